@@ -1,0 +1,75 @@
+# What a person types. Everything is installed into .venv, from the hash-locked files in requirements/.
+
+PYTHON ?= python3
+ARGS ?=
+
+BIN := .venv/bin
+BASE := .venv/.base
+DEVELOPMENT := .venv/.development
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement
+
+.DEFAULT_GOAL := serve
+.PHONY: serve test test-services bench check lock interop clean help
+
+serve: $(BASE) ## start the gateway on HOST:PORT (127.0.0.1:8000); worker and beat run inside
+	@exec $(BIN)/python manage.py serve $(ARGS)
+
+test: $(DEVELOPMENT) ## all tests on SQLite; pytest options in ARGS
+	@DATABASE_URL= REDIS_URL= $(BIN)/python -m pytest -n 2 $(ARGS)
+
+test-services: export DATABASE_URL ?= postgres://postgres@127.0.0.1:5432/postgres
+test-services: export REDIS_URL ?= redis://127.0.0.1:6379/5
+test-services: $(DEVELOPMENT) ## the same tests on Postgres and Redis (DATABASE_URL, REDIS_URL)
+	@$(BIN)/python -m pytest -n 2 $(ARGS)
+
+bench: $(BASE) ## measure the gateway beside nginx and print a table; needs Linux, gcc and two cores
+	@$(BIN)/python -m benchmarks.run $(ARGS)
+
+check: $(DEVELOPMENT) ## linters, types, import rules, migrations, deployment checks
+	@set -e; export PROXYSITE_HOME="$$(mktemp -d)" DATABASE_URL= REDIS_URL=; trap 'rm -rf "$$PROXYSITE_HOME"' EXIT; \
+	step() { echo "== $$*"; "$(BIN)/$$@"; }; \
+	step ruff check .; \
+	step ruff format --check .; \
+	step mypy; \
+	step lint-imports; \
+	step python manage.py makemigrations --check --dry-run; \
+	export DATABASE_URL=postgres://proxysite@127.0.0.1/proxysite REDIS_URL=redis://127.0.0.1:6379/0; \
+	export ALLOWED_HOSTS=gateway.example BEHIND_TLS=true; \
+	step python manage.py check --deploy --fail-level WARNING
+
+lock: $(DEVELOPMENT) ## write requirements/*.txt anew from *.in; ARGS=--upgrade takes newer releases
+	@set -e; for name in base production development; do \
+		echo "requirements/$$name.txt"; constraint=; \
+		test $$name = base || constraint="--constraint requirements/base.txt"; \
+		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+			--custom-compile-command "make lock" $$constraint $(ARGS) \
+			--output-file requirements/$$name.txt requirements/$$name.in; \
+	done
+
+interop: $(DEVELOPMENT) ## tests against third-party servers and clients
+	@DATABASE_URL= REDIS_URL= $(BIN)/python -m pytest -m interop --timeout 600 $(ARGS)
+
+clean: ## remove .venv and caches; what a run wrote (var/) stays
+	rm -rf .venv .interop .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name text; do \
+		printf '%-20s %s\n' "$$name" "$$text"; done
+
+# A stamp per lock: the install is skipped until the lock is newer. Both locks agree on every version they share.
+$(BASE): requirements/base.txt | $(BIN)/python
+$(DEVELOPMENT): requirements/development.txt | $(BIN)/python
+$(BASE) $(DEVELOPMENT):
+	@echo "Installing $< into .venv"
+	@$(INSTALL) $<
+	@touch $@
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null \
+		|| { echo "Python 3.11 or newer is needed; name it with make PYTHON=/path/to/python3." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed, and $(PYTHON) is older; name another with make PYTHON=/path/to/python3." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+		|| { echo "$(PYTHON) has no venv; on Debian and Ubuntu: apt-get install python3-venv." >&2; exit 1; }
+	@$(PYTHON) -m venv --clear .venv

@@ -1,0 +1,235 @@
+"""The test cast.
+
+alice     a user with an API key          mallory   another one          operator   staff, with a key too
+upstream  a scriptable upstream           provider  the row that leads to it, with the model `m`
+token     its first token, `sk-up-1`
+gateway   the real server in the test's own loop, with these rows in force
+house     a real `manage.py serve` process (own_house: one for the test alone; empty_house: before its first run)
+
+Rows are committed and swept away after each test. `@pytest.mark.settings(NAME=value)` changes settings before the
+gateway is made.
+"""
+
+import asyncio
+import gc
+import logging
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+
+from providers.models import Provider
+from providers.offloop import off_loop
+from proxysite.testing import rows
+from proxysite.testing.rows import Person
+from tokens.models import UpstreamToken
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "settings(**values): Django settings during one test, from before the gateway on"
+    )
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loop that `serve` runs on."""
+    return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture
+def transactional_db(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """pytest-django's fixture, faster: real commits that every thread sees, deleted after the test."""
+    with django_db_blocker.unblock():
+        yield
+        rows.sweep_database()
+
+
+@pytest.fixture(autouse=True)
+def _settings_of_mark(request: pytest.FixtureRequest) -> None:
+    for mark in request.node.iter_markers("settings"):
+        settings = request.getfixturevalue("settings")
+        for name, value in mark.kwargs.items():
+            setattr(settings, name, value)
+
+
+@pytest.fixture
+def alice(transactional_db: None) -> Person:
+    return rows.person("alice")
+
+
+@pytest.fixture
+def mallory(transactional_db: None) -> Person:
+    return rows.person("mallory")
+
+
+@pytest.fixture
+def operator(transactional_db: None) -> Person:
+    return rows.person("operator", is_staff=True, is_superuser=True)
+
+
+@pytest.fixture
+def ledger_lock(transactional_db: None) -> Any:
+    """`async with ledger_lock:` no usage row can be written meanwhile."""
+    from proxysite.testing.database import LedgerLock
+
+    return LedgerLock()
+
+
+@pytest.fixture
+def database_proxy(transactional_db: None) -> Iterator[Any]:
+    """Postgres behind a proxy that can freeze; name it before `gateway`."""
+    from django.db import connection
+
+    from proxysite.testing.database import DatabaseProxy
+
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite is no server that could stop answering")
+    with DatabaseProxy() as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Any]:
+    from proxysite.testing.upstream import Upstream
+
+    server = Upstream()
+    await server.start()
+    yield server
+    await server.stop()
+    assert not server.failures, server.failures
+
+
+@pytest.fixture
+async def provider(upstream: Any, transactional_db: None) -> Provider:
+    return await off_loop(rows.provider, upstream.url)
+
+
+@pytest.fixture
+async def token(provider: Provider) -> UpstreamToken:
+    """The provider's first token."""
+    (row,) = await off_loop(rows.tokens, provider, "sk-up-1")
+    return row
+
+
+@pytest.fixture(scope="session")
+def _frozen() -> None:
+    """The start-up of a gateway collects garbage: what is imported by now need not be looked through each time."""
+    import proxysite.testing.gateway  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture
+async def gateway(
+    token: UpstreamToken, _frozen: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> AsyncIterator[Any]:
+    """At its end nothing may be in flight, noted or unwritten, and nothing may have been logged as an error; a test
+    that provokes one clears caplog.
+    """
+    from proxysite.testing.gateway import RunningGateway
+
+    monkeypatch.setattr("gc.freeze", lambda: None)
+    monkeypatch.setattr("tokens.books.TICK_SECONDS", 3_600)  # a test that wants the books written asks for it
+    server = RunningGateway()
+    await server.start()
+    yield server
+    await server.stop()
+    crashed = [record.getMessage() for record in caplog.get_records("call") if record.levelno >= logging.ERROR]
+    assert not crashed, crashed
+
+
+@pytest.fixture
+async def three(gateway: Any, provider: Provider, token: UpstreamToken) -> list[UpstreamToken]:
+    """Three tokens of the provider, sk-up-1 to sk-up-3, in force."""
+    more = await off_loop(rows.tokens, provider, "sk-up-2", "sk-up-3")
+    await gateway.reload()
+    return [token, *more]
+
+
+@pytest.fixture
+async def second(gateway: Any) -> AsyncIterator[Any]:
+    """A second provider of the model `m`, asked after the first: its upstream and its row."""
+    from proxysite.testing.upstream import Upstream
+
+    def make(url: str) -> Provider:
+        row = rows.provider(url, "second", models=())
+        rows.model(row, "m", "second-model", priority=1)
+        rows.tokens(row, "sk-second-1")
+        return row
+
+    server = Upstream()
+    await server.start()
+    row = await off_loop(make, server.url)
+    await gateway.reload()
+    yield server, row
+    await server.stop()
+    assert not server.failures, server.failures
+
+
+# --- real processes ---------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="session")
+def _listener() -> Iterator[socket.socket]:
+    """Where upstreams of houses listen: an address that stays while tests come and go."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
+
+
+@pytest.fixture
+async def house_upstream(_listener: socket.socket) -> AsyncIterator[Any]:
+    """The upstream that houses know as `fake`."""
+    from proxysite.testing.upstream import Upstream
+
+    server = Upstream(_listener)
+    await server.start()
+    yield server
+    await server.stop()
+    assert not server.failures, server.failures
+
+
+@pytest.fixture(scope="session")
+def _furnished(tmp_path_factory: pytest.TempPathFactory, _listener: socket.socket) -> Iterator[Any]:
+    """A house after its first run, ended, with its upstream and key: what others are copies of."""
+    from proxysite.testing.house import furnish, house
+
+    with house(tmp_path_factory.mktemp("house") / "home") as found:
+        yield found, furnish(found, f"http://127.0.0.1:{_listener.getsockname()[1]}/v1")
+
+
+@pytest.fixture(scope="session")
+def house_key(_furnished: Any) -> str:
+    """The first key of every house but an empty one."""
+    return str(_furnished[1])
+
+
+@pytest.fixture(scope="session")
+def house(_furnished: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A running house that tests share; they leave it running."""
+    from proxysite.testing.house import house
+
+    with house(tmp_path_factory.mktemp("house") / "home", like=_furnished[0]) as found:
+        found.start()
+        yield found
+
+
+@pytest.fixture
+def own_house(_furnished: Any, tmp_path: Path) -> Iterator[Any]:
+    """A house of this test alone, not started yet."""
+    from proxysite.testing.house import house
+
+    with house(tmp_path / "home", like=_furnished[0]) as found:
+        yield found
+
+
+@pytest.fixture
+def empty_house(tmp_path: Path) -> Iterator[Any]:
+    """A home that has never been used."""
+    from proxysite.testing.house import house
+
+    with house(tmp_path / "home") as found:
+        yield found
