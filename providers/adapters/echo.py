@@ -1,0 +1,88 @@
+"""An upstream inside this process that says back what it was told: works offline, for first steps and for tests.
+
+Chat and completions answer with the last user message, word by word when streaming; embeddings are made of a hash, so
+equal texts have equal vectors and nothing else is meant by them. No credential, no network.
+"""
+
+import asyncio
+import hashlib
+import re
+import struct
+import time
+from base64 import b64encode
+from typing import Any
+
+from providers.base import BaseAdapter
+from providers.chat import CHAT, EMBEDDINGS, Attempt, Batches, ChatRequest, Chunk, Credential, completion, delta
+
+DIMENSIONS = 64
+NOTHING = "(nothing was said)"
+
+
+class Adapter(BaseAdapter):
+    label = "Echo (offline)"
+    has_url = False
+
+    async def ask(self, request: ChatRequest, upstream_name: str, credential: Credential, attempt: Attempt) -> Batches:
+        attempt.status = 200
+        if request.endpoint == EMBEDDINGS:
+            yield [embeddings(request)]
+            return
+        said = last_words(request.body)
+        if not request.stream:
+            yield [
+                completion(request, {"content": said}, None)
+                if request.endpoint == CHAT
+                else text(request, said, "stop")
+            ]
+            return
+        for position, word in enumerate(re.findall(r"\S+\s*|\s+", said)):
+            if request.endpoint != CHAT:
+                yield [text(request, word, None)]
+            else:
+                yield [
+                    delta(request, role="assistant", content=word) if position == 0 else delta(request, content=word)
+                ]
+            await asyncio.sleep(0)
+        yield [delta(request, finish_reason="stop") if request.endpoint == CHAT else text(request, "", "stop")]
+
+    async def models(self, credential: Credential) -> list[str]:
+        return ["echo"]
+
+
+def last_words(body: dict[str, Any]) -> str:
+    """The text of the last user message, or of the prompt."""
+    if "prompt" in body:
+        prompt = body["prompt"]
+        return prompt if isinstance(prompt, str) else " ".join(map(str, prompt or [NOTHING]))
+    for message in reversed(body["messages"]):
+        if message["role"] == "user":
+            content = message.get("content") or ""
+            parts = content if isinstance(content, list) else [{"text": content}]
+            return "\n".join(part["text"] for part in parts if part.get("text")) or NOTHING
+    return NOTHING
+
+
+def text(request: ChatRequest, words: str, finish_reason: str | None) -> Chunk:
+    """A legacy completion, whole or one chunk of it: both have this shape."""
+    choice = {"index": 0, "text": words, "logprobs": None, "finish_reason": finish_reason}
+    return {
+        "id": f"cmpl-{request.id}",
+        "object": "text_completion",
+        "created": int(time.time()),
+        "model": request.model,
+        "choices": [choice],
+    }
+
+
+def embeddings(request: ChatRequest) -> Chunk:
+    given = request.body["input"]
+    inputs = [given] if isinstance(given, str) or (given and isinstance(given[0], int)) else given
+    as_base64 = request.body.get("encoding_format") == "base64"
+    data = []
+    for index, item in enumerate(inputs):
+        raw = hashlib.shake_256(str(item).encode()).digest(DIMENSIONS)
+        vector = [(byte - 127.5) / 1024 for byte in raw]
+        value = b64encode(struct.pack(f"<{DIMENSIONS}f", *vector)).decode() if as_base64 else vector
+        data.append({"object": "embedding", "index": index, "embedding": value})
+    return {"object": "list", "data": data, "model": request.model}

@@ -1,0 +1,21 @@
+"""The app, and the triggers of its tables."""
+
+from django.apps import AppConfig
+from django.db import connections
+from django.db.models.signals import post_migrate
+
+
+class ProvidersConfig(AppConfig):
+    name = "providers"
+
+    def ready(self) -> None:
+        from providers import checks  # noqa: F401
+
+        post_migrate.connect(install_triggers, sender=self)
+
+
+def install_triggers(using: str, **kwargs: object) -> None:
+    from providers.revisions import Watch, install
+
+    tables = ("providers_provider", "providers_chatmodel", "providers_modelalias")
+    install(connections[using], [Watch(table, "catalogue") for table in tables])

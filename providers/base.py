@@ -1,0 +1,220 @@
+"""The adapter contract, and the OpenAI dialect that most upstreams speak.
+
+An adapter knows how one dialect asks and answers; it has no retry, pool, database, settings or logging of content.
+`ask` yields the list of chunks that each read brought (see `providers/chat.py`) and raises `providers.exceptions`
+only: errors that come before the first yield may be answered by another token, later ones end the caller's stream.
+Sources: OpenAI's API reference; the errors of its peers as listed in `refusals.py`.
+"""
+
+import logging
+import struct
+import time
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, ClassVar
+
+import orjson
+
+from providers.chat import CHAT, EMBEDDINGS, Attempt, Batches, ChatRequest, Chunk, Credential
+from providers.exceptions import BadResponse, ProviderError, UpstreamError
+from providers.filters import conform
+from providers.http import Client, Response, Target, Timeouts
+from providers.refusals import CODES, error_in, refusal
+from providers.stream import StreamReader
+from providers.wire.jsons import loads, loads_raw
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is read: bytes of a whole answer, and of one event of a stream."""
+
+    answer_bytes: int
+    event_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """A provider as the path sees it: the frozen values of its row."""
+
+    id: int
+    name: str
+    kind: str
+    base_url: str
+    headers: tuple[tuple[str, str], ...]
+    rotation: str
+    needs_token: bool
+    native_tools: bool
+    reports_usage: bool
+    allow_private: bool
+    timeouts: Timeouts
+    limits: Limits
+
+
+class BaseAdapter:
+    """Speaks OpenAI's dialect; a dialect of another kind overrides what differs."""
+
+    label: ClassVar[str] = "OpenAI dialect"
+    official: ClassVar[bool] = True
+    has_url: ClassVar[bool] = True
+    ERRORS: ClassVar[dict[str, type[UpstreamError]]] = CODES  # an upstream's error code or type -> what it means
+
+    def __init__(self, upstream: Upstream, client: Client) -> None:
+        self.upstream = upstream
+        self.client = client
+        self._targets: dict[str, Target] = {}
+
+    # --- what goes down ----------------------------------------------------------------------------------------------
+    def target(self, path: str) -> Target:
+        found = self._targets.get(path)
+        if found is None:
+            upstream = self.upstream
+            found = self._targets[path] = Target.of(upstream.base_url, path, upstream.allow_private, upstream.timeouts)
+        return found
+
+    @cached_property
+    def extra_headers(self) -> bytes:
+        return "".join(f"{name}: {value}\r\n" for name, value in self.upstream.headers).encode("ascii")
+
+    def headers(self, credential: Credential) -> bytes:
+        """Header lines of one request. Raises BadResponse on a secret that no header can carry."""
+        if not credential.secret:
+            return self.extra_headers
+        if not (credential.secret.isascii() and credential.secret.isprintable()):
+            raise BadResponse("The token has characters that no header can carry.")
+        return b"Authorization: Bearer %b\r\n%b" % (credential.secret.encode("ascii"), self.extra_headers)
+
+    def payload(self, request: ChatRequest, upstream_name: str) -> dict[str, Any]:
+        """The body for the upstream: the caller's, with the upstream's model name; usage is always asked for."""
+        body = {**request.body, "model": upstream_name}
+        if request.stream and self.upstream.reports_usage:
+            body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
+        elif not self.upstream.reports_usage:
+            body.pop("stream_options", None)
+        return body
+
+    # --- what comes up -----------------------------------------------------------------------------------------------
+    async def ask(self, request: ChatRequest, upstream_name: str, credential: Credential, attempt: Attempt) -> Batches:
+        """Yield lists of chunks while the answer streams, or one list with the whole answer. Raises UpstreamError."""
+        body = orjson.dumps(self.payload(request, upstream_name))
+        attempt.patience = attempt.deadline - time.perf_counter()
+        if request.stream:
+            attempt.patience = min(attempt.patience, self.upstream.timeouts.first_byte)
+        target = self.target(request.endpoint)
+        with await self.client.send("POST", target, self.headers(credential), body, attempt) as response:
+            attempt.status = response.status
+            await self.accept(response, credential)
+            content_type = response.header(b"content-type")
+            if not request.stream or "json" in content_type or "html" in content_type:
+                data = await response.read(self.upstream.limits.answer_bytes)
+                if "html" in content_type:
+                    raise BadResponse("The upstream answered with a web page.")
+                answer = self.answer(request, data, credential)
+                yield conform.as_stream(answer) if request.stream else [answer]
+                return
+            reader = self.reader(request, credential)
+            try:
+                async with aclosing(response.pieces(self.upstream.timeouts.gap)) as pieces:
+                    async for piece in pieces:
+                        if batch := reader.feed(piece):
+                            yield batch
+                        if reader.over:
+                            break
+                        if reader.finished:
+                            response.hurry(self.upstream.timeouts.tail)
+                if batch := reader.finish():
+                    yield batch
+            except ProviderError:
+                if not reader.finished:  # else all was said: only the end of the stream is missing
+                    raise
+            reader.judge()
+            if reader.done:
+                response.finish()
+
+    async def accept(self, response: Response, credential: Credential) -> None:
+        """Raise UpstreamError unless the head promises an answer."""
+        if response.status != 200:
+            raise await self.refusal(response, credential)
+        if response.header(b"content-encoding") not in ("", "identity"):
+            raise BadResponse("The upstream compressed its answer although asked not to.")
+
+    def reader(self, request: ChatRequest, credential: Credential) -> StreamReader:
+        """What makes chunks of a stream's bytes."""
+        read_event = partial(self.read_event, credential=credential)
+        choices = request.body.get("n") or 1
+        event_bytes = self.upstream.limits.event_bytes
+        return StreamReader(read_event, event_bytes, chat=request.endpoint == CHAT, choices=choices)
+
+    def read_event(self, data: bytes, credential: Credential) -> Chunk | None:
+        """One event's JSON object; None when it is not one. Raises UpstreamError when it reports an error."""
+        try:
+            chunk = loads_raw(data)
+        except ValueError:
+            chunk = None
+        if not isinstance(chunk, dict):
+            logger.warning("%s sent an event that is no JSON object", self.upstream.name)
+            return None
+        if (chunk.get("error") or "choices" not in chunk) and (error := error_in(chunk)):
+            raise refusal(self.ERRORS, error.get("status_code"), error, {}, secret=credential.secret)
+        return chunk
+
+    def answer(self, request: ChatRequest, data: bytes, credential: Credential) -> Chunk:
+        """A whole answer, conforming. Raises UpstreamError when it is none."""
+        try:
+            answer = loads(data)
+        except ValueError:
+            raise BadResponse("The upstream's answer is not JSON.") from None
+        if not isinstance(answer, dict):
+            raise BadResponse("The upstream's answer is not a JSON object.")
+        said = "choices" in answer or "data" in answer
+        if (answer.get("error") or not said) and (error := error_in(answer)):
+            raise refusal(self.ERRORS, error.get("status_code"), error, {}, secret=credential.secret)
+        items = answer.get("data" if request.endpoint == EMBEDDINGS else "choices")
+        if not isinstance(items, list) or not items or not all(isinstance(item, dict) for item in items):
+            raise BadResponse("The upstream's answer has no content.")
+        if request.endpoint == EMBEDDINGS:
+            try:
+                return conform.embeddings(answer, as_base64=request.body.get("encoding_format") == "base64")
+            except (ValueError, OverflowError, struct.error):
+                raise BadResponse("The upstream's vectors are not readable.") from None
+        if request.endpoint != CHAT:
+            return answer
+        if not all(isinstance(choice.get("message"), dict) for choice in items):
+            raise BadResponse("The upstream's answer has no message.")
+        return conform.whole(answer)
+
+    async def refusal(self, response: Response, credential: Credential) -> UpstreamError:
+        """The error that an answer other than 200 means."""
+        data = b"" if 300 <= response.status < 400 else await response.read(self.upstream.limits.answer_bytes)
+        try:
+            body = loads(data)
+        except ValueError:
+            body = None
+        error = error_in(body) if isinstance(body, dict) else None
+        return refusal(
+            self.ERRORS,
+            response.status,
+            error,
+            response.headers,
+            secret=credential.secret,
+        )
+
+    # --- beside the path ---------------------------------------------------------------------------------------------
+    async def models(self, credential: Credential) -> list[str]:
+        """The ids the upstream lists. Raises UpstreamError."""
+        attempt = Attempt(self.upstream.name, "")
+        with await self.client.send("GET", self.target("models"), self.headers(credential), b"", attempt) as response:
+            if response.status != 200:
+                raise await self.refusal(response, credential)
+            try:
+                body = loads(await response.read(self.upstream.limits.answer_bytes))
+                entries = body if isinstance(body, list) else body["data"]  # Together sends the bare list
+                return sorted(str(entry["id"]) for entry in entries)
+            except (ValueError, KeyError, TypeError):
+                raise BadResponse("The upstream's list of models is not readable.") from None
+
+    async def check(self, credential: Credential) -> None:
+        """Ask the cheapest free call that needs the credential. Raises UpstreamError when it does not work."""
+        await self.models(credential)

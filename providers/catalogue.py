@@ -1,0 +1,171 @@
+"""The in-memory directory of providers and models: which candidates answer for a public id.
+
+`Catalogue.read()` loads all rows (a few hundred at most) and `Catalogue.take()` puts them in force; between the two
+nothing is half new. What the path gets are frozen values, never rows: `Candidate` (a ChatModel as read) with the
+adapter of its `Upstream`.
+"""
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+
+from providers import registry
+from providers.base import BaseAdapter, Limits, Upstream
+from providers.chat import CHAT, ChatRequest
+from providers.exceptions import InvalidRequest, ModelNotFound
+from providers.http import Client, Timeouts
+from providers.models import ChatModel, ModelAlias, Provider
+
+ENDPOINT_CAPABILITY = {CHAT: "chat", "completions": "completions", "embeddings": "embeddings"}
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One provider's model that can answer for a public id."""
+
+    public_id: str
+    upstream_name: str
+    adapter: BaseAdapter
+    priority: int
+    weight: int
+    strategy: str
+    capabilities: frozenset[str]
+    context_window: int | None
+
+    def problem(self, request: ChatRequest) -> tuple[str, str] | None:
+        """Why this candidate cannot take the request as (param, sentence), or None."""
+        known, body = self.capabilities, request.body
+        if known and ENDPOINT_CAPABILITY[request.endpoint] not in known:
+            return "model", f"The model {self.public_id!r} does not serve /v1/{request.endpoint}."
+        if request.endpoint != CHAT:
+            return None
+        if body.get("tools") and (not self.adapter.upstream.native_tools or (known and "tools" not in known)):
+            return "tools", f"The model {self.public_id!r} cannot call tools."
+        if known and "vision" not in known and has_images(body["messages"]):
+            return "messages", f"The model {self.public_id!r} takes no images."
+        return None
+
+
+def has_images(messages: list[dict[str, Any]]) -> bool:
+    return any(
+        part.get("type") == "image_url"
+        for message in messages
+        if isinstance(message.get("content"), list)
+        for part in message["content"]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What one reading of the database brought."""
+
+    upstreams: list[Upstream]
+    models: list[dict[str, Any]]
+    aliases: dict[str, str]
+
+
+class Catalogue:
+    """Public ids and their candidates; `client` is given to the adapters it makes."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._adapters: dict[int, BaseAdapter] = {}
+        self._candidates: dict[str, list[Candidate]] = {}
+        self._aliases: dict[str, str] = {}
+
+    @staticmethod
+    def read() -> Rows:
+        """Two queries and one for the aliases; runs in a database thread."""
+        upstreams = [upstream(provider) for provider in Provider.objects.filter(enabled=True)]
+        models = list(
+            ChatModel.objects.served().values(
+                *(
+                    "public_id",
+                    "provider_id",
+                    "upstream_name",
+                    "priority",
+                    "weight",
+                    "strategy",
+                    "capabilities",
+                    "context_window",
+                )
+            )
+        )
+        return Rows(upstreams, models, dict(ModelAlias.objects.values_list("alias", "public_id")))
+
+    def take(self, rows: Rows) -> None:
+        """Put what was read in force. Adapters of unchanged providers stay, with what they have learnt."""
+        adapters: dict[int, BaseAdapter] = {}
+        for read in rows.upstreams:
+            old = self._adapters.get(read.id)
+            if old is not None and old.upstream == read:
+                adapters[read.id] = old
+            elif read.kind in registry.kinds():
+                adapters[read.id] = registry.adapter_class(read.kind)(read, self._client)
+        candidates: dict[str, list[Candidate]] = {}
+        for row in rows.models:
+            adapter = adapters.get(row.pop("provider_id"))
+            if adapter is not None:
+                row["capabilities"] = frozenset(row["capabilities"])
+                candidates.setdefault(row["public_id"], []).append(Candidate(adapter=adapter, **row))
+        for same in candidates.values():
+            same.sort(key=lambda candidate: candidate.priority)
+        self._adapters, self._candidates, self._aliases = adapters, candidates, rows.aliases
+
+    def public_id(self, name: str) -> str | None:
+        """The public id that a caller's model name means, or None."""
+        if name in self._candidates:
+            return name
+        meant = self._aliases.get(name)
+        return meant if meant in self._candidates else None
+
+    def candidates(self, public_id: str, request: ChatRequest) -> list[Candidate]:
+        """Those that can take the request, in the order to try them. Raises InvalidRequest when none can."""
+        found = self._candidates.get(public_id)
+        if not found:
+            raise ModelNotFound(f"The model {request.model!r} does not exist.", param="model")
+        if len(found) == 1:
+            usable, problem = found, found[0].problem(request)
+        else:
+            problem = found[0].problem(request)
+            usable = [candidate for candidate in found if candidate.problem(request) is None]
+        if problem is not None and (len(found) == 1 or not usable):
+            raise InvalidRequest(problem[1], param=problem[0], code="unsupported_parameter")
+        return usable if len(usable) == 1 else weighted(usable)
+
+    def upstreams(self) -> Iterable[Upstream]:
+        return (adapter.upstream for adapter in self._adapters.values())
+
+
+def weighted(candidates: list[Candidate]) -> list[Candidate]:
+    """By priority; within one, the first place goes to each by its weight (Efraimidis and Spirakis, 2006)."""
+    draw = random.random  # no secret depends on it
+    return sorted(candidates, key=lambda candidate: (candidate.priority, -(draw() ** (1 / candidate.weight))))
+
+
+def upstream(provider: Provider) -> Upstream:
+    """The frozen value of a provider's row, with the settings where the row says nothing."""
+    timeouts = Timeouts(
+        connect=provider.connect_seconds or settings.CONNECT_SECONDS,
+        first_byte=provider.first_byte_seconds or settings.FIRST_BYTE_SECONDS,
+        gap=provider.gap_seconds or settings.GAP_SECONDS,
+        tail=settings.TAIL_SECONDS,
+        total=provider.total_seconds or settings.TOTAL_SECONDS,
+    )
+    return Upstream(
+        id=provider.pk,
+        name=provider.name,
+        kind=provider.kind,
+        base_url=provider.base_url,
+        headers=tuple(sorted(provider.headers.items())),
+        rotation=provider.rotation,
+        needs_token=provider.needs_token,
+        native_tools=provider.native_tools,
+        reports_usage=provider.reports_usage,
+        allow_private=provider.allow_private,
+        timeouts=timeouts,
+        limits=Limits(settings.UPSTREAM_ANSWER_BYTES, settings.UPSTREAM_EVENT_BYTES),
+    )

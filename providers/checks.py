@@ -1,0 +1,47 @@
+"""System checks: the vault's keys, and adapters named by rows (database checks are run by `serve`)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.db import DatabaseError
+
+from providers import registry, vault
+from providers.models import Provider
+
+
+@register(Tags.security)
+def vault_keys_work(**kwargs: Any) -> list[CheckMessage]:
+    """providers.E001: FIELD_KEYS cannot be used."""
+    try:
+        if vault.ciphers():
+            return []
+        problem = "it is empty"
+    except ValueError as error:
+        problem = str(error)
+    return [
+        Error(
+            f"FIELD_KEYS is not usable: {problem}.",
+            hint="Give id:base64-of-32-bytes, comma separated.",
+            id="providers.E001",
+        )
+    ]
+
+
+@register(Tags.database)
+def adapters_exist(*, databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """providers.E002: a provider names an adapter that no file defines."""
+    if not databases:
+        return []
+    try:
+        wrong = list(Provider.objects.exclude(kind__in=registry.kinds()))
+    except DatabaseError:
+        return []  # not migrated yet
+    return [
+        Error(
+            f"The provider {provider.name!r} names the adapter {provider.kind!r}, which does not exist.",
+            hint=f"There are: {', '.join(registry.kinds())}.",
+            id="providers.E002",
+        )
+        for provider in wrong
+    ]

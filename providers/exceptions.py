@@ -1,0 +1,236 @@
+"""The error tree. Each class carries the HTTP status, type and code that the caller sees (OpenAI's error object).
+
+    GatewayError
+    ├── CallerError                 the request is at fault: nothing was sent upstream, no token is touched
+    │   ├── InvalidRequest 400 · InvalidJson 400 · UnsupportedMediaType 415 · MethodNotAllowed 405
+    │   ├── InvalidKey 401 · Forbidden 403 · ModelNotFound 404 · UnknownUrl 404 · BodyTooLarge 413 · HeadTooLarge 431
+    │   ├── RequestTimeout 408
+    ├── OwnError                    we are at fault
+    │   ├── InternalError 500 · DatabaseUnavailable 503 · Saturated 503 · ShuttingDown 503
+    ├── PoolError                   no upstream was asked
+    │   ├── NoAvailableToken 503 · PoolResting 429 · ProviderDown 503
+    └── UpstreamError               an upstream was asked
+        ├── Rejected 400…           the caller's fault, found by the upstream: passed on, never retried
+        ├── TokenError              the credential's fault: AuthRejected · QuotaExhausted · RateLimited
+        ├── ModelMissing 404        this provider lacks the model · Contended 409/425 · retried elsewhere
+        └── ProviderError 502       the provider's fault, whatever the token: Unreachable · BadTls · BadResponse ·
+                                    UnexpectedRedirect · Disconnected · ServerFailed · UpstreamTimeout 504
+
+What each one does to the token is `tokens/pool.py::CONSEQUENCE`; how it is written out is `api/exceptions.py`.
+"""
+
+from typing import ClassVar
+
+
+class GatewayError(Exception):
+    """Anything a caller is told as an OpenAI error object.
+
+    `message` is shown to the caller and so carries no secret; `param` names the field at fault; `retry_after_seconds`
+    becomes `Retry-After`.
+    """
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "server_error"
+    code: ClassVar[str | None] = "internal_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.shown_code = code or self.code
+        self.shown_status = self.status
+        self.retry_after_seconds = retry_after_seconds
+
+
+# --- the caller -----------------------------------------------------------------------------------------------------
+class CallerError(GatewayError):
+    status = 400
+    type = "invalid_request_error"
+    code: ClassVar[str | None] = None
+
+
+class InvalidRequest(CallerError):
+    code = "invalid_value"
+
+
+class InvalidJson(CallerError):
+    code = "invalid_json"
+
+
+class InvalidKey(CallerError):
+    status = 401
+    code = "invalid_api_key"
+
+
+class Forbidden(CallerError):
+    status = 403
+    type = "permission_error"
+    code = "model_not_allowed"
+
+
+class ModelNotFound(CallerError):
+    status = 404
+    code = "model_not_found"
+
+
+class UnknownUrl(CallerError):
+    status = 404
+    code = "unknown_url"
+
+
+class MethodNotAllowed(CallerError):
+    status = 405
+    code = "method_not_allowed"
+
+    def __init__(self, message: str, allowed: str) -> None:
+        super().__init__(message)
+        self.allowed = allowed
+
+
+class RequestTimeout(CallerError):
+    status = 408
+    code = "request_timeout"
+
+
+class BodyTooLarge(CallerError):
+    status = 413
+    code = "body_too_large"
+
+
+class HeadTooLarge(CallerError):
+    status = 431
+    code = "head_too_large"
+
+
+class UnsupportedMediaType(CallerError):
+    status = 415
+    code = "unsupported_media_type"
+
+
+# --- ourselves ------------------------------------------------------------------------------------------------------
+class OwnError(GatewayError):
+    status = 503
+
+
+class InternalError(OwnError):
+    status = 500
+
+
+class DatabaseUnavailable(OwnError):
+    code = "database_unavailable"
+
+
+class Saturated(OwnError):
+    code = "too_many_requests_in_flight"
+
+
+class ShuttingDown(OwnError):
+    code = "server_shutdown"
+
+
+# --- the pool -------------------------------------------------------------------------------------------------------
+class PoolError(GatewayError):
+    status = 503
+    type = "upstream_error"
+
+
+class NoAvailableToken(PoolError):
+    code = "no_available_token"
+
+
+class ProviderDown(PoolError):
+    code = "provider_unavailable"
+
+
+class PoolResting(PoolError):
+    status = 429
+    type = "rate_limit_error"
+    code = "rate_limit_exceeded"
+
+
+# --- the upstream ---------------------------------------------------------------------------------------------------
+class UpstreamError(GatewayError):
+    """`upstream_status` is the HTTP status it answered with, None when there was no answer."""
+
+    status = 502
+    type = "upstream_error"
+    code = "bad_upstream_response"
+    upstream_status: int | None = None
+
+
+class Rejected(UpstreamError):
+    """The upstream finds the request at fault: its status (400, 413, 422 …) and message go to the caller."""
+
+    status = 400
+    type = "invalid_request_error"
+    code = "invalid_value"
+
+
+class TokenError(UpstreamError):
+    status = 503
+    code = "no_available_token"
+
+
+class AuthRejected(TokenError):
+    pass
+
+
+class QuotaExhausted(TokenError):
+    pass
+
+
+class RateLimited(TokenError):
+    status = 429
+    type = "rate_limit_error"
+    code = "rate_limit_exceeded"
+
+
+class ModelMissing(UpstreamError):
+    status = 404
+    type = "invalid_request_error"
+    code = "model_not_found"
+
+
+class Contended(UpstreamError):
+    status = 503
+    code = "upstream_busy"
+
+
+class ProviderError(UpstreamError):
+    pass
+
+
+class Unreachable(ProviderError):
+    code = "upstream_unreachable"
+
+
+class BadTls(ProviderError):
+    code = "upstream_tls"
+
+
+class BadResponse(ProviderError):
+    pass
+
+
+class UnexpectedRedirect(ProviderError):
+    code = "unexpected_redirect"
+
+
+class Disconnected(ProviderError):
+    code = "upstream_disconnected"
+
+
+class ServerFailed(ProviderError):
+    code = "upstream_failed"
+
+
+class UpstreamTimeout(ProviderError):
+    status = 504
+    code = "upstream_timeout"

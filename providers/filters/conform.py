@@ -1,0 +1,170 @@
+"""What an OpenAI-speaking upstream sends, made to conform to the official schema: chunks -> chunks, no I/O.
+
+Guarantees for what comes out: every choice has index, delta (or message) and a finish reason of OpenAI's enum or null;
+the first delta of a choice has the role, and only it; a choice finishes once; whole answers carry `refusal` and
+`logprobs` keys; tool calls are as `toolcalls.py` makes them. Fields it does not know travel through untouched.
+"""
+
+import struct
+from base64 import b64decode, b64encode
+from typing import Any
+
+from providers.chat import Chunk
+from providers.exceptions import ServerFailed
+from providers.filters.toolcalls import CallParts, whole_calls
+
+FINISH_REASONS = frozenset(("stop", "length", "tool_calls", "content_filter", "function_call"))
+CUT_REASONS = frozenset(("error", "abort", "insufficient_system_resource"))  # OpenRouter, vLLM, DeepSeek: no answer
+OTHER_REASONS = {
+    "max_tokens": "length",
+    "model_length": "length",
+    "max_output_tokens": "length",
+    "pause_turn": "length",
+    "tool_use": "tool_calls",
+    "tool_call": "tool_calls",
+    "safety": "content_filter",
+    "refusal": "content_filter",
+    "sensitive": "content_filter",
+}
+
+
+def finish_reason(value: Any) -> str | None:
+    """A reason of OpenAI's enum, or None for none and for one that says the answer was cut.
+
+    Unknown ones (`eos`, `end_turn`, `stop_sequence` …) mean that the model stopped by itself.
+    """
+    if not isinstance(value, str) or not value:
+        return None
+    if value in FINISH_REASONS:
+        return value
+    value = value.lower()
+    if value in CUT_REASONS:
+        return None
+    return value if value in FINISH_REASONS else OTHER_REASONS.get(value, "stop")
+
+
+def as_index(value: Any, otherwise: int) -> int:
+    return value if type(value) is int else otherwise
+
+
+class StreamConformer:
+    """State of one streamed answer. `chunk` returns the conforming chunk, or None for one that says nothing."""
+
+    __slots__ = ("_calls", "_chat", "_finished", "_opened")
+
+    def __init__(self, chat: bool = True) -> None:
+        self._chat = chat  # else legacy completions: text instead of deltas
+        self._opened: set[int] = set()
+        self._finished: set[int] = set()
+        self._calls: dict[int, CallParts] = {}
+
+    @property
+    def finished(self) -> bool:
+        """Whether every choice that began has its finish reason."""
+        return bool(self._finished) and self._finished >= self._opened
+
+    @property
+    def ended(self) -> int:
+        """How many choices have their finish reason."""
+        return len(self._finished)
+
+    def chunk(self, chunk: Chunk) -> Chunk | None:
+        choices = chunk.get("choices")
+        if not choices or not isinstance(choices, list):
+            chunk["choices"] = []
+            return chunk if chunk.get("usage") else None
+        kept = [choice for choice in choices if isinstance(choice, dict) and self._choice(choice)]
+        if len(kept) != len(choices):
+            chunk["choices"] = kept
+        return chunk if kept or chunk.get("usage") else None
+
+    def _choice(self, choice: dict[str, Any]) -> bool:
+        """Mend one choice in place; False: drop it (the choice is finished and this says nothing new)."""
+        index = choice["index"] = as_index(choice.get("index"), 0)
+        if index in self._finished:
+            return False
+        if self._chat:
+            self._delta(index, choice)
+        self._opened.add(index)
+        reason = choice.get("finish_reason")
+        choice["finish_reason"] = reason = None if reason is None else finish_reason(reason)
+        if reason:
+            self._finished.add(index)
+        return True
+
+    def _delta(self, index: int, choice: dict[str, Any]) -> None:
+        delta = choice.get("delta")
+        if not isinstance(delta, dict):
+            delta = choice["delta"] = {}
+        if index not in self._opened:
+            choice["delta"] = delta = {"content": None, **delta, "role": delta.get("role") or "assistant"}
+        elif "role" in delta:
+            del delta["role"]
+        if "tool_calls" in delta:
+            calls = self._calls.get(index)
+            if calls is None:
+                calls = self._calls[index] = CallParts()
+            delta["tool_calls"] = calls.take(delta["tool_calls"])
+            if not delta["tool_calls"]:
+                del delta["tool_calls"]
+
+
+def whole(answer: Chunk) -> Chunk:
+    """One whole `chat.completion`, mended in place. Raises ServerFailed when it says that it was cut."""
+    for position, choice in enumerate(answer["choices"]):
+        choice["index"] = as_index(choice.get("index"), position)
+        choice.setdefault("logprobs", None)
+        choice["finish_reason"] = whole_reason(choice.get("finish_reason"))
+        message = choice["message"]
+        message["role"] = message.get("role") or "assistant"
+        message.setdefault("content", None)
+        message.setdefault("refusal", None)
+        if "tool_calls" in message:
+            message["tool_calls"] = whole_calls(message["tool_calls"])
+            if not message["tool_calls"]:
+                del message["tool_calls"]
+    return answer
+
+
+def whole_reason(reason: Any) -> str:
+    """The finish reason of a whole answer; one that has none stopped by itself. Raises ServerFailed."""
+    if isinstance(reason, str) and reason.lower() in CUT_REASONS:
+        raise ServerFailed("The upstream did not finish its answer.")
+    return finish_reason(reason) or "stop"
+
+
+def embeddings(answer: Chunk, *, as_base64: bool) -> Chunk:
+    """Vectors in the encoding that was asked for, whatever the upstream made of the wish: OpenAI's own clients ask for
+    base64 (little-endian 32-bit floats) and take a list for nothing.
+    """
+    for item in answer["data"]:
+        vector = item.get("embedding")
+        if as_base64 and isinstance(vector, list):
+            item["embedding"] = b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+        elif not as_base64 and isinstance(vector, str):
+            raw = b64decode(vector)
+            item["embedding"] = list(struct.unpack(f"<{len(raw) // 4}f", raw))
+    return answer
+
+
+def as_stream(answer: Chunk) -> list[Chunk]:
+    """A whole answer as the chunks of a stream, for an upstream that answered JSON although a stream was asked."""
+    chat = all("message" in choice for choice in answer["choices"])
+    base = {name: value for name, value in answer.items() if name not in ("choices", "usage", "object")}
+    base["object"] = "chat.completion.chunk" if chat else "text_completion"
+    chunks: list[Chunk] = []
+    for position, choice in enumerate(whole(answer)["choices"] if chat else answer["choices"]):
+        head = {"index": as_index(choice.get("index"), position), "logprobs": choice.get("logprobs")}
+        said: dict[str, Any] = {"text": choice.get("text") or ""}
+        if chat:
+            message = dict(choice["message"])
+            for index, call in enumerate(message.get("tool_calls") or ()):
+                call["index"] = index
+            said = {"delta": message}
+        nothing: dict[str, Any] = {"delta": {}} if chat else {"text": ""}
+        reason = whole_reason(choice.get("finish_reason"))
+        chunks.append(base | {"choices": [head | said | {"finish_reason": None}]})
+        chunks.append(base | {"choices": [head | nothing | {"logprobs": None, "finish_reason": reason}]})
+    if answer.get("usage"):
+        chunks.append(base | {"choices": [], "usage": answer["usage"]})
+    return chunks

@@ -1,0 +1,57 @@
+"""`add_model`: one model of a provider, and its aliases."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+
+from providers.models import Capability, ChatModel, ModelAlias, Provider
+
+
+class Command(BaseCommand):
+    help = "Add a model, or change the one that the provider has: only what is given is changed."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("public", help="what callers write, for example kimi-k2")
+        parser.add_argument("provider", help="name of the provider that answers")
+        parser.add_argument("--upstream", metavar="NAME", help="what the provider calls it (default: the same)")
+        parser.add_argument("--context-window", type=int, metavar="N", help="tokens")
+        parser.add_argument(
+            "--capability", action="append", choices=Capability.values, help="repeat it (default: not checked)"
+        )
+        parser.add_argument("--priority", type=int, metavar="N", help="among models of one id the lowest goes first")
+        parser.add_argument("--weight", type=int, metavar="N", help="share of the requests within one priority")
+        parser.add_argument("--alias", action="append", default=[], metavar="A", help="another name; repeat it")
+        parser.add_argument("--dry-run", action="store_true", help="check, change nothing")
+
+    def handle(self, *args: Any, public: str, provider: str, alias: list[str], dry_run: bool, **options: Any) -> None:
+        owner = Provider.objects.filter(name=provider).first()
+        if owner is None:
+            names = ", ".join(Provider.objects.values_list("name", flat=True)) or "none"
+            raise CommandError(f"There is no provider {provider!r}; there are: {names}.")
+        row = owner.models.filter(public_id=public).first() or ChatModel(provider=owner, public_id=public)
+        made = row.pk is None
+        row.upstream_name = options["upstream"] or row.upstream_name or public
+        for name, option in (("capabilities", "capability"), *((name, name) for name in SAME)):
+            if options[option] is not None:
+                setattr(row, name, options[option])
+        try:
+            with transaction.atomic():
+                row.full_clean()
+                row.save()
+                for name in alias:
+                    link = ModelAlias.objects.filter(alias=name, public_id=public).first() or ModelAlias(alias=name)
+                    link.public_id = public
+                    link.full_clean()
+                    link.save()
+                transaction.set_rollback(dry_run)
+        except ValidationError as error:
+            said = (f"{field}: {' '.join(texts)}" for field, texts in error.message_dict.items())
+            raise CommandError("; ".join(said).removeprefix("__all__: ")) from None
+        done = "would be " if dry_run else ""
+        self.stdout.write(f"Model {public} of {provider} {done}{'added' if made else 'changed'}.")
+
+
+SAME = ("context_window", "priority", "weight")

@@ -1,0 +1,63 @@
+"""`add_provider`: one upstream and the models asked of it."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+
+from providers import registry
+from providers.models import ChatModel, Provider
+
+
+class Command(BaseCommand):
+    help = "Add an upstream, or change the one of that name."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("name", help="short name, for example moonshot")
+        parser.add_argument("--kind", required=True, help=f"adapter: {', '.join(registry.kinds())}")
+        parser.add_argument(
+            "--base-url", default="", help="everything before /chat/completions, for example https://api.moonshot.ai/v1"
+        )
+        parser.add_argument(
+            "--model", action="append", default=[], metavar="PUBLIC[=UPSTREAM]", help="a model to offer; repeat it"
+        )
+        parser.add_argument("--no-tools", action="store_true", help="its models cannot call tools themselves")
+        parser.add_argument("--no-token", action="store_true", help="it asks for no credential")
+        parser.add_argument("--no-usage", action="store_true", help="it refuses stream_options")
+        parser.add_argument(
+            "--allow-private", action="store_true", help="allow an address on this machine or network, and plain http"
+        )
+        parser.add_argument("--dry-run", action="store_true", help="check, change nothing")
+
+    def handle(self, *args: Any, name: str, kind: str, base_url: str, model: list[str], **options: Any) -> None:
+        provider = Provider.objects.filter(name=name).first() or Provider(name=name)
+        made = provider.pk is None
+        provider.kind, provider.base_url = kind, base_url
+        provider.native_tools, provider.needs_token = (
+            not options["no_tools"],
+            not options["no_token"] and kind != "echo",
+        )
+        provider.reports_usage, provider.allow_private = not options["no_usage"], options["allow_private"]
+        try:
+            with transaction.atomic():
+                provider.full_clean()
+                provider.save()
+                for entry in model:
+                    public_id, _, upstream_name = entry.partition("=")
+                    row = provider.models.filter(public_id=public_id).first() or ChatModel(
+                        provider=provider, public_id=public_id
+                    )
+                    row.upstream_name = upstream_name or public_id
+                    row.full_clean()
+                    row.save()
+                transaction.set_rollback(options["dry_run"])
+        except ValidationError as error:
+            raise CommandError(
+                "; ".join(f"{field}: {' '.join(texts)}" for field, texts in error.message_dict.items())
+            ) from None
+        done = "would be " if options["dry_run"] else ""
+        self.stdout.write(
+            f"Provider {name} {done}{'added' if made else 'changed'}; models: {', '.join(model) or 'none'}."
+        )

@@ -1,0 +1,55 @@
+"""`seed_providers`: rows for well-known upstreams."""
+
+import json
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+
+from providers.models import ChatModel, Provider
+from providers.presets import PRESETS
+
+
+class Command(BaseCommand):
+    help = "Add well-known upstreams; rows of the same name stay as they are."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("names", nargs="*", metavar="NAME", help=f"which (default: all): {', '.join(PRESETS)}")
+        parser.add_argument("--dry-run", action="store_true", help="list, change nothing")
+        parser.add_argument("--format", choices=["text", "json"], default="text")
+
+    def handle(self, *args: Any, names: list[str], dry_run: bool, **options: Any) -> None:
+        if unknown := sorted(set(names) - PRESETS.keys()):
+            raise CommandError(f"No such preset: {', '.join(unknown)}; there are: {', '.join(PRESETS)}.")
+        with transaction.atomic():
+            done = [{"name": name, **seed(name)} for name in dict.fromkeys(names or PRESETS)]
+            transaction.set_rollback(dry_run)
+        if options["format"] == "json":
+            self.stdout.write(json.dumps(done))
+            return
+        added = "would be added" if dry_run else "added"
+        for entry in done:
+            models = f"; models: {', '.join(entry['models'])}" if entry["models"] else ""
+            self.stdout.write(
+                f"{entry['name']:<12} {added if entry['added'] else 'there already':<14} {entry['base_url']}{models}"
+            )
+        if any(entry["added"] and entry["needs_token"] for entry in done):
+            self.stdout.write("Next: import_tokens NAME FILE, then sync_models NAME.")
+
+
+def seed(name: str) -> dict[str, Any]:
+    """Add the preset's rows unless a provider of its name is there; what there is now."""
+    preset = PRESETS[name]
+    defaults = {"kind": preset.kind, "base_url": preset.base_url, **preset.fields}
+    provider, added = Provider.objects.get_or_create(name=name, defaults=defaults)
+    if added:
+        provider.full_clean()
+        for fields in preset.models:
+            ChatModel.objects.create(provider=provider, **fields)
+    return {
+        "added": added,
+        "base_url": provider.base_url,
+        "needs_token": provider.needs_token,
+        "models": sorted(provider.models.values_list("public_id", flat=True)) if added else [],
+    }

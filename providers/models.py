@@ -1,0 +1,227 @@
+"""Rows about upstreams: Provider (where and how), ChatModel (public id -> a provider's model), ModelAlias, Revision.
+
+Several ChatModel rows may bear one public id, one per provider: they are candidates, tried by priority (lower first),
+within a priority by weight. `Revision` counts changes per topic; `providers/revisions.py` has the triggers that do
+it.
+"""
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MinValueValidator, RegexValidator
+from django.db import models
+from django.db.models import F, Q
+
+from providers import registry
+from providers.guard import base_url_problem
+
+NAME = RegexValidator(r"\A[a-z0-9][a-z0-9_.-]*\Z", "Lower-case letters, digits, dot, hyphen and underscore only.")
+MODEL_ID = RegexValidator(r"\A[^\s\x00-\x1f\x7f]+\Z", "A model id has no spaces or control characters.")
+
+
+class Rotation(models.TextChoices):
+    """The order in which a provider's tokens are used."""
+
+    ROUND_ROBIN = "round_robin", "round robin"
+    LEAST_USED = "least_used", "least used"
+    RANDOM = "random", "random"
+    PRIORITY = "priority", "priority, then round robin"
+
+
+class Capability(models.TextChoices):
+    """What a model can do. A row that lists none is not checked: the upstream decides."""
+
+    CHAT = "chat", "chat completions"
+    COMPLETIONS = "completions", "legacy completions"
+    EMBEDDINGS = "embeddings", "embeddings"
+    TOOLS = "tools", "tool calling"
+    VISION = "vision", "image input"
+    REASONING = "reasoning", "reasoning output"
+
+
+def kind_exists(kind: str) -> None:
+    """Raise ValidationError unless an adapter file of that name exists."""
+    if kind not in registry.kinds():
+        raise ValidationError(f"No adapter named {kind!r}; there are: {', '.join(registry.kinds())}.")
+
+
+def headers_are_clean(headers: object) -> None:
+    """Raise ValidationError unless it is an object of plain header names and printable ASCII values."""
+    if not isinstance(headers, dict):
+        raise ValidationError("Give an object of header names and values.")
+    for name, value in headers.items():
+        if not (isinstance(value, str) and value.isascii() and value.isprintable()):
+            raise ValidationError(f"The value of {name!r} must be printable ASCII on one line.")
+        if not name.replace("-", "").isalnum() or not name.isascii() or name.lower() in registry.OWN_HEADERS:
+            raise ValidationError(f"{name!r} is not a header that may be set here.")
+
+
+def capabilities_exist(names: object) -> None:
+    """Raise ValidationError unless it is a list of capability names."""
+    if not isinstance(names, list) or any(name not in Capability.values for name in names):
+        raise ValidationError(f"Give a list of: {', '.join(Capability.values)}.")
+
+
+class Provider(models.Model):
+    """One upstream: where it is, which dialect it speaks, how its tokens are rotated."""
+
+    name = models.CharField(
+        max_length=64, unique=True, validators=[NAME], help_text="Short name, for example <code>moonshot</code>."
+    )
+    kind = models.CharField(
+        max_length=64,
+        validators=[kind_exists],
+        help_text="The adapter that speaks its dialect, for example <code>openai_compatible</code>.",
+    )
+    base_url = models.CharField(
+        max_length=500,
+        blank=True,
+        help_text="Everything before <code>/chat/completions</code>, for example <code>https://api.moonshot.ai/v1</code>.",
+    )
+    enabled = models.BooleanField(default=True, help_text="Off: none of its models answers.")
+    rotation = models.CharField(
+        max_length=16, choices=Rotation, default=Rotation.ROUND_ROBIN, help_text="Which token is used next."
+    )
+    needs_token = models.BooleanField(
+        default=True, help_text="Off for upstreams that ask for no credential, for example a local Ollama."
+    )
+    native_tools = models.BooleanField(default=True, help_text="Off when its models cannot call tools themselves.")
+    reports_usage = models.BooleanField(
+        default=True, help_text="Off when it refuses <code>stream_options</code>; tokens are then counted here."
+    )
+    allow_private = models.BooleanField(
+        default=False, help_text="Allow an address on this machine or network, and plain http."
+    )
+    headers = models.JSONField(
+        default=dict,
+        blank=True,
+        validators=[headers_are_clean],
+        help_text='Extra headers, for example <code>{"OpenAI-Organization": "org-1"}</code>.',
+    )
+    connect_seconds = models.FloatField(
+        null=True, blank=True, validators=[MinValueValidator(0.01)], help_text="Empty: the setting CONNECT_SECONDS."
+    )
+    first_byte_seconds = models.FloatField(
+        null=True, blank=True, validators=[MinValueValidator(0.01)], help_text="Empty: the setting FIRST_BYTE_SECONDS."
+    )
+    gap_seconds = models.FloatField(
+        null=True, blank=True, validators=[MinValueValidator(0.01)], help_text="Empty: the setting GAP_SECONDS."
+    )
+    total_seconds = models.FloatField(
+        null=True, blank=True, validators=[MinValueValidator(0.01)], help_text="Empty: the setting TOTAL_SECONDS."
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(condition=Q(rotation__in=Rotation.values), name="provider_rotation_known"),
+            *(
+                models.CheckConstraint(
+                    condition=Q(**{f"{name}__isnull": True}) | Q(**{f"{name}__gt": 0}), name=f"provider_{name}_positive"
+                )
+                for name in ("connect_seconds", "first_byte_seconds", "gap_seconds", "total_seconds")
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        if not isinstance(self.headers, dict):  # an empty list or text passes the field's own validators
+            raise ValidationError({"headers": "Give an object of header names and values."})
+        if self.kind in registry.kinds() and registry.adapter_class(self.kind).has_url:
+            problem = base_url_problem(self.base_url, self.allow_private)
+            if problem:
+                raise ValidationError({"base_url": problem})
+            self.base_url = self.base_url.rstrip("/")
+
+
+class ChatModelQuerySet(models.QuerySet["ChatModel"]):
+    def served(self) -> "ChatModelQuerySet":
+        """Models that can be asked for: they and their providers are enabled."""
+        return self.filter(enabled=True, provider__enabled=True)
+
+    def public_ids(self) -> list[str]:
+        return sorted(set(self.values_list("public_id", flat=True)))
+
+
+class ChatModel(models.Model):
+    """A model that callers may name, and which provider's model answers for it."""
+
+    public_id = models.CharField(
+        max_length=200, validators=[MODEL_ID], help_text="What callers write, for example <code>kimi-k2</code>."
+    )
+    provider = models.ForeignKey(Provider, models.CASCADE, related_name="models")
+    upstream_name = models.CharField(
+        max_length=200,
+        validators=[MODEL_ID],
+        help_text="What the upstream calls it, for example <code>moonshotai/Kimi-K2</code>.",
+    )
+    enabled = models.BooleanField(default=True)
+    priority = models.SmallIntegerField(default=0, help_text="Among rows with one public id the lowest is tried first.")
+    weight = models.PositiveSmallIntegerField(
+        default=1, validators=[MinValueValidator(1)], help_text="Share of the requests among rows of one priority."
+    )
+    strategy = models.CharField(
+        max_length=64, default="direct", help_text="How an answer is thought up; <code>direct</code> asks once."
+    )
+    capabilities = models.JSONField(
+        default=list,
+        blank=True,
+        validators=[capabilities_exist],
+        help_text='For example <code>["chat", "tools"]</code>; empty: not checked.',
+    )
+    context_window = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Tokens, for example <code>131072</code>."
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = ChatModelQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["public_id", "priority", "pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["public_id", "provider"], name="chatmodel_once_per_provider"),
+            models.CheckConstraint(condition=Q(weight__gte=1), name="chatmodel_weight_positive"),
+        ]
+
+    def __str__(self) -> str:
+        return self.public_id
+
+
+class ModelAlias(models.Model):
+    """Another name for a public id."""
+
+    alias = models.CharField(
+        max_length=200,
+        unique=True,
+        validators=[MODEL_ID],
+        help_text="What callers may also write, for example <code>gpt-4o</code>.",
+    )
+    public_id = models.CharField(
+        max_length=200, validators=[MODEL_ID], help_text="The model meant, for example <code>kimi-k2</code>."
+    )
+
+    class Meta:
+        ordering = ["alias"]
+        verbose_name_plural = "model aliases"
+        constraints = [
+            models.CheckConstraint(
+                condition=~Q(alias=F("public_id")),
+                name="modelalias_not_itself",
+                violation_error_message="An alias cannot mean itself.",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.alias} → {self.public_id}"
+
+
+class Revision(models.Model):
+    """How often what the hot path reads has changed, per topic; written by database triggers alone."""
+
+    topic = models.CharField(max_length=32, primary_key=True)
+    version = models.BigIntegerField(default=0)
+    floor = models.BigIntegerField(default=0)  # who has seen less than this reads everything again: rows were deleted
+
+    def __str__(self) -> str:
+        return f"{self.topic} {self.version}"

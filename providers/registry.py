@@ -1,0 +1,37 @@
+"""Adapters, found by file name: `providers/adapters/<kind>.py` has `class Adapter(BaseAdapter)`; nothing else
+registers it.
+"""
+
+import pkgutil
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from providers.base import BaseAdapter
+
+# headers that the gateway itself writes or must never send: neither a row nor a caller sets them
+OWN_HEADERS = frozenset(
+    """
+    host content-length content-type transfer-encoding connection authorization accept accept-encoding cookie expect
+    upgrade te trailer keep-alive proxy-authorization proxy-connection forwarded x-forwarded-for x-forwarded-host
+    x-forwarded-proto x-api-key
+    """.split()
+)
+
+
+@cache
+def kinds() -> tuple[str, ...]:
+    """Names of all adapters, sorted."""
+    from providers import adapters
+
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(adapters.__path__)))
+
+
+@cache
+def adapter_class(kind: str) -> "type[BaseAdapter]":
+    """The adapter of that name. Raises KeyError when there is none."""
+    if kind not in kinds():
+        raise KeyError(kind)
+    found: type[BaseAdapter] = import_module(f"providers.adapters.{kind}").Adapter
+    return found

@@ -1,0 +1,328 @@
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from providers import exceptions
+from providers.exceptions import (
+    AuthRejected,
+    BadResponse,
+    Contended,
+    ModelMissing,
+    ProviderError,
+    QuotaExhausted,
+    RateLimited,
+    Rejected,
+    ServerFailed,
+    UnexpectedRedirect,
+    UpstreamError,
+)
+from providers.refusals import CODES, MESSAGE_LENGTH, clean, error_in, refusal, retry_after
+
+FAST = settings(derandomize=True, database=None, deadline=None, max_examples=250)
+SECRET = "sk-made-up-0123456789abcdef"
+
+
+def refused(
+    status: Any, error: dict[str, Any] | None = None, *, content_type: bytes = b"", secret: str = ""
+) -> UpstreamError:
+    headers = {b"content-type": content_type} if content_type else {}
+    return refusal(CODES, status, error, headers, secret=secret)
+
+
+# --- what a status means ----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("status", "expected", "shown"),
+    [
+        (401, AuthRejected, 503),  # the caller's own key is fine
+        (402, QuotaExhausted, 503),
+        (403, AuthRejected, 503),
+        (404, ModelMissing, 404),
+        (408, Contended, 504),
+        (409, Contended, 409),
+        (425, Contended, 503),
+        (429, RateLimited, 429),
+        *((status, Rejected, status) for status in (400, 405, 413, 415, 422)),
+        *((status, Rejected, 400) for status in (410, 418, 431, 451)),
+        *((status, ServerFailed, 502) for status in (500, 501, 502, 503, 520, 521, 523, 525, 526, 529, 530)),
+        *((status, ServerFailed, 504) for status in (504, 522, 524)),
+        *((status, UnexpectedRedirect, 502) for status in (300, 301, 302, 303, 307, 308)),
+        *((status, BadResponse, 502) for status in (201, 202, 204, 206, 226)),
+        (None, ServerFailed, 502),
+    ],
+)
+def test_a_status_alone_means(status: int | None, expected: type[UpstreamError], shown: int) -> None:
+    found = refused(status)
+    assert type(found) is expected
+    assert found.shown_status == shown
+    assert found.upstream_status == status
+    assert found.message
+
+
+def test_a_timeout_of_the_upstream_is_told_as_one() -> None:
+    assert {refused(status).shown_code for status in (504, 522, 524)} == {"upstream_timeout"}
+
+
+# --- the error object decides before the status ----------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("status", "error", "expected"),
+    [
+        # OpenAI
+        (401, {"code": "invalid_api_key", "type": "invalid_request_error", "param": None}, AuthRejected),
+        (429, {"code": "insufficient_quota", "type": "insufficient_quota"}, QuotaExhausted),
+        (429, {"code": "rate_limit_exceeded", "type": "requests"}, RateLimited),
+        (429, {"code": "billing_hard_limit_reached", "type": "invalid_request_error"}, QuotaExhausted),
+        (400, {"code": "context_length_exceeded", "type": "invalid_request_error", "param": "messages"}, Rejected),
+        (404, {"code": "model_not_found", "type": "invalid_request_error"}, ModelMissing),
+        (400, {"code": "model_not_found"}, ModelMissing),
+        (500, {"type": "server_error", "code": None}, ServerFailed),
+        (403, {"code": "content_policy_violation"}, Rejected),
+        (403, {"code": "unsupported_country_region_territory", "type": "request_forbidden"}, ProviderError),
+        # Moonshot
+        (401, {"type": "invalid_authentication_error"}, AuthRejected),
+        (401, {"type": "incorrect_api_key_error"}, AuthRejected),
+        (429, {"type": "exceeded_current_quota_error"}, QuotaExhausted),
+        (429, {"type": "rate_limit_reached_error"}, RateLimited),
+        (429, {"type": "engine_overloaded_error"}, ServerFailed),
+        (404, {"type": "resource_not_found_error"}, ModelMissing),
+        (400, {"type": "content_filter"}, Rejected),
+        (400, {"type": "invalid_request_error"}, Rejected),
+        # DeepSeek, OpenRouter, vLLM
+        (402, {"type": "unknown_error", "code": "invalid_request_error"}, QuotaExhausted),
+        (402, {"code": 402, "message": "Insufficient credits"}, QuotaExhausted),
+        (429, {"code": 429, "message": "Rate limited"}, RateLimited),
+        (400, {"object": "error", "type": "BadRequestError", "param": None, "code": 400}, Rejected),
+        (404, {"object": "error", "type": "NotFoundError", "code": 404}, ModelMissing),
+        # capitals
+        (429, {"code": "INSUFFICIENT_QUOTA"}, QuotaExhausted),
+        (401, {"type": "Authentication_Error"}, AuthRejected),
+        # an unknown code leaves it to the type, an unknown type to the status
+        (429, {"code": "who_knows", "type": "insufficient_quota"}, QuotaExhausted),
+        (429, {"code": "who_knows", "type": "nor_this"}, RateLimited),
+        # a 401 that names a parameter is about the request
+        (401, {"param": "model", "message": "no access to this parameter"}, Rejected),
+        (401, {"code": "invalid_api_key", "param": "tools"}, Rejected),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else str(value),
+)  # fmt: skip
+def test_the_error_object_decides(status: int, error: dict[str, Any], expected: type[UpstreamError]) -> None:
+    assert isinstance(refused(status, error), expected)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        ({"code": 429, "message": "slow down"}, RateLimited),
+        ({"code": "401"}, AuthRejected),
+        ({"code": 400, "type": "BadRequestError"}, Rejected),
+        ({"code": "insufficient_quota"}, QuotaExhausted),
+        ({"type": "overloaded_error"}, ServerFailed),
+        ({"code": "context_length_exceeded", "type": "invalid_request_error"}, Rejected),
+        ({"type": "invalid_request_error", "code": None, "message": "messages must not be empty"}, Rejected),
+        ({"message": "something"}, ServerFailed),
+    ],
+    ids=repr,
+)
+def test_an_error_inside_a_stream_is_told_by_its_code(error: dict[str, Any], expected: type[UpstreamError]) -> None:
+    assert type(refused(None, error)) is expected
+
+
+def test_what_the_caller_did_wrong_is_passed_on_with_status_code_param_and_message() -> None:
+    found = refused(422, {"message": "n is too large", "code": "invalid_value", "param": "n"})
+    assert (found.shown_status, found.shown_code, found.param) == (422, "invalid_value", "n")
+    assert (found.type, found.message) == ("invalid_request_error", "n is too large")
+
+
+def test_a_rejection_that_names_a_parameter_with_401_is_never_a_401() -> None:
+    assert refused(401, {"param": "model"}).shown_status == 400
+
+
+@pytest.mark.parametrize("param", [5, [], {}, None, "", True])
+def test_a_param_that_is_no_text_is_left_out(param: Any) -> None:
+    assert refused(400, {"param": param}).param is None
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (200, BadResponse),
+        (400, BadResponse),
+        (403, BadResponse),
+        (422, BadResponse),
+        (503, ServerFailed),
+        (520, ServerFailed),
+    ],
+)
+def test_a_web_page_is_the_providers_fault_and_not_the_tokens(status: int, expected: type[UpstreamError]) -> None:
+    assert type(refused(status, None, content_type=b"text/html; charset=utf-8")) is expected
+
+
+def test_every_code_means_an_upstream_error_in_lower_case() -> None:
+    assert all(issubclass(kind, UpstreamError) and code == code.lower() for code, kind in CODES.items())
+
+
+# --- the error object of a body ---------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"error": {"message": "m"}}, "m"),
+        ({"error": "m"}, "m"),
+        ({"object": "error", "message": "m", "code": 400}, "m"),
+        ({"type": "error", "message": "m"}, "m"),
+        ({"detail": "m"}, "m"),
+        ({"message": "m"}, "m"),
+        ({"detail": [{"loc": ["body"], "msg": "m"}]}, "[{'loc': ['body'], 'msg': 'm'}]"),
+    ],
+    ids=repr,
+)
+def test_the_error_object_is_found_in_every_dialect(body: dict[str, Any], message: str) -> None:
+    found = error_in(body)
+    assert found is not None
+    assert found["message"] == message
+
+
+@pytest.mark.parametrize("body", [{}, {"choices": []}, {"error": None}, {"error": ""}, {"detail": ""}, {"data": []}])
+def test_an_answer_without_an_error_has_none(body: dict[str, Any]) -> None:
+    assert error_in(body) is None
+
+
+# --- Retry-After ------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({b"retry-after": b"7"}, 7.0),
+        ({b"retry-after": b" 7 "}, 7.0),
+        ({b"retry-after": b"0"}, 0.0),
+        ({b"retry-after": b"1.5"}, 1.5),
+        ({b"retry-after": b"1000000000"}, 1e9),
+        ({b"retry-after-ms": b"250"}, 0.25),
+        ({b"retry-after-ms": b"1500.5", b"retry-after": b"9"}, 1.5005),
+        ({b"retry-after-ms": b"soon", b"retry-after": b"9"}, 9.0),
+        *(
+            ({b"retry-after": text}, None)
+            for text in (
+                b"",
+                b"soon",
+                b"-5",
+                b"+5",
+                b"1e9",
+                b"inf",
+                b"nan",
+                b"0x10",
+                b"7, 8",
+                b"7;8",
+                b"\xff\xb2",
+                b"\0",
+            )
+        ),
+        ({b"retry-after": b"9" * 400}, None),
+        ({b"retry-after": b"Mon, 99 Foo 2026 99:99:99 GMT"}, None),
+        ({b"retry-after": b"Mon, 01 Jan 2024 00:00:00 +99999999999999999999"}, None),
+        ({b"retry-after": b"Mon, 01 Jan 99999 00:00:00 GMT"}, None),
+    ],
+    ids=repr,
+)
+def test_retry_after_is_read(headers: dict[bytes, bytes], seconds: float | None) -> None:
+    assert retry_after(headers) == seconds
+
+
+@pytest.mark.parametrize("seconds", [90, -3_600, 86_400 * 400])
+def test_retry_after_may_be_a_date(seconds: int) -> None:
+    at = datetime.now(UTC) + timedelta(seconds=seconds)
+    found = retry_after({b"retry-after": format_datetime(at, usegmt=True).encode()})
+    assert found == pytest.approx(seconds, abs=30)
+
+
+@pytest.mark.parametrize("form", ["%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y", "%a, %d %b %Y %H:%M:%S +0000"])
+def test_the_old_forms_of_a_date_are_read_too(form: str) -> None:
+    at = datetime.now(UTC) + timedelta(seconds=600)
+    assert retry_after({b"retry-after": at.strftime(form).encode()}) == pytest.approx(600, abs=30)
+
+
+def test_the_error_carries_when_to_come_back() -> None:
+    assert refusal(CODES, 429, None, {b"retry-after": b"7"}).retry_after_seconds == 7
+    assert refusal(CODES, 429, None, {}).retry_after_seconds is None
+
+
+@FAST
+@given(st.binary(max_size=40) | st.text(alphabet="0123456789 ,:-+.eGMTJanMon", max_size=40).map(str.encode))
+def test_any_header_is_seconds_or_nothing(value: bytes) -> None:
+    found = retry_after({b"retry-after": value})
+    assert found is None or isinstance(found, float)
+
+
+# --- what may be shown ------------------------------------------------------------------------------------------------
+def test_a_message_is_one_bounded_line() -> None:
+    shown = refused(400, {"message": "a\r\nb\x1b[31m\u2028c\x00\ud800 " + "x" * 9_000}).message
+    assert shown.startswith("a b [31m c x")
+    assert len(shown) == MESSAGE_LENGTH
+    assert shown.isprintable()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        f"Incorrect API key provided: {SECRET}.",
+        f"{SECRET}{SECRET}",
+        f"x {SECRET[:9]}",
+        "y" * (MESSAGE_LENGTH - 9) + SECRET,
+    ],
+)
+def test_the_secret_is_blanked_wherever_the_message_has_it(message: str) -> None:
+    for status in (400, 401, 403, 429, 500):
+        shown = refused(status, {"message": message}, secret=SECRET).message
+        assert SECRET not in shown
+        assert SECRET[9:] not in shown
+    assert clean(message, SECRET) == " ".join(message.replace(SECRET, "***").split())[:MESSAGE_LENGTH]
+
+
+@pytest.mark.parametrize("field", ["code", "param", "message", "type"])
+def test_the_secret_is_blanked_in_every_field_that_the_caller_sees(field: str) -> None:
+    found = refused(400, {"message": "m", field: f"bad {SECRET}"}, secret=SECRET)
+    assert SECRET not in f"{found.message} {found.shown_code} {found.param} {found.type} {found}"
+
+
+@pytest.mark.parametrize("field", ["code", "param"])
+def test_what_else_the_upstream_says_is_one_bounded_line_too(field: str) -> None:
+    found = refused(400, {field: "a\r\nb\x00" + "x" * 100_000})
+    shown = f"{found.shown_code} {found.param}"
+    assert shown.isprintable()
+    assert len(shown) < 2 * MESSAGE_LENGTH
+
+
+def test_an_empty_secret_blanks_nothing() -> None:
+    assert refused(400, {"message": "as it is"}, secret="").message == "as it is"
+
+
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(sorted(CODES)),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=5,
+)
+FIELDS = st.sampled_from(["code", "type", "message", "param", "error", "detail", "object", "status_code"])
+
+
+@FAST
+@given(st.integers(100, 999) | ANY, st.dictionaries(FIELDS, ANY), st.booleans())
+def test_any_refusal_is_an_upstream_error_that_can_be_shown(status: Any, body: dict[str, Any], html: bool) -> None:
+    found = refused(status, error_in(body), content_type=b"text/html" if html else b"")
+    assert isinstance(found, UpstreamError)
+    assert 400 <= found.shown_status <= 599
+    assert found.message
+    assert found.message.isprintable()
+    assert isinstance(found.shown_code, str)
+    assert isinstance(found.param, str | None)
+
+
+def test_a_code_of_digits_that_are_no_number_is_only_a_code() -> None:
+    assert type(refused(None, {"code": "²²²"})) is ServerFailed
+
+
+def test_the_tree_in_the_docstring_has_every_class() -> None:
+    drawn = exceptions.__doc__ or ""
+    classes = [name for name, value in vars(exceptions).items() if isinstance(value, type)]
+    assert [name for name in classes if name != "ClassVar" and name not in drawn] == []

@@ -1,0 +1,246 @@
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.db import connection, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from api.models import ApiKey
+from providers.models import ChatModel, ModelAlias, Provider, Revision
+from providers.revisions import CHANNEL
+from tokens.models import UpstreamToken
+
+pytestmark = pytest.mark.django_db
+POSTGRES = connection.vendor == "postgresql"
+
+
+def version(topic: str) -> int:
+    return Revision.objects.filter(topic=topic).values_list("version", flat=True).first() or 0
+
+
+def floor(topic: str) -> int:
+    return Revision.objects.filter(topic=topic).values_list("floor", flat=True).first() or 0
+
+
+class Bumped:
+    """Around a deed: which topics it raised."""
+
+    def __enter__(self) -> "Bumped":
+        self.before = dict(Revision.objects.values_list("topic", "version"))
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        now = dict(Revision.objects.values_list("topic", "version"))
+        self.topics = {topic for topic, number in now.items() if number > self.before.get(topic, 0)}
+        assert all(now.get(topic, 0) >= number for topic, number in self.before.items()), "a version went back"
+
+
+@pytest.fixture
+def provider() -> Provider:
+    return Provider.objects.create(name="p", kind="echo")
+
+
+@pytest.fixture
+def token(provider: Provider) -> UpstreamToken:
+    row = UpstreamToken.of(provider, "sk-made-up-token-1")
+    row.save()
+    return row
+
+
+def changed(token: UpstreamToken) -> int:
+    return UpstreamToken.objects.values_list("changed", flat=True).get(pk=token.pk)
+
+
+# --- the catalogue ----------------------------------------------------------------------------------------------------
+def test_every_change_of_providers_models_and_aliases_raises_the_catalogue(provider: Provider) -> None:
+    made: list[Any] = []
+    deeds = {
+        "insert a provider": lambda: Provider.objects.create(name="q", kind="echo"),
+        "save a provider": lambda: provider.save(),
+        "update providers": lambda: Provider.objects.update(enabled=False),
+        "insert a model": lambda: made.append(
+            ChatModel.objects.create(public_id="m", provider=provider, upstream_name="m")
+        ),
+        "update models": lambda: ChatModel.objects.update(weight=F("weight") + 1),
+        "insert many": lambda: ChatModel.objects.bulk_create(
+            [ChatModel(public_id=f"m{n}", provider=provider, upstream_name="m") for n in range(3)]
+        ),
+        "an alias": lambda: ModelAlias.objects.create(alias="a", public_id="m"),
+        "delete aliases": lambda: ModelAlias.objects.all().delete(),
+        "delete a model": lambda: made[0].delete(),
+    }
+    for name, deed in deeds.items():
+        with Bumped() as bumped:
+            deed()
+        assert bumped.topics == {"catalogue"}, name
+
+
+def test_a_change_made_by_plain_sql_counts_too(provider: Provider) -> None:
+    with Bumped() as bumped, connection.cursor() as cursor:
+        cursor.execute("UPDATE providers_provider SET base_url = 'https://other.example'")
+    assert bumped.topics == {"catalogue"}
+
+
+def test_reading_raises_nothing(provider: Provider, token: UpstreamToken) -> None:
+    with Bumped() as bumped:
+        list(Provider.objects.all())
+        list(UpstreamToken.objects.select_related("provider"))
+    assert bumped.topics == set()
+
+
+# --- tokens -----------------------------------------------------------------------------------------------------------
+def test_a_new_token_raises_its_topic_and_is_stamped_with_the_version(provider: Provider) -> None:
+    seen = version("tokens")
+    with Bumped() as bumped:
+        row = UpstreamToken.of(provider, "sk-made-up-token-2")
+        row.save()
+    assert bumped.topics == {"tokens"}
+    assert seen < changed(row) <= version("tokens")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"state": "disabled"},
+        {"strikes": 1},
+        {"rests_until": timezone.now() + timedelta(hours=1)},
+        {"expires_at": timezone.now() + timedelta(hours=1)},
+        {"priority": 3},
+        {"weight": 3},
+        {"sealed": "v1.k1.x"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_watched_column_raises_the_version_and_stamps_the_row(token: UpstreamToken, change: dict[str, Any]) -> None:
+    seen = version("tokens")
+    with Bumped() as bumped:
+        assert UpstreamToken.objects.filter(pk=token.pk).update(**change) == 1
+    assert bumped.topics == {"tokens"}
+    assert seen < changed(token) <= version("tokens")
+
+
+def test_counters_and_texts_raise_nothing(token: UpstreamToken) -> None:
+    stamp = changed(token)
+    with Bumped() as bumped:
+        UpstreamToken.objects.update(requests=F("requests") + 1, failures=1, last_used_at=timezone.now())
+        UpstreamToken.objects.update(label="account of June", last_failure_at=timezone.now())
+    assert bumped.topics == set()
+    assert changed(token) == stamp
+
+
+def test_saving_a_whole_row_raises_the_version_and_does_not_lose_the_stamp(token: UpstreamToken) -> None:
+    seen = version("tokens")
+    token.label = "x"
+    token.save()  # writes every column, `changed` with the number this object was read with
+    assert changed(token) > seen
+
+
+def test_rows_made_in_bulk_are_stamped_each(provider: Provider) -> None:
+    seen = version("tokens")
+    rows = [UpstreamToken.of(provider, f"sk-made-up-{number:04}") for number in range(25)]
+    UpstreamToken.objects.bulk_create(rows)
+    assert UpstreamToken.objects.filter(changed__gt=seen, changed__lte=version("tokens")).count() == 25
+
+
+def test_only_the_changed_rows_are_above_what_was_seen(provider: Provider) -> None:
+    rows = [UpstreamToken.of(provider, f"sk-made-up-{number:04}") for number in range(5)]
+    UpstreamToken.objects.bulk_create(rows)
+    seen = version("tokens")
+    UpstreamToken.objects.filter(pk__in=[rows[1].pk, rows[3].pk]).update(strikes=1)
+    found = UpstreamToken.objects.filter(changed__gt=seen).values_list("pk", flat=True)
+    assert set(found) == {rows[1].pk, rows[3].pk}
+
+
+def test_bulk_update_stamps_too(provider: Provider) -> None:
+    rows = [UpstreamToken.of(provider, f"sk-made-up-{number:04}") for number in range(4)]
+    UpstreamToken.objects.bulk_create(rows)
+    seen = version("tokens")
+    for row in rows[:2]:
+        row.weight = 7
+    UpstreamToken.objects.bulk_update(rows[:2], ["weight"])
+    assert set(UpstreamToken.objects.filter(changed__gt=seen)) == set(rows[:2])
+
+
+def test_inserts_do_not_lift_the_floor_and_a_delete_lifts_it_to_its_own_version(provider: Provider) -> None:
+    rows = [UpstreamToken.of(provider, f"sk-made-up-{number:04}") for number in range(3)]
+    before = floor("tokens")
+    UpstreamToken.objects.bulk_create(rows)
+    UpstreamToken.objects.update(strikes=1)
+    assert floor("tokens") == before
+    seen = version("tokens")
+    rows[0].delete()
+    assert seen < floor("tokens") <= version("tokens")
+
+
+def test_tokens_that_go_with_their_provider_lift_the_floor(provider: Provider, token: UpstreamToken) -> None:
+    seen = version("tokens")
+    with Bumped() as bumped:
+        provider.delete()
+    assert bumped.topics == {"tokens", "catalogue"}
+    assert floor("tokens") > seen
+
+
+# --- keys and users ---------------------------------------------------------------------------------------------------
+def test_what_decides_whether_a_key_is_accepted_raises_the_keys() -> None:
+    with Bumped() as bumped:
+        user = get_user_model().objects.create_user("alice")
+    assert bumped.topics <= {"keys"}
+    key = ApiKey.objects.create(user=user, prefix="sk-ps-1", digest="d1")
+    deeds = {
+        "revoke": lambda: ApiKey.objects.all().revoke(),
+        "expire": lambda: ApiKey.objects.update(expires_at=timezone.now()),
+        "models": lambda: ApiKey.objects.update(allowed_models=["echo"]),
+        "digest": lambda: ApiKey.objects.update(digest="d2"),
+        "the user is closed": lambda: get_user_model().objects.update(is_active=False),
+        "a new key": lambda: ApiKey.objects.create(user=user, prefix="sk-ps-2", digest="d3"),
+        "the key is deleted": lambda: ApiKey.objects.filter(pk=key.pk).delete(),
+        "the user is deleted": lambda: user.delete(),
+    }
+    for name, deed in deeds.items():
+        with Bumped() as bumped:
+            deed()
+        assert bumped.topics == {"keys"}, name
+
+
+def test_last_use_and_sign_ins_raise_nothing() -> None:
+    user = get_user_model().objects.create_user("alice")
+    ApiKey.objects.create(user=user, prefix="sk-ps-1", digest="d1")
+    with Bumped() as bumped:
+        ApiKey.objects.update(last_used_at=timezone.now(), name="laptop")
+        get_user_model().objects.update(last_login=timezone.now(), email="a@example.com")
+    assert bumped.topics == set()
+
+
+# --- transactions -----------------------------------------------------------------------------------------------------
+def test_a_change_that_is_rolled_back_raises_nothing(provider: Provider) -> None:
+    with Bumped() as bumped, transaction.atomic():
+        Provider.objects.update(enabled=False)
+        transaction.set_rollback(True)
+    assert bumped.topics == set()
+
+
+def test_the_triggers_can_be_installed_again(token: UpstreamToken) -> None:
+    from providers.apps import install_triggers as providers_triggers
+    from tokens.apps import install_triggers as tokens_triggers
+
+    for install in (providers_triggers, tokens_triggers):
+        install(using="default")
+    before = version("tokens")
+    UpstreamToken.objects.update(strikes=1)
+    assert version("tokens") == before + 1
+
+
+@pytest.mark.skipif(not POSTGRES, reason="NOTIFY is Postgres's")
+@pytest.mark.django_db(transaction=True)
+def test_a_committed_change_is_told_to_listeners_on_postgres() -> None:
+    import psycopg
+
+    known = ("dbname", "user", "password", "host", "port")
+    parameters = {name: value for name, value in connection.get_connection_params().items() if name in known}
+    with psycopg.connect(**parameters, autocommit=True) as listener:
+        listener.execute(f"LISTEN {CHANNEL}")
+        Provider.objects.create(name="p", kind="echo")
+        heard = list(listener.notifies(timeout=10, stop_after=1))
+    assert [(note.channel, note.payload) for note in heard] == [(CHANNEL, "catalogue")]

@@ -1,0 +1,129 @@
+import random
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import pytest
+
+from providers.chat import Chunk
+from providers.exceptions import BadResponse, Disconnected, RateLimited, UpstreamError
+from providers.stream import BROKEN_EVENTS, StreamReader
+from providers.wire.jsons import loads
+
+
+def read_event(data: bytes) -> Chunk | None:
+    try:
+        chunk = loads(data)
+    except ValueError:
+        return None
+    if isinstance(chunk, dict) and "error" in chunk:
+        raise RateLimited("slow down")
+    return chunk if isinstance(chunk, dict) else None
+
+
+def reader(event_bytes: int = 10_000, *, chat: bool = True) -> StreamReader:
+    return StreamReader(read_event, event_bytes, chat=chat)
+
+
+def event(text: str | None = None, finish: str | None = None, index: int = 0, **more: Any) -> bytes:
+    delta = {"content": text} if text is not None else {}
+    choice = {"index": index, "delta": delta, "finish_reason": finish}
+    return b"data: %b\n\n" % orjson.dumps({"choices": [choice], **more})
+
+
+DONE = b"data: [DONE]\n\n"
+USAGE = b'data: {"choices": [], "usage": {"prompt_tokens": 1}}\n\n'
+HELLO = event("hel") + event("lo") + event(None, "stop")
+
+
+def run(stream: bytes, cut: Callable[[bytes], list[bytes]] = lambda stream: [stream]) -> tuple[str, StreamReader]:
+    """The text a caller sees, and the reader when the bytes are over or nothing more is to be read."""
+    found = reader()
+    chunks: list[Chunk] = []
+    for piece in cut(stream):
+        chunks += found.feed(piece)
+        if found.over:
+            break
+    chunks += found.finish()
+    return "".join(c["delta"].get("content") or "" for one in chunks for c in one["choices"] if "delta" in c), found
+
+
+ENDS_WELL = {
+    "with [DONE]": HELLO + DONE,
+    "with usage and [DONE]": HELLO + USAGE + DONE,
+    "without [DONE]": HELLO,
+    "without the last blank line": HELLO + DONE.rstrip(b"\n"),
+    "[DONE] with spaces": HELLO + b"data:   [DONE]  \n\n",
+    "[DONE] twice": HELLO + DONE + DONE,
+    "chunks after [DONE]": HELLO + DONE + event("late") + b"data: junk\n\n",
+    "an error after [DONE]": HELLO + DONE + b'data: {"error": {}}\n\n',
+    "a finish reason twice": HELLO + event(None, "length") + DONE,
+    "words after the finish reason": HELLO + event("late") + DONE,
+    "comments everywhere": b": a\n\n" + HELLO.replace(b"\n\n", b"\n\n: ping\n\n") + DONE,
+    "some broken events": b"data: {broken\n\ndata: 5\n\n" + HELLO + DONE,
+    "CRLF": (HELLO + DONE).replace(b"\n", b"\r\n"),
+    "CR": (HELLO + DONE).replace(b"\n", b"\r"),
+}
+
+
+@pytest.mark.parametrize("case", ENDS_WELL)
+def test_a_stream_that_ended_well_is_judged_so_and_says_the_same_however_it_is_cut(case: str) -> None:
+    stream, draw = ENDS_WELL[case], random.Random(5)
+    expected, found = run(stream)
+    assert expected == "hello"
+    found.judge()
+    assert found.finished
+    assert found.done == (b"[DONE]" in stream)
+    for size in [1, 2, 3, *(draw.randrange(4, 60) for _ in range(20))]:
+        text, again = run(stream, lambda all_, size=size: [all_[i : i + size] for i in range(0, len(all_), size)])
+        again.judge()
+        assert text == "hello"
+
+
+CUT: dict[str, tuple[bytes, type[UpstreamError]]] = {
+    "nothing at all": (b"", Disconnected),
+    "only comments": (b": ping\n\n" * 3, Disconnected),
+    "words without an end": (event("hel"), Disconnected),
+    "half an event": (event("hel") + event(None, "stop")[:30], Disconnected),
+    "[DONE] without a finish reason": (event("hel") + DONE, Disconnected),
+    "[DONE] and nothing else": (DONE, Disconnected),
+    "usage without a finish reason": (event("hel") + USAGE + DONE, Disconnected),
+    "an error first": (b'data: {"error": {}}\n\n' + HELLO + DONE, RateLimited),
+    "an error in the middle": (event("hel") + b'data: {"error": {}}\n\n' + HELLO + DONE, RateLimited),
+    "one choice of two without an end": (event("a") + event("b", index=1) + event(None, "stop") + DONE, Disconnected),
+    "too many broken events": (b"data: {broken\n\n" * (BROKEN_EVENTS + 1) + HELLO + DONE, BadResponse),
+    "an endless event": (event("hel") + b"data: " + b"x" * 20_000, BadResponse),
+    "an endless event of many lines": (event("hel") + b"data: xxxxxxxx\n" * 5_000, BadResponse),
+}
+
+
+@pytest.mark.parametrize("case", CUT)
+def test_a_stream_that_did_not_finish_never_looks_finished(case: str) -> None:
+    stream, expected = CUT[case]
+    for size in (len(stream) or 1, 7):
+        text, found = run(stream, lambda all_, size=size: [all_[i : i + size] for i in range(0, len(all_), size)])
+        with pytest.raises(UpstreamError) as caught:
+            found.judge()
+        assert type(caught.value) is expected
+        assert "hello" not in text
+
+
+def test_what_came_before_an_error_in_the_same_read_is_not_lost() -> None:
+    text, found = run(event("hel") + b'data: {"error": {}}\n\n')
+    assert text == "hel"
+    assert found.over
+
+
+def test_ten_broken_events_are_skipped_and_one_more_is_too_many() -> None:
+    some = b"data: {broken\n\n" * BROKEN_EVENTS
+    text, found = run(some + HELLO + DONE)
+    found.judge()
+    assert text == "hello"
+
+
+def test_a_legacy_stream_is_judged_by_the_same_rules() -> None:
+    found = reader(chat=False)
+    choice = {"index": 0, "text": "a", "finish_reason": "length"}
+    [chunk] = found.feed(b"data: %b\n\n" % orjson.dumps({"choices": [choice]}))
+    found.judge()
+    assert chunk["choices"] == [choice]
