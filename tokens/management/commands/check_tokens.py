@@ -1,0 +1,50 @@
+"""`check_tokens`: which tokens still work."""
+
+import json
+from argparse import ArgumentParser
+from collections import Counter
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from providers.models import Provider
+from tokens import checkup
+from tokens.models import UpstreamToken
+
+
+class Command(BaseCommand):
+    help = "Ask the upstreams about every token: a rejected one gets a strike, a disabled one that works is enabled."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("provider", nargs="?", help="only this provider's")
+        parser.add_argument("--dry-run", action="store_true", help="ask and report, change nothing")
+        parser.add_argument("--format", choices=["text", "json"], default="text")
+
+    def handle(self, *args: Any, provider: str | None, dry_run: bool, **options: Any) -> None:
+        tokens = UpstreamToken.objects.all()
+        if provider is not None:
+            if not Provider.objects.filter(name=provider).exists():
+                names = ", ".join(Provider.objects.values_list("name", flat=True)) or "none"
+                raise CommandError(f"There is no provider {provider!r}; there are: {names}.")
+            tokens = tokens.filter(provider__name=provider)
+        counts: Counter[str] = Counter()
+        lines = []
+        for finding in checkup.check(tokens, dry_run=dry_run):
+            counts[finding.outcome] += 1
+            token = finding.token
+            if options["format"] == "json":
+                lines.append(
+                    {
+                        "id": str(token.pk),
+                        "provider": token.provider.name,
+                        "token": token.masked,
+                        "outcome": finding.outcome,
+                        "reason": finding.reason,
+                    }
+                )
+            elif finding.outcome != checkup.WORKS:
+                self.stdout.write(f"{token.provider} {token.masked}: {finding.outcome} {finding.reason}".rstrip())
+        if options["format"] == "json":
+            self.stdout.write(json.dumps({"counts": counts, "tokens": lines}))
+            return
+        self.stdout.write(", ".join(f"{count} {outcome}" for outcome, count in counts.most_common()) or "No tokens.")

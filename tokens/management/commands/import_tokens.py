@@ -1,0 +1,69 @@
+"""`import_tokens`: a file (or standard input) of tokens, one per line, into rows."""
+
+import json
+import sys
+from argparse import ArgumentParser
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from providers.models import Provider
+from tokens import importing
+
+SHOWN = 20  # malformed lines that are listed one by one
+
+
+class Command(BaseCommand):
+    help = "Import tokens, one per line; # begins a comment. Known ones are left as they are."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("provider", help="name of the provider they are for")
+        parser.add_argument("file", help="path of the file, or - for standard input")
+        parser.add_argument("--dry-run", action="store_true", help="report, write nothing")
+        parser.add_argument("--format", choices=["text", "json"], default="text")
+
+    def handle(self, *args: Any, provider: str, file: str, dry_run: bool, **options: Any) -> None:
+        row = Provider.objects.filter(name=provider).first()
+        if row is None:
+            names = ", ".join(Provider.objects.values_list("name", flat=True)) or "none"
+            raise CommandError(f"There is no provider {provider!r}; there are: {names}.")
+        try:
+            data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+            lines = importing.decode(data)
+        except OSError as error:
+            raise CommandError(f"Cannot read {file}: {error.strerror}.") from None
+        except importing.UnreadableFile as error:
+            raise CommandError(str(error)) from None
+        report = self.run(row, lines, dry_run)
+        if options["format"] == "json":
+            verdicts = [asdict(verdict) for verdict in report.verdicts]
+            self.stdout.write(json.dumps({"counts": report.counts, "skipped": report.skipped, "lines": verdicts}))
+        else:
+            self.tell(report, dry_run)
+
+    def run(self, provider: Provider, lines: list[str], dry_run: bool) -> importing.Report:
+        """With a progress bar when a person is watching."""
+        if not sys.stderr.isatty():
+            return importing.run(provider, lines, dry_run=dry_run)
+        from rich.console import Console
+        from rich.progress import Progress
+
+        with Progress(console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("Importing", total=len(lines))
+            return importing.run(
+                provider, lines, dry_run=dry_run, progress=lambda done: bar.update(task, completed=done)
+            )
+
+    def tell(self, report: importing.Report, dry_run: bool) -> None:
+        counts = report.counts
+        malformed = [verdict for verdict in report.verdicts if verdict.verdict == importing.MALFORMED]
+        for verdict in malformed[:SHOWN]:
+            self.stdout.write(f"line {verdict.line}: {verdict.reason} {verdict.token}".rstrip())
+        if len(malformed) > SHOWN:
+            self.stdout.write(f"… and {len(malformed) - SHOWN} more malformed lines (--format json lists all)")
+        would = "would be imported" if dry_run else "imported"
+        parts = [f"{counts[importing.NEW]} {would}"]
+        parts += [f"{counts[name]} {name}" for name in (importing.KNOWN, importing.IN_FILE, importing.MALFORMED)]
+        self.stdout.write(f"{', '.join(parts)}, {report.skipped} blank or comment.")

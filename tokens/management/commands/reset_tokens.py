@@ -1,0 +1,29 @@
+"""`reset_tokens`: tokens as new, whatever happened to them."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db.models import Q
+
+from providers.models import Provider
+from tokens.models import State, UpstreamToken
+
+
+class Command(BaseCommand):
+    help = "Enable tokens and forget their strikes and rests, also of those that a person disabled."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("provider", nargs="?", help="only this provider's")
+        parser.add_argument("--dry-run", action="store_true", help="count, change nothing")
+
+    def handle(self, *args: Any, provider: str | None, dry_run: bool, **options: Any) -> None:
+        tokens = UpstreamToken.objects.filter(~Q(state=State.ACTIVE) | Q(strikes__gt=0) | Q(rests_until__isnull=False))
+        if provider is not None:
+            if not Provider.objects.filter(name=provider).exists():
+                names = ", ".join(Provider.objects.values_list("name", flat=True)) or "none"
+                raise CommandError(f"There is no provider {provider!r}; there are: {names}.")
+            tokens = tokens.filter(provider__name=provider)
+        count = tokens.count() if dry_run else tokens.reset()
+        noun = "token" if count == 1 else "tokens"
+        self.stdout.write(f"{count} {noun} {'would be reset' if dry_run else 'reset'}.")

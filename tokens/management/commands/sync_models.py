@@ -1,0 +1,45 @@
+"""`sync_models`: the upstream's own list of models into rows."""
+
+import json
+from argparse import ArgumentParser
+from dataclasses import asdict
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from providers import registry
+from providers.exceptions import GatewayError
+from providers.models import Provider
+from providers.vault import VaultError
+from tokens import syncing
+
+
+class Command(BaseCommand):
+    help = "Ask a provider which models it has and add those that are missing; rows that are there stay as they are."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("provider", help="name of the provider")
+        parser.add_argument("--prefix", default="", metavar="P", help="put before each public id, for example groq/")
+        parser.add_argument("--dry-run", action="store_true", help="ask and report, write nothing")
+        parser.add_argument("--format", choices=["text", "json"], default="text")
+
+    def handle(self, *args: Any, provider: str, prefix: str, dry_run: bool, **options: Any) -> None:
+        row = Provider.objects.filter(name=provider).first()
+        if row is None or row.kind not in registry.kinds():
+            names = ", ".join(Provider.objects.values_list("name", flat=True)) or "none"
+            raise CommandError(f"There is no provider {provider!r} that can be asked; there are: {names}.")
+        try:
+            report = syncing.sync(row, prefix=prefix, dry_run=dry_run)
+        except (GatewayError, VaultError) as error:
+            raise CommandError(f"{provider} does not say which models it has: {error}") from None
+        if options["format"] == "json":
+            self.stdout.write(json.dumps(asdict(report)))
+            return
+        for public_id in report.added:
+            self.stdout.write(f"+ {public_id}")
+        for name in report.unusable:
+            self.stdout.write(f"! {name!a} is no usable model id")
+        for public_id in report.gone:
+            self.stdout.write(f"? {public_id} is not listed any more")
+        added = "would be added" if dry_run else "added"
+        self.stdout.write(f"{len(report.added)} {added}, {len(report.known)} there already.")

@@ -1,0 +1,187 @@
+"""The command check_tokens and the task check_disabled, with an upstream over real sockets."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from providers.models import Provider
+from providers.tests.commands import refused, run
+from proxysite.celery import app
+from tokens import checkup
+from tokens.models import UpstreamToken
+from tokens.tasks import check_disabled
+from tokens.tests.listing import Upstream, problem, serving
+
+pytestmark = pytest.mark.django_db
+
+GOOD, BAD = "sk-good-0123456789abcdef", "sk-bad-0123456789abcdef"
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    with serving(GOOD) as server:
+        yield server
+
+
+@pytest.fixture
+def provider(upstream: Upstream) -> Provider:
+    return Provider.objects.create(name="acme", kind="openai_compatible", base_url=upstream.url, allow_private=True)
+
+
+def token(provider: Provider, secret: str = GOOD, **fields: Any) -> UpstreamToken:
+    row = UpstreamToken.of(provider, secret, **fields)
+    row.save()
+    return row
+
+
+# --- check_tokens ---------------------------------------------------------------------------------------------------
+def test_a_check_strikes_the_rejected_and_enables_what_works_again(
+    upstream: Upstream, provider: Provider, settings: Any
+) -> None:
+    upstream.accepted |= {"sk-back-0123456789abcdef", "sk-held-0123456789abcdef"}
+    token(provider)
+    token(provider, BAD)
+    token(provider, "sk-back-0123456789abcdef", state="disabled", strikes=3, reason="auth: expired")
+    token(provider, "sk-held-0123456789abcdef", state="disabled", reason="by admin")
+    said = run("check_tokens")
+    assert "acme sk-bad…cdef: rejected Incorrect API key provided: ***." in said
+    assert said.endswith("3 works, 1 rejected\n")
+    assert BAD not in said
+    rows = {row.masked: (row.state, row.strikes) for row in UpstreamToken.objects.all()}
+    assert rows == {
+        "sk-goo…cdef": ("active", 0),
+        "sk-bad…cdef": ("active", 1),
+        "sk-bac…cdef": ("active", 0),
+        "sk-hel…cdef": ("disabled", 0),
+    }
+    for _ in range(settings.MAX_TOKEN_FAILURES - 1):
+        run("check_tokens", "acme")
+    struck = UpstreamToken.objects.get(masked="sk-bad…cdef")
+    assert (struck.state, struck.reason) == ("disabled", "auth: Incorrect API key provided: ***.")
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        ((429, problem("rate_limit_exceeded", "Slow down.")), "rate limited"),
+        ((429, problem("insufficient_quota", "Pay.")), "out of quota"),
+        ((503, "down"), "provider failed"),
+        ((302, ""), "provider failed"),
+        ((200, "no list"), "provider failed"),
+    ],
+)
+def test_other_troubles_change_nothing(
+    upstream: Upstream, provider: Provider, answer: tuple[int, str], outcome: str
+) -> None:
+    row = token(provider, strikes=1)
+    disabled = token(provider, BAD, state="disabled", strikes=3, reason="auth: no")
+    upstream.answers = {GOOD: answer, BAD: answer}
+    report = json.loads(run("check_tokens", "acme", "--format", "json"))
+    assert report["counts"] == {outcome: 2}
+    before = [
+        UpstreamToken.objects.filter(pk=one.pk).values("state", "strikes", "reason").get() for one in (row, disabled)
+    ]
+    assert before == [
+        {"state": "active", "strikes": 1, "reason": ""},
+        {"state": "disabled", "strikes": 3, "reason": "auth: no"},
+    ]
+
+
+def test_an_upstream_that_is_away_costs_no_token_anything(provider: Provider, upstream: Upstream) -> None:
+    token(provider)
+    Provider.objects.update(base_url="http://127.0.0.1:9/v1")
+    assert "provider failed The upstream cannot be reached." in run("check_tokens")
+    assert UpstreamToken.objects.get().strikes == 0
+
+
+def test_an_open_list_proves_nothing_about_a_token(upstream: Upstream, provider: Provider) -> None:
+    """OpenRouter lists its models to everybody."""
+    upstream.accepted |= {None}
+    token(provider, state="disabled", strikes=3, reason="auth: no")
+    assert run("check_tokens").endswith("1 unproven\n")
+    assert UpstreamToken.objects.get().state == "disabled"
+
+
+def test_a_check_tells_in_json_what_it_found_and_nothing_secret(provider: Provider) -> None:
+    row = token(provider)
+    said = run("check_tokens", "--format", "json")
+    found = {"id": str(row.pk), "provider": "acme", "token": row.masked, "outcome": "works", "reason": ""}
+    assert json.loads(said) == {"counts": {"works": 1}, "tokens": [found]}
+    assert GOOD not in said
+
+
+def test_checking_dry_asks_and_changes_nothing(upstream: Upstream, provider: Provider) -> None:
+    token(provider, BAD)
+    token(provider, state="disabled", strikes=3, reason="auth: no")
+    assert run("check_tokens", "--dry-run").endswith("1 rejected, 1 works\n")
+    assert {BAD, GOOD} <= set(upstream.asked)
+    assert sorted(UpstreamToken.objects.values_list("state", "strikes")) == [("active", 0), ("disabled", 3)]
+
+
+def test_a_secret_that_does_not_open_is_reported(provider: Provider, upstream: Upstream) -> None:
+    token(provider)
+    UpstreamToken.objects.update(sealed="v1.lost.AAAA")
+    assert "unreadable sealed with key 'lost'" in run("check_tokens")
+    assert upstream.asked == [None]
+
+
+def test_only_the_named_provider_is_asked(upstream: Upstream, provider: Provider) -> None:
+    token(provider)
+    other = Provider.objects.create(
+        name="other", kind="openai_compatible", base_url="http://127.0.0.1:9/v1", allow_private=True
+    )
+    token(other, BAD)
+    assert run("check_tokens", "acme") == "1 works\n"
+    assert refused("check_tokens", "nobody") == "There is no provider 'nobody'; there are: acme, other."
+    UpstreamToken.objects.all().delete()
+    assert run("check_tokens") == "No tokens.\n"
+
+
+def test_more_tokens_than_are_asked_at_once_are_all_checked(upstream: Upstream, provider: Provider) -> None:
+    secrets = [f"sk-many-0123456789-{number:03}" for number in range(checkup.AT_ONCE * 2 + 1)]
+    upstream.accepted = set(secrets)
+    UpstreamToken.objects.bulk_create([UpstreamToken.of(provider, secret) for secret in secrets])
+    assert run("check_tokens") == f"{len(secrets)} works\n"
+    assert set(upstream.asked) == {None, *secrets}
+
+
+def test_a_token_replaced_during_its_check_is_not_judged_by_the_old_one(
+    upstream: Upstream, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = token(provider, BAD)
+    replaced = UpstreamToken.objects.get()
+    replaced.hide(GOOD)
+    checkup.apply(row, checkup.REJECTED, None)
+    assert UpstreamToken.objects.get().strikes == 1
+    replaced.save(update_fields=["sealed", "fingerprint", "masked"])
+    checkup.apply(row, checkup.REJECTED, None)
+    assert UpstreamToken.objects.get().strikes == 1
+
+
+# --- check_disabled -------------------------------------------------------------------------------------------------
+def test_the_sweep_enables_what_works_again_and_touches_nothing_else(upstream: Upstream, provider: Provider) -> None:
+    upstream.accepted |= {"sk-held-0123456789abcdef"}
+    back = token(provider, state="disabled", strikes=3, reason="auth: expired")
+    token(provider, BAD, state="disabled", strikes=3, reason="auth: wrong")
+    token(provider, "sk-held-0123456789abcdef", state="disabled", reason="by admin")
+    assert check_disabled() == 1
+    assert list(UpstreamToken.objects.filter(state="active")) == [back]
+    assert set(upstream.asked) == {None, GOOD, BAD}
+    upstream.asked.clear()
+    assert check_disabled() == 0
+    assert set(upstream.asked) == {None, BAD}
+
+
+def test_the_sweep_leaves_disabled_providers_alone(upstream: Upstream, provider: Provider) -> None:
+    token(provider, state="disabled", reason="auth: no")
+    Provider.objects.update(enabled=False)
+    assert check_disabled() == 0
+    assert upstream.asked == []
+
+
+def test_the_schedule_names_the_sweep() -> None:
+    scheduled = {entry["task"] for entry in app.conf.beat_schedule.values()}
+    assert check_disabled.name in scheduled
+    assert scheduled <= set(app.tasks) | {"proxysite.tasks.clear_sessions"}

@@ -1,0 +1,461 @@
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from providers import catalogue, vault
+from providers.base import Upstream
+from providers.exceptions import (
+    AuthRejected,
+    BadResponse,
+    BadTls,
+    Contended,
+    Disconnected,
+    ModelMissing,
+    ProviderError,
+    QuotaExhausted,
+    RateLimited,
+    Rejected,
+    ServerFailed,
+    UnexpectedRedirect,
+    Unreachable,
+    UpstreamError,
+    UpstreamTimeout,
+)
+from providers.models import Provider
+from providers.vault import VaultError
+from tokens import pool as pool_module
+from tokens.models import UpstreamToken
+from tokens.pool import BREAK, EXHAUST, REST, STRIKE, Pool, Rows, consequence
+from tokens.rings import Entry
+
+PROVIDER_ERRORS = [Unreachable, BadTls, BadResponse, UnexpectedRedirect, Disconnected, ServerFailed, UpstreamTimeout]
+NOT_THE_TOKENS = [Rejected, ModelMissing, Contended]
+
+
+def upstream(**fields: Any) -> Upstream:
+    row = {"pk": 1, "name": "p", "kind": "openai_compatible", "base_url": "https://api.example.com"} | fields
+    return catalogue.upstream(Provider(**row))
+
+
+UPSTREAM = upstream()
+
+
+def rows_of(*tokens: UpstreamToken, version: int = 1, whole: bool = True) -> Rows:
+    rows = [tuple(getattr(token, column) for column in pool_module.COLUMNS) for token in tokens]
+    return Rows(version, whole, rows)
+
+
+def token(number: int, provider: int = 1, **fields: Any) -> UpstreamToken:
+    found = UpstreamToken.of(Provider(pk=provider), f"sk-made-up-{number}", id=UUID(int=number), changed=1)
+    for name, value in fields.items():
+        setattr(found, name, value)
+    return found
+
+
+class Clock:
+    """The monotonic clock of the pool; wall time stays real."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    found = Clock()
+    monkeypatch.setattr(pool_module, "time", SimpleNamespace(monotonic=found.monotonic))
+    return found
+
+
+@pytest.fixture
+async def pool(clock: Clock) -> Pool:
+    found = Pool()
+    await found.take(rows_of(*(token(number) for number in (1, 2, 3))))
+    return found
+
+
+def picked(pool: Pool, tried: tuple[UUID, ...] = ()) -> Entry:
+    found = pool.pick(UPSTREAM, tried)
+    assert found is not None
+    return found
+
+
+def error(kind: type[UpstreamError], retry_after_seconds: float | None = None) -> UpstreamError:
+    return kind("made up", retry_after_seconds=retry_after_seconds)
+
+
+def state(entry: Entry) -> tuple[Any, ...]:
+    return entry.state, entry.strikes, entry.rests_until, entry.rests, entry.expires, entry.enabled
+
+
+# --- the table --------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("kind", "deed"),
+    [
+        (AuthRejected, STRIKE),
+        (RateLimited, REST),
+        (QuotaExhausted, EXHAUST),
+        *((kind, BREAK) for kind in PROVIDER_ERRORS),
+        *((kind, None) for kind in NOT_THE_TOKENS),
+    ],
+)
+def test_each_error_has_its_consequence(kind: type[UpstreamError], deed: str | None) -> None:
+    assert consequence(error(kind)) == deed
+
+
+def test_no_error_of_the_tree_is_forgotten() -> None:
+    def leaves(kind: type) -> list[type]:
+        below = kind.__subclasses__()
+        return [leaf for one in below for leaf in leaves(one)] if below else [kind]
+
+    known = {AuthRejected, RateLimited, QuotaExhausted, *PROVIDER_ERRORS, *NOT_THE_TOKENS}
+    assert {leaf for leaf in leaves(UpstreamError) if leaf.__module__ == "providers.exceptions"} == known
+
+
+ERRORS = st.sampled_from([*NOT_THE_TOKENS, *PROVIDER_ERRORS])
+
+
+@examples(derandomize=True, database=None, deadline=None, max_examples=150)
+@given(st.lists(st.tuples(ERRORS, st.none() | st.floats(-10, 1e9)), max_size=40))
+def test_no_sequence_of_errors_of_callers_and_providers_changes_a_token(told: list[tuple[Any, float | None]]) -> None:
+    pool = Pool()
+    entries = [Entry(UUID(int=number), 1, "sealed", strikes=number) for number in (1, 2)]
+    for entry in entries:
+        pool.rotate_as(UPSTREAM).put(entry, 0.0)
+    before = [state(entry) for entry in entries]
+    for kind, retry_after_seconds in told:
+        pool.failed(UPSTREAM, entries[0], error(kind, retry_after_seconds))
+    assert [state(entry) for entry in entries] == before
+    assert not pool.notes
+    assert {picked(pool).id for _ in range(2)} == {entry.id for entry in entries}
+
+
+# --- strikes ----------------------------------------------------------------------------------------------------------
+def test_three_consecutive_strikes_disable_a_token_and_the_others_go_on(pool: Pool, settings: Any) -> None:
+    settings.MAX_TOKEN_FAILURES = 3
+    struck = picked(pool)
+    for strikes in (1, 2, 3):
+        assert struck.enabled
+        pool.failed(UPSTREAM, struck, error(AuthRejected))
+        assert struck.strikes == strikes
+    assert not struck.enabled
+    assert struck.id not in {picked(pool).id for _ in range(10)}
+    assert [(note.deed, note.token_id) for note in pool.notes] == [(STRIKE, struck.id)] * 3
+    assert pool.notes[0].reason == "auth: made up"
+
+
+def test_a_success_in_between_resets_the_strikes(pool: Pool) -> None:
+    struck = picked(pool)
+    for _ in range(5):
+        pool.failed(UPSTREAM, struck, error(AuthRejected))
+        pool.failed(UPSTREAM, struck, error(AuthRejected))
+        pool.succeeded(UPSTREAM, struck)
+        assert struck.strikes == 0
+    assert struck.enabled
+    assert [note.deed for note in pool.notes] == [STRIKE, STRIKE, "absolve"] * 5
+
+
+def test_a_success_of_a_healthy_token_writes_nothing(pool: Pool) -> None:
+    pool.succeeded(UPSTREAM, picked(pool))
+    assert not pool.notes
+
+
+def test_a_late_success_does_not_enable_a_token_that_was_disabled(pool: Pool, clock: Clock) -> None:
+    late = picked(pool)
+    for _ in range(3):
+        pool.failed(UPSTREAM, late, error(AuthRejected))
+    pool.succeeded(UPSTREAM, late)  # of a request that began before
+    assert not late.enabled
+    pool.failed(UPSTREAM, late, error(RateLimited, 2))  # of another one
+    clock.now += 60
+    assert late.id not in {picked(pool).id for _ in range(10)}
+
+
+def test_a_limit_of_one_disables_at_the_first_strike(pool: Pool, settings: Any) -> None:
+    settings.MAX_TOKEN_FAILURES = 1
+    struck = picked(pool)
+    pool.failed(UPSTREAM, struck, error(AuthRejected))
+    assert not struck.enabled
+
+
+# --- rests ------------------------------------------------------------------------------------------------------------
+def rest_seconds(pool: Pool, clock: Clock, entry: Entry) -> float:
+    return entry.rests_until - clock.now
+
+
+@pytest.mark.parametrize(
+    ("retry_after_seconds", "least", "most"),
+    [(7.0, 7, 8), (0.0, 1, 1.2), (-3_600.0, 1, 1.2), (0.25, 1, 1.2), (1e9, 3_600, 3_601), (3_600.0, 3_600, 3_601)],
+)
+def test_a_429_rests_the_token_for_retry_after_within_a_second_and_an_hour(
+    pool: Pool, clock: Clock, retry_after_seconds: float, least: float, most: float
+) -> None:
+    limited = picked(pool)
+    pool.failed(UPSTREAM, limited, error(RateLimited, retry_after_seconds))
+    assert least <= rest_seconds(pool, clock, limited) <= most
+    assert limited.enabled
+    assert limited.strikes == 0
+    assert limited.id not in {picked(pool).id for _ in range(10)}
+    clock.now += most
+    assert limited.id in {picked(pool).id for _ in range(10)}
+
+
+def test_a_429_without_retry_after_rests_longer_each_time_up_to_an_hour(
+    pool: Pool, clock: Clock, settings: Any
+) -> None:
+    settings.REST_SECONDS = 5.0
+    limited, rests = picked(pool), []
+    for _ in range(14):
+        pool.failed(UPSTREAM, limited, error(RateLimited))
+        rests.append(rest_seconds(pool, clock, limited))
+        clock.now = limited.rests_until + 0.1
+    for n, rest in enumerate(rests):
+        expected = min(5.0 * 2**n, 3_600.0)
+        assert expected <= rest <= expected + 1.0
+
+
+def test_several_429s_of_one_window_escalate_once(pool: Pool, clock: Clock, settings: Any) -> None:
+    settings.REST_SECONDS = 5.0
+    limited = picked(pool)
+    for _ in range(50):  # fifty requests were in flight on it
+        pool.failed(UPSTREAM, limited, error(RateLimited))
+    assert 5.0 <= rest_seconds(pool, clock, limited) <= 6.0
+    assert len(pool.notes) == 1
+    clock.now = limited.rests_until + 0.1
+    pool.failed(UPSTREAM, limited, error(RateLimited))
+    assert 10.0 <= rest_seconds(pool, clock, limited) <= 11.0
+
+
+def test_a_success_ends_the_escalation(pool: Pool, clock: Clock, settings: Any) -> None:
+    settings.REST_SECONDS = 5.0
+    limited = picked(pool)
+    for _ in range(4):
+        pool.failed(UPSTREAM, limited, error(RateLimited))
+        clock.now = limited.rests_until + 0.1
+    pool.succeeded(UPSTREAM, limited)
+    pool.failed(UPSTREAM, limited, error(RateLimited))
+    assert rest_seconds(pool, clock, limited) <= 6.0
+
+
+def test_a_shorter_retry_after_does_not_shorten_a_rest(pool: Pool, clock: Clock) -> None:
+    limited = picked(pool)
+    pool.failed(UPSTREAM, limited, error(RateLimited, 600))
+    pool.failed(UPSTREAM, limited, error(RateLimited, 2))
+    assert rest_seconds(pool, clock, limited) >= 600
+
+
+def test_tokens_that_rest_for_the_same_time_do_not_wake_together(pool: Pool, clock: Clock) -> None:
+    random.seed(1)
+    for entry in [picked(pool) for _ in range(3)]:
+        pool.failed(UPSTREAM, entry, error(RateLimited, 60))
+    assert len({round(entry.rests_until, 6) for entry in pool.rotate_as(UPSTREAM).entries.values()}) == 3
+
+
+def test_the_note_of_a_rest_carries_its_end_on_the_wall_clock(pool: Pool) -> None:
+    limited = picked(pool)
+    pool.failed(UPSTREAM, limited, error(RateLimited, 100))
+    [note] = pool.notes
+    assert (note.deed, note.token_id, note.reason) == (REST, limited.id, "rate limit: made up")
+    assert note.until is not None
+    assert 95 < (note.until - datetime.now(UTC)).total_seconds() < 102
+
+
+def test_when_all_rest_nothing_is_picked_and_the_soonest_waking_is_told(pool: Pool, clock: Clock) -> None:
+    for seconds, entry in zip((300, 20, 100), [picked(pool) for _ in range(3)], strict=True):
+        pool.failed(UPSTREAM, entry, error(RateLimited, seconds))
+    assert pool.pick(UPSTREAM, ()) is None
+    assert 20 <= (pool.wakes_in(UPSTREAM) or 0) <= 21
+    assert pool.why_none(UPSTREAM) == "3 tokens: 3 resting, 0 disabled or expired"
+
+
+# --- quota ------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("retry_after_seconds", [None, 7_200.0])
+def test_a_used_up_quota_exhausts_the_token_until_its_reset(
+    pool: Pool, clock: Clock, settings: Any, retry_after_seconds: float | None
+) -> None:
+    settings.QUOTA_REST_SECONDS, settings.MAX_REST_SECONDS = 10_000.0, 3_600.0
+    spent = picked(pool)
+    pool.failed(UPSTREAM, spent, error(QuotaExhausted, retry_after_seconds))
+    expected = retry_after_seconds or 10_000
+    assert expected <= rest_seconds(pool, clock, spent) <= expected + 1
+    assert (spent.state, spent.strikes) == ("exhausted", 0)
+    assert [note.deed for note in pool.notes] == [EXHAUST]
+    clock.now += expected + 1
+    assert spent.id in {picked(pool).id for _ in range(5)}
+    pool.succeeded(UPSTREAM, spent)
+    assert spent.state == "active"
+    assert pool.notes[-1].deed == "absolve"
+
+
+def test_a_quota_that_is_found_used_up_while_the_token_rests_is_not_overlooked(pool: Pool) -> None:
+    spent = picked(pool)
+    pool.failed(UPSTREAM, spent, error(RateLimited, 2))
+    pool.failed(UPSTREAM, spent, error(QuotaExhausted))
+    assert spent.state == "exhausted"
+    assert [note.deed for note in pool.notes] == [REST, EXHAUST]
+
+
+# --- providers --------------------------------------------------------------------------------------------------------
+def test_failures_of_the_provider_open_its_breaker_and_an_answer_closes_it(pool: Pool, settings: Any) -> None:
+    for _ in range(settings.BREAKER_FAILURES):
+        assert pool.breaker(UPSTREAM).blocked_for(1_000.0) is None
+        pool.failed(UPSTREAM, picked(pool), error(ServerFailed))
+    assert pool.breaker(UPSTREAM).blocked_for(1_000.0) is not None
+    pool.succeeded(UPSTREAM, picked(pool))
+    assert pool.breaker(UPSTREAM).blocked_for(1_000.0) is None
+
+
+@pytest.mark.parametrize("kind", [Rejected, AuthRejected, RateLimited, QuotaExhausted, ModelMissing])
+def test_an_answer_of_any_other_kind_shows_that_the_provider_works(pool: Pool, kind: type[UpstreamError]) -> None:
+    for _ in range(50):
+        pool.failed(UPSTREAM, None, error(ServerFailed))
+        pool.failed(UPSTREAM, None, error(kind))
+    assert pool.breaker(UPSTREAM).blocked_for(1_000.0) is None
+
+
+def test_each_provider_has_a_breaker_of_its_own(pool: Pool) -> None:
+    other = upstream(pk=2, name="q")
+    for _ in range(50):
+        pool.failed(UPSTREAM, None, error(ProviderError))
+    assert pool.breaker(other).blocked_for(1_000.0) is None
+
+
+def test_uses_and_failures_are_counted_per_token(pool: Pool) -> None:
+    one = picked(pool)
+    pool.succeeded(UPSTREAM, one)
+    for kind in (Rejected, AuthRejected, RateLimited, ServerFailed):
+        pool.failed(UPSTREAM, one, error(kind))
+    assert pool.used == {one.id: [5, 3]}
+
+
+def test_a_call_without_a_token_counts_for_none(pool: Pool) -> None:
+    pool.succeeded(UPSTREAM, None)
+    for kind in (Rejected, AuthRejected, RateLimited, QuotaExhausted, ServerFailed):
+        pool.failed(UPSTREAM, None, error(kind))
+    assert (pool.used, list(pool.notes)) == ({}, [])
+
+
+# --- taking what was read ---------------------------------------------------------------------------------------------
+async def test_what_was_read_is_in_force_and_an_entry_that_stays_keeps_its_uses(pool: Pool) -> None:
+    for _ in range(6):
+        picked(pool)
+    await pool.take(rows_of(token(2, weight=5, changed=2), version=2, whole=False))
+    entries = pool.rotate_as(UPSTREAM).entries
+    assert {entry.id.int: (entry.uses, entry.weight) for entry in entries.values()} == {1: (2, 1), 2: (2, 5), 3: (2, 1)}
+    assert pool.seen == 2
+
+
+async def test_tokens_that_are_gone_from_a_whole_reading_are_not_picked(pool: Pool) -> None:
+    await pool.take(rows_of(token(2), version=2))
+    assert {picked(pool).id.int for _ in range(5)} == {2}
+    await pool.take(rows_of(version=3))
+    assert pool.pick(UPSTREAM, ()) is None
+
+
+async def test_tokens_that_are_absent_from_a_partial_reading_stay(pool: Pool) -> None:
+    await pool.take(rows_of(token(4), version=2, whole=False))
+    assert {picked(pool).id.int for _ in range(8)} == {1, 2, 3, 4}
+
+
+CHANGES: dict[str, Callable[[], dict[str, Any]]] = {
+    "disabled": lambda: {"state": "disabled"},
+    "resting": lambda: {"rests_until": datetime.now(UTC) + timedelta(hours=1)},
+    "expired": lambda: {"expires_at": datetime.now(UTC) - timedelta(seconds=1)},
+    "of another provider": lambda: {"provider_id": 2},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_token_that_was_changed_elsewhere_is_not_picked_any_more(pool: Pool, change: str) -> None:
+    await pool.take(rows_of(token(1, changed=2, **CHANGES[change]()), version=2, whole=False))
+    assert {picked(pool).id.int for _ in range(8)} == {2, 3}
+
+
+async def test_a_token_that_moved_is_picked_for_its_new_provider(pool: Pool) -> None:
+    await pool.take(rows_of(token(1, provider=2, changed=2), version=2, whole=False))
+    found = pool.pick(upstream(pk=2, name="q"), ())
+    assert found is not None
+    assert found.id.int == 1
+
+
+async def test_a_token_that_was_reset_elsewhere_is_picked_again(pool: Pool) -> None:
+    struck = picked(pool)
+    for _ in range(3):
+        pool.failed(UPSTREAM, struck, error(AuthRejected))
+    pool.written(pool.notes)
+    pool.notes.clear()
+    await pool.take(rows_of(token(struck.id.int, changed=2), version=2, whole=False))
+    assert struck.id in {picked(pool).id for _ in range(5)}
+
+
+@pytest.mark.parametrize("kind", [RateLimited, QuotaExhausted, AuthRejected])
+async def test_a_reading_that_is_older_than_what_waits_to_be_written_does_not_undo_it(
+    pool: Pool, kind: type[UpstreamError]
+) -> None:
+    hurt = picked(pool)
+    for _ in range(3):
+        pool.failed(UPSTREAM, hurt, error(kind, 600))
+    await pool.take(rows_of(token(hurt.id.int, weight=2, changed=2), version=2, whole=False))
+    assert hurt.id not in {picked(pool).id for _ in range(9)}
+
+
+async def test_a_token_that_moved_while_something_waited_to_be_written_still_hears_of_changes(pool: Pool) -> None:
+    other = upstream(pk=2, name="q")
+    pool.failed(UPSTREAM, picked(pool), error(AuthRejected))
+    await pool.take(rows_of(token(1, provider=2, changed=2), version=2, whole=False))
+    pool.written([pool.notes.popleft()])
+    await pool.take(rows_of(token(1, provider=2, state="disabled", changed=3), version=3, whole=False))
+    assert pool.pick(other, ()) is None
+
+
+async def test_another_rotation_is_in_force_at_once_and_states_stay(pool: Pool) -> None:
+    pool.failed(UPSTREAM, picked(pool), error(RateLimited, 600))
+    by_priority = upstream(rotation="priority")
+    await pool.take(rows_of(token(3, priority=-1, changed=2), version=2, whole=False))
+    assert [found.id.int for _ in range(4) if (found := pool.pick(by_priority, ()))] == [3, 3, 3, 3]
+    assert pool.pick(by_priority, {UUID(int=3), UUID(int=2)}) is None
+
+
+# --- credentials ------------------------------------------------------------------------------------------------------
+async def test_a_token_is_opened_once_and_again_when_its_secret_changed(pool: Pool, monkeypatch: Any) -> None:
+    opened: list[str] = []
+    unseal = vault.unseal
+    monkeypatch.setattr(vault, "unseal", lambda sealed, row: opened.append(row) or unseal(sealed, row))
+    one = picked(pool)
+    assert {pool.credential(one).secret for _ in range(3)} == {"sk-made-up-1"}
+    assert len(opened) == 1
+    changed = token(1, changed=2)
+    changed.hide("sk-another-one")
+    await pool.take(rows_of(changed, version=2, whole=False))
+    assert pool.credential(one).secret == "sk-another-one"
+    assert pool.credential(one).token_id == one.id
+
+
+async def test_a_secret_that_does_not_open_is_an_error_of_this_token_alone(pool: Pool) -> None:
+    await pool.take(rows_of(token(1, sealed="v1.k9.AAAA", changed=2), version=2, whole=False))
+    entries = pool.rotate_as(UPSTREAM).entries
+    with pytest.raises(VaultError, match="k9"):
+        pool.credential(entries[UUID(int=1)])
+    assert pool.credential(entries[UUID(int=2)]).secret == "sk-made-up-2"
+
+
+def test_a_provider_that_needs_no_token_and_has_none_is_asked_without(clock: Clock) -> None:
+    pool = Pool()
+    assert pool.anonymous(upstream(pk=5, name="o", needs_token=False))
+    assert not pool.anonymous(upstream(pk=5, name="o"))
+    assert pool.credential(None).secret == ""
+    assert pool.credential(None).token_id is None
+
+
+def test_a_provider_that_needs_no_token_but_has_one_is_asked_with_it(pool: Pool) -> None:
+    assert not pool.anonymous(upstream(needs_token=False))

@@ -1,0 +1,201 @@
+import threading
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import DataError, IntegrityError, connection, transaction
+from django.utils import timezone
+
+from providers import vault
+from providers.models import Provider
+from tokens.models import State, UpstreamToken
+
+pytestmark = pytest.mark.django_db
+SECRET = "sk-made-up-secret-0123456789"
+
+
+@pytest.fixture
+def provider() -> Provider:
+    return Provider.objects.create(name="p", kind="echo")
+
+
+def token(provider: Provider, secret: str = SECRET, **fields: Any) -> UpstreamToken:
+    row = UpstreamToken.of(provider, secret, **fields)
+    row.save()
+    return row
+
+
+def later(**span: float) -> datetime:
+    return timezone.now() + timedelta(**span)
+
+
+def only(row: UpstreamToken) -> Any:
+    return UpstreamToken.objects.filter(pk=row.pk)
+
+
+# --- rows -------------------------------------------------------------------------------------------------------------
+def test_a_token_is_stored_sealed_masked_and_bound_to_its_row(provider: Provider) -> None:
+    row = token(provider)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM tokens_upstreamtoken")
+        stored = repr(cursor.fetchall())
+    assert SECRET not in stored
+    assert SECRET[6:-4] not in stored
+    row.refresh_from_db()
+    assert vault.unseal(row.sealed, str(row.pk)) == SECRET
+    assert (str(row), row.masked) == ("sk-mad…6789", "sk-mad…6789")
+    with pytest.raises(vault.VaultError):
+        vault.unseal(row.sealed, str(token(provider, "sk-another-secret").pk))
+
+
+def test_a_token_stands_once_per_provider(provider: Provider) -> None:
+    token(provider)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        token(provider)
+    token(Provider.objects.create(name="q", kind="echo"))
+    assert UpstreamToken.objects.count() == 2
+
+
+@pytest.mark.parametrize("fields", [{"state": "tired"}, {"state": ""}, {"weight": 0}], ids=repr)
+def test_the_database_refuses_an_impossible_token(provider: Provider, fields: dict[str, Any]) -> None:
+    with pytest.raises(IntegrityError), transaction.atomic():
+        token(provider, **fields)
+
+
+@pytest.mark.parametrize("count", [-1, "strikes", "requests", "failures"])
+def test_counters_are_never_negative(provider: Provider, count: Any) -> None:
+    name = "strikes" if count == -1 else count
+    row = token(provider)
+    with pytest.raises((IntegrityError, DataError)), transaction.atomic():
+        only(row).update(**{name: -1})
+
+
+def test_resting_is_told_by_the_time(provider: Provider) -> None:
+    assert not token(provider).resting
+    assert token(provider, "sk-2", rests_until=later(minutes=1)).resting
+    assert not token(provider, "sk-3", rests_until=later(minutes=-1)).resting
+
+
+# --- questions --------------------------------------------------------------------------------------------------------
+def test_usable_are_those_that_answer_now(provider: Provider) -> None:
+    usable = {
+        token(provider, "sk-plain"),
+        token(provider, "sk-rested", rests_until=later(seconds=-1)),
+        token(provider, "sk-not-yet-expired", expires_at=later(hours=1)),
+        token(provider, "sk-refilled", state=State.EXHAUSTED, rests_until=later(seconds=-1)),
+    }
+    token(provider, "sk-resting", rests_until=later(hours=1))
+    token(provider, "sk-expired", expires_at=later(seconds=-1))
+    token(provider, "sk-exhausted", state=State.EXHAUSTED, rests_until=later(hours=1))
+    token(provider, "sk-disabled", state=State.DISABLED)
+    assert set(UpstreamToken.objects.usable()) == usable
+    assert UpstreamToken.objects.counts() == {"total": 8, "active": 4, "inactive": 4}
+    assert UpstreamToken.objects.none().counts() == {"total": 0, "active": 0, "inactive": 0}
+
+
+# --- changes ----------------------------------------------------------------------------------------------------------
+def test_the_strike_that_reaches_the_limit_disables(provider: Provider) -> None:
+    row = token(provider)
+    found = []
+    for number in (1, 2, 3):
+        assert only(row).strike(3, f"auth: {number}") == 1
+        row.refresh_from_db()
+        found.append((row.strikes, row.state, row.reason))
+    assert found == [(1, "active", "auth: 1"), (2, "active", "auth: 2"), (3, "disabled", "auth: 3")]
+    assert row.last_failure_at is not None
+
+
+def test_a_strike_leaves_a_disabled_token_as_it_is(provider: Provider) -> None:
+    row = token(provider, state=State.DISABLED, reason="by hand")
+    assert only(row).strike(3, "auth") == 0
+    row.refresh_from_db()
+    assert (row.strikes, row.reason) == (0, "by hand")
+
+
+@pytest.mark.parametrize(("limit", "strikes"), [(1, 0), (2, 1), (3, 7)])
+def test_a_lower_limit_counts_at_the_next_strike(provider: Provider, limit: int, strikes: int) -> None:
+    row = token(provider, strikes=strikes)
+    only(row).strike(limit, "auth")
+    row.refresh_from_db()
+    assert row.state == "disabled"
+
+
+def test_a_strike_on_an_exhausted_token_keeps_it_exhausted(provider: Provider) -> None:
+    row = token(provider, state=State.EXHAUSTED)
+    only(row).strike(3, "auth")
+    row.refresh_from_db()
+    assert (row.state, row.strikes) == ("exhausted", 1)
+
+
+def test_a_rest_is_only_ever_prolonged(provider: Provider) -> None:
+    row, long = token(provider), later(hours=1)
+    assert only(row).rest(long, "first") == 1
+    assert only(row).rest(later(minutes=1), "second") == 0
+    row.refresh_from_db()
+    assert (row.rests_until, row.reason) == (long, "first")
+    assert only(row).rest(later(hours=2), "third") == 1
+
+
+def test_an_exhausted_token_rests_until_its_reset(provider: Provider) -> None:
+    row, until = token(provider), later(hours=5)
+    assert only(row).exhaust(until, "quota") == 1
+    row.refresh_from_db()
+    assert (row.state, row.rests_until, row.strikes) == ("exhausted", until, 0)
+
+
+@pytest.mark.parametrize("deed", ["exhaust", "absolve"])
+def test_nothing_but_a_reset_enables_a_disabled_token(provider: Provider, deed: str) -> None:
+    row = token(provider, state=State.DISABLED, strikes=3)
+    arguments = (later(hours=1), "quota") if deed == "exhaust" else ()
+    assert getattr(only(row), deed)(*arguments) == 0
+    row.refresh_from_db()
+    assert (row.state, row.strikes) == ("disabled", 3)
+    assert only(row).reset() == 1
+    row.refresh_from_db()
+    assert (row.state, row.strikes, row.rests_until, row.reason) == ("active", 0, None, "")
+
+
+def test_a_good_answer_ends_strikes_and_quota_trouble(provider: Provider) -> None:
+    row = token(provider, state=State.EXHAUSTED, strikes=2, rests_until=later(hours=1), reason="quota")
+    assert only(row).absolve() == 1
+    row.refresh_from_db()
+    assert (row.state, row.strikes, row.rests_until, row.reason) == ("active", 0, None, "")
+
+
+def test_a_good_answer_does_not_wake_an_active_token_that_the_upstream_told_to_rest(provider: Provider) -> None:
+    row = token(provider, strikes=1, rests_until=later(hours=1))
+    only(row).absolve()  # of a request that began before the 429
+    row.refresh_from_db()
+    assert row.strikes == 0
+    assert row.resting
+
+
+def test_disabling_says_why_in_a_bounded_text(provider: Provider) -> None:
+    row = token(provider)
+    for deed in (lambda: only(row).disable("x" * 999), lambda: only(row).strike(3, "y" * 999)):
+        deed()
+        row.refresh_from_db()
+        assert len(row.reason) == 200
+    assert row.state == "disabled"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_strikes_of_several_connections_at_once_are_all_counted() -> None:
+    row = token(Provider.objects.create(name="p", kind="echo"))
+    start = threading.Barrier(4)
+
+    def strike() -> None:
+        try:
+            start.wait(10)
+            for _ in range(10):
+                only(row).strike(100, "auth")
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=strike) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    row.refresh_from_db()
+    assert row.strikes == 40
