@@ -1,0 +1,32 @@
+"""How an answer is thought up: one file per strategy, found by name, each with `answer(request, candidates, pool,
+trace)`.
+
+A strategy yields chunks like `tokens.failover.answer`, which it calls for every upstream question it asks. A
+ChatModel row names it.
+"""
+
+import pkgutil
+from collections.abc import Callable, Sequence
+from functools import cache
+from importlib import import_module
+
+from providers.catalogue import Candidate
+from providers.chat import Batches, ChatRequest, Trace
+from tokens.pool import Pool
+
+Strategy = Callable[[ChatRequest, Sequence[Candidate], Pool, Trace], Batches]
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """Names of all strategies, sorted."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+
+
+@cache
+def strategy(name: str) -> Strategy:
+    """The strategy of that name. Raises KeyError when there is none."""
+    if name not in names():
+        raise KeyError(name)
+    found: Strategy = import_module(f"{__name__}.{name}").answer
+    return found
