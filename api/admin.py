@@ -1,0 +1,297 @@
+"""The admin of API keys, which are shown once, and of usage records, which are read only."""
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from api import keys
+from api.models import ApiKey, Status, UsageRecord
+from providers.admin import NOTHING, BigTableAdmin, audit, badge, counted, moment
+from providers.chat import CHAT, COMPLETIONS, EMBEDDINGS
+from providers.models import ChatModel, ModelAlias
+from tokens.models import UpstreamToken
+
+SHOWN_MODELS = 2  # a list names so many of a key's models
+REQUEST_PREFIXES = ("req_", "chatcmpl-", "cmpl-")
+
+
+# --- API keys -------------------------------------------------------------------------------------------------------
+class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]
+    allowed_models = forms.MultipleChoiceField(
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text="What is ticked may be used; with nothing ticked every model may.",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "allowed_models" in self.fields:  # absent for those who may only look
+            self.fields["allowed_models"].choices = self.choices()  # type: ignore[attr-defined]
+
+    def choices(self) -> Iterable[tuple[str, str]]:
+        """Every public id and alias, and what is allowed already even when there is no such model now."""
+        aliases = ModelAlias.objects.values_list("alias", flat=True)
+        names = {*ChatModel.objects.all().public_ids(), *aliases, *self.instance.allowed_models}
+        return [(name, name) for name in sorted(names)]
+
+    def clean_allowed_models(self) -> list[str]:
+        return list(self.cleaned_data["allowed_models"])
+
+
+class KeyStateFilter(admin.SimpleListFilter):
+    title = "state"
+    parameter_name = "is"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("valid", "valid"), ("expired", "expired"), ("revoked", "revoked")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        match self.value():
+            case "valid":
+                return queryset.valid()  # type: ignore[attr-defined, no-any-return]
+            case "expired":
+                return queryset.filter(expires_at__lte=timezone.now(), revoked_at=None)
+            case "revoked":
+                return queryset.exclude(revoked_at=None)
+        return queryset
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(BigTableAdmin):
+    form = ApiKeyForm
+    list_display = ("key", "name", "user", "models", "standing", "last_used", "created")
+    list_select_related = ("user",)
+    list_filter = (KeyStateFilter,)
+    sortable_by = ("created",)
+    search_fields = ("prefix",)
+    search_help_text = "The beginning of a key, or a whole user name."
+    actions = ("revoke",)
+    autocomplete_fields = ("user",)
+    readonly_fields = ("key", "standing", "last_used", "created", "revoked")
+    last_used = moment("last_used_at", "last used")
+    created = moment("created_at", "created")
+    revoked = moment("revoked_at", "revoked")
+    rights = ("What it may do", {"fields": ("allowed_models", "expires_at")})
+
+    def get_fieldsets(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
+        if obj is None:
+            described = {"fields": ("user", "name"), "description": "The key is made when you save, and shown once."}
+            return ((None, described), self.rights)
+        who = (None, {"fields": ("key", "standing", "user", "name")})
+        return (who, self.rights, ("What happened", {"fields": ("last_used", "created", "revoked")}))
+
+    def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
+        return self.readonly_fields if obj is None else ("user", *self.readonly_fields)
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """Keys are revoked, so that what they did stays theirs; one that must go is deleted on its page."""
+        return {name: action for name, action in super().get_actions(request).items() if name != "delete_selected"}
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        only_save = {"show_save_and_add_another": False, "show_save_and_continue": False}
+        return super().add_view(request, form_url, {**(extra_context or {}), **only_save})
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """A new row gets its key; of a known one only what was changed is written, so that no revocation is undone."""
+        if not change:
+            obj.issued = keys.generate()
+            obj.prefix, obj.digest = obj.issued[: keys.SHOWN_LENGTH], keys.digest(obj.issued)
+        obj.save(update_fields=form.changed_data if change else None)
+
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
+        """The one page that ever shows the key: the answer itself, kept in no message, session or cache."""
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "The new API key",
+            "opts": self.opts,
+            "row": obj,
+            "key": obj.issued,
+            "base_url": request.build_absolute_uri("/v1"),
+        }
+        page = TemplateResponse(request, "admin/api/apikey/issued.html", context)
+        page.headers["Cache-Control"] = "no-store"
+        return page
+
+    def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+        prefix = term.rstrip("…")[: keys.SHOWN_LENGTH]
+        return queryset.filter(Q(prefix__startswith=prefix) | Q(user__username=term))
+
+    @admin.display(description="key")
+    def key(self, row: ApiKey) -> str:
+        return str(row)
+
+    @admin.display(description="models")
+    def models(self, row: ApiKey) -> str:
+        if len(row.allowed_models) > SHOWN_MODELS:
+            return f"{len(row.allowed_models)} models"
+        return ", ".join(row.allowed_models) or "all"
+
+    @admin.display(description="state")
+    def standing(self, row: ApiKey) -> SafeString:
+        if row.revoked_at is not None:
+            return badge("bad", "revoked")
+        if row.expired:
+            return badge("off", "expired")
+        return badge("good", "valid") if row.user.is_active else badge("off", "user inactive")
+
+    @admin.action(description="Revoke selected API keys", permissions=["change"])
+    def revoke(self, request: HttpRequest, queryset: Any) -> None:
+        audit(request, queryset, "Revoked.")
+        count = queryset.revoke()
+        self.message_user(request, f"{counted(ApiKey, count)} revoked.", messages.SUCCESS)
+
+
+# --- usage ----------------------------------------------------------------------------------------------------------
+class EndpointFilter(admin.SimpleListFilter):
+    title = "endpoint"
+    parameter_name = "endpoint"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, name) for name in (CHAT, COMPLETIONS, EMBEDDINGS)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(endpoint=self.value()) if self.value() else queryset
+
+
+class StatusFilter(admin.SimpleListFilter):
+    title = "status"
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("troubled", "all but complete"), *((value, str(label)) for value, label in Status.choices)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Rare ones are looked for among the troubled, which have an index."""
+        wanted = self.value()
+        if wanted is None or wanted == Status.COMPLETE:
+            return queryset.filter(status=wanted) if wanted else queryset
+        troubled = queryset.filter(~Q(status="complete"))
+        return troubled if wanted == "troubled" else troubled.filter(status=wanted)
+
+
+COLOURS = {Status.COMPLETE: "good", Status.ABANDONED: "off", Status.INTERRUPTED: "wait"}
+
+
+def in_milliseconds(span: float | None) -> str:
+    return NOTHING if span is None else f"{span:,.1f}"
+
+
+@admin.register(UsageRecord)
+class UsageRecordAdmin(BigTableAdmin):
+    list_display = ("started", "user", "model", "provider", "outcome", "tokens", "duration")
+    list_select_related = ("user", "provider")
+    list_filter = (StatusFilter, "stream", EndpointFilter)
+    sortable_by = ()
+    search_fields = ("id",)
+    search_help_text = "A whole request id: req_… or chatcmpl-…"
+    actions = None
+    fieldsets = (
+        (None, {"fields": ("request", "started", "asked", "user", "key")}),
+        ("How it went", {"fields": ("outcome", "http", "provider", "token", "tries", "milliseconds")}),
+        ("Tokens", {"fields": ("prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens", "source")}),
+    )
+    started = moment("started_at", "started")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+        for prefix in REQUEST_PREFIXES:
+            term = term.removeprefix(prefix)
+        try:
+            return queryset.filter(pk=UUID(term))
+        except ValueError:
+            return queryset.none()
+
+    @admin.display(description="request")
+    def request(self, record: UsageRecord) -> str:
+        return str(record)
+
+    @admin.display(description="asked")
+    def asked(self, record: UsageRecord) -> str:
+        return f"{record.endpoint}, model {record.model}, {'streamed' if record.stream else 'not streamed'}"
+
+    @admin.display(description="HTTP status")
+    def http(self, record: UsageRecord) -> int | str:
+        return record.http_status or NOTHING
+
+    @admin.display(description="counted by")
+    def source(self, record: UsageRecord) -> str:
+        return "this gateway (estimated)" if record.estimated else "the upstream"
+
+    @admin.display(description="status")
+    def outcome(self, record: UsageRecord) -> SafeString:
+        shown = badge(COLOURS.get(Status(record.status), "bad"), record.status)
+        code = record.error_code if record.error_code != record.status else ""
+        return format_html('{} <span class="quiet">{}</span>', shown, code) if code else shown
+
+    @admin.display(description="tokens in / out")
+    def tokens(self, record: UsageRecord) -> str:
+        return f"{'~' if record.estimated else ''}{record.prompt_tokens} / {record.completion_tokens}"
+
+    @admin.display(description="time")
+    def duration(self, record: UsageRecord) -> str:
+        return "" if record.total_ms is None else f"{record.total_ms / 1000:.2f} s"
+
+    @admin.display(description="milliseconds")
+    def milliseconds(self, record: UsageRecord) -> str:
+        spans = (record.queue_ms, record.connect_ms, record.first_byte_ms, record.total_ms)
+        names = ("in the queue", "to connect", "to the first byte", "in all")
+        shown = (f"{in_milliseconds(span)} {name}" for span, name in zip(spans, names, strict=True) if span is not None)
+        return ", ".join(shown) or NOTHING
+
+    @admin.display(description="attempts")
+    def tries(self, record: UsageRecord) -> SafeString | str:
+        """Every upstream call of the request, in order."""
+        masks = masks_of(record.attempts)
+        rows = [(number, *cells(attempt, masks)) for number, attempt in enumerate(record.attempts, 1)]
+        head, body = row("th", COLUMNS), format_html_join("", "{}", ((row("td", cells),) for cells in rows))
+        return format_html('<table class="attempts">{}{}</table>', head, body) if rows else "none"
+
+
+COLUMNS = ("", "provider", "model", "token", "HTTP", "connect ms", "first byte ms", "total ms", "outcome")
+CALM = {"answered": "good", "skipped": "off", "abandoned": "off"}
+
+
+def row(tag: str, cells: Iterable[object]) -> SafeString:
+    """One line of a table; `tag` is th or td."""
+    return format_html("<tr>{}</tr>", format_html_join("", "<{0}>{1}</{0}>", ((tag, cell) for cell in cells)))
+
+
+def masks_of(attempts: list[dict[str, Any]]) -> dict[str, str]:
+    """The masked form of each token that the attempts name and that is still there, by its id as text."""
+    ids = {attempt["token"] for attempt in attempts if attempt.get("token")}
+    return {str(pk): masked for pk, masked in UpstreamToken.objects.filter(pk__in=ids).values_list("pk", "masked")}
+
+
+def cells(attempt: dict[str, Any], masks: dict[str, str]) -> list[object]:
+    """One attempt as the ledger keeps it (`providers.chat.Attempt.as_dict`), as cells under COLUMNS."""
+    token: object = attempt.get("token") or ""
+    if token in masks:
+        address = reverse("admin:tokens_upstreamtoken_change", args=[token])
+        token = format_html('<a href="{}">{}</a>', address, masks[str(token)])
+    outcome = str(attempt.get("outcome"))
+    return [
+        attempt.get("provider") or "",
+        attempt.get("model") or "",
+        token,
+        attempt.get("status") or "",
+        *(in_milliseconds(attempt.get(name)) for name in ("connect_ms", "first_byte_ms", "total_ms")),
+        format_html("{} {}", badge(CALM.get(outcome, "bad"), outcome), attempt.get("reason") or ""),
+    ]

@@ -1,0 +1,168 @@
+"""Who is asking: the credential of a request -> Caller, for the relaying doors and for DRF views alike.
+
+`Keyring` is the relaying doors' cache: full digest -> Caller, filled by one indexed query on a miss (one for all that
+ask at the same time) and emptied when `providers.Revision` says that keys or users changed.
+"""
+
+import asyncio
+import hmac
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.http import HttpRequest
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.request import Request
+
+from api.models import ApiKey
+from providers.exceptions import DatabaseUnavailable, Forbidden, InvalidKey, InvalidRequest
+from providers.offloop import off_loop
+
+UNKNOWN = "The API key is not valid."  # one text for unknown, revoked and expired
+KEY_LENGTH = 512
+TOUCH_SECONDS = 60  # last use is written at most once in that time
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """One valid key, as the path sees it. `expires` is a UNIX time."""
+
+    key_id: int
+    user_id: int
+    models: frozenset[str]
+    expires: float
+
+    def may_use(self, name: str, public_id: str) -> bool:
+        """Whether the key may use the model that the caller calls `name` (its public id or an alias of it)."""
+        return not self.models or public_id in self.models or name in self.models
+
+    def require(self, name: str, public_id: str) -> None:
+        """Raise Forbidden unless the key may use the model."""
+        if not self.may_use(name, public_id):
+            raise Forbidden(f"This API key may not use the model {name!r}.", param="model")
+
+
+def presented_key(meta: dict[str, Any]) -> str:
+    """The one credential of a request's headers. Raises InvalidKey; InvalidRequest when there are two."""
+    authorization, header = meta.get("HTTP_AUTHORIZATION"), meta.get("HTTP_X_API_KEY")
+    bearer = None
+    if authorization is not None:
+        scheme, _, bearer = authorization.partition(" ")
+        bearer = bearer.strip()
+        if scheme.lower() != "bearer" or not bearer:
+            raise InvalidKey("Give the API key as “Authorization: Bearer KEY”.")
+    if bearer and header and bearer != header:
+        raise InvalidRequest("The request carries two different API keys.", code="ambiguous_credentials")
+    key: str | None = bearer or header
+    if not key:
+        raise InvalidKey("The request carries no API key: give it as “Authorization: Bearer KEY”.")
+    if len(key) > KEY_LENGTH or not (key.isascii() and key.isprintable()):
+        raise InvalidKey(UNKNOWN)
+    return key
+
+
+def find(digest: str) -> Caller | None:
+    """The caller whose key has this digest, or None; one indexed query."""
+    row = (
+        ApiKey.objects.valid()
+        .filter(digest=digest)
+        .values_list("pk", "user_id", "allowed_models", "expires_at")
+        .first()
+    )
+    if row is None:
+        return None
+    key_id, user_id, models, expires_at = row
+    return Caller(key_id, user_id, frozenset(models), expires_at.timestamp() if expires_at else float("inf"))
+
+
+class Keyring:
+    """The cache of callers. `used` holds key id -> UNIX time of uses that are not written yet."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._callers: dict[str, Caller] = {}
+        self._asked: dict[str, asyncio.Future[Caller | None]] = {}
+        self._generation = 0
+        self._touched: dict[int, float] = {}
+        self.used: dict[int, datetime] = {}
+
+    @cached_property
+    def _pepper(self) -> bytes:
+        return f"key:{settings.KEY_PEPPER}".encode()
+
+    def forget(self) -> None:
+        """Keys or users changed: ask the database again."""
+        self._callers.clear()
+        self._asked.clear()
+        self._generation += 1
+
+    async def caller(self, meta: dict[str, Any]) -> Caller:
+        """The caller of a request with these headers (Django's META). Raises InvalidKey."""
+        key = presented_key(meta)
+        digest = hmac.digest(self._pepper, key.encode(), "sha256").hex()
+        caller = self._callers.get(digest) or await self._ask(digest)
+        now = time.time()
+        if caller is None or caller.expires <= now:
+            raise InvalidKey(UNKNOWN)
+        if now - self._touched.get(caller.key_id, 0) > TOUCH_SECONDS:
+            self._touched[caller.key_id] = now
+            self.used[caller.key_id] = datetime.now(UTC)
+        return caller
+
+    async def _ask(self, digest: str) -> Caller | None:
+        future = self._asked.get(digest)
+        if future is None:
+            generation = self._generation
+            future = self._asked[digest] = asyncio.ensure_future(off_loop(find, digest))
+            future.add_done_callback(lambda done: self._keep(digest, done, generation))
+        try:
+            async with asyncio.timeout(settings.DATABASE_TIMEOUT_SECONDS):
+                return await asyncio.shield(future)
+        except TimeoutError:
+            raise DatabaseUnavailable("The database does not answer.", retry_after_seconds=2) from None
+
+    def _keep(self, digest: str, done: "asyncio.Future[Caller | None]", generation: int) -> None:
+        if generation != self._generation:
+            return
+        self._asked.pop(digest, None)
+        if done.cancelled() or done.exception() is not None:
+            return
+        caller = done.result()
+        if caller is not None:
+            while len(self._callers) >= self._size:
+                self._callers.pop(next(iter(self._callers)))
+            self._callers[digest] = caller
+
+
+def touch(used: dict[int, datetime]) -> None:
+    """Write last uses; in a database thread."""
+    for key_id, at in used.items():
+        ApiKey.objects.filter(pk=key_id).update(last_used_at=at)
+
+
+class KeyAuthentication(BaseAuthentication):
+    """DRF: an API key. `request.user` is its user, `request.auth` the Caller."""
+
+    def authenticate(self, request: Request) -> tuple[Any, Caller]:
+        from api.keys import digest
+
+        caller = find(digest(presented_key(request.META)))
+        if caller is None:
+            raise InvalidKey(UNKNOWN)
+        return get_user_model().objects.get(pk=caller.user_id), caller
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Bearer"
+
+
+class StaffAuthentication(BaseAuthentication):
+    """DRF: a signed-in member of staff (session cookie); anybody else is left to the next class."""
+
+    def authenticate(self, request: Request) -> tuple[Any, None] | None:
+        http: HttpRequest = request._request
+        user = getattr(http, "user", None)
+        return (user, None) if user is not None and user.is_active and user.is_staff else None

@@ -1,0 +1,134 @@
+"""The one place where errors become answers: GatewayError -> OpenAI's error object, for lean views, DRF views and
+streams.
+"""
+
+import logging
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import orjson
+from django.core.exceptions import RequestDataTooBig
+from django.db import DatabaseError
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from rest_framework import exceptions as drf
+from rest_framework.response import Response
+
+from providers.exceptions import (
+    BodyTooLarge,
+    DatabaseUnavailable,
+    Forbidden,
+    GatewayError,
+    InternalError,
+    InvalidJson,
+    InvalidKey,
+    InvalidRequest,
+    MethodNotAllowed,
+    RequestTimeout,
+    UnknownUrl,
+    UnsupportedMediaType,
+    UpstreamError,
+)
+
+logger = logging.getLogger(__name__)
+Request = TypeVar("Request", bound=HttpRequest)
+
+
+def body(error: GatewayError) -> dict[str, Any]:
+    """OpenAI's error object; all four keys are always there."""
+    return {"error": {"message": error.message, "type": error.type, "param": error.param, "code": error.shown_code}}
+
+
+def headers(error: GatewayError) -> dict[str, str]:
+    """Headers that go with an error: when to come back, whether to, and how to sign in."""
+    found = {"cache-control": "no-store"}
+    if error.retry_after_seconds is not None:
+        seconds = max(error.retry_after_seconds, 0.001)
+        found["retry-after"] = str(max(1, round(seconds + 0.499)))
+        found["retry-after-ms"] = str(round(seconds * 1000))
+    if isinstance(error, UpstreamError):
+        found["x-should-retry"] = "false"  # whatever could be tried was tried here
+    if isinstance(error, InvalidKey):
+        found["www-authenticate"] = "Bearer"
+    if isinstance(error, MethodNotAllowed):
+        found["allow"] = error.allowed
+    if isinstance(error, RequestTimeout):
+        found["connection"] = "close"  # the rest of the body may still come
+    return found
+
+
+def answer(error: GatewayError, request_id: str) -> HttpResponse:
+    """The whole HTTP answer."""
+    found = {**headers(error), "x-request-id": request_id}
+    return HttpResponse(
+        orjson.dumps(body(error)), status=error.shown_status, content_type="application/json", headers=found
+    )
+
+
+def event(error: GatewayError) -> bytes:
+    """The error inside a stream that has begun; the stream ends after it, without [DONE]."""
+    return b"data: %b\n\n" % orjson.dumps(body(error))
+
+
+def own(error: Exception) -> GatewayError | None:
+    """An exception of the frameworks as one of ours, or None when it is a fault of this program."""
+    if isinstance(error, GatewayError):
+        return error
+    if isinstance(error, DatabaseError):
+        return DatabaseUnavailable("The database is not available.", retry_after_seconds=2)
+    if isinstance(error, RequestDataTooBig):
+        return BodyTooLarge("The request body is too large.")
+    if isinstance(error, Http404):
+        return UnknownUrl("There is nothing at this address.")
+    if isinstance(error, drf.MethodNotAllowed):
+        return MethodNotAllowed(str(error.detail), "")
+    if isinstance(error, drf.UnsupportedMediaType):
+        return UnsupportedMediaType(str(error.detail))
+    if isinstance(error, drf.ParseError):
+        return InvalidJson(str(error.detail))
+    if isinstance(error, drf.NotAuthenticated | drf.AuthenticationFailed):
+        return InvalidKey("The request carries no API key: give it as “Authorization: Bearer KEY”.")
+    if isinstance(error, drf.PermissionDenied):
+        return Forbidden("You may not do this.", code="permission_denied")
+    return InvalidRequest(str(error.detail)) if isinstance(error, drf.APIException) else None
+
+
+View = Callable[[Request], Coroutine[Any, Any, HttpResponseBase]]
+
+
+def door(*methods: str) -> Callable[[View[Request]], View[Request]]:
+    """Decorate an async view: only these methods, and every GatewayError becomes its answer."""
+
+    def decorate(view: View[Request]) -> View[Request]:
+        @wraps(view, updated=())
+        async def wrapped(request: Request) -> HttpResponseBase:
+            try:
+                if request.method not in methods:
+                    raise MethodNotAllowed(f"{request.method} is not allowed here.", ", ".join(methods))
+                return await view(request)
+            except (GatewayError, DatabaseError) as error:
+                return answer(own(error) or InternalError("Something went wrong here."), request_id(request))
+
+        wrapped.csrf_exempt = True  # type: ignore[attr-defined]
+        return wrapped
+
+    return decorate
+
+
+def request_id(request: HttpRequest) -> str:
+    """The id of this request, the same in headers, logs and ledger."""
+    found: str | None = getattr(request, "request_id", None)
+    return found or f"req_{uuid4().hex}"
+
+
+def rest_framework_handler(error: Exception, context: dict[str, Any]) -> Response | None:
+    """DRF's exception handler."""
+    ours = own(error)
+    if ours is None:
+        return None
+    request = context["request"]
+    found = {**headers(ours), "x-request-id": request_id(request._request)}
+    if isinstance(ours, MethodNotAllowed):
+        found["allow"] = ", ".join(context["view"].allowed_methods)
+    return Response(body(ours), status=ours.shown_status, headers=found)

@@ -1,0 +1,55 @@
+"""API keys: made once, shown once, found again by their digest.
+
+A key reads `sk-ps-` + 43 random base62 characters + 6 that check it (CRC-32), so that a leaked one can be recognised
+by scanners.
+"""
+
+import secrets
+import string
+import zlib
+from collections.abc import Iterable
+from datetime import datetime
+
+from django.contrib.auth.models import User
+
+from api.models import ApiKey
+from providers import vault
+
+PREFIX = "sk-ps-"
+ALPHABET = string.digits + string.ascii_letters
+SHOWN_LENGTH = 16  # of the key, kept in clear so that a person recognises it; ten random characters do not collide
+
+
+def generate() -> str:
+    """A new random key; 256 bits."""
+    body = "".join(secrets.choice(ALPHABET) for _ in range(43))
+    return f"{PREFIX}{body}{checksum(body)}"
+
+
+def checksum(body: str) -> str:
+    number, digits = zlib.crc32(body.encode("ascii")), ""
+    for _ in range(6):
+        number, digit = divmod(number, 62)
+        digits += ALPHABET[digit]
+    return digits
+
+
+def digest(key: str) -> str:
+    """What is stored of a key."""
+    return vault.digest("key", key)
+
+
+def issue(
+    user: User, *, name: str = "", models: Iterable[str] = (), expires_at: datetime | None = None
+) -> tuple[ApiKey, str]:
+    """A new key for `user`: the saved row, and the key itself, which nobody can show again."""
+    key = generate()
+    row = ApiKey.objects.create(
+        user=user,
+        name=name,
+        prefix=key[:SHOWN_LENGTH],
+        digest=digest(key),
+        allowed_models=list(models),
+        expires_at=expires_at,
+    )
+    return row, key

@@ -1,0 +1,76 @@
+"""`issue_key`: an API key for a person; the key alone stands on the last line."""
+
+import re
+from argparse import ArgumentParser
+from datetime import timedelta
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+from django.utils import timezone
+
+from api import keys
+from providers.models import ChatModel, ModelAlias
+
+UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+class Command(BaseCommand):
+    help = "Issue an API key for a user, who is made when new. The key is shown once, alone on the last line."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("user", help="user name")
+        parser.add_argument("--name", default="", help="what the key is for")
+        parser.add_argument("--models", default="", help="comma separated; the key may use only these (default: all)")
+        parser.add_argument(
+            "--expires",
+            default="",
+            metavar="30d",
+            help="refused after this time: a number with m, h, d or w (default: never)",
+        )
+        parser.add_argument("--dry-run", action="store_true", help="check, change nothing")
+
+    def handle(
+        self, *args: Any, user: str, name: str, models: str, expires: str, dry_run: bool, **options: Any
+    ) -> None:
+        wanted = [public_id.strip() for public_id in models.split(",") if public_id.strip()]
+        known = {
+            *ChatModel.objects.values_list("public_id", flat=True),
+            *ModelAlias.objects.values_list("alias", flat=True),
+        }
+        if unknown := sorted(set(wanted) - known):
+            raise CommandError(f"No such model: {', '.join(unknown)}. `list_models` shows what there is.")
+        lifetime = parse_lifetime(expires)
+        users = get_user_model()
+        with transaction.atomic():
+            owner = users.objects.filter(username=user).first()
+            if owner is None:
+                owner = users(username=user)
+                owner.set_unusable_password()
+                try:
+                    owner.full_clean(exclude=["password"])
+                except ValidationError as error:
+                    raise CommandError(f"{user!r} cannot be a user name: {' '.join(error.messages)}") from None
+                owner.save()
+            if not owner.is_active:
+                raise CommandError(f"The user {user} is not active.")
+            expires_at = timezone.now() + lifetime if lifetime else None
+            row, key = keys.issue(owner, name=name, models=wanted, expires_at=expires_at)
+            transaction.set_rollback(dry_run)
+        if dry_run:
+            self.stdout.write(f"A key for {user} would be issued.")
+            return
+        self.stderr.write(f"Key {row.prefix}… for {user}; it is not shown again:", self.style.SUCCESS)
+        self.stdout.write(key)
+
+
+def parse_lifetime(text: str) -> timedelta | None:
+    """`30d` and the like. Raises CommandError."""
+    if not text:
+        return None
+    match = re.fullmatch(r"(\d{1,5})([mhdw])", text)
+    if not match or int(match[1]) == 0:
+        raise CommandError(f"{text!r} is no time: write a number with m, h, d or w, for example 30d.")
+    return timedelta(**{UNITS[match[2]]: int(match[1])})

@@ -1,0 +1,118 @@
+"""Rows about callers: ApiKey (who may ask) and UsageRecord (what was asked and how it went)."""
+
+import uuid
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from providers.models import Provider
+from tokens.models import UpstreamToken
+
+
+def is_list_of_text(value: object) -> None:
+    """Raise ValidationError unless it is a list of strings."""
+    from django.core.exceptions import ValidationError
+
+    if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+        raise ValidationError("Give a list of model ids.")
+
+
+class KeyQuerySet(models.QuerySet["ApiKey"]):
+    def valid(self) -> "KeyQuerySet":
+        """Keys that are accepted now: not revoked, not expired, their user active."""
+        now = timezone.now()
+        return self.filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None, user__is_active=True)
+
+    def revoke(self) -> int:
+        """Refuse these keys from now on, in every process in under a second. Returns how many were not yet revoked."""
+        return self.filter(revoked_at=None).update(revoked_at=timezone.now())
+
+
+class ApiKey(models.Model):
+    """One key of one user. Only its keyed digest is stored; `prefix` is what a person recognises it by."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="api_keys")
+    name = models.CharField(max_length=100, blank=True, help_text="What it is for, for example <code>laptop</code>.")
+    prefix = models.CharField(max_length=16, unique=True, editable=False)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    allowed_models = models.JSONField(
+        default=list,
+        blank=True,
+        validators=[is_list_of_text],
+        help_text='For example <code>["echo"]</code>; empty: every model.',
+    )
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="Refused after this time; empty: never.")
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = KeyQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at", "-pk"]
+        verbose_name = "API key"
+        indexes = [models.Index(fields=["-created_at", "-id"], name="apikey_created")]
+
+    def __str__(self) -> str:
+        return f"{self.prefix}…"
+
+    @property
+    def expired(self) -> bool:
+        return self.expires_at is not None and self.expires_at <= timezone.now()
+
+
+class Status(models.TextChoices):
+    """How a request ended."""
+
+    COMPLETE = "complete", "complete"
+    ERROR = "error", "error before the first byte"
+    TRUNCATED = "truncated", "cut by an upstream error"
+    ABANDONED = "abandoned", "the caller left"
+    INTERRUPTED = "interrupted", "our process ended"
+
+
+class UsageRecord(models.Model):
+    """One accepted request, whatever became of it. Written by `api/ledger.py` alone.
+
+    The id is a UUIDv7, so the primary key is in the order of time. What a row refers to may be deleted later or,
+    while the row waits in the spool, before it is written: the references are not enforced, and become null on
+    delete.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    started_at = models.DateTimeField()
+    key = models.ForeignKey(ApiKey, models.SET_NULL, null=True, db_constraint=False, db_index=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, db_constraint=False, db_index=False)
+    provider = models.ForeignKey(Provider, models.SET_NULL, null=True, db_constraint=False, db_index=False)
+    token = models.ForeignKey(UpstreamToken, models.SET_NULL, null=True, db_constraint=False, db_index=False)
+    endpoint = models.CharField(max_length=32)
+    model = models.CharField(max_length=200)
+    stream = models.BooleanField()
+    status = models.CharField(max_length=16, choices=Status)
+    http_status = models.PositiveSmallIntegerField(null=True)
+    error_code = models.CharField(max_length=64, blank=True)
+    attempts = models.JSONField(default=list)
+    prompt_tokens = models.PositiveIntegerField(default=0)
+    completion_tokens = models.PositiveIntegerField(default=0)
+    reasoning_tokens = models.PositiveIntegerField(default=0)
+    cached_tokens = models.PositiveIntegerField(default=0)
+    estimated = models.BooleanField(default=False)
+    queue_ms = models.FloatField(null=True)
+    connect_ms = models.FloatField(null=True)
+    first_byte_ms = models.FloatField(null=True)
+    total_ms = models.FloatField(null=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [models.CheckConstraint(condition=Q(status__in=Status.values), name="usage_status_known")]
+        indexes = [
+            models.Index(fields=["key", "-id"], name="usage_key"),
+            models.Index(fields=["user", "-id"], name="usage_user"),
+            models.Index(fields=["token", "-id"], name="usage_token"),
+            models.Index(fields=["-id"], condition=~Q(status="complete"), name="usage_troubled"),
+        ]
+
+    def __str__(self) -> str:
+        return f"req_{self.id.hex}"

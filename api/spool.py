@@ -1,0 +1,79 @@
+"""Finished rows while the database is away: a bounded, fsynced file of JSON lines per process, replayed when it is
+back.
+
+Replaying a row twice does no harm: rows are inserted by their id, which is the request's.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from api.leftovers import still_at
+
+Row = list[Any]
+
+
+class SpoolFull(Exception):
+    """The spool has reached its limit."""
+
+
+class Spool:
+    """This process's file in `directory`; `limit_bytes` bounds it."""
+
+    def __init__(self, directory: Path, limit_bytes: int) -> None:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.directory = directory
+        self._path = directory / f"{os.getpid()}-{os.urandom(4).hex()}.spool"
+        self._limit = limit_bytes
+
+    def add(self, rows: list[Row]) -> None:
+        """On disk when this returns. Raises SpoolFull or OSError, then nothing was written."""
+        data = b"".join(orjson.dumps(row) + b"\n" for row in rows)
+        taken = True
+        while taken:  # a file taken for replay meanwhile may have been read before: rows stand twice rather than never
+            file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+            try:
+                self._append(file, data)
+                taken = not still_at(self._path, file)
+            finally:
+                os.close(file)
+
+    def _append(self, file: int, data: bytes) -> None:
+        before = os.fstat(file).st_size
+        if before + len(data) > self._limit:
+            raise SpoolFull(f"it has reached {self._limit} bytes")
+        try:
+            while data:
+                data = data[os.write(file, data) :]
+            os.fsync(file)
+        except OSError:
+            os.ftruncate(file, before)  # no half row for the next one to stand behind
+            raise
+
+    def waiting(self) -> list[Path]:
+        """Files of this home to replay, those of dead processes too."""
+        return sorted((*self.directory.glob("*.spool"), *self.directory.glob("*.taken")))
+
+    def take(self, path: Path) -> Path | None:
+        """Put a file aside for replay, so that nothing is added to it; None when another process has done it."""
+        taken = path.with_name(f"{path.stem.split('.')[0]}.{os.urandom(4).hex()}.taken")  # never over another one
+        try:
+            path.rename(taken)
+        except FileNotFoundError:
+            return None
+        return taken
+
+    @staticmethod
+    def read(path: Path) -> list[Row]:
+        """The rows of a file; a last line that was cut is left out."""
+        rows = []
+        for line in path.read_bytes().splitlines():
+            try:
+                row = orjson.loads(line)
+            except orjson.JSONDecodeError:
+                continue
+            if isinstance(row, list):
+                rows.append(row)
+        return rows

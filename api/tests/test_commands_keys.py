@@ -1,0 +1,118 @@
+"""The commands about API keys: issue_key, revoke_key."""
+
+import re
+from datetime import timedelta
+from io import StringIO
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from api import authentication, keys
+from api.models import ApiKey
+from providers.models import ChatModel, ModelAlias, Provider
+from providers.tests.commands import refused, run
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def echo() -> None:
+    provider = Provider.objects.create(name="echo", kind="echo", needs_token=False)
+    ChatModel.objects.create(public_id="echo", provider=provider, upstream_name="echo")
+    ModelAlias.objects.create(alias="gpt-4o", public_id="echo")
+
+
+# --- issue_key ------------------------------------------------------------------------------------------------------
+def test_the_key_stands_alone_on_the_output_and_works() -> None:
+    notes = StringIO()
+    key = run("issue_key", "alice", "--name", "laptop", notes=notes)
+    assert re.fullmatch(r"sk-ps-[0-9A-Za-z]{49}\n", key)
+    assert keys.digest(key.strip()) == ApiKey.objects.get().digest
+    assert key.strip() not in notes.getvalue()
+    assert "not shown again" in notes.getvalue()
+    caller = authentication.find(keys.digest(key.strip()))
+    assert caller is not None
+    assert caller.models == frozenset()
+    alice = User.objects.get()
+    assert (alice.username, alice.has_usable_password(), alice.is_staff) == ("alice", False, False)
+
+
+def test_a_known_user_gets_another_key() -> None:
+    run("issue_key", "alice")
+    run("issue_key", "alice")
+    assert (User.objects.count(), ApiKey.objects.count()) == (1, 2)
+
+
+def test_a_key_may_be_limited_to_models_and_aliases_and_in_time(echo: None) -> None:
+    run("issue_key", "alice", "--models", " echo , gpt-4o ", "--expires", "30d")
+    row = ApiKey.objects.get()
+    assert row.allowed_models == ["echo", "gpt-4o"]
+    assert row.expires_at is not None
+    assert abs(row.expires_at - timezone.now() - timedelta(days=30)) < timedelta(minutes=1)
+
+
+def test_issuing_dry_makes_neither_key_nor_user() -> None:
+    assert run("issue_key", "alice", "--dry-run") == "A key for alice would be issued.\n"
+    assert not ApiKey.objects.exists()
+    assert not User.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("alice", "--models", "echo,nothing"), "No such model: nothing."),
+        (("alice", "--expires", "tomorrow"), "'tomorrow' is no time"),
+        (("alice", "--expires", "0d"), "'0d' is no time"),
+        (("a b/c",), "cannot be a user name"),
+        (("",), "cannot be a user name"),
+        (("x" * 200,), "cannot be a user name"),
+    ],
+)
+def test_issue_key_says_what_is_wrong_and_makes_nothing(echo: None, words: tuple[str, ...], text: str) -> None:
+    assert text in refused("issue_key", *words)
+    assert not ApiKey.objects.exists()
+    assert not User.objects.exists()
+
+
+def test_an_inactive_user_gets_no_key() -> None:
+    User.objects.create_user("bob", is_active=False)
+    assert refused("issue_key", "bob") == "The user bob is not active."
+
+
+# --- revoke_key -----------------------------------------------------------------------------------------------------
+@pytest.fixture
+def key() -> str:
+    return keys.issue(User.objects.create_user("alice"))[1]
+
+
+def test_a_key_is_revoked_by_what_the_admin_shows_of_it_or_by_itself(key: str) -> None:
+    row = ApiKey.objects.get()
+    for shown in (row.prefix, str(row), f" {row.prefix}... ", key, key[:9]):
+        ApiKey.objects.update(revoked_at=None)
+        assert run("revoke_key", shown) == f"Key {row} of alice is revoked.\n"
+        assert authentication.find(keys.digest(key)) is None
+    assert run("revoke_key", row.prefix) == f"Key {row} of alice was revoked already.\n"
+
+
+def test_revoking_dry_changes_nothing(key: str) -> None:
+    assert "would be revoked" in run("revoke_key", key[:12], "--dry-run")
+    assert authentication.find(keys.digest(key)) is not None
+
+
+def test_an_unknown_or_ambiguous_beginning_revokes_nothing(key: str) -> None:
+    mallory = User.objects.create_user("mallory")
+    assert refused("revoke_key", "sk-ps-nothing") == "No key begins with sk-ps-nothing."
+    assert refused("revoke_key", key[:15].swapcase()).startswith("No key begins with")
+    for pattern in ("%", "_", "sk-ps-%"):
+        assert refused("revoke_key", pattern).startswith("No key begins with")
+    for empty in ("", " ", "…"):
+        assert refused("revoke_key", empty) == "Give the beginning of a key."
+    other, _ = keys.issue(mallory)
+    said = refused("revoke_key", "sk-ps-")
+    assert said.startswith("Several keys begin so: ")
+    assert f"{other} (mallory)" in said
+    for _ in range(10):
+        keys.issue(mallory)
+    assert refused("revoke_key", "sk-ps-").endswith(", …. Give more of it.")
+    assert ApiKey.objects.filter(revoked_at=None).count() == 12

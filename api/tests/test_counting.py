@@ -1,0 +1,179 @@
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from api import counting
+from api.counting import HIGHEST, Usage, count, prompt_texts, reported, rough, usage
+from providers.chat import CHAT, COMPLETIONS, EMBEDDINGS, ChatRequest, Trace
+
+HI = {"model": "m", "messages": [{"role": "user", "content": "hello world"}]}
+
+
+def trace(body: dict[str, Any] = HI, *, endpoint: str = CHAT, answered: bool = True, **facts: Any) -> Trace:
+    found = Trace(ChatRequest(id="0" * 32, endpoint=endpoint, model="m", body=body), **facts)
+    if answered:
+        found.attempt("p", "m").end("answered")
+    return found
+
+
+BOTH = {"prompt_tokens": 3, "completion_tokens": 5}
+
+
+# --- what the upstream says -------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (BOTH | {"total_tokens": 8}, Usage(3, 5)),
+        ({"prompt_tokens": 0, "completion_tokens": 0}, Usage()),
+        ({"prompt_tokens": 3, "total_tokens": 3}, Usage(3)),
+        (BOTH | {"prompt_tokens_details": {"cached_tokens": 2}}, Usage(3, 5, 0, 2)),
+        (BOTH | {"completion_tokens_details": {"reasoning_tokens": 4}}, Usage(3, 5, 4)),
+        (BOTH | {"cached_tokens": 1}, Usage(3, 5, 0, 1)),
+        (BOTH | {"prompt_tokens_details": None}, Usage(3, 5)),
+        (BOTH | {"prompt_tokens_details": {"cached_tokens": -1}}, Usage(3, 5)),
+        (BOTH | {"completion_tokens_details": {"reasoning_tokens": "x"}}, Usage(3, 5)),
+        ({"prompt_tokens": HIGHEST, "completion_tokens": 1}, Usage(HIGHEST, 1)),
+    ],
+    ids=str,
+)
+def test_the_upstreams_own_figures_are_taken(given: dict[str, Any], expected: Usage) -> None:
+    assert reported(given) == expected
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        None,
+        {},
+        [],
+        "5",
+        {"prompt_tokens": None, "completion_tokens": 5},
+        {"prompt_tokens": -1, "completion_tokens": 5},
+        {"prompt_tokens": 3, "completion_tokens": -5},
+        {"prompt_tokens": 10**12, "completion_tokens": 5},
+        {"prompt_tokens": 3, "completion_tokens": 10**12},
+        {"prompt_tokens": 3, "completion_tokens": float("inf")},
+        {"prompt_tokens": "3", "completion_tokens": 5},
+        {"completion_tokens": 5},
+        {"input_tokens": 3, "output_tokens": 5},
+    ],
+    ids=str,
+)
+async def test_figures_that_cannot_be_believed_are_counted_here_and_marked(given: Any) -> None:
+    assert reported(given) is None
+    found = await usage(trace(usage=given, text=["hello"]))
+    assert found.estimated
+    assert found.prompt > 0
+    assert found.completion == 1
+
+
+async def test_reported_figures_are_not_marked_and_nothing_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counting, "vocabulary", lambda: pytest.fail("counted although it was told"))
+    found = await usage(trace(usage={"prompt_tokens": 3, "completion_tokens": 5}, text=["x" * 10**6]))
+    assert found == Usage(3, 5, estimated=False)
+
+
+# --- counted here -----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("", 0),
+        ("hello world", 2),
+        ("tiktoken is great!", 6),
+        ("お誕生日おめでとう", 8),
+        ("antidisestablishmentarianism", 6),
+    ],
+)
+def test_texts_are_counted_as_o200k_counts_them(text: str, tokens: int) -> None:
+    assert count(text) == tokens
+
+
+def test_special_tokens_in_a_text_are_only_text() -> None:
+    assert count("<|endoftext|>") > 1
+
+
+async def test_what_was_said_and_thought_is_counted_with_the_prompt() -> None:
+    found = await usage(trace(text=["hel", "lo wor", "ld"], reasoning=["hello", " world"]))
+    assert found == Usage(prompt=2 + counting.PER_MESSAGE, completion=4, reasoning=2, estimated=True)
+
+
+async def test_a_request_that_nobody_answered_used_nothing() -> None:
+    found = trace(answered=False)
+    found.attempt("p", "m").end("Unreachable")
+    assert await usage(found) == Usage(estimated=False)
+
+
+async def test_long_texts_are_counted_beside_the_event_loop_with_the_same_result(settings: Any) -> None:
+    long = trace(text=["hello world " * 500])
+    settings.COUNT_INLINE_BYTES = 10**9
+    inline = await usage(long)
+    settings.COUNT_INLINE_BYTES = 10
+    task = asyncio.create_task(usage(long))
+    await asyncio.sleep(0)
+    assert not task.done()
+    assert await task == inline
+
+
+@pytest.mark.parametrize(
+    ("body", "endpoint", "tokens"),
+    [
+        ({"messages": [{"role": "user", "content": [{"text": "hello world"}, {"type": "image_url"}]}]}, CHAT, 2),
+        ({"messages": [{"role": "user", "content": None}, {"role": "assistant"}]}, CHAT, 0),
+        ({"prompt": "hello world"}, COMPLETIONS, 2),
+        ({"prompt": ["hello world", "hello"]}, COMPLETIONS, 3),
+        ({"prompt": [5, 6, 7]}, COMPLETIONS, 3),
+        ({"prompt": [[5, 6], [7]]}, COMPLETIONS, 3),
+        ({"prompt": None}, COMPLETIONS, 0),
+        ({"input": "hello world"}, EMBEDDINGS, 2),
+        ({"input": ["hello", "hello"]}, EMBEDDINGS, 2),
+        ({"input": [[1, 2, 3]]}, EMBEDDINGS, 3),
+    ],
+    ids=str,
+)
+def test_everything_the_upstream_had_to_read_is_counted(body: dict[str, Any], endpoint: str, tokens: int) -> None:
+    assert sum(map(count, prompt_texts(body))) == tokens
+
+
+def test_tools_and_earlier_calls_are_part_of_the_prompt() -> None:
+    call = {"id": "c", "function": {"name": "weather", "arguments": '{"city": "Rome"}'}}
+    tool = {"type": "function", "function": {"name": "weather", "description": "tells the weather"}}
+    texts = " ".join(prompt_texts({"messages": [{"role": "assistant", "tool_calls": [call]}], "tools": [tool]}))
+    for part in ("Rome", "tells the weather"):
+        assert part in texts
+
+
+def test_a_rough_count_needs_no_vocabulary_and_is_near(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "The quick brown fox jumps over the lazy dog. " * 50
+    exact = count(text)
+    monkeypatch.setattr(counting, "vocabulary", lambda: pytest.fail("counted"))
+    found = rough(trace(text=[text]))
+    assert found.estimated
+    assert exact / 2 < found.completion < exact * 2
+    assert rough(trace(usage={"prompt_tokens": 3, "completion_tokens": 5})) == Usage(3, 5)
+    assert rough(trace(answered=False)) == Usage()
+
+
+@pytest.mark.parametrize("piece", ["x", " ", "\n", "ab ", "<tool_call>", "{{{{", "字", "🎈", "a1!"])
+def test_eight_times_the_text_costs_about_eight_times_the_work(piece: str) -> None:
+    def cost(length: int) -> float:
+        text, spent = piece * (length // len(piece)), []
+        for _ in range(3):
+            began = time.process_time()
+            count(text)
+            spent.append(time.process_time() - began)
+        return min(spent)
+
+    count("warm")
+    assert cost(64_000) < 24 * cost(8_000)  # a square would be 64 times
+
+
+def test_openais_form_has_all_its_fields() -> None:
+    assert Usage(3, 5, 4, 1).as_openai() == {
+        "prompt_tokens": 3,
+        "completion_tokens": 5,
+        "total_tokens": 8,
+        "prompt_tokens_details": {"cached_tokens": 1},
+        "completion_tokens_details": {"reasoning_tokens": 4},
+    }

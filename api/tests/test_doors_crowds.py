@@ -1,0 +1,145 @@
+"""Many requests at once: none gets another one's answer, none is lost, nothing is left behind."""
+
+import asyncio
+import random
+
+import pytest
+
+from providers.http import Client
+from providers.models import Provider
+from providers.offloop import off_loop
+from proxysite.testing import eventually, rows, speech
+from proxysite.testing.upstream import DONE, Gate, chunked, event, head, reply, say, silence
+
+
+def words_of(exchange):
+    return exchange.request.json["messages"][0]["content"].split("|")
+
+
+async def parrot(exchange):
+    """Say back the prompt, in pieces, at a pace of its own; now and then close the connection behind the answer."""
+    chance = random.Random(exchange.request.body)
+    closing = chance.random() < 0.3
+    headers = {"connection": "close"} if closing else {}
+    if exchange.request.json.get("stream"):
+        await exchange.send(head(200, {"content-type": "text/event-stream", "transfer-encoding": "chunked"} | headers))
+        for said in (*speech.words(*words_of(exchange)), speech.chunk(finish="stop"), DONE):
+            await exchange.play(chunked(event(said)))
+            await asyncio.sleep(chance.random() / 200)
+        await exchange.send(b"0\r\n\r\n")
+    else:
+        await asyncio.sleep(chance.random() / 100)
+        await reply(speech.completion("".join(words_of(exchange))), **headers)(exchange)
+    if closing:
+        exchange.writer.close()
+
+
+async def test_nobody_gets_another_ones_answer(gateway, upstream, alice):
+    upstream.always(parrot)
+
+    async def visit(number):
+        prompt = "|".join(f"{number}-{part};" for part in range(number % 7 + 1))
+        streams, leaves = bool(number % 2), number % 5 == 3
+        messages = [{"role": "user", "content": prompt}]
+        if leaves:
+            async with gateway.reading(alice.key, messages=messages) as reading:
+                await reading.until(f"{number}-0;")
+            return
+        answer = await gateway.chat(alice.key, messages=messages, stream=streams)
+        assert answer.text == prompt.replace("|", "")
+        assert answer.done if streams else answer.status == 200
+
+    await asyncio.gather(*(visit(number) for number in range(150)))
+
+    async def written():
+        return len(await rows.usage()) == 150
+
+    await eventually(written)
+    assert {row.status for row in await rows.usage()} <= {"complete", "abandoned"}
+
+
+async def test_hundreds_may_be_in_flight_at_the_same_time(gateway, upstream, alice):
+    gate = Gate()
+
+    async def wait(exchange):
+        await gate.passed()
+        await say()(exchange)
+
+    upstream.always(wait)
+    asked = [asyncio.create_task(gateway.chat(alice.key, stream=bool(number % 2))) for number in range(200)]
+    await upstream.asked(200)
+    assert gateway.inner.in_flight == 200
+    gate.open()
+    assert {(await one).status for one in asked} == {200}
+    assert len(await rows.usage()) == 200
+    assert gateway.inner.in_flight == 0
+
+
+@pytest.mark.settings(PING_SECONDS=0.002)
+async def test_pings_never_come_between_or_behind(gateway, upstream, alice):
+    async def dawdling(exchange):
+        chance = random.Random(exchange.request.body)
+        await exchange.send(head(200, {"content-type": "text/event-stream"}))
+        for said in (*speech.words("a", "b", "c"), speech.chunk(finish="stop"), DONE):
+            await exchange.play(event(said))
+            await asyncio.sleep(chance.random() / 100)
+        exchange.writer.close()
+
+    upstream.always(dawdling)
+    asked = [gateway.chat(alice.key, stream=True, seed=number) for number in range(60)]
+    for answer in await asyncio.gather(*asked):
+        assert answer.status == 200
+        assert answer.text == "abc"
+        assert answer.done
+        assert answer.body.endswith(b"data: [DONE]\n\n")
+
+
+async def test_tokens_are_shared_out_evenly(gateway, upstream, alice, three):
+    await asyncio.gather(*(gateway.chat(alice.key) for _ in range(90)))
+    bearers = [asked.bearer for asked in upstream.requests]
+    assert {bearers.count(f"sk-up-{number}") for number in (1, 2, 3)} == {30}
+
+
+@pytest.mark.settings(UPSTREAM_IDLE_SECONDS=0.05)
+async def test_an_idle_connection_is_not_kept_for_ever(gateway, upstream, alice):
+    for _ in range(2):
+        assert (await gateway.chat(alice.key)).status == 200
+        await asyncio.sleep(0.1)  # longer than a connection may idle
+    assert upstream.connections == 2
+
+
+async def test_a_connection_that_the_upstream_wants_closed_is_not_used_again(gateway, upstream, alice):
+    upstream.will(reply(speech.completion(), connection="close"), say())
+    assert (await gateway.chat(alice.key)).status == 200
+    assert (await gateway.chat(alice.key)).status == 200
+    assert upstream.connections == 2
+
+
+async def test_a_slow_name_server_keeps_nobody_else_waiting(gateway, upstream, alice, second, monkeypatch):
+    resolve = Client._resolve
+
+    async def slow(loop, origin):
+        if origin.host == "slow.example":
+            await asyncio.sleep(3_600)
+        return await resolve(loop, origin)
+
+    monkeypatch.setattr(Client, "_resolve", staticmethod(slow))
+    fake = Provider.objects.filter(name="fake")
+    await off_loop(fake.update, base_url="https://slow.example/v1", connect_seconds=0.2)
+    await gateway.reload()
+    answer = await gateway.chat(alice.key)
+    assert (answer.status, answer.text) == (200, "Hello there!")
+    assert (await rows.only_usage()).attempts[0]["outcome"] == "UpstreamTimeout"
+
+
+async def test_a_silent_upstream_keeps_nobody_else_waiting(gateway, upstream, alice, second):
+    other, _ = second
+    upstream.always(silence)
+    waiting = asyncio.create_task(gateway.chat(alice.key))
+    await upstream.asked()
+    await off_loop(rows.model, (await off_loop(Provider.objects.get, name="second")), "n")
+    await gateway.reload()
+    assert (await gateway.chat(alice.key, model="n")).status == 200
+    assert len(other.requests) == 1
+    waiting.cancel()
+    await upstream.last.departure()

@@ -1,0 +1,301 @@
+"""The ledger: one row per accepted request in every exit path, also when the database is away for a while."""
+
+import asyncio
+import shutil
+from contextlib import asynccontextmanager
+
+import pytest
+from django.conf import settings
+from django.db import OperationalError, connection
+
+from api.models import ApiKey, UsageRecord
+from providers.offloop import off_loop
+from proxysite.testing import PATIENCE_SECONDS, eventually, rows, speech
+from proxysite.testing.upstream import DONE, Gate, reply, say, stream
+
+STREAMS = pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
+PROMISED_SECONDS = 3  # in which new requests are told that the database is away
+IMPATIENT = pytest.mark.settings(DATABASE_TIMEOUT_SECONDS=0.3)
+
+
+def spooled():
+    return list((settings.HOME.root / "spool").iterdir())
+
+
+def late(gate, script):
+    """`script`, when the test opens the gate."""
+
+    async def waiting(exchange):
+        await gate.passed()
+        await script(exchange)
+
+    return waiting
+
+
+async def answers(gateway, alice):
+    return (await gateway.chat(alice.key)).status == 200
+
+
+# --- one row each -----------------------------------------------------------------------------------------------------
+async def test_many_requests_at_once_have_one_row_each(gateway, upstream, alice):
+    asked = [gateway.chat(alice.key, stream=bool(number % 2)) for number in range(60)]
+    found = await asyncio.gather(*asked)
+    assert {answer.status for answer in found} == {200}
+    written = {f"req_{row.id.hex}" for row in await rows.usage()}
+    assert written == {answer.headers["x-request-id"] for answer in found}
+    assert len(written) == 60
+
+
+async def test_ids_are_in_the_order_of_time(gateway, upstream, alice):
+    ids = [(await gateway.chat(alice.key)).headers["x-request-id"] for _ in range(3)]
+    assert [f"req_{row.id.hex}" for row in await rows.usage()] == ids
+    assert all(row.id.version == 7 for row in await rows.usage())
+
+
+HOSTILE = [
+    "back\\slash \\N \\.",
+    "tab\tline\nreturn\r",
+    "quote\"'; DROP TABLE x; --",
+    "\u2028 Grüße 🙂 \x7f",
+    "{}%s$1,,",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+async def test_whatever_an_upstream_says_stands_in_the_row_as_it_is(gateway, upstream, alice, text):
+    upstream.will(reply(speech.error(text), 500))
+    shown = (await gateway.chat(alice.key)).error["message"]
+    assert (await rows.only_usage()).attempts[0]["reason"] == shown
+    for part in text.split():
+        if part.isprintable():
+            assert part in shown
+
+
+@pytest.mark.parametrize("name", ["we\\ird\\N", "\\.", "a'b\"c", "Grüße🙂", "a,b{c}"])
+async def test_whatever_a_model_is_called_stands_in_the_row_as_it_is(gateway, upstream, alice, name):
+    await off_loop(rows.alias, name, "m")
+    await gateway.reload()
+    assert (await gateway.chat(alice.key, model=name)).status == 200
+    assert (await rows.only_usage()).model == name
+
+
+async def test_a_row_outlives_what_it_refers_to(gateway, upstream, alice, token, provider):
+    gate = Gate()
+    upstream.will(late(gate, say()))
+    asking = asyncio.create_task(gateway.chat(alice.key))
+    await upstream.asked()
+
+    def delete():
+        ApiKey.objects.all().delete()
+        provider.delete()
+
+    await off_loop(delete)
+    gate.open()
+    assert (await asking).status == 200
+    assert (await rows.only_usage()).status == "complete"
+
+
+async def test_a_refused_request_has_no_row(gateway, upstream, alice):
+    assert (await gateway.chat(alice.key, temperature=9)).status == 400
+    assert (await gateway.chat(alice.key, model="nothing")).status == 404
+    assert (await gateway.chat("sk-ps-unknown")).status == 401
+    assert await rows.usage() == []
+
+
+# --- the database is away ---------------------------------------------------------------------------------------------
+@IMPATIENT
+@STREAMS
+async def test_while_nothing_can_be_written_running_answers_end_well_and_new_ones_wait(
+    gateway, upstream, alice, ledger_lock, streams
+):
+    gate = Gate()
+    upstream.will(late(gate, say()))
+    asking = asyncio.create_task(gateway.chat(alice.key, stream=streams))
+    await upstream.asked()
+    async with ledger_lock:
+        gate.open()
+        answer = await asking
+        assert (answer.status, answer.text) == (200, "Hello there!")
+        assert not streams or answer.done
+        assert spooled()
+        refused = await gateway.chat(alice.key)
+        assert (refused.status, refused.error["type"]) == (503, "server_error")
+        assert refused.error["code"] == "database_unavailable"
+        assert int(refused.headers["retry-after"]) >= 1
+        assert len(upstream.requests) == 1
+    await eventually(lambda: answers(gateway, alice))
+    found = await rows.usage()
+    assert f"req_{found[0].id.hex}" == answer.headers["x-request-id"]
+    assert [row.status for row in found] == ["complete", "complete"]
+    assert spooled() == []
+
+
+@IMPATIENT
+async def test_a_stream_whose_caller_leaves_meanwhile_is_not_forgotten(gateway, upstream, alice, ledger_lock):
+    upstream.will(stream(*speech.words("one"), upstream.gate, DONE))
+    async with ledger_lock:
+        async with gateway.reading(alice.key) as reading:
+            await reading.until("one")
+            await reading.leave()
+        await eventually(spooled)
+    await eventually(lambda: answers(gateway, alice))
+    assert [row.status for row in await rows.usage()] == ["abandoned", "complete"]
+
+
+@IMPATIENT
+async def test_rows_that_were_put_aside_are_written_at_the_next_start_and_only_once(
+    gateway, upstream, alice, ledger_lock, tmp_path
+):
+    gate = Gate()
+    upstream.will(late(gate, say()))
+    asking = asyncio.create_task(gateway.chat(alice.key))
+    await upstream.asked()
+    async with ledger_lock:
+        gate.open()
+        await asking
+        (spool,) = spooled()
+        shutil.copy(spool, tmp_path)
+    await eventually(lambda: not spooled())
+    await off_loop(UsageRecord.objects.all().delete)
+    for _ in range(2):
+        await gateway.stop()
+        shutil.copy(tmp_path / spool.name, spool)
+        await gateway.start()
+        assert spooled() == []
+        assert (await rows.only_usage()).status == "complete"
+
+
+@pytest.mark.settings(DATABASE_TIMEOUT_SECONDS=0.3, SPOOL_LIMIT_BYTES=10)
+async def test_a_request_that_nothing_can_take_is_found_at_the_next_start(
+    gateway, upstream, alice, ledger_lock, caplog
+):
+    gate = Gate()
+    upstream.will(late(gate, say()))
+    asking = asyncio.create_task(gateway.chat(alice.key))
+    await upstream.asked()
+    async with ledger_lock:
+        gate.open()
+        assert (await asking).status == 200
+    journals = list((settings.HOME.root / "journal").iterdir())
+    await gateway.stop(leaving=[*journals, *spooled()])
+    await gateway.start()
+    assert (await rows.only_usage()).status in ("interrupted", "complete")  # Postgres may end the statement by itself
+    assert "spool" in caplog.text
+    caplog.clear()
+
+
+@asynccontextmanager
+async def disturbed(monkeypatch):
+    """Within it the watcher of changes cannot read them; on Postgres its connection is ended once."""
+    if connection.vendor == "postgresql":
+        await off_loop(end_other_connections)
+        yield
+        return
+    faults = []
+
+    def broken():
+        faults.append(1)
+        raise OperationalError("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("proxysite.changes.versions", broken)
+        await eventually(lambda: len(faults) >= 2)
+        yield
+
+
+def end_other_connections():
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid != pg_backend_pid()"
+        )
+
+
+async def test_a_short_fault_of_the_watcher_passes_without_any_request(gateway, upstream, alice, monkeypatch):
+    async with disturbed(monkeypatch):
+        pass
+    await eventually(lambda: answers(gateway, alice))
+    person = await off_loop(rows.person, "later")
+    await eventually(lambda: answers(gateway, person))
+
+
+async def test_changes_made_while_the_database_was_away_are_seen_afterwards(gateway, upstream, alice, monkeypatch):
+    async with disturbed(monkeypatch):
+        await off_loop(ApiKey.objects.all().revoke)
+
+    async def refused():
+        return (await gateway.chat(alice.key)).status == 401
+
+    await eventually(refused)
+
+
+# --- Postgres stops answering -----------------------------------------------------------------------------------------
+@IMPATIENT
+@STREAMS
+async def test_a_frozen_database_is_a_503_for_new_requests_and_no_harm_to_running_ones(
+    database_proxy, gateway, upstream, alice, mallory, streams
+):
+    gate = Gate()
+    upstream.will(late(gate, say()))
+    assert (await gateway.chat("sk-ps-unknown")).status == 401
+    asking = asyncio.create_task(gateway.chat(alice.key, stream=streams))
+    await upstream.asked()
+    with database_proxy.frozen():
+        gate.open()
+        async with asyncio.timeout(PROMISED_SECONDS):
+            answer = await asking
+        assert (answer.status, answer.text) == (200, "Hello there!")
+        async with asyncio.timeout(PROMISED_SECONDS):
+            known, unknown = await asyncio.gather(gateway.chat(alice.key), gateway.chat(mallory.key))
+        for refused in (known, unknown):
+            assert (refused.status, refused.error["code"]) == (503, "database_unavailable")
+        assert (await gateway.ask("GET", "/healthz")).status == 200
+        assert (await gateway.ask("GET", "/readyz")).status == 503
+        assert len(upstream.requests) == 1
+    await eventually(lambda: answers(gateway, alice))
+    assert (await gateway.chat(mallory.key)).status == 200
+    first = (await rows.usage())[0]
+    assert f"req_{first.id.hex}" == answer.headers["x-request-id"]
+    assert first.status == "complete"
+
+
+@IMPATIENT
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/m", "/health"])
+async def test_the_ordinary_doors_do_not_hang_on_a_frozen_database(database_proxy, gateway, alice, path):
+    assert (await gateway.ask("GET", path, alice.key)).status == 200
+    with database_proxy.frozen():
+        refused = await gateway.ask("GET", path, alice.key)
+        assert (refused.status, refused.error["code"]) == (503, "database_unavailable")
+
+    async def answered():
+        return (await gateway.ask("GET", path, alice.key)).status == 200
+
+    await eventually(answered)
+
+
+@IMPATIENT
+async def test_many_requests_during_a_freeze_are_all_answered(database_proxy, gateway, upstream, alice):
+    people = [await off_loop(rows.person, f"person-{number}") for number in range(12)]
+    assert await answers(gateway, alice)
+    with database_proxy.frozen():
+        async with asyncio.timeout(PROMISED_SECONDS):
+            found = await asyncio.gather(*(gateway.chat(person.key) for person in people))
+        assert {answer.status for answer in found} == {503}
+    await eventually(lambda: answers(gateway, alice))
+    assert {answer.status for answer in await asyncio.gather(*(gateway.chat(person.key) for person in people))} == {200}
+    assert await off_loop(UsageRecord.objects.filter(status="complete").count) == len(await rows.usage())
+
+
+@IMPATIENT
+async def test_a_gateway_that_starts_without_its_database_waits_for_it(database_proxy, gateway, upstream, alice):
+    await gateway.stop()
+    await off_loop(connection.close_pool)  # a new process has none
+    with database_proxy.frozen():
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await gateway.start()
+        async with asyncio.timeout(PROMISED_SECONDS):
+            refused = await gateway.chat(alice.key)
+        assert (refused.status, refused.error["code"]) == (503, "database_unavailable")
+        assert (await gateway.ask("GET", "/healthz")).status == 200
+        assert (await gateway.ask("GET", "/readyz")).status == 503
+    await eventually(lambda: answers(gateway, alice))

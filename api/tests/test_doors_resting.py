@@ -1,0 +1,215 @@
+"""Tokens that rest and providers that are left alone: nobody is asked in vain, and all come back by themselves."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+
+from providers.offloop import off_loop
+from proxysite.testing import eventually, rows
+from proxysite.testing.gateway import request
+from proxysite.testing.upstream import Gate, refuse, say, silence
+
+
+def bearers(upstream):
+    return [one.bearer for one in upstream.requests]
+
+
+# --- resting ----------------------------------------------------------------------------------------------------------
+def http_date(seconds):
+    return format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
+
+
+WAITS = [
+    ({"retry_after": "7"}, 7, 8),
+    ({"retry_after": "0.2"}, 1, 2),
+    ({"retry_after_ms": "3000"}, 3, 4),
+    ({"retry_after_ms": "3000", "retry_after": "9"}, 3, 4),
+    ({"retry_after": "0"}, 1, 2),
+    ({"retry_after": "-5"}, 5, 6),
+    ({"retry_after": "1000000000"}, 3600, 3601),
+    ({"retry_after": "99999999999999999999"}, 5, 3601),
+    ({"retry_after": "soon"}, 5, 6),
+    ({"retry_after": ""}, 5, 6),
+    ({"retry_after": "nan"}, 5, 6),
+    ({"retry_after": "inf"}, 5, 6),
+    ({"retry_after": "Thu, 01 Jan 1970 00:00:00 GMT"}, 1, 2),
+    ({"retry_after": "Fri, 31 Dec 9999 23:59:59 GMT"}, 3600, 3601),
+    ({"retry_after": "Fri, 99 Foo 99999 99:99:99 GMT"}, 5, 6),
+    ({}, 5, 6),
+]
+
+
+@pytest.mark.parametrize(("headers", "least", "most"), WAITS, ids=[str(wait[0]) for wait in WAITS])
+async def test_a_rate_limited_token_rests_as_long_as_it_is_told(gateway, upstream, alice, token, headers, least, most):
+    upstream.will(refuse(429, **headers))
+    first = await gateway.chat(alice.key)
+    assert (first.status, first.error["type"], first.error["code"]) == (429, "rate_limit_error", "rate_limit_exceeded")
+    answer = await gateway.chat(alice.key)
+    assert answer.status == 429
+    assert least <= int(answer.headers["retry-after"]) <= most + 1
+    assert int(answer.headers["retry-after-ms"]) <= (most + 1) * 1000
+    assert len(upstream.requests) == 1
+    after = await gateway.token(token)
+    assert after.resting
+    assert (after.state, after.strikes) == ("active", 0)
+    last = (await rows.usage())[-1]
+    assert (last.status, last.http_status) == ("error", 429)
+
+
+async def test_a_date_is_understood(gateway, upstream, alice):
+    upstream.will(refuse(429, retry_after=http_date(30)))
+    await gateway.chat(alice.key)
+    assert 28 <= int((await gateway.chat(alice.key)).headers["retry-after"]) <= 35
+
+
+async def test_the_soonest_of_all_resting_tokens_is_named_and_nobody_is_asked(gateway, upstream, alice, three):
+    upstream.will(refuse(429, retry_after="50"), refuse(429, retry_after="20"), refuse(429, retry_after="40"))
+    for answer in (await gateway.chat(alice.key), await gateway.chat(alice.key), await gateway.chat(alice.key)):
+        assert answer.status == 429
+        assert 19 <= int(answer.headers["retry-after"]) <= 23
+    assert len(upstream.requests) == 3
+
+
+async def test_a_resting_token_is_left_alone_while_others_answer(gateway, upstream, alice, three):
+    upstream.will(refuse(429, retry_after="60"))
+    for _ in range(4):
+        assert (await gateway.chat(alice.key)).status == 200
+    assert bearers(upstream) == ["sk-up-1", "sk-up-2", "sk-up-3", "sk-up-2", "sk-up-3"]
+
+
+async def test_a_rested_token_is_used_again_by_itself(gateway, upstream, alice, token):
+    upstream.will(refuse(429, retry_after="0"))
+    assert (await gateway.chat(alice.key)).status == 429
+
+    async def answered():
+        return (await gateway.chat(alice.key)).status == 200
+
+    await eventually(answered, 5)
+    assert (await gateway.token(token)).state == "active"
+
+
+async def test_a_rest_outlives_a_restart(gateway, upstream, alice):
+    upstream.will(refuse(429, retry_after="60"))
+    await gateway.chat(alice.key)
+    await gateway.restart()
+    assert (await gateway.chat(alice.key)).status == 429
+    assert len(upstream.requests) == 1
+
+
+async def test_an_exhausted_token_rests_until_its_quota_may_be_back(gateway, upstream, alice, token):
+    upstream.will(refuse(429, code="insufficient_quota"))
+    await gateway.chat(alice.key)
+    answer = await gateway.chat(alice.key)
+    assert answer.status in (429, 503)
+    assert 3_500 < int(answer.headers["retry-after"]) < 3_700
+    assert len(upstream.requests) == 1
+    after = await gateway.token(token)
+    assert (after.state, after.strikes) == ("exhausted", 0)
+    assert after.reason.startswith("quota")
+
+
+async def test_rests_without_a_time_grow_once_per_window(gateway, upstream, alice, token):
+    gates = Gate(), Gate()
+
+    def late_refusal(gate):
+        async def script(exchange):
+            await gate.passed()
+            await refuse(429)(exchange)
+
+        return script
+
+    upstream.will(*map(late_refusal, gates))
+    asked = [asyncio.create_task(gateway.chat(alice.key)) for _ in range(2)]
+    await upstream.asked(2)
+    for gate in gates:
+        gate.open()
+    assert [(await one).status for one in asked] == [429, 429]
+    assert int((await gateway.chat(alice.key)).headers["retry-after"]) <= 6  # not 10: both belong to one window
+
+
+# --- the breaker ------------------------------------------------------------------------------------------------------
+@pytest.mark.settings(BREAKER_FAILURES=3, BREAKER_SECONDS=30)
+async def test_a_failing_provider_is_left_alone_and_its_tokens_stay_as_they_are(gateway, upstream, alice, token):
+    upstream.always(refuse(500))
+    for _ in range(3):
+        assert (await gateway.chat(alice.key)).status == 502
+    answer = await gateway.chat(alice.key)
+    assert (answer.status, answer.error["type"]) == (503, "upstream_error")
+    assert answer.error["code"] == "provider_unavailable"
+    assert 29 <= int(answer.headers["retry-after"]) <= 31
+    assert len(upstream.requests) == 3
+    after = await gateway.token(token)
+    assert (after.state, after.strikes, after.resting) == ("active", 0, False)
+    assert (await rows.usage())[-1].attempts[0]["outcome"] == "skipped"
+
+
+@pytest.mark.settings(BREAKER_FAILURES=2, BREAKER_SECONDS=30)
+async def test_another_provider_answers_while_the_breaker_is_open(gateway, upstream, alice, second):
+    other, _ = second
+    upstream.always(refuse(500))
+    for _ in range(4):
+        assert (await gateway.chat(alice.key)).status == 200
+    assert (len(upstream.requests), len(other.requests)) == (2, 4)
+
+
+@pytest.mark.settings(BREAKER_FAILURES=1, BREAKER_SECONDS=0.1)
+async def test_one_probe_closes_the_breaker_again(gateway, upstream, alice):
+    upstream.will(refuse(500))
+    assert (await gateway.chat(alice.key)).status == 502
+    probe = Gate()
+
+    async def slow(exchange):
+        await probe.passed()
+        await say()(exchange)
+
+    upstream.will(slow)
+    await eventually(lambda: gateway.blocked() is None, 2)
+    probing = asyncio.create_task(gateway.chat(alice.key))
+    await upstream.asked(2)
+    others = [await gateway.chat(alice.key) for _ in range(3)]
+    assert [other.status for other in others] == [503] * 3
+    assert len(upstream.requests) == 2
+    probe.open()
+    assert (await probing).status == 200
+    assert (await gateway.chat(alice.key)).status == 200
+    assert gateway.failures() == 0
+
+
+@pytest.mark.settings(BREAKER_FAILURES=1, BREAKER_SECONDS=0.1)
+async def test_a_failed_probe_opens_the_breaker_for_longer(gateway, upstream, alice):
+    upstream.always(refuse(500))
+    await gateway.chat(alice.key)
+    first = gateway.blocked()
+    await eventually(lambda: gateway.blocked() is None, 2)
+    await gateway.chat(alice.key)
+    assert first < gateway.blocked() <= 0.2
+    assert len(upstream.requests) == 2
+
+
+@pytest.mark.settings(BREAKER_FAILURES=1, BREAKER_SECONDS=0.1)
+async def test_a_caller_that_leaves_during_the_probe_leaves_the_door_open_for_another(gateway, upstream, alice):
+    upstream.will(refuse(500), silence)
+    await gateway.chat(alice.key)
+    await eventually(lambda: gateway.blocked() is None, 2)
+    async with gateway.wire() as wire:
+        await wire.send(request(alice.key))
+        await upstream.asked(2)
+        wire.leave()
+        await upstream.last.departure()
+    assert (await gateway.chat(alice.key)).status == 200
+
+
+@pytest.mark.settings(BREAKER_FAILURES=2, BREAKER_SECONDS=30)
+@pytest.mark.parametrize(
+    "answer", [refuse(400), refuse(401), refuse(429), refuse(404)], ids=["400", "401", "429", "404"]
+)
+async def test_only_the_providers_own_faults_count(gateway, upstream, alice, provider, answer):
+    await off_loop(rows.tokens, provider, *(f"sk-more-{n}" for n in range(9)))
+    await gateway.reload()
+    upstream.always(answer)
+    for _ in range(3):
+        await gateway.chat(alice.key)
+    assert gateway.failures() == 0
+    assert gateway.blocked() is None

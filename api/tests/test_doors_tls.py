@@ -1,0 +1,130 @@
+"""TLS with upstreams: verified always, and nothing is sent to one that cannot prove who it is (fault U-3)."""
+
+import asyncio
+import socket
+import ssl
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import trustme
+
+from providers.models import Provider
+from providers.offloop import off_loop
+from proxysite.testing import rows
+from proxysite.testing.gateway import request
+from proxysite.testing.upstream import Upstream, silence
+
+LONG_AGO = datetime.now(UTC) - timedelta(days=60)
+STREAMS = pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return trustme.CA()
+
+
+@pytest.fixture
+def trusted(authority, tmp_path, monkeypatch):
+    """The authority among those that the system trusts; name it before `gateway`."""
+    file = tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(file)
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    return authority
+
+
+def server_side(certificate):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    return context
+
+
+@pytest.fixture
+async def serve(gateway):
+    """A function that starts an upstream with a certificate and leads the provider to it, under a host name."""
+    started = []
+
+    async def start(certificate, host="127.0.0.1"):
+        server = Upstream(tls=server_side(certificate), host=host)
+        await server.start()
+        started.append(server)
+        await off_loop(Provider.objects.update, base_url=server.url)
+        await gateway.reload()
+        return server
+
+    yield start
+    for server in started:
+        await server.stop()
+        assert not server.failures
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_an_upstream_that_proves_its_name_is_asked(trusted, gateway, serve, alice, host):
+    upstream = await serve(trusted.issue_cert(host), host)
+    for streams in (False, True, False):
+        answer = await gateway.chat(alice.key, stream=streams)
+        assert (answer.status, answer.text) == (200, "Hello there!")
+    assert upstream.connections == 1
+    assert upstream.requests[0].bearer == "sk-up-1"
+
+
+CERTIFICATES = {
+    "expired": lambda ca: ca.issue_cert("127.0.0.1", not_before=LONG_AGO, not_after=LONG_AGO + timedelta(days=30)),
+    "for another name": lambda ca: ca.issue_cert("other.example"),
+    "by another authority": lambda ca: trustme.CA().issue_cert("127.0.0.1"),
+}
+
+
+@STREAMS
+@pytest.mark.parametrize("kind", CERTIFICATES)
+async def test_a_certificate_that_proves_nothing_is_refused(trusted, gateway, serve, alice, token, kind, streams):
+    upstream = await serve(CERTIFICATES[kind](trusted))
+    answer = await gateway.chat(alice.key, stream=streams)
+    assert (answer.status, answer.error["type"]) == (502, "upstream_error")
+    assert answer.error["code"] == "upstream_tls"
+    assert upstream.requests == []
+    assert (await gateway.token(token)).strikes == 0
+    assert gateway.failures() == 1
+    row = await rows.only_usage()
+    assert (row.status, row.error_code) == ("error", "upstream_tls")
+    assert row.attempts[0]["outcome"] == "BadTls"
+    if kind == "expired":
+        assert "expired" in row.attempts[0]["reason"]
+
+
+async def test_an_upstream_without_tls_is_not_asked_in_the_clear(gateway, alice):
+    heard = []
+
+    async def plain(reader, writer):
+        heard.append(await reader.read(65_536))
+        writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(plain, "127.0.0.1", 0) as server:
+        url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        await off_loop(Provider.objects.update, base_url=url)
+        await gateway.reload()
+        answer = await gateway.chat(alice.key)
+    assert (answer.status, answer.error["code"]) == (502, "upstream_tls")
+    assert len(heard) == 1
+    assert b"sk-up-1" not in heard[0]
+
+
+async def test_a_handshake_that_stalls_is_given_up_in_time(gateway, alice, token):
+    with socket.create_server(("127.0.0.1", 0)) as mute:  # the kernel accepts, nobody speaks
+        url = f"https://127.0.0.1:{mute.getsockname()[1]}/v1"
+        await off_loop(Provider.objects.update, base_url=url, connect_seconds=0.1)
+        await gateway.reload()
+        answer = await gateway.chat(alice.key)
+    assert (answer.status, answer.error["code"]) == (504, "upstream_timeout")
+    assert (await gateway.token(token)).strikes == 0
+    assert gateway.failures() == 1
+
+
+async def test_a_caller_that_leaves_frees_an_upstream_over_tls(trusted, gateway, serve, alice):
+    upstream = await serve(trusted.issue_cert("127.0.0.1"))
+    upstream.will(silence)
+    async with gateway.wire() as wire:
+        await wire.send(request(alice.key))
+        exchange = await upstream.asked()
+        wire.leave()
+        await exchange.departure()

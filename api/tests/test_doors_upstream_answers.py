@@ -1,0 +1,367 @@
+"""What an upstream's whole answers do to the caller, the token, the provider and the ledger (faults U-1 to U-14)."""
+
+import gzip
+import json
+import socket
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import pytest
+
+from providers.models import Provider
+from providers.offloop import off_loop
+from proxysite.testing import rows, speech
+from proxysite.testing.upstream import CUT, END, Gate, Script, Upstream, head, raw, refuse, reply, silence, stream
+
+HTML = b"<!DOCTYPE html><html><title>Sign in</title><script>alert(1)</script></html>"
+WHOLE = json.dumps(speech.completion()).encode()
+JSON = {"content-type": "application/json"}
+CHUNKED = head(200, JSON | {"transfer-encoding": "chunked"})
+STREAMS = pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
+
+
+@dataclass
+class Fault:
+    """What the upstream does, and what must come of it: `token` is None (untouched), strike, rest or exhaust."""
+
+    name: str
+    script: Script
+    status: int
+    code: str
+    token: str | None = None
+    breaks: bool = False
+    kind: str = "upstream_error"
+
+
+def provider_fault(name, script, status=502, code="bad_upstream_response"):
+    return Fault(name, script, status, code, breaks=True)
+
+
+def refused(name, status, shown, shown_code, token=None, shown_kind="upstream_error", **fields):
+    return Fault(name, refuse(status, **fields), shown, shown_code, token, kind=shown_kind)
+
+
+def callers_fault(name, status, shown=None, **fields):
+    kind, code = "invalid_request_error", fields.get("code") or "invalid_value"
+    return Fault(name, refuse(status, **fields), shown or status, code, kind=kind)
+
+
+def length(number):
+    return head(200, JSON | {"content-length": str(number)})
+
+
+QUOTA = "rate_limit_exceeded", "exhaust", "rate_limit_error"
+FAULTS = [
+    provider_fault("reset instead of an answer", raw(CUT), code="upstream_disconnected"),
+    provider_fault("closed instead of an answer", raw(END), code="upstream_disconnected"),
+    provider_fault("reset within the head", raw(b"HTTP/1.1 200 OK\r\nContent-", CUT), code="upstream_disconnected"),
+    # the credential
+    refused("401", 401, 503, "no_available_token", "strike"),
+    refused("401 invalid_api_key", 401, 503, "no_available_token", "strike", code="invalid_api_key"),
+    Fault("401 as text", reply(b"no", 401, content_type="text/plain"), 503, "no_available_token", "strike"),
+    refused("403", 403, 503, "no_available_token", "strike"),
+    refused("402", 402, 429, *QUOTA),
+    refused("429 quota", 429, 429, *QUOTA, code="insufficient_quota"),
+    refused("429 quota as Moonshot has it", 429, 429, *QUOTA, kind="exceeded_current_quota_error"),
+    refused("429", 429, 429, "rate_limit_exceeded", "rest", "rate_limit_error"),
+    # the caller
+    callers_fault("400", 400),
+    callers_fault("400 with a code", 400, code="context_length_exceeded"),
+    callers_fault("413", 413),
+    callers_fault("422", 422),
+    Fault(
+        "401 that names a parameter",
+        reply(speech.error("bad", "invalid_request_error", param="temperature"), 401),
+        *(400, "invalid_value"),
+        kind="invalid_request_error",
+    ),
+    callers_fault("403 about the content", 403, code="content_filter"),
+    # the model, the moment
+    refused("404", 404, 404, "model_not_found", None, "invalid_request_error"),
+    refused("408", 408, 504, "upstream_busy"),
+    refused("409", 409, 409, "upstream_busy"),
+    refused("425", 425, 503, "upstream_busy"),
+    # the provider
+    *(provider_fault(str(status), refuse(status), code="upstream_failed") for status in (500, 502, 503, 520, 529)),
+    provider_fault("504", refuse(504), 504, "upstream_timeout"),
+    provider_fault("500 as a page", reply(HTML, 500, content_type="text/html"), code="upstream_failed"),
+    provider_fault("403 as a page", reply(HTML, 403, content_type="text/html")),
+    provider_fault("429 overloaded", refuse(429, kind="engine_overloaded_error"), code="upstream_failed"),
+    provider_fault("a page", reply(HTML, content_type="text/html; charset=utf-8")),
+    provider_fault("a page called JSON", reply(HTML)),
+    provider_fault("nothing", reply(b"")),
+    provider_fault("cut JSON", reply(WHOLE[:-5])),
+    provider_fault("a list", reply([1])),
+    provider_fault("a text", reply("hello")),
+    provider_fault("null", reply(None)),
+    provider_fault("an empty object", reply({})),
+    provider_fault("no choices", reply(speech.completion() | {"choices": []})),
+    provider_fault("choices null", reply(speech.completion() | {"choices": None})),
+    provider_fault("a choice without message", reply(speech.completion() | {"choices": [{"index": 0}]})),
+    provider_fault("204", raw(head(204, {})), code="bad_upstream_response"),
+    provider_fault("an error with status 200", reply(speech.error("down")), code="upstream_failed"),
+    provider_fault("shorter than announced", raw(length(len(WHOLE) + 1) + WHOLE, END), code="upstream_disconnected"),
+    provider_fault("reset in the body", raw(length(len(WHOLE)) + WHOLE[:9], CUT), code="upstream_disconnected"),
+    provider_fault("no number as length", raw(head(200, JSON | {"content-length": "many"}) + WHOLE)),
+    provider_fault("two lengths", raw(head(200, JSON | {"content-length": "3", "Content-Length": "5"}) + WHOLE)),
+    provider_fault("broken chunk", raw(CHUNKED + b"zz\r\n" + WHOLE)),
+    provider_fault("cut chunks", raw(CHUNKED + b'4\r\n{"a"\r\n', END), code="upstream_disconnected"),
+    provider_fault("no HTTP", raw(b"hello\r\n\r\n")),
+    provider_fault("binary", raw(bytes(range(256)))),
+    provider_fault("another protocol", raw(head(101, {"upgrade": "websocket", "connection": "upgrade"}), END)),
+    provider_fault("an endless head", raw(b"HTTP/1.1 200 OK\r\n" + b"x-a: b\r\n" * 20_000 + b"\r\n")),
+    provider_fault("gzip", reply(gzip.compress(WHOLE), content_encoding="gzip")),
+    provider_fault("brotli", reply(b"\x0b\x02\x80", content_encoding="br")),
+    *(
+        provider_fault(str(status), reply(b"", status, location="http://127.0.0.1:1/"), code="unexpected_redirect")
+        for status in (301, 302, 303, 307, 308)
+    ),
+]
+
+
+@STREAMS
+@pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
+async def test_a_fault_before_the_first_byte(gateway, upstream, alice, token, fault, streams):
+    upstream.will(fault.script)
+    answer = await gateway.chat(alice.key, stream=streams)
+    assert (answer.status, answer.error["type"], answer.error["code"]) == (fault.status, fault.kind, fault.code)
+    assert answer.error["message"]
+    assert b"<" not in answer.body
+    assert len(upstream.requests) == 1
+    if fault.status in (429, 502, 503, 504) and fault.code != "upstream_busy":
+        assert int(answer.headers["retry-after"]) >= 1
+
+    row = await rows.only_usage()
+    assert (row.status, row.http_status, row.error_code) == ("error", fault.status, fault.code)
+    assert len(row.attempts) == 1
+    assert row.attempts[0]["token"] == str(token.pk)
+    assert row.attempts[0]["outcome"] not in ("answered", "running", "abandoned")
+    assert (row.prompt_tokens, row.completion_tokens) == (0, 0)
+
+    after = await gateway.token(token)
+    assert after.strikes == (fault.token == "strike")
+    assert after.resting == (fault.token in ("rest", "exhaust"))
+    assert after.state == ("exhausted" if fault.token == "exhaust" else "active")
+    assert gateway.failures() == fault.breaks
+
+
+async def test_an_upstreams_own_words_about_a_bad_request_reach_the_caller(gateway, upstream, alice):
+    upstream.will(
+        reply({"error": {"message": "Too\nlong <b>", "type": "x", "param": "messages", "code": "too_long"}}, 400),
+        reply({"detail": "no tools here"}, 422),
+        reply({"object": "error", "message": "vLLM says no", "code": 400}, 400),
+        reply(b"plain words", 400, content_type="text/plain"),
+    )
+    answer = await gateway.chat(alice.key)
+    assert answer.error == {
+        "message": "Too long <b>",
+        "type": "invalid_request_error",
+        "param": "messages",
+        "code": "too_long",
+    }
+    assert (await gateway.chat(alice.key)).error["message"] == "no tools here"
+    assert (await gateway.chat(alice.key)).error["message"] == "vLLM says no"
+    assert (await gateway.chat(alice.key)).status == 400
+    assert len(upstream.requests) == 4
+
+
+async def test_a_refusal_is_not_to_be_repeated_by_the_client(gateway, upstream, alice):
+    for script in (refuse(500), refuse(400), refuse(404)):
+        upstream.will(script)
+        assert (await gateway.chat(alice.key)).headers["x-should-retry"] == "false"
+
+
+@STREAMS
+@pytest.mark.parametrize("status", [200, 400, 500])
+async def test_the_token_never_shows_even_when_the_upstream_repeats_it(gateway, upstream, alice, status, streams):
+    said = speech.error("Incorrect API key provided: sk-up-1. Use Bearer sk-up-1", "invalid_request_error")
+    upstream.will(reply(said, status))
+    answer = await gateway.chat(alice.key, stream=streams)
+    assert answer.status >= 400
+    assert "sk-up-1" not in answer.body.decode() + str(answer.headers)
+    assert "sk-up-1" not in str((await rows.only_usage()).attempts)
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["at once", "later"])
+async def test_the_token_never_shows_in_an_error_within_a_stream(gateway, upstream, alice, first):
+    said = speech.error("Incorrect API key provided: sk-up-1.")
+    upstream.will(stream(*([] if first else speech.words("Hello")), said))
+    answer = await gateway.chat(alice.key, stream=True)
+    assert b"error" in answer.body
+    assert b"sk-up-1" not in answer.body
+    assert "sk-up-1" not in str((await rows.only_usage()).attempts)
+
+
+async def test_a_redirect_is_not_followed(gateway, upstream, alice):
+    canary = Upstream()
+    await canary.start()
+    for status in (301, 302, 303, 307, 308):
+        upstream.will(reply(b"", status, location=f"{canary.url}/chat/completions"))
+        assert (await gateway.chat(alice.key)).error["code"] in ("unexpected_redirect", "provider_unavailable")
+    await canary.stop()
+    assert canary.connections == 0
+
+
+async def test_a_stream_that_comes_as_one_answer_is_made_a_stream(gateway, upstream, alice):
+    call = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    upstream.will(reply(speech.completion("Hi.", finish="tool_calls", message={"tool_calls": [call]})))
+    answer = await gateway.chat(alice.key, stream=True, stream_options={"include_usage": True})
+    assert answer.done
+    assert answer.text == "Hi."
+    assert answer.events[0]["choices"][0]["delta"]["role"] == "assistant"
+    assert {event["object"] for event in answer.events} == {"chat.completion.chunk"}
+    assert answer.events[0]["choices"][0]["delta"]["tool_calls"][0]["index"] == 0
+    assert answer.finishes == ["tool_calls"]
+    assert answer.events[-1]["usage"] == speech.usage()
+    assert (await rows.only_usage()).status == "complete"
+
+
+# --- framing that is unusual and allowed ------------------------------------------------------------------------------
+ALLOWED = {
+    "closed at the end": raw(head(200, JSON) + WHOLE, END),
+    "HTTP/1.0": raw(b"HTTP/1.0 200 OK\r\ncontent-type: application/json\r\n\r\n" + WHOLE, END),
+    "after 100 and 103": raw(
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n", length(len(WHOLE)) + WHOLE
+    ),
+    "chunk extensions": raw(CHUNKED + b"%x;a=b\r\n%b\r\n0;c\r\n\r\n" % (len(WHOLE), WHOLE)),
+    "trailers": raw(CHUNKED + b"%x\r\n%b\r\n0\r\nx-sum: 1\r\n\r\n" % (len(WHOLE), WHOLE)),
+    "byte by byte": raw(*(bytes([byte]) for byte in length(len(WHOLE)) + WHOLE)),
+    "another type": reply(WHOLE, content_type="text/plain"),
+    "a BOM": reply(b"\xef\xbb\xbf" + WHOLE),
+}
+
+
+@pytest.mark.parametrize("script", ALLOWED.values(), ids=ALLOWED)
+async def test_unusual_framing_is_understood(gateway, upstream, alice, script):
+    upstream.will(script)
+    answer = await gateway.chat(alice.key)
+    assert answer.status == 200
+    assert answer.text == "Hello there!"
+    assert (await gateway.chat(alice.key)).status == 200
+
+
+@pytest.mark.parametrize("extra", [b"junk", head(200, JSON | {"content-length": "15"}) + b'{"choices": []}'])
+async def test_bytes_after_an_answer_belong_to_no_answer(gateway, upstream, alice, extra):
+    upstream.will(raw(length(len(WHOLE)) + WHOLE + extra))
+    first = await gateway.chat(alice.key)
+    assert (first.status, first.text) == (200, "Hello there!")
+    second = await gateway.chat(alice.key)
+    assert (second.status, second.text) == (200, "Hello there!")
+    assert len(upstream.requests) == 2
+    assert upstream.connections == 2
+
+
+# --- getting there ----------------------------------------------------------------------------------------------------
+@STREAMS
+async def test_a_refused_connection(gateway, alice, provider, token, streams):
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    await off_loop(Provider.objects.update, base_url=f"http://127.0.0.1:{port}/v1")
+    await gateway.reload()
+    answer = await gateway.chat(alice.key, stream=streams)
+    assert (answer.status, answer.error["code"]) == (502, "upstream_unreachable")
+    assert (await gateway.token(token)).strikes == 0
+    assert gateway.failures() == 1
+    assert (await rows.only_usage()).error_code == "upstream_unreachable"
+
+
+async def test_a_connection_that_nobody_accepts_is_given_up_in_time(gateway, alice, token):
+    with ExitStack() as stack:
+        deaf = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):  # fill what the kernel accepts for it
+            caller = stack.enter_context(socket.socket())
+            caller.setblocking(False)
+            caller.connect_ex(deaf.getsockname())
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}/v1"
+        await off_loop(Provider.objects.update, base_url=url, connect_seconds=0.1)
+        await gateway.reload()
+        answer = await gateway.chat(alice.key)
+    assert (answer.status, answer.error["code"]) == (504, "upstream_timeout")
+    assert (await gateway.token(token)).strikes == 0
+    assert gateway.failures() == 1
+
+
+@pytest.mark.parametrize("name", ["a" * 64 + ".example", "x..example"])
+async def test_a_name_that_does_not_resolve(gateway, alice, name):
+    await off_loop(Provider.objects.update, base_url=f"https://{name}/v1")
+    await gateway.reload()
+    answer = await gateway.chat(alice.key)
+    assert (answer.status, answer.error["code"]) == (502, "upstream_unreachable")
+    assert gateway.failures() == 1
+
+
+async def test_a_private_address_is_not_connected_to_unless_its_provider_allows_that(gateway, upstream, alice):
+    await off_loop(Provider.objects.update, allow_private=False)
+    await gateway.reload()
+    answer = await gateway.chat(alice.key)
+    assert (answer.status, answer.error["code"]) == (502, "upstream_unreachable")
+    assert upstream.connections == 0
+
+
+@STREAMS
+async def test_an_upstream_that_never_answers_is_given_up_in_time(gateway, upstream, alice, token, streams):
+    await off_loop(Provider.objects.update, **{"first_byte_seconds" if streams else "total_seconds": 0.1})
+    await gateway.reload()
+    upstream.will(silence)
+    answer = await gateway.chat(alice.key, stream=streams)
+    assert (answer.status, answer.error["code"]) == (504, "upstream_timeout")
+    assert (await gateway.token(token)).strikes == 0
+    assert gateway.failures() == 1
+    await upstream.last.departure()
+
+
+@pytest.mark.parametrize("status", [200, 500])
+async def test_an_answer_that_stalls_in_its_body_is_given_up_in_time(gateway, upstream, alice, status):
+    await off_loop(Provider.objects.update, total_seconds=0.2, first_byte_seconds=0.2, gap_seconds=0.2)
+    await gateway.reload()
+    upstream.will(raw(head(status, JSON | {"content-length": "1000"}) + WHOLE[:20], Gate()))
+    answer = await gateway.chat(alice.key)
+    assert answer.status in (502, 504)
+    assert answer.error["code"] in ("upstream_timeout", "upstream_failed")
+    await upstream.last.departure()
+
+
+async def test_a_large_answer_passes_whole_and_at_once(gateway, upstream, alice):
+    upstream.will(reply(speech.completion("x" * 2**20)))
+    assert (await gateway.chat(alice.key)).text == "x" * 2**20
+
+
+@pytest.mark.settings(UPSTREAM_ANSWER_BYTES=2**20)
+async def test_an_endless_answer_is_cut_off(gateway, upstream, alice):
+    async def endless(exchange):
+        await exchange.send(CHUNKED)
+        while not exchange.left.is_set():
+            await exchange.send(b"10000\r\n" + b" " * 65536 + b"\r\n")
+
+    upstream.will(endless)
+    answer = await gateway.chat(alice.key)
+    assert (answer.status, answer.error["code"]) == (502, "bad_upstream_response")
+    await upstream.last.departure()
+    assert upstream.last.sent_bytes < 16 * 2**20
+
+
+# --- kept connections -------------------------------------------------------------------------------------------------
+async def test_a_connection_is_used_again(gateway, upstream, alice):
+    for streams in (False, True, False, True):
+        assert (await gateway.chat(alice.key, stream=streams)).status == 200
+    assert upstream.connections == 1
+
+
+@pytest.mark.parametrize("how", [CUT, END], ids=["reset", "closed"])
+async def test_a_kept_connection_that_dies_just_as_it_is_used_is_replaced_silently(
+    gateway, upstream, alice, token, how
+):
+    assert (await gateway.chat(alice.key)).status == 200
+    upstream.will(raw(how))
+    assert (await gateway.chat(alice.key)).status == 200
+    assert upstream.connections == 2
+    assert [len(row.attempts) for row in await rows.usage()] == [1, 1]
+    assert gateway.failures() == 0
+    assert (await gateway.token(token)).failures == 0
+
+
+async def test_a_connection_that_broke_is_not_used_again(gateway, upstream, alice):
+    upstream.will(raw(length(5) + b'{"a"', END))
+    assert (await gateway.chat(alice.key)).status == 502
+    assert (await gateway.chat(alice.key)).status == 200
+    assert upstream.connections == 2

@@ -1,0 +1,172 @@
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from api import journal
+from api.journal import FIRST_SLOTS, SLOT_BYTES, Journal, entries, orphans
+from api.leftovers import claimed
+
+FACTS = ["0" * 32, "2026-11-21T10:00:00.123456+00:00", 1, 2, "chat/completions", "kimi-k2", True]
+
+
+def noted(of: Journal) -> list[list[Any]]:
+    return sorted(entries(of.path.read_bytes()), key=str)
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Any:
+    found = Journal(tmp_path / "journal")
+    yield found
+    found.close()
+
+
+def test_a_request_stands_in_the_file_from_its_beginning_to_its_end(kept: Journal) -> None:
+    slot = kept.write(FACTS)
+    assert noted(kept) == [FACTS]
+    kept.erase(slot)
+    assert noted(kept) == []
+
+
+def test_many_requests_stand_beside_each_other_and_each_is_erased_alone(kept: Journal) -> None:
+    slots = {number: kept.write([f"{number:032}", *FACTS[1:]]) for number in range(100)}
+    assert len(set(slots.values())) == 100
+    for number in range(0, 100, 2):
+        kept.erase(slots[number])
+    assert [int(facts[0]) for facts in noted(kept)] == list(range(1, 100, 2))
+
+
+def test_slots_are_used_again_and_the_file_does_not_grow(kept: Journal) -> None:
+    size = kept.path.stat().st_size
+    for _ in range(10 * FIRST_SLOTS):
+        kept.erase(kept.write(FACTS))
+    assert kept.path.stat().st_size == size
+
+
+def test_with_more_requests_than_slots_it_grows_and_keeps_all(kept: Journal) -> None:
+    for number in range(5 * FIRST_SLOTS):
+        kept.write([f"{number:032}", *FACTS[1:]])
+    assert [int(facts[0]) for facts in noted(kept)] == list(range(5 * FIRST_SLOTS))
+
+
+@pytest.mark.parametrize("text", ["x" * 200, "🎈" * 200, '"\\' * 100, "\x01" * 200, "\u2028" * 200], ids=ascii)
+def test_long_facts_do_not_reach_into_the_next_slot(kept: Journal, text: str) -> None:
+    for number in range(6):
+        kept.write([f"{number:032}", *FACTS[1:5], text, True])
+    found = noted(kept)
+    assert [int(facts[0]) for facts in found] == list(range(6))
+    assert all(len(facts) == len(FACTS) and text.startswith(facts[5]) for facts in found)
+    assert all(facts[1:5] == FACTS[1:5] for facts in found)
+
+
+def test_facts_about_nobody_are_kept_as_nothing(kept: Journal) -> None:
+    kept.write([FACTS[0], FACTS[1], None, None, *FACTS[4:]])
+    assert noted(kept)[0][2:4] == [None, None]
+
+
+def test_the_file_is_its_owners_alone(kept: Journal) -> None:
+    assert stat.S_IMODE(kept.path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(kept.path.parent.stat().st_mode) == 0o700
+
+
+def test_its_room_on_the_disk_is_taken_at_once_so_that_a_full_disk_is_an_error_and_no_signal(kept: Journal) -> None:
+    for _ in range(FIRST_SLOTS + 1):
+        found = kept.path.stat()
+        assert found.st_blocks * 512 >= found.st_size
+        kept.write(FACTS)
+
+
+def test_closing_removes_the_file_unless_a_request_is_in_flight(tmp_path: Path) -> None:
+    idle, busy = Journal(tmp_path), Journal(tmp_path)
+    slot = idle.write(FACTS)
+    idle.erase(slot)
+    busy.write(FACTS)
+    idle.close()
+    busy.close()
+    assert not idle.path.exists()
+    assert noted(busy) == [FACTS]
+
+
+# --- files of others --------------------------------------------------------------------------------------------------
+def test_the_file_of_a_living_process_cannot_be_claimed(kept: Journal) -> None:
+    kept.write(FACTS)
+    assert orphans(kept.path.parent) == [kept.path]
+    with claimed(kept.path) as data:
+        assert data is None
+    assert noted(kept) == [FACTS]
+
+
+def test_a_file_that_nobody_locks_is_claimed_once_at_a_time(tmp_path: Path) -> None:
+    ended = Journal(tmp_path)
+    ended.write(FACTS)
+    ended.close()
+    with claimed(ended.path) as data, claimed(ended.path) as second:
+        assert data is not None
+        assert entries(data) == [FACTS]
+        assert second is None
+    with claimed(ended.path) as data:
+        assert data is not None
+
+
+def test_a_file_that_is_gone_is_nobodys(tmp_path: Path) -> None:
+    with claimed(tmp_path / "1-ab.journal") as data:
+        assert data is None
+
+
+def test_a_file_that_is_just_being_made_is_not_taken_for_a_dead_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, swept = journal.fcntl.flock, []
+
+    def sweep_then_lock(file: int, how: int) -> None:
+        if not swept:  # another process sweeps just before this one locks its new file
+            swept.append(True)
+            for path in orphans(tmp_path):
+                with claimed(path) as data:
+                    if data is not None:
+                        path.unlink()
+        lock(file, how)
+
+    monkeypatch.setattr(journal.fcntl, "flock", sweep_then_lock)
+    made = Journal(tmp_path)
+    made.write(FACTS)
+    assert swept
+    assert noted(made) == [FACTS]
+    made.close()
+
+
+def slot(data: bytes, length: int | None = None) -> bytes:
+    return ((len(data) if length is None else length).to_bytes(2, "big") + data).ljust(SLOT_BYTES, b"\0")
+
+
+@pytest.mark.parametrize(
+    "torn",
+    [
+        slot(b"", 0),
+        slot(orjson.dumps(FACTS)[:20]),
+        slot(b"\xff\xfe" * 20),
+        slot(orjson.dumps(FACTS), 9),
+        slot(b"", 511),
+        slot(b"", 65_535),
+        b"\x00",
+        b"\x00\x40[",
+        slot(b"5"),
+        slot(b'{"a": 1}'),
+        slot(b"[1, 2]"),
+        slot(b"null"),
+    ],
+    ids=lambda torn: repr(torn[:12]),
+)
+def test_a_torn_or_strange_slot_is_passed_over(torn: bytes) -> None:
+    good = slot(orjson.dumps(FACTS))
+    if len(torn) == SLOT_BYTES:
+        assert entries(good + torn + good) == [FACTS, FACTS]
+    assert entries(good + torn) == [FACTS]
+
+
+def test_an_empty_file_notes_nothing() -> None:
+    assert entries(b"") == []
+    assert entries(os.urandom(0) + b"\0" * SLOT_BYTES * 4) == []

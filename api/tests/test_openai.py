@@ -1,0 +1,154 @@
+from typing import Any
+
+import orjson
+import pytest
+from openai.types import Completion, CreateEmbeddingResponse
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
+from api.counting import Usage
+from api.openai import DONE, PING, Renderer
+from providers.chat import CHAT, COMPLETIONS, EMBEDDINGS, ChatRequest, Chunk, Trace, completion, delta, usage_chunk
+
+ID = "0" * 31 + "7"
+
+
+def trace(endpoint: str = CHAT, *, stream: bool = True, include_usage: bool = False, **facts: Any) -> Trace:
+    request = ChatRequest(id=ID, endpoint=endpoint, model="public", body={}, stream=stream, include_usage=include_usage)
+    return Trace(request, **facts)
+
+
+def parsed(data: bytes) -> list[dict[str, Any]]:
+    """The JSON of each SSE line; fails on anything that is no line of data."""
+    events = data.split(b"\n\n")
+    assert events.pop() == b""
+    assert all(event.startswith(b"data: ") and b"\n" not in event for event in events)
+    return [orjson.loads(event[6:]) for event in events]
+
+
+def upstream_chunk(text: str, **more: Any) -> Chunk:
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
+    return {"id": f"up-{text}", "object": "x", "created": 5, "model": "upstream", "choices": [choice], **more}
+
+
+# --- streams ----------------------------------------------------------------------------------------------------------
+def test_all_chunks_have_one_id_model_and_time_whatever_the_upstream_said() -> None:
+    renderer = Renderer(trace())
+    found = parsed(renderer.events([upstream_chunk("a"), upstream_chunk("b")]) + renderer.events([upstream_chunk("c")]))
+    assert {chunk["id"] for chunk in found} == {f"chatcmpl-{ID}"}
+    assert {chunk["model"] for chunk in found} == {"public"}
+    assert {chunk["object"] for chunk in found} == {"chat.completion.chunk"}
+    assert len({chunk["created"] for chunk in found}) == 1
+    assert found[0]["created"] > 1_700_000_000
+    assert [chunk["choices"][0]["delta"]["content"] for chunk in found] == ["a", "b", "c"]
+    for chunk in found:
+        ChatCompletionChunk.model_validate(chunk)
+
+
+def test_fields_of_the_upstream_that_we_do_not_know_go_through() -> None:
+    [found] = parsed(Renderer(trace()).events([upstream_chunk("a", vendor={"x": 1}, system_fingerprint="f")]))
+    assert (found["vendor"], found["system_fingerprint"]) == ({"x": 1}, "f")
+
+
+@pytest.mark.parametrize(
+    "text", ["\n", "a\r\nb", "\u2028\u2029\u0085", "🎈", '"\\', "data: [DONE]\n\n", "\0", "é" * 5_000]
+)
+def test_any_text_is_one_line_and_comes_out_exact(text: str) -> None:
+    [found] = parsed(Renderer(trace()).events([upstream_chunk(text)]))
+    assert found["choices"][0]["delta"]["content"] == text
+
+
+def test_a_batch_that_says_nothing_is_nothing() -> None:
+    assert Renderer(trace()).events([]) == b""
+    assert Renderer(trace()).events([usage_chunk(trace().request, {"prompt_tokens": 1})]) == b""
+
+
+def test_usage_is_held_back_from_a_caller_who_did_not_ask_for_it() -> None:
+    renderer = Renderer(trace())
+    [found] = parsed(renderer.events([upstream_chunk("a", usage={"prompt_tokens": 3})]))
+    assert "usage" not in found
+    assert renderer.end() == DONE == b"data: [DONE]\n\n"
+
+
+def test_with_include_usage_every_chunk_has_null_and_one_more_has_the_figures() -> None:
+    asked = trace(include_usage=True, usage={"prompt_tokens": 3, "completion_tokens": 5, "vendor": 1})
+    renderer = Renderer(asked)
+    asked.counted = Usage(3, 5)
+    data = renderer.events([upstream_chunk("a", usage={"prompt_tokens": 3}), upstream_chunk("b")])
+    assert [chunk["usage"] for chunk in parsed(data)] == [None, None]
+    end = renderer.end()
+    assert end.endswith(DONE)
+    [last] = parsed(end.removesuffix(DONE))
+    assert (last["choices"], last["usage"]) == ([], asked.usage)
+    assert (last["id"], last["model"], last["object"]) == (f"chatcmpl-{ID}", "public", "chat.completion.chunk")
+    ChatCompletionChunk.model_validate(last | {"usage": Usage(3, 5).as_openai()})
+
+
+def test_estimated_usage_is_what_we_counted_and_not_what_the_upstream_claimed() -> None:
+    asked = trace(include_usage=True, usage={"prompt_tokens": -1})
+    asked.counted = Usage(3, 5, estimated=True)
+    [last] = parsed(Renderer(asked).end().removesuffix(DONE))
+    assert last["usage"] == Usage(3, 5).as_openai()
+
+
+def test_a_streamed_legacy_completion_keeps_its_shape() -> None:
+    choice = {"index": 0, "text": "a", "logprobs": None, "finish_reason": None}
+    [found] = parsed(Renderer(trace(COMPLETIONS)).events([{"object": "text_completion", "choices": [choice]}]))
+    assert (found["id"], found["object"], found["choices"]) == (f"cmpl-{ID}", "text_completion", [choice])
+
+
+def test_a_ping_is_a_comment() -> None:
+    assert PING.startswith(b":")
+    assert PING.endswith(b"\n\n")
+
+
+# --- whole answers ----------------------------------------------------------------------------------------------------
+def rendered(asked: Trace, answer: Chunk, counted: Usage) -> dict[str, Any]:
+    asked.counted = counted
+    found: dict[str, Any] = orjson.loads(Renderer(asked).whole(answer))
+    return found
+
+
+def test_a_whole_answer_has_our_id_and_model_and_the_upstreams_usage() -> None:
+    usage = {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8, "vendor": 1}
+    asked = trace(stream=False, usage=usage)
+    answer = completion(asked.request, {"content": "hi"}, usage) | {"id": "up", "model": "upstream", "vendor": 2}
+    found = rendered(asked, answer, Usage(3, 5))
+    ChatCompletion.model_validate(found)
+    assert (found["id"], found["model"], found["object"]) == (f"chatcmpl-{ID}", "public", "chat.completion")
+    assert (found["usage"], found["vendor"]) == (usage, 2)
+
+
+@pytest.mark.parametrize("claimed", [None, {}, {"prompt_tokens": -1}])
+def test_a_whole_answer_without_usable_figures_gets_ours(claimed: dict[str, Any] | None) -> None:
+    asked = trace(stream=False, usage=claimed)
+    found = rendered(asked, completion(asked.request, {"content": "hi"}, claimed), Usage(3, 5, estimated=True))
+    assert found["usage"] == Usage(3, 5).as_openai()
+
+
+def test_a_whole_legacy_completion_has_its_own_prefix() -> None:
+    choice = {"index": 0, "text": "a", "logprobs": None, "finish_reason": "stop"}
+    found = rendered(trace(COMPLETIONS, stream=False), {"object": "text_completion", "choices": [choice]}, Usage(1, 1))
+    Completion.model_validate(found)
+    assert (found["id"], found["object"]) == (f"cmpl-{ID}", "text_completion")
+
+
+@pytest.mark.parametrize("usage", [None, {"prompt_tokens": 3, "total_tokens": 3}])
+def test_embeddings_have_a_model_and_usage_but_no_id(usage: dict[str, Any] | None) -> None:
+    data = [{"object": "embedding", "index": 0, "embedding": [0.5, -1.0]}]
+    answer = {"object": "list", "data": data, "model": "upstream"} | ({"usage": usage} if usage else {})
+    found = rendered(trace(EMBEDDINGS, stream=False, usage=usage), answer, Usage(3, estimated=usage is None))
+    CreateEmbeddingResponse.model_validate(found)
+    assert found == {
+        "object": "list",
+        "data": data,
+        "model": "public",
+        "usage": {"prompt_tokens": 3, "total_tokens": 3},
+    }
+
+
+def test_what_the_constructors_of_the_vocabulary_make_is_official() -> None:
+    request = trace().request
+    for chunk in (delta(request, role="assistant", content="a"), delta(request, finish_reason="stop")):
+        ChatCompletionChunk.model_validate(chunk)
+    ChatCompletionChunk.model_validate(usage_chunk(request, Usage(1, 2).as_openai()))
+    ChatCompletion.model_validate(completion(request, {"content": "a"}, Usage(1, 2).as_openai()))

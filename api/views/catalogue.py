@@ -1,0 +1,43 @@
+"""/v1/models: what the caller's key may use."""
+
+from typing import Any, cast
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from api.authentication import Caller
+from api.views.door import Door
+from providers.exceptions import ModelNotFound
+from providers.models import ChatModel, ModelAlias
+
+
+def entries(caller: Caller) -> dict[str, dict[str, Any]]:
+    """OpenAI's model objects by id, sorted, aliases among them."""
+    found: dict[str, dict[str, Any]] = {}
+    for model in ChatModel.objects.served().select_related("provider"):
+        if model.public_id not in found:
+            found[model.public_id] = {
+                "id": model.public_id,
+                "object": "model",
+                "created": int(model.created_at.timestamp()),
+                "owned_by": model.provider.name,
+                "context_window": model.context_window,
+                "capabilities": model.capabilities,
+            }
+    for alias in ModelAlias.objects.all():
+        if alias.public_id in found:
+            found.setdefault(alias.alias, found[alias.public_id] | {"id": alias.alias, "root": alias.public_id})
+    return {name: found[name] for name in sorted(found) if caller.may_use(name, str(found[name].get("root", name)))}
+
+
+class Models(Door):
+    def get(self, request: Request) -> Response:
+        return Response({"object": "list", "data": list(entries(cast(Caller, request.auth)).values())})
+
+
+class Model(Door):
+    def get(self, request: Request, model: str) -> Response:
+        found = entries(cast(Caller, request.auth)).get(model)
+        if found is None:
+            raise ModelNotFound(f"The model {model!r} does not exist or you have no access to it.", param="model")
+        return Response(found)

@@ -1,0 +1,76 @@
+"""/health, /healthz, /readyz and the home page."""
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from api import exceptions
+from api.authentication import KeyAuthentication, StaffAuthentication
+from api.gateway import LeanRequest
+from api.views.door import Door
+from providers.exceptions import UnknownUrl
+from tokens.models import UpstreamToken
+
+
+class Health(Door):
+    """Open; with a valid key or a staff session also how many tokens there are and can be used."""
+
+    authentication_classes: list[Any] = []
+    permission_classes: list[Any] = []
+
+    def perform_authentication(self, request: Request) -> None:
+        """Left to `known`: DRF's own would forget the session's user."""
+
+    def get(self, request: Request) -> Response:
+        answer: dict[str, Any] = {"status": "ok", "version": settings.VERSION}
+        if self.known(request):
+            answer["tokens"] = UpstreamToken.objects.all().counts()
+        return Response(answer)
+
+    @staticmethod
+    def known(request: Request) -> bool:
+        """Whether the caller is staff or has a valid key. Raises InvalidKey on one that is not valid."""
+        if {"HTTP_AUTHORIZATION", "HTTP_X_API_KEY"} & request.META.keys():
+            KeyAuthentication().authenticate(request)
+            return True
+        return StaffAuthentication().authenticate(request) is not None
+
+
+def healthz(request: HttpRequest) -> HttpResponse:
+    """The process lives."""
+    return HttpResponse(b"ok\n", content_type="text/plain")
+
+
+async def readyz(request: LeanRequest) -> HttpResponse:
+    """The process can take requests: its database answers. On the lean handler, where no query can hang."""
+    if request.gateway.ledger.away:
+        return HttpResponse(b"not ready\n", content_type="text/plain", status=503)
+    return HttpResponse(b"ready\n", content_type="text/plain")
+
+
+def home(request: HttpRequest) -> JsonResponse:
+    """What this is and where its doors are."""
+    return JsonResponse(
+        {
+            "service": "proxysite",
+            "status": "ok",
+            "version": settings.VERSION,
+            "endpoints": {
+                "chat": "/v1/chat/completions",
+                "completions": "/v1/completions",
+                "embeddings": "/v1/embeddings",
+                "models": "/v1/models",
+                "health": "/health",
+                "admin": "/admin/",
+            },
+        }
+    )
+
+
+def unknown(request: HttpRequest, path: str = "") -> HttpResponse:
+    """Everything under /v1/ that is no door."""
+    error = UnknownUrl(f"Unknown request URL: {request.method} {request.path}.")
+    return exceptions.answer(error, exceptions.request_id(request))

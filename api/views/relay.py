@@ -1,0 +1,81 @@
+"""The relaying doors: chat completions, legacy completions, embeddings. One path for all three (house rules: no
+query, no thread).
+"""
+
+import random
+import time
+from contextlib import aclosing
+from functools import partial
+
+from django.http import HttpResponseBase
+
+from api import schemas
+from api.exceptions import door
+from api.gateway import LeanRequest
+from api.openai import Renderer
+from api.streaming import JsonAnswer, StreamAnswer
+from conversations.strategies import strategy
+from providers.chat import CHAT, COMPLETIONS, EMBEDDINGS, Batches, ChatRequest, Trace
+from providers.exceptions import InternalError, ModelNotFound, UnsupportedMediaType
+
+
+async def relay(request: LeanRequest, endpoint: str) -> HttpResponseBase:
+    """One request from key to answer. Raises GatewayError."""
+    gateway, began = request.gateway, time.monotonic()
+    gateway.ledger.require()
+    caller = await gateway.keyring.caller(request.META)
+    if request.content_type not in ("application/json", ""):
+        raise UnsupportedMediaType("Send the body as application/json.")
+    body = schemas.read(endpoint, await request.whole_body())
+    name = body["model"]
+    public_id = gateway.catalogue.public_id(name)
+    if public_id is None:
+        raise ModelNotFound(f"The model {name!r} does not exist or you have no access to it.", param="model")
+    caller.require(name, public_id)
+    asked = chat_request(request.request_id, endpoint, body)
+    candidates = gateway.catalogue.candidates(public_id, asked)
+    trace = Trace(asked, caller.key_id, caller.user_id)
+    chunks = strategy(candidates[0].strategy)(asked, candidates, gateway.pool, trace)
+    gateway.ledger.open(trace)
+    batches = gateway.ledger.recorded(trace, chunks)
+    if asked.stream:
+        return StreamAnswer(batches, Renderer(trace), gateway.heartbeat, request.request_id)
+    return await whole(batches, trace, request.request_id, began)
+
+
+chat_completions = door("POST")(partial(relay, endpoint=CHAT))
+completions = door("POST")(partial(relay, endpoint=COMPLETIONS))
+embeddings = door("POST")(partial(relay, endpoint=EMBEDDINGS))
+
+
+def chat_request(request_id: str, endpoint: str, body: dict) -> ChatRequest:  # type: ignore[type-arg]
+    """The accepted request; fields that are ours are taken out of the body."""
+    for field in schemas.OWN:
+        body.pop(field, None)
+    options = body.get("stream_options") or {}
+    return ChatRequest(
+        id=request_id.removeprefix("req_"),
+        endpoint=endpoint,
+        model=body["model"],
+        body=body,
+        stream=endpoint != EMBEDDINGS and bool(body.get("stream")),
+        include_usage=bool(options.get("include_usage")),
+    )
+
+
+async def whole(batches: Batches, trace: Trace, request_id: str, began: float) -> JsonAnswer:
+    """The answer to a request that does not stream; its row is committed when this returns."""
+    answer = None
+    async with aclosing(batches):
+        async for batch in batches:
+            answer = batch[0]
+    if answer is None:
+        raise InternalError("The answer was empty.")
+    return JsonAnswer(Renderer(trace).whole(answer), request_id, began)
+
+
+def new_request_id() -> str:
+    """`req_` and a UUIDv7 (RFC 9562): 48 bits of milliseconds, then random, so that ids sort by time."""
+    millis, noise = time.time_ns() // 1_000_000, random.getrandbits(74)
+    number = (millis << 80) | (0x7 << 76) | ((noise >> 62) << 64) | (0b10 << 62) | (noise & (2**62 - 1))
+    return f"req_{number:032x}"
