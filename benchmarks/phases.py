@@ -1,0 +1,152 @@
+"""The five phases: what is asked of a target, and which figures come out.
+
+Shape: `PHASES[name](load)` -> {figure: number}, where `Load` runs the generator against one target and keeps
+count of the requests that were answered. The names of the figures tell their units.
+"""
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.processes import BenchError, busy_seconds, cpu_seconds, peak_rss_mb, tree
+
+CONNECTIONS = 64
+SLOW_STREAMS = 1000
+CLOCK_SECONDS = 0.5  # the kernel counts CPU time in ticks of 10 ms: shorter runs say nothing
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A server under test; `pid` 0 when nothing stands between the generator and the upstream."""
+
+    port: int
+    pid: int = 0
+    key: str = "sk-bench"
+    cold_seconds: float = 0  # from the start of its process to the first answer
+    settle_seconds: float = 0.5  # from then until it is at rest
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of the generator: its own report, and the CPU seconds of the target's processes meanwhile."""
+
+    report: dict[str, Any]
+    cpu_seconds: float
+
+    def cpu_us_per(self, unit: str) -> float:
+        """CPU microseconds of the target per `ok` (answer) or per `chunks`."""
+        return self.cpu_seconds * 1e6 / max(1, int(self.report[unit]))
+
+
+@dataclass(slots=True)
+class Load:
+    """The generator, aimed at one target."""
+
+    generator: Path
+    target: Target
+    core: int  # the target's
+    seconds: float
+    answered: int = 0
+    failures: list[str] = field(default_factory=list)
+    other_on_core: float = 0  # the most of the target's core, as a share, that others took during a run
+
+    def run(self, body: str, *options: str) -> Run:
+        """One run; what was answered and what failed is added up here."""
+        command = [
+            str(self.generator),
+            "-p",
+            str(self.target.port),
+            "-H",
+            f"Authorization: Bearer {self.target.key}",
+        ]
+        began, cpu_before, busy_before = time.monotonic(), self._cpu_seconds(), busy_seconds(self.core)
+        output = subprocess.run([*command, "-b", body, *options], capture_output=True, check=True, timeout=300).stdout
+        cpu, busy = self._cpu_seconds() - cpu_before, busy_seconds(self.core) - busy_before
+        report = json.loads(output)
+        self.answered += report["ok"] + report["non200"] + report["short"]
+        if failed := report["err"] + report["unfinished"]:
+            self.failures.append(f"{failed} of {failed + report['ok']} requests failed: {report['errtxt']}")
+        elapsed = time.monotonic() - began
+        if self.target.pid and elapsed > CLOCK_SECONDS:
+            self.other_on_core = max(self.other_on_core, (busy - cpu) / elapsed)
+        return Run(report, cpu)
+
+    def greet(self) -> None:
+        """A first request or a few. BenchError when the target does not answer as it should."""
+        self.run(question(), "-c", "1", "-d", "0.01")
+        if self.failures:
+            raise BenchError(self.failures[0])
+
+    def _cpu_seconds(self) -> float:
+        return cpu_seconds(tree(self.target.pid))
+
+
+def question(chunks: int = 0, interval_us: int = 0) -> str:
+    """A request body of everyday size; with `chunks` it asks for a stream of so many, `interval_us` apart."""
+    words = f"bench c={chunks} i={interval_us}  and tell me about gateways"
+    system = {"role": "system", "content": "You are a helpful assistant."}
+    body = {"model": "bench", "messages": [system, {"role": "user", "content": words}]}
+    return json.dumps(body | ({"stream": True} if chunks else {}))
+
+
+def closed_loop(load: Load) -> Figures:
+    """64 connections, each asks again as soon as it is answered; whole answers of 1 KB."""
+    load.run(question(), "-c", str(CONNECTIONS), "-d", "1")
+    run = load.run(question(), "-c", str(CONNECTIONS), "-d", str(load.seconds))
+    return {
+        "requests_per_second": run.report["rps"],
+        "cpu_us_per_request": run.cpu_us_per("ok"),
+        "loaded_p50_ms": run.report["lat_p50_us"] / 1e3,
+        "loaded_p99_ms": run.report["lat_p99_us"] / 1e3,
+    }
+
+
+def open_loop(load: Load) -> Figures:
+    """100 requests per second on schedule, however long the answers take."""
+    report = load.run(question(), "-c", "16", "-r", "100", "-d", str(load.seconds)).report
+    return {"p50_ms": report["lat_p50_us"] / 1e3, "p99_ms": report["lat_p99_us"] / 1e3}
+
+
+def burst(load: Load) -> Figures:
+    """64 streams of 200 chunks, each chunk a write of its own, as fast as they are taken."""
+    stream, options = question(chunks=200), ("-s", "-c", str(CONNECTIONS), "-n", "200")
+    load.run(stream, *options, "-d", "1")
+    run = load.run(stream, *options, "-d", str(load.seconds))
+    return {"chunks_per_second": run.report["chunks_s"], "cpu_us_per_chunk": run.cpu_us_per("chunks")}
+
+
+def paced(load: Load) -> Figures:
+    """100 streams with a chunk every 20 ms, so that each arrives alone."""
+    run = load.run(question(chunks=100, interval_us=20_000), "-s", "-c", "100", "-n", "100", "-1", "-R", "2")
+    return {
+        "cpu_us_per_lone_chunk": run.cpu_us_per("chunks"),
+        "chunk_delay_p50_ms": run.report["delay_p50_us"] / 1e3,
+        "first_chunk_p50_ms": run.report["ttft_p50_us"] / 1e3 - 20,
+    }
+
+
+def slow(load: Load) -> Figures:
+    """1,000 streams at once, 50 chunks each, one every 100 ms; they begin within 4 s."""
+    options = ("-s", "-c", str(SLOW_STREAMS), "-n", "50", "-1", "-R", "4", "-t", "60")
+    with peak_rss_mb(load.target.pid) as peak:
+        report = load.run(question(chunks=50, interval_us=100_000), *options).report
+    return {
+        "slow_errors": report["err"] + report["unfinished"],
+        "slow_delay_p99_ms": report["delay_p99_us"] / 1e3,
+        "slow_first_chunk_p99_ms": report["ttft_p99_us"] / 1e3 - 100,
+        "slow_rss_mb": peak[0],
+    }
+
+
+PHASES: dict[str, Callable[[Load], Figures]] = {
+    "json": closed_loop,
+    "lat": open_loop,
+    "burst": burst,
+    "paced": paced,
+    "slow": slow,
+}

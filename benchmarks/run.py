@@ -1,0 +1,180 @@
+"""`make bench`: all targets in turns, all phases, one table, and the ledger checked against the load.
+
+Exit status 1 when a request failed, or when the ledger's rows are not exactly the requests answered.
+"""
+
+import argparse
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.phases import PHASES, Figures, Load
+from benchmarks.processes import BenchError, free_port, rss_mb, running, tree, wait_for
+from benchmarks.report import rows, table
+from benchmarks.targets import Direct, Nginx, Proxysite, Subject, Workplace, nginx_program
+
+HERE = Path(__file__).resolve().parent
+OTHERS_LIMIT = 0.1  # of the target's core; above it the figures are not to be trusted
+MANY = 100_000
+OF_PROCESSES = ("cpu_us", "slow_rss")  # figures that the direct path, which has no process, cannot have
+
+
+def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
+    add = parser.add_argument
+    add("--only", default=",".join(PHASES), help="phases, of: %(default)s")
+    add("--targets", default="direct,nginx,proxysite", help="what is measured, of: %(default)s")
+    add("--seconds", type=float, default=3, help="length of the json, lat and burst phases (%(default)s)")
+    add("--rounds", type=int, default=3, help="how often the targets take turns (%(default)s)")
+    add("--tokens", type=int, default=10, help="upstream tokens in the pool (%(default)s)")
+    add("--keys", type=int, default=1, help="API keys in the database; one is used (%(default)s)")
+    add("--database", default="", metavar="URL", help="a Postgres server for the ledger instead of SQLite")
+    add("--scale", action="store_true", help=f"only: cost per request with 10 and {MANY:,} tokens and keys")
+    add("--json", type=Path, metavar="FILE", help="write all figures of all rounds there")
+    chosen = parser.parse_args(arguments)
+    chosen.only = ["json"] if chosen.scale else chosen.only.split(",")
+    if unknown := set(chosen.only) - set(PHASES):
+        parser.error(f"no such phase: {', '.join(sorted(unknown))}")
+    return chosen
+
+
+def subjects(chosen: argparse.Namespace, place: Workplace) -> list[Subject]:
+    """The rows of the table, in order."""
+    if chosen.scale:
+        counts = ((10, 10), (MANY, 10), (10, MANY))
+        return [
+            Proxysite(place, f"{tokens:,} tokens, {keys:,} keys", tokens, keys, chosen.database)
+            for tokens, keys in counts
+        ]
+    store = "Postgres" if chosen.database else "SQLite"
+    known: dict[str, Subject] = {
+        "direct": Direct(place),
+        "nginx": Nginx(place),
+        "proxysite": Proxysite(place, f"proxysite, {store}", chosen.tokens, chosen.keys, chosen.database),
+    }
+    wanted = chosen.targets.split(",")
+    if "nginx" in wanted and not nginx_program():
+        say("nginx is not installed (Debian: nginx-light); its row is left out")
+        del known["nginx"]
+    return [subject for name, subject in known.items() if name in wanted]
+
+
+@contextmanager
+def workplace() -> Iterator[Workplace]:
+    """A directory, the compiled tools and the fake upstream, which shares its core with the load and us."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        raise BenchError("two cores are needed: one for the gateway, one for the load")
+    os.sched_setaffinity(0, {cores[1]})
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 16_384)), hard))
+    with tempfile.TemporaryDirectory(prefix="proxysite-bench-") as name:
+        directory = Path(name)
+        generator, upstream = (compiled(tool, directory) for tool in ("gen", "upstream"))
+        port, log = free_port(), directory / "upstream.log"
+        with running([str(upstream), str(port)], cores[1], log) as process:
+            wait_for(f"http://127.0.0.1:{port}/stats", process, log)
+            yield Workplace(directory, cores[0], port, generator)
+
+
+def compiled(tool: str, directory: Path) -> Path:
+    """The program made from `tool`.c."""
+    try:
+        subprocess.run(["gcc", "-O2", "-o", directory / tool, HERE / f"{tool}.c"], check=True)
+    except (FileNotFoundError, subprocess.CalledProcessError) as error:
+        raise BenchError(f"gcc is needed, and could not compile {tool}.c: {error}") from error
+    return directory / tool
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What has been measured so far."""
+
+    rounds: list[dict[str, Figures]] = field(default_factory=list)
+    answered: Counter[str] = field(default_factory=Counter)
+    complaints: list[str] = field(default_factory=list)
+
+    def add(self, subject: Subject, figures: Figures, load: Load) -> None:
+        """Take in one subject's turn; warn when it was disturbed."""
+        self.rounds[-1][subject.name] = figures
+        self.answered[subject.name] += load.answered
+        self.complaints += [f"{subject.name}: {failure}" for failure in load.failures]
+        if load.other_on_core > OTHERS_LIMIT:
+            say(f"warning: others took {load.other_on_core:.0%} of its core; run again on a quiet machine")
+
+    def audit(self, gateway: Proxysite) -> None:
+        """Compare the ledger with the load: one row per answer, none missing and none twice."""
+        written, expected = gateway.usage_rows(), self.answered[gateway.name]
+        print(f"\nLedger of {gateway.name}: {written:,} rows for {expected:,} requests answered.")
+        if written != expected:
+            self.complaints.append(f"{gateway.name}: the ledger differs from what was answered")
+
+
+def measure(subject: Subject, place: Workplace, chosen: argparse.Namespace) -> tuple[Figures, Load]:
+    """All chosen phases against one subject, started for them and stopped after them."""
+    with subject.running() as target:
+        load, figures = Load(place.generator, target, place.core, chosen.seconds), Figures()
+        load.greet()
+        if target.pid:
+            time.sleep(target.settle_seconds)
+            figures |= {"cold_seconds": target.cold_seconds, "idle_rss_mb": rss_mb(tree(target.pid))}
+        for phase in chosen.only:
+            figures |= PHASES[phase](load)
+    hidden = () if target.pid else OF_PROCESSES
+    return {name: figure for name, figure in figures.items() if not name.startswith(hidden)}, load
+
+
+def bench(chosen: argparse.Namespace) -> bool:
+    """Run, print, check; -> whether everything was answered and accounted for."""
+    outcome = Outcome()
+    with ExitStack() as stack:
+        place = stack.enter_context(workplace())
+        compared = subjects(chosen, place)
+        gateways = [subject for subject in compared if isinstance(subject, Proxysite)]
+        for gateway in gateways:
+            stack.enter_context(gateway.prepared())
+        for number in range(chosen.rounds):
+            outcome.rounds.append({})
+            for subject in compared:
+                say(f"round {number + 1} of {chosen.rounds}: {subject.name}")
+                outcome.add(subject, *measure(subject, place, chosen))
+        print(table(rows(outcome.rounds)))
+        for gateway in gateways:
+            outcome.audit(gateway)
+    if chosen.json:
+        figures = {"rounds": outcome.rounds, "medians": rows(outcome.rounds)}
+        chosen.json.write_text(json.dumps(figures, indent=1) + "\n")
+    for complaint in outcome.complaints:
+        say(f"FAILED {complaint}")
+    return not outcome.complaints
+
+
+def say(line: str) -> None:
+    """Progress and warnings, kept apart from the table."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    os.chdir(HERE.parent)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
+    try:
+        return 0 if bench(options()) else 1
+    except BenchError as error:
+        say(f"bench: {error}")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

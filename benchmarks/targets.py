@@ -1,0 +1,190 @@
+"""What is measured: the direct path, nginx as a plain proxy, proxysite with API key, token pool and ledger.
+
+Shape: each subject has a `name` and `running()`, a context manager that yields a `Target` ready for load.
+"""
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import psycopg
+
+from benchmarks.phases import Target
+from benchmarks.processes import BenchError, free_port, running, wait_for
+
+SETTLE_SECONDS = 6  # the gateway starts its worker and beat when it has begun to serve
+NGINX_CONF = """
+daemon off; worker_processes 1; pid {home}/nginx.pid; error_log stderr; worker_rlimit_nofile 16384;
+events {{ worker_connections 8192; }}
+http {{
+    access_log off; keepalive_requests 1000000000; client_body_buffer_size 64k;
+    client_body_temp_path {home}/body; proxy_temp_path {home}/proxy;
+    fastcgi_temp_path {home}/fastcgi; uwsgi_temp_path {home}/uwsgi; scgi_temp_path {home}/scgi;
+    upstream bench {{ server 127.0.0.1:{upstream_port}; keepalive 2048; keepalive_requests 1000000000; }}
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off;
+        location / {{ proxy_pass http://bench; }}
+    }}
+}}
+"""
+
+
+class Subject(Protocol):
+    """A row of the table."""
+
+    name: str
+
+    def running(self) -> AbstractContextManager[Target]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """What all subjects share: a directory, their core, the upstream's port, the load generator."""
+
+    directory: Path
+    core: int
+    upstream_port: int
+    generator: Path
+
+
+@dataclass(slots=True)
+class Direct:
+    """No gateway: the generator talks to the upstream, which is the ceiling of the instrument."""
+
+    place: Workplace
+    name: str = "direct"
+
+    @contextmanager
+    def running(self) -> Iterator[Target]:
+        yield Target(self.place.upstream_port)
+
+
+@dataclass(slots=True)
+class Nginx:
+    """Debian's nginx with one worker, which forwards and neither checks nor counts anything."""
+
+    place: Workplace
+    name: str = "nginx (plain proxy)"
+
+    @contextmanager
+    def running(self) -> Iterator[Target]:
+        home, port = self.place.directory / "nginx", free_port()
+        home.mkdir(exist_ok=True)
+        conf, log = home / "nginx.conf", home / "log"
+        conf.write_text(NGINX_CONF.format(home=home, port=port, upstream_port=self.place.upstream_port))
+        began = time.monotonic()
+        command = [nginx_program() or "nginx", "-p", str(home), "-c", str(conf)]
+        with running(command, self.place.core, log) as process:
+            wait_for(f"http://127.0.0.1:{port}/v1/models", process, log)
+            yield Target(port, process.pid, cold_seconds=time.monotonic() - began)
+
+
+def nginx_program() -> str | None:
+    """Where nginx is; Debian puts it in a directory that not every PATH names."""
+    return shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
+
+
+@dataclass(slots=True)
+class Proxysite:
+    """The gateway from this checkout: one worker, a home of its own, made-up tokens and keys."""
+
+    place: Workplace
+    name: str = "proxysite"
+    tokens: int = 10
+    keys: int = 1
+    database_server: str = ""  # URL of a Postgres server where a database may be made; empty: SQLite
+    key: str = field(default="", init=False)
+
+    @property
+    def home(self) -> Path:
+        return self.place.directory / f"home-{self.tokens}-{self.keys}"
+
+    @property
+    def database(self) -> str:
+        """The name of this target's own Postgres database."""
+        return f"proxysite_bench_{os.getpid()}_{self.tokens}_{self.keys}"
+
+    @property
+    def database_url(self) -> str:
+        return (
+            urlsplit(self.database_server)._replace(path=f"/{self.database}").geturl() if self.database_server else ""
+        )
+
+    @contextmanager
+    def prepared(self) -> Iterator[None]:
+        """A database, a provider, its tokens and the keys; the database is dropped at the end."""
+        self.home.mkdir()
+        self._server_does(f"create database {self.database}")
+        try:
+            with self._serving():
+                self._fill()
+            yield
+        finally:
+            self._server_does(f"drop database if exists {self.database} with (force)")
+
+    @contextmanager
+    def running(self) -> Iterator[Target]:
+        with self._serving() as target:
+            yield target
+
+    def usage_rows(self) -> int:
+        """How many requests the ledger has written down."""
+        question = "select count(*) from api_usagerecord"
+        if self.database_server:
+            with psycopg.connect(self.database_url) as connection:
+                row = connection.execute(question).fetchone()
+        else:
+            with sqlite3.connect(f"file:{self.home}/proxysite.sqlite3?mode=ro", uri=True) as sqlite:
+                row = sqlite.execute(question).fetchone()
+        return int(row[0]) if row else 0
+
+    @contextmanager
+    def _serving(self) -> Iterator[Target]:
+        port, log, began = free_port(), self.home / "serve.log", time.monotonic()
+        command = [sys.executable, "manage.py", "serve", "--host", "127.0.0.1", "--port", str(port)]
+        with running(command, self.place.core, log, self._env()) as process:
+            wait_for(f"http://127.0.0.1:{port}/healthz", process, log)
+            yield Target(port, process.pid, self.key, time.monotonic() - began, SETTLE_SECONDS)
+
+    def _fill(self) -> None:
+        upstream = f"http://127.0.0.1:{self.place.upstream_port}/v1"
+        kind = ["--kind", "openai_compatible", "--base-url", upstream, "--model", "bench", "--allow-private"]
+        self._manage(["manage.py", "add_provider", "bench", *kind])
+        tokens = "".join(f"sk-made-up-{number:032x}\n" for number in range(self.tokens))
+        self._manage(["manage.py", "import_tokens", "bench", "-"], tokens)
+        if self.keys > 1:
+            self._manage(["-m", "benchmarks.seed_keys", str(self.keys - 1)])
+        self.key = self._manage(["manage.py", "issue_key", "bench"]).split()[-1]
+
+    def _manage(self, arguments: Sequence[str], text: str = "") -> str:
+        """Run Python with `arguments` on this home; -> what it printed."""
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            input=text,
+            capture_output=True,
+            text=True,
+            env=self._env(),
+            check=False,
+        )
+        if done.returncode:
+            raise BenchError(f"{' '.join(arguments)} failed:\n{done.stderr[-2000:]}")
+        return done.stdout
+
+    def _env(self) -> dict[str, str]:
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+        return kept | {"PROXYSITE_HOME": str(self.home), "DATABASE_URL": self.database_url, "REDIS_URL": ""}
+
+    def _server_does(self, statement: str) -> None:
+        if self.database_server:
+            with psycopg.connect(self.database_server, autocommit=True) as connection:
+                connection.execute(statement.encode())

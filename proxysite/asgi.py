@@ -1,0 +1,86 @@
+"""The ASGI application: the lean handler for the relaying doors, Django's own for all else, lifespan around both.
+
+Servers without lifespan (daphne) are served too: the first request then opens the gateway.
+"""
+
+import asyncio
+import gc
+import os
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "proxysite.settings")
+
+import django
+
+django.setup(set_prefix=False)
+
+from django.db import DatabaseError  # noqa: E402
+
+from api.gateway import Gateway  # noqa: E402
+from proxysite.changes import Watcher  # noqa: E402
+from proxysite.handlers import BoundedHandler, LeanHandler, Receive, Send  # noqa: E402
+from proxysite.urls import LEAN  # noqa: E402
+
+
+class Application:
+    """Routes by protocol and path; the lifespan opens and closes the gateway."""
+
+    def __init__(self) -> None:
+        self.lean = LeanHandler()
+        self.stock = BoundedHandler()
+        self._starting: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            if self._starting is None:
+                self._starting = asyncio.create_task(self.start())
+            if not self._starting.done():
+                await asyncio.shield(self._starting)
+            lean = scope["path"] in LEAN and scope["method"] != "OPTIONS"
+            await (self.lean if lean else self.stock)(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self.lifespan(receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 4404})
+
+    async def lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        self._starting = asyncio.create_task(self.start())
+        await self._starting
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def start(self) -> None:
+        """Read the directories and begin to keep house; a database that is away is waited for while serving."""
+        gateway = Gateway.make()
+        watcher = Watcher(gateway)
+        try:
+            await watcher.read_all()
+        except DatabaseError:
+            gateway.ledger.suspend()
+        await gateway.start()
+        self._watching = asyncio.create_task(watcher.keep())
+        self.lean.gateway = gateway
+        calm_collector()
+
+    async def stop(self) -> None:
+        """Everything is answered: write what waits, close what is open."""
+        gateway, self.lean.gateway = self.lean.gateway, None
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+        if gateway is not None:
+            await gateway.stop()
+
+
+def calm_collector() -> None:
+    """Full garbage collections over all of Django's objects stall 1,000 streams for milliseconds: leave them out."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 100)
+
+
+application = Application()

@@ -1,0 +1,69 @@
+"""The Celery app, its schedule, and the worker and beat that `serve` runs inside the web process when there is no
+broker.
+
+Tasks are idempotent sweeps whose state is the database's, so a lost or doubled message does no harm.
+"""
+
+import fcntl
+import logging
+import os
+import threading
+import warnings
+from typing import TextIO
+
+from celery import Celery
+from celery.exceptions import SecurityWarning
+from django.utils.module_loading import import_string
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "proxysite.settings")
+logger = logging.getLogger(__name__)
+
+app = Celery("proxysite")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+app.set_default()
+app.conf.beat_schedule = {
+    "check disabled tokens": {"task": "tokens.tasks.check_disabled", "schedule": 900.0},
+    "forget old sessions": {"task": "proxysite.tasks.clear_sessions", "schedule": 86_400.0},
+}
+
+
+class Embedded:
+    """Worker and beat as threads of this process; a file lock keeps a second process of the same home from having
+    them too.
+    """
+
+    def __init__(self) -> None:
+        self._lock: TextIO | None = None
+
+    def start(self) -> bool:
+        """Returns whether this process runs them now."""
+        from django.conf import settings
+
+        lock = open(settings.HOME.path("worker.lock"), "w")  # noqa: SIM115 - held as long as the process lives
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            return False
+        self._lock = lock
+        for folder in ("queue", "control"):
+            settings.HOME.path(folder, "x")
+        threading.Thread(target=self._work, name="celery worker", daemon=True).start()
+        threading.Thread(target=self._beat, name="celery beat", daemon=True).start()
+        return True
+
+    def _work(self) -> None:
+        warnings.filterwarnings("ignore", category=SecurityWarning)  # about uid 0: `serve` is who chose it
+        worker = app.Worker(
+            pool="threads", concurrency=1, without_gossip=True, without_mingle=True, without_heartbeat=True, quiet=True
+        )
+        worker.start()
+
+    def _beat(self) -> None:
+        from django.conf import settings
+
+        beat = app.Beat(quiet=True, schedule=str(settings.HOME.path("beat")))
+        beat.Service(
+            app=app, max_interval=60, scheduler_cls=import_string(settings.CELERY_BEAT_SCHEDULER.replace(":", "."))
+        ).start(embedded_process=True)

@@ -1,0 +1,35 @@
+"""System checks of the deployment: secrets that are none, and embedded parts where several processes need shared
+ones.
+"""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, register
+
+SHORTEST_SECRET = 50
+SHORTEST_PEPPER = 32
+WEAK = ("django-insecure", "changeme", "change-me", "secret", "password")
+
+
+@register(Tags.security)
+def secrets_are_secret(**kwargs: Any) -> list[CheckMessage]:
+    """proxysite.E001, E002: SECRET_KEY or KEY_PEPPER is short or a known default."""
+    found: list[CheckMessage] = []
+    if len(settings.SECRET_KEY) < SHORTEST_SECRET or settings.SECRET_KEY.lower().startswith(WEAK):
+        found.append(
+            Error(f"SECRET_KEY must be random and have {SHORTEST_SECRET} characters or more.", id="proxysite.E001")
+        )
+    if len(settings.KEY_PEPPER) < SHORTEST_PEPPER or settings.KEY_PEPPER.lower().startswith(WEAK):
+        found.append(
+            Error(f"KEY_PEPPER must be random and have {SHORTEST_PEPPER} characters or more.", id="proxysite.E002")
+        )
+    return found
+
+
+@register(Tags.security)
+def hosts_are_named(**kwargs: Any) -> list[CheckMessage]:
+    """proxysite.E003: every host name is allowed."""
+    if "*" in settings.ALLOWED_HOSTS:
+        return [Error("ALLOWED_HOSTS must name the hosts, not *.", id="proxysite.E003")]
+    return []

@@ -1,0 +1,37 @@
+"""How log lines look: one line per event, control characters escaped, secrets masked at the sink.
+
+`2026-11-21T10:00:00.123Z WARNING tokens.pool: text` - whatever a caller or an upstream put into the text stays on
+that line.
+"""
+
+import logging
+import re
+import time
+
+# what no log may carry: bearer values, keys by their usual prefixes, JWTs, passwords in URLs
+SECRETS = re.compile(
+    r"(?i)(bearer(?:\s|\\x[0-9a-f]{2}|\\[nrt])+)[^\s,;\"']+"
+    r"|(?<![\w-])(g?sk[-_](?:[a-z]{1,10}-)?)[\w-]{6,}"
+    r"|(?<![\w-])(eyJ)[\w-]{8,}\.[\w-]+\.[\w-]*"
+    r"|(://[^\s:/@]*:)[^\s@/]+(?=@)"
+)
+CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {0x2028: "\\u2028", 0x2029: "\\u2029"}
+
+
+def redact(text: str) -> str:
+    """`text` with everything that looks like a secret replaced by its harmless beginning and `***`."""
+    return SECRETS.sub(lambda match: next(filter(None, match.groups()), "") + "***", text)
+
+
+class LineFormatter(logging.Formatter):
+    """One escaped, redacted line per record; a traceback keeps its own lines, indented."""
+
+    converter = staticmethod(time.gmtime)
+
+    def format(self, record: logging.LogRecord) -> str:
+        stamp = f"{self.formatTime(record, '%Y-%m-%dT%H:%M:%S')}.{int(record.msecs):03d}Z"
+        line = f"{stamp} {record.levelname} {record.name}: {record.getMessage().translate(CONTROLS)}"
+        if record.exc_info:
+            trace = self.formatException(record.exc_info).splitlines()
+            line += "".join(f"\n    {part.translate(CONTROLS)}" for part in trace)
+        return redact(line)

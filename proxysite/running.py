@@ -1,0 +1,50 @@
+"""The running server: one process, or several that share a listening socket, and the embedded Celery threads."""
+
+import asyncio
+import os
+import socket
+import sys
+import threading
+
+from django.conf import settings
+from django.db import connection, connections
+
+EMBEDDED_DELAY_SECONDS = 2.0  # serve first, then load Celery
+STARTUP_FAILED = 3
+
+
+def run(listener: socket.socket, workers: int) -> None:
+    """Serve until a signal ends it."""
+    connections.close_all()
+    if hasattr(connection, "close_pool"):
+        connection.close_pool()
+    if settings.EMBEDDED_WORKER:
+        timer = threading.Timer(EMBEDDED_DELAY_SECONDS, start_embedded)
+        timer.daemon = True
+        timer.start()
+    if workers > 1:
+        from proxysite.workers import Supervisor
+
+        Supervisor(listener, workers).run()
+    else:
+        one(listener)
+
+
+def one(listener: socket.socket, parent: int | None = None) -> None:
+    """One process's server; `parent` is the supervisor of a worker. Ends the process."""
+    from proxysite.server import GracefulServer, config
+
+    server = GracefulServer(config())
+    server.parent = parent
+    factory = server.config.get_loop_factory()
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(server.serve(sockets=[listener]))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0 if server.started else STARTUP_FAILED)  # all is closed; a thread may hang on a frozen database for ever
+
+
+def start_embedded() -> None:
+    from proxysite.celery import Embedded
+
+    Embedded().start()

@@ -1,0 +1,260 @@
+"""Every setting, read from the environment (or a `.env` file beside manage.py); `.env.example` lists what a person
+may set.
+
+The rest of the project reads `django.conf.settings` only. Limits carry their unit in the name; each has a default.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import environ
+
+from proxysite.home import Home
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+env.read_env(str(BASE_DIR / ".env"))
+
+# --- the home and its secrets ---------------------------------------------------------------------------------------
+HOME = Home(Path(env.str("PROXYSITE_HOME", default=str(BASE_DIR / "var"))).absolute())
+
+
+def secret(name: str) -> str:
+    """The secret of the environment, else the one kept in the home."""
+    return env.str(name, default="") or HOME.secrets()[name]
+
+
+SECRET_KEY = secret("SECRET_KEY")
+FIELD_KEYS = secret("FIELD_KEYS").split(",")  # "id:base64 of 32 bytes", the first encrypts, all decrypt
+KEY_PEPPER = secret("KEY_PEPPER")  # of API key digests and token fingerprints: changing it voids every API key
+
+# --- where and how it is served -------------------------------------------------------------------------------------
+VERSION = "0.1.0"
+DEBUG = env.bool("DEBUG", default=False)
+BEHIND_TLS = env.bool("BEHIND_TLS", default=False)  # people reach the site over https, through a proxy
+HOST = env.str("HOST", default="127.0.0.1")
+PORT = env.int("PORT", default=8000)
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])
+CORS_URLS_REGEX = r"^/v1/.*$"
+CORS_ALLOW_HEADERS = [
+    *("accept", "authorization", "content-type", "idempotency-key", "user-agent", "x-api-key", "x-requested-with"),
+    *("openai-organization", "openai-project", "x-stainless-arch", "x-stainless-lang", "x-stainless-os"),
+    *("x-stainless-package-version", "x-stainless-retry-count", "x-stainless-runtime", "x-stainless-timeout"),
+    *("x-stainless-runtime-version", "x-stainless-async", "x-stainless-read-timeout", "x-stainless-helper-method"),
+]
+CORS_EXPOSE_HEADERS = [
+    *("x-request-id", "openai-processing-ms", "openai-version", "retry-after", "retry-after-ms", "x-should-retry"),
+]
+CORS_PREFLIGHT_MAX_AGE = 86_400
+SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS
+SECURE_HSTS_SECONDS = 31_536_000 if BEHIND_TLS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = BEHIND_TLS
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+if BEHIND_TLS:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_AGE = env.int("ADMIN_SESSION_SECONDS", default=43_200)
+X_FRAME_OPTIONS = "DENY"
+
+# --- what it is made of ---------------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    *(["daphne"] if "runserver" in sys.argv else []),  # only it needs daphne, and Twisted is 19 MB
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "corsheaders",
+    "axes",
+    "channels",
+    "django_celery_beat",
+    "providers",
+    "tokens",
+    "conversations",
+    "api",
+    "proxysite",
+]
+MIDDLEWARE = [
+    "corsheaders.middleware.CorsMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+ROOT_URLCONF = "proxysite.urls"
+ASGI_APPLICATION = "proxysite.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+AXES_FAILURE_LIMIT = env.int("LOGIN_FAILURE_LIMIT", default=10)
+AXES_COOLOFF_TIME = env.float("LOGIN_LOCK_HOURS", default=0.25)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_VERBOSE = False
+REST_FRAMEWORK = {
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["api.authentication.KeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "EXCEPTION_HANDLER": "api.exceptions.rest_framework_handler",
+    "UNAUTHENTICATED_USER": None,
+}
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True
+STATIC_URL = "static/"
+STATIC_ROOT = HOME.path("static", "files").parent
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = DEBUG
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- database -------------------------------------------------------------------------------------------------------
+DATABASE_URL = env.str("DATABASE_URL", default="") or f"sqlite:///{HOME.root / 'proxysite.sqlite3'}"
+DATABASE_TIMEOUT_SECONDS = env.int("DATABASE_TIMEOUT_SECONDS", default=2)  # after it a database counts as away
+
+
+def database(url: str) -> dict[str, Any]:
+    """Django's settings for one database: SQLite in WAL mode, or Postgres with a bounded pool and no endless wait."""
+    config: dict[str, Any] = dict(env.db_url_config(url))
+    if config["ENGINE"].endswith("sqlite3"):
+        HOME.path("proxysite.sqlite3")
+        pragmas = (
+            "journal_mode=WAL",
+            "synchronous=NORMAL",
+            "busy_timeout=20000",
+            "foreign_keys=ON",
+            "cache_size=-8000",
+        )
+        config["OPTIONS"] = {
+            "timeout": 20,
+            "transaction_mode": "IMMEDIATE",
+            "init_command": "; ".join(f"PRAGMA {pragma}" for pragma in pragmas) + ";",
+        }
+        return config
+    wait = DATABASE_TIMEOUT_SECONDS
+    config["CONN_MAX_AGE"] = 0
+    config["OPTIONS"] = {
+        **config.get("OPTIONS", {}),
+        "connect_timeout": wait,
+        "tcp_user_timeout": wait * 1000,
+        "options": f"-c statement_timeout={env.int('STATEMENT_TIMEOUT_SECONDS', default=30) * 1000}",
+        "pool": {"min_size": 1, "max_size": env.int("DATABASE_POOL_SIZE", default=8), "timeout": wait},
+    }
+    return config
+
+
+DATABASES = {"default": database(DATABASE_URL)}
+EMBEDDED_DATABASE = DATABASES["default"]["ENGINE"].endswith("sqlite3")
+
+# --- Redis, Celery, channels ----------------------------------------------------------------------------------------
+REDIS_URL = env.str("REDIS_URL", default="")
+EMBEDDED_WORKER = env.bool("EMBEDDED_WORKER", default=True)  # Celery worker and beat as threads of `serve`
+CELERY_BROKER_URL = REDIS_URL or "filesystem://"
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (
+    {"socket_timeout": 5, "socket_connect_timeout": 2}
+    if REDIS_URL
+    else {
+        "data_folder_in": str(HOME.root / "queue"),
+        "data_folder_out": str(HOME.root / "queue"),
+        "control_folder": str(HOME.root / "control"),
+        "polling_interval": 0.5,
+    }
+)
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_SERIALIZER = "json"
+CELERY_TIMEZONE = TIME_ZONE
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_REDIRECT_STDOUTS = False
+CHANNEL_LAYERS = {
+    "default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}
+    if REDIS_URL
+    else {"BACKEND": "channels.layers.InMemoryChannelLayer"}
+}
+
+# --- limits of what comes in ----------------------------------------------------------------------------------------
+BODY_LIMIT_BYTES = env.int("BODY_LIMIT_BYTES", default=16 * 2**20)
+OPEN_BODY_LIMIT_BYTES = env.int("OPEN_BODY_LIMIT_BYTES", default=32 * 2**10)  # of a request without any key
+HEAD_LIMIT_BYTES = env.int("HEAD_LIMIT_BYTES", default=64 * 2**10)
+HEAD_SECONDS = env.float("HEAD_SECONDS", default=10)  # a request's head must be complete within it
+BODY_SECONDS = env.float("BODY_SECONDS", default=60)  # and its body within it
+STALL_SECONDS = env.float("STALL_SECONDS", default=60)  # a client that reads nothing for so long is dropped
+KEEPALIVE_SECONDS = env.int("KEEPALIVE_SECONDS", default=75)
+GRACE_SECONDS = env.int("GRACE_SECONDS", default=30)  # running answers may finish within it after SIGTERM
+REQUESTS_IN_FLIGHT = env.int("REQUESTS_IN_FLIGHT", default=5_000)  # per process; more get a 503
+JSON_DEPTH = env.int("JSON_DEPTH", default=64)
+DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_LIMIT_BYTES
+
+# --- relaying -------------------------------------------------------------------------------------------------------
+PING_SECONDS = env.float("PING_SECONDS", default=10)  # of silence, then a comment goes out
+MAX_ATTEMPTS = env.int("MAX_ATTEMPTS", default=3)  # upstream calls for one request
+ATTEMPT_PAUSE_SECONDS = env.float("ATTEMPT_PAUSE_SECONDS", default=0.5)  # before a failed provider is asked again
+MAX_TOKEN_FAILURES = env.int("MAX_TOKEN_FAILURES", default=3)  # consecutive strikes that disable a token
+REST_SECONDS = env.float("REST_SECONDS", default=5)  # of a rate-limited token whose upstream names no time
+MAX_REST_SECONDS = env.float("MAX_REST_SECONDS", default=3_600)
+QUOTA_REST_SECONDS = env.float("QUOTA_REST_SECONDS", default=3_600)  # of an exhausted token whose reset is not known
+BREAKER_FAILURES = env.int("BREAKER_FAILURES", default=5)  # consecutive provider-wide failures that open the breaker
+BREAKER_SECONDS = env.float("BREAKER_SECONDS", default=10)  # then one probe; the pause doubles up to a minute
+CONNECT_SECONDS = env.float("CONNECT_SECONDS", default=5)
+FIRST_BYTE_SECONDS = env.float("FIRST_BYTE_SECONDS", default=120)
+GAP_SECONDS = env.float("GAP_SECONDS", default=60)  # between two pieces of a stream
+TOTAL_SECONDS = env.float("TOTAL_SECONDS", default=600)  # one request with all its attempts
+TAIL_SECONDS = env.float("TAIL_SECONDS", default=5)  # for usage and [DONE] after the finish reason
+UPSTREAM_ANSWER_BYTES = env.int("UPSTREAM_ANSWER_BYTES", default=64 * 2**20)  # of one whole answer
+UPSTREAM_EVENT_BYTES = env.int("UPSTREAM_EVENT_BYTES", default=8 * 2**20)  # of one event of a stream
+UPSTREAM_IDLE_SECONDS = env.float("UPSTREAM_IDLE_SECONDS", default=30)  # a kept connection is reused within it
+
+# --- accounting -----------------------------------------------------------------------------------------------------
+SPOOL_LIMIT_BYTES = env.int("SPOOL_LIMIT_BYTES", default=64 * 2**20)  # of finished rows while the database is away
+COUNT_INLINE_BYTES = env.int("COUNT_INLINE_BYTES", default=16 * 2**10)  # longer texts are counted in a thread
+KEY_CACHE_SIZE = env.int("KEY_CACHE_SIZE", default=20_000)
+
+# --- logging --------------------------------------------------------------------------------------------------------
+LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"()": "proxysite.logging.LineFormatter"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "stream": sys.stderr}},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "loggers": {
+        "django.request": {"level": "ERROR"},
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
+        "uvicorn.access": {"level": "WARNING"},
+        "uvicorn.error": {"level": "WARNING"},
+        "kombu.connection": {"level": "ERROR"},
+        "celery": {"level": "WARNING"},
+        "django_celery_beat": {"level": "WARNING"},
+        "httpx": {"level": "WARNING"},
+        "axes": {"level": "WARNING"},
+    },
+}
+LOGGING_CONFIG = "logging.config.dictConfig"

@@ -1,0 +1,37 @@
+"""Settings of the tests: the shipped ones, with a home of their own per test process and cheap passwords.
+
+DATABASE_URL and REDIS_URL choose what is tested, as for `serve`; without them a file of SQLite and nothing else.
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+
+_home = tempfile.mkdtemp(prefix="proxysite-tests-")
+atexit.register(shutil.rmtree, _home, ignore_errors=True)
+os.environ["PROXYSITE_HOME"] = _home
+for _name in ("DATABASE_URL", "REDIS_URL"):
+    os.environ.setdefault(_name, "")  # what a person's own .env says is not for tests
+
+from proxysite.settings import *  # noqa: E402, F403
+from proxysite.settings import DATABASES, EMBEDDED_DATABASE, HOME, LOGGING  # noqa: E402
+
+DEBUG = False
+BEHIND_TLS = SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = False
+ALLOWED_HOSTS = ["localhost", "127.0.0.1", "testserver"]
+CORS_ALLOWED_ORIGINS = ["https://app.example"]
+WHITENOISE_AUTOREFRESH = True  # look for a static file when it is asked for, not for all of them at each start
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+# several runs may share a server: each process makes databases of its own
+DATABASES["default"]["TEST"] = {
+    "NAME": str(HOME.root / "test.sqlite3") if EMBEDDED_DATABASE else f"test_proxysite_{os.getpid()}"
+}
+if not EMBEDDED_DATABASE:
+    DATABASES["default"]["OPTIONS"]["options"] += " -c synchronous_commit=off"
+
+BODY_LIMIT_BYTES = 2**20
+DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_LIMIT_BYTES
+ATTEMPT_PAUSE_SECONDS = 0.01
+LOGGING["root"]["level"] = "WARNING"

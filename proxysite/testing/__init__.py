@@ -1,0 +1,25 @@
+"""What the test cast is made of: a scriptable upstream, a running gateway, rows, database faults, a real process.
+
+`conftest.py` in the repository's root makes them the fixtures that tests ask for.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from inspect import isawaitable
+from typing import Any
+
+PATIENCE_SECONDS = 10.0  # how long a test waits for what must happen; never how long something takes
+
+
+async def eventually(question: Callable[[], Any | Awaitable[Any]], seconds: float = PATIENCE_SECONDS) -> Any:
+    """Ask until the answer is true, and return it. Raises AssertionError when that takes longer than `seconds`."""
+    until = time.monotonic() + seconds
+    while True:
+        found = question()
+        if isawaitable(found):
+            found = await found
+        if found:
+            return found
+        assert time.monotonic() < until, f"it did not happen within {seconds:g} s"
+        await asyncio.sleep(0.01)

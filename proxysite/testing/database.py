@@ -1,0 +1,108 @@
+"""Faults of the database: rows that cannot be written for a while."""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from django.db import DEFAULT_DB_ALIAS, connection, connections
+
+
+class LedgerLock:
+    """While it is held (`async with`), no usage row can be written; everything can be read."""
+
+    def __init__(self) -> None:
+        self._vendor = connection.vendor
+        self._name = str(connection.settings_dict["NAME"])
+        self._parameters = connection.get_connection_params() if self._vendor == "postgresql" else {}
+        self._db: Any = None
+
+    async def __aenter__(self) -> "LedgerLock":
+        await asyncio.to_thread(self._take)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await asyncio.to_thread(self._drop)
+
+    def _take(self) -> None:
+        if self._vendor == "sqlite":
+            self._db = sqlite3.connect(self._name, isolation_level=None, check_same_thread=False)
+            self._db.execute("BEGIN IMMEDIATE")
+            return
+        import psycopg
+
+        wanted = {
+            name: self._parameters[name] for name in ("dbname", "user", "host", "port") if name in self._parameters
+        }
+        self._db = psycopg.connect(**wanted)
+        self._db.execute("LOCK TABLE api_usagerecord IN ACCESS EXCLUSIVE MODE")
+
+    def _drop(self) -> None:
+        self._db.rollback()
+        self._db.close()
+
+
+class DatabaseProxy:
+    """Stands between this process and Postgres (`with`): it can freeze, like a server that stopped.
+
+    It works in a thread of its own, because some who connect block the loop of the test.
+    """
+
+    def __init__(self) -> None:
+        self._settings = connections.settings[DEFAULT_DB_ALIAS]
+        self._real = {name: self._settings[name] for name in ("HOST", "PORT")}
+        self._flowing = asyncio.Event()
+        self._loop = asyncio.new_event_loop()
+
+    def __enter__(self) -> "DatabaseProxy":
+        self._flowing.set()
+        self._server = self._loop.run_until_complete(asyncio.start_server(self._accept, "127.0.0.1", 0))
+        port = self._server.sockets[0].getsockname()[1]
+        self._thread = threading.Thread(target=self._loop.run_forever, name="database proxy")
+        self._thread.start()
+        self._lead({"HOST": "127.0.0.1", "PORT": str(port)})
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._lead(self._real)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._server.close()
+        running = asyncio.all_tasks(self._loop)
+        for task in running:
+            task.cancel()
+        self._loop.run_until_complete(asyncio.gather(*running, return_exceptions=True))
+        self._loop.run_until_complete(asyncio.sleep(0))  # transports close in the next turn
+        self._loop.close()
+
+    def _lead(self, where: dict[str, Any]) -> None:
+        """From now on Django connects there."""
+        connection.close()
+        self._settings.update(where)
+        connection.close_pool()  # type: ignore[attr-defined]
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Within it nothing passes, and whoever connects waits."""
+        self._loop.call_soon_threadsafe(self._flowing.clear)
+        try:
+            yield
+        finally:
+            self._loop.call_soon_threadsafe(self._flowing.set)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.CancelledError):
+            await self._flowing.wait()
+            there, back = await asyncio.open_connection(self._real["HOST"] or "127.0.0.1", self._real["PORT"] or 5432)
+            await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65_536):
+                await self._flowing.wait()
+                writer.write(data)
+                await writer.drain()
+        finally:
+            writer.close()

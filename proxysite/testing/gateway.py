@@ -1,0 +1,313 @@
+"""The real application under the real server, on a loopback port, in the event loop of the test; and callers for it."""
+
+import asyncio
+import json
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator, Collection, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from django.conf import settings
+
+from api.gateway import Gateway
+from proxysite.asgi import Application
+from proxysite.changes import Watcher
+from proxysite.server import Connection, GracefulServer, config
+from proxysite.testing import PATIENCE_SECONDS, eventually, rows
+from tokens import books
+from tokens.breaker import Breaker
+from tokens.models import UpstreamToken
+
+Json = dict[str, Any]
+HELLO: list[Json] = [{"role": "user", "content": "Hello!"}]
+TICK_SECONDS = 0.02
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # httpx would load the system's certificates for every client
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole HTTP answer."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def error(self) -> Json:
+        """The error object; it is an error of OpenAI's form and nothing else, or this fails."""
+        assert self.headers["content-type"].startswith("application/json"), self
+        whole = self.json
+        assert whole.keys() == {"error"}, whole
+        assert whole["error"].keys() == {"message", "type", "param", "code"}, whole
+        assert self.headers["x-request-id"].startswith("req_"), self.headers
+        error: Json = whole["error"]
+        return error
+
+    @property
+    def events(self) -> list[Json]:
+        """The objects of a stream, in order; `[DONE]` and comments are not among them."""
+        return [json.loads(data) for data in self.data if data != "[DONE]"]
+
+    @property
+    def data(self) -> list[str]:
+        """The data of all events. Fails on what is no stream of single `data:` lines and comments."""
+        parts = self.body.decode().split("\n\n")
+        assert parts.pop() == "", self.body
+        assert all(part.startswith(("data: ", ":")) and "\n" not in part for part in parts), self.body
+        return [part[6:] for part in parts if part.startswith("data: ")]
+
+    @property
+    def done(self) -> bool:
+        """Whether the stream says that it is complete: once, and at its end."""
+        assert self.data.count("[DONE]") <= 1, self.body
+        return bool(self.data) and self.data[-1] == "[DONE]"
+
+    @property
+    def text(self) -> str:
+        """What was said to the first choice, streamed or whole."""
+        if not self.headers["content-type"].startswith("text/event-stream"):
+            return str(self.json["choices"][0]["message"]["content"])
+        choices = (choice for event in self.events for choice in event.get("choices", ()))
+        return "".join(choice["delta"].get("content") or "" for choice in choices if choice["index"] == 0)
+
+    @property
+    def finishes(self) -> list[str]:
+        """Every finish reason that a stream carries."""
+        choices = (choice for event in self.events for choice in event.get("choices", ()))
+        return [choice["finish_reason"] for choice in choices if choice["finish_reason"]]
+
+    @property
+    def stream_error(self) -> Json:
+        """The error that ended a stream, which says nothing of being complete, or this fails."""
+        assert self.status == 200
+        assert not self.done, self.body
+        assert self.finishes == [], self.body
+        error: Json = self.events[-1]["error"]
+        assert error.keys() == {"message", "type", "param", "code"}, error
+        return error
+
+
+class Reading:
+    """A streamed answer that the test reads piece by piece."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._response, self._pieces = response, response.aiter_raw()
+        self.status, self.headers, self.body = response.status_code, response.headers, b""
+
+    async def until(self, text: str) -> None:
+        """Read until `text` has come."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while text.encode() not in self.body:
+                self.body += await anext(self._pieces)
+
+    async def rest(self) -> Answer:
+        """Read to the end."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            async for piece in self._pieces:
+                self.body += piece
+        return Answer(self.status, self.headers, self.body)
+
+    async def leave(self) -> None:
+        """Close the connection in the middle."""
+        await self._response.aclose()
+
+
+class Wire:
+    """A caller's bare connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def answer(self) -> Answer:
+        """The next whole answer. Raises IncompleteReadError when the connection ends before."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            first, *lines = (await self.reader.readuntil(b"\r\n\r\n"))[:-4].split(b"\r\n")
+            pairs = [(name, value.strip()) for name, _, value in (line.partition(b":") for line in lines)]
+            headers = httpx.Headers(pairs)
+            if "chunked" in headers.get("transfer-encoding", ""):
+                body = b"".join([part async for part in self._chunks()])
+            else:
+                body = await self.reader.readexactly(int(headers["content-length"]))
+        return Answer(int(first.split()[1]), headers, body)
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        while size := int(await self.reader.readuntil(b"\r\n"), 16):
+            yield (await self.reader.readexactly(size + 2))[:-2]
+        await self.reader.readuntil(b"\r\n")
+
+    async def end(self) -> bytes:
+        """What still comes until the gateway closes the connection."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            try:
+                return await self.reader.read()
+            except ConnectionError:
+                return b""
+
+    def leave(self) -> None:
+        self.writer.close()
+
+
+class RunningGateway:
+    """One server; `start` and `stop` in the loop of the test."""
+
+    async def start(self) -> None:
+        """Serve, with the rows and settings that are there now."""
+        self._application = Application()
+        options = config()
+        options.app = self._application
+        options.load()
+        self._server = GracefulServer(options)
+        self._server.lifespan = options.lifespan_class(options)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        patience = httpx.Timeout(PATIENCE_SECONDS)
+        self._http = httpx.AsyncClient(
+            base_url=self.url, trust_env=False, verify=NO_TLS, timeout=patience, limits=httpx.Limits()
+        )
+        with closing_on_error(self._listener):
+            await self._server.startup([self._listener])
+        assert self._application.lean.gateway is not None
+        self.inner: Gateway = self._application.lean.gateway
+        self._ticking = asyncio.create_task(self._tick())
+
+    async def _tick(self) -> None:
+        """The server's once-a-second work, more often."""
+        while True:
+            await self._server.on_tick(0)
+            await asyncio.sleep(TICK_SECONDS)
+
+    async def stop(self, leaving: Collection[Path] = ()) -> None:
+        """Every request must have ended by itself: nothing may be in flight, or wait to be written but in `leaving`."""
+        await self._http.aclose()
+        for server in self._server.servers:
+            server.close()
+        running = await self._end_requests()
+        self._ticking.cancel()
+        for connection in list(self._server.server_state.connections):
+            if isinstance(connection, Connection):
+                connection.transport.abort()
+        await self._server.lifespan.shutdown()
+        left = {path for folder in ("journal", "spool") for path in settings.HOME.root.joinpath(folder).iterdir()}
+        left -= set(leaving)
+        for path in left:
+            path.unlink()
+        assert not running, f"{running} requests did not end"
+        assert not left, f"requests are noted that have ended, or rows wait: {left}"
+
+    async def _end_requests(self) -> int:
+        """Wait for them; returns how many had to be ended by force."""
+        tasks = self._server.server_state.tasks
+        try:
+            await eventually(lambda: not tasks)
+        except AssertionError:
+            stuck = list(tasks)
+            for task in stuck:
+                task.cancel()
+            await asyncio.gather(*stuck, return_exceptions=True)
+            return len(stuck)
+        return self.inner.in_flight
+
+    async def restart(self) -> None:
+        await self.stop()
+        await self.start()
+
+    async def drain(self) -> None:
+        """What a signal starts: no new connections, running answers finish."""
+        await self._server.shutdown([self._listener])
+
+    async def reload(self) -> None:
+        """Take new rows in force now, not with the next look at the database."""
+        await Watcher(self.inner).read_all()
+
+    @property
+    def connections(self) -> int:
+        """How many callers are connected."""
+        return len(self._server.server_state.connections)
+
+    async def token(self, row: UpstreamToken) -> UpstreamToken:
+        """The token's row, with everything written that the pool has noted."""
+        await books.write(self.inner.pool, 0)
+        found: UpstreamToken = await rows.fresh(row)
+        return found
+
+    def failures(self) -> int:
+        """How many failures in a row the breaker of the provider `fake` has counted."""
+        return self._breaker.failures
+
+    def blocked(self) -> float | None:
+        """For how many seconds it is open; None when the provider may be asked."""
+        return self._breaker.blocked_for(time.monotonic())
+
+    @property
+    def _breaker(self) -> Breaker:
+        upstreams = self.inner.catalogue.upstreams()
+        return self.inner.pool.breaker(next(upstream for upstream in upstreams if upstream.name == "fake"))
+
+    # --- callers --------------------------------------------------------------------------------------------------
+    async def ask(self, method: str, path: str, key: str | None = None, **options: Any) -> Answer:
+        """One request with httpx; `options` are its own."""
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        headers |= options.pop("headers", {})
+        response = await self._http.request(method, path, headers=headers, **options)
+        return Answer(response.status_code, response.headers, response.content)
+
+    async def chat(self, key: str | None, headers: dict[str, str] | None = None, **body: Any) -> Answer:
+        """A chat completion of the model `m`, or what `body` says instead."""
+        asked = {"model": "m", "messages": HELLO} | body
+        return await self.ask("POST", "/v1/chat/completions", key, json=asked, headers=headers or {})
+
+    @asynccontextmanager
+    async def reading(self, key: str, **body: Any) -> AsyncIterator[Reading]:
+        """A streamed chat completion while it comes."""
+        asked = {"model": "m", "messages": HELLO, "stream": True} | body
+        headers = {"authorization": f"Bearer {key}"}
+        async with self._http.stream("POST", "/v1/chat/completions", json=asked, headers=headers) as response:
+            yield Reading(response)
+
+    @asynccontextmanager
+    async def wire(self, receive_buffer: int | None = None) -> AsyncIterator[Wire]:
+        """A bare connection; `receive_buffer` bytes bound what the kernel takes for a caller that does not read."""
+        with closing_on_error(socket.socket()) as sock:
+            if receive_buffer is not None:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+            sock.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self.port))
+            reader, writer = await asyncio.open_connection(sock=sock)
+        try:
+            yield Wire(reader, writer)
+        finally:
+            writer.transport.abort()
+
+
+@contextmanager
+def closing_on_error(sock: socket.socket) -> Iterator[socket.socket]:
+    try:
+        yield sock
+    except BaseException:
+        sock.close()
+        raise
+
+
+def request(key: str, *, path: str = "/v1/chat/completions", headers: str = "", **body: Any) -> bytes:
+    """A whole chat request as bytes, for a bare connection."""
+    data = json.dumps({"model": "m", "messages": HELLO} | body).encode()
+    return request_head(key, len(data), path=path, headers=headers) + data
+
+
+def request_head(key: str, length: int, *, path: str = "/v1/chat/completions", headers: str = "") -> bytes:
+    lines = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n"
+    return f"{lines}Content-Type: application/json\r\nContent-Length: {length}\r\n{headers}\r\n".encode()

@@ -1,0 +1,188 @@
+"""A real gateway: `manage.py serve` as a process in a home of its own, and the commands beside it.
+
+With DATABASE_URL each house has its own Postgres database; Redis is left out, a house has its embedded parts. What a
+house needs of the machine it gets from an environment made for it: nothing that a person has set leaks in.
+"""
+
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+from django.conf import settings
+
+from proxysite.testing import PATIENCE_SECONDS
+
+STARTING_SECONDS = 30.0  # how long a test waits for a process of ours; not how long it may take
+TOKEN = "sk-upstream-canary"  # noqa: S105 - of the provider `fake`
+NEEDED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
+SERVES = re.compile(r"serves (http://127\.0\.0\.1:(\d+))")
+
+
+def wait_for(question: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> Any:
+    """Ask until the answer is true, and return it."""
+    until = time.monotonic() + seconds
+    while not (found := question()):
+        assert time.monotonic() < until, f"not within {seconds:g} s: {what}"
+        time.sleep(0.02)
+    return found
+
+
+class House:
+    """One home. `start` runs its gateway, `end` ends it as SIGTERM does; `output` is all that it ever said."""
+
+    def __init__(self, home: Path, database_url: str = "", **environment: str) -> None:
+        self.home = home
+        self.database_url = database_url
+        self.environment = {name: os.environ[name] for name in NEEDED if name in os.environ} | {
+            "PROXYSITE_HOME": str(home),
+            "DJANGO_SETTINGS_MODULE": "proxysite.settings",
+            "DATABASE_URL": database_url,
+            "REDIS_URL": "",
+            "EMBEDDED_WORKER": "false",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **environment,
+        }
+        self._log = home.with_name(f"{home.name}.log")
+        self.process: subprocess.Popen[bytes] | None = None
+        self.url = ""
+        self.port = 0
+
+    # --- the gateway ----------------------------------------------------------------------------------------------
+    def start(self, *arguments: str, port: int = 0) -> str:
+        """Serve; returns what this start has said by the time it serves, and when it answers."""
+        before = len(self.output)
+        self.launch("--port", str(port), *arguments)
+
+        def serving() -> re.Match[str] | None:
+            assert self.process is not None
+            assert self.process.poll() is None, self.output[before:]
+            return SERVES.search(self.output, before)
+
+        found = wait_for(serving, "it serves", STARTING_SECONDS)
+        self.url, self.port = found[1], int(found[2])
+        said = self.output[before:]
+        assert httpx.get(f"{self.url}/readyz", trust_env=False, timeout=STARTING_SECONDS).status_code == 200
+        return said
+
+    def launch(self, *arguments: str) -> "subprocess.Popen[bytes]":
+        """Begin `serve` and do not wait for anything."""
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(  # noqa: S603
+                [sys.executable, "manage.py", "serve", *arguments],
+                cwd=settings.BASE_DIR,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        return self.process
+
+    @property
+    def output(self) -> str:
+        return self._log.read_text(encoding="utf-8") if self._log.exists() else ""
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def ended(self) -> int:
+        """The exit status, when the process has ended."""
+        assert self.process is not None
+        return self.process.wait(STARTING_SECONDS)
+
+    def end(self) -> int:
+        """End it as an operator does; returns its exit status."""
+        self.signal(signal.SIGTERM)
+        return self.ended()
+
+    def kill(self) -> None:
+        """Make sure that nothing of it runs."""
+        if self.process is not None and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+    # --- beside it ------------------------------------------------------------------------------------------------
+    def manage(self, *arguments: str, stdin: str = "", status: int = 0) -> str:
+        """Run a command as a person does; returns what it wrote to its standard output."""
+        done = subprocess.run(  # noqa: S603
+            [sys.executable, "manage.py", *arguments],
+            cwd=settings.BASE_DIR,
+            env=self.environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == status, done
+        return done.stdout
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """Rows of the house's database, asked beside Django; a statement that changes rows is committed."""
+        if not self.database_url:
+            with closing(sqlite3.connect(self.home / "proxysite.sqlite3", timeout=20)) as db, db:
+                return db.execute(sql).fetchall()
+        import psycopg
+
+        with psycopg.connect(self.database_url) as connection:
+            cursor = connection.execute(sql)  # type: ignore[arg-type]
+            return cursor.fetchall() if cursor.description else []
+
+
+@contextmanager
+def own_database(template: str = "") -> Iterator[str]:
+    """The address of a new Postgres database beside the one that DATABASE_URL names; "" on SQLite.
+
+    `template` is the address of the database that it is a copy of.
+    """
+    if settings.EMBEDDED_DATABASE:
+        yield ""
+        return
+    import psycopg
+
+    name = f"proxysite_house_{uuid4().hex[:12]}"
+    like = template.rpartition("/")[2] or "template1"
+    with psycopg.connect(settings.DATABASE_URL, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{like}"')  # type: ignore[call-overload]
+        try:
+            yield f"{settings.DATABASE_URL.rpartition('/')[0]}/{name}"
+        finally:
+            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[call-overload]
+
+
+@contextmanager
+def house(home: Path, like: House | None = None, **environment: str) -> Iterator[House]:
+    """A house that has not been started yet: empty, or a copy of one that has ended; nothing is left of it."""
+    with own_database(like.database_url if like else "") as url:
+        if like is not None:
+            shutil.copytree(like.home, home)
+        found = House(home, url, **environment)
+        try:
+            yield found
+        finally:
+            found.kill()
+
+
+def furnish(house: House, upstream_url: str) -> str:
+    """The first run of an empty house, and the provider `fake` with the model `m` and a token; returns the first key.
+    It has ended afterwards.
+    """
+    key = re.search(r"API key +(\S+)", house.start())
+    assert key, house.output
+    assert house.end() == 0
+    where = ("--kind", "openai_compatible", "--base-url", upstream_url, "--allow-private")
+    house.manage("add_provider", "fake", *where, "--model", "m")
+    house.manage("import_tokens", "fake", "-", stdin=f"{TOKEN}\n")
+    return key[1]

@@ -1,0 +1,95 @@
+"""Rows for tests, made by plain functions, and the broom that takes them away again. All of it is for database threads
+or synchronous fixtures.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.apps import apps
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AbstractBaseUser
+from django.db import connection
+
+from api import keys
+from api.models import ApiKey, UsageRecord
+from providers.models import ChatModel, ModelAlias, Provider
+from providers.offloop import off_loop
+from tokens.models import UpstreamToken
+
+KEPT = frozenset(("django_migrations", "django_content_type", "auth_permission", "providers_revision"))
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A user with an API key; `key` is its text, `row` the ApiKey."""
+
+    user: AbstractBaseUser
+    key: str
+    row: ApiKey
+
+
+def person(name: str, *, models: Iterable[str] = (), **fields: Any) -> Person:
+    """A user of that name, made when there is none, with a new key for `models` (none: all)."""
+    users = get_user_model().objects
+    user = users.filter(username=name).first() or users.create_user(name, password=name, **fields)  # type: ignore[attr-defined]
+    row, key = keys.issue(user, name="test", models=models)
+    return Person(user, key, row)
+
+
+def provider(base_url: str, name: str = "fake", *, models: Iterable[str] = ("m",), **fields: Any) -> Provider:
+    """An OpenAI-compatible provider on this machine with its models; each `public` or `public=upstream`."""
+    given = {"kind": "openai_compatible", "base_url": base_url, "allow_private": True} | fields
+    row = Provider.objects.create(name=name, **given)
+    for entry in models:
+        model(row, *entry.split("="))
+    return row
+
+
+def model(owner: Provider, public_id: str, upstream_name: str = "upstream-model", **fields: Any) -> ChatModel:
+    return ChatModel.objects.create(provider=owner, public_id=public_id, upstream_name=upstream_name, **fields)
+
+
+def alias(name: str, public_id: str) -> ModelAlias:
+    return ModelAlias.objects.create(alias=name, public_id=public_id)
+
+
+def tokens(owner: Provider, *secrets: str, **fields: Any) -> list[UpstreamToken]:
+    """One token per secret, saved in their order."""
+    rows = []
+    for secret in secrets:
+        rows.append(UpstreamToken.of(owner, secret, **fields))
+        rows[-1].save()
+    return rows
+
+
+async def usage() -> list[UsageRecord]:
+    """The ledger, oldest first."""
+    return await off_loop(lambda: list(UsageRecord.objects.order_by("id")))
+
+
+async def only_usage() -> UsageRecord:
+    """The ledger's one row."""
+    rows = await usage()
+    assert len(rows) == 1, rows
+    return rows[0]
+
+
+async def fresh(row: Any) -> Any:
+    """The row as it is now."""
+    return await off_loop(type(row).objects.get, pk=row.pk)
+
+
+def sweep_database() -> None:
+    """Delete what a test committed, whatever table it is in; faster than `flush`, which truncates."""
+    connection.close()  # a test may have broken it
+    if connection.vendor == "postgresql":
+        connection.close_pool()  # type: ignore[attr-defined]
+    tables = {m._meta.db_table for m in apps.get_models(include_auto_created=True) if m._meta.managed} - KEPT
+    statements = [f'DELETE FROM "{table}"' for table in sorted(tables)]  # noqa: S608
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.executescript("; ".join(("BEGIN IMMEDIATE", *statements, "COMMIT")))
+        else:
+            cursor.execute("; ".join(("BEGIN", *statements, "COMMIT")))
+    connection.close()

@@ -1,0 +1,318 @@
+"""An upstream over real sockets that does what a script says, down to the single byte, and remembers what it was asked.
+
+A script is an async function of one `Exchange`. `Upstream.will(*scripts)` queues them, one per request; without a
+script it is an honest OpenAI server that says "Hello there!". What a script sends is a row of pieces: bytes go out as
+they are, a `Gate` waits until the test opens it (PAUSE: the upstream's own, `Upstream.gate`, for scripts in tables),
+CUT resets the connection, END closes it.
+"""
+
+import asyncio
+import json
+import socket
+import ssl
+import struct
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
+from typing import Any
+
+from proxysite.testing import PATIENCE_SECONDS, speech
+
+DONE = "[DONE]"
+HELLO = ("Hello", " there", "!")
+
+
+class Gate:
+    """A place in a script where the upstream waits; the test knows when it got there."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self._opened = asyncio.Event()
+
+    def open(self) -> None:
+        self._opened.set()
+
+    async def arrival(self) -> None:
+        """Return when the upstream has come to the gate."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await self.reached.wait()
+
+    async def passed(self) -> None:
+        self.reached.set()
+        await self._opened.wait()
+
+
+class Deed(Enum):
+    CUT = "reset the connection"
+    END = "close the connection"
+    PAUSE = "wait at the upstream's own gate"
+
+
+CUT, END, PAUSE = Deed
+Piece = bytes | Gate | Deed
+Event = dict[str, Any] | str | Piece  # an object or a text becomes an event of a stream
+Script = Callable[["Exchange"], Awaitable[None]]
+
+
+@dataclass(slots=True, frozen=True)
+class Request:
+    """What came in: the head's bytes as they were, and the body's."""
+
+    head: bytes
+    body: bytes
+
+    @property
+    def method(self) -> str:
+        return self.head.split(b" ", 1)[0].decode()
+
+    @property
+    def path(self) -> str:
+        return self.head.split(b" ", 2)[1].decode()
+
+    @property
+    def headers(self) -> dict[str, str]:
+        lines = self.head.decode("latin-1").split("\r\n")[1:]
+        pairs = (line.partition(":") for line in lines if line)
+        return {name.lower(): value.strip() for name, _, value in pairs}
+
+    @property
+    def bearer(self) -> str:
+        return self.headers.get("authorization", "").removeprefix("Bearer ")
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request and the connection it came on. `left` is set when the gateway closed that connection."""
+
+    request: Request
+    writer: asyncio.StreamWriter
+    gate: Gate
+    connection: int  # which connection of the upstream, from 1
+    left: asyncio.Event = field(default_factory=asyncio.Event)
+    sent_bytes: int = 0
+
+    async def send(self, data: bytes) -> None:
+        """Write, and wait as long as the gateway does not read. Raises ConnectionError when it has left."""
+        if self.writer.is_closing():
+            raise ConnectionResetError
+        self.writer.write(data)
+        await self.writer.drain()
+        self.sent_bytes += len(data)
+
+    async def play(self, *pieces: Piece) -> None:
+        for piece in pieces:
+            if isinstance(piece, Gate) or piece is PAUSE:
+                await (self.gate if piece is PAUSE else piece).passed()
+            elif piece is CUT:
+                linger = struct.pack("ii", 1, 0)
+                self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                self.writer.transport.abort()
+            elif piece is END:
+                self.writer.close()
+            elif isinstance(piece, bytes):
+                await self.send(piece)
+
+    async def departure(self) -> None:
+        """Return when the gateway has closed the connection."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await self.left.wait()
+
+
+# --- scripts ----------------------------------------------------------------------------------------------------------
+def head(status: int, headers: dict[str, str]) -> bytes:
+    lines = [f"HTTP/1.1 {status} Whatever", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "\r\n"]).encode("latin-1")
+
+
+def event(said: Event) -> Piece:
+    """One event of a stream as bytes; gates and deeds stay what they are."""
+    if isinstance(said, dict):
+        said = json.dumps(said)
+    return f"data: {said}\n\n".encode() if isinstance(said, str) else said
+
+
+def raw(*pieces: Piece) -> Script:
+    """Exactly these bytes, deeds and pauses."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.play(*pieces)
+
+    return script
+
+
+def reply(body: Any = b"", status: int = 200, **headers: str) -> Script:
+    """A whole answer; an object goes out as JSON. Underscores in header names stand for hyphens."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    named = {"content-type": "application/json", "content-length": str(len(data))} | named
+    return raw(head(status, named) + data)
+
+
+def refuse(status: int, message: str = "No.", code: str | None = None, kind: str = "", **headers: str) -> Script:
+    """An error answer in OpenAI's form."""
+    return reply(speech.error(message, kind or "some_error", code), status, **headers)
+
+
+def stream(*events: Event, **headers: str) -> Script:
+    """A stream of events in chunked encoding, each written by itself; its end is sent when all pieces are out."""
+    named = {"content-type": "text/event-stream", "transfer-encoding": "chunked"}
+    named |= {name.replace("_", "-"): value for name, value in headers.items()}
+    pieces = [chunked(event(said)) for said in events]
+    return raw(head(200, named), *pieces, *([] if END in events or CUT in events else [b"0\r\n\r\n"]))
+
+
+def chunked(piece: Piece) -> Piece:
+    return b"%x\r\n%b\r\n" % (len(piece), piece) if isinstance(piece, bytes) else piece
+
+
+def say(*texts: str, n: int = 1) -> Script:
+    """What an honest server answers to this very request: whole or streamed, with usage where it was asked for."""
+
+    async def script(exchange: Exchange) -> None:
+        asked = exchange.request.json
+        if exchange.request.path.endswith("/embeddings"):
+            return await reply(speech.embedding_list([0.5, -0.25]))(exchange)
+        legacy = not exchange.request.path.endswith("/chat/completions")
+        said = "".join(texts or HELLO)
+        if not asked.get("stream"):
+            whole = speech.text_completion(said, usage=speech.usage()) if legacy else speech.completion(said, n=n)
+            return await reply(whole)(exchange)
+        chunks = speech.spoken_text(said) if legacy else speech.spoken(*(texts or HELLO))
+        if not (asked.get("stream_options") or {}).get("include_usage"):
+            chunks.pop()
+        return await stream(*chunks, DONE)(exchange)
+
+    return script
+
+
+async def silence(exchange: Exchange) -> None:
+    """Accept the request and never answer."""
+    await exchange.left.wait()
+
+
+# --- the server -------------------------------------------------------------------------------------------------------
+class Upstream:
+    """Listens on a loopback port from `start` to `stop`: on `listener` when it is given one, over TLS with `tls`.
+
+    `host` is the name that `url` says.
+    """
+
+    def __init__(
+        self, listener: socket.socket | None = None, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+    ) -> None:
+        self._listener, self._tls, self._host = listener, tls, host
+        self._scripts: deque[Script] = deque()
+        self._always: Script = say()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._news = asyncio.Condition()
+        self.gate = Gate()
+        self.exchanges: list[Exchange] = []
+        self.connections = 0
+        self.failures: list[BaseException] = []
+
+    # --- what a test says and asks --------------------------------------------------------------------------------
+    def will(self, *scripts: Script) -> None:
+        """The scripts for the next requests, in their order."""
+        self._scripts.extend(scripts)
+
+    def always(self, script: Script) -> None:
+        """The script for requests that find none waiting."""
+        self._always = script
+
+    @property
+    def requests(self) -> list[Request]:
+        return [exchange.request for exchange in self.exchanges]
+
+    @property
+    def last(self) -> Exchange:
+        return self.exchanges[-1]
+
+    async def asked(self, times: int = 1) -> Exchange:
+        """Return the exchange of request number `times` when it has come."""
+        async with asyncio.timeout(PATIENCE_SECONDS), self._news:
+            await self._news.wait_for(lambda: len(self.exchanges) >= times)
+        return self.exchanges[times - 1]
+
+    @cached_property
+    def url(self) -> str:
+        scheme = "https" if self._tls else "http"
+        return f"{scheme}://{self._host}:{self.port}/v1"
+
+    # --- the work -------------------------------------------------------------------------------------------------
+    async def start(self) -> None:
+        listener = self._listener.dup() if self._listener else socket.create_server(("127.0.0.1", 0))
+        self.port: int = listener.getsockname()[1]
+        self._server = await asyncio.start_server(self._accept, sock=listener, ssl=self._tls)
+
+    async def stop(self) -> None:
+        self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.wait_closed()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        try:
+            await self._serve(reader, writer, self.connections)
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        except asyncio.CancelledError:
+            pass  # the test is over
+        finally:
+            writer.close()
+            with suppress(OSError, asyncio.CancelledError):
+                await writer.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: int) -> None:
+        """One request after another; while a script runs, the next one is awaited, so that leaving is noticed."""
+        reading = asyncio.ensure_future(read_request(reader))
+        playing: set[asyncio.Future[None]] = set()
+        exchange: Exchange | None = None
+        try:
+            while request := await reading:
+                reading = asyncio.ensure_future(read_request(reader))
+                exchange = Exchange(request, writer, self.gate, connection)
+                playing.add(asyncio.ensure_future(self._play(exchange)))
+                await asyncio.wait((reading, *playing), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if exchange is not None:
+                exchange.left.set()
+            for task in (reading, *playing):
+                task.cancel()
+            await asyncio.gather(reading, *playing, return_exceptions=True)
+
+    async def _play(self, exchange: Exchange) -> None:
+        script = self._scripts.popleft() if self._scripts else self._always
+        async with self._news:
+            self.exchanges.append(exchange)
+            self._news.notify_all()
+        try:
+            await script(exchange)
+        except OSError:
+            pass  # the gateway left in the middle
+        except Exception as error:  # noqa: BLE001 - a fault of the test's own script: the fixture reports it
+            self.failures.append(error)
+            exchange.writer.close()
+
+
+async def read_request(reader: asyncio.StreamReader) -> Request | None:
+    """The next request of a connection; None when it was closed."""
+    try:
+        start = await reader.readuntil(b"\r\n\r\n")
+        request = Request(start[:-4], b"")
+        length = int(request.headers.get("content-length", 0))
+        return Request(start[:-4], await reader.readexactly(length))
+    except (asyncio.IncompleteReadError, OSError):
+        return None

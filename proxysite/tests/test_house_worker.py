@@ -1,0 +1,33 @@
+"""The embedded Celery worker and beat: a task that is due really runs, again and again, inside `serve`."""
+
+import asyncio
+
+from proxysite.testing import eventually
+
+PREPARE = """
+from datetime import UTC, datetime
+from django.contrib.sessions.models import Session
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
+often = IntervalSchedule.objects.create(every=1, period="seconds")
+PeriodicTask.objects.create(name="often", task="proxysite.tasks.clear_sessions", interval=often)
+Session.objects.create(session_key="old", session_data="", expire_date=datetime(2020, 1, 1, tzinfo=UTC))
+Session.objects.create(session_key="new", session_data="", expire_date=datetime(2100, 1, 1, tzinfo=UTC))
+"""
+AGAIN = "INSERT INTO django_session (session_key, session_data, expire_date) VALUES ('old', '', '2020-01-01')"
+
+
+async def test_a_task_that_is_due_runs_and_runs_again(own_house, house_key):
+    own_house.environment["EMBEDDED_WORKER"] = "true"
+    await asyncio.to_thread(own_house.manage, "shell", "-c", PREPARE)
+    await asyncio.to_thread(own_house.start)
+
+    def sessions():
+        return own_house.query("SELECT session_key FROM django_session")
+
+    for _ in range(2):
+        await eventually(lambda: sessions() == [("new",)], 20)
+        own_house.query(AGAIN)
+    names = {name for (name,) in own_house.query("SELECT name FROM django_celery_beat_periodictask")}
+    assert {"check disabled tokens", "forget old sessions"} <= names
+    assert await asyncio.to_thread(own_house.end) == 0
+    assert "Traceback" not in own_house.output

@@ -1,0 +1,128 @@
+"""Several processes behind one port, on Postgres: what one learns all know, and the loss of one is nobody else's.
+
+A stopped process takes no request, so that a test can choose who answers.
+"""
+
+import asyncio
+import os
+import signal
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from django.conf import settings
+
+from proxysite.testing import eventually, speech
+from proxysite.testing.upstream import Gate, stream
+
+pytestmark = pytest.mark.skipif(settings.EMBEDDED_DATABASE, reason="SQLite is for one process")
+CHAT = "/v1/chat/completions"
+
+
+@pytest.fixture
+async def pair(own_house):
+    """A house that serves with two processes."""
+    await asyncio.to_thread(own_house.start, "--workers", "2")
+    await eventually(lambda: len(workers(own_house)) == 2)
+    for worker in workers(own_house):
+        with only(own_house, worker):
+            await eventually(lambda: answers(own_house))
+    return own_house
+
+
+def workers(house):
+    """The process ids of those who serve, oldest first."""
+    pid = house.process.pid
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@contextmanager
+def only(house, worker):
+    """Within it no other process of the house runs."""
+    others = [pid for pid in workers(house) if pid != worker]
+    for other in others:
+        os.kill(other, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for other in others:
+            os.kill(other, signal.SIGCONT)
+
+
+async def answers(house):
+    try:
+        async with client(house) as http:
+            return (await http.get("/healthz", timeout=1)).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def client(house):
+    return httpx.AsyncClient(base_url=house.url, trust_env=False, timeout=10)
+
+
+def asked(key, **body):
+    data = {"model": "echo", "messages": [{"role": "user", "content": "Hi"}]} | body
+    return {"json": data, "headers": {"authorization": f"Bearer {key}"}}
+
+
+async def status(house, key):
+    async with client(house) as http:
+        return (await http.post(CHAT, **asked(key))).status_code
+
+
+async def test_a_revoked_key_stops_within_a_second_in_every_process(pair, house_key):
+    key = (await asyncio.to_thread(pair.manage, "issue_key", "visitor")).splitlines()[-1]
+    for worker in workers(pair):
+        with only(pair, worker):
+            assert await status(pair, key) == 200
+    first, second = workers(pair)
+    await asyncio.to_thread(pair.manage, "revoke_key", key[:16])
+
+    async def refused():
+        return await status(pair, key) == 401
+
+    with only(pair, first):
+        await eventually(refused, 1.0)
+    with only(pair, second):
+        await eventually(refused, 1.0)
+        assert await status(pair, house_key) == 200
+
+
+async def test_a_killed_process_is_replaced_and_what_it_ran_is_found_as_interrupted(pair, house_key, house_upstream):
+    house_upstream.will(stream(*speech.words("one"), Gate()))
+    first, second = workers(pair)
+    async with client(pair) as http:
+        with only(pair, first):
+            streaming = http.stream("POST", CHAT, **asked(house_key, model="m", stream=True))
+            pieces = (await streaming.__aenter__()).aiter_text()
+            assert "one" in await anext(pieces)
+        os.kill(first, signal.SIGKILL)
+        with pytest.raises(httpx.RemoteProtocolError):
+            await anext(pieces)
+        await streaming.__aexit__(None, None, None)
+    assert await status(pair, house_key) == 200
+    await eventually(lambda: len(workers(pair)) == 2 and first not in workers(pair))
+    assert second in workers(pair)
+
+    def interrupted():
+        return pair.query("SELECT count(*) FROM api_usagerecord WHERE status = 'interrupted'") == [(1,)]
+
+    await eventually(interrupted)
+
+
+async def test_both_processes_write_the_ledger(pair, house_key):
+    for worker in workers(pair):
+        with only(pair, worker):
+            assert await status(pair, house_key) == 200
+    assert pair.query("SELECT count(*) FROM api_usagerecord WHERE status = 'complete'") == [(2,)]
+
+
+async def test_sigterm_ends_all_of_them(pair):
+    ids = workers(pair)
+    assert await asyncio.to_thread(pair.end) == 0
+    for pid in ids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+    assert "Traceback" not in pair.output

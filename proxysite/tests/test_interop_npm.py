@@ -1,0 +1,424 @@
+"""The official `openai` package of npm, unmodified, against a real gateway with a scripted upstream behind it.
+
+`npm/cases.mjs` does what a program would do and prints what it saw.
+"""
+
+import asyncio
+import base64
+import json
+import socket
+import struct
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from proxysite.testing import speech
+from proxysite.testing.upstream import CUT, DONE, Exchange, Gate, Upstream, refuse, reply, stream
+from proxysite.tests.processes import PATIENCE_SECONDS, Gateway, npm_packages, patiently, surroundings
+
+pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="module")]
+
+CITY = {"name": "Zürich", "people": 443000}
+VECTORS = [[0.5, -0.25], [1.0, 2.0]]
+
+
+@pytest.fixture(scope="module")
+def packages() -> Path:
+    return npm_packages()
+
+
+@pytest.fixture(scope="module")
+def gateway(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    running = Gateway(tmp_path_factory.mktemp("gateway"))
+    yield running
+    running.stop()
+
+
+class Node:
+    """The package, as alice."""
+
+    def __init__(self, packages: Path, url: str, key: str) -> None:
+        self._packages, self._env = packages, surroundings(BASE_URL=f"{url}/v1", API_KEY=key)
+
+    @asynccontextmanager
+    async def running(self, case: str, *arguments: Any, **env: str) -> AsyncIterator[Any]:
+        """What the case saw, while its process is still there."""
+        process = await asyncio.create_subprocess_exec(
+            *("node", "cases.mjs", case),
+            cwd=self._packages,
+            env=self._env | env,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            process.stdin.write(json.dumps(arguments).encode() + b"\n")
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                line = await process.stdout.readline()
+                assert line, (await process.stderr.read()).decode()
+            yield json.loads(line)
+            process.stdin.close()
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                said, complaints = await process.communicate()
+            assert (process.returncode, said, complaints) == (0, b"", b"")
+        finally:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+    async def __call__(self, case: str, *arguments: Any, **env: str) -> Any:
+        """What the case saw."""
+        async with self.running(case, *arguments, **env) as seen:
+            return seen
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server() -> AsyncIterator[Upstream]:
+    running = Upstream()
+    await running.start()
+    yield running
+    await running.stop()
+
+
+@pytest.fixture
+def upstream(server: Upstream) -> Iterator[Upstream]:
+    """The scripted upstream, with what only this test asks of it."""
+    server.exchanges.clear()
+    yield server
+    assert not server.failures, server.failures
+    assert not server._scripts, "scripts that nobody asked for"
+
+
+@pytest.fixture(scope="module")
+def node(packages: Path, gateway: Gateway, server: Upstream) -> Iterator[Node]:
+    """There are the models `m`, `limited` and `slow` (each with a token of its own), and `nowhere`, whose provider
+    cannot be reached.
+    """
+    gateway.provide("fake", server.url, "m=upstream-model", tokens=["sk-up-1"])
+    gateway.provide("fake-limited", server.url, "limited=upstream-model", tokens=["sk-up-2"])
+    gateway.provide("fake-slow", server.url, "slow=upstream-model", tokens=["sk-up-4"])
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # nobody listens, and nobody else can
+        nowhere = f"http://127.0.0.1:{closed.getsockname()[1]}/v1"
+        gateway.provide("nowhere", nowhere, "nowhere=m", tokens=["sk-up-3"])
+        yield Node(packages, gateway.url, gateway.issue_key("alice"))
+
+
+@pytest_asyncio.fixture(autouse=True, scope="module", loop_scope="module")
+async def _in_force(node: Node) -> None:
+    """Rows made beside a running gateway are in force within a second."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        for model in ("m", "limited", "slow", "nowhere"):
+            while (await node("error", {"model": model})).get("code") in ("model_not_found", "no_available_token"):
+                pass
+
+
+def said(choice: dict[str, Any]) -> str:
+    content: str = choice["message"]["content"]
+    return content
+
+
+def called(name: str = "get_weather", **arguments: Any) -> dict[str, Any]:
+    return {
+        "id": "call_1",
+        "type": "function",
+        "function": {"name": name, "arguments": json.dumps(arguments, ensure_ascii=False)},
+    }
+
+
+# --- answers ----------------------------------------------------------------------------------------------------------
+async def test_chat(node, upstream, gateway):
+    answer = await node("chat")
+    assert said(answer["choices"][0]) == "Hello there!"
+    assert answer["model"] == "m"
+    assert answer["usage"] == speech.usage()
+    assert upstream.last.request.bearer == "sk-up-1"
+    assert upstream.last.request.json == {
+        "model": "upstream-model",
+        "messages": [{"role": "user", "content": "Hello!"}],
+    }
+    assert not [name for name in upstream.last.request.headers if name.startswith("x-stainless")]
+    row = gateway.ledger("m")[-1]
+    assert (row["status"], row["prompt_tokens"], row["completion_tokens"]) == ("complete", 9, 3)
+
+
+async def test_streaming(node, upstream, gateway):
+    seen = await node("stream", {"stream_options": {"include_usage": True}})
+    assert seen["error"] is None
+    deltas = [choice["delta"].get("content") for chunk in seen["chunks"] for choice in chunk["choices"]]
+    assert [delta for delta in deltas if delta] == ["Hello", " there", "!"]
+    assert seen["chunks"][-1]["usage"] == speech.usage()
+    assert gateway.ledger("m")[-1]["status"] == "complete"
+
+
+async def test_a_stream_is_accumulated_to_what_a_whole_answer_is(node, upstream):
+    whole = (await node("chat"))["choices"][0]
+    seen = await node("accumulated", {"stream_options": {"include_usage": True}})
+    assert "".join(seen["deltas"]) == said(whole)
+    (choice,) = seen["completion"]["choices"]
+    assert (said(choice), choice["finish_reason"]) == (said(whole), whole["finish_reason"])
+    assert seen["usage"]["total_tokens"] == 12
+
+
+async def test_a_caller_that_asks_for_no_usage_gets_none(node, upstream):
+    seen = await node("stream")
+    assert all("usage" not in chunk or chunk["usage"] is None for chunk in seen["chunks"])
+    assert all(chunk["choices"] for chunk in seen["chunks"])
+
+
+async def test_several_choices_and_unusual_fields_come_through(node, upstream):
+    upstream.will(reply(speech.completion("Hi", n=2, service_tier="flex", system_fingerprint="fp_1")))
+    answer = await node("chat", {"n": 2, "logit_bias": {"50256": -100}, "seed": 7, "some_new_field": {"a": [1]}})
+    assert [said(choice) for choice in answer["choices"]] == ["Hi", "Hi"]
+    assert (answer["service_tier"], answer["system_fingerprint"]) == ("flex", "fp_1")
+    asked = upstream.last.request.json
+    assert (asked["n"], asked["seed"], asked["some_new_field"]) == (2, 7, {"a": [1]})
+
+
+async def test_text_of_every_script_comes_through(node, upstream):
+    text = "ünïcode, 日本語, 🙂, a\u2028line separator, \u0000 NUL\n"
+    upstream.will(reply(speech.completion(text)), stream(*speech.words(*text), speech.chunk(finish="stop"), DONE))
+    assert said((await node("chat"))["choices"][0]) == text
+    seen = await node("stream")
+    assert "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in seen["chunks"]) == text
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
+async def test_tools_are_run_by_the_package(node, upstream, streams):
+    call = called(city="Zürich")
+    if streams:
+        start, rest = call["function"]["arguments"][:9], call["function"]["arguments"][9:]
+        pieces = [
+            {
+                "role": "assistant",
+                "content": None,
+                "tool_calls": [call | {"index": 0, "function": {"name": "get_weather", "arguments": ""}}],
+            },
+            {"tool_calls": [{"index": 0, "function": {"arguments": start}}]},
+            {"tool_calls": [{"index": 0, "function": {"arguments": rest}}]},
+        ]
+        upstream.will(stream(*map(speech.chunk, pieces), speech.chunk(finish="tool_calls"), DONE))
+    else:
+        upstream.will(
+            reply(speech.completion(None, finish="tool_calls", message={"content": None, "tool_calls": [call]}))
+        )
+    seen = await node("tools", streams)
+    assert seen["asked"] == ["Zürich"]
+    assert seen["answer"] == "Hello there!"
+    first, second = (request.json for request in upstream.requests)
+    assert first["tools"][0]["function"]["strict"] is True
+    assert second["messages"][-1] == {"role": "tool", "tool_call_id": "call_1", "content": "It rains in Zürich."}
+    assert second["messages"][-2]["tool_calls"][0]["function"]["arguments"] == call["function"]["arguments"]
+
+
+async def test_a_forced_tool_is_called(node, upstream):
+    upstream.will(reply(speech.completion(None, message={"content": None, "tool_calls": [called(city="Bern")]})))
+    answer = await node("toolChoice")
+    assert upstream.last.request.json["tool_choice"] == {"type": "function", "function": {"name": "get_weather"}}
+    assert json.loads(answer["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"]) == {"city": "Bern"}
+
+
+async def test_structured_output_is_parsed(node, upstream):
+    text = json.dumps(CITY)
+    upstream.will(reply(speech.completion(text)))
+    assert (await node("parse"))["parsed"] == CITY
+    asked = upstream.last.request.json["response_format"]
+    assert (asked["type"], asked["json_schema"]["name"], asked["json_schema"]["strict"]) == (
+        "json_schema",
+        "city",
+        True,
+    )
+    assert asked["json_schema"]["schema"]["required"] == ["name", "people"]
+    upstream.will(stream(*speech.words(text[:5], text[5:]), speech.chunk(finish="stop"), DONE))
+    assert (await node("parseStream"))["parsed"] == CITY
+
+
+async def test_a_refusal_is_no_parsed_answer(node, upstream):
+    upstream.will(reply(speech.completion(None, message={"content": None, "refusal": "No."})))
+    assert await node("parse") == {"parsed": None, "refusal": "No."}
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
+async def test_legacy_completions(node, upstream, streams):
+    assert await node("completion", streams) == {"text": "Hello there!"}
+    assert upstream.last.request.path == "/v1/completions"
+
+
+async def honest_embeddings(exchange: Exchange) -> None:
+    """In the form that was asked for."""
+    packed = [base64.b64encode(struct.pack("<2f", *vector)).decode() for vector in VECTORS]
+    wanted = packed if exchange.request.json.get("encoding_format") == "base64" else VECTORS
+    await reply(speech.embedding_list(*wanted))(exchange)
+
+
+@pytest.mark.parametrize("more", [{}, {"encoding_format": "float"}], ids=["base64", "float"])
+async def test_embeddings(node, upstream, more):
+    upstream.will(honest_embeddings)
+    answer = await node("embeddings", more)
+    assert [entry["embedding"] for entry in answer["data"]] == VECTORS
+    assert upstream.last.request.json["input"] == ["one", "two"]
+
+
+async def test_embeddings_of_an_upstream_that_knows_only_floats(node, upstream):
+    """The package asks for base64 unless told otherwise, and would make nonsense of a list."""
+    upstream.will(reply(speech.embedding_list(*VECTORS)))
+    answer = await node("embeddings")
+    assert [entry["embedding"] for entry in answer["data"]] == VECTORS
+
+
+async def test_the_offline_model_needs_no_upstream(node, upstream):
+    answer = await node("chat", {"model": "echo"})
+    assert said(answer["choices"][0])
+    packed = await node("embeddings", {"model": "echo"})
+    floats = await node("embeddings", {"model": "echo", "encoding_format": "float"})
+    for one, other in zip(packed["data"], floats["data"], strict=True):
+        assert one["embedding"] == pytest.approx(other["embedding"], abs=1e-6)
+        assert one["embedding"]
+    assert upstream.requests == []
+
+
+async def test_models(node, upstream):
+    seen = await node("models")
+    assert set(seen["ids"]) == {"m", "limited", "slow", "nowhere", "echo"}
+    assert (seen["one"]["id"], seen["one"]["object"], seen["one"]["owned_by"]) == ("m", "model", "fake")
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
+async def test_the_heads_can_be_read(node, upstream, gateway, streams):
+    seen = await node("withResponse", {"stream": streams})
+    headers = seen["headers"]
+    assert seen["status"] == 200
+    assert seen["request_id"] == headers["x-request-id"]
+    assert seen["request_id"].startswith("req_")
+    if not streams:
+        assert seen["own"] == seen["request_id"]
+    assert headers["content-type"].startswith("text/event-stream" if streams else "application/json")
+    assert headers["openai-processing-ms"].isdigit()
+    assert gateway.rows("SELECT 1 FROM api_usagerecord WHERE id = ?", seen["request_id"].removeprefix("req_"))
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+async def test_a_wrong_key(node, upstream):
+    for key in ("sk-ps-wrong", "nonsense"):
+        error = await node("error", API_KEY=key)
+        assert (error["kind"], error["status"], error["code"]) == ("AuthenticationError", 401, "invalid_api_key")
+        assert error["requestID"].startswith("req_")
+    assert upstream.requests == []
+
+
+async def test_a_model_that_the_key_may_not_use(node, gateway, upstream):
+    limited = gateway.issue_key("mallory", "--models", "echo")
+    error = await node("error", API_KEY=limited)
+    assert (error["kind"], error["status"]) == ("PermissionDeniedError", 403)
+    assert upstream.requests == []
+
+
+@pytest.mark.parametrize("method", ["chat", "models", "embeddings"])
+async def test_a_model_that_there_is_not(node, upstream, method):
+    error = await node("error", {"model": "no-such"}, {}, method)
+    assert (error["kind"], error["status"], error["code"]) == ("NotFoundError", 404, "model_not_found")
+    assert (error["type"], error["param"]) == ("invalid_request_error", "model")
+    assert upstream.requests == []
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"messages": []}, "messages"),
+        ({"messages": "hello"}, "messages"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"api_base": "http://127.0.0.1:1/"}, "api_base"),
+    ],
+    ids=["nothing said", "no list", "wrong type", "a field that chooses the upstream"],
+)
+async def test_a_request_that_makes_no_sense(node, upstream, body, param):
+    error = await node("error", body)
+    assert (error["kind"], error["status"], error["param"]) == ("BadRequestError", 400, param)
+    assert upstream.requests == []
+
+
+async def test_a_request_that_the_upstream_refuses(node, upstream):
+    upstream.will(
+        refuse(400, "Too long.", "context_length_exceeded", "invalid_request_error"),
+        refuse(422, "Not like this.", None, "invalid_request_error"),
+    )
+    error = await node("error")
+    assert (error["kind"], error["code"]) == ("BadRequestError", "context_length_exceeded")
+    assert error["message"] == "400 Too long."
+    assert (await node("error"))["kind"] == "UnprocessableEntityError"
+    assert len(upstream.requests) == 2
+
+
+async def test_a_rate_limit_is_told_with_its_time(node, upstream):
+    upstream.will(refuse(429, "Slow down.", "rate_limit_exceeded", retry_after="30"))
+    for _ in range(2):  # the second time the upstream is not asked
+        error = await node("error", {"model": "limited"})
+        assert (error["kind"], error["status"], error["code"]) == ("RateLimitError", 429, "rate_limit_exceeded")
+        assert 20 <= int(error["headers"]["retry-after"]) <= 31
+    assert len(upstream.requests) == 1
+
+
+async def test_the_package_comes_back_when_it_was_told_to(node, upstream):
+    upstream.will(refuse(429, "Slow down.", "rate_limit_exceeded", retry_after="1"))
+    assert await node("error", {"model": "slow"}, {"maxRetries": 2}) == {"kind": "none"}
+    assert len(upstream.requests) == 2
+
+
+async def test_an_upstream_that_cannot_be_reached(node, upstream):
+    error = await node("error", {"model": "nowhere"}, {"maxRetries": 2})
+    assert error["kind"] == "InternalServerError"
+    assert (error["status"], error["code"]) == (502, "upstream_unreachable")
+    assert error["headers"]["x-should-retry"] == "false"  # it was tried again here
+
+
+async def test_an_upstream_that_breaks_off(node, upstream, gateway):
+    upstream.will(stream(*speech.words("Hello", " the"), CUT))
+    seen = await node("stream")
+    assert [chunk["choices"][0]["delta"]["content"] for chunk in seen["chunks"]] == ["Hello", " the"]
+    assert (seen["error"]["kind"], seen["error"]["code"]) == ("APIError", "upstream_disconnected")
+    assert gateway.ledger("m")[-1]["status"] == "truncated"
+
+
+async def test_an_error_that_the_upstream_reports_in_its_stream(node, upstream, gateway):
+    upstream.will(stream(*speech.words("Hello"), speech.error("It broke.", "server_error", "overloaded"), DONE))
+    seen = await node("stream")
+    assert [chunk["choices"][0]["delta"]["content"] for chunk in seen["chunks"]] == ["Hello"]
+    assert seen["error"]["kind"] == "APIError"
+    assert seen["error"]["code"]
+    assert gateway.ledger("m")[-1]["status"] == "truncated"
+
+
+# --- leaving ----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("way", ["break", "controller", "signal"])
+async def test_leaving_a_stream_closes_the_upstreams_connection(node, upstream, gateway, way):
+    gate = Gate()
+    upstream.will(stream(*speech.words("Hello"), gate, *speech.words(" there"), speech.chunk(finish="stop"), DONE))
+    async with node.running("leave", way) as seen:
+        assert seen == {"heard": "Hello", "aborted": True}
+        await upstream.last.departure()  # while the program that left is still there
+    gate.open()
+    row = await asyncio.to_thread(patiently, lambda: abandoned(gateway), "its row")
+    assert row["completion_tokens"] > 0
+    assert row["estimated"]
+
+
+def abandoned(gateway: Gateway) -> dict[str, Any] | None:
+    """The last request's row, when it is one that the caller left."""
+    row = gateway.ledger("m")[-1]
+    return row if row["status"] == "abandoned" else None
+
+
+async def test_a_client_that_loses_patience_closes_the_upstreams_connection(node, upstream, gateway):
+    gate = Gate()
+    upstream.will(stream(gate, *speech.words("Hello"), speech.chunk(finish="stop"), DONE))
+    async with node.running("error", {"stream": True}, {"timeout": 500}) as error:
+        assert error["kind"] == "APIConnectionTimeoutError"
+        await upstream.last.departure()
+    gate.open()
