@@ -167,8 +167,10 @@ class PostgresWriter:
                 await self._patience.wait(self._insert(db, rows), db.close)
         except (psycopg.DataError, psycopg.IntegrityError, *NO_ROW) as error:
             raise RowsRefused(str(error)) from error
-        except TimeoutError as error:
+        except (TimeoutError, asyncio.CancelledError) as error:
             self._connection = None  # it is closed when what is late has ended
+            if isinstance(error, asyncio.CancelledError):
+                raise
             raise WriteFailed("the database does not answer") from error
         except (psycopg.Error, OSError) as error:
             await self._drop()

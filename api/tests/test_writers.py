@@ -275,3 +275,17 @@ async def test_a_table_that_is_locked_fails_in_time(writer: Writer) -> None:
     await write(impatient, row())
     await impatient.close()
     assert len(await records()) == 1
+
+
+@on_postgres
+@committed
+async def test_a_writing_that_was_ended_midway_does_not_spoil_the_next(writer: Writer) -> None:
+    await write(writer, row(1))
+    for number in range(2, 12):
+        cut = asyncio.ensure_future(writer.write([row(number)]))
+        for _ in range(number % 5):
+            await asyncio.sleep(0)
+        cut.cancel()
+        await asyncio.gather(cut, return_exceptions=True)
+        await write(writer, row(number))
+    assert [found.id.int for found in await records()] == list(range(1, 12))
