@@ -24,7 +24,7 @@ ROUTING = frozenset(
     custom_llm_provider organization proxy aws_region_name vertex_credentials
     """.split()
 )
-OWN = ("conversation_id", "session_id")  # ours: read by conversations/, never sent on
+OWN = ("conversation_id", "session_id", "reasoning_format")  # ours, never sent on
 JSON_DEPTH: int = min(settings.JSON_DEPTH, DEEPEST)
 TOO_BIG = 2.0**63
 NUL = b"\\u0000"
@@ -126,6 +126,7 @@ class ChatBody(Sampling, kw_only=True):
     prediction: dict[str, Any] | Maybe = UNSET
     prompt_cache_key: str | Maybe = UNSET
     reasoning_effort: str | Maybe = UNSET
+    reasoning_format: Literal["parsed", "raw", "hidden"] | Maybe = UNSET
     response_format: ResponseFormat | Maybe = UNSET
     safety_identifier: str | Maybe = UNSET
     service_tier: str | Maybe = UNSET

@@ -24,7 +24,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from providers import registry
-from providers.models import Capability, ChatModel, ModelAlias, Provider
+from providers.choices import Capability
+from providers.models import ChatModel, ModelAlias, Provider
 
 admin.site.site_url = None  # the site's root is JSON for machines
 

@@ -16,9 +16,11 @@ from typing import Any, ClassVar
 
 import orjson
 
-from providers.chat import CHAT, EMBEDDINGS, Attempt, Batches, ChatRequest, Chunk, Credential
+from providers import filters
+from providers.chat import CHAT, EMBEDDINGS, Attempt, Batches, ChatRequest, Chunk, Credential, Fresh, UpstreamModel
 from providers.exceptions import BadResponse, ProviderError, UpstreamError
 from providers.filters import conform
+from providers.filters.shaping import shaped
 from providers.http import Client, Response, Target, Timeouts
 from providers.refusals import CODES, error_in, refusal
 from providers.stream import StreamReader
@@ -44,6 +46,7 @@ class Upstream:
     kind: str
     base_url: str
     headers: tuple[tuple[str, str], ...]
+    mode: str
     rotation: str
     needs_token: bool
     native_tools: bool
@@ -59,6 +62,11 @@ class BaseAdapter:
     label: ClassVar[str] = "OpenAI dialect"
     official: ClassVar[bool] = True
     has_url: ClassVar[bool] = True
+    modes: ClassVar[tuple[str, ...]] = ("user",)  # choices.Mode: the entrances it has
+    stream_only: ClassVar[bool] = False  # the upstream is always asked to stream; whole answers are folded
+    one_at_a_time: ClassVar[bool] = False  # a token may have one stream at a time
+    refreshes: ClassVar[bool] = False  # has `refresh`
+    signs_in: ClassVar[bool] = False  # has `sign_in`
     ERRORS: ClassVar[dict[str, type[UpstreamError]]] = CODES  # an upstream's error code or type -> what it means
 
     def __init__(self, upstream: Upstream, client: Client) -> None:
@@ -86,9 +94,9 @@ class BaseAdapter:
             raise BadResponse("The token has characters that no header can carry.")
         return b"Authorization: Bearer %b\r\n%b" % (credential.secret.encode("ascii"), self.extra_headers)
 
-    def payload(self, request: ChatRequest, upstream_name: str) -> dict[str, Any]:
+    def payload(self, request: ChatRequest, model: UpstreamModel) -> dict[str, Any]:
         """The body for the upstream: the caller's, with the upstream's model name; usage is always asked for."""
-        body = {**request.body, "model": upstream_name}
+        body = {**request.body, "model": model.name}
         if request.stream and self.upstream.reports_usage:
             body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
         elif not self.upstream.reports_usage:
@@ -96,23 +104,34 @@ class BaseAdapter:
         return body
 
     # --- what comes up -----------------------------------------------------------------------------------------------
-    async def ask(self, request: ChatRequest, upstream_name: str, credential: Credential, attempt: Attempt) -> Batches:
+    def ask(self, request: ChatRequest, model: UpstreamModel, credential: Credential, attempt: Attempt) -> Batches:
         """Yield lists of chunks while the answer streams, or one list with the whole answer. Raises UpstreamError."""
-        body = orjson.dumps(self.payload(request, upstream_name))
+        steps = filters.needed(request, model, attempt)
+        relayed = self.relay(request, model, credential, attempt)
+        if not steps and (request.stream or not self.stream_only):
+            return relayed
+        return shaped(relayed, steps, stream=request.stream)
+
+    async def relay(
+        self, request: ChatRequest, model: UpstreamModel, credential: Credential, attempt: Attempt
+    ) -> Batches:
+        """The same as the upstream says it, before any filter; chunks from a stream-only upstream."""
+        body = orjson.dumps(self.payload(request, model))
+        streams = request.stream or self.stream_only
         attempt.patience = attempt.deadline - time.perf_counter()
-        if request.stream:
+        if streams:
             attempt.patience = min(attempt.patience, self.upstream.timeouts.first_byte)
         target = self.target(request.endpoint)
         with await self.client.send("POST", target, self.headers(credential), body, attempt) as response:
             attempt.status = response.status
             await self.accept(response, credential)
             content_type = response.header(b"content-type")
-            if not request.stream or "json" in content_type or "html" in content_type:
+            if not streams or "json" in content_type or "html" in content_type:
                 data = await response.read(self.upstream.limits.answer_bytes)
                 if "html" in content_type:
                     raise BadResponse("The upstream answered with a web page.")
                 answer = self.answer(request, data, credential)
-                yield conform.as_stream(answer) if request.stream else [answer]
+                yield conform.as_stream(answer) if streams else [answer]
                 return
             reader = self.reader(request, credential)
             try:
@@ -202,19 +221,38 @@ class BaseAdapter:
         )
 
     # --- beside the path ---------------------------------------------------------------------------------------------
-    async def models(self, credential: Credential) -> list[str]:
-        """The ids the upstream lists. Raises UpstreamError."""
-        attempt = Attempt(self.upstream.name, "")
-        with await self.client.send("GET", self.target("models"), self.headers(credential), b"", attempt) as response:
-            if response.status != 200:
+    async def call(self, method: str, path: str, credential: Credential, body: Any = None) -> Any:
+        """The JSON that one small call answers. Raises UpstreamError."""
+        data = b"" if body is None else orjson.dumps(body)
+        attempt, headers = Attempt(self.upstream.name, ""), self.headers(credential)
+        with await self.client.send(method, self.target(path), headers, data, attempt) as response:
+            if not 200 <= response.status < 300:
                 raise await self.refusal(response, credential)
             try:
-                body = loads(await response.read(self.upstream.limits.answer_bytes))
-                entries = body if isinstance(body, list) else body["data"]  # Together sends the bare list
-                return sorted(str(entry["id"]) for entry in entries)
-            except (ValueError, KeyError, TypeError):
-                raise BadResponse("The upstream's list of models is not readable.") from None
+                return loads(await response.read(self.upstream.limits.answer_bytes))
+            except ValueError:
+                raise BadResponse("The upstream's answer is not JSON.") from None
+
+    async def models(self, credential: Credential) -> list[str]:
+        """The ids the upstream lists. Raises UpstreamError."""
+        body = await self.call("GET", "models", credential)
+        try:
+            entries = body if isinstance(body, list) else body["data"]  # Together sends the bare list
+            return sorted(str(entry["id"]) for entry in entries)
+        except (KeyError, TypeError):
+            raise BadResponse("The upstream's list of models is not readable.") from None
 
     async def check(self, credential: Credential) -> None:
         """Ask the cheapest free call that needs the credential. Raises UpstreamError when it does not work."""
         await self.models(credential)
+
+    async def refresh(self, secret: str) -> Fresh:
+        """A new credential for a refresh token, which may be void from now on. Raises UpstreamError."""
+        raise NotImplementedError
+
+    async def sign_in(self, email: str, password: str) -> Fresh:
+        """A credential for an account. Raises UpstreamError."""
+        raise NotImplementedError
+
+    async def forget(self, credential: Credential, chat_id: str) -> None:
+        """Delete a chat that the upstream keeps. Raises UpstreamError."""

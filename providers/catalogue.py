@@ -8,17 +8,23 @@ adapter of its `Upstream`.
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+import msgspec
 from django.conf import settings
 
 from providers import registry
 from providers.base import BaseAdapter, Limits, Upstream
-from providers.chat import CHAT, ChatRequest
+from providers.chat import CHAT, ChatRequest, UpstreamModel
+from providers.choices import Mode
 from providers.exceptions import InvalidRequest, ModelNotFound
 from providers.http import Client, Timeouts
 from providers.models import ChatModel, ModelAlias, Provider
 
+COLUMNS = (
+    *("public_id", "upstream_name", "priority", "weight", "strategy", "capabilities", "context_window"),
+    *("thinks", "thinking", "search", "options"),
+)
 ENDPOINT_CAPABILITY = {CHAT: "chat", "completions": "completions", "embeddings": "embeddings"}
 
 
@@ -27,7 +33,7 @@ class Candidate:
     """One provider's model that can answer for a public id."""
 
     public_id: str
-    upstream_name: str
+    model: UpstreamModel
     adapter: BaseAdapter
     priority: int
     weight: int
@@ -42,11 +48,47 @@ class Candidate:
             return "model", f"The model {self.public_id!r} does not serve /v1/{request.endpoint}."
         if request.endpoint != CHAT:
             return None
-        if body.get("tools") and (not self.adapter.upstream.native_tools or (known and "tools" not in known)):
+        if self.model.tools == "none" and body.get("tools"):
             return "tools", f"The model {self.public_id!r} cannot call tools."
-        if known and "vision" not in known and has_images(body["messages"]):
+        if not self.model.vision and has_images(body["messages"]):
             return "messages", f"The model {self.public_id!r} takes no images."
         return None
+
+    def model_for(self, request: ChatRequest) -> UpstreamModel:
+        """The model as this request wants it."""
+        if not request.thinking and not request.search:
+            return self.model
+        thinking, search = request.thinking or self.model.thinking, request.search or self.model.search
+        return msgspec.structs.replace(self.model, thinking=thinking, search=search)
+
+
+def candidate(adapter: BaseAdapter, row: dict[str, Any]) -> Candidate:
+    """A ChatModel row, as `COLUMNS` reads it, with its provider's adapter."""
+    known = frozenset(row["capabilities"])
+    if adapter.upstream.native_tools and (not known or "tools" in known):
+        tools = "native"
+    else:
+        tools = "prompt" if settings.TOOL_SUPPORT else "none"
+    model = UpstreamModel(
+        name=row["upstream_name"],
+        thinks=row["thinks"],
+        thinking=row["thinking"],
+        search=row["search"],
+        tools=tools,
+        vision=not known or "vision" in known,
+        files="files" in known,
+        options=row["options"],
+    )
+    return Candidate(
+        public_id=row["public_id"],
+        model=model,
+        adapter=adapter,
+        priority=row["priority"],
+        weight=row["weight"],
+        strategy=row["strategy"],
+        capabilities=known,
+        context_window=row["context_window"],
+    )
 
 
 def has_images(messages: list[dict[str, Any]]) -> bool:
@@ -58,13 +100,21 @@ def has_images(messages: list[dict[str, Any]]) -> bool:
     )
 
 
+class Meaning(NamedTuple):
+    """What a caller's model name means: a public id, and what the alias changes of it."""
+
+    public_id: str
+    thinking: str = ""
+    search: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Rows:
     """What one reading of the database brought."""
 
     upstreams: list[Upstream]
     models: list[dict[str, Any]]
-    aliases: dict[str, str]
+    aliases: dict[str, Meaning]
 
 
 class Catalogue:
@@ -74,27 +124,15 @@ class Catalogue:
         self._client = client
         self._adapters: dict[int, BaseAdapter] = {}
         self._candidates: dict[str, list[Candidate]] = {}
-        self._aliases: dict[str, str] = {}
+        self._meanings: dict[str, Meaning] = {}
 
     @staticmethod
     def read() -> Rows:
         """Two queries and one for the aliases; runs in a database thread."""
         upstreams = [upstream(provider) for provider in Provider.objects.filter(enabled=True)]
-        models = list(
-            ChatModel.objects.served().values(
-                *(
-                    "public_id",
-                    "provider_id",
-                    "upstream_name",
-                    "priority",
-                    "weight",
-                    "strategy",
-                    "capabilities",
-                    "context_window",
-                )
-            )
-        )
-        return Rows(upstreams, models, dict(ModelAlias.objects.values_list("alias", "public_id")))
+        models = list(ChatModel.objects.served().values("provider_id", *COLUMNS))
+        aliases = ModelAlias.objects.values_list("alias", "public_id", "thinking", "search")
+        return Rows(upstreams, models, {name: Meaning(*meant) for name, *meant in aliases})
 
     def take(self, rows: Rows) -> None:
         """Put what was read in force. Adapters of unchanged providers stay, with what they have learnt."""
@@ -107,20 +145,18 @@ class Catalogue:
                 adapters[read.id] = registry.adapter_class(read.kind)(read, self._client)
         candidates: dict[str, list[Candidate]] = {}
         for row in rows.models:
-            adapter = adapters.get(row.pop("provider_id"))
+            adapter = adapters.get(row["provider_id"])
             if adapter is not None:
-                row["capabilities"] = frozenset(row["capabilities"])
-                candidates.setdefault(row["public_id"], []).append(Candidate(adapter=adapter, **row))
+                candidates.setdefault(row["public_id"], []).append(candidate(adapter, row))
         for same in candidates.values():
             same.sort(key=lambda candidate: candidate.priority)
-        self._adapters, self._candidates, self._aliases = adapters, candidates, rows.aliases
+        meanings = {name: meant for name, meant in rows.aliases.items() if meant.public_id in candidates}
+        self._meanings = meanings | {public_id: Meaning(public_id) for public_id in candidates}
+        self._adapters, self._candidates = adapters, candidates
 
-    def public_id(self, name: str) -> str | None:
-        """The public id that a caller's model name means, or None."""
-        if name in self._candidates:
-            return name
-        meant = self._aliases.get(name)
-        return meant if meant in self._candidates else None
+    def meaning(self, name: str) -> Meaning | None:
+        """What a caller's model name means, or None; a model is found before an alias of the same name."""
+        return self._meanings.get(name)
 
     def candidates(self, public_id: str, request: ChatRequest) -> list[Candidate]:
         """Those that can take the request, in the order to try them. Raises InvalidRequest when none can."""
@@ -161,8 +197,9 @@ def upstream(provider: Provider) -> Upstream:
         kind=provider.kind,
         base_url=provider.base_url,
         headers=tuple(sorted(provider.headers.items())),
+        mode=provider.mode,
         rotation=provider.rotation,
-        needs_token=provider.needs_token,
+        needs_token=provider.needs_token and provider.mode != Mode.GUEST,
         native_tools=provider.native_tools,
         reports_usage=provider.reports_usage,
         allow_private=provider.allow_private,

@@ -22,9 +22,17 @@ Batches = AsyncGenerator[list[Chunk], None]
 CHAT, COMPLETIONS, EMBEDDINGS = "chat/completions", "completions", "embeddings"
 
 
+class Resume(Struct, frozen=True):
+    """Where a conversation stands at an upstream that keeps it: only the token that began it can go on."""
+
+    token_id: UUID
+    chat_id: str
+    parent_id: str = ""  # the last message there
+
+
 class ChatRequest(Struct, frozen=True):
     """One accepted request. `id` is a UUIDv7 as 32 hex digits; `body` is the caller's, validated, without the fields
-    that are ours.
+    that are ours, and always with all messages.
     """
 
     id: str
@@ -33,6 +41,24 @@ class ChatRequest(Struct, frozen=True):
     body: dict[str, Any]
     stream: bool = False
     include_usage: bool = False  # the caller wants the chunk that carries usage
+    thinking: str = ""  # choices.Thinking, asked for by the alias or the body; empty: as the model's row says
+    search: str = ""  # choices.Search, likewise
+    conversation: str = ""  # whose it is and which: its requests stay with one token while that is healthy
+    keep: bool = False  # an upstream that keeps chats is to keep this one
+    resume: Resume | None = None
+
+
+class UpstreamModel(Struct, frozen=True):
+    """One provider's model as its adapter is asked for it: the values of a ChatModel row, as one request wants them."""
+
+    name: str
+    thinks: str = "separate"  # choices.Thinks
+    thinking: str = "reasoning"  # choices.Thinking
+    search: str = ""  # choices.Search
+    tools: str = "native"  # "prompt": the model is told in words how to call them; "none": it cannot
+    vision: bool = True
+    files: bool = False  # file parts go up as they are; else their text goes into the context
+    options: dict[str, Any] = {}
 
 
 class Credential(Struct, frozen=True):
@@ -43,6 +69,17 @@ class Credential(Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"Credential({self.token_id})"
+
+
+class Fresh(Struct, frozen=True):
+    """What a refresh or a sign-in brought. `refresh` is empty when there is none or the old one stays good."""
+
+    secret: str
+    refresh: str = ""
+    expires_at: datetime | None = None
+
+    def __repr__(self) -> str:
+        return f"Fresh(expires_at={self.expires_at})"
 
 
 class Attempt(Struct):
@@ -61,6 +98,9 @@ class Attempt(Struct):
     connect_ms: float | None = None
     first_byte_ms: float | None = None
     total_ms: float | None = None
+    lacks_call: bool = False  # a tool had to be called, and the model did not
+    chat_id: str = ""  # of the conversation that the upstream keeps
+    parent_id: str = ""  # its last message there
 
     def end(self, outcome: str, reason: str = "", status: int | None = None) -> None:
         self.outcome, self.reason, self.status = outcome, reason, status

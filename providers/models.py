@@ -11,30 +11,11 @@ from django.db import models
 from django.db.models import F, Q
 
 from providers import registry
+from providers.choices import Capability, Mode, Rotation, Search, Thinking, Thinks
 from providers.guard import base_url_problem
 
 NAME = RegexValidator(r"\A[a-z0-9][a-z0-9_.-]*\Z", "Lower-case letters, digits, dot, hyphen and underscore only.")
 MODEL_ID = RegexValidator(r"\A[^\s\x00-\x1f\x7f]+\Z", "A model id has no spaces or control characters.")
-
-
-class Rotation(models.TextChoices):
-    """The order in which a provider's tokens are used."""
-
-    ROUND_ROBIN = "round_robin", "round robin"
-    LEAST_USED = "least_used", "least used"
-    RANDOM = "random", "random"
-    PRIORITY = "priority", "priority, then round robin"
-
-
-class Capability(models.TextChoices):
-    """What a model can do. A row that lists none is not checked: the upstream decides."""
-
-    CHAT = "chat", "chat completions"
-    COMPLETIONS = "completions", "legacy completions"
-    EMBEDDINGS = "embeddings", "embeddings"
-    TOOLS = "tools", "tool calling"
-    VISION = "vision", "image input"
-    REASONING = "reasoning", "reasoning output"
 
 
 def kind_exists(kind: str) -> None:
@@ -60,6 +41,12 @@ def capabilities_exist(names: object) -> None:
         raise ValidationError(f"Give a list of: {', '.join(Capability.values)}.")
 
 
+def is_object(value: object) -> None:
+    """Raise ValidationError unless it is a JSON object."""
+    if not isinstance(value, dict):
+        raise ValidationError("Give an object.")
+
+
 class Provider(models.Model):
     """One upstream: where it is, which dialect it speaks, how its tokens are rotated."""
 
@@ -79,6 +66,9 @@ class Provider(models.Model):
     enabled = models.BooleanField(default=True, help_text="Off: none of its models answers.")
     rotation = models.CharField(
         max_length=16, choices=Rotation, default=Rotation.ROUND_ROBIN, help_text="Which token is used next."
+    )
+    mode = models.CharField(
+        max_length=16, choices=Mode, default=Mode.USER, help_text="Guest: where the upstream has such an entrance."
     )
     needs_token = models.BooleanField(
         default=True, help_text="Off for upstreams that ask for no credential, for example a local Ollama."
@@ -114,6 +104,7 @@ class Provider(models.Model):
         ordering = ["name"]
         constraints = [
             models.CheckConstraint(condition=Q(rotation__in=Rotation.values), name="provider_rotation_known"),
+            models.CheckConstraint(condition=Q(mode__in=Mode.values), name="provider_mode_known"),
             *(
                 models.CheckConstraint(
                     condition=Q(**{f"{name}__isnull": True}) | Q(**{f"{name}__gt": 0}), name=f"provider_{name}_positive"
@@ -128,7 +119,12 @@ class Provider(models.Model):
     def clean(self) -> None:
         if not isinstance(self.headers, dict):  # an empty list or text passes the field's own validators
             raise ValidationError({"headers": "Give an object of header names and values."})
-        if self.kind in registry.kinds() and registry.adapter_class(self.kind).has_url:
+        if self.kind not in registry.kinds():
+            return
+        adapter = registry.adapter_class(self.kind)
+        if self.mode not in adapter.modes:
+            raise ValidationError({"mode": f"{adapter.label} has no entrance for guests."})
+        if adapter.has_url:
             problem = base_url_problem(self.base_url, self.allow_private)
             if problem:
                 raise ValidationError({"base_url": problem})
@@ -173,6 +169,21 @@ class ChatModel(models.Model):
     context_window = models.PositiveIntegerField(
         null=True, blank=True, help_text="Tokens, for example <code>131072</code>."
     )
+    thinks = models.CharField(
+        max_length=16, choices=Thinks, default=Thinks.SEPARATE, help_text="Where the upstream puts its thinking."
+    )
+    thinking = models.CharField(
+        max_length=16, choices=Thinking, default=Thinking.REASONING, help_text="What callers get of it."
+    )
+    search = models.CharField(
+        max_length=8, choices=Search, blank=True, help_text="Web search; empty: as the upstream does by itself."
+    )
+    options = models.JSONField(
+        default=dict,
+        blank=True,
+        validators=[is_object],
+        help_text='What else the adapter needs, for example <code>{"scenario": "SCENARIO_K2D5"}</code>.',
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = ChatModelQuerySet.as_manager()
@@ -182,6 +193,9 @@ class ChatModel(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["public_id", "provider"], name="chatmodel_once_per_provider"),
             models.CheckConstraint(condition=Q(weight__gte=1), name="chatmodel_weight_positive"),
+            models.CheckConstraint(condition=Q(thinks__in=Thinks.values), name="chatmodel_thinks_known"),
+            models.CheckConstraint(condition=Q(thinking__in=Thinking.values), name="chatmodel_thinking_known"),
+            models.CheckConstraint(condition=Q(search__in=["", *Search.values]), name="chatmodel_search_known"),
         ]
 
     def __str__(self) -> str:
@@ -189,7 +203,7 @@ class ChatModel(models.Model):
 
 
 class ModelAlias(models.Model):
-    """Another name for a public id."""
+    """Another name for a public id, which may also change what callers get: `-nothink`, `-search`."""
 
     alias = models.CharField(
         max_length=200,
@@ -200,6 +214,10 @@ class ModelAlias(models.Model):
     public_id = models.CharField(
         max_length=200, validators=[MODEL_ID], help_text="The model meant, for example <code>kimi-k2</code>."
     )
+    thinking = models.CharField(
+        max_length=16, choices=Thinking, blank=True, help_text="What callers get of its thinking; empty: as the model."
+    )
+    search = models.CharField(max_length=8, choices=Search, blank=True, help_text="Web search; empty: as the model.")
 
     class Meta:
         ordering = ["alias"]
@@ -209,7 +227,9 @@ class ModelAlias(models.Model):
                 condition=~Q(alias=F("public_id")),
                 name="modelalias_not_itself",
                 violation_error_message="An alias cannot mean itself.",
-            )
+            ),
+            models.CheckConstraint(condition=Q(thinking__in=["", *Thinking.values]), name="modelalias_thinking_known"),
+            models.CheckConstraint(condition=Q(search__in=["", *Search.values]), name="modelalias_search_known"),
         ]
 
     def __str__(self) -> str:

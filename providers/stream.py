@@ -1,6 +1,7 @@
-"""The bytes of one OpenAI stream -> batches of conforming chunks, and whether the stream ended well. No I/O."""
+"""The bytes of one stream -> batches of conforming chunks, and whether the stream ended well. No I/O."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 from providers.chat import Chunk
 from providers.exceptions import BadResponse, Disconnected, UpstreamError
@@ -10,6 +11,28 @@ from providers.wire.sse import EventTooLong, Splitter
 
 DONE = b"[DONE]"
 BROKEN_EVENTS = 10  # of one stream; with more the stream is given up
+
+
+class AnySplitter(Protocol):
+    def feed(self, piece: bytes) -> list[bytes]:
+        """The messages that this piece completes. Raises EventTooLong."""
+
+    def finish(self) -> list[bytes]:
+        """What a last message that lacks its end says."""
+
+
+class Dialect(Protocol):
+    """One answer of an upstream that does not speak OpenAI: messages -> chunks."""
+
+    over: bool  # a message said that the answer is complete: nothing more is to be read
+
+    def read(self, data: bytes) -> list[Chunk]:
+        """The chunks that this message means, made with `providers.chat.delta`, the last one with a finish reason;
+        lone surrogates left in. Raises UpstreamError for one that reports an error, ValueError for an unreadable one.
+        """
+
+    def close(self) -> list[Chunk]:
+        """The bytes are over, and properly: what is still to be said, if that means that the answer is complete."""
 
 
 class StreamReader:
@@ -27,7 +50,7 @@ class StreamReader:
         self, read_event: Callable[[bytes], Chunk | None], event_bytes: int, *, chat: bool, choices: int = 1
     ) -> None:
         self._read_event = read_event
-        self._splitter = Splitter(event_bytes)
+        self._splitter: AnySplitter = Splitter(event_bytes)
         self._conformer = StreamConformer(chat=chat)
         self._choices = choices
         self._halves = Halves()
@@ -83,3 +106,42 @@ class StreamReader:
         self._broken += 1
         if self._broken > BROKEN_EVENTS:
             raise BadResponse("The upstream's stream is not readable.")
+
+
+class DialectReader(StreamReader):
+    """The same for a dialect of its own."""
+
+    __slots__ = ("_dialect",)
+
+    def __init__(self, dialect: Dialect, splitter: AnySplitter) -> None:
+        super().__init__(lambda data: None, 0, chat=True)
+        self._dialect, self._splitter = dialect, splitter
+
+    def finish(self) -> list[Chunk]:
+        if self.over:
+            return []
+        batch = self._take(self._splitter.finish())
+        return batch if self.over else batch + self._conform(self._dialect.close(), b"")
+
+    def _take(self, events: list[bytes]) -> list[Chunk]:
+        batch: list[Chunk] = []
+        try:
+            for data in events:
+                try:
+                    said = self._dialect.read(data)
+                except ValueError:
+                    self._count_broken()
+                    continue
+                batch += self._conform(said, data)
+                if self._dialect.over:
+                    self.done = self.over = True
+                    break
+        except UpstreamError as error:
+            self._fail(error)
+        return batch
+
+    def _conform(self, said: list[Chunk], data: bytes) -> list[Chunk]:
+        if self._halves.waiting or b"\\ud" in data or b"\\uD" in data:
+            said = [self._halves.mend(chunk) for chunk in said]
+        found = (self._conformer.chunk(chunk) for chunk in said)
+        return [chunk for chunk in found if chunk is not None]

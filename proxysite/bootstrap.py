@@ -13,7 +13,8 @@ from django.db import connection, transaction
 
 from api import keys
 from api.models import ApiKey
-from providers.models import Capability, ChatModel, Provider
+from providers.choices import Capability
+from providers.models import ChatModel, Provider
 
 MIGRATION_LOCK = 0x70726F78  # a Postgres advisory lock, so that processes that start together migrate once
 ADMINISTRATOR = "admin"

@@ -217,6 +217,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_LIMIT_BYTES
 PING_SECONDS = env.float("PING_SECONDS", default=10)  # of silence, then a comment goes out
 MAX_ATTEMPTS = env.int("MAX_ATTEMPTS", default=3)  # upstream calls for one request
 ATTEMPT_PAUSE_SECONDS = env.float("ATTEMPT_PAUSE_SECONDS", default=0.5)  # before a failed provider is asked again
+TOOL_SUPPORT = env.bool("TOOL_SUPPORT", default=True)  # models that cannot call tools are told in words how to
 MAX_TOKEN_FAILURES = env.int("MAX_TOKEN_FAILURES", default=3)  # consecutive strikes that disable a token
 REST_SECONDS = env.float("REST_SECONDS", default=5)  # of a rate-limited token whose upstream names no time
 MAX_REST_SECONDS = env.float("MAX_REST_SECONDS", default=3_600)

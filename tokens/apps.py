@@ -4,7 +4,10 @@ from django.apps import AppConfig
 from django.db import connections
 from django.db.models.signals import post_migrate
 
-WATCHED = ("id", "provider_id", "sealed", "state", "strikes", "rests_until", "expires_at", "priority", "weight")
+WATCHED = (
+    *("id", "provider_id", "account_id", "sealed", "sealed_refresh", "state", "strikes", "rests_until", "expires_at"),
+    *("priority", "weight"),
+)
 
 
 class TokensConfig(AppConfig):

@@ -52,12 +52,13 @@ async def answer(request: ChatRequest, candidates: Sequence[Candidate], pool: Po
         if candidate in failed:
             await asyncio.sleep(settings.ATTEMPT_PAUSE_SECONDS)
         adapter, upstream = candidate.adapter, candidate.adapter.upstream
-        attempt = trace.attempt(upstream.name, candidate.upstream_name, entry.id if entry else None, upstream.id)
+        model = candidate.model_for(request)
+        attempt = trace.attempt(upstream.name, model.name, entry.id if entry else None, upstream.id)
         attempt.deadline = deadline
         try:
             with Judged(pool, upstream, entry, attempt):
                 credential = pool.credential(entry)
-                async with aclosing(adapter.ask(request, candidate.upstream_name, credential, attempt)) as batches:
+                async with aclosing(adapter.ask(request, model, credential, attempt)) as batches:
                     async for batch in batches:
                         if attempt.first_byte_ms is None:
                             attempt.first_byte_ms = (time.perf_counter() - attempt.began) * 1000
@@ -123,7 +124,7 @@ def next_choice(
                 return candidate, None
         if not failed and not tried:
             reason = f"breaker open for {blocked:.1f} s" if blocked is not None else pool.why_none(upstream)
-            trace.attempt(upstream.name, candidate.upstream_name).end("skipped", reason)
+            trace.attempt(upstream.name, candidate.model.name).end("skipped", reason)
     return None
 
 

@@ -1,7 +1,9 @@
-"""Rows about who we are to an upstream: UpstreamToken, one credential with its state.
+"""Rows about who we are to an upstream: UpstreamToken, one credential with its state; UpstreamAccount, which signs in;
+Transition, what a token went through; Refresh, the last renewal of a provider's whole pool.
 
 active --429--> active, resting until a time        active --402/quota--> exhausted until a time
 active --three consecutive auth failures--> disabled --reset or a good check--> active
+A token that can be renewed (a refresh token or an account stands behind it) is renewed before and when it expires.
 """
 
 import uuid
@@ -22,14 +24,53 @@ class State(models.TextChoices):
     DISABLED = "disabled", "disabled"
 
 
+class Kind(models.TextChoices):
+    """What a credential is, as far as it says so itself."""
+
+    KEY = "key", "API key"
+    SESSION = "session", "session token"
+    ACCESS = "access", "access token"
+    REFRESH = "refresh", "refresh token"
+
+
+class UpstreamAccount(models.Model):
+    """A login at an upstream: it makes and renews the one token that belongs to it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    provider = models.ForeignKey(Provider, models.CASCADE, related_name="accounts")
+    email = models.CharField(max_length=254, help_text="For example <code>june@example.org</code>.")
+    sealed = models.TextField(editable=False)
+    enabled = models.BooleanField(default=True, help_text="Off: it does not sign in.")
+    reason = models.CharField(max_length=200, blank=True, editable=False)
+    failures = models.PositiveIntegerField(default=0, editable=False)
+    signed_in_at = models.DateTimeField(null=True, blank=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["provider", "email"]
+        constraints = [models.UniqueConstraint(fields=["provider", "email"], name="account_once_per_provider")]
+
+    def __str__(self) -> str:
+        return self.email
+
+    def hide(self, password: str) -> None:
+        """Take `password` as this account's."""
+        self.sealed = vault.seal(password, str(self.pk))
+
+
 class UpstreamToken(models.Model):
     """One credential of one provider. Its secret is sealed and bound to the row's id; nobody reads it back."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     provider = models.ForeignKey(Provider, models.CASCADE, related_name="tokens")
+    account = models.OneToOneField(
+        UpstreamAccount, models.CASCADE, null=True, blank=True, editable=False, related_name="token"
+    )
+    kind = models.CharField(max_length=16, choices=Kind, default=Kind.KEY, editable=False)
     label = models.CharField(max_length=100, blank=True, help_text="For you, for example <code>account of June</code>.")
     sealed = models.TextField(editable=False)
-    fingerprint = models.CharField(max_length=64, editable=False)
+    sealed_refresh = models.TextField(blank=True, editable=False)
+    fingerprint = models.CharField(max_length=64, editable=False)  # of what was imported, whatever renewed it since
     masked = models.CharField(max_length=32, editable=False)
     state = models.CharField(max_length=16, choices=State, default=State.ACTIVE)
     reason = models.CharField(max_length=200, blank=True, editable=False)
@@ -42,6 +83,10 @@ class UpstreamToken(models.Model):
     weight = models.PositiveSmallIntegerField(
         default=1, validators=[MinValueValidator(1)], help_text="With the rotation “random” its share of the requests."
     )
+    renewing_until = models.DateTimeField(null=True, blank=True, editable=False)  # whoever renews it has until then
+    busy_until = models.DateTimeField(null=True, blank=True, editable=False)  # its one stream is in use until then
+    busy_with = models.CharField(max_length=32, blank=True, editable=False)  # by this request
+    cause = models.CharField(max_length=40, blank=True, editable=False)  # the request that changed its state last
     requests = models.PositiveBigIntegerField(default=0, editable=False)
     failures = models.PositiveBigIntegerField(default=0, editable=False)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -59,10 +104,12 @@ class UpstreamToken(models.Model):
             models.UniqueConstraint(fields=["provider", "fingerprint"], name="token_once_per_provider"),
             models.CheckConstraint(condition=Q(state__in=State.values), name="token_state_known"),
             models.CheckConstraint(condition=Q(weight__gte=1), name="token_weight_positive"),
+            models.CheckConstraint(condition=Q(kind__in=Kind.values), name="token_kind_known"),
         ]
         indexes = [
             models.Index(fields=["provider", "state"], name="token_provider_state"),
             models.Index(fields=["created_at", "id"], name="token_created"),
+            models.Index(fields=["expires_at"], name="token_expires"),
         ]
 
     def __str__(self) -> str:
@@ -84,3 +131,45 @@ class UpstreamToken(models.Model):
     @property
     def resting(self) -> bool:
         return self.rests_until is not None and self.rests_until > timezone.now()
+
+    @property
+    def renewable(self) -> bool:
+        """Whether it can be replaced by a fresh one without a person."""
+        return bool(self.sealed_refresh) or self.account_id is not None
+
+
+class Transition(models.Model):
+    """One change of a token's state; written by database triggers alone (tokens/transitions.py)."""
+
+    token = models.ForeignKey(UpstreamToken, models.CASCADE, related_name="transitions")
+    at = models.DateTimeField()
+    before = models.CharField(max_length=16)
+    after = models.CharField(max_length=16)
+    reason = models.CharField(max_length=200, blank=True)
+    cause = models.CharField(max_length=40, blank=True, help_text="The request that led to it.")
+
+    class Meta:
+        ordering = ["-at", "-pk"]
+        indexes = [
+            models.Index(fields=["token", "-at"], name="transition_token_at"),
+            models.Index(fields=["at"], name="transition_at"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.before} → {self.after}"
+
+
+class Refresh(models.Model):
+    """The renewal of a provider's whole pool: at most one at a time, over all processes."""
+
+    provider = models.OneToOneField(Provider, models.CASCADE, primary_key=True, related_name="refresh")
+    running_until = models.DateTimeField(null=True, blank=True)
+    began_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    renewed = models.PositiveIntegerField(default=0)  # tokens, in the last run
+    runs = models.PositiveIntegerField(default=0)
+    errors = models.PositiveIntegerField(default=0)
+    last_error = models.CharField(max_length=200, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.provider} {self.ended_at}"

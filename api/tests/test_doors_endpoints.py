@@ -149,6 +149,7 @@ async def test_faults_of_an_embedding_upstream_are_those_of_any_other(gateway, u
     assert [row.status for row in await rows.usage()] == ["error"] * 3
 
 
+@pytest.mark.settings(TOOL_SUPPORT=False)
 async def test_a_model_answers_only_for_what_it_can_do(gateway, upstream, alice, provider):
     await off_loop(rows.model, provider, "embedder", capabilities=["embeddings"])
     await off_loop(rows.model, provider, "talker", capabilities=["chat"])

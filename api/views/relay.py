@@ -15,8 +15,11 @@ from api.gateway import LeanRequest
 from api.openai import Renderer
 from api.streaming import JsonAnswer, StreamAnswer
 from conversations.strategies import strategy
+from providers.catalogue import Meaning
 from providers.chat import CHAT, COMPLETIONS, EMBEDDINGS, Batches, ChatRequest, Trace
 from providers.exceptions import InternalError, ModelNotFound, UnsupportedMediaType
+
+THINKING = {"parsed": "reasoning", "raw": "inline", "hidden": "hidden"}  # Groq's words for it
 
 
 async def relay(request: LeanRequest, endpoint: str) -> HttpResponseBase:
@@ -28,12 +31,12 @@ async def relay(request: LeanRequest, endpoint: str) -> HttpResponseBase:
         raise UnsupportedMediaType("Send the body as application/json.")
     body = schemas.read(endpoint, await request.whole_body())
     name = body["model"]
-    public_id = gateway.catalogue.public_id(name)
-    if public_id is None:
+    meant = gateway.catalogue.meaning(name)
+    if meant is None:
         raise ModelNotFound(f"The model {name!r} does not exist or you have no access to it.", param="model")
-    caller.require(name, public_id)
-    asked = chat_request(request.request_id, endpoint, body)
-    candidates = gateway.catalogue.candidates(public_id, asked)
+    caller.require(name, meant.public_id)
+    asked = chat_request(request.request_id, endpoint, body, meant)
+    candidates = gateway.catalogue.candidates(meant.public_id, asked)
     trace = Trace(asked, caller.key_id, caller.user_id)
     chunks = strategy(candidates[0].strategy)(asked, candidates, gateway.pool, trace)
     gateway.ledger.open(trace)
@@ -48,10 +51,9 @@ completions = door("POST")(partial(relay, endpoint=COMPLETIONS))
 embeddings = door("POST")(partial(relay, endpoint=EMBEDDINGS))
 
 
-def chat_request(request_id: str, endpoint: str, body: dict) -> ChatRequest:  # type: ignore[type-arg]
+def chat_request(request_id: str, endpoint: str, body: dict, meant: Meaning) -> ChatRequest:  # type: ignore[type-arg]
     """The accepted request; fields that are ours are taken out of the body."""
-    for field in schemas.OWN:
-        body.pop(field, None)
+    own = {field: body.pop(field) for field in schemas.OWN if field in body}
     options = body.get("stream_options") or {}
     return ChatRequest(
         id=request_id.removeprefix("req_"),
@@ -60,6 +62,8 @@ def chat_request(request_id: str, endpoint: str, body: dict) -> ChatRequest:  # 
         body=body,
         stream=endpoint != EMBEDDINGS and bool(body.get("stream")),
         include_usage=bool(options.get("include_usage")),
+        thinking=THINKING.get(own.get("reasoning_format") or "", meant.thinking),
+        search="on" if body.get("web_search_options") is not None else meant.search,
     )
 
 

@@ -13,7 +13,18 @@ from base64 import b64encode
 from typing import Any
 
 from providers.base import BaseAdapter
-from providers.chat import CHAT, EMBEDDINGS, Attempt, Batches, ChatRequest, Chunk, Credential, completion, delta
+from providers.chat import (
+    CHAT,
+    EMBEDDINGS,
+    Attempt,
+    Batches,
+    ChatRequest,
+    Chunk,
+    Credential,
+    UpstreamModel,
+    completion,
+    delta,
+)
 
 DIMENSIONS = 64
 NOTHING = "(nothing was said)"
@@ -23,7 +34,9 @@ class Adapter(BaseAdapter):
     label = "Echo (offline)"
     has_url = False
 
-    async def ask(self, request: ChatRequest, upstream_name: str, credential: Credential, attempt: Attempt) -> Batches:
+    async def relay(
+        self, request: ChatRequest, model: UpstreamModel, credential: Credential, attempt: Attempt
+    ) -> Batches:
         attempt.status = 200
         if request.endpoint == EMBEDDINGS:
             yield [embeddings(request)]

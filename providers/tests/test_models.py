@@ -4,7 +4,8 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
-from providers.models import Capability, ChatModel, ModelAlias, Provider, Rotation
+from providers.choices import Capability, Rotation
+from providers.models import ChatModel, ModelAlias, Provider
 
 pytestmark = pytest.mark.django_db
 

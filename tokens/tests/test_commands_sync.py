@@ -110,7 +110,7 @@ def test_sync_says_why_it_could_not(upstream: Upstream, provider: Provider) -> N
     token(provider)
     for answer, text in {
         (500, "oops"): "status 500",
-        (200, "<html>"): "not readable",
+        (200, "<html>"): "not JSON",
         (200, '{"data": [{"name": "no id"}]}'): "not readable",
     }.items():
         upstream.answers[BAD] = upstream.answers[GOOD] = answer

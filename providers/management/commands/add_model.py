@@ -7,7 +7,8 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
-from providers.models import Capability, ChatModel, ModelAlias, Provider
+from providers.choices import Capability
+from providers.models import ChatModel, ModelAlias, Provider
 
 
 class Command(BaseCommand):
