@@ -1,0 +1,113 @@
+"""K2-Think's web site, k2think.ai: an unofficial interface, which may change any day; accounts were closed for such
+use. The official interface is the preset `k2think`, a row on `openai_compatible`.
+
+The site is a changed Open WebUI: JSON goes up, snapshots of the text come down as server-sent events; each request is
+a chat of its own there, with the whole history. Users show the JWT of an account, guests nothing. Of the parameters
+`temperature`, `top_p` and `max_tokens` go up; of others it is not known that they do anything. A model row's options
+may name the model's `root` there. Wire facts: published clients of the site.
+"""
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urljoin
+from uuid import uuid4
+
+import orjson
+
+from providers.base import BaseAdapter
+from providers.chat import CHAT, Attempt, ChatRequest, Chunk, Credential, Fresh, UpstreamModel
+from providers.choices import Mode, Search
+from providers.exceptions import AuthRejected, BadResponse, ModelMissing, Rejected, TokenError, UpstreamError
+from providers.http import Response, Target
+from providers.stream import DialectReader
+from providers.wire import k2think
+from providers.wire.jsons import loads
+from providers.wire.jwt import expires_at
+from providers.wire.sse import Splitter
+
+COOKIE = re.compile(r"(?:^|[;,\s])token=([^;,\s]+)")
+
+
+class Adapter(BaseAdapter):
+    label = "K2-Think web (unofficial)"
+    official = False
+    modes = ("user", "guest")
+    stream_only = True
+    signs_in = True
+
+    @property
+    def guest(self) -> bool:
+        return self.upstream.mode == Mode.GUEST
+
+    def target(self, path: str) -> Target:
+        return super().target(f"guest/{path}" if self.guest and path == CHAT else path)
+
+    def headers(self, credential: Credential) -> bytes:
+        site = urljoin(self.upstream.base_url, "/")
+        page = f"{site}guest" if self.guest else site
+        own = f"Accept: text/event-stream,application/json\r\nOrigin: {site[:-1]}\r\nReferer: {page}\r\n"
+        return super().headers(credential) + own.encode("ascii")
+
+    def payload(self, request: ChatRequest, model: UpstreamModel) -> dict[str, Any]:
+        body = super().payload(request, model)
+        sampling = {
+            "temperature": body.get("temperature"),
+            "top_p": body.get("top_p"),
+            "max_tokens": body.get("max_completion_tokens") or body.get("max_tokens"),
+        }
+        web_search = model.search == Search.ON
+        return {
+            "stream": True,
+            "model": model.name,
+            "messages": k2think.messages(body["messages"], guest=self.guest),
+            "params": {name: value for name, value in sampling.items() if value is not None},
+            "tool_servers": [],
+            "features": {"image_generation": False, "code_interpreter": False, "web_search": web_search},
+            "variables": k2think.variables(datetime.now(UTC)),
+            "model_item": k2think.model_item(model),
+            "background_tasks": {"title_generation": True, "tags_generation": True},
+            **{name: str(uuid4()) for name in ("chat_id", "id", "session_id")},
+        }
+
+    def reader(self, request: ChatRequest, credential: Credential) -> DialectReader:
+        dialect = k2think.Snapshots(request, credential)
+        return DialectReader(dialect, Splitter(self.upstream.limits.event_bytes))
+
+    def answer(self, request: ChatRequest, data: bytes, credential: Credential) -> Chunk:
+        try:
+            return super().answer(request, data, credential)
+        except UpstreamError as error:
+            raise k2think.meant(error) from None
+
+    async def refusal(self, response: Response, credential: Credential) -> UpstreamError:
+        error = k2think.meant(await super().refusal(response, credential))
+        page = "html" in response.header(b"content-type")
+        if page and response.status != 429 and isinstance(error, TokenError | ModelMissing):
+            return k2think.instead(error, BadResponse("The upstream answered with a web page."))  # a captcha
+        return error
+
+    async def check(self, credential: Credential) -> None:
+        try:
+            await self.models(credential)
+        except AuthRejected:
+            if not self.guest:  # guests may chat where they may not list models
+                raise
+
+    async def sign_in(self, email: str, password: str) -> Fresh:
+        body = orjson.dumps({"email": email, "password": password})
+        target, headers = self.target("v1/auths/signin"), self.headers(Credential(None, ""))
+        with await self.client.send("POST", target, headers, body, Attempt(self.upstream.name, "")) as response:
+            if response.status != 200:
+                error = await self.refusal(response, Credential(None, password))
+                raise k2think.instead(error, AuthRejected(error.message)) if isinstance(error, Rejected) else error
+            data = await response.read(self.upstream.limits.answer_bytes)
+            cookie = COOKIE.search(response.header(b"set-cookie"))
+        try:
+            said = loads(data)
+        except ValueError:
+            said = None
+        token = (said.get("token") if isinstance(said, dict) else None) or (cookie[1] if cookie else None)
+        if not isinstance(token, str) or not (token.isascii() and token.isprintable()):
+            raise BadResponse("The upstream signed in without giving a token.")
+        return Fresh(token, expires_at=expires_at(token))

@@ -1,0 +1,35 @@
+"""JSON Web Tokens: what one says about itself. No I/O and no check of the signature: only the issuer can do that.
+
+Source: RFC 7519 (`exp`: seconds since 1970, whole or not) and RFC 7515 (three parts of base64url, joined by dots).
+"""
+
+from base64 import urlsafe_b64decode
+from datetime import UTC, datetime
+from typing import Any
+
+from providers.wire.jsons import loads
+
+LONGEST = 16_384  # characters of a token that is looked into; web sessions have some hundred
+
+
+def claims(token: str) -> dict[str, Any] | None:
+    """The payload; None for what is no JWT (or a longer one than `LONGEST`)."""
+    if len(token) > LONGEST or token.count(".") != 2:
+        return None
+    payload = token.split(".")[1].rstrip("=")
+    try:
+        said = loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    except ValueError:
+        return None
+    return said if isinstance(said, dict) else None
+
+
+def expires_at(token: str) -> datetime | None:
+    """When the token says that it ends; None when it does not say, or is no JWT."""
+    ends = (claims(token) or {}).get("exp")
+    if isinstance(ends, bool) or not isinstance(ends, int | float) or ends <= 0:
+        return None
+    try:
+        return datetime.fromtimestamp(ends, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
