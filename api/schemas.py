@@ -228,6 +228,9 @@ def check_chat(body: dict[str, Any]) -> None:
     choice, tools = body.get("tool_choice"), body.get("tools") or ()
     if choice not in (None, "none", "auto") and not tools:
         raise InvalidRequest("tool_choice is only allowed when tools are given.", param="tool_choice")
+    named = (choice.get("function") or {}).get("name") if isinstance(choice, dict) else None
+    if named and all((tool.get("function") or {}).get("name") != named for tool in tools):
+        raise InvalidRequest(f"tool_choice names {named!r}, which is not among the tools.", param="tool_choice")
     if isinstance(choice, str) and choice not in ("none", "auto", "required"):
         raise InvalidRequest("tool_choice is none, auto, required, or names a function.", param="tool_choice")
     if body.get("top_logprobs") is not None and not body.get("logprobs"):

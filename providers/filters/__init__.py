@@ -3,7 +3,10 @@ passes; most pass none.
 """
 
 from providers.chat import CHAT, Attempt, ChatRequest, UpstreamModel
+from providers.filters import callwords
+from providers.filters.callreader import CallReader
 from providers.filters.shaping import Filter
+from providers.filters.thinking import ThinkingShown, ThinkingSplitter
 
 
 def needed(request: ChatRequest, model: UpstreamModel, attempt: Attempt) -> list[Filter]:
@@ -13,4 +16,10 @@ def needed(request: ChatRequest, model: UpstreamModel, attempt: Attempt) -> list
     if request.endpoint != CHAT:
         return []
     steps: list[Filter] = []
+    if model.thinks != "separate":
+        steps.append(ThinkingSplitter(model.thinks))
+    if model.tools == "prompt" and callwords.offer(request.body).tools:
+        steps.append(CallReader(request, attempt))  # before thinking is shown in the text: a call in it is none
+    if model.thinking != "reasoning":
+        steps.append(ThinkingShown(model.thinking))
     return steps

@@ -1,0 +1,48 @@
+"""Which requests are asked once and relayed as they come, and how the usage of two questions adds up."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from conversations.strategies import direct
+from providers.chat import ChatRequest, Trace, UpstreamModel
+from tokens import failover
+
+TOOLS = [{"type": "function", "function": {"name": "clock"}}]
+
+
+async def generator_for(calling: str, **fields: Any) -> Any:
+    """The code of the generator that answers such a request; it is not begun."""
+    body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "tools": TOOLS} | fields
+    request = ChatRequest("0" * 32, "chat/completions", "m", body)
+    candidates: Any = [SimpleNamespace(model=UpstreamModel("m", tools=calling))]
+    pool: Any = None
+    batches = direct.answer(request, candidates, pool, Trace(request))
+    await batches.aclose()
+    return batches.ag_code
+
+
+@pytest.mark.parametrize("fields", [{}, {"tool_choice": "auto"}, {"tool_choice": "none"}, {"tools": None}])
+async def test_what_demands_no_call_goes_straight_through(fields: dict[str, Any]) -> None:
+    assert await generator_for("prompt", **fields) is failover.answer.__code__
+
+
+async def test_an_upstream_that_calls_tools_itself_is_not_asked_again() -> None:
+    assert await generator_for("native", tool_choice="required") is failover.answer.__code__
+
+
+async def test_a_demand_to_a_model_that_is_told_in_words_is_watched() -> None:
+    assert await generator_for("prompt", tool_choice="required") is not failover.answer.__code__
+
+
+def test_usage_of_two_questions_adds_up_at_any_depth() -> None:
+    first = {"prompt_tokens": 5, "details": {"cached": 2, "audio": None}, "only_first": 7, "kind": "a"}
+    second = {"prompt_tokens": 6, "details": {"cached": 3, "audio": 1}, "kind": "b", "more": None}
+    assert direct.added(second, first) == {
+        "prompt_tokens": 11,
+        "details": {"cached": 5, "audio": 1},
+        "only_first": 7,
+        "kind": "b",
+        "more": None,
+    }

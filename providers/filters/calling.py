@@ -1,0 +1,93 @@
+"""A request as a model without tool calling understands it: tools and past calls in words. Pure, no I/O.
+
+`rewrite(body) -> body`: the tools go in full into the first system message, calls of the history become text in the
+same form that the model is to use, and their results become messages of the user that bear the tool's real name.
+Nothing is cut and nothing is lost; the body given stays as it is.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from providers.filters import callwords
+
+Message = dict[str, Any]
+Content = str | list[dict[str, Any]]
+RESULTS = ("tool", "function")
+SYSTEM = ("system", "developer")
+
+
+def rewrite(body: dict[str, Any]) -> dict[str, Any]:
+    """The body for a model that is told in words; without messages (legacy completions) only the fields go."""
+    told = {name: value for name, value in body.items() if name not in callwords.FIELDS}
+    if "messages" not in body:
+        return told
+    messages = history(body["messages"])
+    offered = callwords.offer(body)
+    told["messages"] = instructed(messages, callwords.instructions(offered)) if offered.tools else messages
+    return told
+
+
+def instructed(messages: list[Message], text: str) -> list[Message]:
+    """With `text` at the end of the first system message, or in a new one in front."""
+    for position, message in enumerate(messages):
+        if message["role"] in SYSTEM:
+            content = joined([message.get("content") or "", text])
+            return [*messages[:position], message | {"content": content}, *messages[position + 1 :]]
+    return [{"role": "system", "content": text}, *messages]
+
+
+def history(messages: Iterable[Message]) -> list[Message]:
+    """The messages with calls and results in words; results that follow each other are one message."""
+    names: dict[str, str] = {}
+    told: list[Message] = []
+    results: list[Content] = []
+    for message in messages:
+        if message["role"] in RESULTS:
+            results.append(result(message, names))
+            continue
+        if results:
+            told.append({"role": "user", "content": joined(results)})
+            results = []
+        if message["role"] == "assistant" and (message.get("tool_calls") or message.get("function_call")):
+            message = called(message, names)
+        told.append(message)
+    if results:
+        told.append({"role": "user", "content": joined(results)})
+    return told
+
+
+def called(message: Message, names: dict[str, str]) -> Message:
+    """An assistant's message with its calls as text after its content; notes the name of each call's id."""
+    lines = []
+    calls = [*(message.get("tool_calls") or ()), *filter(None, [message.get("function_call")])]
+    for call in calls:
+        function = call.get("function") or call.get("custom") or call
+        call_id, name = call.get("id") or "", function.get("name") or "unknown"
+        names[call_id] = name
+        arguments = function.get("arguments", function.get("input"))
+        lines.append(callwords.call_line(name, arguments or "{}", call_id))
+    rest = {field: value for field, value in message.items() if field not in ("tool_calls", "function_call")}
+    return rest | {"content": joined([message.get("content") or "", "\n".join(lines)])}
+
+
+def result(message: Message, names: dict[str, str]) -> Content:
+    """What a tool answered: text, or parts when there is more than text in it."""
+    call_id, content = message.get("tool_call_id") or "", message.get("content") or ""
+    name = names.get(call_id) or message.get("name") or "unknown"
+    head, end = callwords.result_head(name, call_id), callwords.RESULT_END
+    if isinstance(content, str):
+        return f"{head}{content}{end}"
+    if all(part["type"] == "text" for part in content):
+        return head + "\n".join(part["text"] for part in content) + end
+    return [{"type": "text", "text": head}, *content, {"type": "text", "text": end}]
+
+
+def joined(contents: list[Content]) -> Content:
+    """Contents one after the other, a blank line between them: a text as long as all are."""
+    said = [content for content in contents if content]
+    if all(isinstance(content, str) for content in said):
+        return "\n\n".join(map(str, said))
+    parts: list[dict[str, Any]] = []
+    for content in said:
+        parts += [{"type": "text", "text": content}] if isinstance(content, str) else content
+    return parts
