@@ -39,6 +39,13 @@ def digest(key: str) -> str:
     return vault.digest("key", key)
 
 
+def adopt(user: User, key: str, *, name: str = "") -> ApiKey:
+    """Take a key that exists already, of whatever format; one that is known stays as it is, revoked or not."""
+    shown = f"{key[:4]}…{digest(key)[: SHOWN_LENGTH - 5]}"  # a short key must not be shown whole
+    row, _ = ApiKey.objects.get_or_create(digest=digest(key), defaults={"user": user, "name": name, "prefix": shown})
+    return row
+
+
 def issue(
     user: User, *, name: str = "", models: Iterable[str] = (), expires_at: datetime | None = None
 ) -> tuple[ApiKey, str]:

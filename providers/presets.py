@@ -9,6 +9,27 @@ from dataclasses import dataclass, field
 from typing import Any
 
 LOCAL = {"needs_token": False, "allow_private": True}
+WEB = {"native_tools": False, "reports_usage": False}
+# sources differ on the names of Kimi's scenarios: these are the ones that most clients of the site use
+KIMI: dict[str, Any] = {"capabilities": ["chat", "reasoning"], "search": "on"}
+KIMI_ALIASES = tuple(
+    {"alias": f"{model}-{name}", "public_id": model, "search": search}
+    for model in ("k2", "k1.5")
+    for name, search in (("search", "on"), ("nosearch", "off"))
+)
+K2THINK: dict[str, Any] = {
+    "public_id": "MBZUAI-IFM/K2-Think-v2",
+    "upstream_name": "MBZUAI-IFM/K2-Think-v2",
+    "capabilities": ["chat", "reasoning"],
+    "thinks": "implied",
+}
+# clients of the site know the first version's id too, and -nothink for the answer alone; what they got for the plain id
+# was thinking inside the text: here it is reasoning_content, and `"reasoning_format": "raw"` asks for the old form
+K2THINK_ALIASES: tuple[dict[str, Any], ...] = (
+    {"alias": "MBZUAI-IFM/K2-Think-v2-nothink", "public_id": K2THINK["public_id"], "thinking": "hidden"},
+    {"alias": "MBZUAI-IFM/K2-Think", "public_id": K2THINK["public_id"]},
+    {"alias": "MBZUAI-IFM/K2-Think-nothink", "public_id": K2THINK["public_id"], "thinking": "hidden"},
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,23 +41,50 @@ class Preset:
     fields: dict[str, Any] = field(default_factory=dict)
     models: tuple[dict[str, Any], ...] = ()
     kind: str = "openai_compatible"
+    official: bool = True  # else seeded only when it is named
+    aliases: tuple[dict[str, Any], ...] = ()  # fields of ModelAlias rows; names that are there stay as they are
 
 
 PRESETS: dict[str, Preset] = {
     "openai": Preset("OpenAI", "https://api.openai.com/v1"),
-    "moonshot": Preset("Moonshot AI, international", "https://api.moonshot.ai/v1"),
-    "moonshot-cn": Preset("Moonshot AI, China", "https://api.moonshot.cn/v1"),
+    "moonshot": Preset("Moonshot AI, international", "https://api.moonshot.ai/v1", kind="moonshot"),
+    "moonshot-cn": Preset("Moonshot AI, China", "https://api.moonshot.cn/v1", kind="moonshot"),
+    "kimi-code": Preset(
+        "Kimi Code, for subscribers",
+        "https://api.kimi.com/coding/v1",
+        models=(
+            {
+                "public_id": "kimi-for-coding",
+                "upstream_name": "kimi-for-coding",
+                "capabilities": ["chat", "tools", "reasoning"],
+            },
+            {
+                "public_id": "kimi-for-coding-thinking",
+                "upstream_name": "kimi-for-coding",
+                "capabilities": ["chat", "tools", "reasoning"],
+                "options": {"thinking": True},
+            },
+        ),
+        kind="kimi_code",
+    ),
     "k2think": Preset(
         "K2-Think, official",
         "https://api.k2think.ai/v1",
         {"native_tools": False, "reports_usage": False},
+        (K2THINK,),
+        aliases=K2THINK_ALIASES,
+    ),
+    "k2think-web": Preset(
+        "K2-Think, its web site (unofficial)",
+        "https://www.k2think.ai/api",
+        {"native_tools": False, "reports_usage": False},
         (
-            {
-                "public_id": "MBZUAI-IFM/K2-Think-v2",
-                "upstream_name": "MBZUAI-IFM/K2-Think-v2",
-                "capabilities": ["chat", "reasoning"],
-            },
+            K2THINK
+            | {"priority": 1, "options": {"root": "ifm-k2-think-v2"}, "capabilities": ["chat", "reasoning", "vision"]},
         ),
+        "k2think_web",
+        official=False,
+        aliases=K2THINK_ALIASES,
     ),
     "deepseek": Preset("DeepSeek", "https://api.deepseek.com/v1"),
     "openrouter": Preset("OpenRouter", "https://openrouter.ai/api/v1"),
@@ -45,4 +93,36 @@ PRESETS: dict[str, Preset] = {
     "ollama": Preset("Ollama on this machine", "http://127.0.0.1:11434/v1", LOCAL),
     "vllm": Preset("vLLM on this machine", "http://127.0.0.1:8001/v1", LOCAL),
     "llama.cpp": Preset("llama.cpp server on this machine", "http://127.0.0.1:8080/v1", LOCAL),
+    "kimi-web": Preset(
+        "Kimi, its web site (unofficial)",
+        "https://www.kimi.com",
+        WEB,
+        (
+            KIMI | {"public_id": "k2", "upstream_name": "SCENARIO_K2D5", "options": {"options": {"thinking": False}}},
+            KIMI
+            | {
+                "public_id": "k2-thinking",
+                "upstream_name": "SCENARIO_K2D5",
+                "options": {"options": {"thinking": True}},
+            },
+            KIMI | {"public_id": "k1.5", "upstream_name": "SCENARIO_K1"},
+        ),
+        "kimi_web",
+        official=False,
+        aliases=(*KIMI_ALIASES, {"alias": "k2-thinking-nosearch", "public_id": "k2-thinking", "search": "off"}),
+    ),
+    "kimi-rest": Preset(
+        "Kimi, its web site's older interface (unofficial)",
+        "https://www.kimi.com",
+        WEB,
+        tuple(
+            KIMI
+            | {"public_id": name, "upstream_name": name, "priority": 1}
+            | {"capabilities": ["chat", "reasoning", "vision", "files"]}
+            for name in ("k2", "k1.5")
+        ),
+        "kimi_rest",
+        official=False,
+        aliases=KIMI_ALIASES,
+    ),
 }

@@ -15,6 +15,7 @@ from api import keys
 from api.models import ApiKey
 from providers.choices import Capability
 from providers.models import ChatModel, Provider
+from proxysite import predecessors
 
 MIGRATION_LOCK = 0x70726F78  # a Postgres advisory lock, so that processes that start together migrate once
 ADMINISTRATOR = "admin"
@@ -27,6 +28,7 @@ class FirstRun:
     username: str
     password: str
     key: str
+    taken: tuple[str, ...] = ()  # what became of the credentials of the programs it replaces, a line each
 
 
 def migrate() -> None:
@@ -57,4 +59,5 @@ def prepare() -> FirstRun | None:
             public_id="echo", provider=provider, defaults={"upstream_name": "echo", "capabilities": capabilities}
         )
         _, key = keys.issue(user, name="first key")
-    return FirstRun(ADMINISTRATOR, password, key)
+        taken = predecessors.adopt()
+    return FirstRun(ADMINISTRATOR, password, key, tuple(taken))

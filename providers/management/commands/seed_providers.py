@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
-from providers.models import ChatModel, Provider
+from providers import seeding
 from providers.presets import PRESETS
 
 
@@ -15,15 +15,23 @@ class Command(BaseCommand):
     help = "Add well-known upstreams; rows of the same name stay as they are."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("names", nargs="*", metavar="NAME", help=f"which (default: all): {', '.join(PRESETS)}")
+        usual = ", ".join(name for name, preset in PRESETS.items() if preset.official)
+        named = ", ".join(name for name, preset in PRESETS.items() if not preset.official)
+        parser.add_argument(
+            "names",
+            nargs="*",
+            metavar="NAME",
+            help=f"which (default: all official ones): {usual}; unofficial, only when named: {named}",
+        )
         parser.add_argument("--dry-run", action="store_true", help="list, change nothing")
         parser.add_argument("--format", choices=["text", "json"], default="text")
 
     def handle(self, *args: Any, names: list[str], dry_run: bool, **options: Any) -> None:
         if unknown := sorted(set(names) - PRESETS.keys()):
             raise CommandError(f"No such preset: {', '.join(unknown)}; there are: {', '.join(PRESETS)}.")
+        names = names or [name for name, preset in PRESETS.items() if preset.official]
         with transaction.atomic():
-            done = [{"name": name, **seed(name)} for name in dict.fromkeys(names or PRESETS)]
+            done = [{"name": name, **seed(name)} for name in dict.fromkeys(names)]
             transaction.set_rollback(dry_run)
         if options["format"] == "json":
             self.stdout.write(json.dumps(done))
@@ -40,13 +48,7 @@ class Command(BaseCommand):
 
 def seed(name: str) -> dict[str, Any]:
     """Add the preset's rows unless a provider of its name is there; what there is now."""
-    preset = PRESETS[name]
-    defaults = {"kind": preset.kind, "base_url": preset.base_url, **preset.fields}
-    provider, added = Provider.objects.get_or_create(name=name, defaults=defaults)
-    if added:
-        provider.full_clean()
-        for fields in preset.models:
-            ChatModel.objects.create(provider=provider, **fields)
+    provider, added = seeding.seed(name)
     return {
         "added": added,
         "base_url": provider.base_url,

@@ -110,5 +110,7 @@ def welcome(first: FirstRun, address: str) -> str:
             "Try it:",
             f"  {curl}",
             "",
+            *(f"  {line}" for line in first.taken),
+            *([""] if first.taken else []),
         )
     )
