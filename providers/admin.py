@@ -24,7 +24,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from providers import registry
-from providers.choices import Capability
+from providers.choices import Capability, Mode
 from providers.models import ChatModel, ModelAlias, Provider
 
 admin.site.site_url = None  # the site's root is JSON for machines
@@ -173,12 +173,12 @@ class ChatModelInline(admin.TabularInline):  # type: ignore[type-arg]
 @admin.register(Provider)
 class ProviderAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     form = ProviderForm
-    list_display = ("name", "kind", "base_url", "enabled", "rotation", "model_count")
-    list_filter = ("enabled", "kind")
+    list_display = ("name", "kind", "base_url", "enabled", "asked_as", "model_count")
+    list_filter = ("enabled", "mode", "kind")
     search_fields = ("name", "base_url")
     fieldsets = (
         (None, {"fields": ("name", "kind", "base_url", "enabled")}),
-        ("Tokens", {"fields": ("needs_token", "rotation")}),
+        ("As whom it is asked", {"fields": ("mode", "needs_token", "rotation")}),
         ("What it can do", {"fields": ("native_tools", "reports_usage")}),
         ("Network", {"fields": ("allow_private", "headers")}),
         (
@@ -201,6 +201,10 @@ class ProviderAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Summary:
         return summarised(self.admin_site, objs, request)
 
+    @admin.display(description="mode", ordering="mode")
+    def asked_as(self, provider: Provider) -> SafeString:
+        return badge("wait" if provider.mode == Mode.GUEST else "good", provider.mode)
+
     @admin.display(description="models", ordering="models_there")
     def model_count(self, provider: Any) -> int:
         found: int = provider.models_there
@@ -216,6 +220,9 @@ class ChatModelForm(forms.ModelForm):  # type: ignore[type-arg]
         help_text="What is ticked may be asked of it; with nothing ticked the upstream decides.",
     )
 
+    class Meta:
+        widgets = {"options": forms.Textarea(attrs={"rows": 3, "cols": 60})}
+
     def clean_capabilities(self) -> list[str]:
         return list(self.cleaned_data["capabilities"])
 
@@ -225,7 +232,7 @@ class ChatModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     form = ChatModelForm
     list_display = ("public_id", "provider", "upstream_name", "enabled", "priority", "abilities")
     list_select_related = ("provider",)
-    list_filter = ("enabled", "provider")
+    list_filter = ("enabled", "provider", "thinking", "search")
     search_fields = ("public_id", "upstream_name")
     readonly_fields = ("strategy",)
     fieldsets = (
@@ -235,6 +242,8 @@ class ChatModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             {"fields": ("priority", "weight"), "description": "Several providers may answer for one public id."},
         ),
         ("What it can do", {"fields": ("capabilities", "context_window", "strategy")}),
+        ("Thinking and search", {"fields": ("thinks", "thinking", "search")}),
+        ("For its adapter", {"fields": ("options",), "classes": ("collapse",)}),
     )
 
     @admin.display(description="capabilities")
@@ -265,8 +274,11 @@ class ModelAliasForm(forms.ModelForm):  # type: ignore[type-arg]
 @admin.register(ModelAlias)
 class ModelAliasAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     form = ModelAliasForm
-    fields = ("alias", "public_id")
-    list_display = ("alias", "public_id", "answers")
+    fieldsets = (
+        (None, {"fields": ("alias", "public_id")}),
+        ("What it changes", {"fields": ("thinking", "search")}),
+    )
+    list_display = ("alias", "public_id", "thinking", "search", "answers")
     search_fields = ("alias", "public_id")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:

@@ -7,4 +7,4 @@ class ProxysiteConfig(AppConfig):
     name = "proxysite"
 
     def ready(self) -> None:
-        from proxysite import checks  # noqa: F401
+        from proxysite import celery, checks  # noqa: F401 - whoever orders a task needs the app's broker

@@ -17,8 +17,10 @@ django.setup(set_prefix=False)
 from django.db import DatabaseError  # noqa: E402
 
 from api.gateway import Gateway  # noqa: E402
+from api.views.staff import GATEWAY  # noqa: E402
+from proxysite.bodies import Receive  # noqa: E402
 from proxysite.changes import Watcher  # noqa: E402
-from proxysite.handlers import BoundedHandler, LeanHandler, Receive, Send  # noqa: E402
+from proxysite.handlers import BoundedHandler, LeanHandler, Send  # noqa: E402
 from proxysite.urls import LEAN  # noqa: E402
 
 
@@ -37,8 +39,10 @@ class Application:
                 self._starting = asyncio.create_task(self.start())
             if not self._starting.done():
                 await asyncio.shield(self._starting)
-            lean = scope["path"] in LEAN and scope["method"] != "OPTIONS"
-            await (self.lean if lean else self.stock)(scope, receive, send)
+            if scope["path"] in LEAN and scope["method"] != "OPTIONS":
+                await self.lean(scope, receive, send)
+            else:
+                await self.stock(scope | {GATEWAY: self.lean.gateway}, receive, send)
         elif scope["type"] == "lifespan":
             await self.lifespan(receive, send)
         else:

@@ -1,69 +1,51 @@
-"""The admin of upstream tokens: a secret goes in once and never comes out; state is seen, and changed by actions."""
+"""The admin of upstream tokens and of the accounts that sign in for them: a secret goes in once and never comes out;
+state is seen, and changed by actions.
+"""
 
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.defaultfilters import pluralize
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.formats import date_format
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
 
-from providers import vault
-from providers.admin import BigTableAdmin, audit, badge, counted, moment
-from tokens import importing
-from tokens.models import State, UpstreamToken
+from providers.admin import NOTHING, BigTableAdmin, audit, badge, counted, moment
+from tokens import accounts, inspecting
+from tokens.forms import AccountForm, TokenForm, take
+from tokens.models import State, UpstreamAccount, UpstreamToken
+from tokens.querysets import AUTH, RENEWABLE
 
-WRITTEN_WITH_SECRET = ("sealed", "fingerprint", "masked", "state", "strikes", "rests_until", "reason")
-
-
-class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
-    """`secret` is written only: it is never rendered, not even after a mistake in another field."""
-
-    secret = forms.CharField(
-        label="Token",
-        widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "new-password", "class": "vTextField"}),
-        max_length=importing.LONGEST,
-        help_text="Paste it here; it is sealed and never shown again. For many at once: <code>import_tokens</code>.",
-    )
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if self.instance.fingerprint and "secret" in self.fields:
-            self.fields["secret"].label = "New token"
-            self.fields["secret"].required = False
-            self.fields["secret"].help_text = "Takes the place of the present one, as a fresh token; empty: keep it."
-
-    def clean_secret(self) -> str:
-        secret: str = self.cleaned_data["secret"]
-        if secret and (wrong := importing.problem(secret)):
-            raise ValidationError(f"This is no token: it {wrong}." if wrong.startswith("has") else f"It is {wrong}.")
-        return secret
-
-    def clean(self) -> dict[str, Any]:
-        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        secret = cleaned.get("secret")
-        provider = cleaned.get("provider") or getattr(self.instance, "provider", None)
-        if secret and provider:
-            same = UpstreamToken.objects.filter(provider=provider, fingerprint=vault.fingerprint(secret))
-            if same.exclude(pk=self.instance.pk).exists():
-                self.add_error("secret", f"{provider} has this token already: {vault.mask(secret)}.")
-        return cleaned
+WRITTEN_WITH_SECRET = (
+    *(
+        "sealed",
+        "sealed_refresh",
+        "fingerprint",
+        "masked",
+        "kind",
+        "state",
+        "strikes",
+        "rests_until",
+        "reason",
+        "cause",
+    ),
+)
+SHOWN_CHANGES = 20  # of a token's state, on its page
 
 
 def state(token: UpstreamToken, now: datetime) -> tuple[str, str]:
     """How a token stands now, as the colour and the words of its badge."""
     if token.state == State.DISABLED:
         return "bad", "disabled"
-    if token.expires_at is not None and token.expires_at <= now:
+    if token.expires_at is not None and token.expires_at <= now and not token.renewable:
         return "off", "expired"
     if token.rests_until is not None and token.rests_until > now:
         word = "exhausted" if token.state == State.EXHAUSTED else "resting"
@@ -94,23 +76,23 @@ class StateFilter(admin.SimpleListFilter):
             case "disabled":
                 return queryset.filter(state=State.DISABLED)
             case "expired":
-                return queryset.filter(expires_at__lte=now)
+                return queryset.filter(expires_at__lte=now).exclude(RENEWABLE).exclude(state=State.DISABLED)
         return queryset
 
 
 @admin.register(UpstreamToken)
 class UpstreamTokenAdmin(BigTableAdmin):
     form = TokenForm
-    list_display = ("token", "provider", "label", "standing", "requests", "failures", "last_used")
+    list_display = ("token", "provider", "label", "standing", "kept_until", "requests", "last_used")
     list_select_related = ("provider",)
     list_filter = ("provider", StateFilter)
-    sortable_by = ("requests", "failures", "last_used")
+    sortable_by = ("requests", "last_used")
     search_fields = ("masked",)
     search_help_text = "The beginning of the masked form or of the label, or a token's id."
-    actions = ("disable", "reset")
+    actions = ("check_tokens", "reset", "disable", "enable")
     readonly_fields = (
-        *("id", "token", "standing", "strikes", "requests", "failures"),
-        *("last_used", "last_failure", "created"),
+        *("id", "token", "kind", "of_account", "renews", "standing", "strikes", "requests", "failures"),
+        *("last_used", "last_failure", "created", "changes"),
     )
     last_used = moment("last_used_at", "last used")
     last_failure = moment("last_failure_at", "last failure")
@@ -120,12 +102,14 @@ class UpstreamTokenAdmin(BigTableAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: UpstreamToken | None = None) -> Any:
         if obj is None:
             return ((None, {"fields": ("provider", "secret")}), self.settings_fieldset)
-        secret = ("secret",) if self.has_change_permission(request, obj) else ()
+        secret = ("secret",) if self.has_change_permission(request, obj) and obj.account_id is None else ()
         counters = ("requests", "failures", "strikes", "last_used", "last_failure", "created", "id")
+        account = ("of_account",) if obj.account_id is not None else ()
         return (
-            (None, {"fields": ("token", "provider", "standing", *secret)}),
+            (None, {"fields": ("token", "provider", *account, "standing", "kind", "renews", *secret)}),
             self.settings_fieldset,
             ("What happened", {"fields": counters}),
+            ("Latest changes of its state", {"fields": ("changes",)}),
         )
 
     def get_readonly_fields(self, request: HttpRequest, obj: UpstreamToken | None = None) -> Any:
@@ -140,8 +124,7 @@ class UpstreamTokenAdmin(BigTableAdmin):
         """Write what was changed and no more: the gateway writes counters and state at the same time."""
         changed = set(form.changed_data) - {"secret"}
         if secret := form.cleaned_data.get("secret"):
-            obj.hide(secret)
-            obj.state, obj.strikes, obj.rests_until, obj.reason = State.ACTIVE, 0, None, ""
+            take(obj, secret, dated="expires_at" in changed)
             changed.update(WRITTEN_WITH_SECRET)
         obj.save(update_fields=changed if change else None)
 
@@ -163,6 +146,49 @@ class UpstreamTokenAdmin(BigTableAdmin):
         why = strikes if colour == "good" else token.reason
         return format_html('{} <span class="quiet">{}</span>', badge(colour, word), why)
 
+    @admin.display(description="kind")
+    def kept_until(self, token: UpstreamToken) -> SafeString | str:
+        """What it is, and until when it is good where that is known."""
+        if token.expires_at is None:
+            return token.get_kind_display()
+        ends = date_format(timezone.localtime(token.expires_at), "Y-m-d")
+        return format_html('{}<br><span class="quiet">until {}</span>', token.get_kind_display(), ends)
+
+    @admin.display(description="account")
+    def of_account(self, token: UpstreamToken) -> SafeString | str:
+        if token.account is None:
+            return NOTHING
+        address = reverse("admin:tokens_upstreamaccount_change", args=[token.account.pk])
+        return format_html('<a href="{}">{}</a>', address, token.account)
+
+    @admin.display(description="renewed by itself", boolean=True)
+    def renews(self, token: UpstreamToken) -> bool:
+        return token.renewable
+
+    @admin.display(description="changes")
+    def changes(self, token: UpstreamToken) -> SafeString | str:
+        """The latest ones; the request that led to one is found among the usage records by its id."""
+        rows = [
+            (date_format(timezone.localtime(row.at), "Y-m-d H:i:s"), row.before, row.after, row.reason, row.cause)
+            for row in token.transitions.all()[:SHOWN_CHANGES]
+        ]
+        body = format_html_join("", "<tr><td>{}</td><td>{} → {}</td><td>{} <code>{}</code></td></tr>", rows)
+        return format_html('<table class="attempts">{}</table>', body) if rows else "none"
+
+    @admin.action(description="Check selected tokens at their upstreams", permissions=["change"])
+    def check_tokens(self, request: HttpRequest, queryset: Any) -> None:
+        try:
+            self.message_user(request, str(inspecting.inspect(queryset)), messages.SUCCESS)
+        except inspecting.NoWorker as error:
+            self.message_user(request, str(error), messages.ERROR)
+
+    @admin.action(description="Enable selected tokens that are disabled", permissions=["change"])
+    def enable(self, request: HttpRequest, queryset: Any) -> None:
+        disabled = queryset.filter(state=State.DISABLED)
+        audit(request, disabled, "Enabled.")
+        count = disabled.reset()
+        self.message_user(request, f"{counted(UpstreamToken, count)} enabled.", messages.SUCCESS)
+
     @admin.action(description="Disable selected tokens", permissions=["change"])
     def disable(self, request: HttpRequest, queryset: Any) -> None:
         audit(request, queryset, "Disabled.")
@@ -174,3 +200,79 @@ class UpstreamTokenAdmin(BigTableAdmin):
         audit(request, queryset, "Reset.")
         count = queryset.reset()
         self.message_user(request, f"{counted(UpstreamToken, count)} reset.", messages.SUCCESS)
+
+
+# --- accounts -------------------------------------------------------------------------------------------------------
+@admin.register(UpstreamAccount)
+class UpstreamAccountAdmin(BigTableAdmin):
+    form = AccountForm
+    list_display = ("email", "provider", "standing", "its_token", "signed_in", "failures")
+    list_select_related = ("provider", "token")
+    list_filter = ("provider", "enabled")
+    sortable_by = ("signed_in",)
+    search_fields = ("email",)
+    search_help_text = "The beginning of the e-mail address."
+    actions = ("disable", "enable")
+    readonly_fields = ("standing", "its_token", "failures", "signed_in", "created")
+    signed_in = moment("signed_in_at", "signed in")
+    created = moment("created_at", "created")
+
+    def get_fieldsets(self, request: HttpRequest, obj: UpstreamAccount | None = None) -> Any:
+        if obj is None:
+            return ((None, {"fields": ("provider", "email", "password", "enabled")}),)
+        password = ("password",) if self.has_change_permission(request, obj) else ()
+        return (
+            (None, {"fields": ("email", "provider", "standing", *password, "enabled")}),
+            ("What happened", {"fields": ("its_token", "failures", "signed_in", "created")}),
+        )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: UpstreamAccount | None = None) -> Any:
+        """An account is what its address says: another one is another row."""
+        return self.readonly_fields if obj is None else ("provider", "email", *self.readonly_fields)
+
+    @method_decorator(sensitive_post_parameters("password"))
+    def changeform_view(self, *args: Any, **kwargs: Any) -> HttpResponse:
+        return super().changeform_view(*args, **kwargs)
+
+    def save_model(self, request: HttpRequest, obj: UpstreamAccount, form: Any, change: bool) -> None:
+        """Write what was changed and no more: whoever signs in writes at the same time. An account without a token gets
+        one.
+        """
+        changed = set(form.changed_data) - {"password"}
+        if password := form.cleaned_data.get("password"):
+            obj.hide(password)
+            obj.failures, obj.reason = 0, ""
+            changed.update(("sealed", "failures", "reason"))
+        obj.save(update_fields=changed if change else None)
+        if password:
+            accounts.complete(UpstreamAccount.objects.filter(pk=obj.pk))
+            UpstreamToken.objects.filter(account=obj, state=State.DISABLED, reason__startswith=AUTH).reset()
+
+    def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+        return queryset.filter(email__startswith=term.lower())
+
+    @admin.display(description="state")
+    def standing(self, account: UpstreamAccount) -> SafeString:
+        if not account.enabled:
+            return badge("off", "off")
+        if account.reason:
+            return format_html('{} <span class="quiet">{}</span>', badge("bad", "refused"), account.reason)
+        return badge("good", "signed in") if account.signed_in_at else badge("wait", "not signed in yet")
+
+    @admin.display(description="token")
+    def its_token(self, account: UpstreamAccount) -> SafeString | str:
+        token = getattr(account, "token", None)
+        if token is None:
+            return NOTHING
+        address = reverse("admin:tokens_upstreamtoken_change", args=[token.pk])
+        return format_html('<a href="{}">{}</a> {}', address, token, badge(*state(token, timezone.now())))
+
+    @admin.action(description="Switch selected accounts off: they do not sign in", permissions=["change"])
+    def disable(self, request: HttpRequest, queryset: Any) -> None:
+        audit(request, queryset, "Switched off.")
+        self.message_user(request, f"{counted(UpstreamAccount, queryset.update(enabled=False))} switched off.")
+
+    @admin.action(description="Switch selected accounts on", permissions=["change"])
+    def enable(self, request: HttpRequest, queryset: Any) -> None:
+        audit(request, queryset, "Switched on.")
+        self.message_user(request, f"{counted(UpstreamAccount, queryset.update(enabled=True))} switched on.")

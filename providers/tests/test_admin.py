@@ -58,6 +58,7 @@ def form(**values: Any) -> dict[str, Any]:
         "base_url": "https://api.groq.com/openai/v1",
         "enabled": "on",
         "rotation": "round_robin",
+        "mode": "user",
         "headers": "{}",
     }
     return inline | fields | values
@@ -148,6 +149,15 @@ def test_a_provider_that_cannot_be_is_refused_with_a_reason(admin_client: Client
     assert not Provider.objects.exists()
 
 
+def test_the_mode_is_one_that_the_adapter_has(admin_client: Client, provider: Provider) -> None:
+    address = reverse(f"admin:{PROVIDERS}_change", args=[provider.pk])
+    answer = admin_client.post(address, form(mode="guest"))
+    assert "has no entrance for guests" in answer.content.decode()
+    posted = form(kind="k2think_web", base_url="https://www.k2think.ai/api", mode="guest")
+    assert admin_client.post(address, posted).status_code == 302
+    assert Provider.objects.get().mode == "guest"
+
+
 def test_superusers_edit_models_on_the_providers_page_while_they_are_few(
     admin_client: Client, looker: Client, model: ChatModel
 ) -> None:
@@ -172,10 +182,16 @@ def test_capabilities_are_ticked_and_kept_as_a_list(admin_client: Client, model:
         "weight": 1,
         "capabilities": ["chat", "tools"],
         "strategy": "mindreading",
+        "thinks": "tagged",
+        "thinking": "hidden",
+        "search": "on",
+        "options": '{"scenario": "SCENARIO_K2D5"}',
     }
     assert admin_client.post(address, posted).status_code == 302
     model.refresh_from_db()
     assert model.capabilities == ["chat", "tools"]
+    assert (model.thinks, model.thinking, model.search) == ("tagged", "hidden", "on")
+    assert model.options == {"scenario": "SCENARIO_K2D5"}
     assert model.strategy == "direct", "a typing mistake there would fail every request"
     html = page(admin_client, f"{MODELS}_change", model.pk)
     assert re.search(r'value="tools"[^>]*checked', html)
@@ -190,6 +206,9 @@ def test_an_alias_names_a_model_that_is_there_and_hides_none(admin_client: Clien
     answer = admin_client.post(address, {"alias": "kimi-k2", "public_id": "kimi-k2"})
     assert "There is a model of this name" in answer.content.decode()
     assert ModelAlias.objects.count() == 1
+    posted = {"alias": "kimi-k2-nothink", "public_id": "kimi-k2", "thinking": "hidden", "search": "off"}
+    assert admin_client.post(address, posted).status_code == 302
+    assert ModelAlias.objects.filter(alias="kimi-k2-nothink", thinking="hidden", search="off").exists()
 
 
 def test_an_alias_whose_model_went_is_seen_and_can_still_be_saved(admin_client: Client, model: ChatModel) -> None:

@@ -1,6 +1,8 @@
 """The admin of upstream tokens: the secret goes in and never comes out; state changes by actions only."""
 
-from datetime import timedelta
+import base64
+import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,16 +16,20 @@ from django.urls import reverse
 from django.utils import timezone
 
 from providers import vault
+from providers.adapters import openai_compatible
 from providers.models import Provider
+from tokens import accounts
 from tokens.admin import state
-from tokens.models import State, UpstreamToken
+from tokens.models import Kind, State, UpstreamAccount, UpstreamToken
+from tokens.tests.listing import serving
 
 pytestmark = pytest.mark.django_db
 
 SECRET = "sk-a-secret-that-nobody-may-see-again-0123456789"
 OTHER = "sk-another-secret-for-the-same-account-9876543210"
 MARKUP = "<script>alert(1)</script>"
-LIST = "/admin/tokens/upstreamtoken/"
+PASSWORD = "a-password-that-nobody-may-see-again"
+LIST, ACCOUNTS = "/admin/tokens/upstreamtoken/", "/admin/tokens/upstreamaccount/"
 
 
 @pytest.fixture
@@ -44,6 +50,12 @@ def change(token: UpstreamToken, view: str = "change") -> str:
 
 def form(**values: Any) -> dict[str, Any]:
     return {"label": "", "expires_at_0": "", "expires_at_1": "", "priority": 0, "weight": 1, "secret": ""} | values
+
+
+def webtoken(**claims: Any) -> str:
+    """A JSON Web Token with these claims, signed by nobody."""
+    parts = (base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in ({}, claims))
+    return ".".join([*parts, "c2lnbmVk"])
 
 
 def act(client: Client, action: str, *rows: UpstreamToken, **more: Any) -> Any:
@@ -153,6 +165,9 @@ def test_the_badge_says_how_a_token_stands(token: UpstreamToken) -> None:
     assert state(token, now) == ("good", "active")
     token.expires_at = before
     assert state(token, now) == ("off", "expired")
+    token.sealed_refresh = "sealed"
+    assert state(token, now) == ("good", "active"), "it is renewed before its next use"
+    token.sealed_refresh = ""
     token.state = State.DISABLED
     assert state(token, now) == ("bad", "disabled")
 
@@ -298,3 +313,173 @@ def test_a_list_of_many_is_paged_without_counting_them(admin_client: Client, pro
     assert "more than" not in last
     assert "260 upstream tokens" in last
     assert admin_client.get(LIST, {"p": 40}).headers["location"].endswith("?e=1")
+
+
+# --- what a token is ------------------------------------------------------------------------------------------------
+def test_a_pasted_token_says_itself_what_it_is_and_when_it_ends(
+    admin_client: Client, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = datetime(2040, 1, 2, 3, 4, 5, tzinfo=UTC)
+    session = webtoken(id="june", exp=int(ends.timestamp()))
+    admin_client.post(f"{LIST}add/", form(provider=provider.pk, secret=session))
+    row = UpstreamToken.objects.get()
+    assert (row.kind, row.expires_at, row.renewable) == (Kind.SESSION, ends, False)
+    assert "until 2040-01-02" in admin_client.get(LIST).content.decode()
+    monkeypatch.setattr(openai_compatible.Adapter, "refreshes", True)
+    refresh = webtoken(app_id="kimi", typ="refresh", exp=int(ends.timestamp()))
+    admin_client.post(change(row), form(secret=refresh))
+    row.refresh_from_db()
+    assert (row.kind, row.sealed, row.renewable) == (Kind.REFRESH, "", True)
+    assert vault.unseal(row.sealed_refresh, str(row.pk)) == refresh
+    assert row.expires_at is None
+
+
+def test_the_end_that_a_person_sets_stays(admin_client: Client, provider: Provider) -> None:
+    posted = form(provider=provider.pk, secret=webtoken(id="june", exp=2_000_000_000))
+    admin_client.post(f"{LIST}add/", posted | {"expires_at_0": "2030-01-01", "expires_at_1": "00:00:00"})
+    assert UpstreamToken.objects.get().expires_at == datetime(2030, 1, 1, tzinfo=UTC)
+
+
+def test_a_token_shows_the_latest_changes_of_its_state_and_their_causes(
+    admin_client: Client, token: UpstreamToken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tokens.admin.SHOWN_CHANGES", 3)
+    assert "active → " not in admin_client.get(change(token)).content.decode()
+    for number in range(3):
+        UpstreamToken.objects.all().strike(1, f"auth: {MARKUP}", f"req_{number}")
+        UpstreamToken.objects.all().reset()
+    html = admin_client.get(change(token)).content.decode()
+    assert html.count("active → disabled") == 1
+    assert html.count("disabled → active") == 2
+    assert "req_2" in html
+    assert MARKUP not in html
+
+
+def test_only_disabled_tokens_are_enabled(admin_client: Client, token: UpstreamToken) -> None:
+    resting = UpstreamToken.of(token.provider, OTHER, rests_until=timezone.now() + timedelta(hours=1))
+    resting.save()
+    UpstreamToken.objects.filter(pk=token.pk).disable("by admin")
+    html = act(admin_client, "enable", token, resting).content.decode()
+    assert "1 upstream token enabled." in html
+    assert UpstreamToken.objects.get(pk=token.pk).state == "active"
+    assert UpstreamToken.objects.get(pk=resting.pk).resting
+    assert LogEntry.objects.get().change_message == "Enabled."
+
+
+def test_tokens_are_checked_by_an_action_and_the_answer_says_what_came_of_it(
+    admin_client: Client, token: UpstreamToken
+) -> None:
+    with serving(SECRET) as upstream:
+        Provider.objects.update(base_url=upstream.url, allow_private=True)
+        UpstreamToken.objects.all().disable("auth: no")
+        html = act(admin_client, "check_tokens", token).content.decode()
+    assert "1 checked: 1 works." in html
+    assert UpstreamToken.objects.get().state == "active"
+
+
+def test_who_may_only_look_checks_and_enables_nothing(client: Client, token: UpstreamToken) -> None:
+    looker = User.objects.create_user("looker", is_staff=True)
+    looker.user_permissions.add(Permission.objects.get(codename="view_upstreamtoken"))
+    client.force_login(looker)
+    UpstreamToken.objects.all().disable("auth: no")
+    for action in ("check_tokens", "enable"):
+        act(client, action, token)
+    assert UpstreamToken.objects.get().state == "disabled"
+
+
+# --- accounts -------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def signs_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openai_compatible.Adapter, "signs_in", True)
+
+
+@pytest.fixture
+def account(provider: Provider, signs_in: None) -> UpstreamAccount:
+    row = UpstreamAccount(provider=provider, email="june@example.org")
+    row.hide(PASSWORD)
+    row.save()
+    accounts.complete(UpstreamAccount.objects.all())
+    return row
+
+
+def of_account(row: UpstreamAccount, view: str = "change") -> str:
+    return reverse(f"admin:tokens_upstreamaccount_{view}", args=[row.pk])
+
+
+def test_an_account_is_added_with_its_token_and_its_password_never_shown(
+    admin_client: Client, provider: Provider, signs_in: None
+) -> None:
+    posted = {"provider": provider.pk, "email": "June@Example.org", "password": PASSWORD, "enabled": "on"}
+    answer = admin_client.post(f"{ACCOUNTS}add/", posted, follow=True)
+    row = UpstreamAccount.objects.get()
+    assert (row.email, vault.unseal(row.sealed, str(row.pk))) == ("june@example.org", PASSWORD)
+    token = UpstreamToken.objects.get()
+    assert (token.account, token.sealed, token.renewable) == (row, "", True)
+    pages = [answer, *map(admin_client.get, (ACCOUNTS, of_account(row), of_account(row, "history"), change(token)))]
+    shown = "".join(page.content.decode() for page in pages)
+    assert "not signed in yet" in shown
+    for hidden in (PASSWORD, row.sealed):
+        assert hidden not in shown + everything_kept()
+    assert 'name="secret"' not in pages[-1].content.decode(), "what the account makes is not pasted"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        ({"email": "june"}, "valid email"),
+        ({"password": ""}, "This field is required"),
+        ({"email": "JUNE@example.org"}, "already exists"),
+    ],
+)
+def test_an_account_that_cannot_be_is_refused_and_its_password_not_shown_back(
+    admin_client: Client, account: UpstreamAccount, wrong: dict[str, str], text: str
+) -> None:
+    posted = {"provider": account.provider.pk, "email": "may@example.org", "password": PASSWORD} | wrong
+    html = admin_client.post(f"{ACCOUNTS}add/", posted).content.decode()
+    assert text in html
+    assert PASSWORD not in html
+    assert UpstreamAccount.objects.count() == 1
+
+
+def test_there_are_no_accounts_where_nobody_signs_in(admin_client: Client, provider: Provider) -> None:
+    posted = {"provider": provider.pk, "email": "june@example.org", "password": PASSWORD}
+    assert "Select a valid choice" in admin_client.post(f"{ACCOUNTS}add/", posted).content.decode()
+    assert not UpstreamAccount.objects.exists()
+
+
+def test_a_new_password_begins_anew_and_an_empty_one_keeps_the_old(
+    admin_client: Client, account: UpstreamAccount
+) -> None:
+    UpstreamAccount.objects.update(failures=3, reason="Wrong password.")
+    UpstreamToken.objects.all().disable("auth: Wrong password.")
+    assert "Wrong password." in admin_client.get(ACCOUNTS).content.decode()
+    assert admin_client.post(of_account(account), {"password": "", "enabled": "on"}).status_code == 302
+    row = UpstreamAccount.objects.get()
+    assert (row.sealed, row.failures) == (account.sealed, 3)
+    posted = {"password": "another-password", "enabled": "on", "email": "may@example.org"}
+    assert admin_client.post(of_account(account), posted).status_code == 302
+    row = UpstreamAccount.objects.get()
+    assert vault.unseal(row.sealed, str(row.pk)) == "another-password"
+    assert (row.failures, row.reason, row.email, row.enabled) == (0, "", "june@example.org", True)
+    assert UpstreamToken.objects.get().state == "active"
+
+
+def test_accounts_are_switched_off_and_on_by_actions(admin_client: Client, account: UpstreamAccount) -> None:
+    for action, enabled in (("disable", False), ("enable", True)):
+        posted = {"action": action, "_selected_action": [str(account.pk)], "index": 0}
+        assert "1 upstream account switched" in admin_client.post(ACCOUNTS, posted, follow=True).content.decode()
+        assert UpstreamAccount.objects.get().enabled == enabled
+    assert LogEntry.objects.count() == 2
+
+
+def test_what_a_sign_in_was_answered_is_shown_as_text(admin_client: Client, account: UpstreamAccount) -> None:
+    UpstreamAccount.objects.update(reason=MARKUP)
+    for address in (ACCOUNTS, of_account(account)):
+        html = admin_client.get(address).content.decode()
+        assert MARKUP not in html
+        assert "&lt;script&gt;" in html
+
+
+def test_accounts_are_found_by_the_beginning_of_their_address(admin_client: Client, account: UpstreamAccount) -> None:
+    found = {term: len(admin_client.get(ACCOUNTS, {"q": term}).context["cl"].result_list) for term in ("JUN", "%", "x")}
+    assert found == {"JUN": 1, "%": 0, "x": 0}

@@ -1,0 +1,244 @@
+"""The index page of the admin: how the providers and their tokens stand, what failed last, tokens pasted in.
+
+Each part is shown to those who may see its rows. Nothing is counted that an index does not bound: tokens in one query,
+requests in a span of their ids, which are in the order of time. What a person may do here is what the staff doors do.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db import connection
+from django.db.models import Max, Model, Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.timesince import timesince
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_POST
+from django_celery_beat.models import PeriodicTask
+
+from api.admin import CALM, masks_of
+from api.models import Status, UsageRecord
+from api.views import pool
+from api.views.staff import Mistake
+from providers import registry
+from providers.admin import audit
+from providers.choices import Mode
+from providers.models import Provider
+from tokens import importing, standings
+from tokens.models import Transition, UpstreamToken
+
+MOST_CARDS = 24
+MOST_LINES = 8  # of recent failures, and of recent changes
+LOOKED_THROUGH = 200  # of the latest requests: among them are failures that another token made good
+MOST_COUNTED = 50_000  # requests of a span; what is beyond is “more”
+
+
+def may(request: HttpRequest, model: type[Model], deed: str) -> bool:
+    """Whether this member of staff may view, add or change rows of `model`."""
+    found: bool = getattr(admin.site._registry[model], f"has_{deed}_permission")(request)
+    return found
+
+
+# --- providers ------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One provider, as the page shows it."""
+
+    provider: Provider
+    label: str
+    modes: tuple[str, ...]
+    standing: standings.Standing
+
+    @property
+    def troubles(self) -> list[tuple[str, int]]:
+        """Why tokens are inactive, as (word, count)."""
+        return [(word, self.standing[word]) for word in standings.STANDINGS[1:] if self.standing[word]]
+
+    @property
+    def other_mode(self) -> str:
+        """The mode that a person can switch to, or an empty string."""
+        return next((mode for mode in self.modes if mode != self.provider.mode), "")
+
+    @property
+    def guest(self) -> bool:
+        return self.provider.mode == Mode.GUEST
+
+
+def card(provider: Provider, standing: standings.Standing | None) -> Card:
+    known = provider.kind in registry.kinds()
+    adapter = registry.adapter_class(provider.kind) if known else None
+    label, modes = (adapter.label, adapter.modes) if adapter else ("no adapter of this kind", ())
+    return Card(provider, label, modes, standing or standings.standing({}))
+
+
+def cards(providers: Iterable[Provider]) -> list[Card]:
+    """Those with tokens first, then by name; providers that are switched off at the end."""
+    standing = standings.of_providers(UpstreamToken.objects.all())
+    found = [card(provider, standing.get(provider.pk)) for provider in providers]
+    found.sort(key=lambda one: (not one.provider.enabled, not one.standing["total"], one.provider.name))
+    return found
+
+
+# --- requests -------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Span:
+    """How many requests a time saw; a count of MOST_COUNTED may be more."""
+
+    name: str
+    requests: int
+    errors: int
+    more: bool
+
+
+def first_id(at: datetime) -> UUID:
+    """The smallest id of a request at that time (RFC 9562, version 7): its first 48 bits are milliseconds."""
+    return UUID(int=int(at.timestamp() * 1000) << 80)
+
+
+def bounded(records: QuerySet[UsageRecord]) -> int:
+    return records.order_by("-id").values("pk")[:MOST_COUNTED].count()
+
+
+def span(name: str, length: timedelta) -> Span:
+    records = UsageRecord.objects.filter(id__gte=first_id(timezone.now() - length))
+    requests = bounded(records)
+    failed = bounded(records.filter(~Q(status="complete")).exclude(status=Status.ABANDONED))
+    return Span(name, requests, failed, requests == MOST_COUNTED)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One upstream call that failed, or a request that failed before any was made."""
+
+    record: UsageRecord
+    provider: str = ""
+    token: str = ""  # masked
+    outcome: str = ""
+    reason: str = ""
+
+    @property
+    def healed(self) -> bool:
+        """Whether the caller got a whole answer all the same."""
+        return self.record.status == Status.COMPLETE
+
+
+def failures() -> list[Failure]:
+    """The latest, of the requests that ended in trouble and of the latest others."""
+    records = UsageRecord.objects.order_by("-id").only("id", "started_at", "model", "status", "error_code", "attempts")
+    troubled = records.filter(~Q(status="complete"))[: MOST_LINES * 2]
+    both = {record.pk: record for record in (*troubled, *records[:LOOKED_THROUGH])}
+    found: list[Failure] = []
+    for record in sorted(both.values(), key=lambda record: record.pk, reverse=True):
+        found += failed(record)
+        if len(found) >= MOST_LINES:
+            break
+    masks = masks_of([{"token": one.token} for one in found])
+    return [replace(one, token=masks.get(one.token, "")) for one in found[:MOST_LINES]]
+
+
+def failed(record: UsageRecord) -> list[Failure]:
+    """What failed of one request, the last attempt first; tokens by their ids."""
+    found = [
+        Failure(
+            record,
+            str(attempt.get("provider") or ""),
+            str(attempt.get("token") or ""),
+            str(attempt.get("outcome")),
+            str(attempt.get("reason") or ""),
+        )
+        for attempt in reversed(record.attempts)
+        if attempt.get("outcome") not in (*CALM, "running")
+    ]
+    if not found and record.status not in (Status.COMPLETE, Status.ABANDONED):
+        found = [Failure(record, outcome=record.error_code or record.status)]
+    return found
+
+
+# --- configuration --------------------------------------------------------------------------------------------------
+def configuration() -> list[tuple[str, str]]:
+    """What an operator looks up most, as (name, value); the environment sets all of it."""
+    latest: datetime | None = PeriodicTask.objects.aggregate(latest=Max("last_run_at"))["latest"]
+    files = [getattr(settings, name, "") for name in ("GUEST_TOKENS_FILE", "USER_TOKENS_FILE", "TOKENS_FILE")]
+    return [
+        ("Version", settings.VERSION),
+        ("Database", {"sqlite": "SQLite, embedded", "postgresql": "PostgreSQL"}.get(connection.vendor, "another")),
+        ("Worker queue", "Redis" if settings.REDIS_URL else "embedded"),
+        ("Periodic work", f"last begun {timesince(latest, depth=1)} ago" if latest else "has not begun yet"),
+        ("Strikes that disable a token", str(settings.MAX_TOKEN_FAILURES)),
+        ("Attempts per request", str(settings.MAX_ATTEMPTS)),
+        ("Tools for models that have none", "on" if settings.TOOL_SUPPORT else "off"),
+        ("Token files", ", ".join(filter(None, files)) or "none"),
+        ("Log level", settings.LOG_LEVEL.lower()),
+    ]
+
+
+# --- the page -------------------------------------------------------------------------------------------------------
+def board(request: HttpRequest) -> dict[str, Any]:
+    """What this member of staff may see of it."""
+    found: dict[str, Any] = {}
+    if may(request, Provider, "view"):
+        providers = list(Provider.objects.order_by("name"))
+        dealt = cards(providers)
+        found |= {"cards": dealt[:MOST_CARDS], "more_cards": len(dealt) - MOST_CARDS, "configuration": configuration()}
+        if may(request, UpstreamToken, "add"):
+            found["paste_into"] = [one.provider for one in dealt]
+    if may(request, UsageRecord, "view"):
+        found["spans"] = [span("last hour", timedelta(hours=1)), span("last 24 hours", timedelta(days=1))]
+        found["failures"] = failures()
+    if may(request, UpstreamToken, "view"):
+        changes = Transition.objects.select_related("token__provider").order_by("-at", "-pk")
+        found["transitions"] = list(changes[:MOST_LINES])
+    found["may_switch"] = may(request, Provider, "change")
+    return found
+
+
+@admin.site.admin_view
+def index(request: HttpRequest) -> HttpResponse:
+    return admin.site.index(request, {"title": "Dashboard", "board": board(request)})
+
+
+def back(request: HttpRequest, level: int, message: str) -> HttpResponse:
+    messages.add_message(request, level, message)
+    return HttpResponseRedirect(reverse("admin:index"))
+
+
+def chosen(request: HttpRequest, model: type[Model], deed: str) -> Provider:
+    """The provider that the form names. Raises PermissionDenied unless the person may do that to rows of `model`."""
+    if not may(request, model, deed):
+        raise PermissionDenied
+    pk = request.POST.get("provider", "")
+    return get_object_or_404(Provider, pk=pk if pk.isascii() and pk.isdecimal() and len(pk) < 18 else None)
+
+
+@admin.site.admin_view
+@require_POST
+def switch_mode(request: HttpRequest) -> HttpResponse:
+    """Ask a provider as a guest or as a user from now on."""
+    provider, mode = chosen(request, Provider, "change"), request.POST.get("mode")
+    try:
+        pool.switch(provider, mode)
+    except Mistake as error:
+        return back(request, messages.ERROR, str(error))
+    audit(request, Provider.objects.filter(pk=provider.pk), f"Mode {mode}.")
+    return back(request, messages.SUCCESS, f"The provider {provider} is asked in {mode} mode now.")
+
+
+@admin.site.admin_view
+@require_POST
+@sensitive_post_parameters("tokens")
+def paste(request: HttpRequest) -> HttpResponse:
+    """Import tokens from the page's text field; what was pasted is never shown again."""
+    provider = chosen(request, UpstreamToken, "add")
+    report = importing.run(provider, request.POST.get("tokens", "").split("\n"))
+    new = report.counts[importing.NEW]
+    if new:
+        audit(request, Provider.objects.filter(pk=provider.pk), f"Tokens imported: {new}.")
+    return back(request, messages.SUCCESS if new else messages.WARNING, f"Tokens for {provider}: {pool.told(report)}")

@@ -1,0 +1,89 @@
+"""The forms of the admin through which secrets come in: they are written only, and never rendered, not even after a
+mistake in another field.
+"""
+
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+
+from providers import registry, vault
+from providers.models import Provider
+from tokens import importing, kinds
+from tokens.models import Kind, State, UpstreamToken
+
+
+class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
+    """`secret` is written only: it is never rendered, not even after a mistake in another field."""
+
+    secret = forms.CharField(
+        label="Token",
+        widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "new-password", "class": "vTextField"}),
+        max_length=importing.LONGEST,
+        help_text="Paste it here; it is sealed and never shown again. For many at once: <code>import_tokens</code>.",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.fingerprint and "secret" in self.fields:
+            self.fields["secret"].label = "New token"
+            self.fields["secret"].required = False
+            self.fields["secret"].help_text = "Takes the place of the present one, as a fresh token; empty: keep it."
+
+    def clean_secret(self) -> str:
+        secret: str = self.cleaned_data["secret"]
+        if secret and (wrong := importing.problem(secret)):
+            raise ValidationError(f"This is no token: it {wrong}." if wrong.startswith("has") else f"It is {wrong}.")
+        return secret
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        secret = cleaned.get("secret")
+        provider = cleaned.get("provider") or getattr(self.instance, "provider", None)
+        if secret and provider:
+            same = UpstreamToken.objects.filter(provider=provider, fingerprint=vault.fingerprint(secret))
+            if same.exclude(pk=self.instance.pk).exists():
+                self.add_error("secret", f"{provider} has this token already: {vault.mask(secret)}.")
+        return cleaned
+
+
+def take(token: UpstreamToken, secret: str, *, dated: bool) -> None:
+    """Give the row a new secret, as an import would: it says what it is and, unless a person does (`dated`), when it
+    ends.
+    """
+    kind, expires_at = kinds.read(secret, registry.adapter_class(token.provider.kind))
+    token.hide(secret)
+    token.kind, token.sealed_refresh = kind, ""
+    token.state, token.strikes, token.rests_until, token.reason, token.cause = State.ACTIVE, 0, None, "", ""
+    if kind == Kind.REFRESH:
+        token.sealed, token.sealed_refresh = "", token.sealed
+    if not dated:
+        token.expires_at = expires_at
+
+
+class AccountForm(forms.ModelForm):  # type: ignore[type-arg]
+    """`password` is written only, like a token."""
+
+    password = forms.CharField(
+        widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "new-password", "class": "vTextField"}),
+        max_length=importing.LONGEST,
+        strip=False,
+        help_text="Of the account at the upstream; it is sealed and never shown again.",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.sealed and "password" in self.fields:
+            self.fields["password"].label = "New password"
+            self.fields["password"].required = False
+            self.fields["password"].help_text = "Empty: keep the present one."
+        if "provider" in self.fields:
+            these = [kind for kind in registry.kinds() if registry.adapter_class(kind).signs_in]
+            self.fields["provider"].queryset = Provider.objects.filter(kind__in=these)  # type: ignore[attr-defined]
+            self.fields["provider"].help_text = "Those where accounts sign in."
+
+    def clean_email(self) -> str:
+        email: str = self.cleaned_data["email"].lower()
+        validate_email(email)
+        return email
