@@ -21,7 +21,6 @@ from providers.connection import Connection
 from providers.exceptions import BadTls, Disconnected, Unreachable, UpstreamTimeout
 from providers.guard import public
 
-USER_AGENT = "proxysite"
 SETTLE_SECONDS = 1.0
 
 
@@ -66,13 +65,15 @@ class Target:
     head: bytes
 
     @classmethod
-    def of(cls, base_url: str, path: str, allow_private: bool, timeouts: Timeouts) -> "Target":
+    def of(
+        cls, base_url: str, path: str, allow_private: bool, timeouts: Timeouts, content_type: str = "application/json"
+    ) -> "Target":
         """`path` is appended to the base URL, percent-encoded where it must be."""
         origin = Origin.of(base_url, allow_private)
         full = httpx.URL(f"{base_url.rstrip('/')}/{path}").raw_path.decode("ascii")
         lines = (
-            f"{full} HTTP/1.1\r\nHost: {origin.authority}\r\nUser-Agent: {USER_AGENT}\r\n"
-            "Content-Type: application/json\r\nAccept-Encoding: identity\r\n"
+            f"{full} HTTP/1.1\r\nHost: {origin.authority}\r\n"
+            f"Content-Type: {content_type}\r\nAccept-Encoding: identity\r\n"
         )
         return cls(origin, timeouts, lines.encode("ascii"))
 

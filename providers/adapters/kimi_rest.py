@@ -1,0 +1,155 @@
+"""Kimi's web site through its older interface: REST, answers as server-sent events. Unofficial.
+
+One chat per request: it is created, asked once, asked to go on when an answer was cut for its length, and deleted.
+Images and files go up through a presigned address, from data: URLs only. Callers get the answer as content, thinking
+as reasoning_content, search results as annotations at the end.
+
+A row's `options`: `kimiplus_id` (the agent), `continuations` (how often a cut answer goes on), `use_search` (false: no
+search unless the row or the caller turns it on), other `use_…` fields as the site has them (use_research, use_math),
+`extra` (further fields). Where the facts are from: published clients of the site.
+"""
+
+import asyncio
+import re
+import time
+from contextlib import aclosing
+from typing import Any
+
+import orjson
+
+from providers.chat import Attempt, Batches, Credential, Fresh
+from providers.exceptions import AuthRejected, BadResponse, ModelMissing, Rejected, UpstreamTimeout
+from providers.http import Target
+from providers.webchat import Turn, WebChat
+from providers.wire import kimi, kimi_rest
+from providers.wire.dataurls import Attachment, attachments
+from providers.wire.kimi_rest import Answer, Reader
+from providers.wire.sse import EventTooLong, Splitter
+
+PRESIGNED = re.compile(r"(https?)://([A-Za-z0-9.-]+(?::([0-9]{1,5}))?)/([!-~]*)")
+PARSE_SECONDS, PARSE_LOOKS, PARSE_PAUSE_SECONDS = 30.0, 20, 1.0
+
+
+class Adapter(WebChat):
+    label = "Kimi web, older interface (unofficial)"
+    one_at_a_time = True
+    refreshes = True
+    ERRORS = kimi.ERRORS
+
+    def headers(self, credential: Credential) -> bytes:
+        return super().headers(credential) + kimi.header_lines(credential.secret, self.upstream.base_url)
+
+    def error_in(self, body: Any) -> dict[str, Any] | None:
+        return kimi.error_in(body)
+
+    # --- one answer --------------------------------------------------------------------------------------------------
+    async def turn(self, turn: Turn) -> Batches:
+        seconds = turn.attempt.deadline - time.perf_counter()
+        try:
+            async with asyncio.timeout(seconds if seconds < float("inf") else None):
+                body = await self._prepared(turn)
+        except TimeoutError:
+            raise UpstreamTimeout("Preparing the chat took longer than a request may.") from None
+        limit_bytes = self.upstream.limits.event_bytes
+        answer = Answer(turn.request, turn.attempt, turn.credential.secret)
+        answer.continuations = kimi_rest.continuations(turn.model)
+        reader = Reader(answer, Splitter(limit_bytes))
+        target = self.target(f"api/chat/{turn.attempt.chat_id}/completion/stream")
+        while True:
+            async with aclosing(self.speech(turn, target, orjson.dumps(body), reader)) as batches:
+                async for batch in batches:
+                    yield batch
+            if not answer.cut:
+                break
+            body = kimi_rest.go_on(turn.model, answer.segment_id)
+            answer.again()
+            reader.again(Splitter(limit_bytes))
+        reader.judge()
+
+    async def _prepared(self, turn: Turn) -> dict[str, Any]:
+        """The chat is there, what goes with the question is uploaded: the question."""
+        credential, given = turn.credential, attachments(turn.messages)
+        if turn.resume is None:
+            made = await self.fetch("POST", "api/chat", credential, kimi_rest.new_chat(turn.model))
+            turn.attempt.chat_id = kimi.safe_id(made.get("id"))
+            if not turn.attempt.chat_id:
+                raise BadResponse("The upstream did not create a chat.")
+        refs = [await self._uploaded(turn, one) for one in given]
+        return kimi_rest.question(turn.model, kimi.one_text(turn.messages), refs)
+
+    # --- images and files --------------------------------------------------------------------------------------------
+    async def _uploaded(self, turn: Turn, given: Attachment) -> str:
+        """The id of an image or file that the site has now."""
+        credential = turn.credential
+        place = await self.fetch("POST", "api/pre-sign-url", credential, {"action": given.kind, "name": given.name})
+        await self._put(self._elsewhere(place.get("url"), given.content_type), given.data)
+        told = {"type": given.kind, "name": given.name, "file_id": place.get("file_id")}
+        if given.kind == "file":
+            told |= {"file_id": "", "object_name": place.get("object_name"), "chat_id": turn.attempt.chat_id}
+        file = await self.fetch("POST", "api/file", credential, told)
+        file_id = kimi.safe_id(file.get("id"))
+        if not file_id:
+            raise BadResponse("The upstream did not take the file.")
+        if given.kind == "file":
+            await self._parsed(credential, file_id)
+        return file_id
+
+    def _elsewhere(self, url: Any, content_type: str) -> Target:
+        """The presigned address, on whatever host; it is no place for our credentials."""
+        found = PRESIGNED.fullmatch(url) if isinstance(url, str) else None
+        scheme, host, port, path = found.groups() if found else ("", "", "", "")
+        if scheme not in (("https", "http") if self.upstream.allow_private else ("https",)) or int(port or 0) > 65_535:
+            raise BadResponse("The upstream gave no usable address to upload to.")
+        return Target.of(f"{scheme}://{host}", path, self.upstream.allow_private, self.upstream.timeouts, content_type)
+
+    async def _put(self, target: Target, data: bytes) -> None:
+        with await self.client.send("PUT", target, b"", data, Attempt(self.upstream.name, "")) as response:
+            if not 200 <= response.status < 300:
+                raise BadResponse(f"The upload was answered with status {response.status}.")
+            await response.read(self.upstream.limits.answer_bytes)
+
+    async def _parsed(self, credential: Credential, file_id: str) -> None:
+        """Return when the site has read the file. Raises Rejected when it cannot."""
+        try:
+            async with asyncio.timeout(PARSE_SECONDS):
+                for _ in range(PARSE_LOOKS):
+                    if await self._parsing(credential, file_id):
+                        return
+                    await asyncio.sleep(PARSE_PAUSE_SECONDS)
+        except TimeoutError:
+            pass
+        raise UpstreamTimeout("The upstream took too long to read the file.")
+
+    async def _parsing(self, credential: Credential, file_id: str) -> bool:
+        """One look: the stream says how it goes, and may end before it is done."""
+        data, splitter = orjson.dumps({"ids": [file_id]}), Splitter(self.upstream.limits.event_bytes)
+        target, attempt = self.target("api/file/parse_process"), Attempt(self.upstream.name, "")
+        with await self.client.send("POST", target, self.headers(credential), data, attempt) as response:
+            await self.accept(response, credential)
+            try:
+                async with aclosing(response.pieces(self.upstream.timeouts.gap)) as pieces:
+                    async for piece in pieces:
+                        if any(map(kimi_rest.parsed, splitter.feed(piece))):
+                            return True
+            except EventTooLong:
+                raise BadResponse("The upstream sent too long an event.") from None
+        return any(map(kimi_rest.parsed, splitter.finish()))
+
+    # --- beside the path ---------------------------------------------------------------------------------------------
+    async def check(self, credential: Credential) -> None:
+        await self.fetch("GET", "api/user", credential)
+
+    async def refresh(self, secret: str) -> Fresh:
+        try:
+            return kimi.renewed(await self.fetch("GET", kimi.REFRESH_PATH, Credential(None, secret)))
+        except Rejected as error:
+            raise AuthRejected(error.message) from None
+
+    async def forget(self, credential: Credential, chat_id: str) -> None:
+        if not kimi.safe_id(chat_id):
+            raise ModelMissing("The upstream has no such chat.")
+        target, attempt = self.target(f"api/chat/{chat_id}"), Attempt(self.upstream.name, "")
+        with await self.client.send("DELETE", target, self.headers(credential), b"", attempt) as response:
+            if not 200 <= response.status < 300:
+                raise await self.refusal(response, credential)
+            await response.read(self.upstream.limits.answer_bytes)
