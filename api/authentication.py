@@ -1,40 +1,51 @@
 """Who is asking: the credential of a request -> Caller, for the relaying doors and for DRF views alike.
 
 `Keyring` is the relaying doors' cache: full digest -> Caller, filled by one indexed query on a miss (one for all that
-ask at the same time) and emptied when `providers.Revision` says that keys or users changed.
+ask at the same time) and emptied when `providers.Revision` says that keys or users changed. With PASSTHROUGH_PROVIDER
+a bearer that is no key of ours is taken as that provider's tokens, separated by commas: used for this request, kept
+nowhere.
 """
 
 import asyncio
 import hmac
 import time
-from dataclasses import dataclass
+from collections.abc import Awaitable, Iterable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
+from api import keys
 from api.models import ApiKey
 from providers.exceptions import DatabaseUnavailable, Forbidden, InvalidKey, InvalidRequest
 from providers.offloop import off_loop
 
+T = TypeVar("T")
 UNKNOWN = "The API key is not valid."  # one text for unknown, revoked and expired
 KEY_LENGTH = 512
+TOKENS_LENGTH = 32_768  # of tokens that a caller brings along
 TOUCH_SECONDS = 60  # last use is written at most once in that time
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """One valid key, as the path sees it. `expires` is a UNIX time."""
+    """One valid key, as the path sees it; or nobody we know, with tokens of `provider` that he brings along. `expires`
+    is a UNIX time.
+    """
 
-    key_id: int
-    user_id: int
+    key_id: int | None
+    user_id: int | None
     models: frozenset[str]
     expires: float
+    provider: str = ""
+    tokens: tuple[str, ...] = field(default=(), repr=False)
 
     def may_use(self, name: str, public_id: str) -> bool:
         """Whether the key may use the model that the caller calls `name` (its public id or an alias of it)."""
@@ -60,7 +71,9 @@ def presented_key(meta: dict[str, Any]) -> str:
     key: str | None = bearer or header
     if not key:
         raise InvalidKey("The request carries no API key: give it as “Authorization: Bearer KEY”.")
-    if len(key) > KEY_LENGTH or not (key.isascii() and key.isprintable()):
+    if len(key) > (KEY_LENGTH if not settings.PASSTHROUGH_PROVIDER else TOKENS_LENGTH) or not (
+        key.isascii() and key.isprintable()
+    ):
         raise InvalidKey(UNKNOWN)
     return key
 
@@ -77,6 +90,21 @@ def find(digest: str) -> Caller | None:
         return None
     key_id, user_id, models, expires_at = row
     return Caller(key_id, user_id, frozenset(models), expires_at.timestamp() if expires_at else float("inf"))
+
+
+def known(digests: Iterable[str]) -> bool:
+    """Whether one of these was ever a key here: such a one goes to no upstream, whatever became of it."""
+    return ApiKey.objects.filter(digest__in=list(digests)).exists()
+
+
+def bringing(key: str) -> Caller:
+    """The caller who brings tokens instead of a key; in a database thread. Raises InvalidKey."""
+    tokens = tuple(token for part in key.split(",") if (token := part.strip()))
+    if not settings.PASSTHROUGH_PROVIDER or not tokens:
+        raise InvalidKey(UNKNOWN)
+    if any(token.startswith(keys.PREFIX) for token in tokens) or known(map(keys.digest, tokens)):
+        raise InvalidKey(UNKNOWN)
+    return Caller(None, None, frozenset(), float("inf"), settings.PASSTHROUGH_PROVIDER, tokens)
 
 
 class Keyring:
@@ -106,11 +134,16 @@ class Keyring:
         digest = hmac.digest(self._pepper, key.encode(), "sha256").hex()
         caller = self._callers.get(digest) or await self._ask(digest)
         now = time.time()
-        if caller is None or caller.expires <= now:
+        if caller is None:
+            if not settings.PASSTHROUGH_PROVIDER:
+                raise InvalidKey(UNKNOWN)
+            return await in_time(off_loop(bringing, key))
+        if caller.expires <= now:
             raise InvalidKey(UNKNOWN)
-        if now - self._touched.get(caller.key_id, 0) > TOUCH_SECONDS:
-            self._touched[caller.key_id] = now
-            self.used[caller.key_id] = datetime.now(UTC)
+        key_id: Any = caller.key_id
+        if now - self._touched.get(key_id, 0) > TOUCH_SECONDS:
+            self._touched[key_id] = now
+            self.used[key_id] = datetime.now(UTC)
         return caller
 
     async def _ask(self, digest: str) -> Caller | None:
@@ -119,11 +152,7 @@ class Keyring:
             generation = self._generation
             future = self._asked[digest] = asyncio.ensure_future(off_loop(find, digest))
             future.add_done_callback(lambda done: self._keep(digest, done, generation))
-        try:
-            async with asyncio.timeout(settings.DATABASE_TIMEOUT_SECONDS):
-                return await asyncio.shield(future)
-        except TimeoutError:
-            raise DatabaseUnavailable("The database does not answer.", retry_after_seconds=2) from None
+        return await in_time(asyncio.shield(future))
 
     def _keep(self, digest: str, done: "asyncio.Future[Caller | None]", generation: int) -> None:
         if generation != self._generation:
@@ -138,6 +167,15 @@ class Keyring:
             self._callers[digest] = caller
 
 
+async def in_time(answer: Awaitable[T]) -> T:
+    """What the database answers. Raises DatabaseUnavailable when that takes too long."""
+    try:
+        async with asyncio.timeout(settings.DATABASE_TIMEOUT_SECONDS):
+            return await answer
+    except TimeoutError:
+        raise DatabaseUnavailable("The database does not answer.", retry_after_seconds=2) from None
+
+
 def touch(used: dict[int, datetime]) -> None:
     """Write last uses; in a database thread."""
     for key_id, at in used.items():
@@ -148,12 +186,11 @@ class KeyAuthentication(BaseAuthentication):
     """DRF: an API key. `request.user` is its user, `request.auth` the Caller."""
 
     def authenticate(self, request: Request) -> tuple[Any, Caller]:
-        from api.keys import digest
-
-        caller = find(digest(presented_key(request.META)))
+        key = presented_key(request.META)
+        caller = find(keys.digest(key))
         if caller is None:
-            raise InvalidKey(UNKNOWN)
-        return get_user_model().objects.get(pk=caller.user_id), caller
+            return AnonymousUser(), bringing(key)
+        return get_user_model().objects.get(pk=cast(int, caller.user_id)), caller
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"

@@ -7,4 +7,4 @@ class ConversationsConfig(AppConfig):
     name = "conversations"
 
     def ready(self) -> None:
-        from conversations import checks  # noqa: F401
+        from conversations import checks, files  # noqa: F401

@@ -19,13 +19,14 @@ import orjson
 from providers import filters
 from providers.chat import CHAT, EMBEDDINGS, Attempt, Batches, ChatRequest, Chunk, Credential, Fresh, UpstreamModel
 from providers.exceptions import BadResponse, ProviderError, UpstreamError
-from providers.filters import conform
+from providers.filters import attachments, calling, conform
 from providers.filters.shaping import shaped
 from providers.http import Client, Response, Target, Timeouts
 from providers.refusals import CODES, error_in, refusal
 from providers.stream import StreamReader
 from providers.wire.jsons import loads, loads_raw
 
+USER_AGENT = "proxysite"
 logger = logging.getLogger(__name__)
 
 
@@ -84,7 +85,11 @@ class BaseAdapter:
 
     @cached_property
     def extra_headers(self) -> bytes:
-        return "".join(f"{name}: {value}\r\n" for name, value in self.upstream.headers).encode("ascii")
+        """Those of the row, and what this is, unless the row says otherwise."""
+        headers = self.upstream.headers
+        if not any(name.lower() == "user-agent" for name, _ in headers):
+            headers = (("User-Agent", USER_AGENT), *headers)
+        return "".join(f"{name}: {value}\r\n" for name, value in headers).encode("ascii")
 
     def headers(self, credential: Credential) -> bytes:
         """Header lines of one request. Raises BadResponse on a secret that no header can carry."""
@@ -97,6 +102,10 @@ class BaseAdapter:
     def payload(self, request: ChatRequest, model: UpstreamModel) -> dict[str, Any]:
         """The body for the upstream: the caller's, with the upstream's model name; usage is always asked for."""
         body = {**request.body, "model": model.name}
+        if request.endpoint == CHAT:
+            body = attachments.rewrite(body, model)
+        if model.tools != "native" and request.endpoint == CHAT:
+            body = calling.rewrite(body)
         if request.stream and self.upstream.reports_usage:
             body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
         elif not self.upstream.reports_usage:

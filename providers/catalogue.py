@@ -50,6 +50,8 @@ class Candidate:
             return None
         if self.model.tools == "none" and body.get("tools"):
             return "tools", f"The model {self.public_id!r} cannot call tools."
+        if self.model.tools == "prompt" and not all(tool.get("function") for tool in body.get("tools") or ()):
+            return "tools", f"The model {self.public_id!r} can only call functions."
         if not self.model.vision and has_images(body["messages"]):
             return "messages", f"The model {self.public_id!r} takes no images."
         return None
@@ -158,9 +160,14 @@ class Catalogue:
         """What a caller's model name means, or None; a model is found before an alias of the same name."""
         return self._meanings.get(name)
 
-    def candidates(self, public_id: str, request: ChatRequest) -> list[Candidate]:
-        """Those that can take the request, in the order to try them. Raises InvalidRequest when none can."""
+    def candidates(self, public_id: str, request: ChatRequest, provider: str = "") -> list[Candidate]:
+        """Those that can take the request, in the order to try them, of one provider only when it is named.
+
+        Raises ModelNotFound, InvalidRequest when none can.
+        """
         found = self._candidates.get(public_id)
+        if found and provider:
+            found = [candidate for candidate in found if candidate.adapter.upstream.name == provider]
         if not found:
             raise ModelNotFound(f"The model {request.model!r} does not exist.", param="model")
         if len(found) == 1:

@@ -8,12 +8,14 @@ start and finish signals, and one task per request: a server that knows how tell
 import asyncio
 import io
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, cast
+from collections.abc import Awaitable, Callable
+from typing import IO, Any, cast
 
 from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.urls import ResolverMatch
 from django.utils.module_loading import import_string
 
 from api import exceptions
@@ -21,29 +23,22 @@ from api.gateway import Gateway, LeanRequest
 from api.streaming import JsonAnswer, StreamAnswer
 from api.views.relay import new_request_id
 from providers.exceptions import (
-    BodyTooLarge,
     DatabaseUnavailable,
     GatewayError,
     InternalError,
     InvalidRequest,
-    RequestTimeout,
     Saturated,
     ShuttingDown,
 )
+from proxysite.bodies import FORM_BYTES, UPLOADS, CallerLeft, Message, Receive, Spooled, read_body, require_key, spooled
 
 logger = logging.getLogger(__name__)
 
-Message = Mapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 LEAVE = "proxysite.leave"  # scope key: a list of callbacks that the server calls when the caller has left
-WHOLE = "proxysite.whole"  # scope key: the server has the whole request, nothing has to be waited for
 IMPATIENT = ("/v1/", "/health")  # programs call these: they are told when the database hangs
+UPLOAD_SECONDS = 30.0  # to keep and read a file that is here
 BODY_LIMIT_BYTES: int = settings.BODY_LIMIT_BYTES
-
-
-class CallerLeft(Exception):
-    """The caller left before the request was whole."""
 
 
 class Leaving:
@@ -58,31 +53,6 @@ class Leaving:
         self.gone = True
         if self.task is not None:
             self.task.cancel()
-
-
-async def read_body(scope: Message, receive: Receive, limit_bytes: int) -> bytes:
-    """The whole body. Raises BodyTooLarge (before reading, if the length is announced), RequestTimeout, CallerLeft."""
-    length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
-    if length.isdigit() and int(length) > limit_bytes:
-        raise BodyTooLarge(f"The request body is larger than {limit_bytes} bytes.")
-    if WHOLE in scope:
-        return cast(bytes, (await receive())["body"])
-    try:
-        async with asyncio.timeout(settings.BODY_SECONDS):
-            message = await receive()
-            body: bytes = message.get("body", b"")
-            parts, size = [body], len(body)
-            while message.get("more_body"):
-                message = await receive()
-                parts.append(message.get("body", b""))
-                size += len(parts[-1])
-                if size > limit_bytes:
-                    raise BodyTooLarge(f"The request body is larger than {limit_bytes} bytes.")
-    except TimeoutError:
-        raise RequestTimeout(f"The request body did not come within {settings.BODY_SECONDS:g} seconds.") from None
-    if message["type"] == "http.disconnect":
-        raise CallerLeft
-    return body if len(parts) == 1 else b"".join(parts)
 
 
 class RelayRequest(LeanRequest):
@@ -104,6 +74,15 @@ class LeanHandler(ASGIHandler):
         self.gateway: Gateway | None = None
         self._cors = import_string("corsheaders.middleware.CorsMiddleware")(self.view)
         self._most = settings.REQUESTS_IN_FLIGHT
+        self._matches: dict[str, ResolverMatch] = {}
+
+    def resolve_request(self, request: HttpRequest) -> ResolverMatch:
+        """By the URLconf, once per address: only a handful comes here (`proxysite.urls.LEAN`)."""
+        match = self._matches.get(request.path_info)
+        if match is None:
+            match = self._matches[request.path_info] = super().resolve_request(request)
+        request.resolver_match = match
+        return match
 
     def load_middleware(self, is_async: bool = False) -> None:
         """None but CORS, which only the requests of browsers pass through."""
@@ -182,23 +161,35 @@ class BoundedHandler(ASGIHandler):
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         known = any(name in (b"authorization", b"x-api-key", b"cookie") for name, _ in scope["headers"])
-        limit = BODY_LIMIT_BYTES if known else settings.OPEN_BODY_LIMIT_BYTES
         try:
-            body = await read_body(scope, receive, limit)
+            replay = await self.taken_in(scope, receive, known)
         except CallerLeft:
             return
-        except GatewayError as error:
-            await self.send_response(exceptions.answer(error, new_request_id()), send)
+        except (GatewayError, DatabaseError) as error:
+            problem = exceptions.own(error) or InternalError("Something went wrong here.")
+            await self.send_response(exceptions.answer(problem, new_request_id()), send)
             return
+        if scope["path"].startswith(IMPATIENT):
+            await self.in_time(super().__call__, scope, replay, send)
+        else:
+            await super().__call__(scope, replay, send)
+
+    async def taken_in(self, scope: Message, receive: Receive, known: bool) -> Receive:
+        """What gives the whole body once more. Raises like `read_body`."""
+        if known and scope["method"] == "POST" and scope["path"] in UPLOADS:
+            await require_key(scope)
+            return Spooled(await spooled(scope, receive, settings.FILE_LIMIT_BYTES + FORM_BYTES), receive)
+        body = await read_body(scope, receive, BODY_LIMIT_BYTES if known else settings.OPEN_BODY_LIMIT_BYTES)
         waiting = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def replay() -> Message:
             return waiting.pop() if waiting else await receive()
 
-        if scope["path"].startswith(IMPATIENT):
-            await self.in_time(super().__call__, scope, replay, send)
-        else:
-            await super().__call__(scope, replay, send)
+        return replay
+
+    async def read_body(self, receive: Receive) -> IO[bytes]:
+        """Django's way to a request's body: no second copy of one that is in a file."""
+        return receive.body if isinstance(receive, Spooled) else await super().read_body(receive)
 
     async def in_time(self, serve: Callable[..., Awaitable[None]], scope: Any, receive: Receive, send: Send) -> None:
         """Serve within the database's patience, else answer that it is away.
@@ -214,7 +205,8 @@ class BoundedHandler(ASGIHandler):
                 await send(message)
 
         task = asyncio.ensure_future(serve(scope, receive, send_in_time))
-        done, _ = await asyncio.wait({task}, timeout=settings.DATABASE_TIMEOUT_SECONDS)
+        patience = UPLOAD_SECONDS if isinstance(receive, Spooled) else settings.DATABASE_TIMEOUT_SECONDS
+        done, _ = await asyncio.wait({task}, timeout=patience)
         if done:
             task.result()
         elif answered:

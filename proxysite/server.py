@@ -20,7 +20,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from api import exceptions
 from api.views.relay import new_request_id
 from providers.exceptions import GatewayError, HeadTooLarge, InvalidRequest, RequestTimeout
-from proxysite.handlers import LEAVE, WHOLE
+from proxysite.bodies import WHOLE
+from proxysite.handlers import LEAVE
 
 logger = logging.getLogger(__name__)
 

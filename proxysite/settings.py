@@ -10,11 +10,13 @@ from typing import Any
 
 import environ
 
+from proxysite import aliases
 from proxysite.home import Home
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 env.read_env(str(BASE_DIR / ".env"))
+aliases.apply(env.ENVIRON)
 
 # --- the home and its secrets ---------------------------------------------------------------------------------------
 HOME = Home(Path(env.str("PROXYSITE_HOME", default=str(BASE_DIR / "var"))).absolute())
@@ -31,13 +33,15 @@ KEY_PEPPER = secret("KEY_PEPPER")  # of API key digests and token fingerprints: 
 
 # --- where and how it is served -------------------------------------------------------------------------------------
 VERSION = "0.1.0"
-DEBUG = env.bool("DEBUG", default=False)
+DEBUG = env.bool("DJANGO_DEBUG", default=False)
 BEHIND_TLS = env.bool("BEHIND_TLS", default=False)  # people reach the site over https, through a proxy
 HOST = env.str("HOST", default="127.0.0.1")
 PORT = env.int("PORT", default=8000)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])
+CORS_ALLOW_ALL_ORIGINS = "*" in CORS_ALLOWED_ORIGINS  # no cookie counts under /v1/, keys do
+CORS_ALLOWED_ORIGINS = [origin for origin in CORS_ALLOWED_ORIGINS if origin != "*"]
 CORS_URLS_REGEX = r"^/v1/.*$"
 CORS_ALLOW_HEADERS = [
     *("accept", "authorization", "content-type", "idempotency-key", "user-agent", "x-api-key", "x-requested-with"),
@@ -213,6 +217,14 @@ REQUESTS_IN_FLIGHT = env.int("REQUESTS_IN_FLIGHT", default=5_000)  # per process
 JSON_DEPTH = env.int("JSON_DEPTH", default=64)
 DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_LIMIT_BYTES
 
+# --- files of users ------------------------------------------------------------------------------------------------
+FILE_LIMIT_BYTES = env.int("FILE_LIMIT_BYTES", default=32 * 2**20)  # of one uploaded file
+FILES_PER_USER = env.int("FILES_PER_USER", default=1_000)
+FILES_BYTES_PER_USER = env.int("FILES_BYTES_PER_USER", default=2 * 2**30)
+FILE_TEXT_CHARS = env.int("FILE_TEXT_CHARS", default=500_000)  # of text that the files of one request may bring
+FILE_TEXT_SECONDS = env.float("FILE_TEXT_SECONDS", default=10)  # reading one document may take
+FILE_UPLOAD_TEMP_DIR = str(HOME.path("uploads", "x").parent)  # where what does not fit into memory goes on its way
+
 # --- relaying -------------------------------------------------------------------------------------------------------
 PING_SECONDS = env.float("PING_SECONDS", default=10)  # of silence, then a comment goes out
 MAX_ATTEMPTS = env.int("MAX_ATTEMPTS", default=3)  # upstream calls for one request
@@ -233,10 +245,38 @@ UPSTREAM_ANSWER_BYTES = env.int("UPSTREAM_ANSWER_BYTES", default=64 * 2**20)  # 
 UPSTREAM_EVENT_BYTES = env.int("UPSTREAM_EVENT_BYTES", default=8 * 2**20)  # of one event of a stream
 UPSTREAM_IDLE_SECONDS = env.float("UPSTREAM_IDLE_SECONDS", default=30)  # a kept connection is reused within it
 
+# --- token life -----------------------------------------------------------------------------------------------------
+RENEW_BEFORE_SECONDS = env.float("RENEW_BEFORE_SECONDS", default=600)  # a token that can be renewed is, before it ends
+RENEW_LEASE_SECONDS = env.float(
+    "RENEW_LEASE_SECONDS", default=30
+)  # of the process that renews a token; then another may
+REFRESH_WINDOW_SECONDS = env.float("REFRESH_WINDOW_SECONDS", default=300)  # a whole pool is renewed once within it
+CLAIM_SECONDS = env.float("CLAIM_SECONDS", default=60)  # a killed process keeps a token's one stream no longer
+CLAIM_WAIT_SECONDS = env.float(
+    "CLAIM_WAIT_SECONDS", default=30
+)  # of a request, when the streams of all tokens are in use
+CHECK_SECONDS = env.float("CHECK_SECONDS", default=3_600)  # every token is checked once within it
+TRANSITION_DAYS = env.int("TRANSITION_DAYS", default=30)  # changes of tokens' states are kept so long
+STICKY_CONVERSATIONS = env.int("STICKY_CONVERSATIONS", default=10_000)  # whose token is remembered, per process
+
 # --- accounting -----------------------------------------------------------------------------------------------------
 SPOOL_LIMIT_BYTES = env.int("SPOOL_LIMIT_BYTES", default=64 * 2**20)  # of finished rows while the database is away
 COUNT_INLINE_BYTES = env.int("COUNT_INLINE_BYTES", default=16 * 2**10)  # longer texts are counted in a thread
 KEY_CACHE_SIZE = env.int("KEY_CACHE_SIZE", default=20_000)
+
+# --- credentials of the K2Think and Kimi proxies: taken into rows on the first start --------------------------------
+VALID_API_KEY = env.str("VALID_API_KEY", default="")
+DEFAULT_AUTHKEYS = env.list("DEFAULT_AUTHKEYS", default=[])
+KIMI_TOKENS = env.list("KIMI_TOKENS", default=[])
+TOKENS_FILE = env.str("TOKENS_FILE", default="")
+USER_TOKENS_FILE = env.str("USER_TOKENS_FILE", default="")
+GUEST_TOKENS_FILE = env.str("GUEST_TOKENS_FILE", default="")
+ACCOUNTS_FILE = env.str("ACCOUNTS_FILE", default="")
+TOKENS_PROVIDER = env.str("TOKENS_PROVIDER", default="k2think-web")  # whose tokens those files hold
+PROXY_MODE = env.str("PROXY_MODE", default="")
+USER_API_URL = env.str("USER_API_URL", default="")
+GUEST_API_URL = env.str("GUEST_API_URL", default="")
+PASSTHROUGH_PROVIDER = env.str("PASSTHROUGH_PROVIDER", default="")  # whose tokens a bearer that is no key may be
 
 # --- logging --------------------------------------------------------------------------------------------------------
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()

@@ -139,7 +139,6 @@ async def test_parts_of_all_kinds_reach_the_upstream(gateway, upstream, alice):
         {"type": "text", "text": "What is this?"},
         {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA", "detail": "low"}},
         {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
-        {"type": "file", "file": {"file_id": "file-1"}},
         {"type": "video_url", "video_url": {"url": "ms://1"}},
     ]
     messages = [{"role": "user", "content": parts}]

@@ -2,6 +2,7 @@
 
 from typing import Any, cast
 
+from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -14,7 +15,8 @@ from providers.models import ChatModel, ModelAlias
 def entries(caller: Caller) -> dict[str, dict[str, Any]]:
     """OpenAI's model objects by id, sorted, aliases among them."""
     found: dict[str, dict[str, Any]] = {}
-    for model in ChatModel.objects.served().select_related("provider"):
+    models = ChatModel.objects.served().select_related("provider")
+    for model in models.filter(provider__name=caller.provider) if caller.provider else models:
         if model.public_id not in found:
             found[model.public_id] = {
                 "id": model.public_id,
@@ -30,12 +32,23 @@ def entries(caller: Caller) -> dict[str, dict[str, Any]]:
     return {name: found[name] for name in sorted(found) if caller.may_use(name, str(found[name].get("root", name)))}
 
 
+class Known(BasePermission):
+    """Whoever has a key, or brings tokens of his own."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        return isinstance(request.auth, Caller)
+
+
 class Models(Door):
+    permission_classes = (Known,)
+
     def get(self, request: Request) -> Response:
         return Response({"object": "list", "data": list(entries(cast(Caller, request.auth)).values())})
 
 
 class Model(Door):
+    permission_classes = (Known,)
+
     def get(self, request: Request, model: str) -> Response:
         found = entries(cast(Caller, request.auth)).get(model)
         if found is None:

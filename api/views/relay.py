@@ -14,10 +14,13 @@ from api.exceptions import door
 from api.gateway import LeanRequest
 from api.openai import Renderer
 from api.streaming import JsonAnswer, StreamAnswer
+from conversations.attachments import attach
 from conversations.strategies import strategy
 from providers.catalogue import Meaning
 from providers.chat import CHAT, COMPLETIONS, EMBEDDINGS, Batches, ChatRequest, Trace
 from providers.exceptions import InternalError, ModelNotFound, UnsupportedMediaType
+from providers.filters.attachments import file_parts
+from tokens.borrowed import Borrowed
 
 THINKING = {"parsed": "reasoning", "raw": "inline", "hidden": "hidden"}  # Groq's words for it
 
@@ -36,9 +39,12 @@ async def relay(request: LeanRequest, endpoint: str) -> HttpResponseBase:
         raise ModelNotFound(f"The model {name!r} does not exist or you have no access to it.", param="model")
     caller.require(name, meant.public_id)
     asked = chat_request(request.request_id, endpoint, body, meant)
-    candidates = gateway.catalogue.candidates(meant.public_id, asked)
+    candidates = gateway.catalogue.candidates(meant.public_id, asked, caller.provider)
+    if endpoint == CHAT and next(file_parts(body["messages"]), None) is not None:
+        candidates = await attach(body, caller.user_id, candidates)
+    pool = gateway.pool if not caller.tokens else Borrowed(gateway.pool, caller.tokens)
     trace = Trace(asked, caller.key_id, caller.user_id)
-    chunks = strategy(candidates[0].strategy)(asked, candidates, gateway.pool, trace)
+    chunks = strategy(candidates[0].strategy)(asked, candidates, pool, trace)
     gateway.ledger.open(trace)
     batches = gateway.ledger.recorded(trace, chunks)
     if asked.stream:
@@ -64,6 +70,7 @@ def chat_request(request_id: str, endpoint: str, body: dict, meant: Meaning) -> 
         include_usage=bool(options.get("include_usage")),
         thinking=THINKING.get(own.get("reasoning_format") or "", meant.thinking),
         search="on" if body.get("web_search_options") is not None else meant.search,
+        conversation=own.get("conversation_id") or own.get("session_id") or "",
     )
 
 

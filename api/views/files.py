@@ -1,0 +1,144 @@
+"""/v1/files as OpenAI has it: upload, list, retrieve, content, delete. Each user sees only his own.
+
+Source: OpenAI's API reference, "Files". The upload's body comes from a spooled file (`proxysite/handlers.py`), so that
+no upload is ever whole in memory.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, cast
+
+from django.core.files.uploadedfile import UploadedFile
+from django.db.models import Q
+from django.http import HttpResponseBase, QueryDict, StreamingHttpResponse
+from rest_framework.exceptions import ParseError
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import MultiPartParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from api.views.door import Door
+from conversations import files
+from conversations.models import Purpose, StoredFile
+from providers.exceptions import InternalError, InvalidRequest, UnsupportedMediaType
+
+LONGEST_PAGE = 10_000
+SHORTEST, LONGEST = 3_600, 2_592_000  # seconds of a file that expires
+
+
+class Files(Door):
+    parser_classes = (MultiPartParser,)
+
+    def post(self, request: Request) -> Response:
+        if not (request.content_type or "").startswith("multipart/form-data"):
+            raise UnsupportedMediaType("Send the file as multipart/form-data.")
+        try:
+            form = cast(QueryDict, request.data)
+        except ParseError:
+            raise InvalidRequest("The form cannot be read.", code="invalid_form") from None
+        file: Any = form.get("file")
+        purpose = form.get("purpose")
+        if not isinstance(file, UploadedFile):
+            raise lacking("file")
+        if not isinstance(purpose, str):
+            raise lacking("purpose")
+        pieces = file.chunks(files.PIECE_BYTES)
+        upload = files.Upload(file.name or "", file.content_type or "", purpose, pieces, expiry(form))
+        return Response(files.store(owner(request), upload).as_openai())
+
+    def get(self, request: Request) -> Response:
+        asked = request.query_params
+        limit, order = number(asked.get("limit", str(LONGEST_PAGE))), asked.get("order", "desc")
+        if order not in ("asc", "desc"):
+            raise InvalidRequest("order is asc or desc.", param="order")
+        found = StoredFile.objects.of(owner(request))
+        if purpose := asked.get("purpose"):
+            found = found.filter(purpose=purpose) if purpose in Purpose.values else found.none()
+        if after := asked.get("after"):
+            found = found.filter(beyond(files.find(owner(request), after), order))
+        sign = "-" if order == "desc" else ""
+        rows = list(found.order_by(f"{sign}created_at", f"{sign}id")[: limit + 1])
+        page = [row.as_openai() for row in rows[:limit]]
+        return Response(
+            {
+                "object": "list",
+                "data": page,
+                "first_id": page[0]["id"] if page else None,
+                "last_id": page[-1]["id"] if page else None,
+                "has_more": len(rows) > limit,
+            }
+        )
+
+
+class File(Door):
+    def get(self, request: Request, file_id: str) -> Response:
+        return Response(files.find(owner(request), file_id).as_openai())
+
+    def delete(self, request: Request, file_id: str) -> Response:
+        files.find(owner(request), file_id).delete()
+        return Response({"id": file_id, "object": "file", "deleted": True})
+
+
+class AnyAccept(BaseContentNegotiation):
+    """Whatever the caller says it accepts: OpenAI's own client asks for `application/binary`."""
+
+    def select_parser(self, request: Request, parsers: Any) -> Any:
+        return parsers[0]
+
+    def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> Any:
+        return renderers[0], renderers[0].media_type
+
+
+class Content(Door):
+    content_negotiation_class = AnyAccept
+
+    def get(self, request: Request, file_id: str) -> HttpResponseBase:
+        row = files.find(owner(request), file_id)
+        path = files.path_of(row.pk)
+        if not path.is_file():
+            raise InternalError("The bytes of this file are not here.")
+        # never as what it says it is: it must not become a page of this site
+        headers = {"content-length": str(row.size_bytes), "content-disposition": "attachment"}
+        return StreamingHttpResponse(read(path), content_type="application/octet-stream", headers=headers)
+
+
+def expiry(form: QueryDict) -> int | None:
+    """Seconds after which the file is to go, as `expires_after` says. Raises InvalidRequest."""
+    anchor, seconds = form.get("expires_after[anchor]"), form.get("expires_after[seconds]")
+    if anchor is None and seconds is None:
+        return None
+    if anchor != "created_at":
+        raise InvalidRequest("A file expires after the anchor created_at.", param="expires_after.anchor")
+    text = seconds if isinstance(seconds, str) else ""
+    if not (text.isascii() and text.isdecimal() and len(text) < 8 and SHORTEST <= int(text) <= LONGEST):
+        raise InvalidRequest(f"A file lives {SHORTEST} to {LONGEST} seconds.", param="expires_after.seconds")
+    return int(text)
+
+
+def owner(request: Request) -> int:
+    return cast(int, request.user.pk)
+
+
+def lacking(name: str) -> InvalidRequest:
+    return InvalidRequest(f"Missing required parameter: {name!r}.", param=name, code="missing_required_parameter")
+
+
+async def read(path: Path) -> AsyncIterator[bytes]:
+    """The file's pieces; it is opened when the first is wanted."""
+    with await asyncio.to_thread(path.open, "rb") as file:
+        while piece := await asyncio.to_thread(file.read, files.PIECE_BYTES):
+            yield piece
+
+
+def number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 1 <= len(text) <= 5 and 1 <= int(text) <= LONGEST_PAGE):
+        raise InvalidRequest(f"limit is a number from 1 to {LONGEST_PAGE}.", param="limit")
+    return int(text)
+
+
+def beyond(row: StoredFile, order: str) -> Any:
+    """What comes after this row in that order."""
+    way = "gt" if order == "asc" else "lt"
+    later = Q(**{f"created_at__{way}": row.created_at})
+    return later | Q(created_at=row.created_at, **{f"id__{way}": row.pk})

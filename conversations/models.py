@@ -1,0 +1,83 @@
+"""Rows about what is said: StoredFile, a document that a user left here. Its bytes and its text are files in the home
+(`conversations/files.py`), named by the row's id.
+"""
+
+import secrets
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q, Sum
+from django.utils import timezone
+
+
+class Purpose(models.TextChoices):
+    """What a file is for, in OpenAI's and Moonshot's words; those of services not offered here are left out."""
+
+    USER_DATA = "user_data", "user data"
+    ASSISTANTS = "assistants", "assistants"
+    VISION = "vision", "vision"
+    FILE_EXTRACT = "file-extract", "file extract"
+
+
+class Status(models.TextChoices):
+    PROCESSED = "processed", "processed"
+    ERROR = "error", "no text could be read"
+
+
+class FileQuerySet(models.QuerySet["StoredFile"]):
+    def of(self, user_id: int) -> "FileQuerySet":
+        """A user's own that have not expired."""
+        return self.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()), user_id=user_id)
+
+    def sizes(self) -> int:
+        """Bytes of all of them."""
+        found: int | None = self.aggregate(total=Sum("size_bytes"))["total"]
+        return found or 0
+
+
+def new_id() -> str:
+    return f"file-{secrets.token_hex(16)}"
+
+
+class StoredFile(models.Model):
+    """One uploaded file of one user."""
+
+    id = models.CharField(primary_key=True, max_length=48, default=new_id, editable=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="stored_files", editable=False)
+    filename = models.CharField(max_length=255, editable=False)
+    content_type = models.CharField(max_length=100, blank=True, editable=False)
+    purpose = models.CharField(max_length=16, choices=Purpose, editable=False)
+    size_bytes = models.BigIntegerField(editable=False)
+    sha256 = models.CharField(max_length=64, editable=False)
+    status = models.CharField(max_length=16, choices=Status, default=Status.PROCESSED, editable=False)
+    reason = models.CharField(max_length=200, blank=True, editable=False)  # why there is no text
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True, blank=True, db_index=True, editable=False)
+
+    objects = FileQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at", "-id"]
+        constraints = [
+            models.CheckConstraint(condition=Q(status__in=Status.values), name="storedfile_status_known"),
+            models.CheckConstraint(condition=Q(purpose__in=Purpose.values), name="storedfile_purpose_known"),
+            models.CheckConstraint(condition=Q(size_bytes__gte=0), name="storedfile_size_positive"),
+        ]
+        indexes = [models.Index(fields=["user", "created_at", "id"], name="storedfile_user_created")]
+
+    def __str__(self) -> str:
+        return self.filename
+
+    def as_openai(self) -> dict[str, object]:
+        """OpenAI's file object, with the reason of an error in `status_details`."""
+        return {
+            "id": self.pk,
+            "object": "file",
+            "bytes": self.size_bytes,
+            "created_at": int(self.created_at.timestamp()),
+            "expires_at": int(self.expires_at.timestamp()) if self.expires_at else None,
+            "filename": self.filename,
+            "purpose": self.purpose,
+            "status": self.status,
+            "status_details": self.reason or None,
+        }

@@ -1,0 +1,152 @@
+"""The bytes of users' files: whole or not there, and gone with their row."""
+
+import hashlib
+import os
+import time
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command
+from django.test import Client
+
+from conversations import files, tasks
+from conversations.files import Upload
+from conversations.models import StoredFile
+from providers.exceptions import BodyTooLarge, InternalError, InvalidRequest, UnknownUrl
+
+pytestmark = pytest.mark.usefixtures("transactional_db")
+
+
+@pytest.fixture(autouse=True)
+def _empty_shelf():
+    for place in (files.folder(), uploads()):
+        for path in place.iterdir():
+            path.unlink()
+
+
+def uploads():
+    from django.conf import settings
+
+    return Path(settings.FILE_UPLOAD_TEMP_DIR)
+
+
+def upload(*pieces, name="a.txt"):
+    return Upload(name, "text/plain", "user_data", pieces or (b"one ", b"two"))
+
+
+def on_disk():
+    return sorted(path.name for path in files.folder().iterdir())
+
+
+def test_a_stored_file_is_its_bytes_its_text_and_its_row(alice):
+    row = files.store(alice.user.pk, upload())
+    assert on_disk() == [row.pk, f"{row.pk}.text"]
+    with files.opened(row) as file:
+        assert file.read() == b"one two"
+    assert files.text_path_of(row.pk).read_text() == "one two"
+    assert row.size_bytes == 7
+    assert row.sha256 == hashlib.sha256(b"one two").hexdigest()
+    assert StoredFile.objects.get() == row
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(alice):
+    def broken():
+        yield b"one"
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="full"):
+        files.store(alice.user.pk, Upload("a.txt", "", "user_data", broken()))
+    assert on_disk() == []
+    assert not StoredFile.objects.exists()
+
+
+def test_a_row_that_cannot_be_written_leaves_nothing(alice, monkeypatch):
+    def refuse(**fields):
+        raise RuntimeError("no row")
+
+    monkeypatch.setattr(StoredFile.objects, "create", refuse)
+    with pytest.raises(RuntimeError):
+        files.store(alice.user.pk, upload())
+    assert on_disk() == []
+
+
+def test_a_file_beyond_the_limit_leaves_nothing(alice, settings):
+    settings.FILE_LIMIT_BYTES = 10
+    with pytest.raises(BodyTooLarge):
+        files.store(alice.user.pk, upload(b"x" * 6, b"x" * 5))
+    assert on_disk() == []
+
+
+@pytest.mark.parametrize("change", [{"purpose": "fine-tune"}, {"filename": "a.exe"}, {"filename": ""}])
+def test_what_is_not_taken_is_refused(alice, change):
+    given = {"filename": "a.txt", "content_type": "", "purpose": "user_data", "pieces": [b"x"]} | change
+    with pytest.raises(InvalidRequest):
+        files.store(alice.user.pk, Upload(**given))
+    assert on_disk() == []
+
+
+@pytest.mark.parametrize("how", ["row", "query", "user", "admin"])
+def test_however_a_row_goes_its_bytes_go_too(alice, operator, how):
+    row = files.store(alice.user.pk, upload())
+    if how == "row":
+        row.delete()
+    elif how == "query":
+        StoredFile.objects.filter(pk=row.pk).delete()
+    elif how == "user":
+        alice.user.delete()
+    else:
+        browser = Client()
+        browser.force_login(operator.user)
+        address = f"/admin/conversations/storedfile/{row.pk}"
+        assert b"a.txt" in browser.get(f"{address}/change/").content
+        assert b"a.txt" in browser.get("/admin/conversations/storedfile/").content
+        browser.post(f"{address}/delete/", {"post": "yes"})
+    assert not StoredFile.objects.exists()
+    assert on_disk() == []
+
+
+def test_a_deletion_that_is_taken_back_leaves_the_bytes(alice):
+    from django.db import transaction
+
+    row = files.store(alice.user.pk, upload())
+    with transaction.atomic():
+        StoredFile.objects.all().delete()
+        transaction.set_rollback(True)
+    assert on_disk() == [row.pk, f"{row.pk}.text"]
+
+
+def test_the_sweep_takes_what_belongs_to_nobody_once_it_is_old(alice):
+    row = files.store(alice.user.pk, upload())
+    orphans = [files.path_of(f"file-{'0' * 32}"), files.text_path_of(f"file-{'0' * 32}")]
+    orphans += [files.folder() / f".{row.pk}", files.folder() / "something", uploads() / "tmp.upload"]
+    for path in orphans:
+        path.write_bytes(b"x")
+    assert files.sweep() == 0
+    past = time.time() - files.ORPHAN_SECONDS - 1
+    for path in (*files.folder().iterdir(), *uploads().iterdir()):
+        os.utime(path, (past, past))
+    tasks.sweep_files()
+    assert on_disk() == [row.pk, f"{row.pk}.text"]
+    assert list(uploads().iterdir()) == []
+
+
+def test_a_user_finds_his_own_only(alice, mallory):
+    row = files.store(alice.user.pk, upload())
+    assert files.find(alice.user.pk, row.pk) == row
+    for user, name in ((mallory.user, row.pk), (alice.user, row.pk[:-1]), (alice.user, "\0"), (alice.user, "../x")):
+        with pytest.raises(UnknownUrl):
+            files.find(user.pk, name)
+
+
+def test_bytes_that_are_not_in_this_home_are_our_fault(alice):
+    from conversations.attachments import Wanted, stored
+
+    row = files.store(alice.user.pk, upload())
+    files.remove(row.pk)
+    for wanted in (Wanted(data=True, text=False), Wanted(data=False, text=True)):
+        with pytest.raises(InternalError):
+            stored({"messages[0].content[0]": row.pk}, alice.user.pk, wanted)
+
+
+def test_the_migrations_are_what_the_models_say():
+    call_command("makemigrations", "conversations", check=True, dry_run=True, verbosity=0)

@@ -1,0 +1,50 @@
+"""Kimi Code, the official interface for subscribers (api.kimi.com/coding/v1): OpenAI's dialect with `sk-kimi-…` keys.
+
+Thinking is switched by `thinking`, which a row's options give: {"thinking": true}; `temperature` is refused there and
+so left out. The service is meant for coding agents and may refuse others by their User-Agent: this gateway says what it is
+unless the provider's row names the agent that it serves, and such a refusal is the provider's, not the key's. Bodies beyond 2 MiB get its own 400.
+Sources: Kimi Code's documentation, and public reports of its error answers.
+"""
+
+from typing import Any
+
+from providers.base import BaseAdapter
+from providers.chat import CHAT, ChatRequest, Chunk, Credential, UpstreamModel
+from providers.exceptions import QuotaExhausted, RateLimited, ServerFailed, UpstreamError
+from providers.filters.usage import lift
+from providers.http import Response
+
+# a 403 has one type for what will pass, for a used-up plan and for a bad key: its words tell them apart
+FORBIDDEN: tuple[tuple[str, type[UpstreamError]], ...] = (
+    ("concurren", RateLimited),
+    ("billing cycle", QuotaExhausted),
+    ("coding agent", ServerFailed),
+)
+
+
+class Adapter(BaseAdapter):
+    label = "Kimi Code, official"
+
+    def payload(self, request: ChatRequest, model: UpstreamModel) -> dict[str, Any]:
+        body = super().payload(request, model)
+        body.pop("temperature", None)
+        if request.endpoint == CHAT and "thinking" in model.options:
+            body.setdefault("thinking", model.options["thinking"])
+        return body
+
+    def read_event(self, data: bytes, credential: Credential) -> Chunk | None:
+        chunk = super().read_event(data, credential)
+        return None if chunk is None else lift(chunk)
+
+    def answer(self, request: ChatRequest, data: bytes, credential: Credential) -> Chunk:
+        return lift(super().answer(request, data, credential))
+
+    async def refusal(self, response: Response, credential: Credential) -> UpstreamError:
+        error = await super().refusal(response, credential)
+        said = error.message.lower()
+        meant = next((kind for words, kind in FORBIDDEN if words in said), None) if response.status == 403 else None
+        if meant is None:
+            return error
+        found = meant(error.message, retry_after_seconds=error.retry_after_seconds)
+        found.upstream_status = response.status
+        return found

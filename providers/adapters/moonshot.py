@@ -1,0 +1,216 @@
+"""Moonshot AI's official interface (api.moonshot.ai, api.moonshot.cn): OpenAI's dialect with an API key, and more.
+
+Beyond it: usage inside the last chunk's choice; web search, a built-in function that this adapter answers when search
+is on; file extraction, used for models whose row lists `files`; a balance that tells whether a key works. Partial mode
+(`partial` on the last message), `thinking`, `max_completion_tokens` and `ms://` images are the caller's own fields and
+go through. Images at plain web addresses are refused there, so they are refused here at once.
+Source: Moonshot's API documentation (platform.kimi.ai): chat, files, web search, balance, error codes.
+"""
+
+import asyncio
+from base64 import b64decode
+from contextlib import aclosing, suppress
+from typing import Any, ClassVar
+from uuid import uuid4
+
+import msgspec
+
+from providers.base import BaseAdapter, Upstream
+from providers.chat import CHAT, Attempt, Batches, ChatRequest, Chunk, Credential, UpstreamModel, usage_chunk
+from providers.exceptions import BadResponse, ModelMissing, QuotaExhausted, Rejected, ServerFailed, UpstreamError
+from providers.filters import attachments, websearch
+from providers.filters.shaping import shaped
+from providers.filters.usage import lift
+from providers.http import Client, Target
+from providers.refusals import CODES
+from providers.wire.jsons import loads
+
+ROUNDS = 5  # of searching for one answer; then the model has to speak
+LINKED = ("image_url", "video_url")
+FAREWELL_SECONDS = 10.0
+
+
+class Adapter(BaseAdapter):
+    label = "Moonshot AI, official"
+    ERRORS: ClassVar[dict[str, type[UpstreamError]]] = CODES | {
+        "permission_denied_error": QuotaExhausted,  # also says that the balance is low: such a key wakes by itself
+        "client_closed_request": ServerFailed,
+    }
+
+    def __init__(self, upstream: Upstream, client: Client) -> None:
+        super().__init__(upstream, client)
+        self._farewells: set[asyncio.Task[None]] = set()
+
+    # --- chat --------------------------------------------------------------------------------------------------------
+    def payload(self, request: ChatRequest, model: UpstreamModel) -> dict[str, Any]:
+        body = super().payload(request, model)
+        body.pop("web_search_options", None)
+        if searches(request, model):
+            body["tools"] = [*(body.get("tools") or ()), websearch.TOOL]
+            body["thinking"] = {"type": "disabled"}
+        return body
+
+    async def relay(
+        self, request: ChatRequest, model: UpstreamModel, credential: Credential, attempt: Attempt
+    ) -> Batches:
+        if request.endpoint == CHAT:
+            refuse_addresses(request.body["messages"])
+            if model.files:
+                request = await self.with_texts(request, credential, attempt)
+        if searches(request, model):
+            relayed = shaped(self.searched(request, model, credential, attempt), (), stream=request.stream)
+        else:
+            relayed = super().relay(request, model, credential, attempt)
+        async with aclosing(relayed) as batches:
+            async for batch in batches:
+                yield batch
+
+    async def searched(
+        self, request: ChatRequest, model: UpstreamModel, credential: Credential, attempt: Attempt
+    ) -> Batches:
+        """The chunks of an answer for which the model may search the web, whatever number of calls that takes."""
+        if (request.body.get("n") or 1) > 1:
+            raise Rejected("With web search there is one choice only.", param="n")
+        search, body = websearch.Search(), request.body | {"stream": True}
+        for number in range(ROUNDS + 1):
+            if number == ROUNDS:
+                body |= {"tool_choice": "none"}
+            search.begin()
+            asked = msgspec.structs.replace(request, stream=True, body=body)
+            async with aclosing(super().relay(asked, model, credential, attempt)) as batches:
+                async for batch in batches:
+                    if kept := search.chunks(batch):
+                        yield kept
+            if not search.again:
+                if usage := search.usage():
+                    yield [usage_chunk(request, usage)]
+                return
+            body = body | {"messages": [*body["messages"], *search.turns()]}
+        raise BadResponse("The upstream does not stop searching.")
+
+    def read_event(self, data: bytes, credential: Credential) -> Chunk | None:
+        chunk = super().read_event(data, credential)
+        return None if chunk is None else lift(chunk)
+
+    def answer(self, request: ChatRequest, data: bytes, credential: Credential) -> Chunk:
+        return lift(super().answer(request, data, credential))
+
+    # --- files -------------------------------------------------------------------------------------------------------
+    async def with_texts(self, request: ChatRequest, credential: Credential, attempt: Attempt) -> ChatRequest:
+        """The request with each file's text, as Moonshot reads it, in a system message before the message that has
+        the file. Raises UpstreamError.
+        """
+        if next(attachments.file_parts(request.body["messages"]), None) is None:
+            return request
+        messages: list[dict[str, Any]] = []
+        for message in request.body["messages"]:
+            content = message.get("content")
+            if isinstance(content, list):
+                given = [part["file"] for part in content if part["type"] == "file"]
+                messages += [
+                    {"role": "system", "content": await self.text_of(file, credential, attempt)} for file in given
+                ]
+                message = message | {"content": [named(part) for part in content]}
+            messages.append(message)
+        return msgspec.structs.replace(request, body=request.body | {"messages": messages})
+
+    async def text_of(self, file: dict[str, Any], credential: Credential, attempt: Attempt) -> str:
+        """Upload, read, delete: nothing of the file stays there. Raises UpstreamError."""
+        boundary = uuid4().hex
+        form = multipart(file.get("filename") or "file", bytes_in(file), boundary)
+        upload = self.file_target("", f"multipart/form-data; boundary={boundary}")
+        try:
+            entry = loads(await self.fetch("POST", upload, credential, attempt, form))
+            file_id = entry["id"]
+        except (ValueError, KeyError, TypeError):
+            raise BadResponse("The upstream's answer to an upload is not readable.") from None
+        if not isinstance(file_id, str) or not file_id.replace("-", "").replace("_", "").isalnum():
+            raise BadResponse("The upstream's answer to an upload names no file.")
+        target = self.file_target(f"/{file_id}")
+        try:
+            if entry.get("status") == "error":
+                raise Rejected(str(entry.get("status_details") or "The file cannot be read."), param="messages")
+            text = await self.fetch("GET", self.file_target(f"/{file_id}/content"), credential, attempt)
+            return text.decode("utf-8", "replace")
+        finally:
+            farewell = asyncio.create_task(self.farewell(target, credential))
+            self._farewells.add(farewell)
+            farewell.add_done_callback(self._farewells.discard)
+
+    def file_target(self, path: str, content_type: str = "application/json") -> Target:
+        """An address below /files, made for once: `target` would keep it for ever."""
+        upstream = self.upstream
+        return Target.of(
+            upstream.base_url, f"files{path}", upstream.allow_private, upstream.timeouts, content_type=content_type
+        )
+
+    async def fetch(
+        self, method: str, target: Target, credential: Credential, attempt: Attempt, body: bytes = b""
+    ) -> bytes:
+        """What one call answers, within the request's deadline. Raises UpstreamError."""
+        side = Attempt(self.upstream.name, "", deadline=attempt.deadline)
+        with await self.client.send(method, target, self.headers(credential), body, side) as response:
+            await self.accept(response, credential)
+            return await response.read(self.upstream.limits.answer_bytes)
+
+    async def farewell(self, target: Target, credential: Credential) -> None:
+        """Delete a file there; that it stays is no fault of the request's."""
+        with suppress(UpstreamError, TimeoutError):
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                await self.fetch("DELETE", target, credential, Attempt(self.upstream.name, ""))
+
+    # --- beside the path ---------------------------------------------------------------------------------------------
+    async def check(self, credential: Credential) -> None:
+        """The balance, which is free to ask for; where there is none, the list of models. Raises UpstreamError."""
+        try:
+            body = await self.call("GET", "users/me/balance", credential)
+        except ModelMissing:
+            await self.models(credential)
+            return
+        data = body.get("data") if isinstance(body, dict) else None
+        left = data.get("available_balance") if isinstance(data, dict) else None
+        if isinstance(left, int | float) and left <= 0:
+            raise QuotaExhausted("The account's balance is used up.")
+
+
+def searches(request: ChatRequest, model: UpstreamModel) -> bool:
+    """Whether this adapter offers the web search; a caller who offers it himself answers its calls himself."""
+    return request.endpoint == CHAT and model.search == "on" and not websearch.offered(request.body)
+
+
+def refuse_addresses(messages: list[dict[str, Any]]) -> None:
+    """Raise Rejected where an image or video stands at a web address."""
+    for message in messages:
+        content = message.get("content")
+        for part in content if isinstance(content, list) else ():
+            given = part.get(part["type"]) if part["type"] in LINKED else None
+            url = given.get("url") if isinstance(given, dict) else given
+            if isinstance(url, str) and url.lower().startswith(("http://", "https://")):
+                raise Rejected("This model takes images as data URLs, not as web addresses.", param="messages")
+
+
+def named(part: dict[str, Any]) -> dict[str, Any]:
+    """A file's place in a message, once its text stands before it."""
+    if part["type"] != "file":
+        return part
+    return {"type": "text", "text": f"[File: {part['file'].get('filename') or 'file'}]"}
+
+
+def bytes_in(file: dict[str, Any]) -> bytes:
+    """Raises Rejected."""
+    try:
+        return b64decode(str(file["file_data"]).rpartition(",")[2], validate=True)
+    except (KeyError, ValueError):
+        raise Rejected("A file's data is not base64.", param="messages") from None
+
+
+def multipart(filename: str, data: bytes, boundary: str) -> bytes:
+    """A form of RFC 7578 with the file and what it is for."""
+    for odd, written in (('"', "%22"), ("\r", "%0D"), ("\n", "%0A")):
+        filename = filename.replace(odd, written)
+    head = (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nfile-extract\r\n'
+        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{filename}"\r\n'
+        "Content-Type: application/octet-stream\r\n\r\n"
+    )
+    return b"%b%b\r\n--%b--\r\n" % (head.encode("utf-8", "replace"), data, boundary.encode())

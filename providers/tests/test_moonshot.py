@@ -1,0 +1,187 @@
+"""What of Moonshot's dialect is not OpenAI's: usage in the choice, the web search, and the errors of Kimi Code."""
+
+import dataclasses
+
+import pytest
+
+from providers.base import Limits, Upstream
+from providers.chat import CHAT, ChatRequest, Credential, UpstreamModel
+from providers.exceptions import AuthRejected, ProviderError, QuotaExhausted, RateLimited, Rejected, ServerFailed
+from providers.filters import attachments, websearch
+from providers.filters.usage import lift, summed
+from providers.http import Client, Timeouts
+from providers.registry import adapter_class
+from proxysite.testing import speech
+from proxysite.testing.upstream import raw, refuse, reply
+
+UPSTREAM = Upstream(
+    id=1,
+    name="fake",
+    kind="moonshot",
+    base_url="http://127.0.0.1:9/v1",
+    headers=(),
+    mode="user",
+    rotation="round_robin",
+    needs_token=True,
+    native_tools=True,
+    reports_usage=True,
+    allow_private=True,
+    timeouts=Timeouts(1, 1, 1, 1, 1),
+    limits=Limits(1000, 1000),
+)
+COUNTS = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
+
+
+def payload(kind="moonshot", *, options=None, search="", **body):
+    request = ChatRequest("0" * 32, CHAT, "m", {"model": "m", "messages": [{"role": "user", "content": "Hi"}]} | body)
+    return adapter_class(kind)(UPSTREAM, None).payload(
+        request, UpstreamModel("up", search=search, options=options or {})
+    )
+
+
+# --- usage ------------------------------------------------------------------------------------------------------------
+def test_usage_in_the_choice_comes_to_the_top():
+    chunk = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "usage": dict(COUNTS)}]}
+    assert lift(chunk) == {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": COUNTS}
+
+
+def test_usage_at_the_top_wins():
+    chunk = {"choices": [{"index": 0, "usage": {"prompt_tokens": 1}}], "usage": dict(COUNTS)}
+    assert lift(chunk) == {"choices": [{"index": 0}], "usage": COUNTS}
+
+
+def test_cached_tokens_stand_where_openai_has_them():
+    assert lift({"choices": [], "usage": COUNTS | {"cached_tokens": 4}})["usage"]["prompt_tokens_details"] == {
+        "cached_tokens": 4
+    }
+    own = COUNTS | {"cached_tokens": 4, "prompt_tokens_details": {"cached_tokens": 5}}
+    assert lift({"choices": [], "usage": dict(own)})["usage"] == own
+
+
+@pytest.mark.parametrize("chunk", [{}, {"choices": None}, {"choices": [None, 1]}, {"choices": [{"usage": "x"}]}])
+def test_what_has_no_usage_stays_without(chunk):
+    assert "usage" not in lift(chunk)
+
+
+def test_the_counts_of_several_calls_are_added_up():
+    first = COUNTS | {"prompt_tokens_details": {"cached_tokens": 2}, "x": "y"}
+    second = COUNTS | {"completion_tokens_details": {"reasoning_tokens": 1}}
+    assert summed([first, second]) == {
+        "prompt_tokens": 18,
+        "completion_tokens": 6,
+        "total_tokens": 24,
+        "prompt_tokens_details": {"cached_tokens": 2},
+        "completion_tokens_details": {"reasoning_tokens": 1},
+    }
+
+
+# --- what goes down ---------------------------------------------------------------------------------------------------
+def test_the_search_is_offered_beside_the_callers_tools_and_thinking_is_off():
+    own = {"type": "function", "function": {"name": "weather"}}
+    sent = payload(search="on", tools=[own], thinking={"type": "enabled"}, web_search_options={})
+    assert sent["tools"] == [own, {"type": "builtin_function", "function": {"name": "$web_search"}}]
+    assert sent["thinking"] == {"type": "disabled"}
+    assert "web_search_options" not in sent
+
+
+@pytest.mark.parametrize("search", ["", "off"])
+def test_without_search_nothing_is_added(search):
+    sent = payload(search=search, thinking={"type": "enabled"}, max_completion_tokens=5)
+    assert sent == {
+        "model": "up",
+        "messages": [{"role": "user", "content": "Hi"}],
+        "thinking": {"type": "enabled"},
+        "max_completion_tokens": 5,
+    }
+
+
+def test_a_caller_who_offers_the_search_himself_keeps_it():
+    assert payload(search="on", tools=[websearch.TOOL])["tools"] == [websearch.TOOL]
+    assert "thinking" not in payload(search="on", tools=[websearch.TOOL])
+
+
+def test_kimi_code_gets_no_temperature_and_thinks_as_its_row_says():
+    sent = payload("kimi_code", options={"thinking": True}, temperature=0.5)
+    assert "temperature" not in sent
+    assert sent["thinking"] is True
+    assert "thinking" not in payload("kimi_code")
+    assert payload("kimi_code", options={"thinking": True}, thinking=False)["thinking"] is False
+
+
+# --- checks -----------------------------------------------------------------------------------------------------------
+def balance(left):
+    data = {"available_balance": left, "voucher_balance": 0, "cash_balance": left}
+    return reply({"code": 0, "scode": "0x0", "status": True, "data": data})
+
+
+async def checked(upstream):
+    client = Client()
+    try:
+        own = dataclasses.replace(UPSTREAM, base_url=upstream.url)
+        await adapter_class("moonshot")(own, client).check(Credential(None, "sk-1"))
+    finally:
+        client.close()
+
+
+@pytest.mark.parametrize(
+    ("script", "problem"),
+    [
+        (balance(0), QuotaExhausted),
+        (balance(-1), QuotaExhausted),
+        (refuse(401, kind="invalid_authentication_error"), AuthRejected),
+        (refuse(403, kind="permission_denied_error"), QuotaExhausted),
+        (refuse(429, kind="rate_limit_reached_error"), RateLimited),
+        (refuse(500), ServerFailed),
+        (raw(b"nonsense\r\n\r\n"), ProviderError),
+    ],
+)
+async def test_a_key_is_checked_by_its_balance(upstream, script, problem):
+    upstream.will(script)
+    with pytest.raises(problem):
+        await checked(upstream)
+    assert [request.path for request in upstream.requests] == ["/v1/users/me/balance"]
+
+
+@pytest.mark.parametrize("script", [balance(49.5), balance(None), reply({}), reply([])])
+async def test_a_key_with_a_balance_works(upstream, script):
+    upstream.will(script)
+    await checked(upstream)
+    assert upstream.requests[0].bearer == "sk-1"
+
+
+async def test_where_there_is_no_balance_the_models_are_asked_for(upstream):
+    upstream.will(refuse(404), refuse(401))
+    with pytest.raises(AuthRejected):
+        await checked(upstream)
+    upstream.will(refuse(404), reply(speech.model_list("kimi")))
+    await checked(upstream)
+    assert upstream.last.request.path == "/v1/models"
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+FILE = {"type": "file", "file": {"filename": "a.txt", "file_data": "data:text/plain;base64,YQ=="}, "text": "a"}
+
+
+def body(*parts):
+    return {"messages": [{"role": "system", "content": "x"}, {"role": "user", "content": list(parts)}]}
+
+
+def test_a_body_without_files_is_the_very_same():
+    given = body({"type": "text", "text": "hi"})
+    assert attachments.rewrite(given, UpstreamModel("m")) is given
+
+
+def test_a_file_is_text_or_a_file_as_the_model_takes_it():
+    given = body(FILE, {"type": "text", "text": "hi"})
+    as_text = attachments.rewrite(given, UpstreamModel("m"))["messages"][1]["content"]
+    assert [part["type"] for part in as_text] == ["text", "text"]
+    assert "a.txt" in as_text[0]["text"]
+    as_file = attachments.rewrite(given, UpstreamModel("m", files=True))["messages"][1]["content"]
+    assert as_file[0] == {"type": "file", "file": FILE["file"]}
+    assert given["messages"][1]["content"][0] is FILE
+    assert FILE["text"] == "a"
+
+
+def test_a_file_without_text_is_refused_by_a_model_that_takes_none():
+    with pytest.raises(Rejected):
+        attachments.rewrite(body({"type": "file", "file": {}}), UpstreamModel("m"))
