@@ -21,7 +21,7 @@ from api.writers import WriteFailed
 from providers.catalogue import Catalogue
 from providers.http import Client
 from providers.offloop import off_loop
-from tokens import books
+from tokens import books, refreshing, renewal
 from tokens.pool import Pool
 
 logger = logging.getLogger(__name__)
@@ -65,14 +65,19 @@ class Gateway:
             await self.ledger.sweep()
         except WriteFailed:
             self.ledger.suspend()
-        works = (self.ledger.keep, self.heartbeat.keep, partial(books.keep, self.pool), self._sweep, self._touch)
+        works = (
+            *(self.ledger.keep, self.heartbeat.keep, partial(books.keep, self.pool), self._sweep, self._touch),
+            *(renewal.keep, self.pool.claims.keep, partial(refreshing.keep, self.pool.troubles)),
+        )
         self._tasks = [asyncio.create_task(again_and_again(work)) for work in works]
 
     async def stop(self) -> None:
-        """End the housekeeping and write what is still in memory."""
+        """End the housekeeping, let renewals come to their end, and write what is still in memory."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.pool.renewals.settle()
+        await self.pool.claims.settle()
         await books.write(self.pool, len(self.pool.used))
         await self.ledger.shut()
         self.client.close()

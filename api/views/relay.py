@@ -6,6 +6,7 @@ import random
 import time
 from contextlib import aclosing
 from functools import partial
+from typing import Any
 
 from django.http import HttpResponseBase
 
@@ -38,7 +39,7 @@ async def relay(request: LeanRequest, endpoint: str) -> HttpResponseBase:
     if meant is None:
         raise ModelNotFound(f"The model {name!r} does not exist or you have no access to it.", param="model")
     caller.require(name, meant.public_id)
-    asked = chat_request(request.request_id, endpoint, body, meant)
+    asked = chat_request(request.request_id, endpoint, body, meant, caller.user_id)
     candidates = gateway.catalogue.candidates(meant.public_id, asked, caller.provider)
     if endpoint == CHAT and next(file_parts(body["messages"]), None) is not None:
         candidates = await attach(body, caller.user_id, candidates)
@@ -57,10 +58,17 @@ completions = door("POST")(partial(relay, endpoint=COMPLETIONS))
 embeddings = door("POST")(partial(relay, endpoint=EMBEDDINGS))
 
 
-def chat_request(request_id: str, endpoint: str, body: dict, meant: Meaning) -> ChatRequest:  # type: ignore[type-arg]
+def chat_request(
+    request_id: str,
+    endpoint: str,
+    body: dict[str, Any],
+    meant: Meaning,
+    user_id: int | None,
+) -> ChatRequest:
     """The accepted request; fields that are ours are taken out of the body."""
     own = {field: body.pop(field) for field in schemas.OWN if field in body}
     options = body.get("stream_options") or {}
+    conversation = own.get("conversation_id") or own.get("session_id")
     return ChatRequest(
         id=request_id.removeprefix("req_"),
         endpoint=endpoint,
@@ -70,7 +78,7 @@ def chat_request(request_id: str, endpoint: str, body: dict, meant: Meaning) -> 
         include_usage=bool(options.get("include_usage")),
         thinking=THINKING.get(own.get("reasoning_format") or "", meant.thinking),
         search="on" if body.get("web_search_options") is not None else meant.search,
-        conversation=own.get("conversation_id") or own.get("session_id") or "",
+        conversation=f"{user_id} {conversation}" if conversation else "",
     )
 
 

@@ -107,11 +107,13 @@ def test_a_provider_shows_its_mode_and_how_its_tokens_stand(admin_client, provid
     rows.provider("https://api.example.com/v1", "switched-off", models=(), enabled=False)
     Provider.objects.create(name="echo", kind="echo", needs_token=False)
     Provider.objects.create(name="gone", kind="telepathy")
+    Provider.objects.create(name="k2think-web", kind="k2think_web", mode="guest")
     shown = text(admin_client)
-    assert "k2 user mode OpenAI-compatible 6 tokens".split()[:3] == shown.split("Providers ", 1)[1].split()[:3]
+    assert shown.split("Providers ", 1)[1].startswith("k2 OpenAI-compatible")
     assert re.search(r"tokens 6 active 2 inactive 4 1 resting , 2 disabled , 1 expired", shown), shown
     assert "switched-off off" in shown
-    assert re.search(r"echo user mode \S+ \S+ asks for no token", shown)
+    assert re.search(r"echo \S+ \S+ asks for no token", shown)
+    assert "k2think-web guest mode K2-Think" in shown
     assert "no adapter of this kind" in shown
 
 
