@@ -13,6 +13,7 @@ from typing import TextIO
 
 from celery import Celery
 from celery.exceptions import SecurityWarning
+from celery.signals import before_task_publish
 from django.utils.module_loading import import_string
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "proxysite.settings")
@@ -23,9 +24,27 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.set_default()
 app.conf.beat_schedule = {
+    "check tokens": {"task": "tokens.tasks.check_due", "schedule": 60.0, "options": {"expire_seconds": 60}},
     "check disabled tokens": {"task": "tokens.tasks.check_disabled", "schedule": 900.0},
+    "renew tokens that end soon": {
+        "task": "tokens.tasks.renew_soon",
+        "schedule": 60.0,
+        "options": {"expire_seconds": 60},
+    },
+    "forget old changes of tokens": {"task": "tokens.tasks.forget_transitions", "schedule": 86_400.0},
+    "sweep files": {"task": "conversations.tasks.sweep_files", "schedule": 3_600.0},
     "forget old sessions": {"task": "proxysite.tasks.clear_sessions", "schedule": 86_400.0},
 }
+
+
+@before_task_publish.connect
+def make_folders(**message: object) -> None:
+    """Where messages lie without a broker; who sends one may be the first."""
+    from django.conf import settings
+
+    if not settings.REDIS_URL:
+        for folder in ("queue", "control"):
+            settings.HOME.path(folder, "x")
 
 
 class Embedded:
@@ -47,8 +66,7 @@ class Embedded:
             lock.close()
             return False
         self._lock = lock
-        for folder in ("queue", "control"):
-            settings.HOME.path(folder, "x")
+        make_folders()
         threading.Thread(target=self._work, name="celery worker", daemon=True).start()
         threading.Thread(target=self._beat, name="celery beat", daemon=True).start()
         return True

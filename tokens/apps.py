@@ -1,4 +1,4 @@
-"""The app, and the triggers of its table."""
+"""The app, and the triggers of its tables."""
 
 from django.apps import AppConfig
 from django.db import connections
@@ -19,5 +19,7 @@ class TokensConfig(AppConfig):
 
 def install_triggers(using: str, **kwargs: object) -> None:
     from providers.revisions import Watch, install
+    from tokens import transitions
 
     install(connections[using], [Watch("tokens_upstreamtoken", "tokens", WATCHED, stamped=True)])
+    transitions.install(connections[using])

@@ -24,10 +24,10 @@ COUNTERS_EVERY = 50  # ticks
 TICK_SECONDS = 0.1
 
 DEEDS: dict[str, Callable[[Note], int]] = {
-    "strike": lambda note: _token(note).strike(settings.MAX_TOKEN_FAILURES, note.reason),
-    "rest": lambda note: _token(note).rest(note.until or datetime.now(UTC), note.reason),
-    "exhaust": lambda note: _token(note).exhaust(note.until or datetime.now(UTC), note.reason),
-    "absolve": lambda note: _token(note).absolve(),
+    "strike": lambda note: _token(note).strike(settings.MAX_TOKEN_FAILURES, note.reason, note.cause),
+    "rest": lambda note: _token(note).rest(note.until or datetime.now(UTC), note.reason, note.cause),
+    "exhaust": lambda note: _token(note).exhaust(note.until or datetime.now(UTC), note.reason, note.cause),
+    "absolve": lambda note: _token(note).absolve(note.cause),
 }
 
 

@@ -19,6 +19,7 @@ from django.conf import settings
 from providers import vault
 from providers.base import Upstream
 from providers.chat import Credential
+from providers.choices import Mode
 from providers.exceptions import (
     AuthRejected,
     ProviderError,
@@ -26,13 +27,17 @@ from providers.exceptions import (
     RateLimited,
     UpstreamError,
 )
-from providers.models import Revision
 from tokens.breaker import Breaker
-from tokens.models import UpstreamToken
+from tokens.claims import Claims
+from tokens.leftovers import Renewed
+from tokens.reading import Rows, read
+from tokens.renewal import Renewals
 from tokens.rings import FOREVER, Entry, Ring
+from tokens.troubles import Sticky, Troubles
 
 WHY_SECONDS = 1.0
 SLICE = 1_000  # rows taken in before others get a turn
+GUEST = Mode.GUEST.value
 STRIKE, REST, EXHAUST, BREAK = "strike", "rest", "exhaust", "break"
 
 # what an error does, to the token or (break) to the provider; errors not listed, and those of callers, touch nothing
@@ -42,19 +47,6 @@ CONSEQUENCE: dict[type[UpstreamError], str] = {
     QuotaExhausted: EXHAUST,
     ProviderError: BREAK,
 }
-COLUMNS = (
-    "id",
-    "provider_id",
-    "sealed",
-    "state",
-    "strikes",
-    "rests_until",
-    "expires_at",
-    "priority",
-    "weight",
-    "reason",
-    "changed",
-)
 
 
 def consequence(error: UpstreamError) -> str | None:
@@ -69,18 +61,12 @@ class Note:
     token_id: UUID
     until: datetime | None = None
     reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """What one reading brought: all tokens, or those changed since the version seen before."""
-
-    version: int
-    whole: bool
-    rows: list[tuple[Any, ...]]
+    cause: str = ""
 
 
 class Pool:
+    shared = True  # its tokens are rows, which others use too
+
     def __init__(self) -> None:
         self._rings: dict[int, Ring] = {}
         self._entries: dict[UUID, Entry] = {}
@@ -90,19 +76,11 @@ class Pool:
         self.max_attempts = settings.MAX_ATTEMPTS
         self.seen = -1  # version of the topic "tokens" that is in force
         self.notes: deque[Note] = deque()
+        self.sticky, self.troubles, self.claims, self.renewals = Sticky(), Troubles(), Claims(), Renewals(self.renewed)
         self.used: dict[UUID, list[int]] = {}  # token id -> [requests, failures] since the last writing
 
     # --- the directory --------------------------------------------------------------------------------------------
-    @staticmethod
-    def read(seen: int) -> Rows:
-        """The tokens that changed since version `seen`, all of them when that cannot be told; in a database thread."""
-        revision = Revision.objects.filter(topic="tokens").first()
-        version, floor = (revision.version, revision.floor) if revision else (0, 0)
-        whole = seen < 0 or seen < floor or seen > version
-        tokens = UpstreamToken.objects.order_by()
-        if not whole:
-            tokens = tokens.filter(changed__gt=seen)
-        return Rows(version, whole, list(tokens.values_list(*COLUMNS).iterator(10_000)))
+    read = staticmethod(read)
 
     async def take(self, rows: Rows) -> None:
         """Put what was read in force, a slice at a time so that running streams do not wait."""
@@ -118,7 +96,8 @@ class Pool:
 
     def _take(self, row: tuple[Any, ...], now: float, wall: datetime) -> None:
         """One row; an entry that stays keeps its uses and, with the same secret, the opened one."""
-        token_id, provider_id, sealed, state, strikes, rests_until, expires_at, priority, weight, reason, changed = row
+        token_id, provider_id, sealed, state, strikes, rests_until, expires_at, *more = row
+        refresh, account, priority, weight, reason, changed = more
         entry = self._entries.get(token_id)
         if entry is not None and entry.changed == changed:
             return
@@ -136,8 +115,23 @@ class Pool:
         else:  # the row is older than what is known here, and may be newer too: the stricter of both holds
             entry.state = state if state == "disabled" else entry.state
             entry.rests_until = max(entry.rests_until, rests)
-        entry.expires = now + (expires_at - wall).total_seconds() if expires_at else FOREVER
+        entry.renewable = bool(refresh) or account is not None
+        self._lasts(entry, expires_at, now, wall)
         self._ring(provider_id).put(entry, now)
+
+    @staticmethod
+    def _lasts(entry: Entry, expires_at: datetime | None, now: float, wall: datetime) -> None:
+        """Until when the entry's secret is good; none at all is good for nothing."""
+        ends = now + (expires_at - wall).total_seconds() if expires_at else FOREVER
+        entry.stale = ends if entry.sealed else 0.0
+        entry.expires = FOREVER if entry.renewable else entry.stale
+
+    def renewed(self, token_id: UUID, fresh: Renewed) -> None:
+        """The token's row has this secret now; the next reading says the same."""
+        entry = self._entries.get(token_id)
+        if entry is not None and entry.sealed != fresh.sealed:
+            entry.sealed, entry.secret, entry.strikes = fresh.sealed, None, 0
+            self._lasts(entry, fresh.expires_at, time.monotonic(), datetime.now(UTC))
 
     def _ring(self, provider_id: int) -> Ring:
         ring = self._rings.get(provider_id)
@@ -157,13 +151,16 @@ class Pool:
         return ring
 
     # --- the path -------------------------------------------------------------------------------------------------
-    def pick(self, upstream: Upstream, tried: Collection[UUID]) -> Entry | None:
-        """The provider's next ready token that is not among `tried`."""
-        return self.rotate_as(upstream).pick(time.monotonic(), tried)
+    def pick(self, upstream: Upstream, tried: Collection[UUID], preferred: UUID | None = None) -> Entry | None:
+        """The provider's next ready token that is not in `tried`, or `preferred` if that is one; a guest has none."""
+        if upstream.mode == GUEST:
+            return None
+        ring, now = self.rotate_as(upstream), time.monotonic()
+        return (preferred and ring.take(preferred, now, tried)) or ring.pick(now, tried)
 
     def anonymous(self, upstream: Upstream) -> bool:
-        """Whether the provider is asked without a credential: it needs none and has none."""
-        return not upstream.needs_token and not self.rotate_as(upstream).entries
+        """Whether the provider is asked without a credential: as a guest, or when it needs none and has none."""
+        return upstream.mode == GUEST or (not upstream.needs_token and not self.rotate_as(upstream).entries)
 
     def credential(self, entry: Entry | None) -> Credential:
         """What the adapter shows to the upstream. Raises VaultError when the secret cannot be opened."""
@@ -192,21 +189,25 @@ class Pool:
             disabled = sum(not entry.enabled or entry.expires <= now for entry in entries)
             resting = sum(entry.enabled and entry.rests_until > now for entry in entries)
             text = f"{len(entries)} tokens: {resting} resting, {disabled} disabled or expired"
+            if busy := len(self.claims.busy() & self.rotate_as(upstream).entries.keys()):
+                text += f", {busy} in use"
             self._whys[upstream.id] = now, text
         return text
 
     # --- consequences ---------------------------------------------------------------------------------------------
-    def succeeded(self, upstream: Upstream, entry: Entry | None) -> None:
-        """The answer ended well."""
+    def succeeded(self, upstream: Upstream, entry: Entry | None, cause: str = "") -> None:
+        """The answer ended well; `cause` is the request's id."""
         self.breaker(upstream).answered()
+        if self.troubles.known:
+            self.troubles.forget(upstream.id)
         if entry is not None:
             self._count(entry, 0)
             entry.rests = 0
             if entry.enabled and (entry.strikes or entry.state == "exhausted"):
                 entry.strikes, entry.state = 0, "active"
-                self._note(entry, Note("absolve", entry.id))
+                self._note(entry, Note("absolve", entry.id, cause=cause))
 
-    def failed(self, upstream: Upstream, entry: Entry | None, error: UpstreamError) -> None:
+    def failed(self, upstream: Upstream, entry: Entry | None, error: UpstreamError, cause: str = "") -> None:
         """Apply the CONSEQUENCE of `error`."""
         deed = consequence(error)
         if deed == BREAK:
@@ -217,18 +218,47 @@ class Pool:
             return
         self._count(entry, int(deed is not None))
         if deed == STRIKE:
-            self._strike(entry, error)
+            self._rejected(upstream, entry, entry.sealed)
+            self._strike(entry, error, cause)
         elif deed in (REST, EXHAUST):
-            self._rest(entry, error, exhausted=deed == EXHAUST)
+            self._rest(entry, error, cause, exhausted=deed == EXHAUST)
+        if deed == BREAK:
+            self._trouble(upstream, auth=False)
 
-    def _strike(self, entry: Entry, error: UpstreamError) -> None:
+    def rejected(self, upstream: Upstream, entry: Entry, sealed: str) -> None:
+        """The upstream rejected what the token had (`sealed`): it is renewed and asked again before it is struck."""
+        self.breaker(upstream).answered()
+        self._count(entry, 1)
+        self._rejected(upstream, entry, sealed)
+
+    def _rejected(self, upstream: Upstream, entry: Entry, sealed: str) -> None:
+        if not entry.renewable or entry.rejected != sealed:  # many requests may have shown what is renewed once
+            entry.rejected = sealed
+            self._trouble(upstream, auth=True)
+
+    def _trouble(self, upstream: Upstream, *, auth: bool) -> None:
+        """Count it; two in a row call for new credentials, but not while the provider itself fails."""
+        tokens = len(self.rotate_as(upstream).entries)
+        wanted = self.troubles.count(upstream.id, auth=auth, tokens=tokens)
+        if wanted and self.breaker(upstream).blocked_for(time.monotonic()) is None:
+            self.troubles.alarm(upstream.id)
+
+    def consecutive(self, provider_id: int) -> tuple[int, int, datetime | None]:
+        """(auth failures in a row, other failures in a row, when the last one was), as this process has seen them."""
+        found = self.troubles.of(provider_id)
+        return found.auth, found.other, found.last_at
+
+    def reset_consecutive(self, provider_id: int) -> None:
+        self.troubles.forget(provider_id)
+
+    def _strike(self, entry: Entry, error: UpstreamError, cause: str) -> None:
         entry.strikes += 1
         if entry.strikes >= settings.MAX_TOKEN_FAILURES:
             entry.state = "disabled"
             self._ring(entry.provider_id).put(entry, time.monotonic())
-        self._note(entry, Note(STRIKE, entry.id, reason=f"auth: {error.message}"))
+        self._note(entry, Note(STRIKE, entry.id, reason=f"auth: {error.message}", cause=cause))
 
-    def _rest(self, entry: Entry, error: UpstreamError, *, exhausted: bool) -> None:
+    def _rest(self, entry: Entry, error: UpstreamError, cause: str, *, exhausted: bool) -> None:
         now = time.monotonic()
         seconds = error.retry_after_seconds
         if not entry.enabled:
@@ -248,7 +278,7 @@ class Pool:
         self._ring(entry.provider_id).put(entry, now)
         deed, kind = (EXHAUST, "quota") if exhausted else (REST, "rate limit")
         until = datetime.now(UTC) + timedelta(seconds=seconds)
-        self._note(entry, Note(deed, entry.id, until, f"{kind}: {error.message}"))
+        self._note(entry, Note(deed, entry.id, until, f"{kind}: {error.message}", cause))
 
     def _note(self, entry: Entry, note: Note) -> None:
         entry.unwritten += 1

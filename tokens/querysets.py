@@ -1,4 +1,7 @@
-"""Questions about tokens and one-statement changes of their state; each change is atomic, whoever else writes."""
+"""Questions about tokens and one-statement changes of their state; each change is atomic, whoever else writes.
+
+`cause` is the id of the request that led to the change (`req_…`); it is empty for people and for tasks.
+"""
 
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -10,15 +13,34 @@ if TYPE_CHECKING:
     from tokens.models import UpstreamToken  # noqa: F401
 
 REASON_LENGTH = 200
+AUTH = "auth"  # how the reason begins when an upstream rejected the token
+RENEWABLE = ~Q(sealed_refresh="") | Q(account__isnull=False)
 
 
 class TokenQuerySet(QuerySet["UpstreamToken"]):
     # --- questions ---------------------------------------------------------------------------------------------------
     def usable(self) -> "TokenQuerySet":
-        """Tokens that answer now."""
+        """Tokens that answer now, those that are renewed first included."""
         now = timezone.now()
         awake = Q(rests_until=None) | Q(rests_until__lte=now)
-        return self.filter(awake, Q(expires_at=None) | Q(expires_at__gt=now), state__in=("active", "exhausted"))
+        return self.filter(awake, self.lasting(now) | RENEWABLE, state__in=("active", "exhausted"))
+
+    def with_access(self) -> "TokenQuerySet":
+        """Those that can be shown to an upstream as they are."""
+        return self.filter(self.lasting(timezone.now())).exclude(sealed="")
+
+    def renewable(self) -> "TokenQuerySet":
+        """Those that are replaced without a person: a refresh token or an account stands behind them."""
+        return self.filter(RENEWABLE)
+
+    def watched(self) -> "TokenQuerySet":
+        """All but those that a person switched off, of providers that are asked with tokens."""
+        by_a_person = Q(state="disabled") & ~Q(reason__startswith=AUTH)
+        return self.filter(provider__enabled=True).exclude(by_a_person).exclude(provider__mode="guest")
+
+    @staticmethod
+    def lasting(now: datetime) -> Q:
+        return Q(expires_at=None) | Q(expires_at__gt=now)
 
     def counts(self) -> dict[str, int]:
         """{"total", "active", "inactive"}: active ones can be used now."""
@@ -27,37 +49,56 @@ class TokenQuerySet(QuerySet["UpstreamToken"]):
         return {"total": total, "active": active, "inactive": total - active}
 
     # --- changes -----------------------------------------------------------------------------------------------------
-    def strike(self, limit: int, reason: str) -> int:
+    def strike(self, limit: int, reason: str, cause: str = "") -> int:
         """One more consecutive strike; the one that reaches `limit` disables. Returns the rows changed."""
         struck = F("strikes") + 1
         dead = When(strikes__gte=limit - 1, then=Value("disabled"))
         state = Case(dead, default=F("state"))
         return self.exclude(state="disabled").update(
-            strikes=struck, state=state, reason=reason[:REASON_LENGTH], last_failure_at=timezone.now()
+            strikes=struck,
+            state=state,
+            reason=reason[:REASON_LENGTH],
+            cause=cause,
+            last_failure_at=timezone.now(),
         )
 
-    def rest(self, until: datetime, reason: str) -> int:
+    def rest(self, until: datetime, reason: str, cause: str = "") -> int:
         """Not to be used before `until`; a longer rest already set stays."""
         sooner = Q(rests_until=None) | Q(rests_until__lt=until)
         return self.filter(sooner).update(
-            rests_until=until, reason=reason[:REASON_LENGTH], last_failure_at=timezone.now()
+            rests_until=until, reason=reason[:REASON_LENGTH], cause=cause, last_failure_at=timezone.now()
         )
 
-    def exhaust(self, until: datetime, reason: str) -> int:
+    def exhaust(self, until: datetime, reason: str, cause: str = "") -> int:
         """Its quota is used up until `until`; then it is tried again by itself."""
         return self.exclude(state="disabled").update(
-            state="exhausted", rests_until=until, reason=reason[:REASON_LENGTH], last_failure_at=timezone.now()
+            state="exhausted",
+            rests_until=until,
+            reason=reason[:REASON_LENGTH],
+            cause=cause,
+            last_failure_at=timezone.now(),
         )
 
-    def absolve(self) -> int:
+    def absolve(self, cause: str = "") -> int:
         """It answered well: no strikes, no quota trouble. Does not enable what is disabled or wake what has to rest."""
         spent = When(state="exhausted", then=Value(None))
         awake = self.exclude(state="disabled")
-        return awake.update(strikes=0, state="active", rests_until=Case(spent, default=F("rests_until")), reason="")
+        rests_until = Case(spent, default=F("rests_until"))
+        return awake.update(strikes=0, state="active", rests_until=rests_until, reason="", cause=cause)
 
-    def reset(self) -> int:
+    def reset(self, cause: str = "") -> int:
         """As new: active, rested, no strikes."""
-        return self.update(strikes=0, state="active", rests_until=None, reason="")
+        return self.update(strikes=0, state="active", rests_until=None, reason="", cause=cause)
 
-    def disable(self, reason: str) -> int:
-        return self.update(state="disabled", reason=reason[:REASON_LENGTH])
+    def disable(self, reason: str, cause: str = "") -> int:
+        return self.update(state="disabled", reason=reason[:REASON_LENGTH], cause=cause)
+
+    # --- leases ------------------------------------------------------------------------------------------------------
+    def claim(self, until: datetime, by: str) -> int:
+        """Take the tokens' one stream for the request `by`, where nobody has it. Returns the rows taken."""
+        free = Q(busy_until=None) | Q(busy_until__lt=timezone.now())
+        return self.filter(free).update(busy_until=until, busy_with=by)
+
+    def release(self, by: str) -> int:
+        """Give the stream back, if `by` still has it."""
+        return self.filter(busy_with=by).update(busy_until=None, busy_with="")

@@ -17,7 +17,11 @@ FOREVER = float("inf")
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """One token as the path sees it. Times are seconds of the monotonic clock."""
+    """One token as the path sees it. Times are seconds of the monotonic clock.
+
+    A renewable token stays in its ring when it expires (`expires` is FOREVER): from `stale` on it is renewed before it
+    is used.
+    """
 
     id: UUID
     provider_id: int
@@ -26,6 +30,8 @@ class Entry:
     strikes: int = 0
     rests_until: float = 0.0
     expires: float = FOREVER
+    renewable: bool = False
+    stale: float = FOREVER
     priority: int = 0
     weight: int = 1
     uses: int = 0
@@ -34,6 +40,7 @@ class Entry:
     place: int = 0
     changed: int = -1  # the row's version
     unwritten: int = 0  # changes of its state that are not in the database yet
+    rejected: str | None = field(default=None, repr=False)  # what `sealed` was when the upstream rejected it last
     secret: str | None = field(default=None, repr=False)
 
     @property
@@ -111,6 +118,14 @@ class Ring:
         for item in passed:
             heapq.heappush(ready, item)
         return picked
+
+    def take(self, token_id: UUID, now: float, tried: Collection[UUID] = ()) -> Entry | None:
+        """This very token if it is ready and not among `tried`; the others keep their turns."""
+        entry = self.entries.get(token_id)
+        if entry is None or not entry.enabled or entry.rests_until > now or entry.expires <= now or token_id in tried:
+            return None
+        entry.uses += 1
+        return entry
 
     def wakes_in(self, now: float) -> float | None:
         """Seconds until the first resting token wakes; None when none rests."""

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 
 from providers.chat import Credential
+from providers.choices import Mode
 from providers.exceptions import NoAvailableToken, TokenError, UpstreamTimeout
 from providers.http import Client
 from providers.models import ChatModel, Provider
@@ -52,8 +53,11 @@ def sync(provider: Provider, *, prefix: str = "", dry_run: bool = False) -> Repo
 
 def ask(provider: Provider) -> list[str]:
     """What the upstream lists, asked with one usable token after another until one is accepted."""
-    tokens: list[UpstreamToken | None] = [*provider.tokens.all().usable()[: settings.MAX_ATTEMPTS]]
-    if not tokens and not provider.needs_token:
+    guest = provider.mode == Mode.GUEST
+    tokens: list[UpstreamToken | None] = []
+    if not guest:
+        tokens = [*provider.tokens.all().usable().with_access()[: settings.MAX_ATTEMPTS]]
+    if not tokens and (guest or not provider.needs_token):
         tokens = [None]
     return asyncio.run(listed(provider, tokens))
 

@@ -1,16 +1,54 @@
 """Periodic work on tokens: sweeps over what the database says, so that a lost or doubled message does no harm."""
 
-from celery import shared_task
+from datetime import timedelta
 
-from tokens import checkup
-from tokens.models import State, UpstreamToken
+from celery import shared_task
+from django.conf import settings
+from django.utils import timezone
+
+from tokens import checkup, refreshing, sweeping
+from tokens.models import State, Transition, UpstreamToken
 
 CHECKED_AT_ONCE = 100  # of the disabled, drawn at random, so that all get their turn
 
 
 @shared_task
+def check(ids: list[str]) -> int:
+    """Check the tokens with these ids; returns how many work."""
+    findings = checkup.check(UpstreamToken.objects.filter(pk__in=ids))
+    return sum(finding.outcome == checkup.WORKS for finding in findings)
+
+
+@shared_task
+def check_due() -> int:
+    """Check the tokens whose turn it is; returns how many work."""
+    return sum(finding.outcome == checkup.WORKS for finding in checkup.check(sweeping.due()))
+
+
+@shared_task
 def check_disabled() -> int:
-    """Enable the tokens that auth failures disabled and that work again; returns how many."""
-    disabled = UpstreamToken.objects.filter(state=State.DISABLED, reason__startswith=checkup.AUTH)
-    drawn = disabled.filter(provider__enabled=True).order_by("?")[:CHECKED_AT_ONCE]
-    return sum(finding.outcome == checkup.WORKS for finding in checkup.check(drawn))
+    """Enable the tokens that auth failures disabled and that work again, sooner than their turn comes; returns how
+    many.
+    """
+    disabled = UpstreamToken.objects.watched().filter(state=State.DISABLED)
+    return sum(finding.outcome == checkup.WORKS for finding in checkup.check(disabled.order_by("?")[:CHECKED_AT_ONCE]))
+
+
+@shared_task
+def renew_soon() -> int:
+    """Renew the tokens that end soon; returns how many were."""
+    return refreshing.renew_soon()
+
+
+@shared_task
+def refresh_pool(provider_id: int, force: bool = False) -> int:
+    """Renew all tokens of a provider, at most once per window unless forced; returns how many were."""
+    report = refreshing.refresh(provider_id, force=force)
+    return report.renewed if report else 0
+
+
+@shared_task
+def forget_transitions() -> int:
+    """Delete changes of tokens' states older than TRANSITION_DAYS; returns how many."""
+    old = Transition.objects.filter(at__lt=timezone.now() - timedelta(days=settings.TRANSITION_DAYS))
+    return old.delete()[0]

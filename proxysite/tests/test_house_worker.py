@@ -28,6 +28,6 @@ async def test_a_task_that_is_due_runs_and_runs_again(own_house, house_key):
         await eventually(lambda: sessions() == [("new",)], 20)
         own_house.query(AGAIN)
     names = {name for (name,) in own_house.query("SELECT name FROM django_celery_beat_periodictask")}
-    assert {"check disabled tokens", "forget old sessions"} <= names
+    assert {"check tokens", "renew tokens that end soon", "forget old sessions"} <= names
     assert await asyncio.to_thread(own_house.end) == 0
     assert "Traceback" not in own_house.output

@@ -34,6 +34,7 @@ from providers.vault import VaultError
 from tokens import pool as pool_module
 from tokens.models import UpstreamToken
 from tokens.pool import BREAK, EXHAUST, REST, STRIKE, Pool, Rows, consequence
+from tokens.reading import COLUMNS
 from tokens.rings import Entry
 
 PROVIDER_ERRORS = [Unreachable, BadTls, BadResponse, UnexpectedRedirect, Disconnected, ServerFailed, UpstreamTimeout]
@@ -49,7 +50,7 @@ UPSTREAM = upstream()
 
 
 def rows_of(*tokens: UpstreamToken, version: int = 1, whole: bool = True) -> Rows:
-    rows = [tuple(getattr(token, column) for column in pool_module.COLUMNS) for token in tokens]
+    rows = [tuple(getattr(token, column) for column in COLUMNS) for token in tokens]
     return Rows(version, whole, rows)
 
 

@@ -1,4 +1,4 @@
-"""`import_tokens`: a file (or standard input) of tokens, one per line, into rows."""
+"""`import_tokens`: a file (or standard input) of tokens or accounts, one per line, into rows."""
 
 import json
 import sys
@@ -16,7 +16,7 @@ SHOWN = 20  # malformed lines that are listed one by one
 
 
 class Command(BaseCommand):
-    help = "Import tokens, one per line; # begins a comment. Known ones are left as they are."
+    help = "Import tokens, one per line, or email:password where accounts sign in; # begins a comment."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("provider", help="name of the provider they are for")
@@ -66,4 +66,5 @@ class Command(BaseCommand):
         would = "would be imported" if dry_run else "imported"
         parts = [f"{counts[importing.NEW]} {would}"]
         parts += [f"{counts[name]} {name}" for name in (importing.KNOWN, importing.IN_FILE, importing.MALFORMED)]
+        parts += [f"{counts[importing.UPDATED]} {importing.UPDATED}"] if counts[importing.UPDATED] else []
         self.stdout.write(f"{', '.join(parts)}, {report.skipped} blank or comment.")

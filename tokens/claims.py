@@ -1,0 +1,131 @@
+"""The one stream that some upstreams allow a token at a time, claimed across processes.
+
+A claim is one conditional UPDATE of the row (`busy_until`, `busy_with`): the named exception to "no query on the path".
+It is given back however the stream ends; while a stream runs its lease is prolonged; the claims of a process that was
+killed end with theirs. What this process itself holds it knows, and does not ask the database for.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Set
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db import DatabaseError
+
+from providers.exceptions import DatabaseUnavailable
+from providers.offloop import off_loop
+from tokens.models import UpstreamToken
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.5  # a token that another process has is not tried again sooner
+
+
+class Claims:
+    """This process's claims."""
+
+    def __init__(self) -> None:
+        self._held: dict[UUID, str] = {}  # token id -> request id
+        self._elsewhere: dict[UUID, float] = {}  # token id -> when it may be tried again
+        self._ending: set[asyncio.Task[None]] = set()
+        self._freed = asyncio.Event()
+
+    def busy(self) -> Set[UUID]:
+        """Tokens that cannot be claimed now, as far as this process knows."""
+        if not self._elsewhere:
+            return self._held.keys()
+        now = time.monotonic()
+        self._elsewhere = {token_id: until for token_id, until in self._elsewhere.items() if until > now}
+        return self._held.keys() | self._elsewhere.keys()
+
+    async def claim(self, token_id: UUID, request_id: str, provider_id: int) -> bool:
+        """Whether the token is this request's now. Raises DatabaseUnavailable."""
+        self._held[token_id] = request_id  # before asking, so that nobody here asks for it too
+        task = asyncio.ensure_future(off_loop(claim, token_id, request_id, provider_id))
+        try:
+            busy = await asyncio.shield(task)
+        except DatabaseError:
+            self._drop(token_id)
+            raise DatabaseUnavailable("The database does not answer.", retry_after_seconds=1) from None
+        except asyncio.CancelledError:  # the caller left; the claim may be made all the same
+            self._end(token_id, request_id, task)
+            raise
+        if token_id not in busy:
+            return True
+        self._drop(token_id)
+        self._elsewhere |= dict.fromkeys(busy - self._held.keys(), time.monotonic() + LOOK_SECONDS)
+        return False
+
+    def release(self, token_id: UUID) -> None:
+        """The stream has ended. The database learns it in the background."""
+        request_id = self._held.get(token_id)
+        if request_id is not None:
+            self._end(token_id, request_id, None)
+
+    def _end(self, token_id: UUID, request_id: str, after: "asyncio.Future[set[UUID]] | None") -> None:
+        task = asyncio.create_task(self._give_back(token_id, request_id, after))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def _give_back(self, token_id: UUID, request_id: str, after: "asyncio.Future[set[UUID]] | None") -> None:
+        try:
+            if after is not None:
+                await after
+            await off_loop(release, token_id, request_id)
+        except DatabaseError:
+            logger.warning("the stream of a token is free only when its lease ends")
+        finally:
+            self._drop(token_id)
+
+    def _drop(self, token_id: UUID) -> None:
+        self._held.pop(token_id, None)
+        self._freed.set()
+        self._freed = asyncio.Event()
+
+    async def freed(self, seconds: float) -> None:
+        """Return when this process has freed a token, or when it is time to look at those of others again."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._freed.wait(), min(seconds, LOOK_SECONDS))
+
+    async def keep(self) -> None:
+        """Prolong the leases of running streams until cancelled."""
+        while True:
+            await asyncio.sleep(settings.CLAIM_SECONDS / 4)
+            await self.prolong()
+
+    async def prolong(self) -> None:
+        if self._held:
+            try:
+                await off_loop(prolong, dict(self._held))
+            except DatabaseError:
+                logger.warning("the streams of %d tokens are not prolonged", len(self._held))
+
+    async def settle(self) -> None:
+        """Wait until what ended is given back."""
+        await asyncio.gather(*self._ending, return_exceptions=True)
+
+
+# --- in database threads ----------------------------------------------------------------------------------------------
+def end_of_lease() -> datetime:
+    return datetime.now(UTC) + timedelta(seconds=settings.CLAIM_SECONDS)
+
+
+def claim(token_id: UUID, request_id: str, provider_id: int) -> set[UUID]:
+    """Empty when the claim was made; else the provider's tokens that are busy, this one among them."""
+    if UpstreamToken.objects.filter(pk=token_id).claim(end_of_lease(), request_id):
+        return set()
+    busy = UpstreamToken.objects.filter(provider=provider_id, busy_until__gt=datetime.now(UTC))
+    return {token_id, *busy.values_list("pk", flat=True)}
+
+
+def release(token_id: UUID, request_id: str) -> None:
+    UpstreamToken.objects.filter(pk=token_id).release(request_id)
+
+
+def prolong(held: dict[UUID, str]) -> None:
+    rows = UpstreamToken.objects.filter(pk__in=held, busy_with__in=set(held.values()))
+    rows.update(busy_until=end_of_lease())

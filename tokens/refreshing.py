@@ -1,0 +1,185 @@
+"""Many tokens renewed at once: those that end soon, and a provider's whole pool when its tokens fail in a row.
+
+A whole pool is renewed by one process at a time, and once per REFRESH_WINDOW_SECONDS: who may is decided by one
+conditional UPDATE of the provider's `Refresh` row, whose lease is prolonged while the work goes on and ends by itself
+when the worker was killed. Every account signs in and every refresh token is used; a token whose renewal fails keeps
+what it has. A provider that fails itself is left alone after a few tries.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from django.conf import settings
+from django.db import DatabaseError
+from django.db.models import F, Q
+from kombu.exceptions import OperationalError
+
+from providers.base import BaseAdapter
+from providers.exceptions import Contended, ProviderError, UpstreamError
+from providers.http import Client
+from providers.models import Provider
+from providers.offloop import off_loop
+from providers.vault import VaultError
+from tokens import accounts
+from tokens.checkup import adapter
+from tokens.models import Refresh, State, UpstreamAccount, UpstreamToken
+from tokens.querysets import AUTH, REASON_LENGTH
+from tokens.renewal import Order, Renewals
+from tokens.troubles import Troubles
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 4  # renewals of one provider at the same time
+SLICE = 20  # tokens between two looks at the lease
+LEASE_SECONDS = 300.0  # a slice takes less, even when each of its calls takes as long as it may
+GIVEN_UP = 3  # failures of the provider itself in a row
+SOON_AT_ONCE = 500  # tokens that end soon, drawn at random, so that none keeps the others waiting
+
+
+@dataclass(slots=True)
+class Report:
+    """What came of it; `down`: the provider failed GIVEN_UP times in a row, and was left alone."""
+
+    renewed: int = 0
+    errors: int = 0
+    last_error: str = ""
+    in_a_row: int = 0
+
+    @property
+    def down(self) -> bool:
+        return self.in_a_row >= GIVEN_UP
+
+    def add(self, error: Exception | None) -> None:
+        if error is None:
+            self.renewed, self.in_a_row = self.renewed + 1, 0
+            return
+        self.errors, self.last_error = self.errors + 1, str(error)[:REASON_LENGTH]
+        self.in_a_row = self.in_a_row + 1 if isinstance(error, ProviderError) else 0
+
+
+# --- the work; in a worker --------------------------------------------------------------------------------------------
+def renew_soon() -> int:
+    """Renew what ends within RENEW_BEFORE_SECONDS; what was refused before is left to its next use. Returns how many
+    were.
+    """
+    accounts.complete(UpstreamAccount.objects.filter(enabled=True))
+    soon = datetime.now(UTC) + timedelta(seconds=settings.RENEW_BEFORE_SECONDS)
+    ending = UpstreamToken.objects.watched().renewable().filter(expires_at__lte=soon).exclude(state=State.DISABLED)
+    drawn = ending.exclude(reason__startswith=AUTH).select_related("provider").order_by("?")[:SOON_AT_ONCE]
+    by_provider: dict[int, list[UpstreamToken]] = {}
+    for token in drawn:
+        by_provider.setdefault(token.provider_id, []).append(token)
+    return sum(renew(tokens, Report()).renewed for tokens in by_provider.values())
+
+
+def refresh(provider_id: int, *, force: bool = False) -> Report | None:
+    """Renew the provider's whole pool. None when another does it, or did within the window and this is not forced."""
+    began_at = begin(provider_id, force=force)
+    if began_at is None:
+        return None
+    accounts.complete(UpstreamAccount.objects.filter(provider=provider_id, enabled=True))
+    tokens = UpstreamToken.objects.watched().renewable().filter(provider=provider_id)
+    if not force:  # a password that was refused again and again is not tried by itself: accounts get locked
+        tokens = tokens.exclude(account__failures__gte=settings.MAX_TOKEN_FAILURES)
+    report = Report()
+    ids = list(tokens.values_list("pk", flat=True))
+    for start in range(0, len(ids), SLICE):
+        some = UpstreamToken.objects.filter(pk__in=ids[start : start + SLICE]).select_related("provider")
+        renew(list(some), report)
+        if report.down or not prolong(provider_id, began_at):
+            break
+    end(provider_id, began_at, report)
+    return report
+
+
+def renew(tokens: Sequence[UpstreamToken], report: Report) -> Report:
+    """Renew these tokens of one provider, some at a time."""
+    if tokens:
+        asyncio.run(_renew(tokens, report))
+    return report
+
+
+async def _renew(tokens: Sequence[UpstreamToken], report: Report) -> None:
+    client = Client()
+    renewals, waiting = Renewals(), iter(tokens)
+    try:
+        asked = adapter(tokens[0].provider, client)
+        await asyncio.gather(*(_work(asked, renewals, waiting, report) for _ in range(AT_ONCE)))
+    except KeyError:
+        report.add(ProviderError(f"There is no adapter named {tokens[0].provider.kind!r}."))
+    finally:
+        client.close()
+
+
+async def _work(asked: BaseAdapter, renewals: Renewals, waiting: Iterable[UpstreamToken], report: Report) -> None:
+    for token in waiting:  # one iterator for all workers
+        order = Order(token.pk, token.sealed, revive=token.reason.startswith(AUTH))
+        try:
+            await renewals.renew(asked, order)
+        except Contended:
+            continue  # another process does it
+        except (UpstreamError, VaultError) as error:
+            report.add(error)
+        else:
+            report.add(None)
+        if report.down:
+            return
+
+
+# --- who may ----------------------------------------------------------------------------------------------------------
+def begin(provider_id: int, *, force: bool = False) -> datetime | None:
+    """When this run began, if it may; its lease is then held."""
+    if not Provider.objects.filter(pk=provider_id).exists():
+        return None
+    Refresh.objects.bulk_create([Refresh(provider_id=provider_id)], ignore_conflicts=True)
+    now = datetime.now(UTC)
+    free = Q(running_until=None) | Q(running_until__lt=now)
+    if not force:
+        window = now - timedelta(seconds=settings.REFRESH_WINDOW_SECONDS)
+        free &= Q(began_at=None) | Q(began_at__lte=window)
+    rows = Refresh.objects.filter(free, provider=provider_id)
+    return now if rows.update(began_at=now, running_until=now + timedelta(seconds=LEASE_SECONDS)) else None
+
+
+def prolong(provider_id: int, began_at: datetime) -> bool:
+    """Whether the run still has its lease."""
+    until = datetime.now(UTC) + timedelta(seconds=LEASE_SECONDS)
+    return bool(Refresh.objects.filter(provider=provider_id, began_at=began_at).update(running_until=until))
+
+
+def end(provider_id: int, began_at: datetime, report: Report) -> None:
+    Refresh.objects.filter(provider=provider_id, began_at=began_at).update(
+        running_until=None,
+        ended_at=datetime.now(UTC),
+        renewed=report.renewed,
+        runs=F("runs") + 1,
+        errors=F("errors") + report.errors,
+        last_error=report.last_error,
+    )
+
+
+# --- who asks for it; in the gateway ----------------------------------------------------------------------------------
+async def keep(troubles: Troubles) -> None:
+    """Pass the alarms on to the worker until cancelled."""
+    while True:
+        provider_id = await troubles.alarms.get()
+        try:
+            await off_loop(send, provider_id)
+        except DatabaseError:
+            logger.warning("the renewal of a pool is not ordered while the database does not answer")
+
+
+def send(provider_id: int) -> None:
+    """Have a worker renew the provider's pool, if there is anything to renew; without a broker nothing happens."""
+    from tokens.tasks import refresh_pool
+
+    tokens = UpstreamToken.objects.renewable().filter(provider=provider_id)
+    if not tokens.exists() and not UpstreamAccount.objects.filter(provider=provider_id, enabled=True).exists():
+        return
+    try:
+        refresh_pool.apply_async((provider_id,), retry=False, expires=settings.REFRESH_WINDOW_SECONDS)
+    except (OperationalError, OSError) as error:
+        logger.warning("the renewal of a pool cannot be ordered: %s", type(error).__name__)

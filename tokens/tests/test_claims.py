@@ -1,0 +1,143 @@
+"""One stream per token where the upstream allows no more: claimed across processes, given back however it ends."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from providers import registry
+from providers.offloop import off_loop
+from proxysite.testing import eventually, rows
+from proxysite.testing.upstream import CUT, Gate, raw, refuse
+from tokens.claims import Claims
+from tokens.models import UpstreamToken
+from tokens.tests.site import Single, Site
+
+
+@pytest.fixture
+async def site(upstream, monkeypatch):
+    """Accepts sk-up-1 to sk-up-3."""
+    found = Site()
+    found.access = {"sk-up-1", "sk-up-2", "sk-up-3"}
+    upstream.always(found)
+    monkeypatch.setattr(registry, "adapter_class", lambda kind: Single)
+    return found
+
+
+@pytest.fixture
+async def gateway(site, gateway):
+    """Made when the site's adapter is there."""
+    return gateway
+
+
+def later(**time):
+    return datetime.now(UTC) + timedelta(**time)
+
+
+async def held(token, by="another process", **time):
+    """Another process has the token's stream."""
+    await off_loop(UpstreamToken.objects.filter(pk=token.pk).update, busy_until=later(**time), busy_with=by)
+
+
+async def free(token):
+    found = await rows.fresh(token)
+    return found.busy_until is None and not found.busy_with
+
+
+async def test_two_requests_for_one_token_are_answered_one_after_the_other(gateway, token, site, alice):
+    site.talk = Gate()
+    asking = [asyncio.create_task(gateway.chat(alice.key)) for _ in range(3)]
+    await site.talk.arrival()
+    assert (await rows.fresh(token)).busy_until > later(seconds=10)
+    site.talk.open()
+    assert [(await one).status for one in asking] == [200] * 3
+    assert site.most == 1
+    await eventually(lambda: free(token))
+    for row in await rows.usage():  # those who waited say why, and waiting is no attempt
+        assert [one["outcome"] for one in row.attempts if one["outcome"] != "skipped"] == ["answered"]
+        assert all("1 in use" in one["reason"] for one in row.attempts if one["outcome"] == "skipped")
+
+
+async def test_as_many_requests_run_as_there_are_tokens(gateway, three, site, alice):
+    site.talk = Gate()
+    asking = [asyncio.create_task(gateway.chat(alice.key)) for _ in range(6)]
+    await eventually(lambda: site.talking == 3)
+    site.talk.open()
+    assert [(await one).status for one in asking] == [200] * 6
+    assert site.most == 3
+
+
+async def test_a_token_that_another_process_uses_is_passed_over_unhurt(gateway, three, upstream, site, alice):
+    await held(three[0], minutes=1)
+    for _ in range(4):
+        assert (await gateway.chat(alice.key)).status == 200
+    assert "sk-up-1" not in {request.bearer for request in upstream.requests}
+    assert (await gateway.token(three[0])).strikes == 0
+    assert all(len(row.attempts) == 1 for row in await rows.usage())
+
+
+@pytest.mark.settings(CLAIM_WAIT_SECONDS=0.2)
+async def test_when_all_are_in_use_the_caller_is_told_to_come_back(gateway, token, upstream, alice):
+    await held(token, minutes=1)
+    answer = await gateway.chat(alice.key)
+    assert (answer.status, answer.error["code"]) == (429, "rate_limit_exceeded")
+    assert int(answer.headers["retry-after"]) >= 1
+    assert not upstream.requests
+    found = await gateway.token(token)
+    assert (found.strikes, found.rests_until, found.busy_with) == (0, None, "another process")
+
+
+async def test_the_claim_of_a_killed_process_ends_with_its_lease(gateway, token, alice):
+    await held(token, seconds=0.3)
+    assert (await gateway.chat(alice.key)).status == 200
+
+
+@pytest.mark.settings(MAX_ATTEMPTS=1)
+@pytest.mark.parametrize("fault", [raw(CUT), refuse(401), refuse(500), refuse(400)], ids=["cut", "401", "500", "400"])
+async def test_an_error_gives_the_stream_back(gateway, token, upstream, alice, fault):
+    upstream.will(fault)
+    assert (await gateway.chat(alice.key)).status >= 400
+    await eventually(lambda: free(token))
+
+
+async def test_a_caller_who_leaves_gives_the_stream_back(gateway, token, site, alice):
+    site.talk = Gate()
+    asking = asyncio.create_task(gateway.chat(alice.key))
+    await site.talk.arrival()
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    await eventually(lambda: free(token))
+    site.talk.open()
+    assert (await gateway.chat(alice.key)).status == 200
+
+
+async def test_another_provider_answers_before_anybody_waits(gateway, token, second, alice):
+    await held(token, minutes=1)
+    other, _ = second
+    answering = Site()
+    answering.access = {"sk-second-1"}
+    other.always(answering)
+    assert (await gateway.chat(alice.key)).status == 200
+    assert len(other.requests) == 1
+
+
+async def test_a_long_stream_keeps_its_lease(token):
+    claims = Claims()
+    assert await claims.claim(token.pk, "a" * 32, token.provider_id)
+    await held(token, "a" * 32, seconds=1)
+    await claims.prolong()
+    assert (await rows.fresh(token)).busy_until > later(seconds=30)
+
+
+async def test_of_many_processes_one_gets_the_stream(token):
+    processes = [Claims() for _ in range(8)]
+    got = await asyncio.gather(
+        *(one.claim(token.pk, f"{n:032x}", token.provider_id) for n, one in enumerate(processes))
+    )
+    assert sum(got) == 1
+    winner = got.index(True)
+    assert (await rows.fresh(token)).busy_with == f"{winner:032x}"
+    for one in processes:
+        one.release(token.pk)  # of those who have it not nothing is taken
+        await one.settle()
+    assert await free(token)

@@ -1,0 +1,387 @@
+"""Tokens that end are renewed before they are used: once, whoever needs them, and nothing that comes is lost."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.conf import settings
+
+from providers import registry, vault
+from providers.chat import Fresh
+from providers.exceptions import Contended
+from providers.http import Client
+from providers.offloop import off_loop
+from proxysite.testing import eventually, rows
+from proxysite.testing.upstream import CUT, Gate, raw, refuse
+from tokens import accounts, leftovers
+from tokens.checkup import adapter
+from tokens.kinds import Login
+from tokens.leftovers import Secrets, keep
+from tokens.models import Transition, UpstreamAccount, UpstreamToken
+from tokens.renewal import Order, Renewals, take_lease
+from tokens.tests.site import Renewing, Site
+
+PAST = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def refresh_row(provider, secret="refresh-0", access="", **fields):
+    """A row with a refresh token, and an access token where one is given."""
+    row = UpstreamToken.of(provider, secret, kind="refresh", **fields)
+    row.sealed, row.sealed_refresh = (vault.seal(access, str(row.pk)) if access else ""), row.sealed
+    row.save()
+    return row
+
+
+def secrets(row):
+    return Secrets.of(UpstreamToken.objects.get(pk=row.pk))
+
+
+@pytest.fixture
+async def site(upstream, monkeypatch):
+    found = Site()
+    upstream.always(found)
+    monkeypatch.setattr(registry, "adapter_class", lambda kind: Renewing)
+    return found
+
+
+@pytest.fixture
+async def gateway(site, gateway):
+    """Made when the site's adapter is there."""
+    return gateway
+
+
+@pytest.fixture
+async def row(site, gateway, token, provider):
+    """The provider's only token, which has never been renewed."""
+
+    def make():
+        UpstreamToken.objects.all().delete()
+        return refresh_row(provider)
+
+    found = await off_loop(make)
+    await gateway.reload()
+    return found
+
+
+async def change(gateway, row, **fields):
+    await off_loop(UpstreamToken.objects.filter(pk=row.pk).update, **fields)
+    await gateway.reload()
+
+
+def asked(upstream):
+    """Whom the upstream was asked for answers by."""
+    return [request.bearer for request in upstream.requests if request.path.endswith("completions")]
+
+
+# --- on the path ------------------------------------------------------------------------------------------------------
+async def test_many_requests_with_a_token_that_has_no_access_renew_it_once(gateway, row, site, upstream, alice):
+    site.gate = Gate()
+    asking = [asyncio.create_task(gateway.chat(alice.key)) for _ in range(16)]
+    await site.gate.arrival()
+    site.gate.open()
+    assert {(await one).status for one in asking} == {200}
+    assert site.renewals == ["refresh-0"]
+    assert asked(upstream) == ["access-1"] * 16
+    assert await off_loop(secrets, row) == ("access-1", "refresh-1")
+    found = await rows.fresh(row)
+    assert (found.state, found.strikes, found.renewing_until, found.fingerprint) == ("active", 0, None, row.fingerprint)
+    assert not list(leftovers.folder().iterdir())
+
+
+async def test_each_renewal_uses_the_refresh_token_that_the_last_one_brought(gateway, row, site, upstream, alice):
+    for _ in range(3):
+        assert (await gateway.chat(alice.key)).status == 200
+        await change(gateway, row, expires_at=PAST)
+    assert site.renewals == ["refresh-0", "refresh-1", "refresh-2"]
+    assert asked(upstream) == ["access-1", "access-2", "access-3"]
+
+
+async def test_a_token_that_has_not_expired_is_not_renewed(gateway, row, site, alice):
+    for _ in range(3):
+        assert (await gateway.chat(alice.key)).status == 200
+    assert len(site.renewals) == 1
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
+async def test_a_rejected_token_is_renewed_and_asked_once_more(gateway, row, site, upstream, alice, streams):
+    await gateway.chat(alice.key)
+    site.access.clear()
+    answer = await gateway.chat(alice.key, stream=streams)
+    assert (answer.status, answer.text) == (200, "Hello there!")
+    assert asked(upstream) == ["access-1", "access-1", "access-2"]
+    used = (await rows.usage())[-1]
+    assert [(one["outcome"], one["token"]) for one in used.attempts] == [
+        ("AuthRejected", str(row.pk)),
+        ("answered", str(row.pk)),
+    ]
+    assert (await gateway.token(row)).strikes == 0
+
+
+async def test_many_requests_with_a_rejected_token_renew_it_once(gateway, row, site, alice):
+    await gateway.chat(alice.key)
+    site.access.clear()
+    site.gate = Gate()
+    asking = [asyncio.create_task(gateway.chat(alice.key)) for _ in range(16)]
+    await site.gate.arrival()
+    site.gate.open()
+    assert {(await one).status for one in asking} == {200}
+    assert site.renewals == ["refresh-0", "refresh-1"]
+    assert gateway.inner.pool.consecutive(row.provider_id) == (0, 0, None)
+
+
+async def test_a_token_that_is_rejected_although_it_was_renewed_is_struck(gateway, row, site, upstream, alice):
+    await gateway.chat(alice.key)
+    upstream.will(refuse(401), site, refuse(401))
+    assert (await gateway.chat(alice.key)).status == 503
+    assert len(site.renewals) == 2
+    found = await gateway.token(row)
+    assert (found.strikes, found.state) == (1, "active")
+
+
+@pytest.mark.settings(MAX_ATTEMPTS=1)
+async def test_a_rejected_token_is_renewed_even_when_no_attempt_is_left(gateway, row, site, alice):
+    await gateway.chat(alice.key)
+    site.access.clear()
+    assert (await gateway.chat(alice.key)).status == 503
+    await eventually(lambda: "access-2" in site.access)
+    await gateway.inner.pool.renewals.settle()
+    assert (await gateway.chat(alice.key)).status == 200
+
+
+async def test_a_refused_renewal_disables_the_token_and_the_next_one_answers(gateway, row, site, alice, provider):
+    site.refresh = {"refresh-b"}
+    other = await off_loop(refresh_row, provider, "refresh-b")
+    await gateway.reload()
+    for _ in range(2):
+        assert (await gateway.chat(alice.key)).status == 200
+    assert site.renewals == ["refresh-0", "refresh-b"]
+    found = await gateway.token(row)
+    assert (found.state, found.reason) == ("disabled", "auth: Its renewal was refused: It is void.")
+    assert (await gateway.token(other)).state == "active"
+    (change,) = await off_loop(lambda: list(Transition.objects.filter(token=row)))
+    assert (change.before, change.after, change.reason) == ("active", "disabled", found.reason)
+
+
+@pytest.mark.settings(MAX_ATTEMPTS=1)
+@pytest.mark.parametrize("fault", [refuse(500), refuse(429), raw(CUT)], ids=["500", "429", "reset"])
+async def test_a_renewal_that_fails_for_other_reasons_leaves_the_token_as_it_is(gateway, row, upstream, alice, fault):
+    before = await off_loop(secrets, row)
+    upstream.will(fault)
+    assert (await gateway.chat(alice.key)).status in (429, 502)
+    found = await rows.fresh(row)
+    assert (found.state, found.renewing_until, await off_loop(secrets, row)) == ("active", None, before)
+
+
+async def test_an_account_signs_in_for_its_first_request_and_when_its_session_ends(gateway, site, provider, alice):
+    def make():
+        UpstreamToken.objects.all().delete()
+        accounts.take(provider, Login("june@example.org", "a password"))
+
+    await off_loop(make)
+    await gateway.reload()
+    for _ in range(2):
+        assert (await gateway.chat(alice.key)).status == 200
+        await off_loop(UpstreamToken.objects.update, expires_at=PAST)
+        await gateway.reload()
+    assert site.renewals == ["june@example.org"] * 2
+    account = await off_loop(UpstreamAccount.objects.get)
+    assert account.signed_in_at is not None
+    site.accounts.clear()
+    assert (await gateway.chat(alice.key)).status == 503
+    account, row = await off_loop(UpstreamAccount.objects.get), await off_loop(UpstreamToken.objects.get)
+    assert (account.failures, row.state) == (1, "disabled")
+    assert account.reason == row.reason == "auth: Its account was refused: It is void."
+
+
+async def test_a_renewal_goes_on_when_its_caller_leaves(gateway, row, site, alice):
+    site.gate = Gate()
+    asking = asyncio.create_task(gateway.chat(alice.key))
+    await site.gate.arrival()
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    site.gate.open()
+    await eventually(lambda: off_loop(lambda: secrets(row) == ("access-1", "refresh-1")))
+
+
+# --- kills and other processes ----------------------------------------------------------------------------------------
+async def renewed(provider, row, **wish):
+    """What another process would get."""
+    client = Client()
+    try:
+        return await Renewals().renew(adapter(provider, client), Order(row.pk, row.sealed, **wish))
+    finally:
+        client.close()
+
+
+async def test_what_a_killed_process_had_not_committed_is_used_and_nobody_asks_again(row, site, provider):
+    proof = (await off_loop(secrets, row)).proof
+    keep(row.pk, proof, Fresh("access-9", "refresh-9"))
+    (file,) = leftovers.folder().iterdir()
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert b"access-9" not in file.read_bytes()
+    await off_loop(UpstreamToken.objects.update, renewing_until=datetime.now(UTC) + timedelta(hours=1))  # its lease
+    await renewed(provider, row)
+    assert await off_loop(secrets, row) == ("access-9", "refresh-9")
+    assert site.renewals == []
+    assert not list(leftovers.folder().iterdir())
+
+
+async def test_a_process_killed_while_it_wrote_the_file_loses_nothing(row, site, monkeypatch):
+    proof = (await off_loop(secrets, row)).proof
+    with monkeypatch.context() as killed:
+        killed.setattr(os, "replace", lambda *paths: None)
+        keep(row.pk, proof, Fresh("access-9", "refresh-9"))
+    (draft,) = leftovers.folder().iterdir()
+    (leftovers.folder() / f"{draft.name}half").write_bytes(draft.read_bytes()[:40])
+    assert await off_loop(leftovers.apply) == 1
+    assert await off_loop(secrets, row) == ("access-9", "refresh-9")
+    await off_loop(leftovers.apply)
+    assert not list(leftovers.folder().iterdir())
+
+
+async def test_what_was_left_is_applied_at_the_start(gateway, row, site):
+    keep(row.pk, (await off_loop(secrets, row)).proof, Fresh("access-9", "refresh-9"))
+    await gateway.restart()
+    await eventually(lambda: off_loop(lambda: secrets(row) == ("access-9", "refresh-9")))
+
+
+async def test_what_was_left_of_a_renewal_that_was_finished_is_thrown_away(row, site, provider):
+    proof = (await off_loop(secrets, row)).proof
+    await renewed(provider, row)
+    keep(row.pk, proof, Fresh("access-old", "refresh-old"))
+    assert await off_loop(leftovers.apply) == 0
+    assert await off_loop(secrets, row) == ("access-1", "refresh-1")
+    assert not list(leftovers.folder().iterdir())
+
+
+async def test_what_no_key_opens_stays(row, site, settings, caplog):
+    proof = (await off_loop(secrets, row)).proof
+    keys = settings.FIELD_KEYS
+    settings.FIELD_KEYS = [f"other:{keys[0].partition(':')[2]}"]
+    keep(row.pk, proof, Fresh("access-9", "refresh-9"))
+    settings.FIELD_KEYS = keys
+    assert await off_loop(leftovers.apply) == 0
+    assert "FIELD_KEYS" in caplog.text
+    settings.FIELD_KEYS = [*keys, f"other:{keys[0].partition(':')[2]}"]
+    assert await off_loop(leftovers.apply) == 1
+
+
+@pytest.mark.settings(RENEW_LEASE_SECONDS=0.4)
+async def test_the_lease_of_a_killed_process_ends_by_itself(row, site, provider):
+    assert await off_loop(take_lease, Order(row.pk, ""))
+    await renewed(provider, row)  # waits for it
+    assert site.renewals == ["refresh-0"]
+
+
+@pytest.mark.settings(RENEW_LEASE_SECONDS=0.2)
+async def test_who_waits_for_a_renewal_waits_a_bounded_time(row, site, provider):
+    await off_loop(UpstreamToken.objects.update, renewing_until=datetime.now(UTC) + timedelta(hours=1))
+    with pytest.raises(Contended):
+        await renewed(provider, row)
+
+
+async def test_a_row_that_was_disabled_by_a_person_during_its_renewal_stays_disabled(row, site, provider):
+    site.gate = Gate()
+    renewing = asyncio.create_task(renewed(provider, row))
+    await site.gate.arrival()
+    await off_loop(UpstreamToken.objects.all().disable, "by operator")
+    site.gate.open()
+    await renewing
+    found = await rows.fresh(row)
+    assert (found.state, found.reason) == ("disabled", "by operator")
+    assert await off_loop(secrets, row) == ("access-1", "refresh-1")
+
+
+PROCESS = """
+import asyncio, os, sys
+import django
+from django.conf import settings
+django.setup()
+name, token_id, kills, many = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+from django.db import connections
+connections.settings["default"]["NAME"] = connections["default"].settings_dict["NAME"] = name
+from uuid import UUID
+from providers.http import Client
+from tokens import leftovers
+from tokens.checkup import adapter
+from tokens.models import UpstreamToken
+from tokens.renewal import Order, Renewals
+from tokens.tests.site import Renewing
+row = UpstreamToken.objects.select_related("provider").get(pk=token_id)
+if kills == "before commit":
+    leftovers.commit = lambda *told: os.kill(os.getpid(), 9)
+from providers import registry
+registry.adapter_class = lambda kind: Renewing
+async def work():
+    client, renewals = Client(), Renewals()
+    asked = adapter(row.provider, client)
+    order = Order(UUID(token_id), row.sealed)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    found = await asyncio.gather(*(renewals.renew(asked, order) for _ in range(many)))
+    await renewals.settle()
+    client.close()
+    return {one.sealed for one in found}
+print(asyncio.run(work()), flush=True)
+"""
+
+
+def process(row, kills="never", many=16):
+    """Another process on the same database and home; it begins when it is told to."""
+    from django.db import connection
+
+    env = os.environ | {"DJANGO_SETTINGS_MODULE": "proxysite.settings", "EMBEDDED_WORKER": "false"}
+    env |= {"DATABASE_URL": settings.DATABASE_URL, "PROXYSITE_HOME": str(settings.HOME.root)}
+    env |= {"FIELD_KEYS": ",".join(settings.FIELD_KEYS), "KEY_PEPPER": settings.KEY_PEPPER}
+    arguments = [str(connection.settings_dict["NAME"]), str(row.pk), kills, str(many)]
+    return subprocess.Popen(
+        [sys.executable, "-c", PROCESS, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=settings.BASE_DIR,
+        env=env,
+        text=True,
+    )
+
+
+async def said(found):
+    return await asyncio.to_thread(found.stdout.readline)
+
+
+async def test_64_wishes_of_four_processes_make_one_refresh(upstream, provider):
+    site = Site()
+    upstream.always(site)
+    row = await off_loop(refresh_row, provider)
+    processes = [process(row) for _ in range(4)]
+    try:
+        for one in processes:
+            assert await said(one) == "ready\n"
+        for one in processes:
+            one.stdin.write("\n")
+            one.stdin.flush()
+        sealed = {await said(one) for one in processes}
+        assert [await asyncio.to_thread(one.wait) for one in processes] == [0] * 4
+    finally:
+        for one in processes:
+            one.kill()
+            one.communicate()
+    found = await rows.fresh(row)
+    assert sealed == {f"{ {found.sealed} }\n"}
+    assert site.renewals == ["refresh-0"]
+    assert await off_loop(secrets, row) == ("access-1", "refresh-1")
+
+
+async def test_a_process_killed_between_the_answer_and_the_commit_loses_nothing(upstream, provider, site):
+    row = await off_loop(refresh_row, provider)
+    killed = process(row, "before commit", 1)
+    assert await said(killed) == "ready\n"
+    await asyncio.to_thread(killed.communicate, "\n")
+    assert killed.returncode == -signal.SIGKILL
+    assert await off_loop(secrets, row) == ("", "refresh-0")
+    await renewed(provider, row)
+    assert await off_loop(secrets, row) == ("access-1", "refresh-1")
+    assert site.renewals == ["refresh-0"]
