@@ -84,13 +84,18 @@ def forget(token_id: UUID, proof: str) -> None:
     (folder() / f"{token_id}.{proof}").unlink(missing_ok=True)
 
 
+def waiting(token_id: UUID | None = None) -> list[Path]:
+    """The files that were left for one token or for all."""
+    pattern = str(token_id) if token_id else "*"
+    return sorted({*folder().glob(f"{pattern}.*"), *folder().glob(f".{pattern}.*")})
+
+
 def apply(token_id: UUID | None = None) -> int:
     """Bring what was left, for one token or for all, into the rows it is for; returns how many it renewed. Raises
     DatabaseError.
     """
     renewed = 0
-    pattern = str(token_id) if token_id else "*"
-    for path in sorted({*folder().glob(f"{pattern}.*"), *folder().glob(f".{pattern}.*")}):
+    for path in waiting(token_id):
         owner, proof = path.name.lstrip(".").split(".")[:2]
         renewed += _apply(path, UUID(owner), proof)
     return renewed

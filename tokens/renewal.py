@@ -102,7 +102,8 @@ async def keep() -> None:
     """Apply what was left until cancelled."""
     while True:
         try:
-            await off_loop(leftovers.apply)
+            if await asyncio.to_thread(leftovers.waiting):
+                await off_loop(leftovers.apply)
         except DatabaseError:
             logger.warning("renewed tokens wait for the database")
         await asyncio.sleep(APPLY_SECONDS)
