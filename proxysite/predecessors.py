@@ -22,7 +22,15 @@ SHARED = "shared"  # whose keys these are: an ordinary user, so that a key that 
 PUBLISHED = frozenset(("sk-default", "sk-false", "sk-k2think"))  # anybody can read these defaults
 SHORTEST = 8
 KIMI, K2THINK = "kimi-web", "k2think-web"
-K2THINK_VARIABLES = ("USER_API_URL", "GUEST_API_URL", "TOKENS_FILE", "USER_TOKENS_FILE", "PROXY_MODE", "VALID_API_KEY")
+K2THINK_VARIABLES = (
+    "USER_API_URL",
+    "GUEST_API_URL",
+    "TOKENS_FILE",
+    "USER_TOKENS_FILE",
+    "PROXY_MODE",
+    "VALID_API_KEY",
+    "ACCOUNTS_FILE",
+)
 
 
 def adopt() -> list[str]:
@@ -78,10 +86,11 @@ def adopt_k2think() -> Iterator[str]:
     provider.save()
     yield f"The provider {K2THINK} is there, in the mode {mode}."
     yield from adopt_file(provider, "USER_TOKENS_FILE" if settings.USER_TOKENS_FILE else "TOKENS_FILE")
+    yield from adopt_file(provider, "ACCOUNTS_FILE")
 
 
 def adopt_file(provider: Provider, name: str) -> Iterator[str]:
-    """The tokens of the file that the setting `name` names."""
+    """The tokens or accounts of the file that the setting `name` names."""
     path = getattr(settings, name)
     if not path:
         return
@@ -103,4 +112,4 @@ def adopt_kimi() -> Iterator[str]:
 def taken(name: str, provider: Provider, lines: list[str]) -> str:
     counts = importing.run(provider, lines).counts
     malformed = f", {counts[importing.MALFORMED]} malformed" if counts[importing.MALFORMED] else ""
-    return f"{name}: {counts[importing.NEW]} tokens imported for {provider}{malformed}."
+    return f"{name}: {counts[importing.NEW]} imported for {provider}{malformed}."

@@ -247,14 +247,10 @@ UPSTREAM_IDLE_SECONDS = env.float("UPSTREAM_IDLE_SECONDS", default=30)  # a kept
 
 # --- token life -----------------------------------------------------------------------------------------------------
 RENEW_BEFORE_SECONDS = env.float("RENEW_BEFORE_SECONDS", default=600)  # a token that can be renewed is, before it ends
-RENEW_LEASE_SECONDS = env.float(
-    "RENEW_LEASE_SECONDS", default=30
-)  # of the process that renews a token; then another may
+RENEW_LEASE_SECONDS = env.float("RENEW_LEASE_SECONDS", default=30)  # to renew a token; then another process may
 REFRESH_WINDOW_SECONDS = env.float("REFRESH_WINDOW_SECONDS", default=300)  # a whole pool is renewed once within it
 CLAIM_SECONDS = env.float("CLAIM_SECONDS", default=60)  # a killed process keeps a token's one stream no longer
-CLAIM_WAIT_SECONDS = env.float(
-    "CLAIM_WAIT_SECONDS", default=30
-)  # of a request, when the streams of all tokens are in use
+CLAIM_WAIT_SECONDS = env.float("CLAIM_WAIT_SECONDS", default=30)  # while the streams of all tokens are in use
 CHECK_SECONDS = env.float("CHECK_SECONDS", default=3_600)  # every token is checked once within it
 TRANSITION_DAYS = env.int("TRANSITION_DAYS", default=30)  # changes of tokens' states are kept so long
 STICKY_CONVERSATIONS = env.int("STICKY_CONVERSATIONS", default=10_000)  # whose token is remembered, per process

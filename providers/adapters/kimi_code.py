@@ -1,8 +1,9 @@
 """Kimi Code, the official interface for subscribers (api.kimi.com/coding/v1): OpenAI's dialect with `sk-kimi-…` keys.
 
 Thinking is switched by `thinking`, which a row's options give: {"thinking": true}; `temperature` is refused there and
-so left out. The service is meant for coding agents and may refuse others by their User-Agent: this gateway says what it is
-unless the provider's row names the agent that it serves, and such a refusal is the provider's, not the key's. Bodies beyond 2 MiB get its own 400.
+so left out. The service is meant for coding agents and may refuse others by their User-Agent: this gateway says what it
+is unless the provider's row names the agent that it serves, and such a refusal is the provider's, not the key's. Bodies
+beyond 2 MiB get its own 400.
 Sources: Kimi Code's documentation, and public reports of its error answers.
 """
 

@@ -10,34 +10,8 @@ tags, and within JSON that is no call.
 import re
 from collections.abc import Generator, Iterable
 
-from providers.filters.callforms import (
-    ATTRIBUTE,
-    CHINESE,
-    CLOSERS,
-    ENDS,
-    ENGLISH,
-    FENCED,
-    FENCED_END,
-    INNER,
-    LANGUAGES,
-    LONGEST_LANGUAGE,
-    OBJECT,
-    START,
-    TAG,
-    TAG_REST,
-    THINKS,
-    TOOL_NAME,
-    WIDE_ENDS,
-    WRAPS,
-    Call,
-    Tools,
-    argument,
-    calls_of,
-    closing,
-    is_cut,
-    made,
-    value_of,
-)
+from providers.filters import callforms as forms
+from providers.filters.callforms import Call, Tools
 from providers.filters.jsonscan import JsonScan
 
 IN_SPAN = re.compile(r"[^`\n]*")
@@ -77,9 +51,9 @@ class CallScan(JsonScan):
     # --- what begins where ----------------------------------------------------------------------------------------
     def _text(self) -> Steps:
         while True:
-            found = START.search(self._window, self._at)
+            found = forms.START.search(self._window, self._at)
             self._take((found.start() if found else len(self._window)) - self._at)
-            if found and not is_cut(found[0]):
+            if found and not forms.is_cut(found[0]):
                 yield from self._opened(found[0])
             elif self._final:
                 self._take(len(self._window) - self._at)
@@ -92,9 +66,9 @@ class CallScan(JsonScan):
             return self._code(opener[0])
         if opener[0] in "{[":
             return self._object(opener[0])
-        if opener in THINKS:
+        if opener in forms.THINKS:
             return self._thinking(opener)
-        if opener in CLOSERS:
+        if opener in forms.CLOSERS:
             return self._closer(opener)
         return self._tagged(opener) if opener[0] == "<" else self._words()
 
@@ -111,7 +85,7 @@ class CallScan(JsonScan):
         at_start = not self._line
         self._take(len(opener))
         if at_start:
-            yield from self._until(THINKS[opener])
+            yield from self._until(forms.THINKS[opener])
 
     # --- code -----------------------------------------------------------------------------------------------------
     def _code(self, mark: str) -> Steps:
@@ -124,8 +98,8 @@ class CallScan(JsonScan):
             if mark == "`":
                 yield from self._span(size)
             return
-        language = yield from self._words_of(IN_SPAN, LONGEST_LANGUAGE)
-        if self._next == "\n" and language.strip().lower() in LANGUAGES:
+        language = yield from self._words_of(IN_SPAN, forms.LONGEST_LANGUAGE)
+        if self._next == "\n" and language.strip().lower() in forms.LANGUAGES:
             if not (yield from self._fenced_calls(mark)):
                 yield from self._fence(mark, size)
             return
@@ -164,7 +138,7 @@ class CallScan(JsonScan):
             if self._next in (mark, "") and calls:
                 yield from self._skip(RUNS[mark])
                 return self._settle(calls)
-            tag = (yield from self._form(FENCED)) if self._next == "<" else None
+            tag = (yield from self._form(forms.FENCED)) if self._next == "<" else None
             if tag:
                 self._take(tag.end() - self._at - 1)
             found = yield from self._value(tagged=bool(tag))
@@ -174,13 +148,15 @@ class CallScan(JsonScan):
             calls += found
             if tag:
                 yield from self._skip(BETWEEN)
-                closer = yield from self._form(FENCED_END)
+                closer = yield from self._form(forms.FENCED_END)
                 self._take(closer.end() - self._at if closer else 0)
 
     # --- JSON and words -------------------------------------------------------------------------------------------
     def _object(self, bracket: str) -> Steps:
         """JSON in the text: a `tool_calls` list counts anywhere, a single call as the whole rest of its line."""
-        stands = not self._line or (self._line in ENDS and (self._last.isspace() or self._last in WIDE_ENDS))
+        stands = not self._line or (
+            self._line in forms.ENDS and (self._last.isspace() or self._last in forms.WIDE_ENDS)
+        )
         if bracket == "[":  # no call, but what is in it must not be taken for one
             yield from self._json()
             return
@@ -189,9 +165,9 @@ class CallScan(JsonScan):
         closed = yield from self._json(self._tools if stands else {})
         calls: list[Call] = []
         if closed and self._holding:
-            value = value_of("".join(self._held[begun:]))
+            value = forms.value_of("".join(self._held[begun:]))
             listed = isinstance(value, dict) and "tool_calls" in value
-            calls = calls_of(value, self._tools, tagged=False) if listed or stands else []
+            calls = forms.calls_of(value, self._tools, tagged=False) if listed or stands else []
             if calls and not listed:
                 yield from self._skip(LINE_BLANKS)
                 calls = calls if self._next in ("", "\n") else []
@@ -199,8 +175,8 @@ class CallScan(JsonScan):
 
     def _words(self) -> Steps:
         """The call in a sentence."""
-        form = ENGLISH if self._next in "cC" else CHINESE
-        glued = form is ENGLISH and self._last.isalnum()
+        form = forms.ENGLISH if self._next in "cC" else forms.CHINESE
+        glued = form is forms.ENGLISH and self._last.isalnum()
         found = None if glued else (yield from self._form(form))
         name = found[2] if found else ""
         if not found or name not in self._tools:
@@ -214,7 +190,7 @@ class CallScan(JsonScan):
         """The JSON object here, as the arguments of a call; whether it is one."""
         begun = len(self._held)
         closed = yield from self._json()
-        call = made(name, "".join(self._held[begun:])) if closed else None
+        call = forms.made(name, "".join(self._held[begun:])) if closed else None
         return self._settle([call] if call else [])
 
     def _value(self, *, tagged: bool) -> Generator[None, None, list[Call]]:
@@ -225,15 +201,15 @@ class CallScan(JsonScan):
         closed = yield from self._json(None if tagged else self._tools)
         if not closed or not self._holding:
             return []
-        return calls_of(value_of("".join(self._held[begun:])), self._tools, tagged=tagged)
+        return forms.calls_of(forms.value_of("".join(self._held[begun:])), self._tools, tagged=tagged)
 
     # --- tags -----------------------------------------------------------------------------------------------------
     def _tagged(self, opener: str) -> Steps:
         self._hold()
         self._take(len(opener))
         tags = [opener]
-        while tags[-1] in WRAPS:
-            inner = yield from self._form(INNER)
+        while tags[-1] in forms.WRAPS:
+            inner = yield from self._form(forms.INNER)
             if not inner or inner[1] in tags:
                 self._release()
                 return
@@ -246,22 +222,22 @@ class CallScan(JsonScan):
         name = yield from self._tag_name(tags[-1])
         if name not in self._tools:
             self._release()
-        elif tags[-1] == "<function=" and (found := (yield from self._form(OBJECT))):
+        elif tags[-1] == "<function=" and (found := (yield from self._form(forms.OBJECT))):
             self._take(found.end() - self._at - 1)
             if (yield from self._arguments_settled(name)):
-                self._closers |= {"</function>", *map(closing, tags[:-1])}
+                self._closers |= {"</function>", *map(forms.closing, tags[:-1])}
         else:
             values = yield from self._parameters(name, tags[-1])
-            call = made(name, values) if values is not None else None
+            call = forms.made(name, values) if values is not None else None
             self._settle([call] if call else [], tags)
 
     def _tag_name(self, tag: str) -> Generator[None, None, str]:
         """The name of the tool that a tag calls, read to its end; empty when it names none."""
-        found = yield from self._form(TOOL_NAME if tag == "<tool>" else TAG_REST)
+        found = yield from self._form(forms.TOOL_NAME if tag == "<tool>" else forms.TAG_REST)
         if not found:
             return ""
         self._take(found.end() - self._at)
-        said = ATTRIBUTE.search(found[1])
+        said = forms.ATTRIBUTE.search(found[1])
         return (said[1] or said[2]) if said else ""
 
     def _parameters(self, name: str, tag: str) -> Generator[None, None, dict[str, object] | None]:
@@ -269,12 +245,12 @@ class CallScan(JsonScan):
         ends = {"<tool>": ("/args", "/function_call"), "<invoke ": ("/invoke",), "<function=": ("/function",)}[tag]
         values: dict[str, object] = {}
         inside = tag != "<tool>"
-        while found := (yield from self._form(TAG)):
+        while found := (yield from self._form(forms.TAG)):
             self._take(found.end() - self._at)
             said = found[1].strip()
             if said in ends:
                 return values
-            key = ATTRIBUTE.search(said)
+            key = forms.ATTRIBUTE.search(said)
             if not inside and said == "args":
                 inside = True
                 continue
@@ -284,7 +260,7 @@ class CallScan(JsonScan):
             text = yield from self._until(f"</{inner}>" if tag == "<tool>" else "</parameter>")
             if text is None:
                 return None
-            values[inner] = argument(self._tools[name], inner, text)
+            values[inner] = forms.argument(self._tools[name], inner, text)
         return None
 
     # --- what was decided -----------------------------------------------------------------------------------------
@@ -293,6 +269,6 @@ class CallScan(JsonScan):
         if not calls:
             self._release()
             return False
-        self._closers.update(closing(tag) for tag in tags)
+        self._closers.update(forms.closing(tag) for tag in tags)
         self._replace(calls if self._parallel else calls[: 1 - self.made])
         return True

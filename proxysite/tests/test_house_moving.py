@@ -66,7 +66,7 @@ async def test_the_commands_for_users_of_the_k2think_proxy(empty_house, upstream
     begin, ask, *later = commands("From the K2Think API Proxy")
     where = f"http://127.0.0.1:{upstream.port}/api/chat/completions"
     said = await serve(empty_house, begin, USER_API_URL=where, USER_TOKENS_FILE=str(folder / "tokens.txt"))
-    assert "USER_TOKENS_FILE: 1 tokens imported for k2think-web." in said
+    assert "USER_TOKENS_FILE: 1 imported for k2think-web." in said
     assert "my-old-shared-key" not in said
     answer = json.loads(await shell(empty_house, ask, folder))
     assert answer["choices"][0]["message"]["content"] == "Hello there!"
@@ -87,7 +87,7 @@ async def test_the_commands_for_users_of_the_kimi_proxy(empty_house, upstream):
     upstream.always(site)
     begin, again = commands("From the Kimi API Proxy")
     said = await serve(empty_house, begin.replace("first-token", jwt("june")))
-    assert "KIMI_TOKENS: 2 tokens imported for kimi-web." in said
+    assert "KIMI_TOKENS: 2 imported for kimi-web." in said
     assert await asyncio.to_thread(empty_house.end) == 0
     true = "true" if empty_house.database_url else "1"
     where = f"base_url = '{upstream.url}', allow_private = {true}"
@@ -112,3 +112,10 @@ def test_every_variable_of_the_page_is_known() -> None:
 @pytest.mark.parametrize("section", ["From the K2Think API Proxy", "From the Kimi API Proxy"])
 def test_each_section_begins_with_serving(section: str) -> None:
     assert variables(commands(section)[0])
+
+
+def test_every_test_that_the_page_names_is_there() -> None:
+    named = set(re.findall(r"`(?:\w+/tests/)?(test_\w+\.py)`", PAGE))
+    there = {path.name for path in settings.BASE_DIR.glob("*/tests/test_*.py")}
+    assert named
+    assert named <= there

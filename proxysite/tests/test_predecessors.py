@@ -9,7 +9,7 @@ from api.authentication import find
 from api.models import ApiKey
 from providers.models import Provider
 from proxysite import predecessors
-from tokens.models import UpstreamToken
+from tokens.models import UpstreamAccount, UpstreamToken
 
 pytestmark = pytest.mark.django_db
 
@@ -63,7 +63,16 @@ def test_their_token_file_and_mode_become_rows(settings: Any, tmp_path: Path) ->
     assert (provider.name, provider.mode, provider.base_url) == ("k2think-web", "user", "https://k2.example/api")
     assert (provider.kind, provider.allow_private) == ("k2think_web", False)
     assert UpstreamToken.objects.filter(provider=provider).count() == 2
-    assert lines[-1] == "USER_TOKENS_FILE: 2 tokens imported for k2think-web."
+    assert lines[-1] == "USER_TOKENS_FILE: 2 imported for k2think-web."
+
+
+def test_their_accounts_become_rows_that_sign_in(settings: Any, tmp_path: Path) -> None:
+    file = tmp_path / "accounts.txt"
+    file.write_text("june@example.org:a-password-of-june\nmay@example.org----a-password-of-may\n")
+    settings.ACCOUNTS_FILE = str(file)
+    assert predecessors.adopt()[-1] == "ACCOUNTS_FILE: 2 imported for k2think-web."
+    assert set(UpstreamAccount.objects.values_list("email", flat=True)) == {"june@example.org", "may@example.org"}
+    assert all(token.renewable for token in UpstreamToken.objects.all())
 
 
 def test_an_address_on_this_machine_is_taken_because_the_operator_named_it(settings: Any) -> None:
@@ -84,5 +93,5 @@ def test_what_cannot_be_taken_is_said_and_the_rest_is_taken(settings: Any, tmp_p
 
 def test_kimi_tokens_go_to_its_web_interface(settings: Any) -> None:
     settings.KIMI_TOKENS = ["kimi-token-one", "kimi-token-two", "kimi-token-one"]
-    assert predecessors.adopt() == ["KIMI_TOKENS: 2 tokens imported for kimi-web."]
+    assert predecessors.adopt() == ["KIMI_TOKENS: 2 imported for kimi-web."]
     assert UpstreamToken.objects.filter(provider__name="kimi-web").count() == 2
