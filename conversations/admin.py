@@ -1,14 +1,17 @@
-"""The admin of stored files: what there is and whose, never what stands in it."""
+"""The admin of stored files (what there is and whose, never what stands in it) and of virtual models."""
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
 
+from conversations import strategies
 from conversations.models import StoredFile
 from providers.admin import BigTableAdmin, moment
+from providers.models import ChatModel, VirtualModel
 
 
 @admin.register(StoredFile)
@@ -47,3 +50,27 @@ class StoredFileAdmin(BigTableAdmin):
     @admin.display(description="size", ordering="size_bytes")
     def size(self, file: StoredFile) -> str:
         return filesizeformat(file.size_bytes)
+
+
+class VirtualModelForm(forms.ModelForm):  # type: ignore[type-arg]
+    strategy = forms.ChoiceField(help_text="How an answer is thought up.")
+    base = forms.ChoiceField(help_text="The model that is asked.")
+
+    class Meta:
+        widgets = {"options": forms.Textarea(attrs={"rows": 6, "cols": 60})}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        choices = {"strategy": strategies.names(), "base": ChatModel.objects.all().public_ids()}
+        for name, found in choices.items():
+            if name in self.fields:  # absent for those who may only look
+                there = sorted({*found, getattr(self.instance, name)} - {""})
+                self.fields[name].choices = [("", "---------"), *((word, word) for word in there)]  # type: ignore[attr-defined]
+
+
+@admin.register(VirtualModel)
+class VirtualModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    form = VirtualModelForm
+    list_display = ("public_id", "base", "strategy", "enabled")
+    list_filter = ("strategy", "enabled")
+    search_fields = ("public_id", "base")

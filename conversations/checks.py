@@ -7,7 +7,7 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import DatabaseError
 
 from conversations import strategies
-from providers.models import ChatModel
+from providers.models import VirtualModel
 
 
 @register(Tags.database)
@@ -16,7 +16,7 @@ def strategies_exist(*, databases: Sequence[str] | None = None, **kwargs: Any) -
     if not databases:
         return []
     try:
-        wrong = list(ChatModel.objects.exclude(strategy__in=strategies.names()))
+        wrong = list(VirtualModel.objects.exclude(strategy__in=strategies.names()))
     except DatabaseError:
         return []  # not migrated yet
     return [

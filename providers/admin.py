@@ -234,14 +234,13 @@ class ChatModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_select_related = ("provider",)
     list_filter = ("enabled", "provider", "thinking", "search")
     search_fields = ("public_id", "upstream_name")
-    readonly_fields = ("strategy",)
     fieldsets = (
         (None, {"fields": ("public_id", "provider", "upstream_name", "enabled")}),
         (
             "Among models of one public id",
             {"fields": ("priority", "weight"), "description": "Several providers may answer for one public id."},
         ),
-        ("What it can do", {"fields": ("capabilities", "context_window", "strategy")}),
+        ("What it can do", {"fields": ("capabilities", "context_window")}),
         ("Thinking and search", {"fields": ("thinks", "thinking", "search")}),
         ("For its adapter", {"fields": ("options",), "classes": ("collapse",)}),
     )

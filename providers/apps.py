@@ -17,5 +17,5 @@ class ProvidersConfig(AppConfig):
 def install_triggers(using: str, **kwargs: object) -> None:
     from providers.revisions import Watch, install
 
-    tables = ("providers_provider", "providers_chatmodel", "providers_modelalias")
+    tables = ("providers_provider", "providers_chatmodel", "providers_modelalias", "providers_virtualmodel")
     install(connections[using], [Watch(table, "catalogue") for table in tables])

@@ -6,8 +6,8 @@ adapter of its `Upstream`.
 """
 
 import random
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import msgspec
@@ -19,10 +19,10 @@ from providers.chat import CHAT, ChatRequest, UpstreamModel
 from providers.choices import Mode
 from providers.exceptions import InvalidRequest, ModelNotFound
 from providers.http import Client, Timeouts
-from providers.models import ChatModel, ModelAlias, Provider
+from providers.models import ChatModel, ModelAlias, Provider, VirtualModel
 
 COLUMNS = (
-    *("public_id", "upstream_name", "priority", "weight", "strategy", "capabilities", "context_window"),
+    *("public_id", "upstream_name", "priority", "weight", "capabilities", "context_window"),
     *("thinks", "thinking", "search", "options"),
 )
 ENDPOINT_CAPABILITY = {CHAT: "chat", "completions": "completions", "embeddings": "embeddings"}
@@ -37,9 +37,10 @@ class Candidate:
     adapter: BaseAdapter
     priority: int
     weight: int
-    strategy: str
     capabilities: frozenset[str]
     context_window: int | None
+    strategy: str = "direct"
+    options: dict[str, Any] = field(default_factory=dict)  # of the strategy
 
     def problem(self, request: ChatRequest) -> tuple[str, str] | None:
         """Why this candidate cannot take the request as (param, sentence), or None."""
@@ -87,10 +88,21 @@ def candidate(adapter: BaseAdapter, row: dict[str, Any]) -> Candidate:
         adapter=adapter,
         priority=row["priority"],
         weight=row["weight"],
-        strategy=row["strategy"],
         capabilities=known,
         context_window=row["context_window"],
     )
+
+
+def virtual(rows: Iterable[Mapping[str, Any]], real: Mapping[str, list[Candidate]]) -> dict[str, list[Candidate]]:
+    """The candidates of virtual models: those of their bases, with the strategy. One over another virtual is none."""
+    return {
+        row["public_id"]: [
+            replace(one, public_id=row["public_id"], strategy=row["strategy"], options=row["options"])
+            for one in real[row["base"]]
+        ]
+        for row in rows
+        if row["base"] in real
+    }
 
 
 def has_images(messages: list[dict[str, Any]]) -> bool:
@@ -117,6 +129,7 @@ class Rows:
     upstreams: list[Upstream]
     models: list[dict[str, Any]]
     aliases: dict[str, Meaning]
+    virtuals: Sequence[Mapping[str, Any]]
 
 
 class Catalogue:
@@ -134,7 +147,8 @@ class Catalogue:
         upstreams = [upstream(provider) for provider in Provider.objects.filter(enabled=True)]
         models = list(ChatModel.objects.served().values("provider_id", *COLUMNS))
         aliases = ModelAlias.objects.values_list("alias", "public_id", "thinking", "search")
-        return Rows(upstreams, models, {name: Meaning(*meant) for name, *meant in aliases})
+        virtuals = list(VirtualModel.objects.filter(enabled=True).values("public_id", "base", "strategy", "options"))
+        return Rows(upstreams, models, {name: Meaning(*meant) for name, *meant in aliases}, virtuals)
 
     def take(self, rows: Rows) -> None:
         """Put what was read in force. Adapters of unchanged providers stay, with what they have learnt."""
@@ -152,6 +166,7 @@ class Catalogue:
                 candidates.setdefault(row["public_id"], []).append(candidate(adapter, row))
         for same in candidates.values():
             same.sort(key=lambda candidate: candidate.priority)
+        candidates = virtual(rows.virtuals, candidates) | candidates
         meanings = {name: meant for name, meant in rows.aliases.items() if meant.public_id in candidates}
         self._meanings = meanings | {public_id: Meaning(public_id) for public_id in candidates}
         self._adapters, self._candidates = adapters, candidates

@@ -1,4 +1,5 @@
-"""Rows about upstreams: Provider (where and how), ChatModel (public id -> a provider's model), ModelAlias, Revision.
+"""Rows about upstreams: Provider (where and how), ChatModel (public id -> a provider's model), ModelAlias,
+VirtualModel (a public id -> a strategy over another), Revision.
 
 Several ChatModel rows may bear one public id, one per provider: they are candidates, tried by priority (lower first),
 within a priority by weight. `Revision` counts changes per topic; `providers/revisions.py` has the triggers that do
@@ -157,9 +158,6 @@ class ChatModel(models.Model):
     weight = models.PositiveSmallIntegerField(
         default=1, validators=[MinValueValidator(1)], help_text="Share of the requests among rows of one priority."
     )
-    strategy = models.CharField(
-        max_length=64, default="direct", help_text="How an answer is thought up; <code>direct</code> asks once."
-    )
     capabilities = models.JSONField(
         default=list,
         blank=True,
@@ -234,6 +232,45 @@ class ModelAlias(models.Model):
 
     def __str__(self) -> str:
         return f"{self.alias} → {self.public_id}"
+
+
+class VirtualModel(models.Model):
+    """A public id whose answers are thought up by a strategy, over whatever answers for another public id."""
+
+    public_id = models.CharField(
+        max_length=200,
+        unique=True,
+        validators=[MODEL_ID],
+        help_text="What callers write, for example <code>o1-kimi-k2</code>.",
+    )
+    base = models.CharField(
+        max_length=200, validators=[MODEL_ID], help_text="The model that is asked, for example <code>kimi-k2</code>."
+    )
+    strategy = models.CharField(
+        max_length=64, help_text="How an answer is thought up, for example <code>stepwise</code>."
+    )
+    options = models.JSONField(
+        default=dict,
+        blank=True,
+        validators=[is_object],
+        help_text='What the strategy needs, for example <code>{"max_steps": 10}</code>; empty: its defaults.',
+    )
+    enabled = models.BooleanField(default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["public_id"]
+
+    def __str__(self) -> str:
+        return self.public_id
+
+    def clean(self) -> None:
+        if self.base == self.public_id or VirtualModel.objects.filter(public_id=self.base).exists():
+            raise ValidationError({"base": f"{self.base!r} has a strategy itself: name the model below it."})
+        if VirtualModel.objects.filter(base=self.public_id).exclude(pk=self.pk).exists():
+            raise ValidationError({"public_id": f"Other models stand upon {self.public_id!r}: it cannot be virtual."})
+        if ChatModel.objects.filter(public_id=self.public_id).exists():
+            raise ValidationError({"public_id": "There is a model of this name, which would be found first."})
 
 
 class Revision(models.Model):

@@ -135,7 +135,7 @@ async def test_a_fault_of_ours_at_the_other_doors_is_the_same_500(gateway, alice
 
 
 async def test_a_model_that_names_a_missing_strategy_is_a_fault_of_ours(gateway, upstream, alice, provider, caplog):
-    await off_loop(rows.model, provider, "odd", strategy="no_such_strategy")
+    await off_loop(rows.virtual, "odd", "m", "no_such_strategy")
     await gateway.reload()
     answer = await gateway.chat(alice.key, model="odd")
     assert answer.status == 500

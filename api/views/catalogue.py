@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from api.authentication import Caller
 from api.views.door import Door
 from providers.exceptions import ModelNotFound
-from providers.models import ChatModel, ModelAlias
+from providers.models import ChatModel, ModelAlias, VirtualModel
 
 
 def entries(caller: Caller) -> dict[str, dict[str, Any]]:
@@ -26,6 +26,10 @@ def entries(caller: Caller) -> dict[str, dict[str, Any]]:
                 "context_window": model.context_window,
                 "capabilities": model.capabilities,
             }
+    for virtual in VirtualModel.objects.filter(enabled=True):
+        if virtual.base in found:
+            below = found[virtual.base] | {"created": int(virtual.created_at.timestamp())}
+            found.setdefault(virtual.public_id, below | {"id": virtual.public_id, "strategy": virtual.strategy})
     for alias in ModelAlias.objects.all():
         if alias.public_id in found:
             found.setdefault(alias.alias, found[alias.public_id] | {"id": alias.alias, "root": alias.public_id})

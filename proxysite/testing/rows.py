@@ -13,7 +13,7 @@ from django.db import connection
 
 from api import keys
 from api.models import ApiKey, UsageRecord
-from providers.models import ChatModel, ModelAlias, Provider
+from providers.models import ChatModel, ModelAlias, Provider, VirtualModel
 from providers.offloop import off_loop
 from tokens.models import UpstreamToken
 
@@ -48,6 +48,10 @@ def provider(base_url: str, name: str = "fake", *, models: Iterable[str] = ("m",
 
 def model(owner: Provider, public_id: str, upstream_name: str = "upstream-model", **fields: Any) -> ChatModel:
     return ChatModel.objects.create(provider=owner, public_id=public_id, upstream_name=upstream_name, **fields)
+
+
+def virtual(public_id: str, base: str, strategy: str, **options: Any) -> VirtualModel:
+    return VirtualModel.objects.create(public_id=public_id, base=base, strategy=strategy, options=options)
 
 
 def alias(name: str, public_id: str) -> ModelAlias:

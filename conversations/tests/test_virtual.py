@@ -1,0 +1,32 @@
+import pytest
+from django.core.exceptions import ValidationError
+
+from providers.models import VirtualModel
+from providers.offloop import off_loop
+from proxysite.testing import rows
+
+
+@pytest.mark.django_db
+def test_a_strategy_of_strategies_is_refused_with_a_clear_word() -> None:
+    rows.model(rows.provider("https://api.example/v1", models=()), "m")
+    rows.virtual("o1-m", "m", "direct")
+    for fields, word in (
+        ({"public_id": "o1-o1-m", "base": "o1-m"}, "name the model below it"),
+        ({"public_id": "x", "base": "x"}, "name the model below it"),
+        ({"public_id": "m", "base": "m2"}, "There is a model of this name"),
+    ):
+        with pytest.raises(ValidationError, match=word):
+            VirtualModel(strategy="direct", **fields).full_clean()
+
+
+async def test_a_virtual_model_answers_with_what_its_base_has(gateway, upstream, alice):
+    await off_loop(rows.virtual, "also-m", "m", "direct")
+    await off_loop(rows.virtual, "nothing-below", "no-such-model", "direct")
+    await gateway.reload()
+    answer = await gateway.chat(alice.key, model="also-m")
+    assert (answer.status, answer.text, answer.json["model"]) == (200, "Hello there!", "also-m")
+    assert upstream.last.request.json["model"] == "upstream-model"
+    assert (await gateway.chat(alice.key, model="nothing-below")).status == 404
+    listed = {model["id"]: model for model in (await gateway.ask("GET", "/v1/models", alice.key)).json["data"]}
+    assert listed["also-m"]["strategy"] == "direct"
+    assert "nothing-below" not in listed
