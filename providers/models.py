@@ -265,12 +265,12 @@ class VirtualModel(models.Model):
         return self.public_id
 
     def clean(self) -> None:
+        if ChatModel.objects.filter(public_id=self.public_id).exists():
+            raise ValidationError({"public_id": "There is a model of this name, which would be found first."})
         if self.base == self.public_id or VirtualModel.objects.filter(public_id=self.base).exists():
             raise ValidationError({"base": f"{self.base!r} has a strategy itself: name the model below it."})
         if VirtualModel.objects.filter(base=self.public_id).exclude(pk=self.pk).exists():
             raise ValidationError({"public_id": f"Other models stand upon {self.public_id!r}: it cannot be virtual."})
-        if ChatModel.objects.filter(public_id=self.public_id).exists():
-            raise ValidationError({"public_id": "There is a model of this name, which would be found first."})
 
 
 class Revision(models.Model):
