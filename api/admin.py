@@ -1,11 +1,12 @@
 """The admin of API keys, which are shown once, and of usage records, which are read only."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
-from django import forms
+from django.conf import settings
 from django.contrib import admin, messages
+from django.contrib.auth.models import User
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -15,10 +16,10 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from api import keys
+from api.forms import ApiKeyForm
 from api.models import ApiKey, Status, UsageRecord
 from providers.admin import NOTHING, BigTableAdmin, audit, badge, counted, moment
 from providers.chat import CHAT, COMPLETIONS, EMBEDDINGS
-from providers.models import ChatModel, ModelAlias
 from tokens.models import UpstreamToken
 
 SHOWN_MODELS = 2  # a list names so many of a key's models
@@ -26,28 +27,6 @@ REQUEST_PREFIXES = ("req_", "chatcmpl-", "cmpl-")
 
 
 # --- API keys -------------------------------------------------------------------------------------------------------
-class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]
-    allowed_models = forms.MultipleChoiceField(
-        required=False,
-        widget=forms.CheckboxSelectMultiple,
-        help_text="What is ticked may be used; with nothing ticked every model may.",
-    )
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if "allowed_models" in self.fields:  # absent for those who may only look
-            self.fields["allowed_models"].choices = self.choices()  # type: ignore[attr-defined]
-
-    def choices(self) -> Iterable[tuple[str, str]]:
-        """Every public id and alias, and what is allowed already even when there is no such model now."""
-        aliases = ModelAlias.objects.values_list("alias", flat=True)
-        names = {*ChatModel.objects.all().public_ids(), *aliases, *self.instance.allowed_models}
-        return [(name, name) for name in sorted(names)]
-
-    def clean_allowed_models(self) -> list[str]:
-        return list(self.cleaned_data["allowed_models"])
-
-
 class KeyStateFilter(admin.SimpleListFilter):
     title = "state"
     parameter_name = "is"
@@ -92,6 +71,18 @@ class ApiKeyAdmin(BigTableAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
         return self.readonly_fields if obj is None else ("user", *self.readonly_fields)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """A key without our form is known by its row only: gone, it would be taken for a token that somebody brings."""
+        unknown_then = obj is not None and settings.PASSTHROUGH_PROVIDER and not obj.prefix.startswith(keys.PREFIX)
+        return not unknown_then and super().has_delete_permission(request, obj)
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """A key opens the doors of its user: who is no superuser makes none for another member of staff."""
+        user = cast(User, request.user)
+        if db_field.name == "user" and not user.is_superuser:
+            kwargs["queryset"] = User.objects.filter(Q(is_staff=False) | Q(pk=user.pk))
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """Keys are revoked, so that what they did stays theirs; one that must go is deleted on its page."""

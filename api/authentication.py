@@ -8,6 +8,7 @@ nowhere.
 
 import asyncio
 import hmac
+import re
 import time
 from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass, field
@@ -30,7 +31,8 @@ from providers.offloop import off_loop
 T = TypeVar("T")
 UNKNOWN = "The API key is not valid."  # one text for unknown, revoked and expired
 KEY_LENGTH = 512
-TOKENS_LENGTH = 32_768  # of tokens that a caller brings along
+TOKENS_LENGTH = 32_768  # of all tokens that a caller brings along
+TOKEN_LENGTH = 4_096  # of one of them
 TOUCH_SECONDS = 60  # last use is written at most once in that time
 
 
@@ -100,9 +102,10 @@ def known(digests: Iterable[str]) -> bool:
 def bringing(key: str) -> Caller:
     """The caller who brings tokens instead of a key; in a database thread. Raises InvalidKey."""
     tokens = tuple(token for part in key.split(",") if (token := part.strip()))
-    if not settings.PASSTHROUGH_PROVIDER or not tokens:
+    if not settings.PASSTHROUGH_PROVIDER or not tokens or len(max(tokens, key=len)) > TOKEN_LENGTH:
         raise InvalidKey(UNKNOWN)
-    if any(token.startswith(keys.PREFIX) for token in tokens) or known(map(keys.digest, tokens)):
+    pieces = {*tokens, *re.split(r"[^\w.-]+", key, flags=re.ASCII)}  # a key in quotes or behind a word is one too
+    if keys.PREFIX in key.lower() or known(map(keys.digest, pieces)):
         raise InvalidKey(UNKNOWN)
     return Caller(None, None, frozenset(), float("inf"), settings.PASSTHROUGH_PROVIDER, tokens)
 

@@ -12,6 +12,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakValueDictionary
 
 from django.conf import settings
 
@@ -43,6 +44,10 @@ class Document:
     size_bytes: int = 0
 
 
+# a request of a user waits for the documents of his last one, so that nobody has all readers
+turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What the candidates need of a file."""
@@ -55,6 +60,8 @@ async def attach(body: dict[str, Any], user_id: int | None, candidates: Sequence
     """Put the files into the body's parts; returns the candidates that can answer. Raises InvalidRequest with `param`,
     DatabaseUnavailable, Saturated.
     """
+    if user_id is None:  # somebody unknown, with a token of his own, has nothing read here
+        raise InvalidRequest("Files need an API key.", param="messages", code="unsupported_parameter")
     parts = list(file_parts(body["messages"]))
     if len(parts) > MOST_PARTS:
         raise InvalidRequest(f"A request has at most {MOST_PARTS} files.", param="messages")
@@ -102,7 +109,7 @@ async def gathered(parts: list[tuple[str, dict[str, Any]]], user_id: int | None,
     if inline := {place: part["file"] for place, part in parts if place not in found}:
         patience = 2 * settings.FILE_TEXT_SECONDS
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(patience), turns.setdefault(user_id or 0, asyncio.Lock()):
                 until, loop = time.monotonic() + patience, asyncio.get_running_loop()
                 found |= await loop.run_in_executor(files.readers, unpacked, inline, wanted, until)
         except TimeoutError:

@@ -9,6 +9,7 @@ import hashlib
 import logging
 import os
 import re
+import threading
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,10 +18,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
+from weakref import WeakValueDictionary
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models.signals import post_delete
 from django.dispatch import receiver
 from django.utils import timezone
@@ -34,7 +36,12 @@ ID = re.compile(r"file-[0-9a-f]{32}", re.ASCII)
 ORPHAN_SECONDS = 3_600.0  # after which bytes without a row are nobody's
 PIECE_BYTES = 65_536
 AT_A_TIME = 500
-readers = ThreadPoolExecutor(2, thread_name_prefix="documents")  # no more documents are read at the same time
+readers = ThreadPoolExecutor(4, thread_name_prefix="documents")  # no more documents are read at the same time
+turns: WeakValueDictionary[int, threading.Lock] = WeakValueDictionary()  # an upload of a user waits for his last one
+
+
+def turn(user_id: int) -> threading.Lock:
+    return turns.setdefault(user_id, threading.Lock())
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +82,12 @@ def store(user_id: int, upload: Upload) -> StoredFile:
             code="unsupported_file",
         )
     require_room(user_id, 0)
+    if not connection.in_atomic_block:
+        connection.close()  # reading a document takes seconds: others need the connection meanwhile
     file_id = new_id()
     try:
         size, digest = write(path_of(file_id), upload.pieces)
-        reason = "" if what in extract.IMAGES else read_text(file_id, filename, content_type)
+        reason = "" if what in extract.IMAGES else read_in_turn(user_id, file_id, filename, content_type)
         with transaction.atomic():
             get_user_model().objects.select_for_update().get(pk=user_id)  # two uploads at once count one another
             require_room(user_id, size)
@@ -96,6 +105,9 @@ def store(user_id: int, upload: Upload) -> StoredFile:
                 if upload.expires_seconds
                 else None,
             )
+    except OSError as error:
+        remove(file_id)
+        raise Saturated("There is no room for files here now.", retry_after_seconds=60) from error
     except BaseException:
         remove(file_id)
         raise
@@ -133,6 +145,17 @@ def write(path: Path, pieces: Iterable[bytes]) -> tuple[int, str]:
     finally:
         os.close(directory)
     return size, digest.hexdigest()
+
+
+def read_in_turn(user_id: int, file_id: str, filename: str, content_type: str) -> str:
+    """`read_text`, one at a time for each user, so that nobody has all readers. Raises Saturated."""
+    mine = turn(user_id)
+    if not mine.acquire(timeout=2 * settings.FILE_TEXT_SECONDS):
+        raise Saturated("Your other documents are still being read.", retry_after_seconds=5)
+    try:
+        return read_text(file_id, filename, content_type)
+    finally:
+        mine.release()
 
 
 def read_text(file_id: str, filename: str, content_type: str) -> str:

@@ -18,7 +18,7 @@ import httpx
 
 from providers.chat import Attempt
 from providers.connection import Connection
-from providers.exceptions import BadTls, Disconnected, Unreachable, UpstreamTimeout
+from providers.exceptions import BadResponse, BadTls, Disconnected, Unreachable, UpstreamTimeout
 from providers.guard import public
 
 SETTLE_SECONDS = 1.0
@@ -68,9 +68,14 @@ class Target:
     def of(
         cls, base_url: str, path: str, allow_private: bool, timeouts: Timeouts, content_type: str = "application/json"
     ) -> "Target":
-        """`path` is appended to the base URL, percent-encoded where it must be."""
-        origin = Origin.of(base_url, allow_private)
-        full = httpx.URL(f"{base_url.rstrip('/')}/{path}").raw_path.decode("ascii")
+        """`path` is appended to the base URL, percent-encoded where it must be. Raises BadResponse on an address that
+        is none: an upstream may have given it.
+        """
+        try:
+            origin = Origin.of(base_url, allow_private)
+            full = httpx.URL(f"{base_url.rstrip('/')}/{path}").raw_path.decode("ascii")
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise BadResponse("The upstream has no usable address.") from error
         lines = (
             f"{full} HTTP/1.1\r\nHost: {origin.authority}\r\n"
             f"Content-Type: {content_type}\r\nAccept-Encoding: identity\r\n"

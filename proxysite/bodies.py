@@ -5,7 +5,9 @@ before they are read, where their length is announced, and while they are.
 import asyncio
 import io
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import IO, Any, cast
 
 from django.conf import settings
@@ -13,7 +15,8 @@ from django.core.handlers.asgi import ASGIRequest
 
 from api import keys
 from api.authentication import UNKNOWN, find, in_time, presented_key
-from providers.exceptions import BodyTooLarge, InvalidKey, RequestTimeout
+from conversations import files
+from providers.exceptions import BodyTooLarge, InvalidKey, RequestTimeout, Saturated
 from providers.offloop import off_loop
 
 Message = Mapping[str, Any]
@@ -27,10 +30,15 @@ class CallerLeft(Exception):
     """The caller left before the request was whole."""
 
 
+def announced(scope: Message) -> int:
+    """How long the request says that its body is; 0 when it does not say."""
+    length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+    return int(length) if length.isdigit() else 0
+
+
 def refuse_announced(scope: Message, limit_bytes: int) -> None:
     """Raise BodyTooLarge when the request says that its body is."""
-    length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
-    if length.isdigit() and int(length) > limit_bytes:
+    if announced(scope) > limit_bytes:
         raise BodyTooLarge(f"The request body is larger than {limit_bytes} bytes.")
 
 
@@ -75,6 +83,9 @@ async def spooled(scope: Message, receive: Receive, limit_bytes: int) -> IO[byte
     except TimeoutError:
         file.close()
         raise RequestTimeout(f"The request body did not come within {settings.BODY_SECONDS:g} seconds.") from None
+    except OSError:
+        file.close()
+        raise Saturated("There is no room for uploads here now.", retry_after_seconds=60) from None
     except BaseException:
         file.close()
         raise
@@ -82,11 +93,43 @@ async def spooled(scope: Message, receive: Receive, limit_bytes: int) -> IO[byte
     return file
 
 
-async def require_key(scope: Message) -> None:
-    """Raise InvalidKey, before much is taken in from somebody unknown."""
+async def uploader(scope: Message) -> int:
+    """The user who wants to upload, before much is taken in from somebody unknown or somebody who has no room. Raises
+    InvalidKey, InvalidRequest.
+    """
     key = presented_key(ASGIRequest(dict(scope), io.BytesIO()).META)
-    if await in_time(off_loop(find, keys.digest(key))) is None:
+    caller = await in_time(off_loop(find, keys.digest(key)))
+    if caller is None or caller.user_id is None:
         raise InvalidKey(UNKNOWN)
+    await in_time(off_loop(files.require_room, caller.user_id, max(0, announced(scope) - FORM_BYTES)))
+    return caller.user_id
+
+
+class Uploads:
+    """How many are on their way, by user: what is half here counts against nobody's room yet."""
+
+    def __init__(self) -> None:
+        self._running: Counter[int] = Counter()
+
+    @contextmanager
+    def one(self, user_id: int) -> Iterator[None]:
+        """Raises Saturated."""
+        if self._running[user_id] >= settings.UPLOADS_PER_USER or self._running.total() >= settings.UPLOADS:
+            raise Saturated("Too many uploads are running.", retry_after_seconds=5)
+        self._running[user_id] += 1
+        try:
+            yield
+        finally:
+            self._running[user_id] -= 1
+            self._running += Counter()  # forget who has none
+
+
+def with_length(scope: dict[str, Any], size: int) -> dict[str, Any]:
+    """The scope of a request whose body is whole: it has a length, however it came."""
+    headers = [pair for pair in scope["headers"] if pair[0] not in (b"transfer-encoding", b"content-length")]
+    if size or len(headers) != len(scope["headers"]):
+        headers.append((b"content-length", b"%d" % size))
+    return scope | {"headers": headers}
 
 
 class Spooled:

@@ -30,7 +30,20 @@ from providers.exceptions import (
     Saturated,
     ShuttingDown,
 )
-from proxysite.bodies import FORM_BYTES, UPLOADS, CallerLeft, Message, Receive, Spooled, read_body, require_key, spooled
+from proxysite.bodies import (
+    FORM_BYTES,
+    UPLOADS,
+    CallerLeft,
+    Message,
+    Receive,
+    Spooled,
+    Uploads,
+    read_body,
+    refuse_announced,
+    spooled,
+    uploader,
+    with_length,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -158,34 +171,40 @@ class BoundedHandler(ASGIHandler):
     def __init__(self) -> None:
         super().__init__()
         self._late: set[asyncio.Future[None]] = set()
+        self._uploads = Uploads()
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         known = any(name in (b"authorization", b"x-api-key", b"cookie") for name, _ in scope["headers"])
         try:
-            replay = await self.taken_in(scope, receive, known)
+            replay, size = await self.taken_in(scope, receive, known)
         except CallerLeft:
             return
         except (GatewayError, DatabaseError) as error:
             problem = exceptions.own(error) or InternalError("Something went wrong here.")
             await self.send_response(exceptions.answer(problem, new_request_id()), send)
             return
+        scope = with_length(scope, size)
         if scope["path"].startswith(IMPATIENT):
             await self.in_time(super().__call__, scope, replay, send)
         else:
             await super().__call__(scope, replay, send)
 
-    async def taken_in(self, scope: Message, receive: Receive, known: bool) -> Receive:
-        """What gives the whole body once more. Raises like `read_body`."""
+    async def taken_in(self, scope: Message, receive: Receive, known: bool) -> tuple[Receive, int]:
+        """What gives the whole body once more, and its length. Raises like `read_body`."""
         if known and scope["method"] == "POST" and scope["path"] in UPLOADS:
-            await require_key(scope)
-            return Spooled(await spooled(scope, receive, settings.FILE_LIMIT_BYTES + FORM_BYTES), receive)
+            refuse_announced(scope, settings.FILE_LIMIT_BYTES + FORM_BYTES)
+            with self._uploads.one(await uploader(scope)):
+                file = await spooled(scope, receive, settings.FILE_LIMIT_BYTES + FORM_BYTES)
+            size = file.seek(0, io.SEEK_END)
+            file.seek(0)
+            return Spooled(file, receive), size
         body = await read_body(scope, receive, BODY_LIMIT_BYTES if known else settings.OPEN_BODY_LIMIT_BYTES)
         waiting = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def replay() -> Message:
             return waiting.pop() if waiting else await receive()
 
-        return replay
+        return replay, len(body)
 
     async def read_body(self, receive: Receive) -> IO[bytes]:
         """Django's way to a request's body: no second copy of one that is in a file."""

@@ -76,7 +76,7 @@ def adopt_k2think() -> Iterator[str]:
     provider.mode = mode
     url = (settings.USER_API_URL or settings.GUEST_API_URL).rstrip("/")
     provider.base_url = url.removesuffix("/chat/completions").removesuffix("/guest") or provider.base_url
-    provider.allow_private = bool(base_url_problem(provider.base_url, False))
+    provider.allow_private = private(provider.base_url)
     try:
         provider.full_clean()
     except ValidationError as error:
@@ -87,6 +87,12 @@ def adopt_k2think() -> Iterator[str]:
     yield f"The provider {K2THINK} is there, in the mode {mode}."
     yield from adopt_file(provider, "USER_TOKENS_FILE" if settings.USER_TOKENS_FILE else "TOKENS_FILE")
     yield from adopt_file(provider, "ACCOUNTS_FILE")
+
+
+def private(url: str) -> bool:
+    """Whether the operator names an address on this machine or network; then plain http is all right too."""
+    secure = url.replace("http://", "https://", 1)
+    return base_url_problem(url, True) is None and base_url_problem(secure, False) is not None
 
 
 def adopt_file(provider: Provider, name: str) -> Iterator[str]:

@@ -219,6 +219,8 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_LIMIT_BYTES
 
 # --- files of users ------------------------------------------------------------------------------------------------
 FILE_LIMIT_BYTES = env.int("FILE_LIMIT_BYTES", default=32 * 2**20)  # of one uploaded file
+UPLOADS = env.int("UPLOADS", default=64)  # on their way at the same time, per process
+UPLOADS_PER_USER = env.int("UPLOADS_PER_USER", default=4)
 FILES_PER_USER = env.int("FILES_PER_USER", default=1_000)
 FILES_BYTES_PER_USER = env.int("FILES_BYTES_PER_USER", default=2 * 2**30)
 FILE_TEXT_CHARS = env.int("FILE_TEXT_CHARS", default=500_000)  # of text that the files of one request may bring

@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 from providers.base import Upstream
 from providers.chat import Credential
-from providers.exceptions import ProviderError, UpstreamError
+from providers.exceptions import UpstreamError
 from tokens.pool import Pool
 from tokens.rings import Entry
 
@@ -39,8 +39,5 @@ class Borrowed(Pool):
         self.breaker(upstream).answered()
 
     def failed(self, upstream: Upstream, entry: Entry | None, error: UpstreamError, cause: str = "") -> None:
-        """Only what is the provider's fault counts."""
-        if isinstance(error, ProviderError):
-            super().failed(upstream, None, error)
-        else:
-            self.breaker(upstream).answered()
+        """Nothing counts against the provider: what a stranger brings may make it fail for him alone."""
+        self.breaker(upstream).undecided()

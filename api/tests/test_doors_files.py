@@ -450,3 +450,19 @@ async def test_uploads_at_the_same_time_do_not_exceed_what_a_user_may_have(gatew
     answers = await asyncio.gather(*(put(gateway, alice.key) for _ in range(6)))
     assert sorted(answer.status for answer in answers) == [200] * 3 + [400] * 3
     assert len(on_disk()) == 6
+
+
+@pytest.mark.settings(UPLOADS_PER_USER=1)
+async def test_uploads_on_their_way_are_bounded(gateway, alice, mallory):
+    head = (
+        "POST /v1/files HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n"
+        "Content-Type: multipart/form-data; boundary=B\r\nContent-Length: 1000\r\n\r\n--B"
+    )
+    async with gateway.wire() as one, gateway.wire() as two, gateway.wire() as other:
+        await one.send(head.format(alice.key).encode())
+        await eventually(lambda: gateway._application.stock._uploads._running[alice.user.pk] == 1)
+        await two.send(head.format(alice.key).encode())
+        assert (await two.answer()).status == 503
+        await other.send(head.format(mallory.key).encode())
+        await eventually(lambda: gateway._application.stock._uploads._running[mallory.user.pk] == 1)
+    await eventually(lambda: not gateway._application.stock._uploads._running)

@@ -6,7 +6,7 @@ import pytest
 
 from providers.offloop import off_loop
 from proxysite.testing import rows
-from proxysite.testing.upstream import refuse, say
+from proxysite.testing.upstream import refuse, reply, say
 
 on = pytest.mark.settings(PASSTHROUGH_PROVIDER="fake")
 
@@ -64,7 +64,9 @@ async def test_keys_of_ours_work_as_ever_and_use_the_pool(gateway, upstream, ali
 async def test_a_key_that_was_ours_goes_to_no_upstream(gateway, upstream, alice, mallory):
     await off_loop(type(mallory.row).objects.filter(pk=mallory.row.pk).revoke)
     await gateway.reload()
-    for bearer in (mallory.key, f"token-one,{mallory.key}", f"token-one,{alice.key}", "sk-ps-unknown", ",", ",,"):
+    forms = ("token-one,{}", "Bearer {}", '"{}"', "<{}>", "key={}", "tok {}", "{};x")
+    disguised = [form.format(key) for form in forms for key in (alice.key, mallory.key)]
+    for bearer in (mallory.key, alice.key.upper(), *disguised, "sk-ps-unknown", ",", ",,", "x" * 5_000):
         answer = await gateway.chat(bearer)
         assert (answer.status, answer.error["code"]) == (401, "invalid_api_key"), bearer
     assert upstream.requests == []
@@ -81,3 +83,23 @@ async def test_brought_tokens_reach_that_providers_models_only(gateway, upstream
     assert [model["id"] for model in listed.json["data"]] == ["m"]
     assert (await gateway.ask("GET", "/v1/models/secret", "token-one")).status == 404
     assert (await gateway.chat(alice.key, model="secret")).status == 200
+
+
+@on
+async def test_what_a_stranger_brings_does_not_stop_the_provider_for_others(gateway, upstream, alice):
+    upstream.always(reply(b"<html>400 Request Header Too Large</html>", 400, content_type="text/html"))
+    for _ in range(6):
+        assert (await gateway.chat("x" * 4_000)).status == 502
+    assert (gateway.failures(), gateway.blocked()) == (0, None)
+    upstream.always(say())
+    assert (await gateway.chat(alice.key)).status == 200
+
+
+@on
+async def test_a_stranger_has_no_file_read(gateway, upstream, alice):
+    part = {"type": "file", "file": {"filename": "a.html", "file_data": "data:text/html;base64,PGI+"}}
+    answer = await gateway.chat("token-one", messages=[{"role": "user", "content": [part]}])
+    assert (answer.status, answer.error["param"]) == (400, "messages")
+    for method, path in (("GET", "/v1/files"), ("GET", "/v1/files/file-1")):
+        assert (await gateway.ask(method, path, "token-one")).status in (401, 403)
+    assert upstream.requests == []

@@ -5,10 +5,12 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission
+from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.utils import timezone
 
+from api import keys
+from api.models import ApiKey
 from api.views import renewal
 from providers import vault
 from providers.adapters import openai_compatible
@@ -513,3 +515,35 @@ def test_the_renewal_is_told_and_started(ask, pool, settings, tmp_path, monkeypa
     status, found = ask("tokens/updater/force-update")
     assert (status, found["status"], found.keys()) == (200, "success", {"status", "message"})
     assert started == [((pool.pk,), {"force": True})]
+
+
+async def test_a_body_in_chunks_counts_like_any_other(gateway, operator, upstream, three):
+    other = await off_loop(rows.provider, upstream.url, "other", models=("o",))
+    await off_loop(rows.tokens, other, "sk-other-1")
+    await off_loop(lambda: UpstreamToken.objects.update(state="disabled"))
+
+    async def pieces():
+        yield b'{"provider": '
+        yield b'"other"}'
+
+    headers = {"content-type": "application/json"}
+    answer = await gateway.ask("POST", "/admin/tokens/reset-all", operator.key, content=pieces(), headers=headers)
+    assert answer.status == 200
+    active = UpstreamToken.objects.filter(state="active").values_list("provider__name", flat=True)
+    assert await off_loop(lambda: list(active)) == ["other"]
+
+
+def test_a_key_for_some_models_opens_no_staff_door(client, operator):
+    _, key = keys.issue(operator.user, name="bot", models=["m"])
+    answer = client.post("/admin/tokens/reset-all", HTTP_AUTHORIZATION=f"Bearer {key}", content_type="application/json")
+    assert answer.status_code == 403
+
+
+def test_nobody_makes_a_key_for_somebody_with_more_rights(client, operator, alice):
+    clerk = User.objects.create_user("clerk", password="x", is_staff=True)
+    clerk.user_permissions.add(Permission.objects.get(codename="add_apikey"))
+    client.force_login(clerk)
+    for user, made in ((operator.user, 0), (clerk, 1), (alice.user, 1)):
+        before = ApiKey.objects.filter(user=user).count()
+        client.post("/admin/api/apikey/add/", {"user": user.pk, "name": "x", "allowed_models": []})
+        assert ApiKey.objects.filter(user=user).count() - before == made

@@ -43,6 +43,10 @@ class StaffOrKey(KeyAuthentication):
             user, caller = super().authenticate(request)
             if not user.is_authenticated:  # tokens that a caller brings along open no staff door
                 raise InvalidKey(UNKNOWN)
+            if caller.models:
+                raise Forbidden(
+                    "This API key is for some models only, and for no staff door.", code="permission_denied"
+                )
             return user, caller
         try:
             found = SessionAuthentication().authenticate(request)

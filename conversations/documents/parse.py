@@ -46,7 +46,7 @@ def docx(data: bytes, most: int) -> Iterator[str]:
         raise Unreadable("It is not a Word document (.docx), or it is damaged or encrypted.") from None
     if len(xml) > 32 * most:
         raise Unreadable("Unpacked, it is too large.")
-    if b"<!DOCTYPE" in xml or b"<!ENTITY" in xml:
+    if b"<!DOCTYPE" in xml or b"<!ENTITY" in xml or b"\0" in xml:  # Word writes UTF-8; UTF-16 would hide the others
         raise Unreadable("It is not a Word document (.docx): it declares entities.")
     try:
         for _, element in ElementTree.iterparse(io.BytesIO(xml)):  # noqa: S314 - entities are refused

@@ -12,7 +12,7 @@ from django.test import Client
 from conversations import files, tasks
 from conversations.files import Upload
 from conversations.models import StoredFile
-from providers.exceptions import BodyTooLarge, InternalError, InvalidRequest, UnknownUrl
+from providers.exceptions import BodyTooLarge, InternalError, InvalidRequest, UnknownUrl, Saturated
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
@@ -54,7 +54,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(alice):
         yield b"one"
         raise OSError("the disk is full")
 
-    with pytest.raises(OSError, match="full"):
+    with pytest.raises(Saturated, match="no room"):
         files.store(alice.user.pk, Upload("a.txt", "", "user_data", broken()))
     assert on_disk() == []
     assert not StoredFile.objects.exists()

@@ -8,6 +8,7 @@ Source: Moonshot's API documentation (platform.kimi.ai): chat, files, web search
 """
 
 import asyncio
+import re
 from base64 import b64decode
 from contextlib import aclosing, suppress
 from typing import Any, ClassVar
@@ -22,12 +23,13 @@ from providers.filters import attachments, websearch
 from providers.filters.shaping import shaped
 from providers.filters.usage import lift
 from providers.http import Client, Target
-from providers.refusals import CODES
+from providers.refusals import CODES, clean
 from providers.wire.jsons import loads
 
 ROUNDS = 5  # of searching for one answer; then the model has to speak
 LINKED = ("image_url", "video_url")
 FAREWELL_SECONDS = 10.0
+FILE_ID = re.compile(r"[0-9A-Za-z_-]{1,128}")
 
 
 class Adapter(BaseAdapter):
@@ -124,12 +126,13 @@ class Adapter(BaseAdapter):
             file_id = entry["id"]
         except (ValueError, KeyError, TypeError):
             raise BadResponse("The upstream's answer to an upload is not readable.") from None
-        if not isinstance(file_id, str) or not file_id.replace("-", "").replace("_", "").isalnum():
+        if not isinstance(file_id, str) or not FILE_ID.fullmatch(file_id):
             raise BadResponse("The upstream's answer to an upload names no file.")
         target = self.file_target(f"/{file_id}")
         try:
             if entry.get("status") == "error":
-                raise Rejected(str(entry.get("status_details") or "The file cannot be read."), param="messages")
+                why = clean(str(entry.get("status_details") or ""), credential.secret)
+                raise Rejected(why or "The file cannot be read.", param="messages")
             text = await self.fetch("GET", self.file_target(f"/{file_id}/content"), credential, attempt)
             return text.decode("utf-8", "replace")
         finally:

@@ -32,6 +32,7 @@ class Search:
     def begin(self) -> None:
         self.again = False
         self._calls: dict[int, dict[str, Any]] = {}  # of the search, by their index
+        self._arguments: dict[int, list[str]] = {}  # theirs, in the pieces that came
         self._others: dict[int, int] = {}  # the caller's: index there -> index here
         self._text: list[str] = []
         self._usages.append(None)
@@ -53,7 +54,10 @@ class Search:
 
     def turns(self) -> list[dict[str, Any]]:
         """The messages that answer the search: what the model said, and each call's arguments."""
-        calls = list(self._calls.values())
+        calls = [
+            call | {"function": {"name": NAME, "arguments": "".join(self._arguments[index])}}
+            for index, call in self._calls.items()
+        ]
         said = {"role": "assistant", "content": "".join(self._text), "tool_calls": calls}
         answers = [
             {"role": "tool", "tool_call_id": call["id"], "name": NAME, "content": call["function"]["arguments"]}
@@ -86,11 +90,10 @@ class Search:
         for part in parts:
             index, function = part["index"], part["function"]
             if index in self._calls:
-                self._calls[index]["function"]["arguments"] += function.get("arguments") or ""
+                self._arguments[index].append(function.get("arguments") or "")
             elif function.get("name") == NAME:
-                arguments = function.get("arguments") or ""
-                call = {"id": part["id"], "type": TOOL["type"], "function": {"name": NAME, "arguments": arguments}}
-                self._calls[index] = call
+                self._calls[index] = {"id": part["id"], "type": TOOL["type"]}
+                self._arguments[index] = [function.get("arguments") or ""]
             else:
                 kept.append(part | {"index": self._others.setdefault(index, len(self._others))})
         return kept

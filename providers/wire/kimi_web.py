@@ -125,8 +125,7 @@ class Answer:
         """What of `text` has not come yet; a whole one that changes what has come is too late."""
         if whole:
             known = "".join(self._texts.get(key, ()))
-            if not known.startswith(text):
-                self._texts[key] = [text]
+            self._texts[key] = [known if known.startswith(text) else text]  # joined once, however often one comes
             return text.removeprefix(known) if text.startswith(known) else ""
         self._texts.setdefault(key, []).append(text)
         return text

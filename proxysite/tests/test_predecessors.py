@@ -82,6 +82,12 @@ def test_an_address_on_this_machine_is_taken_because_the_operator_named_it(setti
     assert (provider.base_url, provider.allow_private) == ("http://127.0.0.1:9/api", True)
 
 
+def test_plain_http_to_a_public_host_is_not_taken(settings: Any) -> None:
+    settings.USER_API_URL = "http://k2.example.com/api/chat/completions"
+    assert predecessors.adopt()[0].startswith("USER_API_URL: not taken, ")
+    assert not Provider.objects.get().allow_private
+
+
 def test_what_cannot_be_taken_is_said_and_the_rest_is_taken(settings: Any, tmp_path: Path) -> None:
     settings.USER_API_URL, settings.PROXY_MODE = "nonsense", "sideways"
     settings.TOKENS_FILE = str(tmp_path / "missing.txt")
