@@ -64,7 +64,7 @@ def note(trace: Trace, batch: list[Chunk]) -> None:
                 trace.text.append(text if isinstance(text, str) else str(text))
             if thought := said.get("reasoning_content") or said.get("reasoning"):
                 trace.reasoning.append(thought if isinstance(thought, str) else str(thought))
-            if calls := said.get("tool_calls"):
+            if calls := said.get("tool_calls") or said.get("function_call"):
                 trace.text.append(str(calls))
 
 

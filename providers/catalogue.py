@@ -49,7 +49,9 @@ class Candidate:
             return "model", f"The model {self.public_id!r} does not serve /v1/{request.endpoint}."
         if request.endpoint != CHAT:
             return None
-        if self.model.tools == "none" and body.get("tools"):
+        if self.adapter.stream_only and (body.get("n") or 1) > 1:
+            return "n", f"The model {self.public_id!r} gives one choice only."
+        if self.model.tools == "none" and (body.get("tools") or body.get("functions")):
             return "tools", f"The model {self.public_id!r} cannot call tools."
         if self.model.tools == "prompt" and not all(tool.get("function") for tool in body.get("tools") or ()):
             return "tools", f"The model {self.public_id!r} can only call functions."

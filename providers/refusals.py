@@ -90,8 +90,8 @@ def refusal(
         kind = "invalid_value" if kind == "invalid_request_error" else kind  # with a status, that says more
     named = codes.get(code.lower()) or (codes.get(kind.lower()) if kind else None)
     found = named if named is not None and not html else by_status(status, error, html)
-    if found is AuthRejected and error.get("param"):
-        found = Rejected  # a 401 that names a parameter is about the request
+    if found is AuthRejected and (error.get("param") or flagged(error)):
+        found = Rejected  # a 401 that names a parameter, or a 403 that flags the input, is about the request
     message = clean(str(error.get("message") or ""), secret)
     result: UpstreamError
     if found is Rejected:
@@ -130,6 +130,12 @@ def by_status(status: int | None, error: Mapping[str, Any], html: bool) -> type[
         429: RateLimited,
     }
     return table.get(status, Rejected if 400 <= status < 500 else BadResponse)
+
+
+def flagged(error: Mapping[str, Any]) -> bool:
+    """Whether the input was moderated away, as OpenRouter says it."""
+    metadata = error.get("metadata")
+    return isinstance(metadata, dict) and not metadata.keys().isdisjoint(("flagged_input", "reasons"))
 
 
 def retry_after(headers: Mapping[bytes, bytes]) -> float | None:

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from django.conf import settings
-from django.db import DatabaseError, transaction
+from django.db import Error as DatabaseFault
+from django.db import transaction
 from django.db.models import F
 
 from providers.offloop import off_loop
@@ -54,7 +55,7 @@ async def write(pool: Pool, counters: int) -> None:
     try:
         await off_loop(write_rows, notes, used)
         pool.written(notes)
-    except DatabaseError:
+    except DatabaseFault:
         logger.warning("the state of %d tokens waits for the database", len(notes) + len(used))
         pool.notes.extendleft(reversed(notes))
         for token_id, (requests, failures) in used.items():

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import Error as DatabaseFault  # InterfaceError too, which is no DatabaseError
 
 from providers.exceptions import DatabaseUnavailable
 from providers.offloop import off_loop
@@ -47,11 +47,12 @@ class Claims:
         self._held[token_id] = request_id  # before asking, so that nobody here asks for it too
         task = asyncio.ensure_future(off_loop(claim, token_id, request_id, provider_id))
         try:
-            busy = await asyncio.shield(task)
-        except DatabaseError:
-            self._drop(token_id)
+            async with asyncio.timeout(settings.DATABASE_TIMEOUT_SECONDS):
+                busy = await asyncio.shield(task)
+        except (DatabaseFault, TimeoutError):
+            self._end(token_id, request_id, task)
             raise DatabaseUnavailable("The database does not answer.", retry_after_seconds=1) from None
-        except asyncio.CancelledError:  # the caller left; the claim may be made all the same
+        except BaseException:  # the caller left, say; the claim may be made all the same
             self._end(token_id, request_id, task)
             raise
         if token_id not in busy:
@@ -74,9 +75,11 @@ class Claims:
     async def _give_back(self, token_id: UUID, request_id: str, after: "asyncio.Future[set[UUID]] | None") -> None:
         try:
             if after is not None:
-                await after
+                await asyncio.wait((after,))
+                if after.exception() is not None:
+                    return
             await off_loop(release, token_id, request_id)
-        except DatabaseError:
+        except DatabaseFault:
             logger.warning("the stream of a token is free only when its lease ends")
         finally:
             self._drop(token_id)
@@ -101,7 +104,7 @@ class Claims:
         if self._held:
             try:
                 await off_loop(prolong, dict(self._held))
-            except DatabaseError:
+            except DatabaseFault:
                 logger.warning("the streams of %d tokens are not prolonged", len(self._held))
 
     async def settle(self) -> None:

@@ -47,6 +47,7 @@ class Report:
     errors: int = 0
     last_error: str = ""
     in_a_row: int = 0
+    force: bool = False  # a person wants it
 
     @property
     def down(self) -> bool:
@@ -84,7 +85,7 @@ def refresh(provider_id: int, *, force: bool = False) -> Report | None:
     tokens = UpstreamToken.objects.watched().renewable().filter(provider=provider_id)
     if not force:  # a password that was refused again and again is not tried by itself: accounts get locked
         tokens = tokens.exclude(account__failures__gte=settings.MAX_TOKEN_FAILURES)
-    report = Report()
+    report = Report(force=force)
     ids = list(tokens.values_list("pk", flat=True))
     for start in range(0, len(ids), SLICE):
         some = UpstreamToken.objects.filter(pk__in=ids[start : start + SLICE]).select_related("provider")
@@ -116,7 +117,7 @@ async def _renew(tokens: Sequence[UpstreamToken], report: Report) -> None:
 
 async def _work(asked: BaseAdapter, renewals: Renewals, waiting: Iterable[UpstreamToken], report: Report) -> None:
     for token in waiting:  # one iterator for all workers
-        order = Order(token.pk, token.sealed, revive=token.reason.startswith(AUTH))
+        order = Order(token.pk, token.sealed, revive=token.reason.startswith(AUTH), force=report.force)
         try:
             await renewals.renew(asked, order)
         except Contended:

@@ -56,6 +56,7 @@ class Order:
     sealed: str
     rejected: bool = False
     revive: bool = False
+    force: bool = False  # a person wants it
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +150,8 @@ def take_lease(order: Order) -> Lease | Renewed | None:
         return None
     try:
         account = row.account if row.account and row.account.enabled else None
+        if account is not None and order.revive and not order.force and account.failures >= settings.MAX_TOKEN_FAILURES:
+            account = None  # a password that was refused again and again is not tried by itself: accounts get locked
         password = vault.unseal(account.sealed, str(account.pk)) if account else ""
         return Lease(order, until, Secrets.of(row), account, password)
     except vault.VaultError:

@@ -1,5 +1,6 @@
 """Tool calling with a model that has none: the caller sees OpenAI's tool calls, the upstream only words."""
 
+import asyncio
 import json
 
 import httpx
@@ -7,9 +8,9 @@ import openai
 import pytest
 
 from providers.offloop import off_loop
-from proxysite.testing import rows, speech
+from proxysite.testing import eventually, rows, speech
 from proxysite.testing.gateway import NO_TLS
-from proxysite.testing.upstream import DONE, refuse, reply, stream
+from proxysite.testing.upstream import DONE, Gate, refuse, reply, stream
 
 LONG = "Tells the weather of a city. " + "It rains or it does not. " * 100 + "The last word."
 CITY = {"type": "string", "description": "A city " * 200 + "of Austria"}
@@ -273,3 +274,40 @@ async def test_where_calling_in_words_is_switched_off_tools_are_refused(gateway,
     assert answer.status == 400
     assert answer.error["param"] == "tools"
     assert not upstream.requests
+
+
+async def test_a_caller_who_leaves_during_the_second_question_pays_for_the_first(gateway, upstream, alice, provider):
+    gate = Gate()
+    upstream.will(reply(speech.completion("No.", usage=speech.usage(50, 200))), stream(gate))
+    body = {"tools": TOOLS, "tool_choice": "required"}
+    asking = asyncio.create_task(gateway.chat(alice.key, **body))
+    await upstream.asked(2)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    await eventually(rows.usage)
+    row = await rows.only_usage()
+    assert (row.status, row.prompt_tokens, row.completion_tokens) == ("abandoned", 50, 200)
+
+
+@pytest.mark.settings(TOOL_SUPPORT=False)
+async def test_without_tool_support_functions_are_refused_like_tools(gateway, upstream, alice, provider):
+    await gateway.reload()
+    for fields in ({"tools": [CLOCK]}, {"functions": [CLOCK["function"]]}):
+        assert (await gateway.chat(alice.key, **fields)).error["param"] == "tools"
+    assert upstream.requests == []
+
+
+async def test_an_answer_that_does_not_say_what_it_is_passes_the_filters(gateway, upstream, alice, provider):
+    nameless = speech.completion(CALL)
+    del nameless["object"]
+    upstream.will(reply(nameless))
+    answer = await gateway.chat(alice.key, tools=TOOLS)
+    assert answer.json["choices"][0]["finish_reason"] == "tool_calls"
+
+
+async def test_what_an_upstream_says_beside_its_answer_goes_through_filters(gateway, upstream, alice, provider):
+    more = speech.completion("Hi.")
+    more["choices"][0]["native_finish_reason"] = "eos"
+    upstream.will(reply(more))
+    answer = await gateway.chat(alice.key, tools=TOOLS)
+    assert answer.json["choices"][0]["native_finish_reason"] == "eos"

@@ -465,3 +465,9 @@ async def test_a_list_without_the_model_is_no_error(adapter, upstream):
     upstream.will(reply({"detail": "Model not found"}, 400))
     with pytest.raises(ModelMissing):
         await adapter.models(Credential(None, TOKEN))
+
+
+async def test_more_than_one_choice_is_refused_and_not_forgotten(gateway, upstream, alice):
+    answer = await ask(gateway, alice, n=3)
+    assert (answer.status, answer.error["param"]) == (400, "n")
+    assert upstream.requests == []

@@ -41,17 +41,20 @@ async def insisting(request: ChatRequest, candidates: Sequence[Candidate], pool:
                 yield batch
     if not first:
         return
-    second, begun = corrected(request, trace.attempts[-1], spoken(first)), False
+    said, begun = spoken(first), False
+    second = corrected(request, trace.attempts[-1], said)
+    trace.text.append(said)  # it was produced, though nobody sees it
+    trace.usage = next((chunk["usage"] for chunk in reversed(first) if chunk.get("usage")), None)
     try:
         async with aclosing(failover.answer(second, candidates, pool, trace)) as batches:
             async for batch in batches:
                 if not begun:
-                    trace.text.append(spoken(first))  # it was produced, though nobody sees it
-                begun = True
+                    begun, trace.usage = True, None  # the second answer's says both
                 yield continued(batch, thoughts, first)
     except GatewayError:
         if begun:
             raise
+        trace.text.pop()  # it is seen after all
         yield continued(first, thoughts, [])
 
 

@@ -111,6 +111,7 @@ class StreamConformer:
 
 def whole(answer: Chunk) -> Chunk:
     """One whole `chat.completion`, mended in place. Raises ServerFailed when it says that it was cut."""
+    answer["object"] = "chat.completion"
     for position, choice in enumerate(answer["choices"]):
         choice["index"] = as_index(choice.get("index"), position)
         choice.setdefault("logprobs", None)
@@ -147,6 +148,9 @@ def embeddings(answer: Chunk, *, as_base64: bool) -> Chunk:
     return answer
 
 
+STREAMED = frozenset(("index", "message", "text", "logprobs", "finish_reason"))
+
+
 def as_stream(answer: Chunk) -> list[Chunk]:
     """A whole answer as the chunks of a stream, for an upstream that answered JSON although a stream was asked."""
     chat = all("message" in choice for choice in answer["choices"])
@@ -164,7 +168,8 @@ def as_stream(answer: Chunk) -> list[Chunk]:
         nothing: dict[str, Any] = {"delta": {}} if chat else {"text": ""}
         reason = whole_reason(choice.get("finish_reason"))
         chunks.append(base | {"choices": [head | said | {"finish_reason": None}]})
-        chunks.append(base | {"choices": [head | nothing | {"logprobs": None, "finish_reason": reason}]})
+        more = {name: value for name, value in choice.items() if name not in STREAMED}
+        chunks.append(base | {"choices": [more | head | nothing | {"logprobs": None, "finish_reason": reason}]})
     if answer.get("usage"):
         chunks.append(base | {"choices": [], "usage": answer["usage"]})
     return chunks

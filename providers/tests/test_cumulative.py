@@ -211,3 +211,16 @@ def test_a_transcript_byte_by_byte_says_the_same(path: Path) -> None:
     for thinking in ("reasoning", "inline", "hidden"):
         pieces = [data[at : at + 1] for at in range(len(data))]
         assert message(streamed(pieces, thinking)) == message(streamed([data], thinking))
+
+
+def test_lines_that_are_quoted_when_their_block_closes_are_not_said_again() -> None:
+    text = Cumulative()
+    opened = '<details type="reasoning" done="false">\n<summary>Thinking…</summary>\n'
+    closed = '<details type="reasoning" done="true" duration="3">\n<summary>Thought</summary>\n'
+    said = [
+        text.take(f"{opened}aaaa bbb\ncccc ddd\nx"),
+        text.take(f"{closed}> aaaa bbb\n> cccc ddd\n> xyz\n</details>\nHi"),
+        text.close(),
+    ]
+    assert "".join(one.thinking for one in said) == "aaaa bbb\ncccc ddd\nxyz"
+    assert "".join(one.answer for one in said).strip() == "Hi"

@@ -326,3 +326,11 @@ def test_the_tree_in_the_docstring_has_every_class() -> None:
     drawn = exceptions.__doc__ or ""
     classes = [name for name, value in vars(exceptions).items() if isinstance(value, type)]
     assert [name for name in classes if name != "ClassVar" and name not in drawn] == []
+
+
+def test_input_that_was_flagged_is_the_callers_fault_and_no_tokens() -> None:
+    """OpenRouter says so with a 403."""
+    metadata = {"reasons": ["violence"], "flagged_input": "x", "provider_name": "OpenAI", "model_slug": "gpt"}
+    error = {"code": 403, "message": "Your input was flagged.", "metadata": metadata}
+    assert type(refusal(CODES, 403, error, {})) is Rejected
+    assert type(refusal(CODES, 403, error | {"metadata": {"provider_name": "OpenAI"}}, {})) is AuthRejected

@@ -13,10 +13,12 @@ end of what was sent stands in the new one; while there is no such place it wait
 out. Source of the form: published clients of K2-Think's site, which runs an Open WebUI.
 """
 
+import re
 from typing import NamedTuple
 
 from providers.wire.tags import END_THINK, NO_TAG, WAIT, begun, closing, past_space, past_summary, thinking_tag
 
+QUOTED = re.compile(r"^> ?", re.MULTILINE)  # the site quotes the lines of a block when it closes it
 ANCHORS = (64, 32, 16, 8)  # characters at the end of what was sent that are looked for in a rewritten text
 
 
@@ -125,7 +127,8 @@ def read(text: str, *, last: bool = False) -> Snapshot:
         inner = end if inner == WAIT and last else inner
         found = text.find(closing(tag), max(inner, end))
         until = found if found >= 0 else len(text) - (0 if last else begun(closing(tag), text, max(inner, end)))
-        thoughts.append("" if inner == WAIT else text[inner:until].strip("\r\n"))
+        thought = "" if inner == WAIT else text[inner:until].strip("\r\n")
+        thoughts.append(QUOTED.sub("", thought) if tag.startswith("<details") else thought)
         if found < 0 or (not last and is_open(tag)):
             break
         at = found + len(closing(tag))

@@ -1,14 +1,17 @@
 """One stream per token where the upstream allows no more: claimed across processes, given back however it ends."""
 
 import asyncio
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import InterfaceError, OperationalError
 
 from providers import registry
 from providers.offloop import off_loop
 from proxysite.testing import eventually, rows
 from proxysite.testing.upstream import CUT, Gate, raw, refuse
+from tokens import claims
 from tokens.claims import Claims
 from tokens.models import UpstreamToken
 from tokens.tests.site import Single, Site
@@ -141,3 +144,32 @@ async def test_of_many_processes_one_gets_the_stream(token):
         one.release(token.pk)  # of those who have it not nothing is taken
         await one.settle()
     assert await free(token)
+
+
+@pytest.mark.settings(DATABASE_TIMEOUT_SECONDS=0.1)
+async def test_a_claim_that_is_late_is_a_503_and_given_back_when_it_comes(gateway, token, site, alice, monkeypatch):
+    made, let_go = claims.claim, threading.Event()
+
+    def late(*args):
+        let_go.wait(10)
+        return made(*args)
+
+    monkeypatch.setattr(claims, "claim", late)
+    answer = await gateway.chat(alice.key)
+    assert (answer.status, answer.error["code"]) == (503, "database_unavailable")
+    let_go.set()
+    monkeypatch.setattr(claims, "claim", made)
+    await eventually(lambda: not gateway.inner.pool.claims.busy())
+    await eventually(lambda: free(token))
+
+
+@pytest.mark.parametrize("fault", [InterfaceError("connection already closed"), OperationalError("away")])
+async def test_a_claim_that_failed_keeps_no_token(gateway, token, site, alice, monkeypatch, fault):
+    def fails(*args):
+        raise fault
+
+    with monkeypatch.context() as broken:
+        broken.setattr(claims, "claim", fails)
+        assert (await gateway.chat(alice.key)).status == 503
+    await eventually(lambda: not gateway.inner.pool.claims.busy())
+    assert (await gateway.chat(alice.key)).status == 200

@@ -14,7 +14,7 @@ from tokens import accounts, refreshing
 from tokens.kinds import Login
 from tokens.leftovers import Secrets
 from tokens.models import Refresh, UpstreamAccount, UpstreamToken
-from tokens.tasks import refresh_pool, renew_soon
+from tokens.tasks import check_disabled, refresh_pool, renew_soon
 from tokens.tests.site import Renewing, Site
 from tokens.troubles import Sticky, Troubles
 
@@ -216,6 +216,17 @@ async def test_a_password_that_was_refused_again_and_again_is_tried_only_when_a_
     await off_loop(UpstreamAccount.objects.update, failures=3)
     assert await off_loop(refresh_pool, provider.pk) == 2
     assert await off_loop(refresh_pool, provider.pk, force=True) == 3
+
+
+async def test_checks_do_not_try_a_refused_password_again(pair, site, provider):
+    await off_loop(UpstreamAccount.objects.update, failures=2)
+    await off_loop(UpstreamToken.objects.filter(account__isnull=False).disable, "auth: refused")
+    site.refresh.clear()
+    site.accounts.clear()
+    for _ in range(4):
+        await off_loop(check_disabled)
+    assert await off_loop(UpstreamAccount.objects.filter(failures=3).count) == 1
+    assert len([one for one in site.renewals if "@" in one]) <= 1
 
 
 async def test_a_provider_that_fails_is_left_alone_after_a_few_tries(site, provider, upstream):
