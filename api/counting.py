@@ -53,7 +53,8 @@ def reported(usage: dict[str, Any] | None) -> Usage | None:
     prompt_details, details = usage.get("prompt_tokens_details"), usage.get("completion_tokens_details")
     cached = as_count(prompt_details.get("cached_tokens")) if isinstance(prompt_details, dict) else None
     reasoning = as_count(details.get("reasoning_tokens")) if isinstance(details, dict) else None
-    return Usage(prompt, completion, reasoning or 0, cached or as_count(usage.get("cached_tokens")) or 0)
+    cached = cached or as_count(usage.get("cached_tokens")) or 0
+    return Usage(prompt, completion, reasoning or 0, cached, usage.get("estimated") is True)  # a strategy's guess
 
 
 async def usage(trace: Trace) -> Usage:
@@ -63,8 +64,8 @@ async def usage(trace: Trace) -> Usage:
         return found
     if trace.answered_by is None:
         return Usage(estimated=False)
-    prompt = prompt_texts(trace.request.body)
-    size = sum(map(len, prompt)) + sum(map(len, trace.text)) + sum(map(len, trace.reasoning))
+    prompt = asked(trace)
+    size = sum(map(len, prompt)) + sum(map(len, trace.text)) + sum(map(len, thought(trace)))
     if size <= settings.COUNT_INLINE_BYTES:
         return estimate(prompt, trace)
     return await asyncio.get_running_loop().run_in_executor(None, estimate, prompt, trace)
@@ -75,14 +76,24 @@ def rough(trace: Trace) -> Usage:
     found = reported(trace.usage)
     if found is not None or trace.answered_by is None:
         return found or Usage()
-    prompt, said = sum(map(len, prompt_texts(trace.request.body))), sum(map(len, trace.text))
-    thought = sum(map(len, trace.reasoning))
-    return Usage(prompt // 4, (said + thought) // 4, thought // 4, estimated=True)
+    prompt, said = sum(map(len, asked(trace))), sum(map(len, trace.text))
+    thoughts = sum(map(len, thought(trace)))
+    return Usage(prompt // 4, (said + thoughts) // 4, thoughts // 4, estimated=True)
+
+
+def asked(trace: Trace) -> list[str]:
+    """All that upstreams had to read for the request: its own question, and those of its strategy."""
+    return [text for body in (trace.request.body, *(trace.further or ())) for text in prompt_texts(body)]
+
+
+def thought(trace: Trace) -> list[str]:
+    """All thinking that was produced, shown or not."""
+    return [*trace.reasoning, *(text for attempt in trace.attempts for text in attempt.unshown or ())]
 
 
 def estimate(prompt: list[str], trace: Trace) -> Usage:
-    reasoning = count("".join(trace.reasoning))
-    messages = len(trace.request.body.get("messages") or ())
+    reasoning = count("".join(thought(trace)))
+    messages = sum(len(body.get("messages") or ()) for body in (trace.request.body, *(trace.further or ())))
     return Usage(
         prompt=sum(map(count, prompt)) + PER_MESSAGE * messages,
         completion=count("".join(trace.text)) + reasoning,
@@ -112,8 +123,7 @@ def prompt_texts(body: dict[str, Any]) -> list[str]:
         elif content:
             texts.extend(part["text"] for part in content if isinstance(part.get("text"), str))
         texts.extend(str(call.get("function", "")) for call in message.get("tool_calls") or ())
-    if body.get("tools"):
-        texts.append(str(body["tools"]))
+    texts.extend(str(body[name]) for name in ("tools", "functions") if body.get(name))
     for given in (body.get("prompt"), body.get("input")):
         items = given if isinstance(given, list) else [given]
         texts.extend(

@@ -101,6 +101,7 @@ class Attempt(Struct):
     lacks_call: bool = False  # a tool had to be called, and the model did not
     chat_id: str = ""  # of the conversation that the upstream keeps
     parent_id: str = ""  # its last message there
+    unshown: list[str] | None = None  # thinking that was produced and is kept from the caller
 
     def end(self, outcome: str, reason: str = "", status: int | None = None) -> None:
         self.outcome, self.reason, self.status = outcome, reason, status
@@ -135,6 +136,7 @@ class Trace(Struct):
     usage: dict[str, Any] | None = None  # as the upstream gave it
     text: list[str] = field(default_factory=list)  # what was produced, for counting when no usage came
     reasoning: list[str] = field(default_factory=list)
+    further: list[dict[str, Any]] | None = None  # bodies of questions that a strategy asked besides the request's own
     counted: Any = None  # what the ledger wrote down: api.counting.Usage
 
     def attempt(

@@ -471,3 +471,12 @@ async def test_more_than_one_choice_is_refused_and_not_forgotten(gateway, upstre
     answer = await ask(gateway, alice, n=3)
     assert (answer.status, answer.error["param"]) == (400, "n")
     assert upstream.requests == []
+
+
+async def test_thinking_that_is_hidden_is_counted_all_the_same(gateway, upstream, alice):
+    for how in ("parsed", "hidden"):
+        upstream.will(growing("<think>" + "Hm, hm. " * 50 + "</think>Yes."))
+        await ask(gateway, alice, reasoning_format=how)
+    shown, hidden = await rows.usage()
+    assert hidden.completion_tokens == shown.completion_tokens > 100
+    assert hidden.reasoning_tokens == shown.reasoning_tokens

@@ -43,6 +43,7 @@ async def insisting(request: ChatRequest, candidates: Sequence[Candidate], pool:
         return
     said, begun = spoken(first), False
     second = corrected(request, trace.attempts[-1], said)
+    trace.further = [second.body]
     trace.text.append(said)  # it was produced, though nobody sees it
     trace.usage = next((chunk["usage"] for chunk in reversed(first) if chunk.get("usage")), None)
     try:

@@ -21,5 +21,6 @@ def needed(request: ChatRequest, model: UpstreamModel, attempt: Attempt) -> list
     if model.tools == "prompt" and callwords.offer(request.body).tools:
         steps.append(CallReader(request, attempt))  # before thinking is shown in the text: a call in it is none
     if model.thinking != "reasoning":
-        steps.append(ThinkingShown(model.thinking))
+        attempt.unshown = []
+        steps.append(ThinkingShown(model.thinking, attempt.unshown))
     return steps

@@ -248,11 +248,12 @@ class Part:
 
 class ThinkingShown:
     """What callers get of thinking, whoever separated it; `thinking`: "inline" (in the text, between `<think>` and
-    `</think>` and a blank line), "hidden" (nothing) or "reasoning" (as it comes).
+    `</think>` and a blank line), "hidden" (nothing) or "reasoning" (as it comes). What is hidden goes to `unshown`.
     """
 
-    def __init__(self, thinking: str) -> None:
+    def __init__(self, thinking: str, unshown: list[str] | None = None) -> None:
         self._thinking = thinking
+        self._unshown = [] if unshown is None else unshown
         self._open: set[int] = set()
 
     def chunks(self, batch: list[Chunk]) -> list[Chunk]:
@@ -268,8 +269,10 @@ class ThinkingShown:
     def _choice(self, choice: dict[str, Any]) -> dict[str, Any]:
         delta = choice.get("delta") or {}
         rest = {name: value for name, value in delta.items() if name not in SHOWN}
+        thought = text_of(delta, "reasoning_content") or text_of(delta, "reasoning")
+        if self._thinking == "hidden" and thought:
+            self._unshown.append(thought)
         if self._thinking == "inline":
-            thought = text_of(delta, "reasoning_content") or text_of(delta, "reasoning")
             ends = bool(rest.get("tool_calls")) or choice.get("finish_reason") is not None
             if text := self._inline(choice["index"], thought, text_of(rest, "content"), ends):
                 rest["content"] = text
