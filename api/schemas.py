@@ -24,7 +24,7 @@ ROUTING = frozenset(
     custom_llm_provider organization proxy aws_region_name vertex_credentials
     """.split()
 )
-OWN = ("conversation_id", "session_id", "reasoning_format")  # ours, never sent on
+OWN = ("conversation_id", "session_id", "reasoning_format", "mpr_candidates")  # ours, never sent on
 JSON_DEPTH: int = min(settings.JSON_DEPTH, DEEPEST)
 TOO_BIG = 2.0**63
 NUL = b"\\u0000"
@@ -138,6 +138,7 @@ class ChatBody(Sampling, kw_only=True):
     web_search_options: dict[str, Any] | Maybe = UNSET
     conversation_id: str | Maybe = UNSET
     session_id: str | Maybe = UNSET
+    mpr_candidates: Annotated[int, Meta(ge=1, le=8)] | Maybe = UNSET
 
 
 class CompletionBody(Sampling, kw_only=True):

@@ -2,13 +2,14 @@
 
 from typing import Any
 
+import msgspec
 from django import forms
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
 
-from conversations import strategies
+from conversations import profiles, strategies
 from conversations.models import StoredFile
 from providers.admin import BigTableAdmin, moment
 from providers.models import ChatModel, VirtualModel
@@ -58,6 +59,16 @@ class VirtualModelForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         widgets = {"options": forms.Textarea(attrs={"rows": 6, "cols": 60})}
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        form = profiles.OPTIONS.get(cleaned.get("strategy", ""))
+        if form is not None and "options" in cleaned:
+            try:
+                msgspec.convert(cleaned["options"], form)
+            except msgspec.ValidationError as error:
+                self.add_error("options", f"{error}.")
+        return cleaned
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -1,29 +1,37 @@
 """System checks of this app's names in rows (run by `serve`, which may query the database)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import msgspec
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import DatabaseError
 
-from conversations import strategies
+from conversations import profiles, strategies
 from providers.models import VirtualModel
 
 
 @register(Tags.database)
-def strategies_exist(*, databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """conversations.E001: a model names a strategy that no file defines."""
+def virtual_models_can_answer(*, databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """conversations.E001: a model names a strategy that no file defines; E002: its options cannot be used."""
     if not databases:
         return []
     try:
-        wrong = list(VirtualModel.objects.exclude(strategy__in=strategies.names()))
+        return [problem for model in VirtualModel.objects.all() for problem in problems(model)]
     except DatabaseError:
         return []  # not migrated yet
-    return [
-        Error(
+
+
+def problems(model: VirtualModel) -> Iterator[CheckMessage]:
+    if model.strategy not in strategies.names():
+        yield Error(
             f"The model {model.public_id!r} names the strategy {model.strategy!r}, which does not exist.",
             hint=f"There are: {', '.join(strategies.names())}.",
             id="conversations.E001",
         )
-        for model in wrong
-    ]
+    elif model.strategy in profiles.OPTIONS:
+        try:
+            msgspec.convert(model.options, profiles.OPTIONS[model.strategy])
+        except msgspec.ValidationError as error:
+            text = f"The options of the model {model.public_id!r} cannot be used: {error}."
+            yield Error(text, id="conversations.E002")

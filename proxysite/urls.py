@@ -31,6 +31,7 @@ STAFF = [
 
 urlpatterns = [
     path("v1/chat/completions", relay.chat_completions),
+    path("v1/chat/completions/cot", relay.chain_of_thought),
     path("v1/completions", relay.completions),
     path("v1/embeddings", relay.embeddings),
     path("v1/models", catalogue.Models.as_view()),
@@ -47,7 +48,9 @@ urlpatterns = [
     path("admin/", admin.site.urls),
 ]
 
-LEAN = frozenset(("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/readyz"))  # served without a thread
+LEAN = frozenset(
+    ("/v1/chat/completions", "/v1/chat/completions/cot", "/v1/completions", "/v1/embeddings", "/readyz")
+)  # served without a thread
 
 
 def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -5,6 +5,7 @@ query, no thread).
 import random
 import time
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,7 @@ from api.openai import Renderer
 from api.streaming import JsonAnswer, StreamAnswer
 from conversations.attachments import attach
 from conversations.strategies import strategy
-from providers.catalogue import Meaning
+from providers.catalogue import Candidate, Meaning
 from providers.chat import CHAT, COMPLETIONS, EMBEDDINGS, Batches, ChatRequest, Trace
 from providers.exceptions import InternalError, ModelNotFound, UnsupportedMediaType
 from providers.filters.attachments import file_parts
@@ -26,15 +27,15 @@ from tokens.borrowed import Borrowed
 THINKING = {"parsed": "reasoning", "raw": "inline", "hidden": "hidden"}  # Groq's words for it
 
 
-async def relay(request: LeanRequest, endpoint: str) -> HttpResponseBase:
-    """One request from key to answer. Raises GatewayError."""
+async def relay(request: LeanRequest, endpoint: str, forced: str = "") -> HttpResponseBase:
+    """One request from key to answer, by the strategy `forced` if one is given. Raises GatewayError."""
     gateway, began = request.gateway, time.monotonic()
     gateway.ledger.require()
     caller = await gateway.keyring.caller(request.META)
     if request.content_type not in ("application/json", ""):
         raise UnsupportedMediaType("Send the body as application/json.")
     body = schemas.read(endpoint, await request.whole_body())
-    name = body["model"]
+    name, paths = body["model"], body.get("mpr_candidates")
     meant = gateway.catalogue.meaning(name)
     if meant is None:
         raise ModelNotFound(f"The model {name!r} does not exist or you have no access to it.", param="model")
@@ -43,6 +44,8 @@ async def relay(request: LeanRequest, endpoint: str) -> HttpResponseBase:
     candidates = gateway.catalogue.candidates(meant.public_id, asked, caller.provider)
     if endpoint == CHAT and next(file_parts(body["messages"]), None) is not None:
         candidates = await attach(body, caller.user_id, candidates)
+    if forced or paths:
+        candidates = [thinking_up(one, forced or one.strategy, paths) for one in candidates]
     pool = gateway.pool if not caller.tokens else Borrowed(gateway.pool, caller.tokens)
     trace = Trace(asked, caller.key_id, caller.user_id)
     chunks = strategy(candidates[0].strategy)(asked, candidates, pool, trace)
@@ -54,8 +57,17 @@ async def relay(request: LeanRequest, endpoint: str) -> HttpResponseBase:
 
 
 chat_completions = door("POST")(partial(relay, endpoint=CHAT))
+chain_of_thought = door("POST")(partial(relay, endpoint=CHAT, forced="stepwise"))  # OpenKimi's route
 completions = door("POST")(partial(relay, endpoint=COMPLETIONS))
 embeddings = door("POST")(partial(relay, endpoint=EMBEDDINGS))
+
+
+def thinking_up(candidate: Candidate, strategy: str, paths: int | None) -> Candidate:
+    """The candidate with this strategy and number of paths, where its strategy has paths."""
+    options = candidate.options if strategy == candidate.strategy else {}
+    if strategy == "multipath" and paths:
+        options = {**options, "candidates": paths}
+    return replace(candidate, strategy=strategy, options=options)
 
 
 def chat_request(

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from conversations.asking import summed
 from providers.catalogue import Candidate
 from providers.chat import Attempt, Batches, ChatRequest, Chunk, Resume, Trace
 from providers.exceptions import GatewayError
@@ -122,15 +123,6 @@ def continued(batch: Sequence[Chunk], thoughts: Sequence[Chunk], first: Sequence
             said = {name: value for name, value in said.items() if name != "role"}
         if first and chunk.get("usage"):
             usage = next((one["usage"] for one in reversed(first) if one.get("usage")), None)
-            chunk = chunk | {"usage": added(chunk["usage"], usage) if usage else None}
+            chunk = chunk | {"usage": summed(usage, chunk["usage"]) if usage else None}
         told.append(saying(chunk, said))
     return told
-
-
-def added(usage: Any, first: Any) -> Any:
-    """Counts added up, at any depth; what is no count is the later one's."""
-    if isinstance(usage, dict) and isinstance(first, dict):
-        return first | {name: added(value, first.get(name)) for name, value in usage.items()}
-    if isinstance(usage, int) and isinstance(first, int):
-        return usage + first
-    return first if usage is None else usage

@@ -34,15 +34,3 @@ async def test_an_upstream_that_calls_tools_itself_is_not_asked_again() -> None:
 
 async def test_a_demand_to_a_model_that_is_told_in_words_is_watched() -> None:
     assert await generator_for("prompt", tool_choice="required") is not failover.answer.__code__
-
-
-def test_usage_of_two_questions_adds_up_at_any_depth() -> None:
-    first = {"prompt_tokens": 5, "details": {"cached": 2, "audio": None}, "only_first": 7, "kind": "a"}
-    second = {"prompt_tokens": 6, "details": {"cached": 3, "audio": 1}, "kind": "b", "more": None}
-    assert direct.added(second, first) == {
-        "prompt_tokens": 11,
-        "details": {"cached": 5, "audio": 1},
-        "only_first": 7,
-        "kind": "b",
-        "more": None,
-    }

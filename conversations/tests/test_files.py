@@ -12,7 +12,7 @@ from django.test import Client
 from conversations import files, tasks
 from conversations.files import Upload
 from conversations.models import StoredFile
-from providers.exceptions import BodyTooLarge, InternalError, InvalidRequest, UnknownUrl, Saturated
+from providers.exceptions import BodyTooLarge, InternalError, InvalidRequest, Saturated, UnknownUrl
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 

@@ -1,0 +1,344 @@
+"""Thinking in steps: what the upstream is asked, what the caller sees of it, and what the ledger keeps."""
+
+import json
+
+import pytest
+
+from providers.offloop import off_loop
+from proxysite.testing import eventually, rows, speech
+from proxysite.testing.upstream import CUT, DONE, Gate, refuse, reply, silence, stream
+
+MATHS = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is 6 × 7?"}]
+
+
+def step(title="Look", content="I look.", action="continue", **more):
+    """A step as a model says it."""
+    said = json.dumps({"title": title, "content": content, "next_action": action})
+    return reply(speech.completion(said, usage=speech.usage(10, 5), **more))
+
+
+def three_steps():
+    return step("One", "First."), step("Two", "Second."), step("Three", 'A "quoted"\nline.', "final_answer")
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch):
+    monkeypatch.setattr("conversations.strategies.stepwise.PAUSE_SECONDS", 0)
+
+
+@pytest.fixture
+async def thinker(gateway):
+    """Makes the model `o1-m` with these options."""
+
+    async def make(**options):
+        await off_loop(rows.virtual, "o1-m", "m", "stepwise", **options)
+        await gateway.reload()
+
+    return make
+
+
+def prompts(upstream):
+    return [request.json["messages"] for request in upstream.requests]
+
+
+async def test_a_whole_answer_has_its_steps_and_the_usage_of_all_of_them(gateway, upstream, alice, thinker):
+    await thinker()
+    upstream.will(*three_steps(), reply(speech.completion("It is 42.", usage=speech.usage(20, 7))))
+    answer = await gateway.chat(alice.key, model="o1-m", messages=MATHS)
+    assert answer.status == 200
+    whole = answer.json
+    assert (whole["model"], whole["object"], answer.text) == ("o1-m", "chat.completion", "It is 42.")
+    assert [one["title"] for one in whole["steps"]] == ["One", "Two", "Three"]
+    assert all(one.keys() == {"title", "content", "seconds"} and one["seconds"] >= 0 for one in whole["steps"])
+    assert whole["total_thinking_time"] == pytest.approx(sum(one["seconds"] for one in whole["steps"]), abs=0.01)
+    thought = whole["choices"][0]["message"]["reasoning_content"]
+    assert thought.startswith("### Step 1: One\n\nFirst.\n\n### Step 2: Two")
+    assert (whole["usage"]["prompt_tokens"], whole["usage"]["completion_tokens"]) == (50, 22)
+    row = await rows.only_usage()
+    assert (row.status, row.prompt_tokens, row.completion_tokens, row.estimated) == ("complete", 50, 22, False)
+    assert [(one["outcome"], one["reason"]) for one in row.attempts] == [
+        ("answered", "step 1"),
+        ("answered", "step 2"),
+        ("answered", "step 3"),
+        ("answered", "final answer"),
+    ]
+
+
+async def test_a_step_is_asked_in_json_with_one_system_message_and_without_what_is_for_the_answer(
+    gateway, upstream, alice, thinker
+):
+    await thinker(step_tokens=500, final_tokens=900, temperature=0.2)
+    upstream.will(*three_steps())
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    format_ = {"type": "json_object"}
+    await gateway.chat(alice.key, model="o1-m", messages=MATHS, tools=tools, response_format=format_, n=1, user="u")
+    first, *_, last = (request.json for request in upstream.requests)
+    assert [message["role"] for message in first["messages"]] == ["system", "user"]
+    assert first["messages"][0]["content"].endswith("Be brief.")
+    assert "next_action" in first["messages"][0]["content"]
+    assert first["response_format"] == {"type": "json_object"}
+    assert (first["max_tokens"], first["temperature"], first["user"]) == (500, 0.2, "u")
+    assert not {"tools", "n", "stream"} & first.keys()
+    assert (last["tools"], last["response_format"], last["max_tokens"]) == (tools, format_, 900)
+    assert last["messages"][:2] == MATHS
+    assert "Second." in last["messages"][2]["content"]
+    assert [message["role"] for message in last["messages"]] == ["system", "user", "assistant", "user"]
+
+
+async def test_the_callers_limit_is_that_of_the_answer(gateway, upstream, alice, thinker):
+    await thinker(final_tokens=900)
+    upstream.will(*three_steps())
+    await gateway.chat(alice.key, model="o1-m", max_completion_tokens=33)
+    first, *_, last = (request.json for request in upstream.requests)
+    assert first["max_completion_tokens"] == 1024
+    assert last["max_completion_tokens"] == 33
+    assert "max_tokens" not in first | last
+
+
+async def test_steps_stream_when_they_are_finished_and_the_answer_word_by_word(gateway, upstream, alice, thinker):
+    await thinker()
+    one, two, three = three_steps()
+    waits, talks = Gate(), Gate()
+
+    async def second(exchange):
+        await waits.passed()
+        await two(exchange)
+
+    upstream.will(one, second, three, stream(*speech.words("It", " is"), talks, *speech.spoken(" 42.")[1:], DONE))
+    async with gateway.reading(alice.key, model="o1-m", stream_options={"include_usage": True}) as reading:
+        await reading.until("Step 1: One")
+        await waits.arrival()
+        await reading.until('"step":2')  # a word of what is being done
+        assert b"Step 2: Two" not in reading.body
+        waits.open()
+        await reading.until('" is"')
+        assert b"Step 3: Three" in reading.body
+        talks.open()
+        answer = await reading.rest()
+    assert answer.done
+    deltas = [event["choices"][0]["delta"] for event in answer.events if event["choices"]]
+    assert [one.get("role") for one in deltas].count("assistant") == 1
+    assert deltas[0]["role"] == "assistant"
+    thought = "".join(one.get("reasoning_content") or "" for one in deltas)
+    assert 'A "quoted"\nline.' in thought
+    assert answer.text.startswith("It is")
+    assert answer.finishes == ["stop"]
+    with_steps = [at for at, event in enumerate(answer.events) if "steps" in event]
+    finish = next(at for at, one in enumerate(answer.events) if one["choices"] and one["choices"][0]["finish_reason"])
+    assert with_steps == [finish - 1]
+    assert [one["title"] for one in answer.events[finish - 1]["steps"]] == ["One", "Two", "Three"]
+    assert answer.events[-1]["usage"]["total_tokens"] == 3 * 15 + 12
+    assert len({(event["id"], event["model"]) for event in answer.events}) == 1
+
+
+@pytest.mark.parametrize(
+    ("form", "begins", "has"),
+    [
+        ("markdown", "## Step 1: One\n\nFirst.", "### Final Answer\n\nHello there!"),
+        ("details", "<details open><summary>Step 1: One</summary>First.</details>", 'A "quoted"<br>line.'),
+    ],
+)
+async def test_steps_in_the_text_are_the_same_streamed_and_whole(gateway, upstream, alice, thinker, form, begins, has):
+    await thinker(format=form, feedback=False)
+    upstream.will(*three_steps())
+    whole = await gateway.chat(alice.key, model="o1-m")
+    assert whole.text.startswith(begins)
+    assert has in whole.text
+    assert whole.text.endswith("Hello there!")
+    upstream.will(*three_steps())
+    streamed = await gateway.chat(alice.key, model="o1-m", stream=True)
+    assert streamed.text == whole.text
+    assert not any("status" in event for event in streamed.events)
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
+async def test_callers_may_have_the_thinking_in_tags_or_not_at_all(gateway, upstream, alice, thinker, streams):
+    await thinker()
+    upstream.will(*three_steps())
+    raw = await gateway.chat(alice.key, model="o1-m", stream=streams, reasoning_format="raw")
+    assert raw.text.startswith("<think>\n### Step 1: One")
+    assert raw.text.endswith("</think>\n\nHello there!")
+    upstream.will(*three_steps())
+    hidden = await gateway.chat(alice.key, model="o1-m", stream=streams, reasoning_format="hidden")
+    assert hidden.text == "Hello there!"
+    assert b"First." not in hidden.body
+
+
+async def test_a_model_that_is_ready_too_soon_is_told_to_think_on(gateway, upstream, alice, thinker):
+    await thinker(min_steps=2)
+    upstream.will(step("One", "Done.", "final_answer"), step("Two", "Really.", "final_answer"))
+    answer = await gateway.chat(alice.key, model="o1-m")
+    assert len(answer.json["steps"]) == 2
+    assert "at least 2" in prompts(upstream)[1][-1]["content"]
+
+
+async def test_a_model_that_never_ends_is_asked_for_its_answer_after_the_last_step(gateway, upstream, alice, thinker):
+    await thinker(max_steps=4)
+    upstream.will(*[step(f"S{at}") for at in range(4)])
+    answer = await gateway.chat(alice.key, model="o1-m")
+    assert len(answer.json["steps"]) == 4
+    assert answer.text == "Hello there!"
+    assert len(upstream.requests) == 5
+
+
+async def test_all_calls_together_are_bounded(gateway, upstream, alice, thinker):
+    await thinker(max_calls=4)
+    upstream.always(reply(speech.completion("no step")))
+    answer = await gateway.chat(alice.key, model="o1-m")
+    assert answer.status == 200
+    assert len(upstream.requests) == 4
+    upstream.always(step())
+    await gateway.chat(alice.key, model="o1-m")
+    assert len(upstream.requests) == 8
+
+
+async def test_calls_that_failover_makes_again_count_too(gateway, upstream, alice, thinker, three):
+    await thinker(max_calls=5)
+    upstream.will(step(), *[refuse(500)] * 3)
+    answer = await gateway.chat(alice.key, model="o1-m")
+    assert (answer.status, answer.text) == (200, "Hello there!")
+    assert len(upstream.requests) == 5
+    outcomes = [attempt["outcome"] for attempt in (await rows.only_usage()).attempts]
+    assert (outcomes.count("ServerFailed"), outcomes.count("answered")) == (3, 2)
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
+async def test_what_is_no_step_is_asked_for_again_and_then_becomes_an_error_step(
+    gateway, upstream, alice, thinker, streams
+):
+    await thinker()
+    nothing = reply(speech.completion("I would rather chat."))
+    upstream.will(nothing, step("One", "Mended."), nothing, nothing, nothing)
+    answer = await gateway.chat(alice.key, model="o1-m", stream=streams)
+    assert (answer.status, answer.text) == (200, "Hello there!")
+    assert [len(prompt) for prompt in prompts(upstream)][:2] == [2, 4]
+    whole = next(event for event in answer.events if "steps" in event) if streams else answer.json
+    assert [one["title"] for one in whole["steps"]] == ["One", "Error"]
+    assert "Step 2: Error" in answer.body.decode()
+    assert len(upstream.requests) == 6
+    assert "Error" not in json.dumps(prompts(upstream)[-1])
+    assert (await rows.only_usage()).status == "complete"
+
+
+async def test_a_step_that_was_cut_gets_more_room(gateway, upstream, alice, thinker):
+    await thinker(step_tokens=100)
+    upstream.will(step(finish="length"), reply(speech.completion('{"title": "x', finish="length")), *three_steps()[1:])
+    await gateway.chat(alice.key, model="o1-m")
+    assert [request.json.get("max_tokens") for request in upstream.requests] == [100, 100, 200, 100, None]
+
+
+async def test_an_upstream_that_refuses_json_mode_is_asked_without_it_from_then_on(gateway, upstream, alice, thinker):
+    await thinker()
+    upstream.will(refuse(400, "response_format is not supported."), *three_steps())
+    answer = await gateway.chat(alice.key, model="o1-m")
+    assert len(answer.json["steps"]) == 3
+    assert ["response_format" in request.json for request in upstream.requests] == [True, *[False] * 4]
+    row = await rows.only_usage()
+    assert row.status == "complete"
+    assert row.attempts[0]["outcome"] == "Rejected"
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
+async def test_errors_before_anything_was_thought_keep_their_status(gateway, upstream, alice, thinker, streams):
+    await thinker()
+    upstream.always(refuse(400, "The context is too long.", "context_length_exceeded"))
+    answer = await gateway.chat(alice.key, model="o1-m", stream=streams)
+    assert (answer.status, answer.error["code"]) == (400, "context_length_exceeded")
+    assert len(upstream.requests) == 2
+    upstream.always(refuse(500))
+    answer = await gateway.chat(alice.key, model="o1-m", stream=streams)
+    assert answer.status in (502, 503)
+    assert {row.status for row in await rows.usage()} == {"error"}
+
+
+async def test_half_of_the_time_is_left_to_the_answer(gateway, upstream, alice, thinker, provider):
+    provider.total_seconds = 1.4
+    await off_loop(provider.save)
+    await thinker()
+    upstream.will(step("One", "First."), silence)
+    answer = await gateway.chat(alice.key, model="o1-m")
+    assert (answer.status, answer.text) == (200, "Hello there!")
+    assert [one["title"] for one in answer.json["steps"]] == ["One", "Error"]
+    await upstream.exchanges[1].departure()
+    assert len(upstream.requests) == 3
+
+
+async def test_a_final_answer_that_breaks_off_is_no_whole_one(gateway, upstream, alice, thinker):
+    await thinker()
+    upstream.will(*three_steps(), stream(*speech.words("It is"), CUT))
+    answer = await gateway.chat(alice.key, model="o1-m", stream=True)
+    assert answer.stream_error["code"] == "upstream_disconnected"
+    row = await rows.only_usage()
+    assert row.status == "truncated"
+    assert row.prompt_tokens > 30
+    assert row.estimated
+
+
+async def test_a_caller_who_leaves_stops_everything_and_pays_for_what_was_thought(gateway, upstream, alice, thinker):
+    await thinker()
+    one, _, _ = three_steps()
+    gate = Gate()
+
+    async def waiting(exchange):
+        await gate.passed()
+
+    upstream.will(one, waiting)
+    async with gateway.reading(alice.key, model="o1-m") as reading:
+        await reading.until("Step 1: One")
+        await gate.arrival()
+        await reading.leave()
+    await upstream.last.departure()
+    gate.open()
+    (row,) = await eventually(rows.usage)
+    assert row.status == "abandoned"
+    assert row.prompt_tokens >= 10
+    assert len(upstream.requests) == 2
+
+
+async def test_usage_that_an_upstream_does_not_give_is_estimated(gateway, upstream, alice, thinker):
+    await thinker()
+    bare = [reply(speech.completion(json.dumps({"title": "T", "content": "c " * 40}), usage=None)) for _ in range(3)]
+    await_steps = [*bare, step("T", "end", "final_answer")]
+    upstream.will(*await_steps, reply(speech.completion("42", usage=speech.usage(20, 1))))
+    answer = await gateway.chat(alice.key, model="o1-m")
+    row = await rows.only_usage()
+    assert row.estimated
+    assert row.completion_tokens > 3 * 20
+    assert answer.json["usage"]["completion_tokens"] == row.completion_tokens
+    assert "estimated" not in answer.json["usage"]
+
+
+async def test_options_that_cannot_be_used_are_named(gateway, upstream, alice, thinker, caplog):
+    await thinker(max_steps="many")
+    answer = await gateway.chat(alice.key, model="o1-m")
+    assert answer.status == 500
+    assert "max_steps" in answer.error["message"]
+    assert upstream.requests == []
+    caplog.clear()
+
+
+async def test_the_old_route_thinks_in_steps_over_any_model(gateway, upstream, alice):
+    for streams in (False, True):
+        upstream.will(*three_steps())
+        body = {"model": "m", "messages": MATHS, "stream": streams}
+        answer = await gateway.ask("POST", "/v1/chat/completions/cot", alice.key, json=body)
+        assert (answer.status, answer.text) == (200, "Hello there!")
+        assert "Step 3: Three" in answer.body.decode()
+    assert (await gateway.ask("GET", "/v1/chat/completions/cot", alice.key)).status == 405
+    assert (await gateway.ask("POST", "/v1/chat/completions/cot", json={})).status == 401
+
+
+async def test_the_old_route_takes_the_options_of_a_model_that_thinks_so_anyway(gateway, upstream, alice, thinker):
+    await thinker(min_steps=1, format="markdown")
+    upstream.will(step("One", "Only.", "final_answer"))
+    body = {"model": "o1-m", "messages": MATHS}
+    answer = await gateway.ask("POST", "/v1/chat/completions/cot", alice.key, json=body)
+    assert answer.text.startswith("## Step 1: One")
+
+
+async def test_other_endpoints_of_such_a_model_are_asked_plainly(gateway, upstream, alice, thinker):
+    await thinker()
+    body = {"model": "o1-m", "prompt": "Say"}
+    answer = await gateway.ask("POST", "/v1/completions", alice.key, json=body)
+    assert answer.json["choices"][0]["text"] == "Hello there!"
+    assert len(upstream.requests) == 1

@@ -1,0 +1,203 @@
+"""The upstream questions of one request: several on the way (whole answers), one at its end that the caller gets.
+
+Each question goes through failover like a request of its own; its attempts and its usage are the request's. `Asking`
+counts the questions (a strategy may not cost without end), leaves half of the request's time to the final one, and adds
+up usage, also of what was broken off: a question whose upstream gave no figures is guessed by length, and then the sum
+says `"estimated": true`.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import Any, TypeVar
+
+import msgspec
+
+from providers.catalogue import Candidate
+from providers.chat import Batches, ChatRequest, Chunk, Trace
+from providers.exceptions import InternalError, PoolError, Rejected, UpstreamTimeout
+from tokens import failover
+from tokens.pool import Pool
+
+# of the caller's body, what a question on the way has too; tools, formats and limits are for the final answer
+KEPT = (
+    *("model", "user", "safety_identifier", "prompt_cache_key", "service_tier"),
+    *("reasoning_effort", "temperature", "top_p", "seed"),
+)
+HOPELESS = (Rejected, PoolError)  # asking again in a moment would bring the same
+SYSTEM = ("system", "developer")
+PER_MESSAGE = 4  # tokens
+Options = TypeVar("Options")
+
+
+class Said(msgspec.Struct, frozen=True):
+    """A whole answer on the way. `cut`: it ended because it had reached its number of tokens."""
+
+    text: str
+    cut: bool = False
+
+
+class Asking:
+    """The questions of one request, at most `most` of them (the final one, which is always asked, included)."""
+
+    def __init__(
+        self, request: ChatRequest, candidates: Sequence[Candidate], pool: Pool, trace: Trace, most: int
+    ) -> None:
+        self.request = request
+        self._candidates, self._pool, self._trace = candidates, pool, trace
+        self._left = most
+        self._until = trace.began + candidates[0].adapter.upstream.timeouts.total / 2
+        self._spent: dict[str, Any] = {}
+
+    @property
+    def left(self) -> int:
+        """How many more questions may be asked on the way, those that failover asks again counted; none when their
+        time is over.
+        """
+        return self._left - 1 if time.perf_counter() < self._until else 0
+
+    async def whole(self, label: str, messages: Sequence[dict[str, Any]], **fields: Any) -> Said:
+        """The answer to one question; `fields` of the body, None leaves one out. Raises GatewayError."""
+        body = {name: self.request.body[name] for name in KEPT if name in self.request.body}
+        body |= {"messages": list(messages), **fields}
+        body = {name: value for name, value in body.items() if value is not None}
+        limit = body.pop("max_tokens", None)
+        if limit is not None:
+            newer = "max_completion_tokens" in self.request.body
+            body["max_completion_tokens" if newer else "max_tokens"] = limit
+        inner = msgspec.structs.replace(
+            self.request, body=body, stream=False, include_usage=False, thinking="reasoning", keep=False, resume=None
+        )
+        answer: Chunk = {}
+        try:
+            async with (
+                asyncio.timeout(self._until - time.perf_counter()),
+                aclosing(self._asked(label, inner)) as batches,
+            ):
+                async for batch in batches:
+                    answer = batch[0]
+        except TimeoutError:
+            raise UpstreamTimeout("The upstream took too long over a question on the way.") from None
+        choice = (answer.get("choices") or [{}])[0]
+        return Said(text_of((choice.get("message") or {}).get("content")), choice.get("finish_reason") == "length")
+
+    async def last(self, label: str, messages: Sequence[dict[str, Any]], **defaults: Any) -> Batches:
+        """Yield the answer that the caller gets, as he wants it; `defaults` are fields of the body that he left out.
+
+        Its usage is that of all questions. Raises GatewayError.
+        """
+        given = {name: value for name, value in defaults.items() if value is not None}
+        body = given | self.request.body | {"messages": list(messages)}
+        inner = msgspec.structs.replace(self.request, body=body, keep=False, resume=None)
+        async with aclosing(self._asked(label, inner)) as batches:
+            async for batch in batches:
+                yield batch
+
+    def usage(self) -> dict[str, Any] | None:
+        """Of all questions so far, in OpenAI's form; None before the first."""
+        return self._spent or None
+
+    async def _asked(self, label: str, inner: ChatRequest) -> Batches:
+        """Yield the answer's chunks, `usage` in them made the sum; note attempts and usage however it ends."""
+        trace, own = self._trace, Trace(inner, began=self._trace.began)
+        before, usage, text = self._spent, None, []
+        self._left -= 1
+        try:
+            async with aclosing(failover.answer(inner, self._candidates, self._pool, own)) as batches:
+                async for batch in batches:
+                    for chunk in batch:
+                        text += said_in(chunk)
+                        if chunk.get("usage"):
+                            usage = chunk["usage"]
+                            chunk["usage"] = summed(before, usage)
+                    yield batch
+        finally:
+            asked = [attempt for attempt in own.attempts if attempt.outcome != "skipped"]
+            self._left -= max(0, len(asked) - 1)
+            for attempt in asked:
+                attempt.reason = attempt.reason or label
+            trace.attempts += own.attempts
+            if trace.queue_ms is None:
+                trace.queue_ms = own.queue_ms
+            if usage is None and own.answered_by is not None:
+                usage = guessed(inner, text)
+            if usage is not None:  # others may have ended meanwhile
+                self._spent = summed(self._spent, usage)
+            trace.usage = self.usage()
+
+
+def options_of(kind: type[Options], candidates: Sequence[Candidate]) -> Options:
+    """The strategy's options as the model's row has them. Raises InternalError, which names what is wrong."""
+    try:
+        return msgspec.convert(candidates[0].options, kind)
+    except msgspec.ValidationError as error:
+        name = candidates[0].public_id
+        raise InternalError(f"The model {name!r} has an option that cannot be used: {error}.") from None
+
+
+# --- messages ---------------------------------------------------------------------------------------------------------
+def text_of(content: Any) -> str:
+    """The text of a message's content: a string, or its text parts."""
+    if isinstance(content, list):
+        return "\n".join(part["text"] for part in content if isinstance(part.get("text"), str))
+    return content if isinstance(content, str) else ""
+
+
+def instructed(messages: Sequence[dict[str, Any]], prompt: str) -> list[dict[str, Any]]:
+    """The messages with `prompt` in front, in one system message with what the caller's own at their head say."""
+    head = 0
+    while head < len(messages) and messages[head]["role"] in SYSTEM:
+        head += 1
+    told = [text for message in messages[:head] if (text := text_of(message.get("content")))]
+    role = messages[0]["role"] if head else "system"
+    return [{"role": role, "content": "\n\n".join([prompt, *told])}, *messages[head:]]
+
+
+def question_of(messages: Sequence[dict[str, Any]]) -> str:
+    """The text of the last user message."""
+    asked = (text_of(message.get("content")) for message in reversed(messages) if message["role"] == "user")
+    return next(asked, "")
+
+
+def only_text(body: dict[str, Any]) -> bool:
+    """Whether the caller wants nothing but prose: no tools, no format."""
+    format_ = (body.get("response_format") or {}).get("type", "text")
+    return not body.get("tools") and not body.get("functions") and format_ == "text"
+
+
+# --- usage ------------------------------------------------------------------------------------------------------------
+def said_in(chunk: Chunk) -> list[str]:
+    """What was produced in a chunk, streamed or whole: text, thinking, calls."""
+    found = []
+    for choice in chunk.get("choices") or ():
+        said = choice.get("delta") or choice.get("message") or {}
+        found += [text for name in ("content", "reasoning_content", "reasoning") if (text := text_of(said.get(name)))]
+        if calls := said.get("tool_calls"):
+            found.append(str(calls))
+    return found
+
+
+def summed(first: Any, second: Any) -> Any:
+    """Counts added up, at any depth; of what is no count the later one."""
+    if isinstance(first, dict) and isinstance(second, dict):
+        return first | {name: summed(first.get(name), value) for name, value in second.items()}
+    if any(isinstance(value, bool) for value in (first, second)):
+        return first or second
+    if isinstance(first, int | float) and isinstance(second, int | float):
+        return first + second
+    return first if second is None else second
+
+
+def guessed(inner: ChatRequest, produced: Sequence[str]) -> dict[str, Any]:
+    """Usage by the length of the texts: four letters are a token, and so is one sign of a script without spaces."""
+    messages = inner.body["messages"]
+    prompt = sum(tokens(text_of(message.get("content"))) + PER_MESSAGE for message in messages)
+    completion = sum(map(tokens, produced))
+    total = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+    return total | {"estimated": True}
+
+
+def tokens(text: str) -> int:
+    dense = sum(char > "\u2e7f" for char in text)
+    return dense + (len(text) - dense + 3) // 4

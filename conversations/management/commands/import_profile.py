@@ -1,0 +1,42 @@
+"""`import_profile`: a configuration file of OpenKimi or O1-API into a virtual model and what it stands upon."""
+
+import os
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+
+from conversations import profiles
+from tokens import importing
+
+
+class Command(BaseCommand):
+    help = "Import OpenKimi's config.json or O1-API's config.yaml as a virtual model."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("file", help="path of the file")
+        parser.add_argument("--base", default="", metavar="MODEL", help="stand upon this model of here")
+        parser.add_argument("--name", default="", metavar="MODEL", help="what callers write, for example o1-kimi-k2")
+        parser.add_argument(
+            "--allow-private", action="store_true", help="allow an address on this machine or network, and plain http"
+        )
+        parser.add_argument("--dry-run", action="store_true", help="check and report, write nothing")
+
+    def handle(self, *args: Any, file: str, dry_run: bool, **options: Any) -> None:
+        given = {name: options[name] for name in ("base", "name", "allow_private")}
+        try:
+            profile = profiles.read("\n".join(importing.decode(Path(file).read_bytes())), os.environ)
+            with transaction.atomic():
+                lines = profiles.adopt(profile, **given)
+                transaction.set_rollback(dry_run)
+        except OSError as error:
+            raise CommandError(f"Cannot read {file}: {error.strerror}.") from None
+        except (profiles.ProfileRefused, importing.UnreadableFile) as error:
+            raise CommandError(str(error)) from None
+        except ValidationError as error:
+            wrong = "; ".join(f"{field}: {' '.join(texts)}" for field, texts in error.message_dict.items())
+            raise CommandError(wrong) from None
+        self.stdout.write("\n".join([*lines, *(["Nothing was written: --dry-run."] if dry_run else [])]))

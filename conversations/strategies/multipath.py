@@ -1,0 +1,133 @@
+"""Plan, answer several times at once, make one answer of it: OpenKimi's multi-path reasoning, over any model.
+
+A framework (the plan), N candidates asked at the same time, each from another passage or angle (conversations/
+paths.py), and their synthesis: by the model, whose answer streams, or by rules for texts. With one candidate the
+question is asked once. `mpr_candidates` in the body goes before the row's number. A caller who wants tools or a format
+gets the synthesis of the model, for rules cannot keep either.
+"""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import Any
+
+from conversations import paths
+from conversations.asking import HOPELESS, Asking, instructed, only_text, options_of, question_of, text_of
+from providers.catalogue import Candidate
+from providers.chat import CHAT, Batches, ChatRequest, Chunk, Trace, completion, delta, usage_chunk
+from providers.exceptions import BadResponse, GatewayError
+from tokens import failover
+from tokens.pool import Pool
+
+Messages = list[dict[str, Any]]
+
+
+def answer(request: ChatRequest, candidates: Sequence[Candidate], pool: Pool, trace: Trace) -> Batches:
+    if request.endpoint != CHAT:
+        return failover.answer(request, candidates, pool, trace)
+    return merged(request, candidates, pool, trace)
+
+
+async def merged(request: ChatRequest, candidates: Sequence[Candidate], pool: Pool, trace: Trace) -> Batches:
+    """Yield the one answer. Raises GatewayError."""
+    options = options_of(paths.Options, candidates)
+    asking = Asking(request, candidates, pool, trace, options.max_calls)
+    plan = await framework(asking) if options.plans and asking.left > 0 else ""
+    count = min(options.candidates, asking.left)
+    messages = request.body["messages"]
+    if count < 2:
+        messages = instructed(messages, paths.PLAN.format(plan=plan)) if plan else messages
+        drafts: list[str] = []
+    else:
+        drafts = await drafted(asking, options, plan, count)
+        if only_text(request.body) and (options.synthesis != "model" or len(drafts) == 1):
+            for batch in told(request, asking, paths.synthesise(options.synthesis, drafts), drafts, options):
+                yield batch
+            return
+        messages = synthesised(messages, drafts)
+    async with aclosing(asking.last("synthesis", messages, temperature=options.final_temperature)) as batches:
+        async for batch in batches:
+            yield shown(request, batch, drafts) if options.show_candidates else batch
+
+
+def asked_last(messages: Messages, words: str) -> Messages:
+    """The caller's messages and one more of his."""
+    return [*messages, {"role": "user", "content": words}]
+
+
+def synthesised(messages: Messages, drafts: Sequence[str]) -> Messages:
+    marked = "\n\n".join(f"<draft_{at}>\n{text}\n</draft_{at}>" for at, text in enumerate(drafts, 1))
+    return asked_last(messages, paths.SYNTHESIS.format(count=len(drafts), drafts=marked))
+
+
+async def framework(asking: Asking) -> str:
+    """The plan; empty when the upstream failed, for an answer needs none. Raises GatewayError that more would too."""
+    try:
+        said = await asking.whole("framework", asked_last(asking.request.body["messages"], paths.FRAMEWORK))
+    except HOPELESS:
+        raise
+    except GatewayError:
+        return ""
+    return said.text
+
+
+async def drafted(asking: Asking, options: paths.Options, plan: str, count: int) -> list[str]:
+    """The candidates that came, asked all at once; those that failed are left out. Raises GatewayError: all did."""
+    messages = asking.request.body["messages"]
+    starts = passages(messages, options.sampling, count)
+    fields: dict[str, Any] = {"max_tokens": options.candidate_tokens}
+    if options.temperature is not None:
+        fields["temperature"] = options.temperature
+    errors: list[GatewayError] = []
+
+    async def draft(number: int, hint: str) -> str:
+        words = [paths.CANDIDATE, paths.PLAN.format(plan=plan) if plan else "", hint]
+        told = instructed(messages, "\n\n".join(filter(None, words)))
+        try:
+            return (await asking.whole(f"candidate {number}", told, **fields)).text
+        except GatewayError as error:
+            errors.append(error)
+            return ""
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(draft(number, hint)) for number, hint in enumerate(starts, 1)]
+    drafts = [text for task in tasks if (text := task.result()).strip()]
+    if not drafts:
+        raise errors[-1] if errors else BadResponse("No candidate of the answer has text.")
+    return drafts
+
+
+def passages(messages: Messages, sampling: str, count: int) -> list[str]:
+    """Where each candidate begins: a passage of the longer texts that the caller gave, or else a way of looking."""
+    given = "\n\n".join(text_of(message.get("content")) for message in messages if message["role"] != "assistant")
+    found, rng = paths.blocks(given), random.Random()  # noqa: S311 - nothing secret depends on it
+    if len(found) < 2:
+        return paths.sample(sampling, paths.ANGLES, question_of(messages), count, rng)
+    chosen = paths.sample(sampling, found, question_of(messages), count, rng)
+    return [paths.PASSAGE.format(passage=passage) for passage in chosen]
+
+
+def told(
+    request: ChatRequest, asking: Asking, text: str, drafts: Sequence[str], options: paths.Options
+) -> list[list[Chunk]]:
+    """The answer that rules made, whole or as a stream."""
+    usage = asking.usage()
+    if not request.stream:
+        batch = [completion(request, {"content": text}, usage)]
+    else:
+        batch = [delta(request, role="assistant", content=text), delta(request, finish_reason="stop")]
+        batch += [usage_chunk(request, usage)] if usage else []
+    return [shown(request, batch, drafts) if options.show_candidates else batch]
+
+
+def shown(request: ChatRequest, batch: list[Chunk], drafts: Sequence[str]) -> list[Chunk]:
+    """The batch with the candidates as a field: of the whole answer, or in a chunk before the finish reason."""
+    if not request.stream:
+        return [chunk | {"candidates": list(drafts)} for chunk in batch]
+    out: list[Chunk] = []
+    for chunk in batch:
+        if any(choice["index"] == 0 and choice.get("finish_reason") for choice in chunk["choices"]):
+            out.append(delta(request) | {"candidates": list(drafts)})
+        out.append(chunk)
+    return out

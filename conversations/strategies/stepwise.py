@@ -1,0 +1,211 @@
+"""Think in steps that the caller sees as they are finished, then answer: what O1-API did, over any model.
+
+Each step is a question of its own, answered with one JSON object (conversations/steps.py); the final answer is asked
+with the caller's own messages, tools and formats, and streams. The answer has `steps` and `total_thinking_time`
+(seconds) as fields of its own; streamed, in a chunk before the finish reason. A step that cannot be had after three
+tries becomes one titled "Error", and the final answer is asked for with what there is.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import Any
+
+from conversations import steps
+from conversations.asking import HOPELESS, Asking, Said, instructed, options_of
+from conversations.steps import Step
+from providers.catalogue import Candidate
+from providers.chat import CHAT, Batches, ChatRequest, Chunk, Trace, delta
+from providers.exceptions import GatewayError, Rejected
+from tokens import failover
+from tokens.pool import Pool
+
+TRIES = 3  # of one step
+PAUSE_SECONDS = 1.0  # between them
+LONGEST = 4  # times the tokens of a step, for one that was cut
+FORMS = {"inline": steps.INLINE, "hidden": steps.HIDDEN}  # of thinking that the caller asks for
+
+
+def answer(request: ChatRequest, candidates: Sequence[Candidate], pool: Pool, trace: Trace) -> Batches:
+    if request.endpoint != CHAT:
+        return failover.answer(request, candidates, pool, trace)
+    return thought_through(request, candidates, pool, trace)
+
+
+async def thought_through(request: ChatRequest, candidates: Sequence[Candidate], pool: Pool, trace: Trace) -> Batches:
+    """Yield the steps while they are thought, then the final answer. Raises GatewayError."""
+    options = options_of(steps.Options, candidates)
+    asking = Asking(request, candidates, pool, trace, options.max_calls)
+    json_mode = all(candidate.adapter.upstream.native_tools for candidate in candidates)
+    thread = Thread(asking, options, json_mode=json_mode)
+    telling = Telling(request, FORMS.get(request.thinking, options.format))
+    while not thread.over:
+        if request.stream and options.feedback and telling.begun:
+            yield [telling.status(len(thread.steps) + 1)]
+        step = await thread.next()
+        said = telling.step(step)
+        if request.stream and not step.failed:  # before the first step that is one the answer may still be an error
+            yield said
+    if request.stream and options.feedback and telling.begun:
+        yield [telling.status(None)]
+    last = asking.last(
+        "final answer", thread.closing(), **limit(request, options.final_tokens), temperature=options.temperature
+    )
+    async with aclosing(last) as batches:
+        async for batch in batches:
+            yield telling.streamed(batch) if request.stream else [telling.whole(batch[0])]
+
+
+def limit(request: ChatRequest, tokens: int | None) -> dict[str, int]:
+    """The limit of the final answer, where the caller names none."""
+    named = request.body.get("max_completion_tokens") or request.body.get("max_tokens")
+    return {} if named or tokens is None else {"max_tokens": tokens}
+
+
+class Thread:
+    """The steps so far, and the messages that ask for the next one."""
+
+    def __init__(self, asking: Asking, options: steps.Options, *, json_mode: bool) -> None:
+        self._asking, self._options, self._json_mode = asking, options, json_mode
+        self._messages = instructed(asking.request.body["messages"], options.instruction())
+        self.steps: list[Step] = []
+
+    @property
+    def over(self) -> bool:
+        """Whether the final answer is due: the model is ready, or it may not go on."""
+        if len(self.steps) >= self._options.max_steps or self._asking.left < 1:
+            return True
+        return bool(self.steps) and self.steps[-1].final
+
+    async def next(self) -> Step:
+        """Think one step; one that failed is final. Raises GatewayError when the first can never be had."""
+        options, number, began = self._options, len(self.steps) + 1, time.perf_counter()
+        step = await self._tried(number)
+        if step.final and not step.failed and number < options.min_steps and number < options.max_steps:
+            step = Step(step.title, step.content)
+            go_on = steps.TOO_FEW.format(number=number, min_steps=options.min_steps)
+        else:
+            go_on = steps.GO_ON.format(number=number + 1)
+        step = Step(step.title, step.content, step.final, time.perf_counter() - began, step.failed)
+        self._messages += [{"role": "assistant", "content": step.as_json()}, {"role": "user", "content": go_on}]
+        self.steps.append(step)
+        return step
+
+    async def _tried(self, number: int) -> Step:
+        """The step, or one that says why there is none."""
+        reason, tokens = "The model gave no readable step.", self._options.step_tokens
+        correction: list[dict[str, Any]] = []
+        for attempt in range(TRIES):
+            if attempt and self._asking.left < 1:
+                break
+            if attempt:
+                await asyncio.sleep(PAUSE_SECONDS)
+            try:
+                said = await self._said(number, [*self._messages, *correction], tokens)
+            except HOPELESS as error:
+                if not self.steps:
+                    raise
+                reason = error.message
+                break
+            except GatewayError as error:
+                reason = error.message
+                continue
+            if step := steps.parse(said.text):
+                return step
+            if said.cut:
+                tokens = min(tokens * 2, self._options.step_tokens * LONGEST)
+            elif said.text:
+                wrong = {"role": "assistant", "content": said.text}
+                correction = [wrong, {"role": "user", "content": steps.UNREADABLE}]
+        return Step("Error", reason, final=True, failed=True)
+
+    async def _said(self, number: int, messages: list[dict[str, Any]], tokens: int) -> Said:
+        """What the model says; an upstream that refuses JSON mode is asked once more without, and never with again."""
+        fields: dict[str, Any] = {"max_tokens": tokens}
+        if self._options.temperature is not None:
+            fields["temperature"] = self._options.temperature
+        label = f"step {number}"
+        if self._json_mode:
+            try:
+                return await self._asking.whole(label, messages, response_format={"type": "json_object"}, **fields)
+            except Rejected:
+                self._json_mode = False
+                if self._asking.left < 1:
+                    raise
+        return await self._asking.whole(label, messages, **fields)
+
+    def closing(self) -> list[dict[str, Any]]:
+        """The messages that ask for the final answer: the caller's own, and what was thought."""
+        messages: list[dict[str, Any]] = self._asking.request.body["messages"]
+        good = [step for step in self.steps if not step.failed]
+        if not good:
+            return messages
+        thought = {"role": "assistant", "content": steps.thinking(good)}
+        return [*messages, thought, {"role": "user", "content": steps.FINAL}]
+
+
+class Telling:
+    """What the caller gets, in its form: one answer, whatever it is made of."""
+
+    def __init__(self, request: ChatRequest, form: str) -> None:
+        self._request, self._form = request, form
+        self._field = "reasoning_content" if form == "reasoning" else "content"
+        self._steps: list[Step] = []
+        self._text = ""  # of the steps, as they are shown
+        self._held = ""  # of it, what was not sent
+        self.begun = self._closed = False
+
+    def step(self, step: Step) -> list[Chunk]:
+        """The chunks that show a finished step; of one that failed they are kept until the answer begins."""
+        self._steps.append(step)
+        text = steps.shown(step, len(self._steps), self._form)
+        if text and len(self._steps) == 1:
+            text = steps.opening(self._form) + text
+        self._text += text
+        self._held += text
+        return [] if step.failed else self._taken()
+
+    def _taken(self) -> list[Chunk]:
+        """What was held back, as a chunk."""
+        text, self._held = self._held, ""
+        head = {} if self.begun else {"role": "assistant"}
+        self.begun = True
+        return [delta(self._request, **head, **({self._field: text} if text else {}))]
+
+    def status(self, number: int | None) -> Chunk:
+        """A chunk that says which step is being thought; None: the final answer is being written."""
+        told = {"state": "thinking", "step": number} if number else {"state": "answering", "step": None}
+        return delta(self._request) | {"status": told}
+
+    def extras(self) -> dict[str, Any]:
+        """The answer's fields beside OpenAI's."""
+        shown = [] if self._form == steps.HIDDEN else [step.as_dict() for step in self._steps]
+        return {"steps": shown, "total_thinking_time": round(sum(step.seconds for step in self._steps), 3)}
+
+    def streamed(self, batch: list[Chunk]) -> list[Chunk]:
+        """A batch of the final answer as it goes on: steps that were held before it, the fields before its end."""
+        told: list[Chunk] = []
+        if not self._closed:
+            self._closed = True
+            self._held += steps.closing(self._form)
+            if self._held:
+                told += self._taken()
+        for chunk in batch:
+            for choice in chunk["choices"]:
+                if choice["index"] == 0 and self.begun:
+                    (choice.get("delta") or {}).pop("role", None)
+                if choice["index"] == 0 and choice.get("finish_reason"):
+                    told.append(delta(self._request) | self.extras())
+                self.begun = True
+            told.append(chunk)
+        return told
+
+    def whole(self, answer: Chunk) -> Chunk:
+        """The final answer with what was thought."""
+        text = self._text + steps.closing(self._form)
+        for choice in answer["choices"]:
+            message = choice["message"]
+            if choice["index"] == 0 and text:
+                message[self._field] = text + (message.get(self._field) or "")
+        return answer | self.extras()

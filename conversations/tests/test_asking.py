@@ -1,0 +1,57 @@
+import pytest
+
+from conversations.asking import instructed, only_text, question_of, summed, text_of, tokens
+
+USER = {"role": "user", "content": "Why?"}
+
+
+def test_what_stands_at_the_head_becomes_one_system_message():
+    parts = {"role": "developer", "content": [{"type": "text", "text": "In French."}]}
+    late = {"role": "system", "content": "Stop now."}
+    messages = [{"role": "system", "content": "Be brief."}, parts, USER, late]
+    assert instructed(messages, "Think.") == [
+        {"role": "system", "content": "Think.\n\nBe brief.\n\nIn French."},
+        USER,
+        late,
+    ]
+    assert instructed([parts, USER], "Think.")[0]["role"] == "developer"
+    assert instructed([USER], "Think.") == [{"role": "system", "content": "Think."}, USER]
+
+
+def test_usage_is_added_up_at_any_depth():
+    first = {"prompt_tokens": 3, "details": {"cached": 1}, "cost": 0.5, "tier": "a", "estimated": True}
+    second = {"prompt_tokens": 4, "details": {"cached": 2, "audio": None}, "cost": 0.25, "tier": "b"}
+    assert summed(first, second) == {
+        "prompt_tokens": 7,
+        "details": {"cached": 3, "audio": None},
+        "cost": 0.75,
+        "tier": "b",
+        "estimated": True,
+    }
+    assert summed({}, second) == second
+    assert summed({"details": None}, {"details": {"cached": 2}}) == {"details": {"cached": 2}}
+
+
+def test_texts_of_messages():
+    assert text_of([{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {}}]) == "a"
+    assert text_of(None) == ""
+    assert question_of([USER, {"role": "assistant", "content": "x"}]) == "Why?"
+    assert question_of([]) == ""
+
+
+@pytest.mark.parametrize(
+    ("body", "prose"),
+    [
+        ({}, True),
+        ({"response_format": {"type": "text"}, "tools": []}, True),
+        ({"response_format": None}, True),
+        ({"tools": [{"type": "function"}]}, False),
+        ({"response_format": {"type": "json_object"}}, False),
+    ],
+)
+def test_what_asks_for_more_than_prose(body, prose):
+    assert only_text(body) is prose
+
+
+def test_guessed_tokens_of_words_and_of_signs():
+    assert (tokens(""), tokens("abcdefgh"), tokens("北京大学"), tokens("a北京")) == (0, 2, 4, 3)

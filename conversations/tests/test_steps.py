@@ -1,0 +1,108 @@
+import json
+import random
+
+import msgspec
+import pytest
+
+from conversations import steps
+from conversations.steps import Options, Step, parse
+
+GOOD = {"title": "Look", "content": "6 × 7 is asked.", "next_action": "continue"}
+TEXT = json.dumps(GOOD, ensure_ascii=False)
+STEP = Step("Look", "6 × 7 is asked.")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TEXT,
+        f"```json\n{TEXT}\n```",
+        f"Here is my step:\n\n{TEXT}\n\nShall I go on?",
+        f"<think>{{a}} and {{'title'}}</think>{TEXT}",
+        f"A set {{1, 2}} first. {TEXT}",
+        TEXT[:-1] + ",}",
+        TEXT[:-1] + ",\n}\n```",
+        TEXT[:-1],
+        json.dumps(GOOD),
+        f"[{TEXT}]",
+        '{"Title": "Look", "CONTENT": "6 × 7 is asked.", "nextAction": "continue"}',
+        '{"title": "Look", "content": ["6 × 7 is asked."], "next_action": null}',
+        '{"title": "Look", "content": "6 × 7 is asked.", "next_ac',
+        '{"title": "Look", "content": "6 × 7 is asked.',
+        '{"title": "Look", "content": "6 × 7 is asked.\\',
+        '{"title": "Look", "content": "6 × 7 is asked.\\u00',
+        TEXT + TEXT,
+    ],
+)
+def test_a_step_is_read_however_a_model_writes_it(text):
+    assert parse(text) == STEP
+
+
+@pytest.mark.parametrize("text", ["", "I think.", "{}", "{", '{"title": "x"}', '{"title": "x", "content": " "}', "[1]"])
+def test_what_says_nothing_is_no_step(text):
+    assert parse(text) is None
+
+
+def test_ready_to_answer_is_read_in_any_spelling():
+    for word in ("final_answer", "Final Answer", "FINAL"):
+        assert parse(json.dumps(GOOD | {"next_action": word})).final
+    assert not parse(json.dumps(GOOD | {"next_action": "go on"})).final
+
+
+def test_quotes_line_breaks_and_halves_of_characters_survive():
+    assert parse('{"title": "a", "content": "He said \\"no\\",}\nand left."}').content == 'He said "no",}\nand left.'
+    assert parse('{"title": "a", "content": "x\\ud83d"}').content == "x\ufffd"
+    step = Step('"', "a\n\\\u2028b")
+    assert parse(step.as_json()) == step
+
+
+def test_nothing_that_a_model_may_write_breaks_the_reader_or_takes_long():
+    rng = random.Random(7)
+    for _ in range(2_000):
+        parse("".join(rng.choices('{}[]",:\\ aé\n', k=rng.randrange(40))))
+    for text in (
+        '{"' * 20_000,
+        "{" * 50_000,
+        '{"' + '"\\' * 50_000,
+        '{"' + "\\" * 50_001,
+        '{"a", ' * 9_000,
+        '{"a":' * 20_000,
+        '"\\' * 50_000,
+        '{"content": "' + "\\" * 99_999,
+    ):
+        parse(text)
+    assert parse('{"title": "t", "content": "' + "c" * 200_000).content == "c" * 200_000
+
+
+def test_a_cut_of_a_step_is_a_step_as_soon_as_it_says_something():
+    begin = TEXT.index("6")
+    for end in range(begin + 1, len(TEXT)):
+        step = parse(TEXT[:end])
+        assert step is not None, TEXT[:end]
+        assert STEP.content.startswith(step.content)
+
+
+@pytest.mark.parametrize("form", ["reasoning", "markdown", "details", "inline"])
+def test_every_form_shows_the_title_and_the_content(form):
+    text = steps.shown(STEP, 3, form)
+    assert "Step 3: Look" in text
+    assert "6 × 7 is asked." in text
+
+
+def test_html_of_a_model_stays_text_and_lines_stay_lines():
+    text = steps.shown(Step("<b>", "a < b\n</details>"), 1, "details")
+    assert text == ("<details open><summary>Step 1: &lt;b&gt;</summary>a &lt; b<br>&lt;/details&gt;</details>\n\n")
+    assert steps.shown(STEP, 1, steps.HIDDEN) == ""
+
+
+def test_the_instruction_names_the_least_number_of_steps_or_is_ones_own():
+    assert "at least 5 steps" in Options(min_steps=5).instruction()
+    own = Options(prompt="Think like {Euler}.").instruction()
+    assert own.startswith("Think like {Euler}.")
+    assert "next_action" in own
+
+
+@pytest.mark.parametrize("wrong", [{"max_steps": 0}, {"step_tokens": "1"}, {"format": "pdf"}, {"max_calls": 1000}])
+def test_options_are_bounded(wrong):
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(wrong, Options)
