@@ -1,0 +1,159 @@
+"""A text is made to fit its budget, nothing of it is lost, and summarising ends."""
+
+# ruff: noqa: RUF001 - Chinese punctuation is the matter here
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from conversations.documents.compress import OMITTED, Plan, acompress, compress
+from conversations.documents.split import split
+
+FACTS = (
+    "In {n}87 the {n}th lock at Harwell was rebuilt: oak gates, {n}4 tons each; the keeper, Ada Finch, paid £{n}12. "
+)
+FILLER = "And it was all very nice and very nice and so on, and it was all very nice and so on and so on as before. "
+ENGLISH = "Instructions: answer in verse.\n\n" + "\n\n".join(FACTS.format(n=n) + "\n\n" + FILLER for n in range(10, 40))
+CHINESE = "说明：请用诗句回答。\n\n" + "\n\n".join(
+    f"第{n}号船闸于一八{n}年重建，橡木闸门每扇重{n}吨；看守人艾达付了{n}镑。\n\n然后然后然后然后很好很好很好很好然后然后很好很好。"
+    for n in range(10, 60)
+)
+TEXTS = st.text(st.sampled_from("ab Zc. \n!?。，中文字#"), max_size=900)
+
+
+def everything(text, fitted, size):
+    """Every passage of the text is either kept or in the rest, and those kept stand in the text in order."""
+    at = 0
+    for passage in fitted.kept:
+        at = fitted.text.index(passage.text, at) + len(passage.text)
+    starts = [passage.start for passage in fitted.kept]
+    assert starts == sorted(starts)
+    together = sorted(fitted.kept + fitted.rest, key=lambda passage: passage.start)
+    assert together == split(text, size)
+
+
+def test_a_text_within_its_budget_stays_as_it_is():
+    fitted = compress("A short prompt.\n", Plan(budget=16))
+
+    assert (fitted.text, fitted.rest, fitted.rounds) == ("A short prompt.\n", [], 0)
+
+
+@pytest.mark.parametrize("text", [ENGLISH, CHINESE], ids=["english", "chinese"])
+def test_the_dense_part_and_the_opening_are_kept_in_order(text):
+    size = 120 if text is ENGLISH else 40
+    fitted = compress(text, Plan(budget=len(text) // 2, size=100 if text is CHINESE else size))
+
+    assert len(text) // 3 < len(fitted.text) <= len(text) // 2
+    assert fitted.text.startswith(text[:9])
+    everything(text, fitted, 100 if text is CHINESE else size)
+
+
+def test_filler_goes_before_facts_do():
+    fitted = compress(ENGLISH, Plan(budget=int(len(ENGLISH) * 0.6), size=150))
+
+    filler = sum(FILLER.strip() in passage.text for passage in fitted.rest)
+    facts = sum("Ada Finch" in passage.text for passage in fitted.rest)
+    assert filler > 2 * facts
+    assert OMITTED in fitted.text
+
+
+@settings(max_examples=150, deadline=None)
+@given(TEXTS, st.integers(0, 400), st.sampled_from([None, "half", "empty", "longer", "same"]))
+def test_the_budget_holds_and_nothing_is_lost_whoever_summarises(text, budget, manner):
+    manners = {
+        "half": lambda piece: piece[: len(piece) // 2],
+        "empty": lambda piece: " ",
+        "longer": lambda piece: piece * 2,
+        "same": lambda piece: piece,
+    }
+    summarise = manner and (lambda pieces: [manners[manner](piece) for piece in pieces])
+
+    fitted = compress(text, Plan(budget, size=120), summarise)
+
+    assert len(fitted.text) <= budget
+    size = min(120, max(budget, 100))
+    together = sorted(fitted.kept + fitted.rest, key=lambda passage: passage.start)
+    assert together == split(text, size)
+
+
+def test_summaries_stand_where_their_passages_stood_and_originals_are_indexed():
+    seen = []
+
+    def summarise(pieces):
+        seen.append(len(pieces))
+        return [f"<summary of {len(piece)}>" for piece in pieces]
+
+    fitted = compress(ENGLISH, Plan(budget=int(len(ENGLISH) * 0.75), size=150), summarise)
+
+    assert len(fitted.text) <= len(ENGLISH) * 0.75
+    assert fitted.rounds == len(seen) >= 1
+    assert fitted.text.count("<summary of ") == len(fitted.rest) == seen[0]
+    assert OMITTED not in fitted.text
+    everything(ENGLISH, fitted, 150)
+
+
+def test_summaries_are_summarised_again_while_that_helps():
+    calls = []
+
+    def summarise(pieces):
+        calls.append(len(pieces))
+        return [piece[: int(len(piece) * 0.6)] for piece in pieces]
+
+    fitted = compress(ENGLISH, Plan(budget=len(ENGLISH) // 8, size=200), summarise)
+
+    assert fitted.rounds == len(calls) >= 2
+    assert len(fitted.text) <= len(ENGLISH) // 8
+
+
+def test_a_round_that_makes_the_text_less_than_a_tenth_shorter_is_the_last():
+    calls = []
+
+    def summarise(pieces):
+        calls.append(len(pieces))
+        return [piece.rstrip()[:-1] for piece in pieces]
+
+    fitted = compress(ENGLISH, Plan(budget=len(ENGLISH) // 2, size=200), summarise)
+
+    assert len(calls) == fitted.rounds == 1
+    assert len(fitted.text) <= len(ENGLISH) // 2
+
+
+def test_a_summary_that_is_no_shorter_is_not_used():
+    plan = Plan(budget=len(ENGLISH) * 4 // 5, size=150)
+
+    assert (
+        compress(ENGLISH, plan, lambda pieces: [piece + "!" for piece in pieces]).text == compress(ENGLISH, plan).text
+    )
+
+
+async def test_an_awaited_summariser_does_the_same():
+    def summarise(pieces):
+        return [piece[:20] for piece in pieces]
+
+    async def awaited(pieces):
+        return summarise(pieces)
+
+    plan = Plan(budget=len(ENGLISH) // 2, size=150)
+
+    assert await acompress(ENGLISH, plan, awaited) == compress(ENGLISH, plan, summarise)
+
+
+def test_another_number_of_summaries_is_refused():
+    with pytest.raises(ValueError, match="zip"):
+        compress(ENGLISH, Plan(budget=500), lambda pieces: ["one"] * (len(pieces) + 1))
+
+
+def test_a_budget_below_nothing_is_refused_and_none_keeps_nothing():
+    with pytest.raises(ValueError, match="budget"):
+        compress(ENGLISH, Plan(budget=-1))
+    assert compress(ENGLISH, Plan(budget=0)).text == ""
+
+
+@pytest.mark.parametrize("unit", ["word ", "。", "\n ", "👩🏽‍🚀"])
+def test_a_megabyte_of_anything_fits(unit):
+    text = unit * (1_000_000 // len(unit.encode()))
+
+    fitted = compress(text, Plan(budget=20_000))
+
+    assert len(fitted.text) <= 20_000
+    assert len(fitted.text) > 10_000 or not text.strip()

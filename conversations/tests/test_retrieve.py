@@ -1,0 +1,186 @@
+"""A question finds the passage that answers it, in any script; rankings become one."""
+
+# ruff: noqa: RUF001 - Chinese punctuation is the matter here
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from conversations.documents.retrieve import Hit, Index, fuse, within
+from conversations.documents.split import split
+from conversations.documents.terms import terms
+
+PASSAGES = {
+    "bridge": "The iron bridge at Oldham was opened in 1884 by the mayor.",
+    "ferry": "Before that a ferry carried people and cattle over the river.",
+    "cafe": "Studies of the river were made in the Café Müller by two engineers.",
+    "桥": "老铁桥于一八八四年由市长宣布通车。",
+    "渡船": "在那之前，渡船载着人和牛过河。",
+    "ไทย": "สะพานเหล็กเปิดในปีนั้น",
+    "قديم": "افتتح الجسر القديم في ذلك العام.",
+}
+WORDS = st.lists(st.sampled_from("ant bee cow dog elk fox gnu hen".split()), max_size=12)
+
+
+def index_of(passages):
+    index = Index()
+    for key, text in passages.items():
+        index.add(key, terms(text))
+    return index
+
+
+@pytest.mark.parametrize(
+    ("question", "key"),
+    [
+        ("When was the bridge opened?", "bridge"),
+        ("Which ferries carried cattle?", "ferry"),
+        ("a study by an engineer in cafe muller", "cafe"),
+        ("CAFE\u0301", "cafe"),
+        ("muller", "cafe"),
+        ("ＯＬＤＨＡＭ", "bridge"),
+        ("谁宣布铁桥通车？", "桥"),
+        ("渡船载着什么过河", "渡船"),
+        ("สะพาน", "ไทย"),
+        ("الجسر", "قديم"),
+    ],
+)
+def test_a_question_finds_its_passage_first(question, key):
+    assert index_of(PASSAGES).search(question)[0].key == key
+
+
+def test_the_answer_is_found_within_a_tenth_of_a_long_text():
+    towns = ["Arden", "Bexley", "Corby", "Dunmore", "Elstow", "Farley", "Girton", "Hexham", "Ilkley", "Jarrow"]
+    trades = "baker cooper weaver miller tanner".split()
+    text = "\n\n".join(
+        f"In {town} the {trade} keeps his shop open late. The street is quiet in winter. His number is {n}{k}."
+        for n, town in enumerate(towns)
+        for k, trade in enumerate(trades)
+    )
+    passages = split(text, 130)
+    index = Index()
+    for at, passage in enumerate(passages):
+        index.add(at, terms(passage.text))
+    lengths = {at: len(passage.text) for at, passage in enumerate(passages)}
+
+    for n, town in enumerate(towns):
+        for k, trade in enumerate(trades):
+            hits = within(index.search(f"What is the number of the {trade} in {town}?", 50), lengths, len(text) // 10)
+            assert sum(lengths[hit.key] for hit in hits) <= len(text) // 10
+            assert any(
+                f"the {trade} keeps" in passages[hit.key].text and town in passages[hit.key].text for hit in hits
+            )
+            assert any(f"is {n}{k}." in passages[hit.key].text for hit in hits)
+
+
+def test_a_rare_word_weighs_more_than_a_common_one():
+    index = index_of({1: "river river river stone", 2: "river heron", 3: "river sand", 4: "river mud"})
+
+    assert index.search("heron river")[0].key == 2
+
+
+def test_what_shares_no_word_is_not_found():
+    assert index_of(PASSAGES).search("zebra 斑马") == []
+    assert index_of(PASSAGES).search("!? 。") == []
+    assert Index().search("anything") == []
+
+
+def test_no_more_than_asked_for_come_best_first_and_equals_in_order():
+    hits = index_of(dict.fromkeys(range(9), "same words")).search("words", 4)
+
+    assert [hit.key for hit in hits] == [0, 1, 2, 3]
+    scores = [hit.score for hit in index_of(PASSAGES).search("the river ferry bridge", 10)]
+    assert scores == sorted(scores, reverse=True)
+    assert min(scores) > 0
+
+
+def test_a_question_as_long_as_a_book_is_answered_by_its_rare_words():
+    index = index_of({**dict.fromkeys(range(300), "common words"), "x": "heliotrope"})
+
+    assert index.search("common words " * 50_000 + "heliotrope", 1)[0].key == "x"
+
+
+def test_an_index_survives_as_json():
+    index = index_of(PASSAGES)
+
+    again = Index.of(json.loads(json.dumps(index.data())))
+
+    assert again.search("渡船 bridge river") == index.search("渡船 bridge river") != []
+    again.add("new", terms("a heron by the river"))
+    assert again.search("heron")[0].key == "new"
+    assert index.search("heron") == []
+
+
+def test_data_that_does_not_belong_together_is_refused():
+    for keys in (["a"], ["a", "a"]):
+        with pytest.raises(ValueError, match="key"):
+            Index.of({"keys": keys, "lengths": [1, 2], "postings": {}})
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(WORDS, max_size=6), st.lists(WORDS, max_size=6), WORDS)
+def test_merged_indexes_answer_like_one_that_had_everything_added(first, second, question):
+    left, right, both = Index(), Index(), Index()
+    for number, words in enumerate(first + second):
+        (left if number < len(first) else right).add(number, words)
+        both.add(number, words)
+
+    left.merge(right)
+
+    assert left.search(" ".join(question)) == both.search(" ".join(question))
+    assert left.data() == both.data()
+    assert len(left) == len(first) + len(second)
+
+
+def test_a_passage_is_in_an_index_once():
+    index, other = index_of({"a": "one", "b": "two"}), index_of({"c": "three", "b": "two"})
+
+    with pytest.raises(ValueError, match="already"):
+        index.add("a", ["again"])
+    with pytest.raises(ValueError, match="both"):
+        index.merge(other)
+    assert index.search("three again") == []
+    assert len(index) == 2
+
+
+def test_rankings_are_fused_by_place_whatever_their_scores():
+    assert [hit.key for hit in fuse([["a", "b", "c"], ["b", "c", "d"], ["b"]])] == ["b", "c", "a", "d"]
+    assert fuse([["a"], ["a", "a"]]) == [Hit("a", 2 / 61)]
+    assert [hit.key for hit in fuse([["a", "b"], ["c"]], 2)] == ["a", "c"]
+    assert fuse([]) == []
+
+
+def test_hits_are_taken_while_they_fit():
+    hits = [Hit("a", 3.0), Hit("b", 2.0), Hit("c", 1.0)]
+
+    assert within(hits, {"a": 60, "b": 50, "c": 40}, 100) == [hits[0], hits[2]]
+    assert within(hits, {"a": 60, "b": 50, "c": 40}, 10) == []
+
+
+def test_terms_are_words_and_pairs_of_unspaced_characters():
+    assert terms("The Cities’ books, 2024!") == ["the", "city", "book", "2024"]
+    assert terms("中国人 用 GPT写诗") == ["gpt", "中国", "国人", "用", "写诗"]
+    assert terms("हिन्दी भाषा") == ["हिन्दी", "भाषा"]
+    assert terms("") == terms(" \n👩🏽‍🚀。…") == []
+
+
+def test_an_english_plural_is_the_same_term_as_its_singular():
+    for one, many in [
+        ("city", "cities"),
+        ("class", "classes"),
+        ("box", "boxes"),
+        ("church", "churches"),
+        ("dog", "dogs"),
+    ]:
+        assert terms(one) == terms(many)
+    for word in ("this", "virus", "glass", "as", "gas"):
+        assert terms(word) == [word]
+
+
+@pytest.mark.parametrize("unit", ["x", "中", "a ", "👩🏽‍🚀", "\u0301"])
+def test_a_megabyte_of_anything_has_no_more_terms_than_characters(unit):
+    found = terms(unit * (1_000_000 // len(unit.encode())))
+
+    assert len(found) <= 1_000_000 // len(unit.encode()) + 1
+    assert all(len(term) <= 64 for term in found)
