@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from providers.models import ChatModel, ModelAlias, Provider
+from providers.models import ChatModel, ModelAlias, Provider, VirtualModel
 from providers.presets import PRESETS
 from providers.tests.commands import refused, run
 
@@ -193,3 +193,10 @@ def test_list_models_tells_where_each_comes_from(acme: Provider) -> None:
 def test_list_models_of_nothing_says_how_to_get_some() -> None:
     assert json.loads(run("list_models", "--format", "json")) == []
     assert "No models yet" in run("list_models")
+
+
+def test_list_models_has_virtual_ones_with_their_strategy(acme: Provider) -> None:
+    ChatModel.objects.create(public_id="big", provider=acme, upstream_name="acme/big")
+    VirtualModel.objects.create(public_id="o1-big", base="big", strategy="stepwise")
+    lines = [line.split()[:4] for line in run("list_models").splitlines()]
+    assert ["o1-big", "(stepwise)", "big", "yes"] in lines

@@ -1,4 +1,4 @@
-"""`list_models`: every model, which provider's it is, and its aliases."""
+"""`list_models`: every model, which provider's (or strategy's, over which model) it is, and its aliases."""
 
 import json
 from argparse import ArgumentParser
@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from providers.models import ChatModel, ModelAlias
+from providers.models import ChatModel, ModelAlias, VirtualModel
 
 HEAD = ("MODEL", "PROVIDER", "UPSTREAM", "ENABLED", "CAPABILITIES", "CONTEXT", "ALIASES")
 
@@ -34,6 +34,20 @@ class Command(BaseCommand):
                 "aliases": aliases.get(model.public_id, []),
             }
             for model in ChatModel.objects.select_related("provider")
+        ]
+        found += [
+            {
+                "id": model.public_id,
+                "provider": f"({model.strategy})",
+                "upstream": model.base,
+                "enabled": model.enabled,
+                "capabilities": [],
+                "context_window": None,
+                "priority": 0,
+                "weight": 1,
+                "aliases": aliases.get(model.public_id, []),
+            }
+            for model in VirtualModel.objects.all()
         ]
         if options["format"] == "json":
             self.stdout.write(json.dumps(found))
