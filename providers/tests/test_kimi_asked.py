@@ -1,6 +1,5 @@
 """What Kimi's two web interfaces are asked: the question as a row wants it, checks, refreshes."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,30 +12,12 @@ from providers.exceptions import (
     UpstreamTimeout,
 )
 from providers.models import Provider
-from providers.tests.kimi_asking import KINDS, Asking, asking_of
+from providers.tests.kimi_asking import Asking
 from providers.tests.kimi_site import (
     EXPIRES,
     jwt,
 )
 from proxysite.testing.upstream import reply, silence
-
-
-@pytest.fixture(params=KINDS)
-async def asking(request: pytest.FixtureRequest, upstream: Any) -> AsyncIterator[Asking]:
-    with asking_of(request.param, upstream) as found:
-        yield found
-
-
-@pytest.fixture
-async def web(upstream: Any) -> AsyncIterator[Asking]:
-    with asking_of("kimi_web", upstream) as found:
-        yield found
-
-
-@pytest.fixture
-async def rest(upstream: Any) -> AsyncIterator[Asking]:
-    with asking_of("kimi_rest", upstream) as found:
-        yield found
 
 
 # --- what a row asks for ----------------------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """Kimi's two web interfaces over real sockets: chats that come and go, and what goes wrong."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 from uuid import UUID
@@ -19,7 +18,7 @@ from providers.exceptions import (
     ServerFailed,
     UpstreamError,
 )
-from providers.tests.kimi_asking import KINDS, TOKEN_ID, TURNS, Asking, asking_of, text_of
+from providers.tests.kimi_asking import TOKEN_ID, TURNS, Asking, text_of
 from providers.tests.kimi_site import (
     framed,
     frames,
@@ -27,18 +26,6 @@ from providers.tests.kimi_site import (
 )
 from proxysite.testing import eventually
 from proxysite.testing.upstream import CUT, END, Gate, reply
-
-
-@pytest.fixture(params=KINDS)
-async def asking(request: pytest.FixtureRequest, upstream: Any) -> AsyncIterator[Asking]:
-    with asking_of(request.param, upstream) as found:
-        yield found
-
-
-@pytest.fixture
-async def web(upstream: Any) -> AsyncIterator[Asking]:
-    with asking_of("kimi_web", upstream) as found:
-        yield found
 
 
 async def test_a_question_is_answered_and_its_chat_deleted(asking: Asking) -> None:

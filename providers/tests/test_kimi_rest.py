@@ -1,7 +1,6 @@
 """What only Kimi's older interface does: answers that go on, images and files."""
 
 import base64
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from providers.exceptions import (
     Rejected,
     UpstreamTimeout,
 )
-from providers.tests.kimi_asking import KINDS, Asking, asking_of, text_of
+from providers.tests.kimi_asking import Asking, text_of
 from providers.tests.kimi_site import (
     ALL_DONE,
     cmpl,
@@ -22,24 +21,6 @@ from providers.tests.kimi_site import (
 )
 from proxysite.testing import eventually
 from proxysite.testing.upstream import reply, stream
-
-
-@pytest.fixture(params=KINDS)
-async def asking(request: pytest.FixtureRequest, upstream: Any) -> AsyncIterator[Asking]:
-    with asking_of(request.param, upstream) as found:
-        yield found
-
-
-@pytest.fixture
-async def web(upstream: Any) -> AsyncIterator[Asking]:
-    with asking_of("kimi_web", upstream) as found:
-        yield found
-
-
-@pytest.fixture
-async def rest(upstream: Any) -> AsyncIterator[Asking]:
-    with asking_of("kimi_rest", upstream) as found:
-        yield found
 
 
 # --- cut for its length -----------------------------------------------------------------------------------------------

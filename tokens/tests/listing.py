@@ -7,6 +7,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
+from providers.models import Provider
+from tokens.models import UpstreamToken
+
+GOOD, BAD = "sk-good-0123456789abcdef", "sk-bad-0123456789abcdef"
+
+
+def token(provider: Provider, secret: str = GOOD, **fields: Any) -> UpstreamToken:
+    row = UpstreamToken.of(provider, secret, **fields)
+    row.save()
+    return row
+
 
 class Upstream(ThreadingHTTPServer):
     """Lists its models to those who show a token of `accepted`; `answers` overrides what a token gets."""

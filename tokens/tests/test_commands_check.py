@@ -12,11 +12,9 @@ from proxysite.celery import app
 from tokens import checkup, tasks
 from tokens.models import UpstreamToken
 from tokens.tasks import check_disabled
-from tokens.tests.listing import Upstream, problem, serving
+from tokens.tests.listing import BAD, GOOD, Upstream, problem, serving, token
 
 pytestmark = pytest.mark.django_db
-
-GOOD, BAD = "sk-good-0123456789abcdef", "sk-bad-0123456789abcdef"
 
 
 @pytest.fixture
@@ -28,12 +26,6 @@ def upstream() -> Iterator[Upstream]:
 @pytest.fixture
 def provider(upstream: Upstream) -> Provider:
     return Provider.objects.create(name="acme", kind="openai_compatible", base_url=upstream.url, allow_private=True)
-
-
-def token(provider: Provider, secret: str = GOOD, **fields: Any) -> UpstreamToken:
-    row = UpstreamToken.of(provider, secret, **fields)
-    row.save()
-    return row
 
 
 # --- check_tokens ---------------------------------------------------------------------------------------------------

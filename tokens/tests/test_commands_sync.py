@@ -2,18 +2,15 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from providers.models import ChatModel, Provider
 from providers.tests.commands import refused, run
 from tokens.models import UpstreamToken
-from tokens.tests.listing import Upstream, serving
+from tokens.tests.listing import BAD, GOOD, Upstream, serving, token
 
 pytestmark = pytest.mark.django_db
-
-GOOD, BAD = "sk-good-0123456789abcdef", "sk-bad-0123456789abcdef"
 
 
 @pytest.fixture
@@ -25,12 +22,6 @@ def upstream() -> Iterator[Upstream]:
 @pytest.fixture
 def provider(upstream: Upstream) -> Provider:
     return Provider.objects.create(name="acme", kind="openai_compatible", base_url=upstream.url, allow_private=True)
-
-
-def token(provider: Provider, secret: str = GOOD, **fields: Any) -> UpstreamToken:
-    row = UpstreamToken.of(provider, secret, **fields)
-    row.save()
-    return row
 
 
 def public_ids() -> list[str]:
