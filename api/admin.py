@@ -60,7 +60,7 @@ class ApiKeyAdmin(BigTableAdmin):
     last_used = moment("last_used_at", "last used")
     created = moment("created_at", "created")
     revoked = moment("revoked_at", "revoked")
-    rights = ("What it may do", {"fields": ("allowed_models", "expires_at")})
+    rights = ("What it may do", {"fields": ("allowed_models", "stores_content", "expires_at")})
 
     def get_fieldsets(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
         if obj is None:

@@ -20,5 +20,5 @@ def install_triggers(using: str, **kwargs: object) -> None:
     from providers.revisions import Watch, install
 
     users = apps.get_model(settings.AUTH_USER_MODEL)._meta.db_table
-    columns = ("user_id", "digest", "allowed_models", "expires_at", "revoked_at")
+    columns = ("user_id", "digest", "allowed_models", "expires_at", "revoked_at", "stores_content")
     install(connections[using], [Watch("api_apikey", "keys", columns), Watch(users, "keys", ("is_active",))])

@@ -47,6 +47,7 @@ class Caller:
     models: frozenset[str]
     expires: float
     provider: str = ""
+    stores: bool = True  # what is said may be kept
     tokens: tuple[str, ...] = field(default=(), repr=False)
 
     def may_use(self, name: str, public_id: str) -> bool:
@@ -57,6 +58,11 @@ class Caller:
         """Raise Forbidden unless the key may use the model."""
         if not self.may_use(name, public_id):
             raise Forbidden(f"This API key may not use the model {name!r}.", param="model")
+
+    def require_storing(self) -> None:
+        """Raise Forbidden unless what is said with the key may be kept."""
+        if not self.stores or self.user_id is None:
+            raise Forbidden("Nothing that is said with this API key is kept.", code="storage_disabled")
 
 
 def presented_key(meta: dict[str, Any]) -> str:
@@ -85,13 +91,14 @@ def find(digest: str) -> Caller | None:
     row = (
         ApiKey.objects.valid()
         .filter(digest=digest)
-        .values_list("pk", "user_id", "allowed_models", "expires_at")
+        .values_list("pk", "user_id", "allowed_models", "expires_at", "stores_content")
         .first()
     )
     if row is None:
         return None
-    key_id, user_id, models, expires_at = row
-    return Caller(key_id, user_id, frozenset(models), expires_at.timestamp() if expires_at else float("inf"))
+    key_id, user_id, models, expires_at, stores = row
+    expires = expires_at.timestamp() if expires_at else float("inf")
+    return Caller(key_id, user_id, frozenset(models), expires, stores=stores)
 
 
 def known(digests: Iterable[str]) -> bool:
@@ -107,7 +114,7 @@ def bringing(key: str) -> Caller:
     pieces = {*tokens, *re.split(r"[^\w.-]+", key, flags=re.ASCII)}  # a key in quotes or behind a word is one too
     if keys.PREFIX in key.lower() or known(map(keys.digest, pieces)):
         raise InvalidKey(UNKNOWN)
-    return Caller(None, None, frozenset(), float("inf"), settings.PASSTHROUGH_PROVIDER, tokens)
+    return Caller(None, None, frozenset(), float("inf"), settings.PASSTHROUGH_PROVIDER, False, tokens)
 
 
 class Keyring:

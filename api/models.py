@@ -43,6 +43,11 @@ class ApiKey(models.Model):
         validators=[is_list_of_text],
         help_text='For example <code>["echo"]</code>; empty: every model.',
     )
+    stores_content = models.BooleanField(
+        "stores content",
+        default=True,
+        help_text="Off: nothing that is said with it is kept: no conversations, no files.",
+    )
     expires_at = models.DateTimeField(null=True, blank=True, help_text="Refused after this time; empty: never.")
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)

@@ -1,5 +1,5 @@
-"""Rows about what is said: StoredFile, a document that a user left here. Its bytes and its text are files in the home
-(`conversations/files.py`), named by the row's id.
+"""StoredFile: a document that a user left here. Its bytes and its text are files in the home, named by the row's id
+(`conversations/files.py`).
 """
 
 import secrets

@@ -1,0 +1,71 @@
+"""Document and Passage: a long text, taken in once for each owner and content, and what it was divided into."""
+
+import secrets
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from conversations.models.files import StoredFile
+
+
+class DocumentState(models.TextChoices):
+    """OpenKimi's words."""
+
+    UPLOADED = "uploaded", "uploaded"
+    PROCESSING = "processing", "processing"
+    INGESTED = "ingested", "ingested"
+    EMPTY = "empty", "empty"
+    ERROR = "error", "error"
+
+
+def new_document_id() -> str:
+    return f"doc_{secrets.token_hex(16)}"
+
+
+class Document(models.Model):
+    """One long text of one user. `digest` is of its content and of how it was divided: the same is taken in once."""
+
+    id = models.CharField(primary_key=True, max_length=48, default=new_document_id, editable=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="documents", db_index=False)
+    file = models.OneToOneField(StoredFile, models.CASCADE, null=True, blank=True, related_name="document")
+    digest = models.CharField(max_length=64, editable=False)
+    title = models.CharField(max_length=255, blank=True)
+    state = models.CharField(max_length=12, choices=DocumentState, default=DocumentState.UPLOADED, editable=False)
+    reason = models.CharField(max_length=200, blank=True, editable=False)  # of an error
+    chars = models.PositiveIntegerField(default=0, editable=False)
+    index = models.BinaryField(null=True, editable=False)  # conversations.documents.retrieve.Index, packed
+    alive_until = models.DateTimeField(null=True, editable=False)  # while it is processed
+    created_at = models.DateTimeField(auto_now_add=True)
+    used_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True, blank=True, db_index=True, editable=False)
+
+    class Meta:
+        ordering = ["-created_at", "-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["user", "digest"], condition=Q(file=None), name="document_once_per_user"),
+            models.CheckConstraint(condition=Q(state__in=DocumentState.values), name="document_state_known"),
+        ]
+        indexes = [models.Index(fields=["user", "-created_at"], name="document_user_created")]
+
+    def __str__(self) -> str:
+        return self.title or self.pk
+
+
+class Passage(models.Model):
+    """One piece of a document: characters `start` to `end` of its text, with how much it says (0..1)."""
+
+    document = models.ForeignKey(Document, models.CASCADE, related_name="passages", db_index=False)
+    number = models.PositiveIntegerField()  # 0.. in the order of the text
+    start = models.PositiveIntegerField()
+    end = models.PositiveIntegerField()
+    score = models.FloatField()
+    text = models.TextField()
+    embedding = models.BinaryField(null=True)  # float32, little endian
+
+    class Meta:
+        ordering = ["document", "number"]
+        constraints = [models.UniqueConstraint(fields=["document", "number"], name="passage_once")]
+
+    def __str__(self) -> str:
+        return f"{self.document_id} {self.number}"

@@ -1,0 +1,207 @@
+"""The one log of all that is said: a Conversation has Turns in their order, a Turn has Items in theirs.
+
+A turn is one request: what it asked (items of input) and what came of it (items of output). It is written when the
+request begins and finished before the caller sees the end of the answer. Items have the shape of OpenAI's Responses
+API, whatever door they came by; chat messages are made of them (`conversations/items.py`). A chain of responses is a
+conversation too, of the kind `thread`; a response that continues an older one begins a thread that branches off there.
+"""
+
+import secrets
+import uuid
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from conversations.models.documents import Document
+
+
+class Kind(models.TextChoices):
+    """How a conversation came to be, and so which ids lead to it."""
+
+    NAMED = "named", "named by the client"  # by path, conversation_id or session_id: begins on first use
+    OPEN = "open", "made by /v1/conversations"
+    THREAD = "thread", "responses and stored completions"
+
+
+class Door(models.TextChoices):
+    CHAT = "chat", "chat completion"
+    RESPONSE = "response", "response"
+    ITEMS = "items", "items put in by the client"
+
+
+class TurnStatus(models.TextChoices):
+    """OpenAI's words for a response's state."""
+
+    QUEUED = "queued", "queued"
+    IN_PROGRESS = "in_progress", "in progress"
+    COMPLETED = "completed", "completed"
+    INCOMPLETE = "incomplete", "incomplete"
+    FAILED = "failed", "failed"
+    CANCELLED = "cancelled", "cancelled"
+
+
+RUNNING = (TurnStatus.QUEUED, TurnStatus.IN_PROGRESS)
+SAID = (TurnStatus.COMPLETED, TurnStatus.INCOMPLETE)  # what later turns are told of
+
+
+def new_conversation_id() -> str:
+    return f"conv_{secrets.token_hex(16)}"
+
+
+class ConversationQuerySet(models.QuerySet["Conversation"]):
+    def of(self, user_id: int) -> "ConversationQuerySet":
+        """A user's own that have not expired."""
+        return self.filter(Q(expires_at=None) | Q(expires_at__gt=Now()), user_id=user_id)
+
+    def named(self) -> "ConversationQuerySet":
+        """Those that have an id of their own: no threads."""
+        return self.exclude(kind=Kind.THREAD)
+
+    def expired(self) -> "ConversationQuerySet":
+        return self.filter(expires_at__lte=Now())
+
+
+class Conversation(models.Model):
+    """One user's conversation. `chat_id` and `parent_id`: where it stands at an upstream that keeps it, on the token
+    `token_id`, which knows the turns up to `chat_turn`.
+    """
+
+    id = models.CharField(primary_key=True, max_length=48, default=new_conversation_id, editable=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="conversations", db_index=False)
+    kind = models.CharField(max_length=8, choices=Kind, editable=False)
+    name = models.CharField(max_length=200, blank=True, editable=False)  # as the client calls it; unique for its user
+    title = models.CharField(max_length=200, blank=True)
+    metadata = models.JSONField(default=dict, blank=True)
+    base = models.ForeignKey("Turn", models.SET_NULL, null=True, related_name="branches", editable=False)
+    system = models.ForeignKey("Turn", models.SET_NULL, null=True, related_name="+", db_index=False, editable=False)
+    last = models.PositiveIntegerField(default=0, editable=False)  # number of its last turn
+    token_id = models.UUIDField(null=True, editable=False)
+    chat_id = models.CharField(max_length=200, blank=True, editable=False)
+    parent_id = models.CharField(max_length=200, blank=True, editable=False)
+    chat_turn = models.PositiveIntegerField(default=0, editable=False)
+    idle_seconds = models.PositiveIntegerField(null=True, blank=True, help_text="It goes after so long without a turn.")
+    created_at = models.DateTimeField(auto_now_add=True)
+    used_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True, blank=True, db_index=True, editable=False)
+    documents = models.ManyToManyField(Document, blank=True, editable=False)
+
+    objects = ConversationQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-used_at", "-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["user", "name"], condition=~Q(name=""), name="conversation_name_of_user"),
+            models.CheckConstraint(condition=Q(kind__in=Kind.values), name="conversation_kind_known"),
+            models.CheckConstraint(
+                condition=(Q(kind=Kind.NAMED) & ~Q(name="")) | (~Q(kind=Kind.NAMED) & Q(name="")),
+                name="conversation_named_has_name",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["user", "-used_at", "-id"], name="conversation_user_used"),
+            models.Index(fields=["-used_at", "-id"], name="conversation_used"),
+        ]
+
+    def __str__(self) -> str:
+        return self.title or self.name or self.pk
+
+    def as_openai(self) -> dict[str, object]:
+        """OpenAI's conversation object."""
+        created = int(self.created_at.timestamp())
+        return {"id": self.pk, "object": "conversation", "created_at": created, "metadata": self.metadata}
+
+
+class Turn(models.Model):
+    """One request in a conversation; its id is the request's, so `resp_<hex>` and `chatcmpl-<hex>` are made of it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    conversation = models.ForeignKey(Conversation, models.CASCADE, related_name="turns", db_index=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+", db_index=False)
+    number = models.PositiveIntegerField()  # 1.. in its conversation
+    door = models.CharField(max_length=8, choices=Door)
+    status = models.CharField(max_length=12, choices=TurnStatus)
+    model = models.CharField(max_length=200, blank=True)
+    stored = models.BooleanField(default=False)  # can be retrieved by its own id
+    background = models.BooleanField(default=False)
+    metadata = models.JSONField(default=dict)
+    settings = models.JSONField(default=dict)  # what the request asked for besides, as its object repeats it
+    extras = models.JSONField(default=dict)  # how the answer was thought up: steps, framework, candidates; more choices
+    usage = models.JSONField(null=True)  # as a chat completion has it
+    error = models.JSONField(null=True)  # {"code", "message"}
+    finish_reason = models.CharField(max_length=32, blank=True)
+    tokens = models.PositiveIntegerField(default=0)  # roughly, of its items; decides what still fits into a window
+    asked_to_stop = models.BooleanField(default=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True)
+    alive_until = models.DateTimeField(null=True)  # while it runs: its process says so again and again
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["conversation", "number"], name="turn_number_once"),
+            models.UniqueConstraint(
+                fields=["conversation"], condition=Q(status__in=RUNNING), name="turn_one_at_a_time"
+            ),
+            models.CheckConstraint(condition=Q(status__in=TurnStatus.values), name="turn_status_known"),
+            models.CheckConstraint(condition=Q(door__in=Door.values), name="turn_door_known"),
+            models.CheckConstraint(
+                condition=~Q(status__in=RUNNING) | Q(alive_until__isnull=False), name="turn_running_is_alive"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["user", "door", "-id"], condition=Q(stored=True), name="turn_stored"),
+            models.Index(fields=["alive_until"], condition=Q(status__in=RUNNING), name="turn_running"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.conversation_id} {self.number}"
+
+
+class Item(models.Model):
+    """One thing said, in the shape of a Responses item: `data` is that object without `id` and `status`. `text` is what
+    a person would read of it. In the order of their ids within a conversation.
+    """
+
+    public_id = models.CharField(max_length=64, unique=True, editable=False)  # msg_…, rs_…, fc_…, fco_…
+    conversation = models.ForeignKey(Conversation, models.CASCADE, related_name="items", db_index=False)
+    turn = models.ForeignKey(Turn, models.CASCADE, related_name="items", db_index=False)
+    output = models.BooleanField(default=False)  # by the model
+    type = models.CharField(max_length=32)
+    role = models.CharField(max_length=16, blank=True)
+    status = models.CharField(max_length=12, choices=TurnStatus, default=TurnStatus.COMPLETED)
+    text = models.TextField(blank=True)
+    data = models.JSONField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.CheckConstraint(condition=Q(status__in=TurnStatus.values), name="item_status_known")]
+        indexes = [
+            models.Index(fields=["conversation", "id"], name="item_conversation"),
+            models.Index(fields=["turn", "id"], name="item_turn"),
+        ]
+
+    def __str__(self) -> str:
+        return self.public_id
+
+    def as_openai(self) -> dict[str, object]:
+        """The item of OpenAI's Responses API."""
+        return {"id": self.public_id, **self.data, "status": self.status}
+
+
+class EventBatch(models.Model):
+    """Stream events of a background response, as they were made: numbers `first` to `last`, as JSON texts."""
+
+    turn = models.ForeignKey(Turn, models.CASCADE, related_name="events", db_index=False)
+    first = models.PositiveIntegerField()  # sequence_number of the first event in it
+    last = models.PositiveIntegerField()
+    events = models.JSONField()  # a list of event objects
+
+    class Meta:
+        ordering = ["turn", "first"]
+        constraints = [models.UniqueConstraint(fields=["turn", "first"], name="eventbatch_once")]
+
+    def __str__(self) -> str:
+        return f"{self.turn_id} {self.first}-{self.last}"
