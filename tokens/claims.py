@@ -2,7 +2,8 @@
 
 A claim is one conditional UPDATE of the row (`busy_until`, `busy_with`): the named exception to "no query on the path".
 It is given back however the stream ends; while a stream runs its lease is prolonged; the claims of a process that was
-killed end with theirs. What this process itself holds it knows, and does not ask the database for.
+killed end with theirs. What this process itself holds it knows, and does not ask the database for. A row that somebody
+else keeps locked counts as busy: a claim waits for no lock longer than LOCK_SECONDS, so that few threads are enough.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import Error as DatabaseFault  # InterfaceError too, which is no DatabaseError
+from django.db import OperationalError, connection, transaction
 
 from providers.exceptions import DatabaseUnavailable
 from providers.offloop import off_loop
@@ -23,6 +25,8 @@ from tokens.models import UpstreamToken
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.5  # a token that another process has is not tried again sooner
+LOCK_SECONDS = 0.25  # other writers of the row are done within it, unless they keep it for long
+LOCKED = "55P03"  # Postgres: lock_not_available
 
 
 class Claims:
@@ -119,10 +123,26 @@ def end_of_lease() -> datetime:
 
 def claim(token_id: UUID, request_id: str, provider_id: int) -> set[UUID]:
     """Empty when the claim was made; else the provider's tokens that are busy, this one among them."""
-    if UpstreamToken.objects.filter(pk=token_id).claim(end_of_lease(), request_id):
+    if claimed(token_id, request_id):
         return set()
     busy = UpstreamToken.objects.filter(provider=provider_id, busy_until__gt=datetime.now(UTC))
     return {token_id, *busy.values_list("pk", flat=True)}
+
+
+def claimed(token_id: UUID, request_id: str) -> bool:
+    """Make the claim where nobody has the stream, nor keeps the row locked (on Postgres: SQLite locks no rows)."""
+    row = UpstreamToken.objects.filter(pk=token_id)
+    if connection.vendor != "postgresql":
+        return bool(row.claim(end_of_lease(), request_id))
+    milliseconds = f"{min(LOCK_SECONDS, settings.DATABASE_TIMEOUT_SECONDS / 4) * 1000:.0f}"
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [milliseconds])
+            return bool(row.claim(end_of_lease(), request_id))
+    except OperationalError as error:
+        if getattr(error.__cause__, "sqlstate", None) != LOCKED:
+            raise
+        return False
 
 
 def release(token_id: UUID, request_id: str) -> None:

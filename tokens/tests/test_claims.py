@@ -5,7 +5,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, connection, connections, transaction
 
 from providers import registry
 from providers.offloop import off_loop
@@ -173,3 +173,49 @@ async def test_a_claim_that_failed_keeps_no_token(gateway, token, site, alice, m
         assert (await gateway.chat(alice.key)).status == 503
     await eventually(lambda: not gateway.inner.pool.claims.busy())
     assert (await gateway.chat(alice.key)).status == 200
+
+
+@pytest.fixture
+def locked():
+    """`await locked(row)`: another connection keeps the row locked until the test ends."""
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite locks no rows")
+    has_it, over = threading.Event(), threading.Event()
+    keepers = []
+
+    def keep(row):
+        try:
+            with transaction.atomic():
+                UpstreamToken.objects.select_for_update().get(pk=row.pk)
+                has_it.set()
+                over.wait(60)
+        finally:
+            connections.close_all()
+
+    async def lock(row):
+        keepers.append(threading.Thread(target=keep, args=(row,)))
+        keepers[-1].start()
+        assert await asyncio.to_thread(has_it.wait, 10)
+
+    yield lock
+    over.set()
+    for keeper in keepers:
+        keeper.join()
+
+
+async def test_a_row_that_somebody_keeps_locked_is_busy_at_once_and_holds_no_thread(token, locked):
+    await locked(token)
+
+    async def refused():
+        claims = Claims()
+        return not await claims.claim(token.pk, "a" * 32, token.provider_id) and token.pk in claims.busy()
+
+    # more than there are database threads, each within DATABASE_TIMEOUT_SECONDS: else this raises
+    assert await asyncio.gather(*(refused() for _ in range(8))) == [True] * 8
+
+
+async def test_another_token_answers_while_a_row_is_locked(gateway, three, upstream, site, alice, locked):
+    await locked(three[0])
+    for _ in range(3):
+        assert (await gateway.chat(alice.key)).status == 200
+    assert "sk-up-1" not in {request.bearer for request in upstream.requests}
