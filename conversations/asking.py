@@ -3,7 +3,7 @@
 Each question goes through failover like a request of its own; its attempts and its usage are the request's. `Asking`
 counts the questions (a strategy may not cost without end), leaves half of the request's time to the final one, and adds
 up usage, also of what was broken off: a question whose upstream gave no figures is guessed by length, and then the sum
-says `"estimated": true`.
+says `"estimated": true`. A tool that the final answer had to call is insisted upon, as it is without a strategy.
 """
 
 import asyncio
@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from conversations import insisting
+from conversations.usage import guessed, summed
 from providers.catalogue import Candidate
 from providers.chat import Batches, ChatRequest, Chunk, Trace
 from providers.exceptions import InternalError, PoolError, Rejected, UpstreamTimeout
@@ -27,7 +29,6 @@ KEPT = (
 )
 HOPELESS = (Rejected, PoolError)  # asking again in a moment would bring the same
 SYSTEM = ("system", "developer")
-PER_MESSAGE = 4  # tokens
 Options = TypeVar("Options")
 
 
@@ -103,8 +104,9 @@ class Asking:
         trace, own = self._trace, Trace(inner, began=self._trace.began)
         before, usage, text = self._spent, None, []
         self._left -= 1
+        ask = insisting.answer if self._left > 0 else failover.answer
         try:
-            async with aclosing(failover.answer(inner, self._candidates, self._pool, own)) as batches:
+            async with aclosing(ask(inner, self._candidates, self._pool, own)) as batches:
                 async for batch in batches:
                     for chunk in batch:
                         text += said_in(chunk)
@@ -120,8 +122,9 @@ class Asking:
             trace.attempts += own.attempts
             if trace.queue_ms is None:
                 trace.queue_ms = own.queue_ms
+            usage = usage or own.usage
             if usage is None and own.answered_by is not None:
-                usage = guessed(inner, text)
+                usage = guessed(texts([inner.body, *(own.further or ())]), [*own.text, *text])
             if usage is not None:  # others may have ended meanwhile
                 self._spent = summed(self._spent, usage)
             trace.usage = self.usage()
@@ -144,6 +147,22 @@ def text_of(content: Any) -> str:
     return content if isinstance(content, str) else ""
 
 
+def said_in(chunk: Chunk) -> list[str]:
+    """What was produced in a chunk, streamed or whole: text, thinking, calls."""
+    found = []
+    for choice in chunk.get("choices") or ():
+        said = choice.get("delta") or choice.get("message") or {}
+        found += [text for name in ("content", "reasoning_content", "reasoning") if (text := text_of(said.get(name)))]
+        if calls := said.get("tool_calls"):
+            found.append(str(calls))
+    return found
+
+
+def texts(bodies: Sequence[dict[str, Any]]) -> list[str]:
+    """Those of all messages in these bodies."""
+    return [text_of(message.get("content")) for body in bodies for message in body["messages"]]
+
+
 def instructed(messages: Sequence[dict[str, Any]], prompt: str) -> list[dict[str, Any]]:
     """The messages with `prompt` in front, in one system message with what the caller's own at their head say."""
     head = 0
@@ -164,40 +183,3 @@ def only_text(body: dict[str, Any]) -> bool:
     """Whether the caller wants nothing but prose: no tools, no format."""
     format_ = (body.get("response_format") or {}).get("type", "text")
     return not body.get("tools") and not body.get("functions") and format_ == "text"
-
-
-# --- usage ------------------------------------------------------------------------------------------------------------
-def said_in(chunk: Chunk) -> list[str]:
-    """What was produced in a chunk, streamed or whole: text, thinking, calls."""
-    found = []
-    for choice in chunk.get("choices") or ():
-        said = choice.get("delta") or choice.get("message") or {}
-        found += [text for name in ("content", "reasoning_content", "reasoning") if (text := text_of(said.get(name)))]
-        if calls := said.get("tool_calls"):
-            found.append(str(calls))
-    return found
-
-
-def summed(first: Any, second: Any) -> Any:
-    """Counts added up, at any depth; of what is no count the later one."""
-    if isinstance(first, dict) and isinstance(second, dict):
-        return first | {name: summed(first.get(name), value) for name, value in second.items()}
-    if any(isinstance(value, bool) for value in (first, second)):
-        return first or second
-    if isinstance(first, int | float) and isinstance(second, int | float):
-        return first + second
-    return first if second is None else second
-
-
-def guessed(inner: ChatRequest, produced: Sequence[str]) -> dict[str, Any]:
-    """Usage by the length of the texts: four letters are a token, and so is one sign of a script without spaces."""
-    messages = inner.body["messages"]
-    prompt = sum(tokens(text_of(message.get("content"))) + PER_MESSAGE for message in messages)
-    completion = sum(map(tokens, produced))
-    total = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
-    return total | {"estimated": True}
-
-
-def tokens(text: str) -> int:
-    dense = sum(char > "\u2e7f" for char in text)
-    return dense + (len(text) - dense + 3) // 4

@@ -44,8 +44,14 @@ class ChatRequest(Struct, frozen=True):
     thinking: str = ""  # choices.Thinking, asked for by the alias or the body; empty: as the model's row says
     search: str = ""  # choices.Search, likewise
     conversation: str = ""  # whose it is and which: its requests stay with one token while that is healthy
+    door: str = ""  # what the caller asked, where that is not the endpoint
     keep: bool = False  # an upstream that keeps chats is to keep this one
     resume: Resume | None = None
+
+    @property
+    def asked_at(self) -> str:
+        """The door, as the ledger calls it."""
+        return self.door or self.endpoint
 
 
 class UpstreamModel(Struct, frozen=True):
@@ -138,6 +144,8 @@ class Trace(Struct):
     reasoning: list[str] = field(default_factory=list)
     further: list[dict[str, Any]] | None = None  # bodies of questions that a strategy asked besides the request's own
     counted: Any = None  # what the ledger wrote down: api.counting.Usage
+    extras: dict[str, Any] | None = None  # what a strategy thought on the way, JSON, whether or not it was shown
+    preface: str = ""  # of it, what the caller gets in the text before the answer proper: not told to a model again
 
     def attempt(
         self, provider: str, model: str, token_id: UUID | None = None, provider_id: int | None = None

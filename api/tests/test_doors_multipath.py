@@ -240,3 +240,36 @@ async def test_a_caller_who_leaves_stops_every_candidate(gateway, upstream, alic
     (row,) = await eventually(rows.usage)
     assert row.status == "abandoned"
     assert [one["outcome"] for one in row.attempts] == ["abandoned"] * 3
+
+
+@pytest.fixture
+def traces(gateway, monkeypatch):
+    """The traces of all requests, as the ledger had them."""
+    found, recorded = [], gateway.inner.ledger.recorded
+
+    def noted(trace, batches):
+        found.append(trace)
+        return recorded(trace, batches)
+
+    monkeypatch.setattr(gateway.inner.ledger, "recorded", noted)
+    return found
+
+
+@pytest.mark.parametrize("synthesis", ["model", "consensus"])
+async def test_plan_and_candidates_are_noted_even_where_they_are_not_shown(
+    gateway, upstream, alice, many, traces, synthesis
+):
+    await many(candidates=2, synthesis=synthesis)
+    upstream.will(said("plan"), said("draft A"), said("draft B"), said("Both."))
+    answer = await gateway.chat(alice.key, model="mpr-m", messages=ASKED)
+    assert "candidates" not in answer.json
+    (trace,) = traces
+    noted = trace.extras | {"candidates": sorted(trace.extras["candidates"])}
+    assert noted == {"framework": "plan", "candidates": ["draft A", "draft B"], "synthesis": synthesis}
+
+
+async def test_one_path_has_no_candidates_to_note(gateway, upstream, alice, many, traces):
+    await many(candidates=1, framework=True)
+    upstream.will(said("plan"), said("An answer."))
+    await gateway.chat(alice.key, model="mpr-m", messages=ASKED)
+    assert traces[0].extras == {"framework": "plan", "candidates": [], "synthesis": ""}

@@ -85,6 +85,16 @@ async def test_a_step_is_asked_in_json_with_one_system_message_and_without_what_
     assert [message["role"] for message in last["messages"]] == ["system", "user", "assistant", "user"]
 
 
+async def test_a_prompt_of_ones_own_stands_instead_of_ours_and_the_form_behind_it(gateway, upstream, alice, thinker):
+    await thinker(prompt="Think like a gardener.")
+    upstream.will(*three_steps())
+    await gateway.chat(alice.key, model="o1-m", messages=MATHS)
+    system = prompts(upstream)[0][0]["content"]
+    assert system.startswith("Think like a gardener.")
+    assert "next_action" in system
+    assert system.endswith("Be brief.")
+
+
 async def test_the_callers_limit_is_that_of_the_answer(gateway, upstream, alice, thinker):
     await thinker(final_tokens=900)
     upstream.will(*three_steps())
@@ -342,3 +352,107 @@ async def test_other_endpoints_of_such_a_model_are_asked_plainly(gateway, upstre
     answer = await gateway.ask("POST", "/v1/completions", alice.key, json=body)
     assert answer.json["choices"][0]["text"] == "Hello there!"
     assert len(upstream.requests) == 1
+
+
+CLOCK = {"type": "function", "function": {"name": "clock", "description": "Tells the time."}}
+CALL = '<tool_call>{"name": "clock", "arguments": {}}</tool_call>'
+DEMAND = {"tools": [CLOCK], "tool_choice": "required"}
+WHOLE_AND_STREAMED = pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
+
+
+@pytest.fixture
+async def wordless(provider):
+    """The provider's models have to be told in words how to call tools."""
+    provider.native_tools = False
+    await off_loop(provider.save)
+
+
+def final(text, streams, **usage):
+    """A final answer, whole or streamed."""
+    if not streams:
+        return reply(speech.completion(text, usage=speech.usage(20, 7), **usage))
+    return stream(*speech.spoken(text)[:-1], speech.usage_chunk(speech.usage(20, 7)), DONE)
+
+
+@WHOLE_AND_STREAMED
+async def test_a_tool_that_the_final_answer_had_to_call_is_asked_for_once_more(
+    gateway, upstream, alice, thinker, wordless, streams
+):
+    await thinker()
+    upstream.will(*three_steps(), final("It is late.", streams), final(CALL, streams))
+    answer = await gateway.chat(alice.key, model="o1-m", stream=streams, **DEMAND)
+    said = [event["choices"][0] for event in answer.events if event["choices"]] if streams else answer.json["choices"]
+    calls = [call for one in said for call in one.get("delta", one.get("message")).get("tool_calls") or ()]
+    assert [call["function"]["name"] for call in calls] == ["clock"]
+    assert said[-1]["finish_reason"] == "tool_calls"
+    assert b"It is late." not in answer.body
+    last, correction = upstream.last.request.json["messages"][-2:]
+    assert last == {"role": "assistant", "content": "It is late."}
+    assert "must be called now" in correction["content"]
+    row = await rows.only_usage()
+    assert (row.prompt_tokens, row.completion_tokens, row.estimated) == (70, 29, False)
+    assert [one["reason"] for one in row.attempts][-2:] == ["final answer", "final answer"]
+    steps = next(event for event in answer.events if "steps" in event) if streams else answer.json
+    assert len(steps["steps"]) == 3
+
+
+async def test_what_the_correction_cost_is_guessed_where_it_must_be(gateway, upstream, alice, thinker, wordless):
+    await thinker()
+    bare = [reply(speech.completion(text, usage=None)) for text in ("It is late. " * 20, CALL)]
+    upstream.will(*three_steps(), *bare)
+    await gateway.chat(alice.key, model="o1-m", **DEMAND)
+    row = await rows.only_usage()
+    assert row.estimated
+    assert row.completion_tokens > 15 + 60  # the words that nobody sees too
+
+
+async def test_a_correction_counts_among_the_calls_that_are_bounded(gateway, upstream, alice, thinker, wordless):
+    await thinker(max_calls=4)
+    upstream.will(*three_steps(), final("It is late.", False), final(CALL, False))
+    answer = await gateway.chat(alice.key, model="o1-m", **DEMAND)
+    assert (answer.status, answer.text, len(upstream.requests)) == (200, "It is late.", 4)
+
+
+@pytest.fixture
+def traces(gateway, monkeypatch):
+    """The traces of all requests, as the ledger had them."""
+    found, recorded = [], gateway.inner.ledger.recorded
+
+    def noted(trace, batches):
+        found.append(trace)
+        return recorded(trace, batches)
+
+    monkeypatch.setattr(gateway.inner.ledger, "recorded", noted)
+    return found
+
+
+@WHOLE_AND_STREAMED
+async def test_what_was_thought_is_noted_even_where_the_caller_does_not_see_it(
+    gateway, upstream, alice, thinker, traces, streams
+):
+    await thinker()
+    upstream.will(*three_steps())
+    answer = await gateway.chat(alice.key, model="o1-m", stream=streams, reasoning_format="hidden")
+    assert b"First." not in answer.body
+    (trace,) = traces
+    assert [step["content"] for step in trace.extras["steps"]] == ["First.", "Second.", 'A "quoted"\nline.']
+    assert trace.extras["total_thinking_time"] == pytest.approx(
+        sum(step["seconds"] for step in trace.extras["steps"]), abs=0.01
+    )
+
+
+async def test_an_answer_without_steps_has_nothing_to_note(gateway, alice, traces):
+    await gateway.chat(alice.key)
+    assert traces[0].extras is None
+
+
+@WHOLE_AND_STREAMED
+@pytest.mark.parametrize("form", ["markdown", "details", "reasoning"])
+async def test_steps_in_the_text_are_noted_as_what_is_not_the_answer(
+    gateway, upstream, alice, thinker, traces, form, streams
+):
+    await thinker(format=form)
+    upstream.will(*three_steps())
+    answer = await gateway.chat(alice.key, model="o1-m", stream=streams)
+    assert answer.text.removeprefix(traces[0].preface) == "Hello there!"
+    assert bool(traces[0].preface) is (form != "reasoning")

@@ -36,12 +36,16 @@ async def merged(request: ChatRequest, candidates: Sequence[Candidate], pool: Po
     plan = await framework(asking) if options.plans and asking.left > 0 else ""
     count = min(options.candidates, asking.left)
     messages = request.body["messages"]
+    trace.extras = {"framework": plan, "candidates": [], "synthesis": ""}
     if count < 2:
         messages = instructed(messages, paths.PLAN.format(plan=plan)) if plan else messages
         drafts: list[str] = []
     else:
         drafts = await drafted(asking, options, plan, count)
-        if only_text(request.body) and (options.synthesis != "model" or len(drafts) == 1):
+        ruled = only_text(request.body) and (options.synthesis != "model" or len(drafts) == 1)
+        way = "model" if not ruled else options.synthesis if len(drafts) > 1 else ""
+        trace.extras |= {"candidates": drafts, "synthesis": way}
+        if ruled:
             for batch in told(request, asking, paths.synthesise(options.synthesis, drafts), drafts, options):
                 yield batch
             return

@@ -45,10 +45,12 @@ async def thought_through(request: ChatRequest, candidates: Sequence[Candidate],
             yield [telling.status(len(thread.steps) + 1)]
         step = await thread.next()
         said = telling.step(step)
+        trace.extras, trace.preface = telling.thought(), telling.preface
         if request.stream and not step.failed:  # before the first step that is one the answer may still be an error
             yield said
     if request.stream and options.feedback and telling.begun:
         yield [telling.status(None)]
+    trace.preface = telling.preface + telling.closing
     last = asking.last(
         "final answer", thread.closing(), **limit(request, options.final_tokens), temperature=options.temperature
     )
@@ -178,17 +180,30 @@ class Telling:
         told = {"state": "thinking", "step": number} if number else {"state": "answering", "step": None}
         return delta(self._request) | {"status": told}
 
+    @property
+    def preface(self) -> str:
+        """The steps so far, where they stand in the text."""
+        return self._text if self._field == "content" else ""
+
+    @property
+    def closing(self) -> str:
+        return steps.closing(self._form)
+
+    def thought(self) -> dict[str, Any]:
+        """The steps so far, as they are kept."""
+        seconds = round(sum(step.seconds for step in self._steps), 3)
+        return {"steps": [step.as_dict() for step in self._steps], "total_thinking_time": seconds}
+
     def extras(self) -> dict[str, Any]:
         """The answer's fields beside OpenAI's."""
-        shown = [] if self._form == steps.HIDDEN else [step.as_dict() for step in self._steps]
-        return {"steps": shown, "total_thinking_time": round(sum(step.seconds for step in self._steps), 3)}
+        return self.thought() | ({"steps": []} if self._form == steps.HIDDEN else {})
 
     def streamed(self, batch: list[Chunk]) -> list[Chunk]:
         """A batch of the final answer as it goes on: steps that were held before it, the fields before its end."""
         told: list[Chunk] = []
         if not self._closed:
             self._closed = True
-            self._held += steps.closing(self._form)
+            self._held += self.closing
             if self._held:
                 told += self._taken()
         for chunk in batch:
@@ -203,7 +218,7 @@ class Telling:
 
     def whole(self, answer: Chunk) -> Chunk:
         """The final answer with what was thought."""
-        text = self._text + steps.closing(self._form)
+        text = self._text + self.closing
         for choice in answer["choices"]:
             message = choice["message"]
             if choice["index"] == 0 and text:

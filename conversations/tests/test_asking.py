@@ -1,6 +1,6 @@
 import pytest
 
-from conversations.asking import instructed, only_text, question_of, summed, text_of, tokens
+from conversations.asking import instructed, only_text, question_of, text_of
 
 USER = {"role": "user", "content": "Why?"}
 
@@ -16,20 +16,6 @@ def test_what_stands_at_the_head_becomes_one_system_message():
     ]
     assert instructed([parts, USER], "Think.")[0]["role"] == "developer"
     assert instructed([USER], "Think.") == [{"role": "system", "content": "Think."}, USER]
-
-
-def test_usage_is_added_up_at_any_depth():
-    first = {"prompt_tokens": 3, "details": {"cached": 1}, "cost": 0.5, "tier": "a", "estimated": True}
-    second = {"prompt_tokens": 4, "details": {"cached": 2, "audio": None}, "cost": 0.25, "tier": "b"}
-    assert summed(first, second) == {
-        "prompt_tokens": 7,
-        "details": {"cached": 3, "audio": None},
-        "cost": 0.75,
-        "tier": "b",
-        "estimated": True,
-    }
-    assert summed({}, second) == second
-    assert summed({"details": None}, {"details": {"cached": 2}}) == {"details": {"cached": 2}}
 
 
 def test_texts_of_messages():
@@ -51,7 +37,3 @@ def test_texts_of_messages():
 )
 def test_what_asks_for_more_than_prose(body, prose):
     assert only_text(body) is prose
-
-
-def test_guessed_tokens_of_words_and_of_signs():
-    assert (tokens(""), tokens("abcdefgh"), tokens("北京大学"), tokens("a北京")) == (0, 2, 4, 3)
