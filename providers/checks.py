@@ -6,7 +6,7 @@ from typing import Any
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import DatabaseError
 
-from providers import registry, vault
+from providers import registry, vault, websearching
 from providers.models import Provider
 
 
@@ -26,6 +26,13 @@ def vault_keys_work(**kwargs: Any) -> list[CheckMessage]:
             id="providers.E001",
         )
     ]
+
+
+@register()
+def web_search_is_configured_whole(**kwargs: Any) -> list[CheckMessage]:
+    """providers.E003: the SEARCH_… settings do not fit together."""
+    problem = websearching.problem()
+    return [Error(problem, id="providers.E003")] if problem else []
 
 
 @register(Tags.database)

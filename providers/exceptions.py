@@ -4,9 +4,9 @@
     ├── CallerError                 the request is at fault: nothing was sent upstream, no token is touched
     │   ├── InvalidRequest 400 · InvalidJson 400 · UnsupportedMediaType 415 · MethodNotAllowed 405
     │   ├── InvalidKey 401 · Forbidden 403 · ModelNotFound 404 · UnknownUrl 404 · BodyTooLarge 413 · HeadTooLarge 431
-    │   ├── RequestTimeout 408
+    │   ├── RequestTimeout 408 · ConversationBusy 409
     ├── OwnError                    we are at fault
-    │   ├── InternalError 500 · DatabaseUnavailable 503 · Saturated 503 · ShuttingDown 503
+    │   ├── InternalError 500 · WebSearchNotConfigured 501 · DatabaseUnavailable 503 · Saturated 503 · ShuttingDown 503
     ├── PoolError                   no upstream was asked
     │   ├── NoAvailableToken 503 · PoolResting 429 · ProviderDown 503
     └── UpstreamError               an upstream was asked
@@ -99,6 +99,11 @@ class RequestTimeout(CallerError):
     code = "request_timeout"
 
 
+class ConversationBusy(CallerError):
+    status = 409
+    code = "conversation_busy"
+
+
 class BodyTooLarge(CallerError):
     status = 413
     code = "body_too_large"
@@ -125,6 +130,11 @@ class InternalError(OwnError):
 
 class DatabaseUnavailable(OwnError):
     code = "database_unavailable"
+
+
+class WebSearchNotConfigured(OwnError):
+    status = 501
+    code = "web_search_not_configured"
 
 
 class Saturated(OwnError):

@@ -1,0 +1,254 @@
+"""/v1/web_search: what each backend is asked and how its answer looks to the caller; failures; wrong settings."""
+
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+
+from providers import checks
+from proxysite.testing.upstream import CUT, raw, reply, silence
+
+FOUND = {"title": "Graz – Wikipedia", "link": "https://en.wikipedia.org/wiki/Graz", "snippet": "Graz is a city."}
+ANSWERS = {
+    "searxng": {
+        "query": "graz",
+        "number_of_results": 0,
+        "results": [
+            {"title": FOUND["title"], "url": FOUND["link"], "content": FOUND["snippet"], "engine": "wikipedia"},
+            {"title": "Second", "url": "https://example.org/2", "content": None, "engines": ["bing"], "score": 1.0},
+            {"title": "No address", "content": "left out"},
+        ],
+        "answers": [],
+        "unresponsive_engines": [],
+    },
+    "brave": {
+        "type": "search",
+        "query": {"original": "graz"},
+        "web": {
+            "type": "search",
+            "results": [
+                {"title": FOUND["title"], "url": FOUND["link"], "description": FOUND["snippet"], "age": "1 day"},
+                {"title": "Second", "url": "https://example.org/2"},
+                {"title": "No address", "url": "javascript:alert(1)"},
+            ],
+        },
+    },
+    "tavily": {
+        "query": "graz",
+        "answer": None,
+        "images": [],
+        "results": [
+            {"title": FOUND["title"], "url": FOUND["link"], "content": FOUND["snippet"], "score": 0.9},
+            {"title": "Second", "url": "https://example.org/2", "content": ""},
+        ],
+        "response_time": 1.2,
+    },
+}
+NOTHING = {
+    "searxng": {"query": "x", "results": [], "unresponsive_engines": []},
+    "brave": {"type": "search", "query": {"original": "x"}},
+    "tavily": {"query": "x", "results": [], "response_time": 0.1},
+}
+SECOND = {"title": "Second", "link": "https://example.org/2", "snippet": ""}
+
+
+@pytest.fixture
+def backend(request, settings, upstream):
+    """The backend's name; the upstream plays it."""
+    name = getattr(request, "param", "tavily")
+    settings.SEARCH_BACKEND, settings.SEARCH_ALLOW_PRIVATE = name, True
+    settings.SEARCH_URL = upstream.url
+    settings.SEARCH_KEY = "" if name == "searxng" else "search-key-1"
+    return name
+
+
+EACH = pytest.mark.parametrize("backend", ["searxng", "brave", "tavily"], indirect=True)
+
+
+async def search(gateway, key, query="graz  österreich", **body):
+    return await gateway.ask("POST", "/v1/web_search", key, json={"query": query} | body)
+
+
+def asked(upstream):
+    """(method, path, query's fields) of the last request."""
+    request = upstream.last.request
+    url = urlsplit(request.path)
+    return request.method, url.path, {name: value for name, (value,) in parse_qs(url.query).items()}
+
+
+@EACH
+async def test_each_backends_results_come_in_one_form(backend, gateway, upstream, alice):
+    upstream.will(reply(ANSWERS[backend]))
+    answer = await search(gateway, alice.key)
+    assert answer.status == 200
+    assert answer.json == {"status": "success", "query": "graz  österreich", "results": [FOUND, SECOND]}
+    assert answer.headers["x-request-id"].startswith("req_")
+    assert alice.key not in upstream.last.request.head.decode()
+
+
+@EACH
+async def test_nothing_found_is_an_empty_list(backend, gateway, upstream, alice):
+    upstream.will(reply(NOTHING[backend]))
+    assert (await search(gateway, alice.key)).json["results"] == []
+
+
+@pytest.mark.parametrize("backend", ["searxng"], indirect=True)
+async def test_a_searxng_is_asked_for_json(backend, gateway, upstream, alice):
+    upstream.will(reply(ANSWERS["searxng"]))
+    answer = await search(gateway, alice.key, count=1)
+    assert asked(upstream) == ("GET", "/v1/search", {"q": "graz österreich", "format": "json"})
+    assert answer.json["results"] == [FOUND]
+
+
+@pytest.mark.parametrize("backend", ["brave"], indirect=True)
+async def test_brave_is_asked_with_its_key_and_number(backend, gateway, upstream, alice):
+    upstream.will(reply(ANSWERS["brave"]))
+    await search(gateway, alice.key, count=7)
+    method, path, fields = asked(upstream)
+    assert (method, path, fields["q"], fields["count"]) == ("GET", "/v1/web/search", "graz österreich", "7")
+    assert fields["text_decorations"] == "false"
+    assert upstream.last.request.headers["x-subscription-token"] == "search-key-1"
+    answer = await search(gateway, alice.key, "a " * 51)
+    assert (answer.status, answer.error["param"]) == (400, "query")
+
+
+async def test_tavily_is_asked_with_its_key_and_number(backend, gateway, upstream, alice):
+    upstream.will(reply(ANSWERS["tavily"]))
+    await search(gateway, alice.key)
+    assert asked(upstream)[:2] == ("POST", "/v1/search")
+    assert upstream.last.request.json == {"query": "graz österreich", "max_results": 10}
+    assert upstream.last.request.bearer == "search-key-1"
+
+
+@pytest.mark.parametrize("backend", ["searxng"], indirect=True)
+async def test_nothing_because_engines_failed_is_a_failure(backend, gateway, upstream, alice):
+    upstream.will(reply(NOTHING["searxng"] | {"unresponsive_engines": [["google", "timeout"]]}))
+    assert (await search(gateway, alice.key)).status == 502
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "code"),
+    [
+        (reply({"detail": "bad key"}, 401), 502, "upstream_failed"),
+        (reply({"detail": "slow down"}, 429), 502, "upstream_failed"),
+        (reply({"error": "down"}, 503), 502, "upstream_failed"),
+        (reply(b"", 302, location="http://169.254.169.254/"), 502, "unexpected_redirect"),
+        (reply(b"<html>"), 502, "bad_upstream_response"),
+        (reply([1]), 502, "bad_upstream_response"),
+        (reply({"results": {}}), 502, "bad_upstream_response"),
+        (raw(CUT), 502, "upstream_disconnected"),
+    ],
+    ids=["401", "429", "503", "redirect", "html", "list", "shape", "cut"],
+)
+async def test_a_failed_backend_is_an_error(backend, gateway, upstream, alice, script, status, code):
+    upstream.always(script)
+    answer = await search(gateway, alice.key)
+    assert (answer.status, answer.error["code"]) == (status, code)
+    assert "search-key-1" not in answer.error["message"]
+    assert len(upstream.requests) == 1
+
+
+@pytest.mark.settings(SEARCH_SECONDS=0.2)
+async def test_a_silent_backend_is_a_timeout(backend, gateway, upstream, alice):
+    upstream.will(silence)
+    answer = await search(gateway, alice.key)
+    assert (answer.status, answer.error["code"]) == (504, "upstream_timeout")
+    await upstream.last.departure()
+
+
+@pytest.mark.settings(SEARCH_ANSWER_BYTES=1_000)
+async def test_an_answer_beyond_the_bound_is_not_read(backend, gateway, upstream, alice):
+    upstream.will(reply(ANSWERS["tavily"] | {"images": ["x" * 4_000_000]}))
+    assert (await search(gateway, alice.key)).error["code"] == "bad_upstream_response"
+
+
+async def test_a_private_address_is_not_connected_to_unless_that_is_meant(backend, gateway, upstream, alice, settings):
+    settings.SEARCH_ALLOW_PRIVATE = False
+    settings.SEARCH_URL = f"https://localtest.invalid:{upstream.port}"
+    answer = await search(gateway, alice.key)
+    assert (answer.status, answer.error["code"]) == (502, "upstream_unreachable")
+    assert not upstream.requests
+
+
+async def test_without_a_backend_the_door_says_so_and_invents_nothing(gateway, upstream, alice):
+    answer = await search(gateway, alice.key)
+    assert (answer.status, answer.error["code"]) == (501, "web_search_not_configured")
+    assert not upstream.requests
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"query": ""}, "query"),
+        ({"query": "  "}, "query"),
+        ({"query": "x" * 401}, "query"),
+        ({"query": 7}, "query"),
+        ({"query": "x", "count": 0}, "count"),
+        ({"query": "x", "count": 21}, "count"),
+        ({"query": "x", "count": "3"}, "count"),
+        ({}, "query"),
+        ({"query": "x", "base_url": "http://169.254.169.254"}, "base_url"),
+    ],
+)
+async def test_what_is_no_question_is_refused(backend, gateway, upstream, alice, body, param):
+    answer = await gateway.ask("POST", "/v1/web_search", alice.key, json=body)
+    assert (answer.status, answer.error["param"]) == (400, param)
+    assert not upstream.requests
+
+
+async def test_a_key_is_needed(backend, gateway, upstream):
+    assert (await search(gateway, None)).status == 401
+    assert (await search(gateway, "sk-ps-nobody")).status == 401
+    assert (await gateway.ask("GET", "/v1/web_search")).status == 405
+    assert not upstream.requests
+
+
+@pytest.mark.settings(PASSTHROUGH_PROVIDER="fake")
+async def test_tokens_that_a_caller_brings_are_no_key(backend, gateway, upstream):
+    assert (await search(gateway, "a-token-of-his-own")).status == 401
+    assert not upstream.requests
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"SEARCH_BACKEND": "google"}, "one of: searxng, brave, tavily"),
+        ({"SEARCH_URL": "https://search.example"}, "need SEARCH_BACKEND"),
+        ({"SEARCH_KEY": "k"}, "need SEARCH_BACKEND"),
+        ({"SEARCH_BACKEND": "searxng"}, "needs SEARCH_URL"),
+        ({"SEARCH_BACKEND": "searxng", "SEARCH_URL": "https://search.example", "SEARCH_KEY": "k"}, "takes no"),
+        ({"SEARCH_BACKEND": "searxng", "SEARCH_URL": "http://10.0.0.1"}, "SEARCH_ALLOW_PRIVATE"),
+        ({"SEARCH_BACKEND": "brave"}, "needs a SEARCH_KEY"),
+        ({"SEARCH_BACKEND": "tavily", "SEARCH_KEY": "a\r\nb"}, "no header can carry"),
+        ({"SEARCH_BACKEND": "tavily", "SEARCH_KEY": "k", "SEARCH_URL": "ftp://x"}, "SEARCH_URL"),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_refused_at_the_start(settings, given, says):
+    for name, value in given.items():
+        setattr(settings, name, value)
+    (error,) = checks.web_search_is_configured_whole()
+    assert error.id == "providers.E003"
+    assert says in error.msg
+
+
+def test_the_start_runs_that_check(settings):
+    settings.SEARCH_BACKEND = "google"
+    with pytest.raises(SystemCheckError, match=r"providers\.E003"):
+        call_command("check")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"SEARCH_BACKEND": "searxng", "SEARCH_URL": "https://search.example/x"},
+        {"SEARCH_BACKEND": "searxng", "SEARCH_URL": "http://searxng:8080", "SEARCH_ALLOW_PRIVATE": True},
+        {"SEARCH_BACKEND": "brave", "SEARCH_KEY": "k"},
+        {"SEARCH_BACKEND": "tavily", "SEARCH_KEY": "k"},
+    ],
+)
+def test_settings_that_fit_are_none_to_speak_of(settings, given):
+    for name, value in given.items():
+        setattr(settings, name, value)
+    assert checks.web_search_is_configured_whole() == []

@@ -1,0 +1,44 @@
+"""/v1/web_search as OpenKimi had it: {"query", "count"} in, {"status", "query", "results"} out; real results or none.
+
+A result is {"title", "link", "snippet"}. Without a configured backend the door is a 501 (`providers/websearching.py`).
+"""
+
+from typing import Annotated
+
+import orjson
+from django.http import HttpResponse, HttpResponseBase
+from msgspec import UNSET, Meta, Struct
+
+from api.authentication import UNKNOWN
+from api.exceptions import door
+from api.gateway import LeanRequest
+from api.schemas import Maybe, missing, well_formed
+from providers.exceptions import InvalidKey, InvalidRequest, UnsupportedMediaType
+from providers.websearching import MOST_RESULTS, QUERY_CHARS, configured, search
+
+COUNT = 10  # results, where the caller names no number
+
+
+class SearchBody(Struct):
+    query: Annotated[str, Meta(max_length=QUERY_CHARS)]
+    count: Annotated[int, Meta(ge=1, le=MOST_RESULTS)] | Maybe = UNSET
+
+
+@door("POST")
+async def web_search(request: LeanRequest) -> HttpResponseBase:
+    caller = await request.gateway.keyring.caller(request.META)
+    if caller.key_id is None:  # he brings tokens, which are no key of ours
+        raise InvalidKey(UNKNOWN)
+    backend = configured()
+    if request.content_type not in ("application/json", ""):
+        raise UnsupportedMediaType("Send the body as application/json.")
+    body = well_formed(await request.whole_body(), SearchBody)
+    query = " ".join(body["query"].split())
+    if not query:
+        raise missing("query", "The query is empty.")
+    if len(query.split(" ")) > backend.most_words:
+        raise InvalidRequest(f"A query has at most {backend.most_words} words.", param="query")
+    results = await search(request.gateway.client, query, body.get("count") or COUNT)
+    answer = {"status": "success", "query": body["query"], "results": results}
+    headers = {"x-request-id": request.request_id, "cache-control": "no-store"}
+    return HttpResponse(orjson.dumps(answer), content_type="application/json", headers=headers)
