@@ -47,7 +47,12 @@ def adopt(user: User, key: str, *, name: str = "") -> ApiKey:
 
 
 def issue(
-    user: User, *, name: str = "", models: Iterable[str] = (), expires_at: datetime | None = None
+    user: User,
+    *,
+    name: str = "",
+    models: Iterable[str] = (),
+    expires_at: datetime | None = None,
+    stores_content: bool = True,
 ) -> tuple[ApiKey, str]:
     """A new key for `user`: the saved row, and the key itself, which nobody can show again."""
     key = generate()
@@ -58,5 +63,6 @@ def issue(
         digest=digest(key),
         allowed_models=list(models),
         expires_at=expires_at,
+        stores_content=stores_content,
     )
     return row, key

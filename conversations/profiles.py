@@ -30,12 +30,14 @@ O1_KEYS = frozenset(
 KIMI_KEYS = frozenset(("llm", "processor", "rag", "mpr_candidates", "mcp_candidates", "framework"))
 # what of two sections is kept in the row's options, and of which type
 PROCESSOR = {"batch_size": int, "overlap_size": int, "entropy_threshold": float, "entropy_method": str}
-RAG = {"top_k": int, "similarity_threshold": float}
+RAG = {"top_k": int}
+MIDDLE = 0.5  # of the scale of densities (documents/density.py), in which half of a text is dense
 METHODS = ("word", "ngram", "semantic", "structural", "weighted")
 PLACEHOLDER = re.compile(
     r"your[-_ ]|x{4,}|\.\.\.|[<>]|change[-_ ]?me|example|placeholder|api[-_ ]?key\Z", re.IGNORECASE
 )
 SHORTEST = 8
+LONGEST = 100_000_000  # tokens of a window
 COMPLETIONS = "/chat/completions"
 OPTIONS: dict[str, Any] = {"stepwise": steps.Options, "multipath": paths.Options}
 
@@ -56,6 +58,7 @@ class Profile:
     model: str = ""
     secret: str = ""
     key_name: str = ""  # where in the file the secret stands
+    window: int | None = None  # of the model, in tokens
     notes: list[str] = field(default_factory=list)
 
     def __repr__(self) -> str:
@@ -149,11 +152,15 @@ def openkimi(config: Mapping[str, Any], environ: Mapping[str, str]) -> Profile:
                 raise ProfileRefused(f"{name}.{key} must be of the type {kept[key].__name__}.")
         if values.get("entropy_method", METHODS[0]) not in METHODS:
             raise ProfileRefused(f"processor.entropy_method must be one of: {', '.join(METHODS)}.")
+        if values.get("entropy_threshold", 0) > 1:
+            bits, values["entropy_threshold"] = values["entropy_threshold"], MIDDLE
+            profile.notes.append(f"{name}.entropy_threshold: {bits} bits; here scores go from 0 to 1: {MIDDLE} taken.")
         if values:
             options[name] = values
         profile.notes += [f"{name}.{key}: has no meaning here, left out." for key in given if key not in kept]
     if "framework" in config:
         profile.notes.append("framework: was never used, left out.")
+    profile.window = tokens(llm, "context_length")
     kind = llm.get("type", "dummy")
     if kind not in ("dummy", "local", "api"):
         raise ProfileRefused("llm.type must be api, local or dummy.")
@@ -182,6 +189,13 @@ def worded(config: Mapping[str, Any], name: str) -> str:
     return (found or "").strip()
 
 
+def tokens(config: Mapping[str, Any], name: str) -> int | None:
+    found = config.get(name)
+    if found is not None and (type(found) is not int or not 0 < found <= LONGEST):
+        raise ProfileRefused(f"llm.{name} must be a number from 1 to {LONGEST}.")
+    return found
+
+
 # --- profile -> rows --------------------------------------------------------------------------------------------------
 def adopt(profile: Profile, *, base: str = "", name: str = "", allow_private: bool = False) -> list[str]:
     """Make or change the rows, over the existing model `base` when one is named; returns what was done, in lines.
@@ -199,6 +213,10 @@ def adopt(profile: Profile, *, base: str = "", name: str = "", allow_private: bo
             row, made = provider.models.get_or_create(public_id=base, defaults={"upstream_name": base})
             row.full_clean()
             done.append(f"Model {base}: {'added' if made else 'there already'}.")
+            if profile.window and row.context_window is None:
+                row.context_window = profile.window
+                row.save()
+                done.append(f"Model {base}: window of {profile.window} tokens.")
         public_id = name or profile.prefix + base
         virtual = VirtualModel.objects.filter(public_id=public_id).first() or VirtualModel(public_id=public_id)
         changed = virtual.pk is not None

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from api import authentication, keys
 from api.models import ApiKey
+from providers.exceptions import Forbidden
 from providers.models import ChatModel, ModelAlias, Provider
 from providers.tests.commands import refused, run
 
@@ -50,6 +51,18 @@ def test_a_key_may_be_limited_to_models_and_aliases_and_in_time(echo: None) -> N
     assert row.allowed_models == ["echo", "gpt-4o"]
     assert row.expires_at is not None
     assert abs(row.expires_at - timezone.now() - timedelta(days=30)) < timedelta(minutes=1)
+
+
+def test_with_a_key_that_stores_nothing_nothing_is_kept() -> None:
+    key = run("issue_key", "alice", "--no-storing").strip()
+    assert not ApiKey.objects.get().stores_content
+    caller = authentication.find(keys.digest(key))
+    assert caller is not None
+    assert not caller.stores
+    with pytest.raises(Forbidden):
+        caller.require_storing()
+    run("issue_key", "bob")
+    assert ApiKey.objects.get(user__username="bob").stores_content
 
 
 def test_issuing_dry_makes_neither_key_nor_user() -> None:

@@ -25,7 +25,7 @@ use_regex_processing: true
 KIMI: dict[str, Any] = {
     "llm": {"type": "api", "api_key": KEY, "api_url": "https://api.moonshot.ai/v1", "model_name": "kimi-k2"},
     "processor": {"batch_size": 256, "entropy_threshold": 3, "entropy_method": "weighted"},
-    "rag": {"top_k": 5, "use_faiss": True, "embedding_model": "all-MiniLM-L6-v2"},
+    "rag": {"top_k": 5, "similarity_threshold": 0.7, "use_faiss": True, "embedding_model": "all-MiniLM-L6-v2"},
     "mpr_candidates": 4,
 }
 
@@ -75,11 +75,34 @@ def test_a_file_of_openkimi_becomes_a_model_of_several_paths(file):
     assert virtual.options == {
         "candidates": 4,
         "framework": True,
-        "processor": KIMI["processor"],
+        "processor": KIMI["processor"] | {"entropy_threshold": 0.5},
         "rag": {"top_k": 5},
     }
     assert "rag.use_faiss: has no meaning here" in said
+    assert "rag.similarity_threshold: has no meaning here" in said
     assert KEY not in said
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [(2.8, 0.5), (3, 0.5), (1.01, 0.5), (1, 1), (0.7, 0.7), (0, 0)])
+def test_a_threshold_in_bits_becomes_the_middle_of_our_scale(file, theirs, ours):
+    said = run("import_profile", file(KIMI | {"processor": {"entropy_threshold": theirs}}))
+    assert VirtualModel.objects.get().options["processor"] == {"entropy_threshold": ours}
+    assert ("processor.entropy_threshold" in said) is (theirs != ours)
+
+
+def test_the_length_of_the_context_is_the_models_window(file):
+    run("import_profile", file(KIMI))
+    assert ChatModel.objects.get().context_window is None
+    said = run("import_profile", file(KIMI | {"llm": KIMI["llm"] | {"context_length": 8192}}))
+    assert "Model kimi-k2: window of 8192 tokens." in said
+    assert ChatModel.objects.get().context_window == 8192
+    said = run("import_profile", file(KIMI | {"llm": KIMI["llm"] | {"context_length": 4096}}))
+    assert "window" not in said
+    assert ChatModel.objects.get().context_window == 8192  # what a person knows better stays
+    for wrong in ("long", 0, -1, True, 2**31):
+        assert "llm.context_length" in refused(
+            "import_profile", file(KIMI | {"llm": KIMI["llm"] | {"context_length": wrong}})
+        )
 
 
 def test_the_older_name_of_the_candidates_counts_where_the_newer_is_absent(file):

@@ -30,6 +30,9 @@ class Command(BaseCommand):
             metavar="30d",
             help="refused after this time: a number with m, h, d or w (default: never)",
         )
+        parser.add_argument(
+            "--no-storing", action="store_true", help="nothing that is said with it is kept: no conversations, no files"
+        )
         parser.add_argument("--dry-run", action="store_true", help="check, change nothing")
 
     def handle(
@@ -57,7 +60,8 @@ class Command(BaseCommand):
             if not owner.is_active:
                 raise CommandError(f"The user {user} is not active.")
             expires_at = timezone.now() + lifetime if lifetime else None
-            row, key = keys.issue(owner, name=name, models=wanted, expires_at=expires_at)
+            stores = not options["no_storing"]
+            row, key = keys.issue(owner, name=name, models=wanted, expires_at=expires_at, stores_content=stores)
             transaction.set_rollback(dry_run)
         if dry_run:
             self.stdout.write(f"A key for {user} would be issued.")
