@@ -9,7 +9,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
 
-from conversations import profiles, strategies
+from conversations import admin_documents, admin_log, profiles, strategies  # noqa: F401 - pages of their own
 from conversations.models import StoredFile
 from providers.admin import BigTableAdmin, moment
 from providers.models import ChatModel, VirtualModel

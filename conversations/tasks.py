@@ -2,10 +2,29 @@
 
 from celery import shared_task
 
-from conversations import files
+from conversations import files, retention
+from conversations.documents import ingest
 
 
 @shared_task
 def sweep_files() -> None:
     """Delete bytes that belong to no file any more."""
     files.sweep()
+
+
+@shared_task
+def expire_conversations() -> None:
+    """Delete conversations and documents that have expired."""
+    retention.expire()
+
+
+@shared_task
+def ingest_document(document_id: str) -> None:
+    """Take in the text of a document's file, unless somebody does or did."""
+    ingest.process(document_id)
+
+
+@shared_task
+def sweep_documents() -> int:
+    """Take up the documents whose process died; returns how many."""
+    return ingest.sweep()

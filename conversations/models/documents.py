@@ -5,6 +5,7 @@ import secrets
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 
 from conversations.models.files import StoredFile
 
@@ -23,6 +24,39 @@ def new_document_id() -> str:
     return f"doc_{secrets.token_hex(16)}"
 
 
+class DocumentQuerySet(models.QuerySet["Document"]):
+    def of(self, user_id: int) -> "DocumentQuerySet":
+        """A user's own, without those of files that have expired."""
+        gone = Q(file__expires_at__isnull=False, file__expires_at__lte=Now())
+        return self.light().filter(~gone, user_id=user_id)
+
+    def light(self) -> "DocumentQuerySet":
+        """Without their indexes, which are read when they are wanted."""
+        return self.defer("index")
+
+    def expired(self) -> "DocumentQuerySet":
+        """Those that nobody has used for too long, and nobody is taking in."""
+        return self.filter(expires_at__lte=Now()).exclude(state=DocumentState.PROCESSING, alive_until__gt=Now())
+
+    def free(self) -> "DocumentQuerySet":
+        """Those that somebody may take in now: nobody does, or whoever did is dead; what failed may be tried again once
+        its lease is over."""
+        over = Q(alive_until__isnull=True) | Q(alive_until__lte=Now())
+        begun = Q(state__in=(DocumentState.PROCESSING, DocumentState.ERROR))
+        return self.filter(Q(state=DocumentState.UPLOADED) | (begun & over))
+
+    def left(self) -> "DocumentQuerySet":
+        """Those that were to be taken in, and are not."""
+        return self.free().exclude(state=DocumentState.ERROR)
+
+    def lacking_embeddings(self) -> "DocumentQuerySet":
+        """Those whose passages have none yet and for which nobody is getting them; the first passage's is written
+        last."""
+        free = self.filter(Q(alive_until__isnull=True) | Q(alive_until__lte=Now()), state=DocumentState.INGESTED)
+        first = Passage.objects.filter(document=models.OuterRef("pk"), number=0, embedding=None)
+        return free.filter(models.Exists(first))
+
+
 class Document(models.Model):
     """One long text of one user. `digest` is of its content and of how it was divided: the same is taken in once."""
 
@@ -39,6 +73,8 @@ class Document(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     used_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True, db_index=True, editable=False)
+
+    objects = DocumentQuerySet.as_manager()
 
     class Meta:
         ordering = ["-created_at", "-id"]

@@ -100,8 +100,12 @@ class Conversation(models.Model):
             ),
         ]
         indexes = [
-            models.Index(fields=["user", "-used_at", "-id"], name="conversation_user_used"),
+            models.Index(
+                fields=["user", "-used_at", "-id"], condition=~Q(kind=Kind.THREAD), name="conversation_user_used"
+            ),
             models.Index(fields=["-used_at", "-id"], name="conversation_used"),
+            models.Index(fields=["user"], name="conversation_user"),
+            models.Index(fields=["system"], condition=Q(system__isnull=False), name="conversation_system"),
         ]
 
     def __str__(self) -> str:
@@ -127,7 +131,8 @@ class Turn(models.Model):
     background = models.BooleanField(default=False)
     metadata = models.JSONField(default=dict)
     settings = models.JSONField(default=dict)  # what the request asked for besides, as its object repeats it
-    extras = models.JSONField(default=dict)  # how the answer was thought up: steps, framework, candidates; more choices
+    extras = models.JSONField(default=dict)  # fields that its answer had besides; further choices
+    thought = models.JSONField(default=dict)  # how it was thought up, told or not: steps, framework, candidates
     usage = models.JSONField(null=True)  # as a chat completion has it
     error = models.JSONField(null=True)  # {"code", "message"}
     finish_reason = models.CharField(max_length=32, blank=True)

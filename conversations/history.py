@@ -1,0 +1,290 @@
+"""What a request remembers: recall before it is asked, remember before its end is told.
+
+One `History` per process. A turn of a conversation begins when no other runs, here or in another process: who comes
+second waits, in order of coming, at most CONVERSATION_WAIT_SECONDS. `remember` is the outermost tap on the answer: it
+folds what goes by and writes the turn down when all is said, broken off or abandoned; only then the generator ends, so
+whoever hears the end can go on anywhere at once. `keep` prolongs the leases of running turns and hears who is to stop.
+"""
+
+import asyncio
+import logging
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, ParamSpec, TypeVar
+from weakref import WeakValueDictionary
+
+from django.conf import settings
+
+from conversations import items, turns
+from conversations.answers import Answer
+from conversations.items import SYSTEM
+from conversations.models import Door, TurnStatus
+from conversations.places import Asked, Busy
+from conversations.turns import Begun, Finished, Lost
+from providers.chat import Batches, Resume, Trace
+from providers.exceptions import ConversationBusy, DatabaseUnavailable, GatewayError
+from providers.offloop import off_loop
+
+logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+POLL_SECONDS = 0.1  # while another process has the conversation
+TICK_SECONDS = 0.5
+CUT_SHORT = ("length", "content_filter")
+ABANDONED = {"code": "abandoned", "message": "The caller left before the end."}
+
+
+@dataclass(slots=True)
+class OpenTurn:
+    """A turn that is being answered. `answer` is what was said so far; `stop` is set when somebody asks for its end."""
+
+    id: str
+    user_id: int
+    conversation_id: str
+    number: int
+    created_at: int
+    door: Door
+    background: bool
+    answer: Answer
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    lock: asyncio.Lock | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """A turn that has begun; `messages`: all that its upstream is told."""
+
+    turn: OpenTurn
+    messages: list[dict[str, Any]]
+    resume: Resume | None
+    goes_on: bool  # it is one of several, or may become so
+
+
+class History:
+    def __init__(self) -> None:
+        self._queues: WeakValueDictionary[tuple[int, str], asyncio.Lock] = WeakValueDictionary()
+        self._writing: set[asyncio.Task[None]] = set()
+        self.running: dict[str, OpenTurn] = {}
+
+    # --- before ---------------------------------------------------------------------------------------------------
+    async def recall(self, asked: Asked) -> Recalled:
+        """Begin the request's turn. Raises UnknownUrl, InvalidRequest, ConversationBusy, DatabaseUnavailable."""
+        until = time.monotonic() + settings.CONVERSATION_WAIT_SECONDS
+        lock = await self._turn_in_line(asked, until)
+        try:
+            begun = await self._begun(asked, until)
+        except BaseException:
+            if lock is not None:
+                lock.release()
+            raise
+        turn = OpenTurn(
+            begun.id,
+            asked.user_id,
+            begun.conversation_id,
+            begun.number,
+            begun.created_at,
+            asked.door,
+            asked.background,
+            Answer(begun.id),
+            lock=lock,
+        )
+        self.running[turn.id] = turn
+        goes_on = bool(asked.name or asked.conversation_id or asked.previous_id)
+        return Recalled(turn, told(begun), begun.resume, goes_on)
+
+    async def _turn_in_line(self, asked: Asked, until: float) -> asyncio.Lock | None:
+        """The place of this request among those of this process that want the same conversation."""
+        wanted = asked.name or asked.conversation_id
+        if not wanted:
+            return None
+        lock = self._queues.setdefault((asked.user_id, wanted), asyncio.Lock())
+        try:
+            async with asyncio.timeout(until - time.monotonic()):
+                await lock.acquire()
+        except TimeoutError:
+            raise busy() from None
+        return lock
+
+    async def _begun(self, asked: Asked, until: float) -> Begun:
+        while True:
+            try:
+                return await self._begin(asked)
+            except Busy:
+                if time.monotonic() >= until:
+                    raise busy() from None
+                await asyncio.sleep(POLL_SECONDS)
+
+    async def _begin(self, asked: Asked) -> Begun:
+        """What is begun although nobody waits for it any more is taken back."""
+        work = asyncio.ensure_future(off_loop(turns.begin, asked))
+        try:
+            return await in_time(asyncio.shield(work))
+        except (DatabaseUnavailable, asyncio.CancelledError):
+            work.add_done_callback(self._take_back)
+            raise
+
+    def _take_back(self, work: "asyncio.Future[Begun]") -> None:
+        if not work.cancelled() and work.exception() is None:
+            self._later(off_loop(turns.drop, work.result().id))
+
+    async def drop(self, turn: OpenTurn) -> None:
+        """The request was refused after all: nothing of it stays."""
+        await self._settled(turn, off_loop(turns.drop, turn.id))
+
+    # --- after ----------------------------------------------------------------------------------------------------
+    async def remember(self, turn: OpenTurn, trace: Trace, batches: Batches) -> Batches:
+        """Pass the chunks through; when this generator has ended, however it did, the turn is in the log. Raises
+        DatabaseUnavailable instead of a good end when it cannot be written.
+        """
+        try:
+            async with aclosing(batches):
+                async for batch in batches:
+                    turn.answer.take(batch)
+                    yield batch
+        finally:
+            await self._settled(turn, write(outcome(turn, trace, sys.exc_info()[1])))
+
+    async def _settled(self, turn: OpenTurn, work: Any) -> None:
+        """Have the work done, also when nobody waits for it any more; the next turn may begin then."""
+        task = self._later(work)
+        task.add_done_callback(lambda done: self._left(turn))
+        await asyncio.shield(task)
+
+    def _later(self, work: Any) -> "asyncio.Task[None]":
+        task: asyncio.Task[None] = asyncio.ensure_future(work)
+        self._writing.add(task)
+        task.add_done_callback(self._written)
+        return task
+
+    def _written(self, task: "asyncio.Task[None]") -> None:
+        self._writing.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.warning("a turn was not written: %s", error)
+
+    def _left(self, turn: OpenTurn) -> None:
+        self.running.pop(turn.id, None)
+        if turn.lock is not None:
+            turn.lock.release()
+            turn.lock = None
+
+    # --- housekeeping ---------------------------------------------------------------------------------------------
+    async def keep(self) -> None:
+        """Prolong the leases of running turns, and tell those that are to stop; until cancelled."""
+        from django.db import DatabaseError
+
+        prolonged = time.monotonic()
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            try:
+                for turn_id in await off_loop(turns.to_stop, self._stoppable()) if self._stoppable() else ():
+                    if turn := self.running.get(turn_id):
+                        turn.stop.set()
+                if self.running and time.monotonic() - prolonged > settings.TURN_LEASE_SECONDS / 3:
+                    prolonged = time.monotonic()
+                    await off_loop(turns.prolong, list(self.running))
+            except DatabaseError as error:
+                logger.warning("the leases of running turns were not prolonged: %s", error)
+
+    def _stoppable(self) -> list[str]:
+        return [turn.id for turn in self.running.values() if turn.background]
+
+    async def settle(self) -> None:
+        """Wait until what is being written is written."""
+        while self._writing:
+            await asyncio.wait(set(self._writing))
+
+
+def busy() -> ConversationBusy:
+    return ConversationBusy("Another request of this conversation is still being answered.", retry_after_seconds=1)
+
+
+async def in_time(answer: "asyncio.Future[T]") -> T:
+    """What the database answers. Raises DatabaseUnavailable when that takes too long."""
+    try:
+        async with asyncio.timeout(settings.DATABASE_TIMEOUT_SECONDS):
+            return await answer
+    except TimeoutError:
+        raise DatabaseUnavailable("The database does not answer.", retry_after_seconds=2) from None
+
+
+async def write(finished: Finished) -> None:
+    """Raises DatabaseUnavailable, ConversationBusy."""
+    work: Callable[[Finished], None] = turns.finish
+    try:
+        await in_time(asyncio.ensure_future(off_loop(work, finished)))
+    except Lost:
+        raise ConversationBusy("This answer took so long that its conversation went on without it.") from None
+
+
+def outcome(turn: OpenTurn, trace: Trace, error: BaseException | None) -> Finished:
+    """What is written down of a turn that ended with this exception, or well."""
+    answer, problem = turn.answer, problem_of(error)
+    if error is None:
+        cut = turn.door == Door.RESPONSE and answer.finish_reason in CUT_SHORT
+        status = TurnStatus.INCOMPLETE if cut else TurnStatus.COMPLETED
+    elif turn.stop.is_set():
+        status, problem = TurnStatus.CANCELLED, None
+    elif answer.parts or not isinstance(error, GatewayError):
+        status = TurnStatus.INCOMPLETE
+    else:
+        status = TurnStatus.FAILED
+    whole = status == TurnStatus.COMPLETED
+    extras = answer.extras
+    if choices := answer.choices():
+        extras |= {"choices": choices}
+    asked, usage = trace.answered_by, trace.counted
+    chat = None
+    if whole and asked is not None and asked.chat_id and asked.token_id is not None:
+        chat = Resume(asked.token_id, asked.chat_id, asked.parent_id)
+    return Finished(
+        id=turn.id,
+        conversation_id=turn.conversation_id,
+        status=status,
+        entries=items.without(answer.entries(whole=whole), trace.preface),
+        finish_reason=answer.finish_reason,
+        usage=usage.as_openai() if usage is not None else None,
+        error=problem,
+        extras=extras,
+        thought=trace.extras or {},
+        chat=chat,
+    )
+
+
+def problem_of(error: BaseException | None) -> dict[str, str] | None:
+    if error is None:
+        return None
+    if isinstance(error, GatewayError):
+        return {"code": error.shown_code or error.type, "message": error.message}
+    if isinstance(error, asyncio.CancelledError | GeneratorExit):
+        return ABANDONED
+    return {"code": "internal_error", "message": "Something went wrong here."}
+
+
+def told(begun: Begun) -> list[dict[str, Any]]:
+    """All messages for the upstream: instructions, what was said, what is new."""
+    system = [message for message in begun.fresh if message["role"] in SYSTEM]
+    fresh = [message for message in begun.fresh if message["role"] not in SYSTEM]
+    return paired([*system, *begun.messages, *fresh])
+
+
+def paired(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The messages without calls that nobody answered and answers that nobody called for: upstreams refuse both."""
+    called = {call["id"] for message in messages for call in message.get("tool_calls") or ()}
+    answered = {message["tool_call_id"] for message in messages if message["role"] == "tool"}
+    kept = []
+    for message in messages:
+        if message["role"] == "tool" and message["tool_call_id"] not in called:
+            continue
+        if calls := message.get("tool_calls"):
+            left = [call for call in calls if call["id"] in answered]
+            message = {name: value for name, value in message.items() if name != "tool_calls"}
+            if left:
+                message["tool_calls"] = left
+            elif not message.get("content"):
+                continue
+        kept.append(message)
+    return kept

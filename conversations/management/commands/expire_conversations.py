@@ -1,0 +1,25 @@
+"""`expire_conversations`: delete conversations and documents that have expired, as the worker does every hour."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from conversations import retention
+from conversations.models import Conversation, Document
+
+
+class Command(BaseCommand):
+    help = "Delete conversations and documents that have expired, with all that is theirs."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--dry-run", action="store_true", help="say how many, delete nothing")
+
+    def handle(self, *args: Any, dry_run: bool, **options: Any) -> None:
+        if dry_run:
+            found = Conversation.objects.expired().count(), Document.objects.expired().count()
+        else:
+            found = retention.expire()
+        conversations, documents = found
+        verb = "would be deleted" if dry_run else "deleted"
+        self.stdout.write(f"{conversations} conversations and {documents} documents {verb}.")

@@ -1,0 +1,40 @@
+"""`export_conversations`: all that a user has said and been told, as JSON lines or Markdown."""
+
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.management.base import BaseCommand, CommandError
+
+from conversations import exporting
+from conversations.models import Conversation
+
+
+class Command(BaseCommand):
+    help = "Export a user's conversations; the file can be read by nobody else."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("user", help="name of the user")
+        parser.add_argument("--format", choices=sorted(exporting.FORMS), default="jsonl")
+        parser.add_argument(
+            "--output", default="-", help="path of a file that does not exist yet; - for standard output"
+        )
+
+    def handle(self, *args: Any, user: str, output: str, **options: Any) -> None:
+        row = get_user_model().objects.filter(username=user).first()
+        if row is None:
+            raise CommandError(f"There is no user {user!r}.")
+        pieces = exporting.pieces(Conversation.objects.of(row.pk), exporting.FORMS[options["format"]])
+        if output == "-":
+            for piece in pieces:
+                self.stdout.write(piece.decode(), ending="")
+            return
+        try:
+            path = Path(output)
+            path.touch(mode=0o600, exist_ok=False)
+            with path.open("wb") as file:
+                for piece in pieces:
+                    file.write(piece)
+        except OSError as error:
+            raise CommandError(f"Cannot write {output}: {error.strerror}.") from None

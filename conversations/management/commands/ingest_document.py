@@ -1,0 +1,75 @@
+"""`ingest_document`: a file into a user's documents, so that he can name it in chat."""
+
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management.base import BaseCommand, CommandError
+
+from conversations import files
+from conversations.documents import extract, ingest
+from conversations.documents.divide import Indivisible, Splitting, divide
+from conversations.models import Document, DocumentState, Purpose, StoredFile
+from providers.exceptions import GatewayError
+
+
+class Command(BaseCommand):
+    help = "Take a document in for a user: plain text, Markdown, HTML, PDF or Word (.docx)."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("user", help="whose it will be")
+        parser.add_argument("file", help="path of the file, - for standard input")
+        parser.add_argument("--title", default="", help="what it is called instead of the file's name")
+        parser.add_argument("--dry-run", action="store_true", help="read and report, write nothing")
+
+    def handle(self, *args: Any, user: str, file: str, title: str, dry_run: bool, **options: Any) -> None:
+        owner = get_user_model().objects.filter(username=user).first()
+        if owner is None:
+            raise CommandError(f"There is no user {user!r}.")
+        try:
+            data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+            name = named(data) if file == "-" else Path(file).name
+            if dry_run:
+                text = extract.text_of(name, "", data)
+                spans = divide(text, Splitting(), settings.DOCUMENT_SECONDS).spans
+                self.stdout.write(f"{len(text)} characters in {len(spans)} passages. Nothing was written: --dry-run.")
+                return
+            stored = files.store(owner.pk, files.Upload(name, "", Purpose.USER_DATA, [data]))
+            document = taken_in(stored, title)
+        except OSError as error:
+            raise CommandError(f"Cannot read {file}: {error.strerror}.") from None
+        except (extract.Unreadable, Indivisible) as error:
+            raise CommandError(f"Cannot take in {file}: {error}") from None
+        except GatewayError as error:
+            raise CommandError(error.message) from None
+        self.stdout.write(
+            f"{document.chars} characters in {document.passages.count()} passages: {document.pk}. "
+            f"In chat it is the file {stored.pk}."
+        )
+
+
+def taken_in(stored: StoredFile, title: str) -> Document:
+    """The stored file's document, ingested; neither is left when that fails. Raises Indivisible, GatewayError."""
+    try:
+        document = ingest.claimed(stored)
+        ingest.process(document.pk)
+        document.refresh_from_db()
+        if document.state != DocumentState.INGESTED:
+            raise Indivisible(document.reason or "There is no text in it.")
+    except (Indivisible, GatewayError):
+        stored.delete()
+        raise
+    if title:
+        document.title = title[:255]
+        document.save(update_fields=["title"])
+    return document
+
+
+def named(data: bytes) -> str:
+    """A name for what came without one."""
+    if data.startswith(b"%PDF-"):
+        return "document.pdf"
+    return "document.docx" if data.startswith(b"PK\3\4") else "document.txt"

@@ -1,0 +1,115 @@
+"""Deletion that leaves nothing: conversations with their turns, items, words, events and the documents only they had;
+and what has expired.
+
+A conversation with very many items is taken away in pieces, each one transaction, so that nobody waits long to write;
+from the first on it has expired, so that nobody finds it, and what a crash leaves is swept. Nothing is loaded but ids.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db import connection, transaction
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+from django.db.models.signals import post_delete
+from django.dispatch import receiver
+
+from conversations import words
+from conversations.models import Conversation, Document, EventBatch, Item, Passage, Turn
+
+CONVERSATIONS_AT_ONCE = 200
+ITEMS_AT_ONCE = 2_000
+DOCUMENTS_AT_ONCE = 100
+MERGE_SECONDS = 2.0  # after a deletion; the hourly sweep goes on
+SWEEP_MERGE_SECONDS = 60.0
+
+
+def delete(conversations: QuerySet[Conversation]) -> int:
+    """Delete these conversations and all that is theirs; returns how many."""
+    gone = 0
+    while ids := taken(conversations):
+        clear(ids)
+        gone += remove(ids)
+        if len(ids) < CONVERSATIONS_AT_ONCE:
+            break
+    if gone:
+        transaction.on_commit(merge)
+    return gone
+
+
+@transaction.atomic
+def taken(conversations: QuerySet[Conversation]) -> list[str]:
+    """Some of them, expired from now on. One that is being used is waited for, and left if it is none of them then."""
+    found = conversations.order_by("pk").select_for_update(of=("self",))
+    ids = list(found.values_list("pk", flat=True)[:CONVERSATIONS_AT_ONCE])
+    Conversation.objects.filter(pk__in=ids).update(expires_at=Now())
+    return ids
+
+
+def clear(ids: Sequence[str]) -> None:
+    """Delete their items, some in each transaction; a trigger takes the words."""
+    items = Item.objects.filter(conversation__in=ids)
+    while True:
+        with transaction.atomic():
+            some = list(items.order_by("pk").values_list("pk", flat=True)[:ITEMS_AT_ONCE])
+            erase(Item.objects.filter(pk__in=some))
+        if len(some) < ITEMS_AT_ONCE:
+            return
+
+
+@transaction.atomic
+def remove(ids: Sequence[str]) -> int:
+    """Delete the rest: what was written meanwhile, events, turns, the conversations, documents of nobody else."""
+    list(Conversation.objects.select_for_update().filter(pk__in=ids).order_by("pk").values_list("pk"))
+    turns = Turn.objects.filter(conversation__in=ids)
+    with_documents = Conversation.documents.through.objects.filter(conversation__in=ids)
+    documents = list(with_documents.values_list("document_id", flat=True).distinct())
+    erase(with_documents)
+    erase(EventBatch.objects.filter(turn__in=turns))
+    erase(Item.objects.filter(conversation__in=ids))
+    Conversation.objects.filter(base__in=turns).update(base=None)
+    Conversation.objects.filter(system__in=turns).update(system=None)
+    erase(turns)
+    gone = erase(Conversation.objects.filter(pk__in=ids))
+    delete_documents(Document.objects.filter(pk__in=documents, file=None, conversation=None))
+    return gone
+
+
+@transaction.atomic
+def delete_documents(documents: QuerySet[Any]) -> int:
+    """Delete documents with their passages and indexes; returns how many."""
+    locked = Document.objects.select_for_update().filter(pk__in=list(documents.values_list("pk", flat=True)))
+    ids = list(locked.order_by("pk").values_list("pk", flat=True))
+    erase(Conversation.documents.through.objects.filter(document__in=ids))
+    erase(Passage.objects.filter(document__in=ids))
+    return erase(Document.objects.filter(pk__in=ids))
+
+
+def erase(rows: QuerySet[Any]) -> int:
+    """One DELETE: what depends on these rows is gone already, so nothing has to be collected."""
+    return rows._raw_delete(rows.db)
+
+
+def expire() -> tuple[int, int]:
+    """Delete what has expired; returns how many conversations and documents."""
+    conversations, documents = delete(Conversation.objects.expired()), 0
+    while count := delete_documents(Document.objects.filter(pk__in=some_expired())):
+        documents += count
+    words.purge(SWEEP_MERGE_SECONDS)
+    return conversations, documents
+
+
+def some_expired() -> list[str]:
+    return list(Document.objects.expired().values_list("pk", flat=True)[:DOCUMENTS_AT_ONCE])
+
+
+def merge() -> None:
+    """Take out what deleted words left in the index, when that is quickly done."""
+    if not connection.in_atomic_block:
+        words.purge(MERGE_SECONDS)
+
+
+@receiver(post_delete, sender=get_user_model())
+def forget_words(**signal: Any) -> None:
+    transaction.on_commit(merge)
