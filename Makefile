@@ -38,9 +38,10 @@ check: $(DEVELOPMENT) ## linters, types, import rules, migrations, deployment ch
 	step python manage.py check --deploy --fail-level WARNING
 
 lock: $(DEVELOPMENT) ## write requirements/*.txt anew from *.in; ARGS=--upgrade takes newer releases
-	@set -e; for name in base production development; do \
+	@set -e; for name in base production development documents; do \
 		echo "requirements/$$name.txt"; constraint=; \
 		test $$name = base || constraint="--constraint requirements/base.txt"; \
+		test $$name != documents || constraint="$$constraint --no-deps"; \
 		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 			--custom-compile-command "make lock" $$constraint $(ARGS) \
 			--output-file requirements/$$name.txt requirements/$$name.in; \

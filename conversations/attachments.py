@@ -74,7 +74,9 @@ async def attach(body: dict[str, Any], user_id: int | None, candidates: Sequence
     for (_, part), document in zip(parts, documents, strict=True):
         given = {"filename": document.filename} | ({"file_data": document.data_url} if wanted.data else {})
         part["file"], part[TEXT] = given, document.text
-    refused = trouble(parts, documents) if wanted.text else None
+    fitted = all(candidate.context_window for candidate in candidates if not candidate.model.files)
+    most = settings.FILE_TEXT_CHARS if fitted else settings.UNFITTED_TEXT_CHARS
+    refused = trouble(parts, documents, most) if wanted.text else None
     if refused is None:
         return list(candidates)
     if not takers:
@@ -82,13 +84,15 @@ async def attach(body: dict[str, Any], user_id: int | None, candidates: Sequence
     return takers
 
 
-def trouble(parts: list[tuple[str, dict[str, Any]]], documents: list[Document]) -> InvalidRequest | None:
-    """Why the texts of these files cannot go into the context."""
+def trouble(parts: list[tuple[str, dict[str, Any]]], documents: list[Document], most: int) -> InvalidRequest | None:
+    """Why the texts of these files cannot go into the context: together at most `most` characters do, which are many
+    where the window is known, as long texts are fitted into it (`conversations/fitting.py`).
+    """
     for (place, _), document in zip(parts, documents, strict=True):
         if document.problem:
             why = f"The file {document.filename!r} cannot be read: {document.problem}"
             return InvalidRequest(why, param=f"{place}.file", code="unreadable_file")
-    total, most = sum(len(document.text) for document in documents), settings.FILE_TEXT_CHARS
+    total = sum(len(document.text) for document in documents)
     if total <= most:
         return None
     why = f"The files have {total} characters of text together; at most {most} go into a request."

@@ -1,0 +1,153 @@
+"""A text divided, scored and indexed in one go: all that ingestion costs of the processor.
+
+In: a text and a `Splitting`. Out: an `Outline`, which says where its passages begin and end, how much each says, and
+holds their index, but none of their text. Long texts are divided by a process of its own, so that nobody else has to
+wait for the interpreter: `main` reads UTF-8 from its input and writes one line of JSON with the spans, then the packed
+outline. Imports nothing but its neighbours here.
+"""
+
+import gc
+import hashlib
+import heapq
+import os
+import resource
+import subprocess
+import sys
+import zlib
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from conversations.documents.density import METHODS, density
+from conversations.documents.retrieve import Hit, Index
+from conversations.documents.split import SIZE, split
+from conversations.documents.terms import terms
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from conversations.documents.divide import main; main()"
+INLINE_CHARS = 20_000  # shorter texts are divided where they are: that is quicker than to start a process
+SMALLEST, LARGEST = 100, 8_000  # characters of a passage
+MEMORY_BYTES = 3 * 2**30  # of address space, for one text's division
+NICENESS = 5  # answers come first
+
+
+class Indivisible(Exception):
+    """It took too long or too much; the message is a sentence for the text's owner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Splitting:
+    """How a text is divided: into passages of at most `size` characters that repeat at most `overlap` of the one
+    before, scored by `method` of density.METHODS."""
+
+    size: int = SIZE
+    overlap: int = 0
+    method: str = "weighted"
+
+    @classmethod
+    def of(cls, options: dict[str, Any]) -> "Splitting":
+        """As OpenKimi's `processor` says, within what is reasonable; what it leaves out or has no sense here is the
+        default."""
+        given = options.get("processor")
+        given = given if isinstance(given, dict) else {}
+        size = min(max(whole(given.get("batch_size"), SIZE), SMALLEST), LARGEST)
+        overlap = min(max(whole(given.get("overlap_size"), 0), 0), size // 2)
+        method = given.get("entropy_method")
+        return cls(size, overlap, method if method in METHODS else "weighted")
+
+    def digest(self, text: str) -> str:
+        """Of a text and of how it is divided: what is the same was divided before."""
+        mark = hashlib.sha256(f"{self.size} {self.overlap} {self.method}\n".encode())
+        mark.update(text.encode("utf-8", "replace"))
+        return mark.hexdigest()
+
+
+def whole(value: Any, default: int) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else default
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """A text's passages without their text: passage `n` is `text[starts[n]:ends[n]]` and says `scores[n]` (0..1)."""
+
+    starts: list[int]
+    ends: list[int]
+    scores: list[float]
+    index: Index = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def length(self, number: int) -> int:
+        return self.ends[number] - self.starts[number]
+
+    def densest(self) -> list[Hit]:
+        """All passages: the opening, which says what the text is, then those that say most."""
+        order = heapq.nsmallest(len(self), range(len(self)), key=lambda at: (at > 0, -self.scores[at], at))
+        return [Hit(at, self.scores[at]) for at in order]
+
+    def pack(self) -> bytes:
+        data = {"starts": self.starts, "ends": self.ends, "scores": self.scores, "index": self.index.data()}
+        return zlib.compress(orjson.dumps(data), 1)
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> "Outline":
+        """What `pack` gave. Raises ValueError, zlib.error for anything else."""
+        data = orjson.loads(zlib.decompress(packed))
+        return cls(data["starts"], data["ends"], data["scores"], Index.of(data["index"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Divided:
+    """What is stored of a text: (start, end, score) of each passage, and its outline packed."""
+
+    spans: Sequence[tuple[int, int, float]]
+    packed: bytes
+
+
+def outline(text: str, splitting: Splitting) -> Outline:
+    """The outline of a text; without passages when it has no text."""
+    passages = split(text, splitting.size, splitting.overlap)
+    pieces = [passage.text for passage in passages]
+    words = [terms(piece) for piece in pieces]
+    scores = [round(score, 6) for score in density(pieces, splitting.method, words)] if pieces else []
+    index = Index()
+    for number, found in enumerate(words):
+        index.add(number, found)
+    return Outline([passage.start for passage in passages], [passage.end for passage in passages], scores, index)
+
+
+def divide(text: str, splitting: Splitting, seconds: float) -> Divided:
+    """A text's division, by a process of its own when it is long: run it in a thread. Raises Indivisible."""
+    if len(text) <= INLINE_CHARS:
+        made = outline(text, splitting)
+        return Divided(list(zip(made.starts, made.ends, made.scores, strict=True)), made.pack())
+    limits = (max(1, round(seconds)), splitting.size, splitting.overlap, splitting.method)
+    command = [sys.executable, "-I", "-B", "-c", PROGRAM, str(ROOT), *map(str, limits)]
+    given = text.encode("utf-8", "replace")
+    try:
+        done = subprocess.run(command, input=given, capture_output=True, timeout=seconds, env={}, check=False)  # noqa: S603
+    except subprocess.TimeoutExpired:
+        raise Indivisible(f"Dividing it takes longer than {seconds:g} seconds.") from None
+    if done.returncode:
+        raise Indivisible("Dividing it takes too much time or memory.")
+    spans, _, packed = done.stdout.partition(b"\n")
+    return Divided(orjson.loads(spans), packed)
+
+
+def main() -> None:
+    """The program: CPU_SECONDS SIZE OVERLAP METHOD; ends with another status than 0 when it takes too much."""
+    seconds, size, overlap, method = sys.argv[2:6]
+    for what, most in ((resource.RLIMIT_CPU, int(seconds)), (resource.RLIMIT_AS, MEMORY_BYTES)):
+        with suppress(ValueError, OSError):  # whoever started this ends it in time
+            resource.setrlimit(what, (most, most))
+    os.nice(NICENESS)
+    gc.disable()  # nothing of it is garbage before the end
+    made = outline(sys.stdin.buffer.read().decode(), Splitting(int(size), int(overlap), method))
+    sys.stdout.buffer.write(orjson.dumps(list(zip(made.starts, made.ends, made.scores, strict=True))))
+    sys.stdout.buffer.write(b"\n" + made.pack())
+    sys.stdout.buffer.flush()

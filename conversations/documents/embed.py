@@ -1,0 +1,129 @@
+"""Embeddings of passages and questions, by the model that EMBEDDING_MODEL names; none is needed.
+
+`embedder` makes what embeds: an upstream's model, asked as the embeddings door asks it, or the local one (`minilm.py`).
+Passages get theirs in the background (`keep`), one document at a time in all processes together by its lease, and
+nobody waits for it: until a document has all of them its passages are found by their words alone.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import aclosing
+from datetime import timedelta
+from functools import partial
+from uuid import uuid4
+
+from django.conf import settings
+from django.db import DatabaseError, transaction
+from django.utils import timezone
+
+from conversations.documents import vectors
+from conversations.documents.minilm import MiniLM, Missing
+from conversations.documents.recall import Embed, Vector
+from conversations.models import Document, Passage
+from providers.catalogue import Catalogue
+from providers.chat import EMBEDDINGS, ChatRequest, Trace
+from providers.exceptions import BadResponse, GatewayError, ModelNotFound
+from providers.offloop import off_loop
+from tokens import failover
+from tokens.pool import Pool
+
+logger = logging.getLogger(__name__)
+LOCAL = "local"
+BATCH = 64  # passages that are embedded by one question
+LOOK_SECONDS = 15.0  # between two looks for documents without embeddings
+LEASE_SECONDS = 300.0  # for one batch
+
+
+def embedder(catalogue: Catalogue, pool: Pool) -> Embed | None:
+    """What embeds texts, as the settings say; None when nothing does."""
+    if not settings.EMBEDDING_MODEL:
+        return None
+    if settings.EMBEDDING_MODEL == LOCAL:
+        return Local()
+    return partial(by_upstream, catalogue, pool)
+
+
+async def by_upstream(catalogue: Catalogue, pool: Pool, texts: Sequence[str]) -> list[Vector]:
+    """One vector for each text, in order, from whichever upstream serves the model. Raises GatewayError."""
+    name = settings.EMBEDDING_MODEL
+    meant = catalogue.meaning(name)
+    if meant is None:
+        raise ModelNotFound(f"The model {name!r} of EMBEDDING_MODEL does not exist.")
+    body = {"model": name, "input": list(texts), "encoding_format": "float"}
+    request = ChatRequest(id=uuid4().hex, endpoint=EMBEDDINGS, model=name, body=body)
+    candidates = catalogue.candidates(meant.public_id, request)
+    found: dict[int, Vector] = {}
+    async with aclosing(failover.answer(request, candidates, pool, Trace(request))) as batches:
+        async for answer, *_ in batches:
+            found = {one.get("index", at): one.get("embedding") for at, one in enumerate(answer.get("data") or ())}
+    ordered = [found.get(at) for at in range(len(texts))]
+    if not all(isinstance(vector, list) and vector for vector in ordered):
+        raise BadResponse("The upstream gave no embeddings.")
+    return [vector for vector in ordered if vector is not None]
+
+
+class Local:
+    """MiniLM in a thread, loaded when it is first needed."""
+
+    def __init__(self) -> None:
+        self._model: MiniLM | None = None
+        self._one = asyncio.Lock()
+
+    async def __call__(self, texts: Sequence[str]) -> list[Vector]:
+        async with self._one:
+            if self._model is None:
+                try:
+                    self._model = await asyncio.to_thread(MiniLM)
+                except Missing as error:
+                    raise ModelNotFound(str(error)) from None
+            return list(await asyncio.to_thread(self._model, texts))
+
+
+# --- in the background ------------------------------------------------------------------------------------------------
+async def keep(embed: Embed) -> None:
+    """Housekeeping: embed what was taken in and has no embeddings yet, for ever."""
+    while True:
+        try:
+            document_id = await off_loop(take)
+            while document_id is not None:
+                await document(embed, document_id)
+                document_id = await off_loop(take)
+        except (GatewayError, DatabaseError) as error:
+            logger.warning("documents are not embedded now: %s", type(error).__name__)
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def take() -> str | None:
+    """The id of a document that lacks embeddings, now for this process to give; in a database thread."""
+    until = timezone.now() + timedelta(seconds=LEASE_SECONDS)
+    lacking = Document.objects.lacking_embeddings()
+    found = lacking.order_by("created_at").values_list("pk", flat=True).first()
+    return found if found is not None and lacking.filter(pk=found).update(alive_until=until) else None
+
+
+async def document(embed: Embed, document_id: str) -> None:
+    """Embed a document's passages, the last first: its first one has an embedding when all have. Raises
+    GatewayError, DatabaseError.
+    """
+    while rows := await off_loop(lacking, document_id):
+        found = await embed([text for _, text in rows])
+        await off_loop(write, document_id, [number for number, _ in rows], found)
+    await off_loop(Document.objects.filter(pk=document_id).update, alive_until=None)
+
+
+def lacking(document_id: str) -> list[tuple[int, str]]:
+    """The last passages without an embedding, and the lease prolonged."""
+    until = timezone.now() + timedelta(seconds=LEASE_SECONDS)
+    Document.objects.filter(pk=document_id).update(alive_until=until)
+    rows = Passage.objects.filter(document_id=document_id, embedding=None).order_by("-number")
+    return list(rows.values_list("number", "text")[:BATCH])
+
+
+def write(document_id: str, numbers: Sequence[int], found: Sequence[Vector]) -> None:
+    with transaction.atomic():
+        rows = list(Passage.objects.filter(document_id=document_id, number__in=numbers).only("pk", "number"))
+        by_number = dict(zip(numbers, found, strict=True))
+        for row in rows:
+            row.embedding = vectors.pack(by_number[row.number])
+        Passage.objects.bulk_update(rows, ["embedding"])

@@ -1,0 +1,141 @@
+"""Documents as rows: found, claimed, written, given up. All of it is for threads that may wait for the database.
+
+Whoever takes a document in holds a lease (`Document.alive_until`) and writes only while it is his.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from conversations.documents.divide import Divided, Splitting, divide
+from conversations.models import Document, DocumentQuerySet, DocumentState, Passage
+
+ROWS_AT_A_TIME = 500
+TOUCH_SECONDS = 60.0  # use is written down at most once within it
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to process a document until `until`."""
+
+    document_id: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text that is to be taken in; its `digest` is also of how it is divided."""
+
+    said: str
+    digest: str
+    splitting: Splitting
+
+    @classmethod
+    def of(cls, said: str, splitting: Splitting) -> "Text":
+        return cls(said, splitting.digest(said), splitting)
+
+    def divided(self) -> Divided:
+        """Takes a while. Raises Indivisible."""
+        return divide(self.said, self.splitting, settings.DOCUMENT_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What there is of a text: its row's state, and a lease when it is the asker's to process."""
+
+    document_id: str
+    state: str
+    reason: str = ""
+    lease: Lease | None = None
+
+
+def find(user_id: int, digest: str) -> Found | None:
+    """The user's document of this content, claimed for the asker when nobody has or is processing it; a new one when
+    there is none; None when he may have no more."""
+    mine = Document.objects.of(user_id).filter(digest=digest)
+    row = mine.filter(state=DocumentState.INGESTED).first() or mine.filter(file=None).first()
+    if row is None:
+        if not make_room(user_id):
+            return None
+        row, _ = Document.objects.get_or_create(user_id=user_id, digest=digest, file=None, defaults=expiry())
+    elif row.file_id is None:
+        touch(row)
+    lease = None
+    if row.state not in (DocumentState.INGESTED, DocumentState.EMPTY):
+        lease = take(row.pk)
+    return Found(row.pk, row.state, row.reason, lease)
+
+
+def text_of_rows(document_id: str) -> str:
+    """A document's text as its passages hold it, where these do not overlap."""
+    rows = Passage.objects.filter(document_id=document_id).order_by("number")
+    return "".join(rows.values_list("text", flat=True))
+
+
+def make_room(user_id: int) -> bool:
+    """Whether the user may have one more document; of the texts of his requests the longest unused makes way."""
+    excess: int = Document.objects.filter(user_id=user_id).count() + 1 - settings.DOCUMENTS_PER_USER
+    if excess <= 0:
+        return True
+    texts = Document.objects.filter(user_id=user_id, file=None).exclude(state=DocumentState.PROCESSING)
+    oldest = list(texts.order_by("used_at").values_list("pk", flat=True)[:excess])
+    Document.objects.filter(pk__in=oldest).delete()
+    return len(oldest) == excess
+
+
+def expiry() -> dict[str, datetime]:
+    return {"expires_at": timezone.now() + timedelta(seconds=settings.DOCUMENT_IDLE_SECONDS)}
+
+
+def touch(row: Document) -> None:
+    """Note that a request's text was used, which puts off its end."""
+    now = timezone.now()
+    if row.used_at < now - timedelta(seconds=TOUCH_SECONDS):
+        Document.objects.filter(pk=row.pk).update(used_at=now, **expiry())
+
+
+def take(document_id: str) -> Lease | None:
+    """The lease of a document that nobody is processing, or None."""
+    until = timezone.now() + timedelta(seconds=2 * settings.DOCUMENT_SECONDS)
+    taken = Document.objects.free().filter(pk=document_id)
+    changed = taken.update(state=DocumentState.PROCESSING, reason="", alive_until=until)
+    return Lease(document_id, until) if changed else None
+
+
+def write(lease: Lease, text: Text, divided: Divided) -> bool:
+    """Write what a text was divided into, all or nothing; returns whether the lease still held."""
+    with transaction.atomic():
+        if not held(lease).select_for_update().exists():
+            return False
+        Passage.objects.filter(document_id=lease.document_id).delete()
+        rows = passages(lease.document_id, text.said, divided)
+        while some := list(islice(rows, ROWS_AT_A_TIME)):
+            Passage.objects.bulk_create(some)
+        state = DocumentState.INGESTED if divided.spans else DocumentState.EMPTY
+        done = {"state": state, "digest": text.digest, "chars": len(text.said), "index": divided.packed}
+        held(lease).update(**done, alive_until=None)
+    return True
+
+
+def held(lease: Lease) -> DocumentQuerySet:
+    return Document.objects.filter(pk=lease.document_id, state=DocumentState.PROCESSING, alive_until=lease.until)
+
+
+def passages(document_id: str, text: str, divided: Divided) -> Iterator[Passage]:
+    for number, (start, end, score) in enumerate(divided.spans):
+        said = text[start:end].replace("\0", "\ufffd")  # which Postgres has no place for
+        yield Passage(document_id=document_id, number=number, start=start, end=end, score=score, text=said)
+
+
+def fail(lease: Lease, state: DocumentState, reason: str) -> None:
+    """Note why there are no passages; the lease stays, so that requests do not try again at once."""
+    held(lease).update(state=state, reason=reason[:200])
+
+
+def give_back(lease: Lease) -> None:
+    held(lease).update(state=DocumentState.UPLOADED, alive_until=None)

@@ -1,0 +1,88 @@
+"""Documents in the admin: given to a user by a form, shown without what stands in them."""
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+from conversations.documents import ingest
+from conversations.models import Document, Passage, StoredFile
+from providers.offloop import off_loop
+from proxysite.testing import eventually
+
+pytestmark = pytest.mark.usefixtures("transactional_db")
+TEXT = "".join(f"Verse {n} of the canary song.\n\n" for n in range(100))
+BYTES = TEXT.encode()
+LIST, ADD = "/admin/conversations/document/", "/admin/conversations/document/add/"
+
+
+@pytest.fixture
+def browser(operator):
+    found = Client()
+    found.force_login(operator.user)
+    return found
+
+
+def form(person, data=BYTES, name="song.md"):
+    return {"user": person.user.pk, "upload": SimpleUploadedFile(name, data)}
+
+
+async def test_a_document_is_uploaded_for_a_user_and_taken_in(browser, alice):
+    page = await off_loop(browser.get, ADD)
+    assert b'type="file"' in page.content
+    answer = await off_loop(browser.post, ADD, form(alice))
+    assert (answer.status_code, answer["location"]) == (302, LIST)
+
+    async def ingested():
+        return await off_loop(lambda: Document.objects.light().filter(state="ingested").select_related("file").first())
+
+    row = await eventually(ingested)
+    assert (row.user_id, row.title, row.file.filename, row.file.user_id) == (
+        alice.user.pk,
+        "song.md",
+        "song.md",
+        alice.user.pk,
+    )
+    for address in (LIST, f"{LIST}{row.pk}/change/", f"{LIST}?q={row.pk}", f"{LIST}?q=alice"):
+        content = (await off_loop(browser.get, address)).content
+        assert b"song.md" in content
+        assert b"ingested" in content
+        assert b"canary song" not in content
+
+
+def test_what_cannot_be_read_is_said_on_the_form(browser, alice):
+    page = browser.post(ADD, form(alice, b"MZ", "a.exe"))
+    assert page.status_code == 200
+    assert b"are not taken" in page.content
+    assert b"required" in browser.post(ADD, {"user": alice.user.pk}).content
+    assert not StoredFile.objects.exists()
+    assert not Document.objects.exists()
+
+
+def test_a_form_from_another_site_is_refused(operator, alice):
+    browser = Client(enforce_csrf_checks=True)
+    browser.force_login(operator.user)
+    assert browser.post(ADD, form(alice)).status_code == 403
+    assert not Document.objects.exists()
+
+
+def test_deleting_one_deletes_its_passages(browser, alice):
+    from conversations import files
+
+    file = files.store(alice.user.pk, files.Upload("song.md", "", "user_data", [TEXT.encode()]))
+    document = ingest.claimed(file)
+    ingest.process(document.pk)
+    assert Passage.objects.exists()
+    page = browser.get(f"{LIST}{document.pk}/delete/")
+    assert b"passages" in page.content
+    browser.post(f"{LIST}{document.pk}/delete/", {"post": "yes"})
+    assert not Document.objects.exists()
+    assert not Passage.objects.exists()
+    assert StoredFile.objects.exists()
+
+
+def test_those_without_permission_see_nothing(alice):
+    alice.user.is_staff = True
+    alice.user.save()
+    browser = Client()
+    browser.force_login(alice.user)
+    assert [browser.get(address).status_code for address in (LIST, ADD)] == [403, 403]

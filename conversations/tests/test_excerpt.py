@@ -1,0 +1,75 @@
+"""A long text within a budget: its opening, what says most, and what concerns the question."""
+
+import pytest
+
+from conversations.documents.compress import OMITTED
+from conversations.documents.divide import Splitting, outline
+from conversations.documents.excerpt import Frame, excerpt
+
+TEXT = "You are a guide. Answer from the notes below.\n\n" + "".join(
+    f"Note {n}: the {('ferry', 'bridge', 'tower', 'market')[n % 4]} has number {n * 13}, painted in {1800 + n}.\n\n"
+    for n in range(300)
+)
+MADE = outline(TEXT, Splitting(size=120))
+MARK = "these passages concern the last question"
+
+
+def shortened(question="", **frame):
+    hits = MADE.index.search(question, 100) if question else []
+    return excerpt(TEXT, MADE, hits, Frame(**frame))
+
+
+@pytest.mark.parametrize("budget", [*range(0, 900, 47), 1_000, 3_000, 9_000, len(TEXT) - 1])
+def test_it_is_never_longer_than_its_budget(budget):
+    for question in ("", "When was the tower painted in 1902?"):
+        assert len(shortened(question, budget=budget)) <= budget
+
+
+def test_a_text_that_fits_stays_as_it_is():
+    assert shortened("tower", budget=len(TEXT)) == TEXT
+
+
+def test_the_opening_and_what_is_asked_for_are_there_and_marked():
+    said = shortened("What was painted in 1902?", budget=3_000)
+    assert said.startswith("You are a guide.")
+    before, _, after = said.partition(MARK)
+    assert "painted in 1902" in after
+    assert "painted in 1902" not in before
+    assert after.endswith("[End of the passages.]")
+    assert OMITTED in before
+    assert f"of its {len(TEXT)} characters are shown" in before
+
+
+def test_the_dense_part_stays_the_same_whatever_is_asked():
+    first, second = (shortened(f"What was painted in {year}?", budget=3_000) for year in (1902, 2050))
+    assert first != second
+    assert first.partition("[The text above")[0] == second.partition("[The text above")[0]
+
+
+def test_without_a_question_the_dense_part_has_all_the_room():
+    said = shortened(budget=3_000)
+    assert MARK not in said
+    assert len(said) > 2_500
+
+
+def test_passages_stand_in_the_order_of_the_text():
+    said = shortened("ferry bridge tower market number painted", budget=4_000)
+    for part in said.split(MARK):
+        numbers = [int(piece.split(":")[0]) for piece in part.split("Note ")[1:]]
+        assert numbers == sorted(numbers)
+        assert len(numbers) == len(set(numbers)) > 5
+
+
+def test_a_brief_stands_instead_of_the_dense_part():
+    said = shortened("What was painted in 1902?", budget=2_000, brief="In short: things get painted.")
+    assert said.startswith("In short: things get painted.")
+    assert "painted in 1902" in said
+
+
+def test_overlapping_passages_repeat_nothing():
+    text = "One sentence follows the other here without a break. " * 60
+    made = outline(text, Splitting(size=200, overlap=60))
+    said = excerpt(text, made, [], Frame(len(text) - 1))
+    assert "break. One sentence" in said
+    assert max(len(piece) for piece in said.split("\n")) <= len(text)
+    assert text.startswith(said.split(OMITTED)[0].split("\n\n[The text")[0][:150])

@@ -1,0 +1,199 @@
+"""Prompts too long for their model's window fit, and all others are not touched."""
+
+# ruff: noqa: RUF001 - Chinese punctuation is the matter here
+
+import pytest
+
+from conversations import fitting
+from conversations.documents import rows
+from conversations.documents.recall import shelf
+from conversations.fitting import Means, fit
+from conversations.models import Document
+from conversations.usage import tokens
+from providers.exceptions import InvalidRequest
+from providers.filters.attachments import TEXT
+from providers.offloop import off_loop
+
+pytestmark = pytest.mark.usefixtures("transactional_db")
+HEAD = "You are the archivist. Answer only from these notes.\n\n"
+NOTES = HEAD + "".join(
+    f"Note {n}: the {('ferry', 'bridge', 'tower', 'market')[n % 4]} of Oldham has number {n * 13}.\n\n"
+    for n in range(900)
+)
+ASKED = {"role": "user", "content": "Which note has number 6500?"}  # note 500
+WINDOW = 4_000
+
+
+@pytest.fixture(autouse=True)
+def _empty_shelf():
+    shelf.forget()
+
+
+def body(*messages, **more):
+    return {"model": "m", "messages": list(messages), **more}
+
+
+def system(text=NOTES, role="system"):
+    return {"role": role, "content": text}
+
+
+def prompt(given):
+    return sum(map(tokens, fitting.texts(given)))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        body(ASKED),
+        body(system("Be brief."), ASKED),
+        body(system("x" * 12_000), ASKED),  # 3,000 tokens
+        body({"role": "user", "content": NOTES}),  # what a user says is never touched
+        body(*[system("short " * 200)] * 40, ASKED),  # nor are many short prompts
+        body({"role": "user", "content": [{"type": "text", "text": NOTES}]}),
+    ],
+)
+async def test_what_fits_or_is_no_document_is_not_touched(alice, given):
+    assert await fit(given, alice.user.pk, WINDOW, {}) is None
+    assert not await off_loop(Document.objects.exists)
+
+
+@pytest.mark.parametrize("role", ["system", "developer"])
+async def test_a_long_system_message_becomes_a_document_and_an_excerpt(alice, role):
+    given = body(system(role=role), ASKED, temperature=0)
+    fitted = await fit(given, alice.user.pk, WINDOW, {})
+    assert given["messages"][0]["content"] == NOTES
+    assert (fitted.body["temperature"], fitted.body["messages"][1]) == (0, ASKED)
+    said = fitted.body["messages"][0]
+    assert said["role"] == role
+    assert said["content"].startswith("You are the archivist.")
+    assert "Note 500: " in said["content"].partition("concern the last question")[2]
+    assert prompt(fitted.body) <= 0.8 * WINDOW
+    assert prompt(fitted.body) > 0.6 * WINDOW
+    row = await off_loop(Document.objects.get)
+    assert (fitted.documents, row.state, row.chars) == ([row.pk], "ingested", len(NOTES))
+
+
+async def test_a_follow_up_question_divides_nothing_again_and_keeps_the_beginning(alice, monkeypatch):
+    first = await fit(body(system(), ASKED), alice.user.pk, WINDOW, {})
+
+    def refuse(*args):
+        raise AssertionError
+
+    monkeypatch.setattr(rows, "divide", refuse)
+    shelf.forget()
+    later = {"role": "user", "content": "And number 1300?"}
+    answer = {"role": "assistant", "content": "Note 500."}
+    second = await fit(body(system(), ASKED, answer, later), alice.user.pk, WINDOW, {})
+    assert second.documents == first.documents
+    one, two = (each.body["messages"][0]["content"].partition("[The text above") for each in (first, second))
+    assert one[0] == two[0]
+    assert "Note 100: " in two[2]
+
+
+async def test_for_nobody_it_is_fitted_and_nothing_is_stored(transactional_db):
+    fitted = await fit(body(system(), ASKED), None, WINDOW, {})
+    assert fitted.documents == []
+    assert "Note 500: " in fitted.body["messages"][0]["content"]
+    assert prompt(fitted.body) <= 0.8 * WINDOW
+    assert not await off_loop(Document.objects.exists)
+
+
+async def test_texts_of_files_and_parts_are_fitted_in_their_places(alice):
+    file = {"type": "file", "file": {"filename": "notes.txt"}, TEXT: NOTES + "From the file."}
+    user = {"role": "user", "content": [{"type": "text", "text": "Which note has number 6500?"}, file]}
+    parts = {"role": "system", "content": [{"type": "text", "text": "Be brief."}, {"type": "text", "text": NOTES}]}
+    fitted = await fit(body(parts, user), alice.user.pk, WINDOW, {})
+    (_, notes), (asked, given) = (message["content"] for message in fitted.body["messages"])
+    assert asked == user["content"][0]
+    assert (given["type"], given["file"]) == ("file", {"filename": "notes.txt"})
+    for part in (notes, given):
+        assert "Note 500: " in part[TEXT].partition("concern the last question")[2]
+    assert file[TEXT].endswith("From the file.")
+    assert len(fitted.documents) == 2
+    assert prompt(fitted.body) <= 0.8 * WINDOW
+
+
+async def test_chinese_is_fitted_by_its_own_measure(alice):
+    notes = "请只根据下面的笔记回答。\n\n" + "".join(
+        f"第{n}号笔记：奥尔德姆的渡船编号为{n * 13}。\n\n" for n in range(900)
+    )
+    question = {"role": "user", "content": "编号为6500的是第几号笔记？"}
+    fitted = await fit(body(system(notes), question), alice.user.pk, WINDOW, {})
+    said = fitted.body["messages"][0]["content"]
+    assert said.startswith("请只根据")
+    assert "第500号笔记" in said
+    assert prompt(fitted.body) <= 0.8 * WINDOW
+
+
+async def test_a_long_conversation_leaves_the_document_a_part(alice):
+    talk = [{"role": "user", "content": "words " * 4_000}, {"role": "assistant", "content": "Yes."}]
+    fitted = await fit(body(system(), *talk, ASKED), alice.user.pk, WINDOW, {})
+    assert fitted.body["messages"][1:] == [*talk, ASKED]
+    assert 0 < tokens(fitted.body["messages"][0]["content"]) <= 0.25 * 0.8 * WINDOW
+
+
+@pytest.mark.parametrize("window", [1, 40, 120, 300])
+async def test_a_tiny_window_has_something_of_it(alice, window):
+    fitted = await fit(body(system(), ASKED), alice.user.pk, window, {})
+    assert len(fitted.body["messages"][0]["content"]) <= 4 * window
+
+
+@pytest.mark.settings(FILE_TEXT_CHARS=10_000)
+async def test_a_text_beyond_all_measure_is_refused(alice):
+    with pytest.raises(InvalidRequest, match="10000") as caught:
+        await fit(body(system(), ASKED), alice.user.pk, WINDOW, {})
+    assert caught.value.shown_code == "context_length_exceeded"
+
+
+async def test_the_profile_says_how(alice):
+    options = {"processor": {"batch_size": 200, "entropy_method": "word"}, "rag": {"top_k": 2}}
+    fitted = await fit(body(system(), ASKED), alice.user.pk, WINDOW, options)
+    found = fitted.body["messages"][0]["content"].partition("concern the last question:]")[2]
+    assert "Note 500: " in found
+    assert 1 <= found.count("Note ") <= 8
+    passages = await off_loop(lambda: list(Document.objects.get().passages.all()))
+    assert max(len(one.text) for one in passages) <= 200
+
+
+async def test_an_embedding_of_the_question_is_asked_for_once(alice):
+    asked = []
+
+    async def embed(texts):
+        asked.append(list(texts))
+        return [[1.0, 0.0]]
+
+    await fit(body(system(), ASKED), alice.user.pk, WINDOW, {}, Means(embed=embed))
+    assert asked == [["Which note has number 6500?"]]
+
+
+async def test_summaries_are_made_once(alice):
+    asked = []
+
+    async def summarise(texts):
+        asked.append(len(texts))
+        return ["In short." for _ in texts]
+
+    means, options = Means(summarise=summarise), {"summarise": True}
+    first = await fit(body(system(), ASKED), alice.user.pk, WINDOW, options, means)
+    said = first.body["messages"][0]["content"]
+    assert "In short." in said
+    assert said.startswith("You are the archivist.")
+    assert "Note 500: " in said
+    assert prompt(first.body) <= 0.8 * WINDOW
+    rounds = len(asked)
+    assert rounds >= 1
+    assert len(first.documents) == 2
+    second = await fit(body(system(), ASKED), alice.user.pk, WINDOW, options, means)
+    assert (second.body, second.documents) == (first.body, first.documents)
+    assert len(asked) == rounds
+    assert (
+        "In short."
+        not in (await fit(body(system(), ASKED), alice.user.pk, WINDOW, {}, means)).body["messages"][0]["content"]
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["", "abc", "Grüße", "中文", "a" * 70_000 + "中文" * 70_000, "👩🏽‍🚀" * 9, "é中" * 40_000]
+)
+def test_the_estimate_for_long_texts_is_that_for_all(text):
+    assert fitting.estimate(text) == tokens(text)

@@ -1,0 +1,309 @@
+"""Texts become rows once, whoever asks and however often; what a dead process left is taken up."""
+
+import asyncio
+import threading
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from conversations import files, tasks
+from conversations.documents import ingest, rows
+from conversations.documents.divide import Indivisible, Splitting, divide
+from conversations.documents.recall import shelf
+from conversations.models import Document, DocumentState, Passage
+from providers.exceptions import DatabaseUnavailable, InvalidRequest, Saturated
+from providers.offloop import off_loop
+from proxysite.testing import eventually
+
+pytestmark = pytest.mark.usefixtures("transactional_db")
+TEXT = "".join(f"Chapter {n}. The keeper of lamp {n} is called Ada{n}.\n\n" for n in range(200))
+BYTES = TEXT.encode()
+
+
+@pytest.fixture(autouse=True)
+def _empty_shelf():
+    shelf.forget()
+
+
+@pytest.fixture
+def divisions(monkeypatch):
+    """Every text that is divided."""
+    found = []
+
+    def counted(text, splitting, seconds):
+        found.append(text)
+        return divide(text, splitting, seconds)
+
+    monkeypatch.setattr(rows, "divide", counted)
+    return found
+
+
+def taking(person, text=TEXT, splitting=None):
+    return ingest.take_in(person.user.pk, text, splitting or Splitting())
+
+
+def stored(person, data=BYTES, name="lamps.txt"):
+    return files.store(person.user.pk, files.Upload(name, "", "user_data", [data]))
+
+
+def state(**fields):
+    return off_loop(lambda: Document.objects.get(**fields))
+
+
+def at(number):
+    return timezone.now() + timedelta(seconds=number)
+
+
+async def test_a_text_becomes_a_document_with_its_passages(alice, divisions):
+    known = await taking(alice)
+    row = await state()
+    assert (row.pk, row.state, row.chars, row.user_id) == (known.document_id, "ingested", len(TEXT), alice.user.pk)
+    assert row.alive_until is None
+    assert row.expires_at > at(3_600)
+    found = await off_loop(lambda: list(Passage.objects.all()))
+    assert [one.number for one in found] == list(range(len(known.outline)))
+    assert "".join(one.text for one in found) == TEXT
+    assert [(one.start, one.end, one.score) for one in found] == list(
+        zip(known.outline.starts, known.outline.ends, known.outline.scores, strict=True)
+    )
+
+
+async def test_the_same_text_is_divided_once_for_each_user_and_way(alice, mallory, divisions):
+    known = await taking(alice)
+    shelf.forget()
+    assert (await taking(alice)).document_id == known.document_id
+    assert len(divisions) == 1
+    other = await taking(alice, splitting=Splitting(size=300))
+    assert other.document_id != known.document_id
+    assert (await taking(mallory)).document_id not in (known.document_id, other.document_id)
+    assert len(divisions) == 3
+
+
+async def test_the_same_text_at_once_is_divided_once(alice, divisions):
+    found = await asyncio.gather(*(taking(alice) for _ in range(6)))
+    assert len({known.document_id for known in found}) == 1
+    assert len(divisions) == 1
+    assert await off_loop(Document.objects.count) == 1
+
+
+async def test_a_caller_who_leaves_does_not_undo_it(alice, divisions):
+    task = asyncio.create_task(taking(alice))
+    await eventually(lambda: divisions)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await asyncio.gather(*ingest.running)
+    assert (await state()).state == "ingested"
+    await taking(alice)
+    assert len(divisions) == 1
+
+
+async def test_the_loop_divides_nothing_itself(alice, monkeypatch):
+    threads = []
+
+    def noted(*args):
+        threads.append(threading.current_thread().name)
+        return divide(*args)
+
+    monkeypatch.setattr(rows, "divide", noted)
+    await taking(alice)
+    await ingest.take_in(None, TEXT, Splitting())
+    assert len(threads) == 2
+    assert all(name.startswith("dividing") for name in threads)
+
+
+async def test_for_nobody_nothing_is_stored(alice):
+    known = await ingest.take_in(None, TEXT, Splitting())
+    assert known.document_id == ""
+    assert known.outline.index.search("lamp 77")
+    assert not await off_loop(Document.objects.exists)
+
+
+async def test_a_text_of_spaces_is_empty(alice):
+    known = await taking(alice, " " * 5_000)
+    assert len(known.outline) == 0
+    assert (await state()).state == "empty"
+
+
+async def test_a_text_that_cannot_be_divided_is_refused_and_not_tried_at_once_again(alice, monkeypatch):
+    tried = []
+
+    def refuse(*args):
+        tried.append(args)
+        raise Indivisible("Dividing it takes too long.")
+
+    monkeypatch.setattr(rows, "divide", refuse)
+    for _ in range(2):
+        with pytest.raises(InvalidRequest, match="Dividing it takes too long") as caught:
+            await taking(alice)
+        assert caught.value.shown_code == "context_length_exceeded"
+    assert len(tried) == 1
+    row = await state()
+    assert (row.state, row.reason) == ("error", "Dividing it takes too long.")
+    monkeypatch.setattr(rows, "divide", divide)
+    await off_loop(Document.objects.update, alive_until=at(-1))
+    assert (await taking(alice)).document_id == row.pk
+
+
+async def test_a_dead_process_is_followed_by_the_next_request(alice, divisions):
+    digest = Splitting().digest(TEXT)
+    await off_loop(
+        lambda: Document.objects.create(
+            user=alice.user, digest=digest, state=DocumentState.PROCESSING, alive_until=at(-1)
+        )
+    )
+    await taking(alice)
+    assert (await state()).state == "ingested"
+
+
+@pytest.mark.settings(DOCUMENT_SECONDS=0.2)
+async def test_who_waits_for_another_process_waits_not_for_ever(alice):
+    digest = Splitting().digest(TEXT)
+    fields = {"digest": digest, "state": DocumentState.PROCESSING, "alive_until": at(3_600)}
+    await off_loop(lambda: Document.objects.create(user=alice.user, **fields))
+    with pytest.raises(Saturated):
+        await taking(alice)
+
+
+def test_who_lost_his_lease_writes_nothing(alice):
+    row = Document.objects.create(user=alice.user, digest="d")
+    lease = rows.take(row.pk)
+    assert rows.take(row.pk) is None
+    Document.objects.update(alive_until=at(-1))
+    second = rows.take(row.pk)
+    text = rows.Text.of("Something was said.", Splitting())
+    assert not rows.write(lease, text, text.divided())
+    assert not Passage.objects.exists()
+    assert rows.write(second, text, text.divided())
+    assert not rows.write(second, text, text.divided())
+    assert Passage.objects.count() == 1
+
+
+@pytest.mark.settings(DOCUMENTS_PER_USER=2)
+async def test_the_text_unused_for_longest_makes_way_for_a_new_one(alice, mallory):
+    other = await taking(mallory)
+    first, second = await taking(alice, TEXT + "1"), await taking(alice, TEXT + "2")
+    await off_loop(Document.objects.filter(pk=first.document_id).update, used_at=at(-7_200))
+    await taking(alice, TEXT + "1")  # used again
+    await off_loop(Document.objects.filter(pk=second.document_id).update, used_at=at(-3_600))
+    third = await taking(alice, TEXT + "3")
+    left = await off_loop(lambda: set(Document.objects.values_list("pk", flat=True)))
+    assert left == {other.document_id, first.document_id, third.document_id}
+
+
+@pytest.mark.settings(DOCUMENTS_PER_USER=1)
+async def test_where_files_have_all_the_room_a_text_is_not_stored(alice):
+    await off_loop(lambda: tasks.ingest_document(ingest.claimed(stored(alice)).pk))
+    known = await taking(alice, TEXT + "more")
+    assert known.document_id == ""
+    assert await off_loop(Document.objects.count) == 1
+    with pytest.raises(InvalidRequest) as caught:
+        await off_loop(lambda: ingest.begin(stored(alice)))
+    assert caught.value.shown_code == "too_many_documents"
+
+
+async def test_use_puts_off_the_end(alice):
+    known = await taking(alice)
+    await off_loop(Document.objects.update, used_at=at(-120), expires_at=at(5))
+    await taking(alice)
+    row = await state(pk=known.document_id)
+    assert row.used_at > at(-60)
+    assert row.expires_at > at(3_600)
+
+
+def test_what_has_expired_is_told_from_what_is_used(alice):
+    def make(**fields):
+        return Document.objects.create(user=alice.user, **fields).pk
+
+    old = make(digest="1", expires_at=at(-1))
+    make(digest="2", expires_at=at(60))
+    make(digest="3", expires_at=at(-1), state="processing", alive_until=at(60))
+    dead = make(digest="4", expires_at=at(-1), state="processing", alive_until=at(-1))
+    make(digest="5")
+    assert set(Document.objects.expired().values_list("pk", flat=True)) == {old, dead}
+
+
+async def test_a_frozen_database_is_told(alice, monkeypatch, settings):
+    settings.DATABASE_TIMEOUT_SECONDS = 0.05
+    thawed = threading.Event()
+    monkeypatch.setattr(ingest, "find", lambda *args: thawed.wait(5) and None)
+    with pytest.raises(DatabaseUnavailable):
+        await taking(alice)
+    thawed.set()
+
+
+async def test_text_that_postgres_cannot_hold_is_held_all_the_same(alice):
+    known = await taking(alice, "Be\0fore. " * 600)
+    assert known.document_id
+    assert (await off_loop(Passage.objects.first)).text.startswith("Be\ufffdfore.")
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+async def test_a_file_is_taken_in_in_the_background(alice):
+    document = await off_loop(lambda: ingest.begin(stored(alice)))
+    assert (document.state, document.title) == ("uploaded", "lamps.txt")
+
+    async def done():
+        return (await state()).state == "ingested"
+
+    await eventually(done)
+    row = await state()
+    assert (row.chars, row.digest, row.expires_at) == (len(TEXT), Splitting().digest(TEXT), None)
+    assert (await off_loop(lambda: ingest.begin(row.file))).state == "ingested"
+
+
+async def test_a_request_with_the_text_of_a_file_uses_the_files_document(alice, divisions):
+    document = await off_loop(lambda: ingest.claimed(stored(alice)))
+    await off_loop(ingest.process, document.pk)
+    assert (await taking(alice)).document_id == document.pk
+    assert len(divisions) == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "found"),
+    [(b" \n", "a.txt", "empty"), (b"%PDF-1.7 nonsense", "a.pdf", "error"), (b"\x89PNG", "a.png", "error")],
+)
+def test_a_file_without_text_says_so(alice, data, name, found):
+    document = ingest.claimed(stored(alice, data, name))
+    ingest.process(document.pk)
+    document.refresh_from_db()
+    assert document.state == found
+    assert document.reason
+    again = ingest.claimed(document.file)
+    assert again.state == ("uploaded" if found == "error" else "empty")
+
+
+def test_the_sweep_takes_up_what_dead_processes_left(alice, settings):
+    settings.DOCUMENT_SECONDS = 5
+    dead, waiting, young = (ingest.claimed(stored(alice, TEXT.encode() + b"%d" % n)) for n in range(3))
+    Document.objects.filter(pk=dead.pk).update(state="processing", alive_until=at(-1))
+    text = Document.objects.create(user=alice.user, digest="d", state="processing", alive_until=at(-1))
+    alive = Document.objects.create(user=alice.user, digest="e", state="processing", alive_until=at(60))
+    Document.objects.exclude(pk=young.pk).update(created_at=at(-60))
+    assert tasks.sweep_documents() == 2
+    states = dict(Document.objects.values_list("pk", "state"))
+    assert states == {
+        dead.pk: "ingested",
+        waiting.pk: "ingested",
+        young.pk: "uploaded",
+        alive.pk: "processing",
+    }
+    assert text.pk not in states
+    assert tasks.sweep_documents() == 0
+
+
+def test_a_document_goes_with_its_file_and_its_user(alice, mallory):
+    for person in (alice, mallory):
+        ingest.process(ingest.claimed(stored(person)).pk)
+    assert Passage.objects.values("document__user").distinct().count() == 2
+    Document.objects.of(alice.user.pk).get().file.delete()
+    mallory.user.delete()
+    assert not Document.objects.exists()
+    assert not Passage.objects.exists()
+
+
+def test_a_document_of_a_file_that_has_expired_is_no_ones(alice):
+    ingest.process(ingest.claimed(stored(alice)).pk)
+    assert Document.objects.of(alice.user.pk).exists()
+    Document.objects.get().file.__class__.objects.update(expires_at=at(-1))
+    assert not Document.objects.of(alice.user.pk).exists()
