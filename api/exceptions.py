@@ -5,7 +5,7 @@ streams.
 import logging
 from collections.abc import Callable, Coroutine
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 from uuid import uuid4
 
 import orjson
@@ -94,24 +94,25 @@ def own(error: Exception) -> GatewayError | None:
     return InvalidRequest(str(error.detail)) if isinstance(error, drf.APIException) else None
 
 
-View = Callable[[Request], Coroutine[Any, Any, HttpResponseBase]]
+P = ParamSpec("P")
+View = Callable[Concatenate[Request, P], Coroutine[Any, Any, HttpResponseBase]]
 
 
-def door(*methods: str) -> Callable[[View[Request]], View[Request]]:
+def door(*methods: str) -> Callable[[View[Request, P]], View[Request, P]]:
     """Decorate an async view: only these methods, and every GatewayError becomes its answer."""
 
-    def decorate(view: View[Request]) -> View[Request]:
+    def decorate(view: View[Request, P]) -> View[Request, P]:
         @wraps(view, updated=())
-        async def wrapped(request: Request) -> HttpResponseBase:
+        async def wrapped(request: Request, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
             try:
                 if request.method not in methods:
                     raise MethodNotAllowed(f"{request.method} is not allowed here.", ", ".join(methods))
-                return await view(request)
+                return await view(request, *args, **kwargs)
             except (GatewayError, DatabaseError) as error:
                 return answer(own(error) or InternalError("Something went wrong here."), request_id(request))
 
         wrapped.csrf_exempt = True  # type: ignore[attr-defined]
-        return wrapped
+        return cast(View[Request, P], wrapped)
 
     return decorate
 

@@ -14,10 +14,15 @@ from django.core.handlers.asgi import ASGIRequest
 
 from api import writers
 from api.authentication import Keyring, touch
+from api.background import Background
 from api.ledger import Ledger
 from api.spool import Spool
 from api.streaming import Heartbeat
 from api.writers import WriteFailed
+from conversations import turns
+from conversations.documents import embed
+from conversations.documents.recall import Embed
+from conversations.history import History
 from providers.catalogue import Catalogue
 from providers.http import Client
 from providers.offloop import off_loop
@@ -41,6 +46,9 @@ class Gateway:
     keyring: Keyring
     ledger: Ledger
     heartbeat: Heartbeat
+    history: History
+    background: Background
+    embed: Embed | None = None
     in_flight: int = 0
     draining: bool = False
     _tasks: list["asyncio.Task[None]"] = field(default_factory=list)
@@ -49,13 +57,17 @@ class Gateway:
     def make(cls) -> "Gateway":
         client = Client(settings.UPSTREAM_IDLE_SECONDS)
         spool = Spool(settings.HOME.root / "spool", settings.SPOOL_LIMIT_BYTES)
+        catalogue, pool = Catalogue(client), Pool()
         return cls(
             client=client,
-            catalogue=Catalogue(client),
-            pool=Pool(),
+            catalogue=catalogue,
+            pool=pool,
             keyring=Keyring(settings.KEY_CACHE_SIZE),
             ledger=Ledger(writers.writer(), spool, settings.HOME.root / "journal"),
             heartbeat=Heartbeat(settings.PING_SECONDS),
+            history=History(),
+            background=Background(),
+            embed=embed.embedder(catalogue, pool),
         )
 
     async def start(self) -> None:
@@ -65,17 +77,22 @@ class Gateway:
             await self.ledger.sweep()
         except WriteFailed:
             self.ledger.suspend()
-        works = (
+        works: list[Callable[[], Coroutine[Any, Any, None]]] = [
             *(self.ledger.keep, self.heartbeat.keep, partial(books.keep, self.pool), self._sweep, self._touch),
+            *(self.history.keep, self.background.keep),
             *(renewal.keep, self.pool.claims.keep, partial(refreshing.keep, self.pool.troubles)),
-        )
+        ]
+        if self.embed is not None:
+            works.append(partial(embed.keep, self.embed))
         self._tasks = [asyncio.create_task(again_and_again(work)) for work in works]
 
     async def stop(self) -> None:
         """End the housekeeping, let renewals come to their end, and write what is still in memory."""
+        await self.background.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.history.settle()
         await self.pool.renewals.settle()
         await self.pool.claims.settle()
         await books.write(self.pool, len(self.pool.used))
@@ -83,13 +100,16 @@ class Gateway:
         self.client.close()
 
     async def _sweep(self) -> None:
+        from django.db import DatabaseError
+
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             if not self.ledger.away:
                 try:
                     await self.ledger.replay()
                     await self.ledger.sweep()
-                except WriteFailed:
+                    await off_loop(turns.sweep)
+                except (WriteFailed, DatabaseError):
                     self.ledger.suspend()
 
     async def _touch(self) -> None:

@@ -102,7 +102,7 @@ class Ledger:
         """The request is accepted: from now on it will have a row. Raises DatabaseUnavailable."""
         self.require()
         request = trace.request
-        facts = [request.id, trace.started_at, trace.key_id, trace.user_id, request.endpoint, request.model]
+        facts = [request.id, trace.started_at, trace.key_id, trace.user_id, request.asked_at, request.model]
         self._slots[request.id] = self._journal.write([*facts, request.stream])
 
     async def recorded(self, trace: Trace, batches: Batches) -> Batches:
@@ -259,7 +259,7 @@ def finished(trace: Trace, end: Ending) -> Row:
     return [
         *(request.id, trace.started_at, trace.key_id, trace.user_id),
         *(answered.provider_id if answered else None, token.hex if token else None),
-        *(request.endpoint, request.model, request.stream, end.status.value, end.http_status, end.error_code),
+        *(request.asked_at, request.model, request.stream, end.status.value, end.http_status, end.error_code),
         [attempt.as_dict() for attempt in trace.attempts],
         *(usage.prompt, usage.completion, usage.reasoning, usage.cached, usage.estimated),
         *(trace.queue_ms, answered.connect_ms if answered else None, trace.first_byte_ms),

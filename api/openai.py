@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from api import exceptions
 from providers.chat import CHAT, COMPLETIONS, EMBEDDINGS, Chunk, Trace
 
 DONE = b"data: [DONE]\n\n"
@@ -23,11 +24,12 @@ OBJECT = {
 
 
 class Renderer:
-    """Renders one answer. The id is made of the request's, so that a caller can find its row again."""
+    """Renders one answer, with the fields `also`. The id is made of the request's: a caller can find its row again."""
 
     __slots__ = ("_base", "_include_usage", "_trace")
+    failed = staticmethod(exceptions.event)  # what ends an answer that broke off after something was sent
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Trace, also: dict[str, Any] | None = None) -> None:
         request = trace.request
         self._trace = trace
         self._include_usage = request.include_usage
@@ -35,6 +37,8 @@ class Renderer:
         if request.endpoint != EMBEDDINGS:
             self._base["id"] = PREFIX[request.endpoint] + request.id
             self._base["created"] = int(time.time())
+        if also:
+            self._base.update(also)
 
     def events(self, batch: list[Chunk]) -> bytes:
         """The SSE lines of one batch; usage is kept back for the end."""

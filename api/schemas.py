@@ -24,7 +24,8 @@ ROUTING = frozenset(
     custom_llm_provider organization proxy aws_region_name vertex_credentials
     """.split()
 )
-OWN = ("conversation_id", "session_id", "reasoning_format", "mpr_candidates")  # ours, never sent on
+OWN = ("conversation_id", "session_id", "store", "reasoning_format", "mpr_candidates")  # ours, never sent on
+REMEMBERED = frozenset(("conversation_id", "session_id", "store"))  # what may make a request part of the log
 JSON_DEPTH: int = min(settings.JSON_DEPTH, DEEPEST)
 TOO_BIG = 2.0**63
 NUL = b"\\u0000"
@@ -165,6 +166,16 @@ BODIES: dict[str, type[Struct]] = {CHAT: ChatBody, COMPLETIONS: CompletionBody, 
 
 def read(endpoint: str, raw: bytes) -> dict[str, Any]:
     """The validated body. Raises InvalidJson or InvalidRequest, with `param` where one field is at fault."""
+    body = well_formed(raw, BODIES[endpoint])
+    if endpoint == CHAT:
+        check_chat(body)
+    else:
+        check_items(body, "prompt" if endpoint == COMPLETIONS else "input")
+    return body
+
+
+def well_formed(raw: bytes, shape: type[Struct]) -> dict[str, Any]:
+    """The body of this shape, without fields that choose where it goes. Raises as `read` does."""
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -176,18 +187,19 @@ def read(endpoint: str, raw: bytes) -> dict[str, Any]:
     if NUL in raw:
         refuse_nul(body, "")
     try:
-        msgspec.convert(body, BODIES[endpoint])
+        msgspec.convert(body, shape)
     except msgspec.ValidationError as error:
         raise invalid(str(error)) from None
     refuse_lossy(body, raw)
     if not ROUTING.isdisjoint(body):
         field = min(ROUTING & body.keys())
         raise InvalidRequest(f"The field {field!r} is not accepted here.", param=field, code="unknown_parameter")
-    if endpoint == CHAT:
-        check_chat(body)
-    else:
-        check_items(body, "prompt" if endpoint == COMPLETIONS else "input")
     return body
+
+
+def missing(param: str, message: str = "") -> InvalidRequest:
+    message = message or f"Missing required parameter: {param!r}."
+    return InvalidRequest(message, param=param, code="missing_required_parameter")
 
 
 def check_items(body: dict[str, Any], field: str) -> None:
@@ -204,7 +216,7 @@ def invalid(message: str) -> InvalidRequest:
     if text.startswith("Object missing required field"):
         name = text.split("`")[1]
         param = f"{param}.{name}" if param else name
-        return InvalidRequest(f"Missing required parameter: {param!r}.", param=param, code="missing_required_parameter")
+        return missing(param)
     where = f" for {param!r}" if param else ""
     kind = "invalid_type" if text.startswith("Expected `") and " got " in text else "invalid_value"
     return InvalidRequest(f"Invalid value{where}: {text[0].lower()}{text[1:]}.", param=param, code=kind)
@@ -215,15 +227,9 @@ def check_chat(body: dict[str, Any]) -> None:
     for position, message in enumerate(body["messages"]):
         role, content = message["role"], message.get("content")
         if content is None and (role in ("system", "developer", "user", "tool") or not message.keys() & SPEAKS):
-            at = f"messages[{position}].content"
-            raise InvalidRequest(
-                f"A message of the role {role!r} needs content.", param=at, code="missing_required_parameter"
-            )
+            raise missing(f"messages[{position}].content", f"A message of the role {role!r} needs content.")
         if role == "tool" and not message.get("tool_call_id"):
-            at = f"messages[{position}].tool_call_id"
-            raise InvalidRequest(
-                "A tool's message names the call it answers.", param=at, code="missing_required_parameter"
-            )
+            raise missing(f"messages[{position}].tool_call_id", "A tool's message names the call it answers.")
         if isinstance(content, list):
             check_parts(content, f"messages[{position}].content")
     choice, tools = body.get("tool_choice"), body.get("tools") or ()
@@ -238,8 +244,7 @@ def check_chat(body: dict[str, Any]) -> None:
         raise InvalidRequest("top_logprobs needs logprobs to be true.", param="top_logprobs")
     format_ = body.get("response_format")
     if format_ and format_["type"] == "json_schema" and not format_.get("json_schema"):
-        at = "response_format.json_schema"
-        raise InvalidRequest(f"Missing required parameter: {at!r}.", param=at, code="missing_required_parameter")
+        raise missing("response_format.json_schema")
     if body.get("stream_options") and not body.get("stream"):
         raise InvalidRequest("stream_options is only allowed when stream is true.", param="stream_options")
 
@@ -252,12 +257,10 @@ def check_parts(parts: list[dict[str, Any]], path: str) -> None:
     for position, part in enumerate(parts):
         field = PART_FIELDS.get(part["type"])
         if field is not None and part.get(field) is None:
-            at = f"{path}[{position}].{field}"
-            raise InvalidRequest(f"Missing required parameter: {at!r}.", param=at, code="missing_required_parameter")
+            raise missing(f"{path}[{position}].{field}")
         image = part.get("image_url") if field == "image_url" else None
         if isinstance(image, dict) and not isinstance(image.get("url"), str):
-            at = f"{path}[{position}].image_url.url"
-            raise InvalidRequest(f"Missing required parameter: {at!r}.", param=at, code="missing_required_parameter")
+            raise missing(f"{path}[{position}].image_url.url")
 
 
 def refuse_lossy(body: dict[str, Any], raw: bytes) -> None:

@@ -9,13 +9,13 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Protocol
 
 from django.http import HttpResponse, StreamingHttpResponse
 
 from api import exceptions
-from api.openai import PING, Renderer
-from providers.chat import Batches
+from api.openai import PING
+from providers.chat import Batches, Chunk
 from providers.exceptions import GatewayError, InternalError, ShuttingDown
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -24,6 +24,14 @@ SSE_HEADERS = (
     (b"cache-control", b"no-cache, no-store"),
     (b"x-accel-buffering", b"no"),
 )
+
+
+class Rendering(Protocol):
+    """What makes bytes of chunks: of a batch, of the end, and of an error after something was sent."""
+
+    def events(self, batch: list[Chunk], /) -> bytes: ...
+    def end(self) -> bytes: ...
+    def failed(self, error: GatewayError, /) -> bytes: ...
 
 
 class Heartbeat:
@@ -61,7 +69,7 @@ async def unsent(message: dict[str, Any]) -> None:
 class StreamAnswer(StreamingHttpResponse):
     """An SSE answer that the lean handler sends by `relay`; a Django response so that middleware may add headers."""
 
-    def __init__(self, batches: Batches, renderer: Renderer, heartbeat: Heartbeat, request_id: str) -> None:
+    def __init__(self, batches: Batches, renderer: Rendering, heartbeat: Heartbeat, request_id: str) -> None:
         super().__init__(())
         del self.headers["content-type"]
         self._batches, self._renderer, self._heartbeat = batches, renderer, heartbeat
@@ -115,7 +123,7 @@ class StreamAnswer(StreamingHttpResponse):
 
     async def _fail(self, error: GatewayError) -> None:
         if self._head_sent:
-            await self._write(exceptions.event(error), last=True)
+            await self._write(self._renderer.failed(error), last=True)
             return
         whole = exceptions.answer(error, self._request_id)
         names = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in whole.items()]

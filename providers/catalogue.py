@@ -196,6 +196,11 @@ class Catalogue:
             raise InvalidRequest(problem[1], param=problem[0], code="unsupported_parameter")
         return usable if len(usable) == 1 else weighted(usable)
 
+    def window(self, public_id: str) -> int | None:
+        """Tokens that every candidate can take, prompt and answer together; None when none of them says."""
+        known = [one.context_window for one in self._candidates.get(public_id, ()) if one.context_window]
+        return min(known, default=None)
+
     def upstreams(self) -> Iterable[Upstream]:
         return (adapter.upstream for adapter in self._adapters.values())
 

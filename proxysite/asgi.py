@@ -21,7 +21,7 @@ from api.views.staff import GATEWAY  # noqa: E402
 from proxysite.bodies import Receive  # noqa: E402
 from proxysite.changes import Watcher  # noqa: E402
 from proxysite.handlers import BoundedHandler, LeanHandler, Send  # noqa: E402
-from proxysite.urls import LEAN  # noqa: E402
+from proxysite.urls import served_lean  # noqa: E402
 
 
 class Application:
@@ -39,7 +39,7 @@ class Application:
                 self._starting = asyncio.create_task(self.start())
             if not self._starting.done():
                 await asyncio.shield(self._starting)
-            if scope["path"] in LEAN and scope["method"] != "OPTIONS":
+            if served_lean(scope["method"], scope["path"]):
                 await self.lean(scope, receive, send)
             else:
                 await self.stock(scope | {GATEWAY: self.lean.gateway}, receive, send)

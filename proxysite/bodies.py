@@ -22,7 +22,7 @@ from providers.offloop import off_loop
 Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 WHOLE = "proxysite.whole"  # scope key: the server has the whole request, nothing has to be waited for
-UPLOADS = frozenset(("/v1/files",))  # forms with a file, which need not fit into memory
+UPLOADS = frozenset(("/v1/files", "/v1/files/upload"))  # forms with a file, which need not fit into memory
 FORM_BYTES = 65_536  # what a form may add to its file
 
 

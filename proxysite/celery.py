@@ -33,6 +33,12 @@ app.conf.beat_schedule = {
     },
     "forget old changes of tokens": {"task": "tokens.tasks.forget_transitions", "schedule": 86_400.0},
     "sweep files": {"task": "conversations.tasks.sweep_files", "schedule": 3_600.0},
+    "sweep documents": {
+        "task": "conversations.tasks.sweep_documents",
+        "schedule": 60.0,
+        "options": {"expire_seconds": 60},
+    },
+    "expire conversations": {"task": "conversations.tasks.expire_conversations", "schedule": 3_600.0},
     "forget old sessions": {"task": "proxysite.tasks.clear_sessions", "schedule": 86_400.0},
 }
 

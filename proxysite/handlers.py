@@ -90,10 +90,12 @@ class LeanHandler(ASGIHandler):
         self._matches: dict[str, ResolverMatch] = {}
 
     def resolve_request(self, request: HttpRequest) -> ResolverMatch:
-        """By the URLconf, once per address: only a handful comes here (`proxysite.urls.LEAN`)."""
+        """By the URLconf, once per address: only a handful comes here (`proxysite.urls.served_lean`)."""
         match = self._matches.get(request.path_info)
         if match is None:
-            match = self._matches[request.path_info] = super().resolve_request(request)
+            match = super().resolve_request(request)
+            if not match.kwargs:  # those with a name in them are without number
+                self._matches[request.path_info] = match
         request.resolver_match = match
         return match
 

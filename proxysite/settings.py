@@ -223,9 +223,29 @@ UPLOADS = env.int("UPLOADS", default=64)  # on their way at the same time, per p
 UPLOADS_PER_USER = env.int("UPLOADS_PER_USER", default=4)
 FILES_PER_USER = env.int("FILES_PER_USER", default=1_000)
 FILES_BYTES_PER_USER = env.int("FILES_BYTES_PER_USER", default=2 * 2**30)
-FILE_TEXT_CHARS = env.int("FILE_TEXT_CHARS", default=500_000)  # of text that the files of one request may bring
+FILE_TEXT_CHARS = env.int("FILE_TEXT_CHARS", default=4_000_000)  # of text that one document may have
+UNFITTED_TEXT_CHARS = env.int("UNFITTED_TEXT_CHARS", default=500_000)  # of files for a model whose window is not known
 FILE_TEXT_SECONDS = env.float("FILE_TEXT_SECONDS", default=10)  # reading one document may take
 FILE_UPLOAD_TEMP_DIR = str(HOME.path("uploads", "x").parent)  # where what does not fit into memory goes on its way
+
+# --- conversations --------------------------------------------------------------------------------------------------
+CONVERSATION_WAIT_SECONDS = env.float("CONVERSATION_WAIT_SECONDS", default=30)  # for the turn before; then 409
+TURN_LEASE_SECONDS = env.float("TURN_LEASE_SECONDS", default=60)  # a killed process keeps a conversation no longer
+CONTEXT_TOKENS = env.int("CONTEXT_TOKENS", default=32_768)  # of a model whose window is not known
+PROMPT_SHARE = env.float("PROMPT_SHARE", default=0.8)  # of a model's window; the rest is for the answer
+SESSION_IDLE_SECONDS = env.int("SESSION_IDLE_SECONDS", default=3_600)  # of a session without a turn; 0: for ever
+CONVERSATION_IDLE_SECONDS = env.int("CONVERSATION_IDLE_SECONDS", default=2_592_000)  # the same of any other
+RESPONSE_KEEP_SECONDS = env.int("RESPONSE_KEEP_SECONDS", default=2_592_000)  # responses and stored completions
+SEARCH_TEXT_CHARS = env.int("SEARCH_TEXT_CHARS", default=20_000)  # of one item by which it is found; 100,000 at most
+
+# --- long documents -------------------------------------------------------------------------------------------------
+DOCUMENT_SHARE = env.float("DOCUMENT_SHARE", default=0.8)  # of a model's window that a prompt may fill
+DOCUMENT_SECONDS = env.float("DOCUMENT_SECONDS", default=30)  # dividing one document may take
+DOCUMENTS_PER_USER = env.int("DOCUMENTS_PER_USER", default=1_000)
+DOCUMENT_IDLE_SECONDS = env.int("DOCUMENT_IDLE_SECONDS", default=604_800)  # a request's text goes when unused so long
+DOCUMENT_CACHE_BYTES = env.int("DOCUMENT_CACHE_BYTES", default=128 * 2**20)  # of indexes in memory, per process
+EMBEDDING_MODEL = env.str("EMBEDDING_MODEL", default="")  # a model's public id, or `local`; empty: by words alone
+EMBEDDING_SECONDS = env.float("EMBEDDING_SECONDS", default=5)  # a question waits so long for its embedding
 
 # --- relaying -------------------------------------------------------------------------------------------------------
 PING_SECONDS = env.float("PING_SECONDS", default=10)  # of silence, then a comment goes out
@@ -246,6 +266,14 @@ TAIL_SECONDS = env.float("TAIL_SECONDS", default=5)  # for usage and [DONE] afte
 UPSTREAM_ANSWER_BYTES = env.int("UPSTREAM_ANSWER_BYTES", default=64 * 2**20)  # of one whole answer
 UPSTREAM_EVENT_BYTES = env.int("UPSTREAM_EVENT_BYTES", default=8 * 2**20)  # of one event of a stream
 UPSTREAM_IDLE_SECONDS = env.float("UPSTREAM_IDLE_SECONDS", default=30)  # a kept connection is reused within it
+
+# --- web search -----------------------------------------------------------------------------------------------------
+SEARCH_BACKEND = env.str("SEARCH_BACKEND", default="")  # searxng, brave or tavily; none: /v1/web_search is a 501
+SEARCH_URL = env.str("SEARCH_URL", default="")  # of a SearXNG; the others' own when empty
+SEARCH_KEY = env.str("SEARCH_KEY", default="")  # of Brave or Tavily
+SEARCH_ALLOW_PRIVATE = env.bool("SEARCH_ALLOW_PRIVATE", default=False)  # SEARCH_URL may be on this machine or network
+SEARCH_SECONDS = env.float("SEARCH_SECONDS", default=15)  # one search may take
+SEARCH_ANSWER_BYTES = env.int("SEARCH_ANSWER_BYTES", default=4 * 2**20)  # of a backend's answer
 
 # --- token life -----------------------------------------------------------------------------------------------------
 RENEW_BEFORE_SECONDS = env.float("RENEW_BEFORE_SECONDS", default=600)  # a token that can be renewed is, before it ends

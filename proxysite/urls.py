@@ -1,4 +1,7 @@
-"""Every address. The relaying doors come first: the lean handler resolves them on each request."""
+"""Every address, and which of them the lean handler serves. The relaying doors come first: it resolves them."""
+
+from collections.abc import Callable
+from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
@@ -6,7 +9,22 @@ from django.urls import include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 
 from api import exceptions
-from api.views import catalogue, files, health, pool, relay, renewal
+from api.views import (
+    catalogue,
+    completions,
+    conversations,
+    files,
+    health,
+    ingestion,
+    pool,
+    relay,
+    renewal,
+    responses,
+    search,
+    search_web,
+    sessions,
+    stored_responses,
+)
 from providers.exceptions import InternalError, InvalidRequest, UnknownUrl
 from proxysite import dashboard
 
@@ -29,16 +47,48 @@ STAFF = [
     path("tokens/updater/force-update", renewal.ForceUpdate.as_view()),
 ]
 
+
+
+def posted(relaying: Callable[..., Any], other: Callable[..., Any]) -> Callable[..., Any]:
+    """One address of two doors: what is posted there is relayed, by the lean handler; all else is Django's."""
+
+    def view(request: HttpRequest) -> Any:
+        return relaying(request) if request.method == "POST" else other(request)
+
+    view.csrf_exempt = True  # type: ignore[attr-defined]
+    return view
+
+
 urlpatterns = [
-    path("v1/chat/completions", relay.chat_completions),
+    path("v1/chat/completions", posted(relay.chat_completions, completions.StoredCompletions.as_view())),
     path("v1/chat/completions/cot", relay.chain_of_thought),
+    re_path(r"^v1/chat/completions/(?P<completion_id>chatcmpl-[^/]*)$", completions.StoredCompletion.as_view()),
+    re_path(r"^v1/chat/completions/(?P<completion_id>chatcmpl-[^/]*)/messages$", completions.Messages.as_view()),
+    path("v1/chat/completions/<str:conversation>", relay.conversation),
+    path("v1/responses", responses.responses),
+    path("v1/responses/<str:response_id>", stored_responses.StoredResponse.as_view()),
+    path("v1/responses/<str:response_id>/cancel", stored_responses.Cancel.as_view()),
+    path("v1/responses/<str:response_id>/input_items", stored_responses.InputItems.as_view()),
     path("v1/completions", relay.completions),
     path("v1/embeddings", relay.embeddings),
+    path("v1/web_search", search_web.web_search),
     path("v1/models", catalogue.Models.as_view()),
     path("v1/models/<path:model>", catalogue.Model.as_view()),
     path("v1/files", files.Files.as_view()),
+    path("v1/files/upload", ingestion.Upload.as_view()),
+    path("v1/files/ingest", ingestion.Ingest.as_view()),
     path("v1/files/<str:file_id>", files.File.as_view()),
+    path("v1/files/<str:file_id>/status", ingestion.Status.as_view()),
     path("v1/files/<str:file_id>/content", files.Content.as_view()),
+    path("v1/conversations", conversations.Conversations.as_view()),
+    path("v1/conversations/search", search.Search.as_view()),
+    path("v1/conversations/export", search.ExportAll.as_view()),
+    path("v1/conversations/<str:conversation_id>/export", search.Export.as_view()),
+    path("v1/conversations/<str:conversation_id>", conversations.OneConversation.as_view()),
+    path("v1/conversations/<str:conversation_id>/items", conversations.Items.as_view()),
+    path("v1/conversations/<str:conversation_id>/items/<str:item_id>", conversations.OneItem.as_view()),
+    path("v1/sessions", sessions.Sessions.as_view()),
+    path("v1/sessions/<path:session_id>", sessions.Session.as_view()),
     re_path(r"^v1(/.*)?$", csrf_exempt(health.unknown)),
     path("", health.home),
     path("health", health.Health.as_view()),
@@ -49,8 +99,28 @@ urlpatterns = [
 ]
 
 LEAN = frozenset(
-    ("/v1/chat/completions", "/v1/chat/completions/cot", "/v1/completions", "/v1/embeddings", "/readyz")
-)  # served without a thread
+    (
+        "/v1/chat/completions",
+        "/v1/chat/completions/cot",
+        "/v1/completions",
+        "/v1/responses",
+        "/v1/embeddings",
+        "/v1/web_search",
+        "/readyz",
+    )
+)
+SHARED = frozenset(("/v1/chat/completions",))
+IN_CONVERSATION = "/v1/chat/completions/"
+STORED_COMPLETION = IN_CONVERSATION + "chatcmpl-"
+
+
+def served_lean(method: str, path: str) -> bool:
+    """Whether the lean handler serves it, without a thread."""
+    if path in LEAN:
+        return method == "POST" or (method != "OPTIONS" and path not in SHARED)
+    if method != "POST" or not path.startswith(IN_CONVERSATION):
+        return False
+    return path != IN_CONVERSATION and "/" not in path[len(IN_CONVERSATION) :] and not path.startswith(STORED_COMPLETION)
 
 
 def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -161,7 +161,7 @@ async def test_a_conversation_with_tools_reaches_the_upstream(gateway, upstream,
 
 
 async def test_our_own_fields_stay_here(gateway, upstream, alice):
-    await gateway.chat(alice.key, conversation_id="c", session_id="s")
+    await gateway.chat(alice.key, conversation_id="c", session_id="c", store=False)
     assert upstream.requests[0].json.keys() == {"model", "messages"}
 
 

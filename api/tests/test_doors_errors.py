@@ -32,7 +32,7 @@ async def test_an_unknown_address_elsewhere_is_a_404_of_the_same_form(gateway):
     assert answer.error["code"] == "unknown_url"
 
 
-@pytest.mark.parametrize("path", [CHAT, "/v1/completions", "/v1/embeddings"])
+@pytest.mark.parametrize("path", [f"{CHAT}/cot", "/v1/completions", "/v1/embeddings", "/v1/responses"])
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
 async def test_a_relaying_door_takes_post_only(gateway, alice, path, method):
     for key in (None, alice.key):
@@ -52,8 +52,9 @@ async def test_the_list_of_models_is_only_read(gateway, alice, path):
 
 
 async def test_head_and_options_have_no_surprises(gateway, alice):
-    assert (await gateway.ask("HEAD", CHAT, alice.key)).status == 405
-    options = await gateway.ask("OPTIONS", CHAT)
+    assert (await gateway.ask("HEAD", CHAT, alice.key)).status == 200  # the list of stored completions
+    assert (await gateway.ask("HEAD", "/v1/completions", alice.key)).status == 405
+    options = await gateway.ask("OPTIONS", "/v1/completions")
     assert options.status == 405
     assert options.headers["allow"] == "POST"
     assert (await gateway.ask("HEAD", "/v1/models", alice.key)).status == 200

@@ -391,7 +391,7 @@ async def test_a_part_that_gives_no_file_is_refused(gateway, upstream, alice, fi
     assert upstream.requests == []
 
 
-@pytest.mark.settings(FILE_TEXT_CHARS=50)
+@pytest.mark.settings(FILE_TEXT_CHARS=50, UNFITTED_TEXT_CHARS=50)
 async def test_text_that_is_too_long_is_refused_and_not_cut(gateway, upstream, alice):
     for parts in ([inline(b"x" * 51)], [inline(b"x" * 30), inline(b"y" * 30)]):
         answer = await gateway.chat(alice.key, messages=asking(*parts))

@@ -1,5 +1,5 @@
-"""The relaying doors: chat completions, legacy completions, embeddings. One path for all three (house rules: no
-query, no thread).
+"""The relaying doors: chat completions, in a conversation or not, legacy completions, embeddings. One path for all
+(house rules: no query, no thread, unless a request is to be remembered).
 """
 
 import random
@@ -7,56 +7,133 @@ import time
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from django.http import HttpResponseBase
 
-from api import schemas
+from api import remembering, schemas
+from api.authentication import Caller
 from api.exceptions import door
-from api.gateway import LeanRequest
+from api.gateway import Gateway, LeanRequest
 from api.openai import Renderer
 from api.streaming import JsonAnswer, StreamAnswer
+from conversations import longprompts
 from conversations.attachments import attach
+from conversations.history import Recalled
 from conversations.strategies import strategy
 from providers.catalogue import Candidate, Meaning
-from providers.chat import CHAT, COMPLETIONS, EMBEDDINGS, Batches, ChatRequest, Trace
-from providers.exceptions import InternalError, ModelNotFound, UnsupportedMediaType
+from providers.chat import CHAT, COMPLETIONS, EMBEDDINGS, Batches, ChatRequest, Chunk, Trace
+from providers.exceptions import InternalError, InvalidRequest, ModelNotFound, UnsupportedMediaType
 from providers.filters.attachments import file_parts
 from tokens.borrowed import Borrowed
 
 THINKING = {"parsed": "reasoning", "raw": "inline", "hidden": "hidden"}  # Groq's words for it
 
 
-async def relay(request: LeanRequest, endpoint: str, forced: str = "") -> HttpResponseBase:
+async def relay(request: LeanRequest, endpoint: str, forced: str = "", conversation: str = "") -> HttpResponseBase:
     """One request from key to answer, by the strategy `forced` if one is given. Raises GatewayError."""
     gateway, began = request.gateway, time.monotonic()
     gateway.ledger.require()
     caller = await gateway.keyring.caller(request.META)
+    require_json(request)
+    raw = await request.whole_body()
+    body = schemas.read(endpoint, raw)
+    meant = meaning(gateway, caller, body["model"])
+    if conversation:
+        in_path(body, conversation)
+    recalled = None
+    if endpoint == CHAT and not schemas.REMEMBERED.isdisjoint(body):
+        recalled = await remembering.recalled(gateway, caller, request.request_id, body, meant)
+    paths, names = body.get("mpr_candidates"), remembering.shown(body)
+    asked = chat_request(request.request_id, endpoint, body, meant, recalled)
+    trace, batches = await answering(
+        gateway, caller, asked, Thinking(meant.public_id, len(raw), forced, paths), recalled
+    )
+    renderer = Renderer(trace, names)
+    if asked.stream:
+        return StreamAnswer(batches, renderer, gateway.heartbeat, request.request_id)
+    return await whole(batches, renderer, request.request_id, began)
+
+
+def require_json(request: LeanRequest) -> None:
     if request.content_type not in ("application/json", ""):
         raise UnsupportedMediaType("Send the body as application/json.")
-    body = schemas.read(endpoint, await request.whole_body())
-    name, paths = body["model"], body.get("mpr_candidates")
+
+
+def meaning(gateway: Gateway, caller: Caller, name: str) -> Meaning:
+    """What the caller means by a model's name. Raises ModelNotFound, Forbidden."""
     meant = gateway.catalogue.meaning(name)
     if meant is None:
         raise ModelNotFound(f"The model {name!r} does not exist or you have no access to it.", param="model")
     caller.require(name, meant.public_id)
-    asked = chat_request(request.request_id, endpoint, body, meant, caller.user_id)
-    candidates = gateway.catalogue.candidates(meant.public_id, asked, caller.provider)
-    if endpoint == CHAT and next(file_parts(body["messages"]), None) is not None:
-        candidates = await attach(body, caller.user_id, candidates)
-    if forced or paths:
-        candidates = [thinking_up(one, forced or one.strategy, paths) for one in candidates]
-    pool = gateway.pool if not caller.tokens else Borrowed(gateway.pool, caller.tokens)
-    trace = Trace(asked, caller.key_id, caller.user_id)
-    chunks = strategy(candidates[0].strategy)(asked, candidates, pool, trace)
-    gateway.ledger.open(trace)
+    return meant
+
+
+class Whole(Protocol):
+    """What makes the body of an answer that does not stream."""
+
+    def whole(self, answer: Chunk, /) -> bytes: ...
+
+
+class Thinking(NamedTuple):
+    """Which model answers what size of request, and how its answer is thought up if not as its row says."""
+
+    public_id: str
+    size_bytes: int = 0
+    forced: str = ""
+    paths: int | None = None
+
+
+async def answering(
+    gateway: Gateway, caller: Caller, asked: ChatRequest, thinking: Thinking, recalled: Recalled | None = None
+) -> tuple[Trace, Batches]:
+    """The answer to an accepted request: from now on it will have a row, and its turn an end. Raises GatewayError."""
+    try:
+        candidates = gateway.catalogue.candidates(thinking.public_id, asked, caller.provider)
+        chat = asked.endpoint == CHAT
+        filed = chat and next(file_parts(asked.body["messages"]), None) is not None
+        if filed:
+            candidates = await attach(asked.body, caller.user_id, candidates)
+        if thinking.forced or thinking.paths:
+            candidates = [thinking_up(one, thinking.forced or one.strategy, thinking.paths) for one in candidates]
+        pool = gateway.pool if not caller.tokens else Borrowed(gateway.pool, caller.tokens)
+        trace = Trace(asked, caller.key_id, caller.user_id)
+        if chat and (recalled is not None or filed or longprompts.may_be_long(thinking.size_bytes, candidates)):
+            place = place_of(gateway, caller, recalled)
+            chunks = longprompts.answer(asked, candidates, pool, trace, place)
+        else:
+            chunks = strategy(candidates[0].strategy)(asked, candidates, pool, trace)
+        gateway.ledger.open(trace)
+    except BaseException:
+        if recalled is not None:
+            await gateway.history.drop(recalled.turn)
+        raise
     batches = gateway.ledger.recorded(trace, chunks)
-    if asked.stream:
-        return StreamAnswer(batches, Renderer(trace), gateway.heartbeat, request.request_id)
-    return await whole(batches, trace, request.request_id, began)
+    if recalled is not None:
+        batches = gateway.history.remember(recalled.turn, trace, batches)
+    return trace, batches
+
+
+def place_of(gateway: Gateway, caller: Caller, recalled: Recalled | None) -> longprompts.Place:
+    """Where long texts of the request are kept."""
+    conversation_id = recalled.turn.conversation_id if recalled is not None else ""
+    return longprompts.Place(caller.user_id if caller.stores else None, conversation_id, gateway.embed)
+
+
+async def in_conversation(request: LeanRequest, conversation: str) -> HttpResponseBase:
+    """A turn of the conversation that the path names."""
+    return await relay(request, CHAT, conversation=conversation)
+
+
+def in_path(body: dict[str, Any], conversation: str) -> None:
+    """Take the conversation of the path for that of the body. Raises InvalidRequest when it names another."""
+    if any(body.get(field) not in (None, conversation) for field in ("conversation_id", "session_id")):
+        raise InvalidRequest("The path names another conversation than the body.", param="conversation_id")
+    body["conversation_id"] = conversation
 
 
 chat_completions = door("POST")(partial(relay, endpoint=CHAT))
+conversation = door("POST")(in_conversation)
 chain_of_thought = door("POST")(partial(relay, endpoint=CHAT, forced="stepwise"))  # OpenKimi's route
 completions = door("POST")(partial(relay, endpoint=COMPLETIONS))
 embeddings = door("POST")(partial(relay, endpoint=EMBEDDINGS))
@@ -71,16 +148,12 @@ def thinking_up(candidate: Candidate, strategy: str, paths: int | None) -> Candi
 
 
 def chat_request(
-    request_id: str,
-    endpoint: str,
-    body: dict[str, Any],
-    meant: Meaning,
-    user_id: int | None,
+    request_id: str, endpoint: str, body: dict[str, Any], meant: Meaning, recalled: Recalled | None = None
 ) -> ChatRequest:
     """The accepted request; fields that are ours are taken out of the body."""
     own = {field: body.pop(field) for field in schemas.OWN if field in body}
     options = body.get("stream_options") or {}
-    conversation = own.get("conversation_id") or own.get("session_id")
+    conversation = recalled.turn.conversation_id if recalled is not None and recalled.goes_on else ""
     return ChatRequest(
         id=request_id.removeprefix("req_"),
         endpoint=endpoint,
@@ -90,11 +163,13 @@ def chat_request(
         include_usage=bool(options.get("include_usage")),
         thinking=THINKING.get(own.get("reasoning_format") or "", meant.thinking),
         search="on" if body.get("web_search_options") is not None else meant.search,
-        conversation=f"{user_id} {conversation}" if conversation else "",
+        conversation=conversation,
+        keep=bool(conversation),
+        resume=recalled.resume if recalled is not None else None,
     )
 
 
-async def whole(batches: Batches, trace: Trace, request_id: str, began: float) -> JsonAnswer:
+async def whole(batches: Batches, renderer: Whole, request_id: str, began: float) -> JsonAnswer:
     """The answer to a request that does not stream; its row is committed when this returns."""
     answer = None
     async with aclosing(batches):
@@ -102,7 +177,7 @@ async def whole(batches: Batches, trace: Trace, request_id: str, began: float) -
             answer = batch[0]
     if answer is None:
         raise InternalError("The answer was empty.")
-    return JsonAnswer(Renderer(trace).whole(answer), request_id, began)
+    return JsonAnswer(renderer.whole(answer), request_id, began)
 
 
 def new_request_id() -> str:

@@ -1,0 +1,144 @@
+"""The body of /v1/responses: bytes -> a validated dict that keeps every field the caller sent.
+
+Fields that it does not know go upstream, as in a chat body; those that OpenAI has under another name here, or that no
+chat upstream can serve, are refused with their name in `param`. Source: OpenAI's API reference, "Create a response".
+"""
+
+from typing import Annotated, Any, Literal
+
+from msgspec import UNSET, Meta, Struct
+
+from api.inputs import metadata
+from api.responses import inputs, tools
+from api.schemas import Maybe, Name, StreamOptions, Tokens, missing, well_formed
+from providers.exceptions import InvalidRequest
+
+MOVED = {
+    "messages": "input",
+    "max_tokens": "max_output_tokens",
+    "max_completion_tokens": "max_output_tokens",
+    "response_format": "text.format",
+    "verbosity": "text.verbosity",
+    "reasoning_effort": "reasoning.effort",
+    "logprobs": "include",
+    "functions": "tools",
+    "function_call": "tool_choice",
+    "web_search_options": "tools",
+}
+UNSERVED = ("prompt", "context_management", "audio", "modalities")  # what no chat completion could do
+BEGINNINGS = ("input", "instructions", "previous_response_id", "conversation")
+
+Included = Literal[
+    "file_search_call.results",
+    "web_search_call.results",
+    "web_search_call.action.sources",
+    "message.input_image.image_url",
+    "computer_call_output.output.image_url",
+    "code_interpreter_call.outputs",
+    "reasoning.encrypted_content",
+    "message.output_text.logprobs",
+]
+
+
+class Reasoning(Struct):
+    effort: str | Maybe = UNSET
+    summary: Literal["auto", "concise", "detailed"] | Maybe = UNSET
+    generate_summary: Literal["auto", "concise", "detailed"] | Maybe = UNSET  # its older name
+
+
+class Format(Struct):
+    type: Literal["text", "json_object", "json_schema"]
+    name: str | Maybe = UNSET
+    schema: dict[str, Any] | Maybe = UNSET
+    description: str | Maybe = UNSET
+    strict: bool | Maybe = UNSET
+
+
+class Text(Struct):
+    format: Format | Maybe = UNSET
+    verbosity: str | Maybe = UNSET
+
+
+class ResponseBody(Struct, kw_only=True):
+    model: Name
+    background: bool | Maybe = UNSET
+    conversation: str | dict[str, Any] | Maybe = UNSET
+    include: list[Included] | Maybe = UNSET
+    input: str | list[dict[str, Any]] | Maybe = UNSET
+    instructions: str | Maybe = UNSET
+    max_output_tokens: Tokens | Maybe = UNSET
+    max_tool_calls: Annotated[int, Meta(ge=1)] | Maybe = UNSET
+    metadata: dict[str, Any] | Maybe = UNSET
+    n: Literal[1] | Maybe = UNSET
+    parallel_tool_calls: bool | Maybe = UNSET
+    previous_response_id: Name | Maybe = UNSET
+    prompt_cache_key: str | Maybe = UNSET
+    reasoning: Reasoning | Maybe = UNSET
+    safety_identifier: str | Maybe = UNSET
+    service_tier: str | Maybe = UNSET
+    store: bool | Maybe = UNSET
+    stream: bool | Maybe = UNSET
+    stream_options: StreamOptions | Maybe = UNSET
+    temperature: Annotated[float, Meta(ge=0, le=2)] | Maybe = UNSET
+    text: Text | Maybe = UNSET
+    tool_choice: str | dict[str, Any] | Maybe = UNSET
+    tools: list[dict[str, Any]] | Maybe = UNSET
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | Maybe = UNSET
+    top_p: Annotated[float, Meta(ge=0, le=1)] | Maybe = UNSET
+    truncation: Literal["auto", "disabled"] | Maybe = UNSET
+    user: str | Maybe = UNSET
+    reasoning_format: Literal["parsed", "raw", "hidden"] | Maybe = UNSET
+    mpr_candidates: Annotated[int, Meta(ge=1, le=8)] | Maybe = UNSET
+
+
+def read(raw: bytes) -> dict[str, Any]:
+    """The validated body. Raises InvalidJson or InvalidRequest, with `param` where one field is at fault."""
+    body = well_formed(raw, ResponseBody)
+    refuse_unserved(body)
+    check_state(body)
+    metadata(body.get("metadata"))
+    format_ = (body.get("text") or {}).get("format") or {}
+    for name in ("name", "schema") if format_.get("type") == "json_schema" else ():
+        if format_.get(name) is None:
+            raise missing(f"text.format.{name}")
+    tools.check(body)
+    if isinstance(body.get("input"), list):
+        inputs.check(body["input"])
+    return body
+
+
+def conversation_id(body: dict[str, Any]) -> str:
+    """The conversation that the request is part of, or an empty string."""
+    given = body.get("conversation")
+    return given if isinstance(given, str) else (given or {}).get("id") or ""
+
+
+def refuse_unserved(body: dict[str, Any]) -> None:
+    for name in MOVED:
+        if body.get(name) is not None:
+            why = f"Unsupported parameter: {name!r}. In the Responses API it is {MOVED[name]!r}."
+            raise InvalidRequest(why, param=name, code="unsupported_parameter")
+    for name in UNSERVED:
+        if body.get(name) is not None:
+            raise InvalidRequest(f"{name!r} is not supported here.", param=name, code="unsupported_parameter")
+
+
+def check_state(body: dict[str, Any]) -> None:
+    """Where the response stands among others, and how it is sent."""
+    given = body.get("conversation")
+    if isinstance(given, dict) and not isinstance(given.get("id"), str):
+        raise missing("conversation.id")
+    if given is not None and not conversation_id(body):
+        raise InvalidRequest("The id of a conversation cannot be empty.", param="conversation")
+    if given is not None and body.get("previous_response_id") is not None:
+        raise InvalidRequest(
+            "A response is part of a conversation or follows another response, not both.",
+            param="previous_response_id",
+            code="mutually_exclusive_parameters",
+        )
+    if all(body.get(name) is None for name in BEGINNINGS):
+        raise missing("input", "One of input, instructions, previous_response_id and conversation must be given.")
+    if body.get("background") and body.get("store") is False:
+        raise InvalidRequest("A response in the background has to be stored.", param="background")
+    if body.get("stream_options") and not body.get("stream"):
+        raise InvalidRequest("stream_options is only allowed when stream is true.", param="stream_options")

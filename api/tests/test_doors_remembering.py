@@ -1,0 +1,314 @@
+"""Chat in conversations: what the upstream is told of earlier turns, what stands in the log, and who may go on."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from conversations.models import Conversation, Item, Turn
+from providers.offloop import off_loop
+from proxysite.testing import eventually, rows, speech
+from proxysite.testing.upstream import CUT, DONE, Gate, refuse, reply, stream
+
+CHAT = "/v1/chat/completions"
+
+
+def user(text):
+    return {"role": "user", "content": text}
+
+
+def assistant(text, **more):
+    return {"role": "assistant", "content": text, **more}
+
+
+def told(upstream, at=-1):
+    return upstream.requests[at].json["messages"]
+
+
+def words(*texts):
+    """Upstream answers, one per request."""
+    return [reply(speech.completion(text)) for text in texts]
+
+
+async def turn(gateway, person, text, path=CHAT, **more):
+    """One turn, whole."""
+    return await gateway.ask("POST", path, person.key, json={"model": "m", "messages": [user(text)], **more})
+
+
+async def turn_rows():
+    return await off_loop(lambda: list(Turn.objects.order_by("number")))
+
+
+async def item_rows():
+    return await off_loop(lambda: list(Item.objects.order_by("id")))
+
+
+async def test_a_conversation_goes_on_by_path_by_field_and_as_a_session(gateway, upstream, alice):
+    for name, path, more in (
+        ("by path", f"{CHAT}/by%20path", {}),
+        ("by field", CHAT, {"conversation_id": "by field"}),
+        ("as a session", CHAT, {"session_id": "as a session"}),
+    ):
+        upstream.will(*words("Hello Ann.", "You are Ann."))
+        first = await turn(gateway, alice, "I am Ann.", path, **more)
+        assert (first.status, first.text) == (200, "Hello Ann.")
+        second = await turn(gateway, alice, "Who am I?", path, **more)
+        assert told(upstream) == [user("I am Ann."), assistant("Hello Ann."), user("Who am I?")]
+        field = "session_id" if name == "as a session" else "conversation_id"
+        assert (second.json[field], second.text) == (name, "You are Ann.")
+        assert "conversation_id" not in upstream.requests[-1].json
+    kinds = await off_loop(lambda: set(Conversation.objects.values_list("kind", "name", "title")))
+    assert kinds == {("named", name, "I am Ann.") for name in ("by path", "by field", "as a session")}
+
+
+async def test_what_a_client_repeats_of_the_conversation_is_not_said_twice(gateway, upstream, alice):
+    upstream.will(*words("One.", "Two.", "Three.", "Four."))
+    said = [{"role": "system", "content": "Count."}]
+    for number in ("1", "2", "3"):
+        said.append(user(number))
+        answer = await gateway.chat(alice.key, messages=said, conversation_id="c")
+        assert told(upstream) == said
+        said.append(assistant(answer.text))
+    await gateway.chat(alice.key, messages=[assistant("Three."), user("4")], conversation_id="c")  # the end of it
+    assert told(upstream) == [*said, user("4")]
+    texts = [item.text for item in await item_rows()]
+    assert texts == ["Count.", "1", "One.", "2", "Two.", "3", "Three.", "4", "Four."]
+
+
+async def test_new_instructions_replace_the_old_ones(gateway, upstream, alice):
+    upstream.will(*words("One.", "Two.", "Three."))
+    brief, long = ({"role": "system", "content": text} for text in ("Be brief.", "Be long."))
+    await gateway.chat(alice.key, messages=[brief, user("1")], conversation_id="c")
+    await gateway.chat(alice.key, messages=[user("2")], conversation_id="c")
+    assert told(upstream) == [brief, user("1"), assistant("One."), user("2")]
+    await gateway.chat(alice.key, messages=[long, user("3")], conversation_id="c")
+    assert told(upstream) == [long, user("1"), assistant("One."), user("2"), assistant("Two."), user("3")]
+
+
+async def test_a_conversation_of_the_same_name_is_another_one_for_another_user(gateway, upstream, alice, mallory):
+    upstream.will(*words("Hello Ann.", "Who knows."))
+    await turn(gateway, alice, "I am Ann.", conversation_id="diary")
+    await turn(gateway, mallory, "Who am I?", conversation_id="diary")
+    assert told(upstream) == [user("Who am I?")]
+    assert await off_loop(Conversation.objects.count) == 2
+
+
+@pytest.mark.parametrize("prefix", ["conv_", "resp_", "chatcmpl-"])
+async def test_openais_ids_must_exist_and_be_ones_own(gateway, upstream, alice, mallory, prefix):
+    upstream.will(*words("Hello Ann."))
+    first = await turn(gateway, alice, "I am Ann.", conversation_id="c", store=True)
+    row = await off_loop(Conversation.objects.get)
+    known = {"conv_": row.pk, "resp_": first.json["id"].replace("chatcmpl-", "resp_"), "chatcmpl-": first.json["id"]}
+    unknown = known[prefix][:-4] + "0000"
+    answers = [await turn(gateway, mallory, "Who am I?", conversation_id=name) for name in (known[prefix], unknown)]
+    assert {answer.status for answer in answers} == {404}
+    texts = [
+        answer.body.replace(name.encode(), b"ID")
+        for answer, name in zip(answers, (known[prefix], unknown), strict=True)
+    ]
+    assert texts[0] == texts[1]
+    assert len(upstream.requests) == 1
+    assert await off_loop(Turn.objects.count) == 1
+
+
+async def test_a_conversation_goes_on_by_its_openai_id_and_after_a_stored_completion(gateway, upstream, alice):
+    upstream.will(*words("Hello Ann.", "You are Ann.", "Ann."))
+    first = await turn(gateway, alice, "I am Ann.", conversation_id="c", store=True)
+    row = await off_loop(Conversation.objects.get)
+    await turn(gateway, alice, "Who am I?", conversation_id=row.pk)
+    assert told(upstream) == [user("I am Ann."), assistant("Hello Ann."), user("Who am I?")]
+    await turn(gateway, alice, "And now?", conversation_id=first.json["id"])  # branches off after the first turn
+    assert told(upstream) == [user("I am Ann."), assistant("Hello Ann."), user("And now?")]
+    assert await off_loop(lambda: row.turns.count()) == 2
+
+
+async def test_a_streamed_turn_is_in_the_log_before_its_end_is_told(gateway, upstream, alice):
+    upstream.always(stream(*speech.spoken("Hel", "lo."), DONE))
+    for number in range(3):
+        async with gateway.reading(alice.key, messages=[user(str(number))], conversation_id="c") as reading:
+            await reading.until("[DONE]")
+            assert [turn.status for turn in await turn_rows()] == ["completed"] * (number + 1)
+            assert (await reading.rest()).events[0]["conversation_id"] == "c"
+    assert [item.text for item in await item_rows()] == ["0", "Hello.", "1", "Hello.", "2", "Hello."]
+
+
+async def test_turns_of_one_conversation_wait_for_one_another(gateway, upstream, alice):
+    gate = Gate()
+    upstream.will(stream(*speech.words("One"), gate, *speech.spoken("."), DONE), *words("Two.", "Three."))
+    async with gateway.reading(alice.key, messages=[user("1")], conversation_id="c") as first:
+        await first.until("One")
+        others = [asyncio.create_task(turn(gateway, alice, number, conversation_id="c")) for number in ("2", "3")]
+        elsewhere = await turn(gateway, alice, "free", conversation_id="d")
+        assert elsewhere.text == "Two."
+        assert not any(other.done() for other in others)
+        gate.open()
+        await first.rest()
+        assert [(await other).status for other in others] == [200, 200]
+    roles = [message["role"] for message in told(upstream)]
+    assert roles == ["user", "assistant", "user", "assistant", "user"]
+
+
+@pytest.mark.settings(CONVERSATION_WAIT_SECONDS=0.2)
+async def test_who_waits_too_long_for_the_turn_before_gets_a_409(gateway, upstream, alice):
+    gate = Gate()
+    upstream.will(stream(*speech.words("One"), gate, *speech.spoken("."), DONE))
+    async with gateway.reading(alice.key, messages=[user("1")], conversation_id="c") as first:
+        await first.until("One")
+        second = await turn(gateway, alice, "2", conversation_id="c")
+        assert (second.status, second.error["code"]) == (409, "conversation_busy")
+        gate.open()
+        assert (await first.rest()).done
+    assert len(upstream.requests) == 1
+
+
+@pytest.mark.settings(CONVERSATION_WAIT_SECONDS=0.2)
+async def test_a_turn_of_another_process_is_waited_for_and_one_of_a_dead_process_is_ended(gateway, upstream, alice):
+    upstream.always(reply(speech.completion("Hello.")))
+    await turn(gateway, alice, "1", conversation_id="c")
+    (row,) = await turn_rows()
+    alive = {"status": "in_progress", "alive_until": timezone.now() + timedelta(hours=1)}
+    await off_loop(lambda: Turn.objects.filter(pk=row.pk).update(**alive))
+    assert (await turn(gateway, alice, "2", conversation_id="c")).status == 409
+    await off_loop(lambda: Turn.objects.filter(pk=row.pk).update(alive_until=timezone.now()))
+    assert (await turn(gateway, alice, "2", conversation_id="c")).status == 200
+    assert [(row.status, (row.error or {}).get("code")) for row in await turn_rows()] == [
+        ("incomplete", "interrupted"),
+        ("completed", None),
+    ]
+
+
+async def test_a_broken_stream_is_stored_as_incomplete_and_never_told_as_finished(gateway, upstream, alice):
+    upstream.will(stream(*speech.words("Once upon"), CUT), *words("Well."))
+    broken = await gateway.chat(alice.key, messages=[user("A tale!")], conversation_id="c", stream=True)
+    assert broken.stream_error["code"] == "upstream_disconnected"
+    (row,) = await turn_rows()
+    assert (row.status, row.error["code"]) == ("incomplete", "upstream_disconnected")
+    assert [(item.text, item.status) for item in await item_rows()] == [
+        ("A tale!", "completed"),
+        ("Once upon", "incomplete"),
+    ]
+    await turn(gateway, alice, "Go on.", conversation_id="c")
+    cut = "Once upon\n\n[This answer was cut off before its end.]"
+    assert told(upstream) == [user("A tale!"), assistant(cut), user("Go on.")]
+
+
+async def test_an_abandoned_answer_is_stored_as_incomplete(gateway, upstream, alice):
+    gate = Gate()
+    upstream.will(stream(*speech.words("Once upon"), gate))
+    async with gateway.reading(alice.key, messages=[user("A tale!")], conversation_id="c") as reading:
+        await reading.until("upon")
+        await reading.leave()
+
+    async def ended():
+        return [row for row in await turn_rows() if row.status == "incomplete"]
+
+    (row,) = await eventually(ended)
+    assert row.error["code"] == "abandoned"
+    assert [item.text for item in await item_rows()] == ["A tale!", "Once upon"]
+    gate.open()
+
+
+async def test_a_question_that_failed_is_not_part_of_the_conversation(gateway, upstream, alice):
+    upstream.will(refuse(400, "No such thing."), *words("Hello."))
+    failed = await turn(gateway, alice, "Hello?", conversation_id="c")
+    assert failed.status == 400
+    assert (await turn(gateway, alice, "Hello?", conversation_id="c")).status == 200
+    assert told(upstream) == [user("Hello?")]
+    assert [row.status for row in await turn_rows()] == ["failed", "completed"]
+
+
+async def test_a_request_that_is_refused_leaves_nothing(gateway, upstream, alice):
+    for more in (
+        {"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": "file-x"}}]}]},
+        {"n": 2},
+    ):
+        assert (await gateway.chat(alice.key, conversation_id="c", **more)).status == 400
+    assert (await off_loop(Conversation.objects.count), len(upstream.requests)) == (0, 0)
+
+
+async def test_tool_calls_and_their_results_stand_in_the_log(gateway, upstream, alice):
+    call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"in": "Rome"}'}}
+    tools = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
+    calling = speech.completion(None, message={"tool_calls": [call], "reasoning_content": "hm"}, finish="tool_calls")
+    upstream.will(reply(calling), *words("Sunny."))
+    answer = await gateway.chat(alice.key, messages=[user("Weather?")], tools=tools, conversation_id="c")
+    assert answer.json["choices"][0]["message"]["tool_calls"] == [call]
+    result = {"role": "tool", "tool_call_id": "call_1", "content": "25 degrees"}
+    await gateway.chat(alice.key, messages=[result], tools=tools, conversation_id="c")
+    said = {"role": "assistant", "content": None, "reasoning_content": "hm", "tool_calls": [call]}
+    assert told(upstream) == [user("Weather?"), said, result]
+    kinds = [item.type for item in await item_rows()]
+    assert kinds == ["message", "reasoning", "function_call", "function_call_output", "message"]
+
+
+async def test_a_call_that_nobody_answered_is_not_told(gateway, upstream, alice):
+    call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    calling = speech.completion(None, message={"tool_calls": [call]}, finish="tool_calls")
+    upstream.will(reply(calling), *words("All right."))
+    await turn(gateway, alice, "Weather?", conversation_id="c")
+    await turn(gateway, alice, "Never mind.", conversation_id="c")
+    assert told(upstream) == [user("Weather?"), user("Never mind.")]
+
+
+async def test_what_is_told_is_bounded_by_the_window_in_whole_turns(gateway, upstream, provider, alice):
+    await off_loop(provider.models.update, context_window=500)
+    await gateway.reload()
+    upstream.always(reply(speech.completion("x" * 200)))
+    for number in range(30):
+        await turn(gateway, alice, f"{number:03} " + "y" * 200, conversation_id="c")
+    messages = told(upstream)
+    assert [message["role"] for message in messages] == ["user", "assistant"] * 3 + ["user"]
+    assert [message["content"][:3] for message in messages[::2]] == ["026", "027", "028", "029"]
+
+
+async def test_a_stored_completion_is_kept_and_its_upstream_hears_nothing_of_it(gateway, upstream, alice):
+    upstream.will(*words("Hello."))
+    answer = await gateway.chat(alice.key, store=True, metadata={"a": "b"}, temperature=0.5)
+    assert upstream.requests[0].json.keys() == {"model", "messages", "temperature"}
+    (row,) = await turn_rows()
+    assert answer.json["id"] == f"chatcmpl-{row.pk.hex}"
+    assert (row.stored, row.metadata, row.settings, row.door) == (True, {"a": "b"}, {"temperature": 0.5}, "chat")
+    assert row.usage["total_tokens"] == answer.json["usage"]["total_tokens"]
+    (kind,) = await off_loop(lambda: list(Conversation.objects.values_list("kind", flat=True)))
+    assert kind == "thread"
+
+
+async def test_a_key_that_stores_nothing_has_no_conversations(gateway, upstream, alice):
+    await off_loop(type(alice.row).objects.update, stores_content=False)
+    await gateway.reload()
+    refused = await turn(gateway, alice, "Hello.", conversation_id="c")
+    assert (refused.status, refused.error["code"], len(upstream.requests)) == (403, "storage_disabled", 0)
+    assert (await turn(gateway, alice, "Hello.", store=True)).status == 200
+    assert await off_loop(Item.objects.count) == 0
+
+
+async def test_what_no_database_can_store_is_stored_without_it(gateway, upstream, alice):
+    upstream.will(reply(speech.completion("a\x00b\ud800c")), *words("Well."))
+    assert (await turn(gateway, alice, "Hello.", conversation_id="c")).status == 200
+    await turn(gateway, alice, "Go on.", conversation_id="c")
+    assert told(upstream)[1]["content"].startswith("a\ufffdb")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"conversation_id": "a", "session_id": "b"},
+        {"conversation_id": "a" * 201},
+        {"session_id": "a\nb"},
+        {"conversation_id": "a", "n": 2},
+    ],
+)
+async def test_a_conversation_that_cannot_be_named_so_is_refused(gateway, upstream, alice, given):
+    refused = await turn(gateway, alice, "Hello.", **given)
+    assert (refused.status, len(upstream.requests)) == (400, 0)
+    assert refused.error["param"] in given
+
+
+async def test_how_an_answer_was_thought_up_is_kept_with_it(gateway, upstream, alice):
+    await off_loop(rows.virtual, "mpr-m", "m", "multipath", candidates=2)
+    await gateway.reload()
+    upstream.always(reply(speech.completion("An answer.")))
+    assert (await gateway.chat(alice.key, model="mpr-m", conversation_id="c")).status == 200
+    (row,) = await turn_rows()
+    assert row.thought["candidates"] == ["An answer.", "An answer."]

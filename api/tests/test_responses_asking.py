@@ -1,0 +1,149 @@
+from typing import Any
+
+import orjson
+import pytest
+
+from api import schemas
+from api.responses import schema
+from api.responses.asking import chat_body
+from providers.chat import CHAT
+
+FUNCTION = {"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": True, "description": "d"}
+OTHER = {"type": "function", "name": "g", "parameters": None}
+NESTED = {
+    "type": "function",
+    "function": {"name": "f", "description": "d", "parameters": {"type": "object"}, "strict": True},
+}
+WHERE = {"type": "approximate", "city": "Kyiv", "country": "UA"}
+SEARCH = {"type": "web_search", "search_context_size": "low", "user_location": WHERE}
+
+
+def asked(*earlier: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """What goes upstream; it must be a body that the door of chat completions takes."""
+    found = chat_body(schema.read(orjson.dumps({"model": "m", "input": "hi"} | fields)), earlier)
+    return schemas.read(CHAT, orjson.dumps(found))
+
+
+def test_a_text_is_the_user_message() -> None:
+    assert asked() == {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+
+
+def test_instructions_come_first_then_earlier_turns_then_the_input() -> None:
+    earlier = [{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}]
+    found = asked(*earlier, instructions="be brief")["messages"]
+    assert [message["content"] for message in found] == ["be brief", "one", "two", "hi"]
+    assert found[0]["role"] == "system"
+
+
+def test_items_become_messages_with_their_calls_and_outputs() -> None:
+    given = [
+        {"role": "developer", "content": "rules"},
+        {
+            "type": "message",
+            "role": "user",
+            "content": [
+                {"type": "input_text", "text": "look"},
+                {"type": "input_image", "image_url": "data:image/png;base64,AA==", "detail": "low"},
+                {"type": "input_file", "file_id": "file-1"},
+                {"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}},
+            ],
+        },
+        {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "hm"}]},
+        {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "f", "arguments": '{"a":1}'},
+        {"type": "function_call_output", "call_id": "c1", "output": "3"},
+    ]
+    system, user, assistant, tool = asked(input=given, tools=[FUNCTION])["messages"]
+    assert system == {"role": "developer", "content": "rules"}
+    assert [part["type"] for part in user["content"]] == ["text", "image_url", "file", "input_audio"]
+    assert user["content"][1]["image_url"] == {"url": "data:image/png;base64,AA==", "detail": "low"}
+    assert user["content"][2]["file"] == {"file_id": "file-1"}
+    assert assistant["reasoning_content"] == "hm"
+    assert assistant["tool_calls"] == [
+        {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}
+    ]
+    assert tool == {"role": "tool", "tool_call_id": "c1", "content": "3"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"max_output_tokens": 50}, {"max_tokens": 50}),
+        ({"reasoning": {"effort": "low", "summary": "auto"}}, {"reasoning_effort": "low"}),
+        ({"reasoning": {"effort": None}}, {}),
+        ({"text": {"verbosity": "low"}}, {"verbosity": "low"}),
+        ({"text": {"format": {"type": "text"}}}, {}),
+        ({"text": {"format": {"type": "json_object"}}}, {"response_format": {"type": "json_object"}}),
+        (
+            {"text": {"format": {"type": "json_schema", "name": "n", "schema": {"type": "object"}, "strict": True}}},
+            {
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": "n", "schema": {"type": "object"}, "strict": True},
+                }
+            },
+        ),
+        ({"include": ["message.output_text.logprobs"]}, {"logprobs": True}),
+        ({"top_logprobs": 3}, {"logprobs": True, "top_logprobs": 3}),
+        ({"top_logprobs": 0}, {}),
+        ({"temperature": 0, "top_p": 0.5, "user": "u"}, {"temperature": 0, "top_p": 0.5, "user": "u"}),
+        ({"service_tier": "flex", "prompt_cache_key": "k"}, {"service_tier": "flex", "prompt_cache_key": "k"}),
+        ({"stream": True, "stream_options": {"include_obfuscation": False}}, {"stream": True}),
+        ({"seed": 5, "vendor": {"a": 1}}, {"seed": 5, "vendor": {"a": 1}}),
+        ({"metadata": {"a": "b"}, "store": True, "truncation": "auto", "max_tool_calls": 2}, {}),
+        ({"conversation": "conv_1", "background": True}, {}),
+        ({"previous_response_id": "resp_1"}, {}),
+        ({"parallel_tool_calls": False, "tool_choice": "auto"}, {}),
+    ],
+)
+def test_a_field_goes_up_as_a_chat_completion_has_it(fields: dict[str, Any], expected: dict[str, Any]) -> None:
+    found = asked(**fields)
+    del found["model"], found["messages"]
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"tools": [FUNCTION]}, {"tools": [NESTED]}),
+        (
+            {"tools": [FUNCTION], "parallel_tool_calls": False, "tool_choice": "required"},
+            {"tools": [NESTED], "parallel_tool_calls": False, "tool_choice": "required"},
+        ),
+        (
+            {"tools": [FUNCTION, OTHER], "tool_choice": {"type": "function", "name": "g"}},
+            {
+                "tools": [NESTED, {"type": "function", "function": {"name": "g"}}],
+                "tool_choice": {"type": "function", "function": {"name": "g"}},
+            },
+        ),
+        (
+            {
+                "tools": [OTHER, FUNCTION, SEARCH],
+                "tool_choice": {
+                    "type": "allowed_tools",
+                    "mode": "required",
+                    "tools": [{"type": "function", "name": "f"}],
+                },
+            },
+            {"tools": [NESTED], "tool_choice": "required"},
+        ),
+        (
+            {"tools": [SEARCH], "tool_choice": "required"},
+            {
+                "web_search_options": {
+                    "search_context_size": "low",
+                    "user_location": {"type": "approximate", "approximate": {"city": "Kyiv", "country": "UA"}},
+                }
+            },
+        ),
+        ({"tools": [{"type": "web_search_preview"}], "tool_choice": "none"}, {}),
+        (
+            {"tools": [{"type": "web_search_preview"}, FUNCTION], "tool_choice": {"type": "web_search_preview"}},
+            {"tools": [NESTED], "web_search_options": {}},
+        ),
+    ],
+)
+def test_tools_go_up_as_a_chat_completion_has_them(fields: dict[str, Any], expected: dict[str, Any]) -> None:
+    found = asked(**fields)
+    del found["model"], found["messages"]
+    assert found == expected

@@ -1,0 +1,176 @@
+"""/v1/conversations as OpenAI has it: open, read, change its metadata, delete; and its items. Besides, the list of
+one's own, the one that was used last first.
+
+Conversations that the client named itself (by path, `conversation_id` or `session_id`) have such an id too. Source:
+OpenAI's API reference, "Conversations".
+"""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar, cast
+
+from django.conf import settings
+from django.db import connection
+from msgspec import UNSET, Struct
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from api import inputs, pages
+from api.authentication import Caller
+from api.schemas import Maybe
+from api.views.door import Door
+from conversations import items, keeping, retention
+from conversations.items import Entry
+from conversations.models import Conversation, Item
+from providers.exceptions import ConversationBusy
+
+T = TypeVar("T")
+PAUSES_SECONDS = (
+    0.05,
+    0.1,
+    0.2,
+    0.4,
+)  # before a conversation that is busy is tried again; it is a request all the time
+LOGPROBS, ENCRYPTED = "message.output_text.logprobs", "reasoning.encrypted_content"
+INCLUDED = (  # what can be asked for; all but the first two is there in any case
+    LOGPROBS,
+    ENCRYPTED,
+    "message.input_image.image_url",
+    "web_search_call.action.sources",
+    "web_search_call.results",
+    "code_interpreter_call.outputs",
+    "computer_call_output.output.image_url",
+    "file_search_call.results",
+)
+
+
+class NewConversation(Struct):
+    metadata: dict[str, Any] | Maybe = UNSET
+    items: list[Any] | Maybe = UNSET
+
+
+class NewMetadata(Struct):
+    metadata: dict[str, Any] | None
+
+
+class NewItems(Struct):
+    items: list[Any]
+
+
+class Conversations(Door):
+    def post(self, request: Request) -> Response:
+        storing(request)
+        body = inputs.read(request, NewConversation)
+        metadata, entries = inputs.metadata(body.get("metadata")), taken(body.get("items") or [])
+        idle_seconds = settings.CONVERSATION_IDLE_SECONDS
+        return Response(keeping.open_conversation(owner(request), metadata, entries, idle_seconds).as_openai())
+
+    def get(self, request: Request) -> Response:
+        asked = pages.window(request.query_params)
+        last = keeping.find(owner(request), asked.after) if asked.after else None
+        found = pages.rows(keeping.conversations_of(owner(request)), asked, last, "used_at", "id")
+        return Response(pages.page([listed(row) for row in found], asked))
+
+
+class OneConversation(Door):
+    def get(self, request: Request, conversation_id: str) -> Response:
+        return Response(keeping.find(owner(request), conversation_id).as_openai())
+
+    def post(self, request: Request, conversation_id: str) -> Response:
+        storing(request)
+        conversation = keeping.find(owner(request), conversation_id)
+        conversation.metadata = inputs.metadata(inputs.read(request, NewMetadata)["metadata"])
+        conversation.save(update_fields=["metadata"])
+        return Response(conversation.as_openai())
+
+    def delete(self, request: Request, conversation_id: str) -> Response:
+        conversation = keeping.find(owner(request), conversation_id)
+        retention.delete(Conversation.objects.filter(pk=conversation.pk))
+        return Response({"id": conversation_id, "object": "conversation.deleted", "deleted": True})
+
+
+class Items(Door):
+    def post(self, request: Request, conversation_id: str) -> Response:
+        storing(request)
+        include = included(request)
+        conversation = keeping.find(owner(request), conversation_id)
+        entries = taken(inputs.read(request, NewItems)["items"])
+        made = patiently(partial(keeping.add_items, conversation, entries)) if entries else []
+        asked = pages.Window("", inputs.ITEMS, descending=False)
+        return Response(pages.page([shown(item, include) for item in made], asked))
+
+    def get(self, request: Request, conversation_id: str) -> Response:
+        include, asked = included(request), pages.window(request.query_params)
+        conversation = keeping.find(owner(request), conversation_id)
+        last = keeping.find_item(conversation, asked.after) if asked.after else None
+        found = pages.rows(keeping.items_of(conversation), asked, last, "id")
+        return Response(pages.page([shown(item, include) for item in found], asked))
+
+
+class OneItem(Door):
+    def get(self, request: Request, conversation_id: str, item_id: str) -> Response:
+        include = included(request)
+        conversation = keeping.find(owner(request), conversation_id)
+        return Response(shown(keeping.find_item(conversation, item_id), include))
+
+    def delete(self, request: Request, conversation_id: str, item_id: str) -> Response:
+        conversation = keeping.find(owner(request), conversation_id)
+        patiently(partial(keeping.take_out, conversation, keeping.find_item(conversation, item_id)))
+        return Response(conversation.as_openai())
+
+
+def owner(request: Request) -> int:
+    return cast(int, request.user.pk)
+
+
+def storing(request: Request) -> None:
+    """Raise Forbidden unless what is said with the caller's key may be kept."""
+    cast(Caller, request.auth).require_storing()
+
+
+def taken(given: list[Any]) -> list[Entry]:
+    """The items that a caller gives, checked. Raises InvalidRequest."""
+    inputs.check_items(given)
+    return items.of_input(given)
+
+
+def patiently(deed: Callable[[], T]) -> T:
+    """What the deed returns, done when no turn is running, after a moment if need be. Raises ConversationBusy."""
+    for pause_seconds in PAUSES_SECONDS:
+        try:
+            return deed()
+        except ConversationBusy:
+            connection.close()  # others need it meanwhile
+            time.sleep(pause_seconds)
+    return deed()
+
+
+def included(request: Request) -> frozenset[str]:
+    """Fields that are to be shown besides; `include[]` and `include[0]` are how some clients write a list."""
+    values = [one for name in request.query_params if name.split("[")[0] == "include" for one in every(request, name)]
+    return inputs.wanted(values, INCLUDED)
+
+
+def every(request: Request, name: str) -> list[str]:
+    return [str(value) for value in request.query_params.getlist(name)]
+
+
+def shown(item: Item, include: frozenset[str]) -> dict[str, object]:
+    """The item as OpenAI shows it, with the big fields only when they are asked for."""
+    found = item.as_openai()
+    if item.type == "reasoning" and ENCRYPTED not in include:
+        found.pop("encrypted_content", None)
+    if item.type == "message" and LOGPROBS not in include:
+        found["content"] = [without_logprobs(part) for part in item.data["content"]]
+    return found
+
+
+def without_logprobs(part: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in part.items() if name != "logprobs"}
+
+
+def listed(row: Conversation) -> dict[str, object]:
+    """A conversation as the list has it: also what the client called it, its title, when it was last used."""
+    more = {"name": row.name or None, "title": row.title or None, "last_used_at": int(row.used_at.timestamp())}
+    return row.as_openai() | more

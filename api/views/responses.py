@@ -1,0 +1,151 @@
+"""POST /v1/responses: the same path as a chat completion, with the log before and after it, told in other words.
+
+A response is stored unless the body or the key says otherwise; in a conversation it is remembered in any case. In the
+background it is answered whoever listens, and the caller gets its state at once, or its events when it streams.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+import orjson
+from django.conf import settings
+from django.http import HttpResponseBase
+
+from api import remembering
+from api.authentication import Caller, in_time
+from api.background import Feed
+from api.exceptions import door
+from api.gateway import Gateway, LeanRequest
+from api.responses import asking, inputs, schema
+from api.responses.events import Events
+from api.responses.objects import Head, Outcome, head_of, response_object
+from api.responses.parts import Event
+from api.responses.rendering import EventRenderer, lines
+from api.responses.repeated import repeated
+from api.streaming import JsonAnswer, StreamAnswer
+from api.views.relay import Thinking, answering, chat_request, meaning, require_json, whole
+from conversations import items, turns
+from conversations.history import Recalled, told
+from conversations.models import Conversation, Door, Item
+from conversations.places import Asked
+from providers.catalogue import Meaning
+from providers.chat import CHAT, Batches
+from providers.exceptions import GatewayError
+from providers.offloop import off_loop
+
+DOOR = "responses"
+
+
+async def create(request: LeanRequest) -> HttpResponseBase:
+    """One response. Raises GatewayError."""
+    gateway, began = request.gateway, time.monotonic()
+    gateway.ledger.require()
+    caller = await gateway.keyring.caller(request.META)
+    require_json(request)
+    raw = await request.whole_body()
+    body = schema.read(raw)
+    meant = meaning(gateway, caller, body["model"])
+    if named := inputs.references(body):
+        body = inputs.resolved(body, await in_time(off_loop(own_items, caller, list(named.values()))))
+    asked = asked_of(gateway, caller, request.request_id, body, meant)
+    chat = asking.chat_body(body) | ({"stream": True} if body.get("background") else {})
+    recalled = await recall(gateway, caller, asked, chat, body)
+    created_at = recalled.turn.created_at if recalled else int(time.time())
+    head = head_of(body, asked.request_id, created_at, stored=asked.stored)
+    thinking = Thinking(meant.public_id, len(raw), paths=body.get("mpr_candidates"))
+    question = msgspec.structs.replace(chat_request(request.request_id, CHAT, chat, meant, recalled), door=DOOR)
+    trace, batches = await answering(gateway, caller, question, thinking, recalled)
+    if recalled is not None and head.background:
+        events = Events(head, recalled.turn.answer)
+        feed = gateway.background.begin(recalled.turn, trace, batches, events)
+        return in_background(request, feed, head, began, streamed=bool(body.get("stream")))
+    renderer = EventRenderer(trace, head, recalled.turn.answer if recalled else None)
+    if question.stream:
+        return StreamAnswer(batches, renderer, gateway.heartbeat, request.request_id)
+    return await whole(batches, renderer, request.request_id, began)
+
+
+responses = door("POST")(create)
+
+
+def asked_of(gateway: Gateway, caller: Caller, request_id: str, body: dict[str, Any], meant: Meaning) -> Asked:
+    """The request as the log takes it. Raises Forbidden."""
+    conversation, previous = schema.conversation_id(body), body.get("previous_response_id") or ""
+    if conversation or previous or body.get("background"):
+        caller.require_storing()
+    stored = body.get("store") is not False and caller.stores and caller.user_id is not None
+    return Asked(
+        request_id=request_id.removeprefix("req_"),
+        user_id=caller.user_id or 0,
+        door=Door.RESPONSE,
+        model=body["model"],
+        entries=items.of_input(body.get("input") or []),
+        conversation_id=conversation,
+        previous_id=previous,
+        stored=stored,
+        background=bool(body.get("background")),
+        idle_seconds=int(settings.RESPONSE_KEEP_SECONDS),
+        metadata=body.get("metadata") or {},
+        settings=repeated(body),
+        budget=remembering.budget(gateway.catalogue.window(meant.public_id), body),
+    )
+
+
+async def recall(
+    gateway: Gateway, caller: Caller, asked: Asked, chat: dict[str, Any], body: dict[str, Any]
+) -> Recalled | None:
+    """The turn that begins, if the request is to be remembered; the chat's messages are all that is told upstream."""
+    if not asked.stored and not asked.conversation_id:
+        if asked.previous_id:
+            begun = await in_time(off_loop(turns.look_up, asked))
+            chat["messages"] = [*asking.instructions(body), *told(begun)]
+        return None
+    recalled = await gateway.history.recall(asked)
+    chat["messages"] = [*asking.instructions(body), *recalled.messages]
+    return recalled
+
+
+def own_items(caller: Caller, ids: list[str]) -> dict[str, dict[str, Any]]:
+    """A user's own items by their ids; in a database thread."""
+    mine = Conversation.objects.of(caller.user_id or 0)
+    found = Item.objects.filter(public_id__in=ids, conversation__in=mine)
+    return {item.public_id: dict(item.as_openai()) for item in found}
+
+
+# --- in the background ------------------------------------------------------------------------------------------------
+def in_background(request: LeanRequest, feed: Feed, head: Head, began: float, *, streamed: bool) -> HttpResponseBase:
+    """What the caller of a response in the background gets: its events, or at once how it stands."""
+    if streamed:
+        return StreamAnswer(batches_of(feed), Listening(), request.gateway.heartbeat, request.request_id)
+    return JsonAnswer(orjson.dumps(response_object(head, Outcome(status="queued"))), request.request_id, began)
+
+
+async def batches_of(feed: Feed) -> Batches:
+    async with aclosing(feed.since()) as events:
+        async for some in events:
+            yield some
+
+
+class Listening:
+    """Renders events that were made elsewhere."""
+
+    @staticmethod
+    def events(batch: list[Event]) -> bytes:
+        return lines(batch)
+
+    @staticmethod
+    def end() -> bytes:
+        return b""
+
+    @staticmethod
+    def failed(error: GatewayError) -> bytes:
+        return lines(failure(error))
+
+
+def failure(error: GatewayError) -> Iterator[Event]:
+    """The event of an error that no response has."""
+    said = {"code": error.shown_code, "message": error.message, "param": error.param}
+    yield {"type": "error", **said, "sequence_number": 0}

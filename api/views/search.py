@@ -1,0 +1,108 @@
+"""/v1/conversations/search and export: one's own conversations found by their words, and taken away as a file.
+
+Neither is OpenAI's; lists and errors have OpenAI's shapes. What a file holds is told in `conversations/exporting.py`.
+"""
+
+from typing import Any, cast
+
+from django.db.models import QuerySet
+from django.http import HttpResponseBase, StreamingHttpResponse
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from api.views.door import Door
+from api.views.files import AnyAccept
+from conversations import exporting, keeping, search
+from conversations.models import Conversation, Item
+from conversations.search import Hit
+from providers.exceptions import InvalidRequest, UnknownUrl
+
+PAGE, LONGEST_PAGE = 20, 100
+
+
+class Search(Door):
+    def get(self, request: Request) -> Response:
+        asked = request.query_params
+        query, limit = asked.get("q", ""), number(asked.get("limit", str(PAGE)))
+        if not query.strip():
+            raise InvalidRequest("Say what to search for.", param="q", code="missing_required_parameter")
+        if len(query) > search.QUERY_CHARS:
+            raise InvalidRequest(f"q has at most {search.QUERY_CHARS} characters.", param="q")
+        before = place(owner(request), asked["before"]) if asked.get("before") else None
+        hits = search.find(owner(request), query, limit + 1, before)
+        page = [shown(hit) for hit in hits[:limit]]
+        return Response(
+            {
+                "object": "list",
+                "data": page,
+                "first_id": page[0]["id"] if page else None,
+                "last_id": page[-1]["id"] if page else None,
+                "has_more": len(hits) > limit,
+            }
+        )
+
+
+class ExportAll(Door):
+    content_negotiation_class = AnyAccept
+
+    def get(self, request: Request) -> HttpResponseBase:
+        return exported(Conversation.objects.of(owner(request)), form_of(request), "conversations")
+
+
+class Export(Door):
+    content_negotiation_class = AnyAccept
+
+    def get(self, request: Request, conversation_id: str) -> HttpResponseBase:
+        form = form_of(request)
+        found = Conversation.objects.of(owner(request)).filter(pk=conversation_id)  # a thread of responses too
+        if not keeping.CONVERSATION_ID.fullmatch(conversation_id) or not found.exists():
+            raise keeping.unknown_conversation(conversation_id)
+        return exported(found, form, conversation_id)
+
+
+def shown(hit: Hit) -> dict[str, Any]:
+    return {
+        "id": hit.item.public_id,
+        "object": "conversation.hit",
+        "conversation_id": hit.conversation.pk,
+        "name": hit.conversation.name or None,  # as the client called it
+        "title": hit.conversation.title or None,
+        "turn_id": hit.item.turn_id.hex,  # of which the ids of its response or completion are made
+        "type": hit.item.type,
+        "role": hit.item.role or None,
+        "status": hit.item.status,
+        "created_at": int(hit.item.created_at.timestamp()),
+        "snippet": hit.snippet,
+    }
+
+
+def exported(conversations: QuerySet[Conversation], form: exporting.Form, name: str) -> HttpResponseBase:
+    headers = {"content-disposition": f'attachment; filename="{name}.{form.suffix}"'}
+    pieces = exporting.streamed(conversations, form)
+    return StreamingHttpResponse(pieces, content_type=form.content_type, headers=headers)
+
+
+def form_of(request: Request) -> exporting.Form:
+    form = exporting.FORMS.get(request.query_params.get("format", "jsonl"))
+    if form is None:
+        raise InvalidRequest(f"format is one of: {', '.join(exporting.FORMS)}.", param="format")
+    return form
+
+
+def place(user_id: int, public_id: str) -> int:
+    """Where a user's own item stands. Raises UnknownUrl, the same for somebody else's and for none."""
+    mine = Item.objects.filter(conversation__in=Conversation.objects.of(user_id))
+    found = mine.filter(public_id=public_id).values_list("pk", flat=True).first() if "\0" not in public_id else None
+    if found is None:
+        raise UnknownUrl(f"There is no item {public_id[:64]!r}.", param="before", code="item_not_found")
+    return found
+
+
+def number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 1 <= len(text) <= 3 and 1 <= int(text) <= LONGEST_PAGE):
+        raise InvalidRequest(f"limit is a number from 1 to {LONGEST_PAGE}.", param="limit")
+    return int(text)
+
+
+def owner(request: Request) -> int:
+    return cast(int, request.user.pk)

@@ -1,0 +1,68 @@
+"""/v1/sessions as OpenKimi has it: a session is a conversation by the name that its client uses for it.
+
+A session begins here or with the first request that names it; without a turn it goes after SESSION_IDLE_SECONDS.
+{"session_id", "created_at", "last_accessed", "expires_at"}, times in ISO 8601.
+"""
+
+import uuid
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from django.conf import settings
+from msgspec import UNSET, Meta, Struct
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from api import inputs, pages
+from api.remembering import LONGEST_NAME, OPENAI_IDS
+from api.schemas import Maybe
+from api.views.conversations import owner, storing
+from api.views.door import Door
+from conversations import keeping, retention
+from conversations.models import Conversation
+from providers.exceptions import InvalidRequest
+
+
+class NewSession(Struct):
+    session_id: Annotated[str, Meta(min_length=1, max_length=LONGEST_NAME)] | Maybe = UNSET
+
+
+class Sessions(Door):
+    def post(self, request: Request) -> Response:
+        storing(request)
+        name = inputs.read(request, NewSession).get("session_id") or str(uuid.uuid4())
+        if not name.isprintable() or name.startswith(tuple(OPENAI_IDS)):
+            raise InvalidRequest(
+                f"A session_id is printable and does not begin with {', '.join(OPENAI_IDS)}.", param="session_id"
+            )
+        return Response(shown(keeping.begin_session(owner(request), name, settings.SESSION_IDLE_SECONDS)))
+
+    def get(self, request: Request) -> Response:
+        asked = pages.window(request.query_params)
+        last = keeping.find_session(owner(request), asked.after) if asked.after else None
+        found = pages.rows(keeping.sessions_of(owner(request)), asked, last, "used_at", "id")
+        return Response(pages.page([shown(row) for row in found], asked, "session_id"))
+
+
+class Session(Door):
+    def get(self, request: Request, session_id: str) -> Response:
+        return Response(shown(keeping.find_session(owner(request), session_id)))
+
+    def delete(self, request: Request, session_id: str) -> Response:
+        session = keeping.find_session(owner(request), session_id)
+        retention.delete(Conversation.objects.filter(pk=session.pk))
+        return Response({"session_id": session_id, "deleted": True})
+
+
+def shown(session: Conversation) -> dict[str, Any]:
+    return {
+        "session_id": session.name,
+        "created_at": iso(session.created_at),
+        "last_accessed": iso(session.used_at),
+        "expires_at": iso(session.expires_at) if session.expires_at else None,
+    }
+
+
+def iso(at: datetime) -> str:
+    """2026-01-31T12:00:00.123456Z"""
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
