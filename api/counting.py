@@ -95,11 +95,24 @@ def estimate(prompt: list[str], trace: Trace) -> Usage:
     reasoning = count("".join(thought(trace)))
     messages = sum(len(body.get("messages") or ()) for body in (trace.request.body, *(trace.further or ())))
     return Usage(
-        prompt=sum(map(count, prompt)) + PER_MESSAGE * messages,
+        prompt=read(prompt, messages),
         completion=count("".join(trace.text)) + reasoning,
         reasoning=reasoning,
         estimated=True,
     )
+
+
+async def of_body(body: dict[str, Any]) -> int:
+    """Tokens of a chat body's text, as they are estimated here."""
+    prompt, messages = prompt_texts(body), len(body.get("messages") or ())
+    if sum(map(len, prompt)) <= settings.COUNT_INLINE_BYTES:
+        return read(prompt, messages)
+    return await asyncio.get_running_loop().run_in_executor(None, read, prompt, messages)
+
+
+def read(prompt: list[str], messages: int) -> int:
+    """Tokens of what an upstream has to read."""
+    return sum(map(count, prompt)) + PER_MESSAGE * messages
 
 
 @cache

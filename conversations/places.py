@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from conversations import retention
 from conversations.items import Entry
@@ -96,7 +97,7 @@ def previous_of(asked: Asked) -> Turn:
     previous = turn_of(asked.user_id, asked.previous_id)
     if previous is None:
         raise unknown_previous(asked)
-    if previous.status in RUNNING:
+    if as_it_stands(previous).status in RUNNING:
         raise InvalidRequest("The previous response has not ended yet.", param="previous_response_id")
     return previous
 
@@ -122,6 +123,14 @@ def turn_of(user_id: int, public_id: str) -> Turn | None:
             mine = Turn.objects.filter(conversation__in=Conversation.objects.of(user_id))
             return mine.filter(pk=key, door=door, stored=True).first()
     return None
+
+
+def as_it_stands(turn: Turn) -> Turn:
+    """The turn, ended if its process has died."""
+    over = turn.alive_until is not None and turn.alive_until <= timezone.now()
+    if over and turn.status in RUNNING and interrupt(Turn.objects.filter(pk=turn.pk)):
+        turn.refresh_from_db()
+    return turn
 
 
 def require_free(conversation: Conversation) -> None:

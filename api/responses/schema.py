@@ -91,9 +91,15 @@ class ResponseBody(Struct, kw_only=True):
     mpr_candidates: Annotated[int, Meta(ge=1, le=8)] | Maybe = UNSET
 
 
-def read(raw: bytes) -> dict[str, Any]:
+class CountBody(ResponseBody, kw_only=True):
+    """One that is only counted."""
+
+    model: Name | Maybe = UNSET  # type: ignore[assignment]
+
+
+def read(raw: bytes, shape: type[ResponseBody] = ResponseBody) -> dict[str, Any]:
     """The validated body. Raises InvalidJson or InvalidRequest, with `param` where one field is at fault."""
-    body = well_formed(raw, ResponseBody)
+    body = well_formed(raw, shape)
     refuse_unserved(body)
     check_state(body)
     metadata(body.get("metadata"))

@@ -27,7 +27,7 @@ from api.views.door import Door
 from conversations import keeping
 from conversations.models import RUNNING, EventBatch, Item, Turn
 from conversations.models.log import Door as By
-from conversations.places import turn_of
+from conversations.places import as_it_stands, turn_of
 from providers.exceptions import InvalidRequest, UnknownUrl
 from providers.offloop import off_loop
 
@@ -85,7 +85,7 @@ def find(user_id: int, response_id: str) -> Turn:
     found = turn_of(user_id, response_id)
     if found is None or found.door != By.RESPONSE:
         raise UnknownUrl(f"There is no response {response_id[:64]!r}.", param="response_id", code="response_not_found")
-    return found
+    return as_it_stands(found)
 
 
 def whole(turn: Turn) -> dict[str, Any]:
@@ -128,6 +128,8 @@ async def followed(turn_id: UUID, after: int) -> AsyncIterator[bytes]:
 def since(turn_id: UUID, after: int) -> tuple[list[Event], Turn | None]:
     """Events after a number, and the turn as it stood before they were read; in a database thread."""
     turn = Turn.objects.select_related("conversation").filter(pk=turn_id).first()
+    if turn is not None:
+        turn = as_it_stands(turn)
     rows = EventBatch.objects.filter(turn_id=turn_id, last__gt=after).order_by("first").values_list("events", flat=True)
     return [event for events in rows for event in events if event["sequence_number"] > after], turn
 

@@ -18,7 +18,7 @@ from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from conversations.documents import vectors
-from conversations.documents.minilm import MiniLM, Missing
+from conversations.documents.minilm import WIDTH, MiniLM, Missing
 from conversations.documents.recall import Embed, Vector
 from conversations.models import Document, Passage
 from providers.catalogue import Catalogue
@@ -33,6 +33,8 @@ LOCAL = "local"
 BATCH = 64  # passages that are embedded by one question
 LOOK_SECONDS = 15.0  # between two looks for documents without embeddings
 LEASE_SECONDS = 300.0  # for one batch
+LAST_LATIN = "\u024f"
+FOREIGN = 5  # one letter in so many may be of another script
 
 
 def embedder(catalogue: Catalogue, pool: Pool) -> Embed | None:
@@ -64,7 +66,9 @@ async def by_upstream(catalogue: Catalogue, pool: Pool, texts: Sequence[str]) ->
 
 
 class Local:
-    """MiniLM in a thread, loaded when it is first needed."""
+    """MiniLM in a thread, loaded when it is first needed. It has learnt English: a text in another script gets a null
+    vector, which is near to nothing, so that what words find in it is not mixed with guesses.
+    """
 
     def __init__(self) -> None:
         self._model: MiniLM | None = None
@@ -77,7 +81,15 @@ class Local:
                     self._model = await asyncio.to_thread(MiniLM)
                 except Missing as error:
                     raise ModelNotFound(str(error)) from None
-            return list(await asyncio.to_thread(self._model, texts))
+            known = [text for text in texts if latin(text)]
+            found = iter(await asyncio.to_thread(self._model, known))
+        return [next(found) if latin(text) else [0.0] * WIDTH for text in texts]
+
+
+def latin(text: str) -> bool:
+    """Whether a text is written in Latin letters, but for a word here and there."""
+    letters = [char for char in text if char.isalpha()]
+    return sum(char > LAST_LATIN for char in letters) * FOREIGN <= len(letters)
 
 
 # --- in the background ------------------------------------------------------------------------------------------------

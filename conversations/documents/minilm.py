@@ -44,6 +44,8 @@ class MiniLM:
 
     def __call__(self, texts: Sequence[str]) -> list[list[float]]:
         """One vector for each text, in order; run it in a thread."""
+        if not texts:
+            return []
         encoded = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
         order = sorted(range(len(encoded)), key=lambda at: len(encoded[at]))
         found: list[list[float]] = [[]] * len(encoded)

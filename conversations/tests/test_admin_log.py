@@ -1,5 +1,6 @@
 """The admin of conversations: a readable transcript, nothing of it live, nothing for those without the permission."""
 
+import asyncio
 import re
 import uuid
 from typing import Any
@@ -7,14 +8,13 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.db import connection
-from django.test import AsyncClient, Client
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
 from conversations import admin_log, search
 from conversations.models import Conversation, Door, Item, Kind, Turn, TurnStatus
-from providers.offloop import off_loop
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 MARKUP = "<script>alert(1)</script>"
@@ -244,15 +244,13 @@ def test_the_delete_action_and_the_delete_page_leave_nothing(admin_client, alice
     assert search.find(None, "question", 10) == []
 
 
-async def test_the_export_action_is_a_file_of_the_chosen(alice):
-    def prepare() -> tuple[User, list[Conversation]]:
-        return User.objects.create_superuser("boss"), [conversation(alice.user) for _ in range(3)]
+def test_the_export_action_is_a_file_of_the_chosen(admin_client, alice):
+    async def whole(pieces: Any) -> bytes:
+        return b"".join([piece async for piece in pieces])
 
-    boss, rows = await off_loop(prepare)
-    client = AsyncClient()
-    await client.aforce_login(boss)
-    answer = await client.post(reverse(f"admin:{LIST}"), action("export", *rows[:2]))
-    body = b"".join([piece async for piece in answer.streaming_content])
+    rows = [conversation(alice.user) for _ in range(3)]
+    answer: Any = admin_client.post(reverse(f"admin:{LIST}"), action("export", *rows[:2]))
+    body = asyncio.run(whole(answer.streaming_content))
     assert answer.headers["content-disposition"] == 'attachment; filename="conversations.jsonl"'
     assert "no-store" in answer.headers["cache-control"]
     assert all(row.pk.encode() in body for row in rows[:2])

@@ -1,5 +1,7 @@
 """Embeddings of passages come in the background, from an upstream or from the local model."""
 
+# ruff: noqa: RUF001 - Chinese punctuation is the matter here
+
 import asyncio
 
 import pytest
@@ -132,6 +134,23 @@ async def test_a_local_model_that_is_not_installed_says_what_to_do(monkeypatch):
     monkeypatch.setattr(minilm, "import_module", missing)
     with pytest.raises(ModelNotFound, match=r"requirements/documents\.txt"):
         await embed.Local()(["a"])
+
+
+async def test_the_local_model_says_nothing_of_scripts_it_does_not_know(alice, monkeypatch):
+    class Model:
+        def __call__(self, texts):
+            return [[1.0] * minilm.WIDTH for _ in texts]
+
+    monkeypatch.setattr(embed, "MiniLM", Model)
+    local = embed.Local()
+    found = await local(["The bridge", "桥在哪里", "Où est le café 桥 ?", "Где мост", ""])
+    assert [any(vector) for vector in found] == [True, False, True, False, True]
+    document_id = await taken(alice, TEXT + "桥建于一八八四年。")
+    await embed.document(local, document_id)
+    (vector,) = await local(["桥建于哪一年"])
+    found = await recall.recall(alice.user.pk, [document_id], Question("桥建于哪一年", vector), 200)
+    assert "桥建于一八八四年。" in found[0].text
+    assert len(found) == 1
 
 
 async def test_the_local_model_knows_what_is_alike():

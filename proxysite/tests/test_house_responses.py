@@ -72,7 +72,7 @@ async def test_the_streaming_helper_puts_the_response_together(client):
     assert "".join(event.delta for event in found if event.type == "response.output_text.delta") == "Hello there!"
     assert (found[0].type, found[-1].type) == ("response.created", "response.completed")
     assert whole.output_text == "Hello there!"
-    assert (await client.responses.retrieve(whole.id)).output == whole.output
+    assert (await client.responses.retrieve(whole.id)).output_text == whole.output_text
 
 
 def test_the_synchronous_client(house, house_key):
@@ -82,7 +82,7 @@ def test_the_synchronous_client(house, house_key):
         with client.responses.create(
             model="echo", input="And again.", previous_response_id=first.id, stream=True
         ) as events:
-            assert [event for event in events][-1].response.output_text == "And again."
+            assert list(events)[-1].response.output_text == "And again."
 
 
 async def test_what_the_model_thought_is_told_as_text_or_as_a_summary(client, house_upstream):

@@ -9,7 +9,6 @@ import json
 import socket
 import struct
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import pytest_asyncio
 
 from proxysite.testing import speech
 from proxysite.testing.upstream import CUT, DONE, Exchange, Gate, Upstream, refuse, reply, stream
+from proxysite.tests.cases import Cases
 from proxysite.tests.processes import PATIENCE_SECONDS, Gateway, npm_packages, patiently, surroundings
 
 pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="module")]
@@ -38,47 +38,6 @@ def gateway(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     running.stop()
 
 
-class Node:
-    """The package, as alice."""
-
-    def __init__(self, packages: Path, url: str, key: str) -> None:
-        self._packages, self._env = packages, surroundings(BASE_URL=f"{url}/v1", API_KEY=key)
-
-    @asynccontextmanager
-    async def running(self, case: str, *arguments: Any, **env: str) -> AsyncIterator[Any]:
-        """What the case saw, while its process is still there."""
-        process = await asyncio.create_subprocess_exec(
-            *("node", "cases.mjs", case),
-            cwd=self._packages,
-            env=self._env | env,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
-        try:
-            process.stdin.write(json.dumps(arguments).encode() + b"\n")
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                line = await process.stdout.readline()
-                assert line, (await process.stderr.read()).decode()
-            yield json.loads(line)
-            process.stdin.close()
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                said, complaints = await process.communicate()
-            assert (process.returncode, said, complaints) == (0, b"", b"")
-        finally:
-            with suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-
-    async def __call__(self, case: str, *arguments: Any, **env: str) -> Any:
-        """What the case saw."""
-        async with self.running(case, *arguments, **env) as seen:
-            return seen
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def server() -> AsyncIterator[Upstream]:
     running = Upstream()
@@ -97,9 +56,9 @@ def upstream(server: Upstream) -> Iterator[Upstream]:
 
 
 @pytest.fixture(scope="module")
-def node(packages: Path, gateway: Gateway, server: Upstream) -> Iterator[Node]:
-    """There are the models `m`, `limited` and `slow` (each with a token of its own), and `nowhere`, whose provider
-    cannot be reached.
+def node(packages: Path, gateway: Gateway, server: Upstream) -> Iterator[Cases]:
+    """The package, as alice. There are the models `m`, `limited` and `slow` (each with a token of its own), and
+    `nowhere`, whose provider cannot be reached.
     """
     gateway.provide("fake", server.url, "m=upstream-model", tokens=["sk-up-1"])
     gateway.provide("fake-limited", server.url, "limited=upstream-model", tokens=["sk-up-2"])
@@ -108,11 +67,12 @@ def node(packages: Path, gateway: Gateway, server: Upstream) -> Iterator[Node]:
         closed.bind(("127.0.0.1", 0))  # nobody listens, and nobody else can
         nowhere = f"http://127.0.0.1:{closed.getsockname()[1]}/v1"
         gateway.provide("nowhere", nowhere, "nowhere=m", tokens=["sk-up-3"])
-        yield Node(packages, gateway.url, gateway.issue_key("alice"))
+        env = surroundings(BASE_URL=f"{gateway.url}/v1", API_KEY=gateway.issue_key("alice"))
+        yield Cases(("node", "cases.mjs"), packages, env)
 
 
 @pytest_asyncio.fixture(autouse=True, scope="module", loop_scope="module")
-async def _in_force(node: Node) -> None:
+async def _in_force(node: Cases) -> None:
     """Rows made beside a running gateway are in force within a second."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         for model in ("m", "limited", "slow", "nowhere"):

@@ -1,9 +1,9 @@
-// What the official `openai` package makes of a gateway. `node cases.mjs CASE` reads its arguments as one JSON array from
-// standard input, prints one line of JSON with what a program would have seen, and ends when standard input does.
+// What the official `openai` package makes of a gateway.
 import OpenAI from "openai";
 import { zodFunction, zodResponseFormat } from "openai/helpers/zod";
-import readline from "node:readline";
 import { z } from "zod";
+import { run } from "./running.mjs";
+import { told } from "./told.mjs";
 
 const client = new OpenAI({ baseURL: process.env.BASE_URL, apiKey: process.env.API_KEY, maxRetries: 0 });
 const messages = [{ role: "user", content: "Hello!" }];
@@ -16,14 +16,6 @@ const weather = {
     parameters: { type: "object", properties: { city: { type: "string" } }, required: ["city"] },
   },
 };
-
-// An error as a program can tell it from others: its most special class, and its fields.
-function told(error) {
-  const classes = Object.keys(OpenAI).filter((name) => typeof OpenAI[name] === "function" && error?.constructor === OpenAI[name]);
-  if (!(error instanceof OpenAI.OpenAIError)) throw error;
-  const { status, code, param, type, message, requestID } = error;
-  return { kind: classes[0] ?? error.constructor.name, status, code, param, type, message, requestID };
-}
 
 const cases = {
   async chat(more = {}) {
@@ -137,9 +129,4 @@ const cases = {
   },
 };
 
-const lines = readline.createInterface({ input: process.stdin })[Symbol.asyncIterator]();
-const { value } = await lines.next();
-const seen = await cases[process.argv[2]](...JSON.parse(value));
-process.stdout.write(`${JSON.stringify(seen)}\n`);
-await lines.next();
-process.exit(0);
+await run(cases);

@@ -1,0 +1,69 @@
+"""/v1/responses/input_tokens: how many tokens a response's question would have. No upstream is asked, nothing is kept.
+
+The body is that of a response, and the model may be left out. Text is counted as the ledger counts where an upstream
+gives no figures (api/counting.py): an estimate, for models with another vocabulary. Source: OpenAI's API reference,
+"Get input token counts".
+"""
+
+import time
+from typing import Any
+
+import orjson
+from django.http import HttpResponseBase
+
+from api import counting, remembering
+from api.authentication import Caller, in_time
+from api.exceptions import door
+from api.gateway import LeanRequest
+from api.responses import asking, inputs, schema
+from api.streaming import JsonAnswer
+from api.views.relay import meaning, require_json
+from api.views.responses import own_items
+from conversations import earlier, items, keeping
+from conversations.history import told
+from conversations.items import SYSTEM
+from conversations.models import Door
+from conversations.places import Asked, behind
+from conversations.turns import Begun
+from providers.offloop import off_loop
+
+
+@door("POST")
+async def count(request: LeanRequest) -> HttpResponseBase:
+    gateway, began = request.gateway, time.monotonic()
+    caller = await gateway.keyring.caller(request.META)
+    require_json(request)
+    body = schema.read(await request.whole_body(), schema.CountBody)
+    name = body.get("model")
+    window = gateway.catalogue.window(meaning(gateway, caller, name).public_id) if name else None
+    if named := inputs.references(body):
+        body = inputs.resolved(body, await in_time(off_loop(own_items, caller, list(named.values()))))
+    chat = asking.chat_body(body)
+    if schema.conversation_id(body) or body.get("previous_response_id"):
+        caller.require_storing()
+        asked = asked_of(caller, request.request_id, body, remembering.budget(window, body))
+        chat["messages"] = [*asking.instructions(body), *await in_time(off_loop(messages, asked))]
+    counted = {"object": "response.input_tokens", "input_tokens": await counting.of_body(chat)}
+    return JsonAnswer(orjson.dumps(counted), request.request_id, began)
+
+
+def asked_of(caller: Caller, request_id: str, body: dict[str, Any], budget: int) -> Asked:
+    return Asked(
+        request_id=request_id.removeprefix("req_"),
+        user_id=caller.user_id or 0,
+        door=Door.RESPONSE,
+        model=body.get("model") or "",
+        entries=items.of_input(body.get("input") or []),
+        conversation_id=schema.conversation_id(body),
+        previous_id=body.get("previous_response_id") or "",
+        budget=budget,
+    )
+
+
+def messages(asked: Asked) -> list[dict[str, Any]]:
+    """What the upstream would be told; in a database thread. Raises UnknownUrl."""
+    place = keeping.find(asked.user_id, asked.conversation_id) if asked.conversation_id else behind(asked)
+    own = any(entry.role in SYSTEM for entry in asked.entries)
+    found = earlier.read(place, asked.budget, own_system=own)
+    before = items.to_messages([*([] if own else found.system), *found.items])
+    return told(Begun(asked.request_id, "", 0, 0, before, items.to_messages(asked.entries)))
