@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct
 from rest_framework.request import Request
 
-from api.schemas import Maybe, invalid, missing, well_formed
+from api.wellformed import Maybe, invalid, missing, well_formed
 from providers.exceptions import InvalidRequest, UnsupportedMediaType
 
 PAIRS, KEY_CHARS, VALUE_CHARS = 16, 64, 512  # of metadata

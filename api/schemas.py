@@ -5,36 +5,20 @@ are kept and passed on to upstreams; those that would choose a URL, header or cr
 the field in `param`. Source: OpenAI's API reference for chat completions, completions and embeddings.
 """
 
-import json
 from typing import Annotated, Any, Literal
 
-import msgspec
-import orjson
-from django.conf import settings
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct
 
+from api.wellformed import Maybe, missing, well_formed
 from providers.chat import CHAT, COMPLETIONS, EMBEDDINGS
-from providers.exceptions import InvalidJson, InvalidRequest
-from providers.wire.jsons import DEEPEST, deeper_than
+from providers.exceptions import InvalidRequest
 
-# fields that would let a caller choose where a request goes or who it says it is
-ROUTING = frozenset(
-    """
-    api_base base_url api_key api_version api_type extra_headers extra_body extra_query headers custom_host
-    custom_llm_provider organization proxy aws_region_name vertex_credentials
-    """.split()
-)
 OWN = ("conversation_id", "session_id", "store", "reasoning_format", "mpr_candidates")  # ours, never sent on
 REMEMBERED = frozenset(("conversation_id", "session_id", "store"))  # what may make a request part of the log
-JSON_DEPTH: int = min(settings.JSON_DEPTH, DEEPEST)
-TOO_BIG = 2.0**63
-NUL = b"\\u0000"
-
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 FunctionName = Annotated[str, Meta(min_length=1, max_length=256)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 Tokens = Annotated[int, Meta(ge=1, le=100_000_000)]
-Maybe = UnsetType | None
 
 
 class Part(Struct):
@@ -174,52 +158,11 @@ def read(endpoint: str, raw: bytes) -> dict[str, Any]:
     return body
 
 
-def well_formed(raw: bytes, shape: type[Struct]) -> dict[str, Any]:
-    """The body of this shape, without fields that choose where it goes. Raises as `read` does."""
-    try:
-        body = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise InvalidJson(f"The body is not valid JSON: {error}.") from None
-    if not isinstance(body, dict):
-        raise InvalidJson("The body must be a JSON object.")
-    if raw.count(b"[") + raw.count(b"{") > JSON_DEPTH and deeper_than(body, JSON_DEPTH):
-        raise InvalidJson(f"The body is nested deeper than {JSON_DEPTH} levels.")
-    if NUL in raw:
-        refuse_nul(body, "")
-    try:
-        msgspec.convert(body, shape)
-    except msgspec.ValidationError as error:
-        raise invalid(str(error)) from None
-    refuse_lossy(body, raw)
-    if not ROUTING.isdisjoint(body):
-        field = min(ROUTING & body.keys())
-        raise InvalidRequest(f"The field {field!r} is not accepted here.", param=field, code="unknown_parameter")
-    return body
-
-
-def missing(param: str, message: str = "") -> InvalidRequest:
-    message = message or f"Missing required parameter: {param!r}."
-    return InvalidRequest(message, param=param, code="missing_required_parameter")
-
-
 def check_items(body: dict[str, Any], field: str) -> None:
     """A list of prompts or inputs is all texts, all token numbers, or all lists of them."""
     items = body[field]
     if isinstance(items, list) and len({type(item) for item in items}) > 1:
         raise InvalidRequest(f"The items of {field!r} must be of one kind.", param=field, code="invalid_type")
-
-
-def invalid(message: str) -> InvalidRequest:
-    """msgspec's message (`Expected … - at `$.messages[0].role``) as an error with `param`."""
-    text, _, path = message.partition(" - at `")
-    param = path.rstrip("`").removeprefix("$").lstrip(".").replace("[...]", "") or None
-    if text.startswith("Object missing required field"):
-        name = text.split("`")[1]
-        param = f"{param}.{name}" if param else name
-        return missing(param)
-    where = f" for {param!r}" if param else ""
-    kind = "invalid_type" if text.startswith("Expected `") and " got " in text else "invalid_value"
-    return InvalidRequest(f"Invalid value{where}: {text[0].lower()}{text[1:]}.", param=param, code=kind)
 
 
 def check_chat(body: dict[str, Any]) -> None:
@@ -261,41 +204,3 @@ def check_parts(parts: list[dict[str, Any]], path: str) -> None:
         image = part.get("image_url") if field == "image_url" else None
         if isinstance(image, dict) and not isinstance(image.get("url"), str):
             raise missing(f"{path}[{position}].image_url.url")
-
-
-def refuse_lossy(body: dict[str, Any], raw: bytes) -> None:
-    """Raise InvalidJson where reading lost something: a name given twice, an integer that only fits a float.
-
-    Names are compared by number: those in the tree, and the `":` in the text that no string contains; where the two
-    differ, or where a blank or a backslash makes that uncertain, the text is read again.
-    """
-    names, left = 0, [body]
-    while left:
-        value: Any = left.pop()
-        if type(value) is dict:
-            names += len(value)
-            left.extend(value.values())
-        elif type(value) is list:
-            left.extend(value)
-        elif type(value) is float and not -TOO_BIG < value < TOO_BIG:
-            raise InvalidJson("The body has a number beyond 64 bits.")
-    if names != raw.count(b'":') - raw.count(b'\\":') or b'" :' in raw or b'\\\\":' in raw:
-        json.loads(raw, object_pairs_hook=refuse_twice)
-
-
-def refuse_twice(pairs: list[tuple[str, Any]]) -> None:
-    if len({name for name, _ in pairs}) != len(pairs):
-        raise InvalidJson("The body has an object with a name given twice.")
-
-
-def refuse_nul(value: Any, path: str) -> None:
-    """Raise InvalidRequest when a text in `value` has a NUL: no database and few upstreams can take it."""
-    if isinstance(value, str) and "\0" in value:
-        raise InvalidRequest("A text has a NUL character.", param=path.lstrip(".") or None)
-    if isinstance(value, dict):
-        for name, item in value.items():
-            refuse_nul(name, path)
-            refuse_nul(item, f"{path}.{name}")
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            refuse_nul(item, f"{path}[{index}]")

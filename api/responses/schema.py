@@ -10,7 +10,8 @@ from msgspec import UNSET, Meta, Struct
 
 from api.inputs import metadata
 from api.responses import inputs, tools
-from api.schemas import Maybe, Name, StreamOptions, Tokens, missing, well_formed
+from api.schemas import Name, StreamOptions, Tokens
+from api.wellformed import Maybe, missing, well_formed
 from providers.exceptions import InvalidRequest
 
 MOVED = {

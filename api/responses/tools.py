@@ -11,7 +11,8 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from api.inputs import located
-from api.schemas import FunctionName, Maybe, invalid, missing
+from api.schemas import FunctionName
+from api.wellformed import Maybe, invalid, missing
 from providers.exceptions import InvalidRequest
 
 Tool = dict[str, Any]

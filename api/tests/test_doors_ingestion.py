@@ -132,3 +132,23 @@ async def test_a_long_file_is_taken_where_the_window_is_known(gateway, upstream,
     await gateway.reload()
     assert (await gateway.chat(alice.key, **asked)).status == 200
     assert "Ada99" in upstream.requests[-1].json["messages"][0]["content"][1]["text"]
+
+
+async def test_an_ingested_file_longer_than_the_window_answers_questions_from_its_rows(gateway, upstream, alice):
+    from providers.models import ChatModel
+
+    await off_loop(ChatModel.objects.update, context_window=800)
+    await gateway.reload()
+    file_id = (await upload(gateway, alice.key)).json["file_id"]
+    await ingest(gateway, alice.key, file_id)
+    await settled(gateway, alice.key, file_id)
+    for number in (31, 77):
+        question = {"type": "text", "text": f"In which paragraph is Ada{number}?"}
+        content = [question, {"type": "file", "file": {"file_id": file_id}}]
+        assert (await gateway.chat(alice.key, messages=[{"role": "user", "content": content}])).status == 200
+        asked, given = upstream.requests[-1].json["messages"][0]["content"]
+        assert asked == question
+        assert f"Ada{number}." in given["text"]
+        assert len(given["text"]) < 2_600
+        assert given["text"].startswith("[File: notes.txt]")
+    assert await off_loop(Document.objects.count) == 1

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api import schemas
+from api import schemas, wellformed
 from providers.chat import CHAT, COMPLETIONS, EMBEDDINGS
 from providers.exceptions import CallerError, InvalidJson, InvalidRequest
 
@@ -157,7 +157,7 @@ def test_fields_it_does_not_know_are_kept_at_every_level() -> None:
 
 
 @pytest.mark.parametrize("endpoint", LEAST)
-@pytest.mark.parametrize("field", sorted(schemas.ROUTING))
+@pytest.mark.parametrize("field", sorted(wellformed.ROUTING))
 def test_a_field_that_would_choose_a_url_header_or_credential_is_refused(endpoint: str, field: str) -> None:
     for value in ("https://evil.example", {"Authorization": "x"}, None):
         error = refused(endpoint, **{field: value})
@@ -165,7 +165,7 @@ def test_a_field_that_would_choose_a_url_header_or_credential_is_refused(endpoin
 
 
 def test_the_contract_names_these_routing_fields() -> None:
-    assert {"api_base", "base_url", "api_key", "extra_headers", "custom_host"} <= schemas.ROUTING
+    assert {"api_base", "base_url", "api_key", "extra_headers", "custom_host"} <= wellformed.ROUTING
 
 
 # --- wrong types and ranges -------------------------------------------------------------------------------------------

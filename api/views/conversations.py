@@ -18,8 +18,8 @@ from rest_framework.response import Response
 
 from api import inputs, pages
 from api.authentication import Caller
-from api.schemas import Maybe
 from api.views.door import Door
+from api.wellformed import Maybe
 from conversations import items, keeping, retention
 from conversations.items import Entry
 from conversations.models import Conversation, Item

@@ -15,9 +15,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from api import inputs
-from api.schemas import missing
 from api.views.conversations import owner, storing
 from api.views.door import Door
+from api.wellformed import missing
 from conversations import files
 from conversations.documents import ingest
 from conversations.models import Document, DocumentState, Purpose, StoredFile

@@ -12,7 +12,7 @@ from msgspec import UNSET, Meta, Struct
 from api.authentication import UNKNOWN
 from api.exceptions import door
 from api.gateway import LeanRequest
-from api.schemas import Maybe, missing, well_formed
+from api.wellformed import Maybe, missing, well_formed
 from providers.exceptions import InvalidKey, InvalidRequest, UnsupportedMediaType
 from providers.websearching import MOST_RESULTS, QUERY_CHARS, configured, search
 

@@ -15,9 +15,9 @@ from rest_framework.response import Response
 
 from api import inputs, pages
 from api.remembering import LONGEST_NAME, OPENAI_IDS
-from api.schemas import Maybe
 from api.views.conversations import owner, storing
 from api.views.door import Door
+from api.wellformed import Maybe
 from conversations import keeping, retention
 from conversations.models import Conversation
 from providers.exceptions import InvalidRequest

@@ -1,0 +1,215 @@
+"""The log at its size: recall, a whole turn and search over a million stored items.
+
+    python -m benchmarks.log --database postgres://postgres@127.0.0.1:5432/postgres [--items 1000000]
+
+A database of its own is made on that server, filled with made-up words as frequent as words are (Zipf), measured and
+dropped; without `--database` it is SQLite in a temporary directory. Prints one table of milliseconds. Nobody else may
+work on the machine.
+"""
+
+import argparse
+import os
+import random
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+USERS = 50
+TURNS = 20  # of an ordinary conversation, two items each
+LONG_TURNS = 500  # of the one that gets its thousandth message
+WORDS = 80_000  # different ones
+BATCH = 20_000  # items written at a time
+BUDGET = 6_500  # tokens that a turn may be told: an 8k window
+SYLLABLES = [consonant + vowel for consonant in "bcdfghjklmnprstvwz" for vowel in "aeiou"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--database", default="", metavar="URL")
+    parser.add_argument("--items", type=int, default=1_000_000)
+    chosen = parser.parse_args()
+    random.seed(7)
+    with tempfile.TemporaryDirectory(prefix="proxysite-log-") as home:
+        scratch = Scratch(chosen.database)
+        os.environ |= {
+            "PROXYSITE_HOME": home,
+            "DATABASE_URL": scratch.url,
+            "DJANGO_SETTINGS_MODULE": "proxysite.settings",
+        }
+        try:
+            run(chosen.items)
+        finally:
+            scratch.drop()
+
+
+class Scratch:
+    """A database of its own on a Postgres server; none for SQLite, which lives in the home."""
+
+    def __init__(self, server: str) -> None:
+        self._server, self._name = server, f"bench_{uuid.uuid4().hex[:8]}"
+        self.url = ""
+        if server:
+            self._say(f'CREATE DATABASE "{self._name}"')
+            self.url = urlunsplit(urlsplit(server)._replace(path=f"/{self._name}"))
+
+    def drop(self) -> None:
+        if self._server:
+            self._say(f'DROP DATABASE IF EXISTS "{self._name}" WITH (FORCE)')
+
+    def _say(self, statement: str) -> None:
+        import psycopg
+
+        with psycopg.connect(self._server, autocommit=True) as server:
+            server.execute(statement.encode())
+
+
+def run(items: int) -> None:
+    import django
+
+    django.setup()
+    from django.core.management import call_command
+    from django.db import connection
+
+    call_command("migrate", verbosity=0)
+    began = time.perf_counter()
+    made = Made()
+    made.fill(items)
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM ANALYZE" if connection.vendor == "postgresql" else "ANALYZE")
+    print(f"{items:,} items in {connection.vendor}, made in {time.perf_counter() - began:.0f} s\n")
+    print("| milliseconds | p50 | p95 | worst |\n|---|---|---|---|")
+    for name, times in measured(made):
+        ordered = sorted(times)
+        p95 = ordered[int(len(ordered) * 0.95)]
+        print(f"| {name} | {ordered[len(ordered) // 2]:.1f} | {p95:.1f} | {ordered[-1]:.1f} |")
+
+
+class Made:
+    """The rows that are made, and what is known of them."""
+
+    def __init__(self) -> None:
+        from django.contrib.auth.models import User
+
+        self.words = list(
+            dict.fromkeys("".join(random.choices(SYLLABLES, k=random.choice((2, 3, 3, 4)))) for _ in range(WORDS))
+        )
+        self.said = random.choices(self.words, [1 / (rank + 5) for rank in range(len(self.words))], k=1_000_000)
+        self.users = [User.objects.create(username=f"user{number}").pk for number in range(USERS)]
+        self.long = ""
+
+    def text(self) -> str:
+        count = min(400, int(random.lognormvariate(3.6, 0.9))) + 3
+        at = random.randrange(len(self.said) - count)
+        return " ".join(self.said[at : at + count]) + (" ordinary" if random.random() < 0.3 else "")
+
+    def fill(self, items: int) -> None:
+        left = items
+        while left > 0:
+            turns = LONG_TURNS if left == items else TURNS
+            count = max(1, BATCH // (2 * turns)) if turns == TURNS else 1
+            ids = self._conversations(count, turns)
+            self.long = self.long or ids[0]
+            left -= 2 * turns * count
+
+    def _conversations(self, count: int, turns: int) -> list[str]:
+        """Write conversations of so many turns; returns their ids."""
+        from django.db import transaction
+
+        from conversations import search
+        from conversations.models import Conversation, Item, Turn
+
+        now = datetime.now(UTC)
+        rows = [Conversation(user_id=random.choice(self.users), kind="open", last=turns) for _ in range(count)]
+        with transaction.atomic():
+            Conversation.objects.bulk_create(rows)
+            for row in rows:
+                made = [
+                    Turn(
+                        conversation=row,
+                        user_id=row.user_id,
+                        number=number,
+                        door="chat",
+                        status="completed",
+                        tokens=120,
+                    )
+                    for number in range(1, turns + 1)
+                ]
+                Turn.objects.bulk_create(made)
+                said = [self._item(turn, output, now) for turn in made for output in (False, True)]
+                search.add(row.user_id, Item.objects.bulk_create(said))
+        return [row.pk for row in rows]
+
+    def _item(self, turn: Any, output: bool, now: datetime) -> Any:
+        from conversations.models import Item
+
+        text, role = self.text(), "assistant" if output else "user"
+        part = {"type": "output_text" if output else "input_text", "text": text}
+        return Item(
+            public_id=f"msg_{turn.pk.hex}{int(output)}",
+            conversation_id=turn.conversation_id,
+            turn=turn,
+            output=output,
+            type="message",
+            role=role,
+            text=text,
+            data={"type": "message", "role": role, "content": [part]},
+            created_at=now,
+        )
+
+
+def measured(made: Made) -> Iterator[tuple[str, list[float]]]:
+    """What is measured, with its times in milliseconds."""
+    from conversations import earlier, search
+    from conversations.models import Conversation
+
+    some = list(Conversation.objects.order_by("id")[:400])
+    yield "recall of a conversation", times(lambda: earlier.read(random.choice(some), BUDGET, own_system=False), 300)
+    fresh = Conversation.objects.create(user_id=made.users[0], kind="open")
+    for _ in range(4):
+        turn(fresh.user_id, fresh.pk, made.text())
+    yield "a turn at the 10th message", times(lambda: turn(fresh.user_id, fresh.pk, made.text()), 1)
+    yield "a turn up to the 300th", times(lambda: turn(fresh.user_id, fresh.pk, made.text()), 150)
+    long = Conversation.objects.get(pk=made.long)
+    yield "a turn after the 1,000th", times(lambda: turn(long.user_id, long.pk, made.text()), 150)
+    questions: dict[str, Callable[[], str]] = {
+        "search: a word as it is said": lambda: random.choice(made.said),
+        "search: two such words": lambda: " ".join(random.choices(made.said, k=2)),
+        "search: a rare word": lambda: random.choice(made.words[-WORDS // 2 :]),
+        "search: a word in 30 % of the items": lambda: "ordinary",
+        "search: words that nobody says": lambda: "qqqx zzzx",
+    }
+    for name, question in questions.items():
+        yield name, times(lambda ask=question: search.find(random.choice(made.users), ask(), 20), 200)  # type: ignore[misc]
+
+
+def times(deed: Callable[[], object], count: int) -> list[float]:
+    found = []
+    for _ in range(count):
+        began = time.perf_counter()
+        deed()
+        found.append((time.perf_counter() - began) * 1000)
+    return found
+
+
+def turn(user_id: int, conversation_id: str, text: str) -> None:
+    """One turn from its request to its end, without an upstream."""
+    from conversations import items, turns
+    from conversations.models import Door, TurnStatus
+    from conversations.places import Asked
+
+    entries = items.of_messages([{"role": "user", "content": text}])
+    request_id = uuid.uuid4().hex
+    asked = Asked(request_id, user_id, Door.CHAT, "m", entries, conversation_id=conversation_id, budget=BUDGET)
+    turns.begin(asked)
+    answer: Sequence[Any] = items.of_messages([{"role": "assistant", "content": text}])
+    for entry in answer:
+        entry.output = True
+    turns.finish(turns.Finished(request_id, conversation_id, TurnStatus.COMPLETED, answer))
+
+
+if __name__ == "__main__":
+    main()
