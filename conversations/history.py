@@ -17,6 +17,7 @@ from typing import Any, ParamSpec, TypeVar
 from weakref import WeakValueDictionary
 
 from django.conf import settings
+from django.db import DatabaseError
 
 from conversations import items, turns
 from conversations.answers import Answer
@@ -174,8 +175,6 @@ class History:
     # --- housekeeping ---------------------------------------------------------------------------------------------
     async def keep(self) -> None:
         """Prolong the leases of running turns, and tell those that are to stop; until cancelled."""
-        from django.db import DatabaseError
-
         prolonged = time.monotonic()
         while True:
             await asyncio.sleep(TICK_SECONDS)
@@ -203,12 +202,12 @@ def busy() -> ConversationBusy:
 
 
 async def in_time(answer: "asyncio.Future[T]") -> T:
-    """What the database answers. Raises DatabaseUnavailable when that takes too long."""
+    """What the database answers. Raises DatabaseUnavailable when it cannot, or takes too long."""
     try:
         async with asyncio.timeout(settings.DATABASE_TIMEOUT_SECONDS):
             return await answer
-    except TimeoutError:
-        raise DatabaseUnavailable("The database does not answer.", retry_after_seconds=2) from None
+    except (TimeoutError, DatabaseError) as error:
+        raise DatabaseUnavailable("The database does not answer.", retry_after_seconds=2) from error
 
 
 async def write(finished: Finished) -> None:

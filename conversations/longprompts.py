@@ -3,6 +3,7 @@
 What fitting costs (summaries by the model, if its row wants them) is asked inside the request, so it stands in its row.
 """
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from conversations import turns
 from conversations.asking import Asking
 from conversations.documents.recall import Embed
 from conversations.fitting import Means, fit
+from conversations.history import in_time
 from conversations.strategies import strategy
 from providers.catalogue import Candidate
 from providers.chat import Batches, ChatRequest, Trace
@@ -59,7 +61,7 @@ async def answer(
     if fitted is not None:
         request = trace.request = msgspec.structs.replace(request, body=fitted.body)
         if place.conversation_id and fitted.documents:
-            await off_loop(turns.link, place.conversation_id, fitted.documents)
+            await in_time(asyncio.ensure_future(off_loop(turns.link, place.conversation_id, fitted.documents)))
     async with aclosing(strategy(candidates[0].strategy)(request, candidates, pool, trace)) as batches:
         async for batch in batches:
             yield batch

@@ -312,3 +312,54 @@ async def test_how_an_answer_was_thought_up_is_kept_with_it(gateway, upstream, a
     assert (await gateway.chat(alice.key, model="mpr-m", conversation_id="c")).status == 200
     (row,) = await turn_rows()
     assert row.thought["candidates"] == ["An answer.", "An answer."]
+
+
+async def test_a_conversation_that_has_expired_begins_anew(gateway, upstream, alice):
+    upstream.always(reply(speech.completion("Hello.")))
+    await turn(gateway, alice, "I am Ann.", session_id="s")
+    (row,) = await off_loop(lambda: list(Conversation.objects.all()))
+    assert row.expires_at - row.used_at == timedelta(seconds=3_600)
+    await off_loop(lambda: Conversation.objects.update(expires_at=timezone.now()))
+    await turn(gateway, alice, "Who am I?", session_id="s")
+    assert told(upstream) == [user("Who am I?")]
+    assert [item.text for item in await item_rows()] == ["Who am I?", "Hello."]
+
+
+async def test_who_leaves_the_line_begins_nothing(gateway, upstream, alice):
+    gate = Gate()
+    upstream.will(stream(*speech.words("One"), gate, *speech.spoken("."), DONE), *words("Three."))
+    async with gateway.reading(alice.key, messages=[user("1")], conversation_id="c") as first:
+        await first.until("One")
+        waiting = asyncio.create_task(turn(gateway, alice, "2", conversation_id="c"))
+        await asyncio.sleep(0)
+        await eventually(lambda: gateway.inner.in_flight == 2)
+        waiting.cancel()
+        await eventually(lambda: gateway.inner.in_flight == 1)
+        gate.open()
+        await first.rest()
+    await turn(gateway, alice, "3", conversation_id="c")
+    assert told(upstream) == [user("1"), assistant("One."), user("3")]
+    assert len(await turn_rows()) == 2
+
+
+async def test_an_answer_that_cannot_be_written_down_is_not_told_as_complete(gateway, upstream, alice, monkeypatch):
+    from django.db import OperationalError
+
+    def away(finished):
+        raise OperationalError("the disk is full")
+
+    monkeypatch.setattr("conversations.turns.finish", away)
+    upstream.will(stream(*speech.spoken("Hello."), DONE), *words("Hello."))
+    streamed = await gateway.chat(alice.key, conversation_id="c", stream=True)
+    assert streamed.events[-1]["error"]["code"] == "database_unavailable"
+    assert not streamed.done
+    whole = await gateway.chat(alice.key, conversation_id="d")
+    assert (whole.status, whole.error["code"]) == (503, "database_unavailable")
+
+
+async def test_a_new_name_is_begun_once_by_many_at_the_same_moment(gateway, upstream, alice):
+    upstream.always(reply(speech.completion("Hello.")))
+    answers = await asyncio.gather(*(turn(gateway, alice, str(number), conversation_id="new") for number in range(8)))
+    assert {answer.status for answer in answers} == {200}
+    assert await off_loop(Conversation.objects.count) == 1
+    assert [row.number for row in await turn_rows()] == list(range(1, 9))
