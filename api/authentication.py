@@ -10,7 +10,7 @@ import asyncio
 import hmac
 import re
 import time
-from collections.abc import Awaitable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -25,8 +25,8 @@ from rest_framework.request import Request
 
 from api import keys
 from api.models import ApiKey
-from providers.exceptions import DatabaseUnavailable, Forbidden, InvalidKey, InvalidRequest
-from providers.offloop import off_loop
+from providers.exceptions import Forbidden, InvalidKey, InvalidRequest
+from providers.offloop import in_time, off_loop
 
 T = TypeVar("T")
 UNKNOWN = "The API key is not valid."  # one text for unknown, revoked and expired
@@ -175,15 +175,6 @@ class Keyring:
             while len(self._callers) >= self._size:
                 self._callers.pop(next(iter(self._callers)))
             self._callers[digest] = caller
-
-
-async def in_time(answer: Awaitable[T]) -> T:
-    """What the database answers. Raises DatabaseUnavailable when that takes too long."""
-    try:
-        async with asyncio.timeout(settings.DATABASE_TIMEOUT_SECONDS):
-            return await answer
-    except TimeoutError:
-        raise DatabaseUnavailable("The database does not answer.", retry_after_seconds=2) from None
 
 
 def touch(used: dict[int, datetime]) -> None:

@@ -20,7 +20,7 @@ from api.spool import Spool
 from api.streaming import Heartbeat
 from api.writers import WriteFailed
 from conversations import turns
-from conversations.documents import embed
+from conversations.documents import embed, ingest
 from conversations.documents.recall import Embed
 from conversations.history import History
 from providers.catalogue import Catalogue
@@ -92,6 +92,7 @@ class Gateway:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await ingest.settle()
         await self.history.settle()
         await self.pool.renewals.settle()
         await self.pool.claims.settle()

@@ -15,6 +15,7 @@ class ConversationsConfig(AppConfig):
 
 
 def install_triggers(using: str, **kwargs: object) -> None:
-    from conversations import words
+    from conversations import partings, words
 
     words.install(connections[using])
+    partings.install(connections[using])

@@ -20,9 +20,9 @@ from conversations import files
 from conversations.documents import extract
 from conversations.models import StoredFile
 from providers.catalogue import Candidate
-from providers.exceptions import DatabaseUnavailable, InternalError, InvalidRequest, Saturated
+from providers.exceptions import InternalError, InvalidRequest, Saturated
 from providers.filters.attachments import TEXT, file_parts
-from providers.offloop import off_loop
+from providers.offloop import in_time, off_loop
 
 MOST_PARTS = 20
 MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
@@ -104,11 +104,7 @@ async def gathered(parts: list[tuple[str, dict[str, Any]]], user_id: int | None,
     named = {place: file_id for place, part in parts if (file_id := id_in(place, part["file"]))}
     found: dict[str, Document] = {}
     if named:
-        try:
-            async with asyncio.timeout(settings.DATABASE_TIMEOUT_SECONDS):
-                by_id = await off_loop(stored, named, user_id, wanted)
-        except TimeoutError:
-            raise DatabaseUnavailable("The database does not answer.", retry_after_seconds=2) from None
+        by_id = await in_time(off_loop(stored, named, user_id, wanted))
         found |= {place: by_id[file_id] for place, file_id in named.items()}
     if inline := {place: part["file"] for place, part in parts if place not in found}:
         patience = 2 * settings.FILE_TEXT_SECONDS

@@ -25,7 +25,7 @@ from conversations.documents.recall import Embed, asked, ranking
 from conversations.usage import PER_MESSAGE
 from providers.exceptions import InvalidRequest
 from providers.filters.attachments import TEXT
-from providers.offloop import off_loop
+from providers.offloop import heard, off_loop
 
 SYSTEM = ("system", "developer")
 SHORT_CHARS = 2_000  # a text of so many characters is never shortened
@@ -71,7 +71,7 @@ async def fit(
     """None when the prompt fits into its share of the window or has no long text, else the fitted body; `body` stays
     as it is. `user_id` None: nothing is stored. Raises InvalidRequest, Saturated, DatabaseUnavailable.
     """
-    budget = int(settings.DOCUMENT_SHARE * window_tokens)
+    budget = int(settings.PROMPT_SHARE * window_tokens)
     messages = body["messages"]
     chars = sum(len(text) for text in texts(body))
     if chars + IMAGE_TOKENS * images(messages) + PER_MESSAGE * len(messages) <= budget:
@@ -127,7 +127,7 @@ class Work:
             hits = ranking(known, question) if self.question.strip() else []
             return within_tokens(partial(excerpt, long.text, known.outline, hits), frame, room)
 
-        return [known.document_id, summary_id], await off_loop(cut)
+        return [known.document_id, summary_id], await heard(off_loop(cut))
 
     async def brief(self, text: str, splitting: Splitting, chars: int, summarise: Summarise) -> tuple[str, str]:
         """What is left of a text when a model has summarised what says little; made once for each size, of which there

@@ -27,7 +27,7 @@ from conversations.places import Asked, Busy
 from conversations.turns import Begun, Finished, Lost
 from providers.chat import Batches, Resume, Trace
 from providers.exceptions import ConversationBusy, DatabaseUnavailable, GatewayError
-from providers.offloop import off_loop
+from providers.offloop import in_time, off_loop
 
 logger = logging.getLogger(__name__)
 
@@ -201,20 +201,11 @@ def busy() -> ConversationBusy:
     return ConversationBusy("Another request of this conversation is still being answered.", retry_after_seconds=1)
 
 
-async def in_time(answer: "asyncio.Future[T]") -> T:
-    """What the database answers. Raises DatabaseUnavailable when it cannot, or takes too long."""
-    try:
-        async with asyncio.timeout(settings.DATABASE_TIMEOUT_SECONDS):
-            return await answer
-    except (TimeoutError, DatabaseError) as error:
-        raise DatabaseUnavailable("The database does not answer.", retry_after_seconds=2) from error
-
-
 async def write(finished: Finished) -> None:
     """Raises DatabaseUnavailable, ConversationBusy."""
     work: Callable[[Finished], None] = turns.finish
     try:
-        await in_time(asyncio.ensure_future(off_loop(work, finished)))
+        await in_time(off_loop(work, finished))
     except Lost:
         raise ConversationBusy("This answer took so long that its conversation went on without it.") from None
 

@@ -3,7 +3,6 @@
 What fitting costs (summaries by the model, if its row wants them) is asked inside the request, so it stands in its row.
 """
 
-import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -16,11 +15,10 @@ from conversations import turns
 from conversations.asking import Asking
 from conversations.documents.recall import Embed
 from conversations.fitting import Means, fit
-from conversations.history import in_time
 from conversations.strategies import strategy
 from providers.catalogue import Candidate
 from providers.chat import Batches, ChatRequest, Trace
-from providers.offloop import off_loop
+from providers.offloop import in_time, off_loop
 from tokens.pool import Pool
 
 MOST_SUMMARIES = 64  # questions for one request
@@ -47,7 +45,7 @@ def window_of(candidates: Sequence[Candidate]) -> int:
 def may_be_long(size_bytes: int, candidates: Sequence[Candidate]) -> bool:
     """Whether a request of this size could be more than its model takes: a token is no less than a byte."""
     window = (candidates[0].context_window or 0) if len(candidates) == 1 else window_of(candidates)
-    return bool(0 < window * settings.DOCUMENT_SHARE < size_bytes)
+    return bool(0 < window * settings.PROMPT_SHARE < size_bytes)
 
 
 async def answer(
@@ -61,7 +59,7 @@ async def answer(
     if fitted is not None:
         request = trace.request = msgspec.structs.replace(request, body=fitted.body)
         if place.conversation_id and fitted.documents:
-            await in_time(asyncio.ensure_future(off_loop(turns.link, place.conversation_id, fitted.documents)))
+            await in_time(off_loop(turns.link, place.conversation_id, fitted.documents))
     async with aclosing(strategy(candidates[0].strategy)(request, candidates, pool, trace)) as batches:
         async for batch in batches:
             yield batch

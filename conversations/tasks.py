@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from conversations import files, retention
+from conversations import farewells, files, retention
 from conversations.documents import ingest
 
 
@@ -16,6 +16,12 @@ def sweep_files() -> None:
 def expire_conversations() -> None:
     """Delete conversations and documents that have expired."""
     retention.expire()
+
+
+@shared_task
+def say_farewells() -> int:
+    """Delete at their upstreams the chats that no conversation stands in any more; returns how many are gone."""
+    return farewells.say()
 
 
 @shared_task

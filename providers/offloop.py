@@ -1,13 +1,16 @@
 """Database work of the event loop: plain functions run in a few threads of their own, with connections that are
-closed when old.
+closed when old; and what is told when the database cannot answer, or not in time.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
-from django.db import close_old_connections
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections
+
+from providers.exceptions import DatabaseUnavailable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -25,3 +28,20 @@ async def off_loop(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) 
             close_old_connections()
 
     return await asyncio.get_running_loop().run_in_executor(_threads, work)
+
+
+async def in_time(answer: Awaitable[T]) -> T:
+    """What the database answers. Raises DatabaseUnavailable when it cannot, or takes longer than its patience."""
+    try:
+        async with asyncio.timeout(settings.DATABASE_TIMEOUT_SECONDS):
+            return await heard(answer)
+    except TimeoutError:
+        raise DatabaseUnavailable("The database does not answer.", retry_after_seconds=2) from None
+
+
+async def heard(answer: Awaitable[T]) -> T:
+    """What the database answers, however long that takes. Raises DatabaseUnavailable."""
+    try:
+        return await answer
+    except DatabaseError as error:
+        raise DatabaseUnavailable("The database is not available.", retry_after_seconds=2) from error

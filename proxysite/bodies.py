@@ -14,10 +14,10 @@ from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 
 from api import keys
-from api.authentication import UNKNOWN, find, in_time, presented_key
+from api.authentication import UNKNOWN, find, presented_key
 from conversations import files
 from providers.exceptions import BodyTooLarge, InvalidKey, RequestTimeout, Saturated
-from providers.offloop import off_loop
+from providers.offloop import in_time, off_loop
 
 Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

@@ -39,6 +39,11 @@ app.conf.beat_schedule = {
         "options": {"expire_seconds": 60},
     },
     "expire conversations": {"task": "conversations.tasks.expire_conversations", "schedule": 3_600.0},
+    "say farewells": {
+        "task": "conversations.tasks.say_farewells",
+        "schedule": 60.0,
+        "options": {"expire_seconds": 60},
+    },
     "forget old sessions": {"task": "proxysite.tasks.clear_sessions", "schedule": 86_400.0},
 }
 

@@ -237,9 +237,9 @@ SESSION_IDLE_SECONDS = env.int("SESSION_IDLE_SECONDS", default=3_600)  # of a se
 CONVERSATION_IDLE_SECONDS = env.int("CONVERSATION_IDLE_SECONDS", default=2_592_000)  # the same of any other
 RESPONSE_KEEP_SECONDS = env.int("RESPONSE_KEEP_SECONDS", default=2_592_000)  # responses and stored completions
 SEARCH_TEXT_CHARS = env.int("SEARCH_TEXT_CHARS", default=20_000)  # of one item by which it is found; 100,000 at most
+FAREWELL_TRIES = env.int("FAREWELL_TRIES", default=8)  # to delete a chat at its upstream, doubling pauses; a day
 
 # --- long documents -------------------------------------------------------------------------------------------------
-DOCUMENT_SHARE = env.float("DOCUMENT_SHARE", default=0.8)  # of a model's window that a prompt may fill
 DOCUMENT_SECONDS = env.float("DOCUMENT_SECONDS", default=30)  # dividing one document may take
 DOCUMENTS_PER_USER = env.int("DOCUMENTS_PER_USER", default=1_000)
 DOCUMENT_IDLE_SECONDS = env.int("DOCUMENT_IDLE_SECONDS", default=604_800)  # a request's text goes when unused so long

@@ -123,7 +123,8 @@ def served_lean(method: str, path: str) -> bool:
         return method == "POST" or (method != "OPTIONS" and path not in SHARED)
     if method != "POST" or not path.startswith(IN_CONVERSATION):
         return False
-    return path != IN_CONVERSATION and "/" not in path[len(IN_CONVERSATION) :] and not path.startswith(STORED_COMPLETION)
+    name = path.removeprefix(IN_CONVERSATION)
+    return bool(name) and "/" not in name and not path.startswith(STORED_COMPLETION)
 
 
 def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -12,7 +12,7 @@ import orjson
 from django.http import HttpResponseBase
 
 from api import counting, remembering
-from api.authentication import Caller, in_time
+from api.authentication import Caller
 from api.exceptions import door
 from api.gateway import LeanRequest
 from api.responses import asking, inputs, schema
@@ -25,7 +25,7 @@ from conversations.items import SYSTEM
 from conversations.models import Door
 from conversations.places import Asked, behind
 from conversations.turns import Begun
-from providers.offloop import off_loop
+from providers.offloop import in_time, off_loop
 
 
 @door("POST")

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.http import HttpResponseBase
 
 from api import remembering
-from api.authentication import Caller, in_time
+from api.authentication import Caller
 from api.background import Feed
 from api.exceptions import door
 from api.gateway import Gateway, LeanRequest
@@ -34,7 +34,7 @@ from conversations.places import Asked
 from providers.catalogue import Meaning
 from providers.chat import CHAT, Batches
 from providers.exceptions import GatewayError
-from providers.offloop import off_loop
+from providers.offloop import in_time, off_loop
 
 DOOR = "responses"
 

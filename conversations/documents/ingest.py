@@ -13,7 +13,6 @@ import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
-from typing import ParamSpec, TypeVar
 from weakref import WeakValueDictionary
 
 from django.conf import settings
@@ -36,8 +35,8 @@ from conversations.documents.rows import (
     write,
 )
 from conversations.models import Document, DocumentState, Status, StoredFile
-from providers.exceptions import DatabaseUnavailable, InvalidRequest, Saturated
-from providers.offloop import off_loop
+from providers.exceptions import GatewayError, InvalidRequest, Saturated
+from providers.offloop import heard, in_time, off_loop
 
 logger = logging.getLogger(__name__)
 WORKERS = 2
@@ -48,8 +47,6 @@ TEXTS = ThreadPoolExecutor(WORKERS, thread_name_prefix="dividing")  # of request
 FILES = ThreadPoolExecutor(WORKERS, thread_name_prefix="ingesting")  # in the background
 turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 running: set["asyncio.Task[None]"] = set()  # texts that are taken in
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 # --- texts of requests ------------------------------------------------------------------------------------------------
@@ -70,13 +67,13 @@ async def take_in(user_id: int | None, text: str, splitting: Splitting) -> Known
 async def known(user_id: int | None, text: Text) -> Known:
     """`take_in`, without an end to its patience. Raises Indivisible besides."""
     pause, longest = LOOK_SECONDS
-    while user_id is not None and (found := await soon(find, user_id, text.digest)) is not None:
+    while user_id is not None and (found := await in_time(off_loop(find, user_id, text.digest))) is not None:
         if found.lease is not None:
             await process_text(user_id, found.lease, text)
         elif found.state == DocumentState.ERROR:
             raise Indivisible(found.reason)
         elif found.state in (DocumentState.INGESTED, DocumentState.EMPTY):
-            outlined = await soon(shelf.outline, found.document_id)
+            outlined = await in_time(off_loop(shelf.outline, found.document_id))
             if outlined is not None:  # else it was deleted this moment
                 return Known(found.document_id, outlined)
         else:
@@ -94,9 +91,9 @@ async def process_text(user_id: int, lease: Lease, text: Text) -> None:
             try:
                 made = await divided(text)
             except Indivisible as error:
-                await off_loop(fail, lease, DocumentState.ERROR, str(error))
+                await heard(off_loop(fail, lease, DocumentState.ERROR, str(error)))
                 raise
-            await off_loop(write, lease, text, made)
+            await heard(off_loop(write, lease, text, made))
 
     task = asyncio.create_task(work())
     running.add(task)
@@ -108,17 +105,17 @@ async def made_once(user_id: int | None, digest: str, make: Callable[[], Awaitab
     """The text that `make` makes, kept under this digest as a document of its own, so that it is made once; and the id
     of that document, empty when there is none. Raises what `make` raises.
     """
-    while user_id is not None and (found := await soon(find, user_id, digest)) is not None:
+    while user_id is not None and (found := await in_time(off_loop(find, user_id, digest))) is not None:
         if found.lease is not None:
             try:
                 text = Text(await make(), digest, Splitting())
-                await off_loop(write, found.lease, text, await divided(text))
+                await heard(off_loop(write, found.lease, text, await divided(text)))
             except BaseException:
                 await asyncio.shield(off_loop(give_back, found.lease))
                 raise
             return text.said, found.document_id
         if found.state == DocumentState.INGESTED:
-            return await off_loop(text_of_rows, found.document_id), found.document_id
+            return await in_time(off_loop(text_of_rows, found.document_id)), found.document_id
         if found.state != DocumentState.PROCESSING:
             break
         await asyncio.sleep(LOOK_SECONDS[1])
@@ -127,22 +124,19 @@ async def made_once(user_id: int | None, digest: str, make: Callable[[], Awaitab
 
 def ended(task: "asyncio.Task[None]") -> None:
     running.discard(task)
-    if not task.cancelled() and (error := task.exception()) and not isinstance(error, Indivisible):
+    if not task.cancelled() and (error := task.exception()) and not isinstance(error, Indivisible | GatewayError):
         logger.error("a text was not taken in", exc_info=error)
+
+
+async def settle() -> None:
+    """Let the texts that are being taken in come to their end, before the process ends."""
+    if running:
+        await asyncio.wait(running, timeout=settings.DOCUMENT_SECONDS)
 
 
 async def divided(text: Text) -> Divided:
     """In one of the threads for texts of requests. Raises Indivisible."""
     return await asyncio.get_running_loop().run_in_executor(TEXTS, text.divided)
-
-
-async def soon(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """A database's answer. Raises DatabaseUnavailable when that takes too long."""
-    try:
-        async with asyncio.timeout(settings.DATABASE_TIMEOUT_SECONDS):
-            return await off_loop(function, *args, **kwargs)
-    except TimeoutError:
-        raise DatabaseUnavailable("The database does not answer.", retry_after_seconds=2) from None
 
 
 def refused(reason: str) -> InvalidRequest:

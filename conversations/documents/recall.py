@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.db.models import Q
@@ -22,12 +22,13 @@ from conversations.documents import vectors
 from conversations.documents.divide import Outline
 from conversations.documents.retrieve import Hit, Key, fuse, within
 from conversations.models import Document, DocumentState, Passage
-from providers.exceptions import DatabaseUnavailable, GatewayError
-from providers.offloop import off_loop
+from providers.exceptions import GatewayError
+from providers.offloop import in_time, off_loop
 
 logger = logging.getLogger(__name__)
 MEMORY_FACTOR = 30  # bytes that an outline takes in memory for each byte that it has packed
 CANDIDATES = 400  # passages that a ranking has at most
+T = TypeVar("T")
 Vector = Sequence[float]
 Embed = Callable[[Sequence[str]], Awaitable[list[Vector]]]
 
@@ -144,11 +145,7 @@ async def recall(user_id: int, document_ids: Sequence[str], question: Question, 
     """The passages of the user's own documents that fit the question best, within `budget` characters. Raises
     DatabaseUnavailable.
     """
-    try:
-        async with asyncio.timeout(settings.DATABASE_TIMEOUT_SECONDS):
-            return await off_loop(recalled, user_id, document_ids, question, budget)
-    except TimeoutError:
-        raise DatabaseUnavailable("The database does not answer.", retry_after_seconds=2) from None
+    return await in_time(off_loop(recalled, user_id, document_ids, question, budget))
 
 
 def recalled(user_id: int, document_ids: Sequence[str], question: Question, budget: int) -> list[Recalled]:

@@ -1,6 +1,7 @@
 """Embeddings as bytes (float32, little endian), and which of many are nearest to one. numpy where there is one."""
 
 import heapq
+import os
 import sys
 from array import array
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from typing import Any
 
 from conversations.documents.retrieve import Hit
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the other cores are for answers
 try:
     numpy: Any = import_module("numpy")
 except ImportError:

@@ -1,6 +1,8 @@
-"""Rows about what is said: the log (Conversation, Turn, Item, EventBatch), documents (Document, Passage), files."""
+"""Rows about what is said: the log (Conversation, Turn, Item, EventBatch), documents (Document, Passage), files,
+farewells."""
 
 from conversations.models.documents import Document, DocumentQuerySet, DocumentState, Passage
+from conversations.models.farewells import Farewell, FarewellQuerySet
 from conversations.models.files import FileQuerySet, Purpose, Status, StoredFile, new_id
 from conversations.models.log import RUNNING, Conversation, Door, EventBatch, Item, Kind, Turn, TurnStatus
 
@@ -12,6 +14,8 @@ __all__ = [
     "DocumentState",
     "Door",
     "EventBatch",
+    "Farewell",
+    "FarewellQuerySet",
     "FileQuerySet",
     "Item",
     "Kind",

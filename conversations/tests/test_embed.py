@@ -1,7 +1,5 @@
 """Embeddings of passages come in the background, from an upstream or from the local model."""
 
-# ruff: noqa: RUF001 - Chinese punctuation is the matter here
-
 import asyncio
 
 import pytest

@@ -5,6 +5,7 @@ import threading
 from datetime import timedelta
 
 import pytest
+from django.db import OperationalError
 from django.utils import timezone
 
 from conversations import files, tasks
@@ -154,6 +155,28 @@ async def test_a_dead_process_is_followed_by_the_next_request(alice, divisions):
     )
     await taking(alice)
     assert (await state()).state == "ingested"
+
+
+async def test_what_another_process_takes_in_is_waited_for(alice, divisions):
+    text = rows.Text.of(TEXT, Splitting())
+    lease = (await off_loop(rows.find, alice.user.pk, text.digest)).lease
+    waiting = [asyncio.create_task(taking(alice)) for _ in range(2)]
+    done, _ = await asyncio.wait(waiting, timeout=0.2)
+    assert not done
+    await off_loop(rows.write, lease, text, divide(TEXT, Splitting(), 30))
+    assert {known.document_id for known in await asyncio.gather(*waiting)} == {lease.document_id}
+    assert divisions == []
+
+
+async def test_a_database_that_is_away_is_told(alice, monkeypatch):
+    def away(*args):
+        raise OperationalError("no connection")
+
+    for name in ("find", "write"):
+        with monkeypatch.context() as patched:
+            patched.setattr(ingest, name, away)
+            with pytest.raises(DatabaseUnavailable):
+                await taking(alice)
 
 
 @pytest.mark.settings(DOCUMENT_SECONDS=0.2)

@@ -221,13 +221,13 @@ def npm_packages() -> Path:
     return place
 
 
-def litellm_programs() -> Path:
-    """The `bin` directory of a virtual environment with what `pip/litellm.txt` names."""
-    lock = HERE / "pip" / "litellm.txt"
+def pip_programs(name: str) -> Path:
+    """The `bin` directory of a virtual environment with what the lock `pip/{name}.txt` names."""
+    lock = HERE / "pip" / f"{name}.txt"
 
     def install(place: Path) -> None:
         run_installer(sys.executable, "-m", "venv", place, cwd=place)
         pip = (place / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
         run_installer(*pip, "--only-binary", ":all:", "--require-hashes", "--requirement", lock, cwd=place)
 
-    return installed("litellm", [lock], install) / "bin"
+    return installed(name, [lock], install) / "bin"

@@ -15,7 +15,7 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from proxysite.tests.processes import Gateway, Program, litellm_programs, npm_packages, patiently, surroundings
+from proxysite.tests.processes import Gateway, Program, npm_packages, patiently, pip_programs, surroundings
 
 pytestmark = pytest.mark.interop
 
@@ -104,7 +104,7 @@ def start_litellm(folder: Path) -> Program:
     file = folder / "config.yaml"
     file.write_text(json.dumps(config, ensure_ascii=False), encoding="utf-8")  # JSON is YAML
     offline = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "HOME": str(folder)}
-    command = [litellm_programs() / "litellm", "--config", file, "--host", "127.0.0.1", "--port", "0"]
+    command = [pip_programs("litellm") / "litellm", "--config", file, "--host", "127.0.0.1", "--port", "0"]
     return Program(command, folder / "litellm.log", surroundings(**offline), folder)
 
 

@@ -1,0 +1,95 @@
+"""Chats that upstreams keep for nobody are deleted there (`models/farewells.py` says which).
+
+Each run asks for one chat of each of some tokens at the same time, then for the next ones. A token whose upstream fails
+is left alone for the rest of the run. Who begins a try writes that down first, so that two runs at once never ask
+twice; one that fails is made again later, FAREWELL_TRIES in all. Secrets are not renewed for it: what has ended is by
+the next try. A token that is gone, or that a person switched off, is nobody's to ask with: its chats are forgotten here.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Collection, Sequence
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import Q
+
+from conversations.models import Farewell
+from providers import registry, vault
+from providers.base import BaseAdapter
+from providers.exceptions import ModelMissing, UpstreamError
+from providers.http import Client
+from tokens import checkup
+from tokens.models import State, UpstreamToken
+from tokens.querysets import AUTH
+
+logger = logging.getLogger(__name__)
+RUN_SECONDS = 40.0  # no call begins later in a run
+
+
+def say() -> int:
+    """Delete what is due at its upstream, some at a time; returns how many are gone there."""
+    gone, failing = 0, set[UUID]()
+    until = time.monotonic() + RUN_SECONDS
+    while time.monotonic() < until and (batch := taken(failing)):
+        lost, ready = sorted_out(batch)
+        deleted = asyncio.run(outcomes(ready)) if ready else []
+        said = [farewell for (farewell, _), well in zip(ready, deleted, strict=True) if well]
+        Farewell.objects.filter(pk__in=[farewell.pk for farewell in (*lost, *said)]).delete()
+        done = {farewell.pk for farewell in (*lost, *said)}
+        failed = [farewell for farewell in batch if farewell.pk not in done]
+        give_up(failed)
+        failing |= {farewell.token_id for farewell in failed}
+        gone += len(said)
+    return gone
+
+
+def taken(but: Collection[UUID]) -> list[Farewell]:
+    """The next ones, each of another token, for this caller alone."""
+    return [farewell for farewell in Farewell.objects.due().one_each(checkup.AT_ONCE, but) if farewell.take()]
+
+
+def sorted_out(batch: Sequence[Farewell]) -> tuple[list[Farewell], list[tuple[Farewell, UpstreamToken]]]:
+    """Those that nobody can ask for any more, and those that can be asked for now, with what."""
+    tokens = UpstreamToken.objects.filter(pk__in=[farewell.token_id for farewell in batch])
+    by_a_person = Q(state=State.DISABLED) & ~Q(reason__startswith=AUTH)
+    known = set(tokens.exclude(by_a_person).values_list("pk", flat=True))
+    working = tokens.watched().with_access().exclude(state=State.DISABLED).filter(provider__kind__in=registry.kinds())
+    ready = {token.pk: token for token in working.select_related("provider")}
+    lost = [farewell for farewell in batch if farewell.token_id not in known]
+    return lost, [(farewell, ready[farewell.token_id]) for farewell in batch if farewell.token_id in ready]
+
+
+async def outcomes(ready: Sequence[tuple[Farewell, UpstreamToken]]) -> list[bool]:
+    """Which of the chats are gone now, in their order; no transaction is open while upstreams are asked."""
+    client = Client()
+    try:
+        async with asyncio.TaskGroup() as group:
+            asked = [
+                group.create_task(forget(checkup.adapter(token.provider, client), token, farewell.chat_id))
+                for farewell, token in ready
+            ]
+    finally:
+        client.close()
+    return [task.result() for task in asked]
+
+
+async def forget(adapter: BaseAdapter, token: UpstreamToken, chat_id: str) -> bool:
+    """Whether the upstream has the chat no more."""
+    try:
+        async with asyncio.timeout(checkup.PATIENCE_SECONDS):
+            await adapter.forget(checkup.credential_of(token), chat_id)
+    except ModelMissing:
+        return True
+    except (UpstreamError, vault.VaultError, TimeoutError):
+        return False
+    return True
+
+
+def give_up(failed: Sequence[Farewell]) -> None:
+    """Forget those that were tried often enough."""
+    for farewell in failed:
+        if farewell.tries >= settings.FAREWELL_TRIES:
+            farewell.delete()
+            logger.warning("a chat of token %s stays at its upstream: %d tries failed", farewell.token_id, farewell.tries)
