@@ -43,16 +43,16 @@ ABANDONED = {"code": "abandoned", "message": "The caller left before the end."}
 class OpenTurn:
     """A turn that is being answered. `answer` is what was said so far; `stop` is set when somebody asks for its end."""
 
-    id: str
-    user_id: int
-    conversation_id: str
-    number: int
-    created_at: int
+    begun: Begun
     door: Door
     background: bool
     answer: Answer
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     lock: asyncio.Lock | None = None
+
+    @property
+    def id(self) -> str:
+        return self.begun.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +82,7 @@ class History:
             if lock is not None:
                 lock.release()
             raise
-        turn = OpenTurn(
-            begun.id,
-            asked.user_id,
-            begun.conversation_id,
-            begun.number,
-            begun.created_at,
-            asked.door,
-            asked.background,
-            Answer(begun.id),
-            lock=lock,
-        )
+        turn = OpenTurn(begun, asked.door, asked.background, Answer(begun.id), lock=lock)
         self.running[turn.id] = turn
         goes_on = bool(asked.name or asked.conversation_id or asked.previous_id)
         return Recalled(turn, told(begun), begun.resume, goes_on)
@@ -130,11 +120,11 @@ class History:
 
     def _take_back(self, work: "asyncio.Future[Begun]") -> None:
         if not work.cancelled() and work.exception() is None:
-            self._later(off_loop(turns.drop, work.result().id))
+            self._later(off_loop(turns.drop, work.result()))
 
     async def drop(self, turn: OpenTurn) -> None:
         """The request was refused after all: nothing of it stays."""
-        await self._settled(turn, off_loop(turns.drop, turn.id))
+        await self._settled(turn, off_loop(turns.drop, turn.begun))
 
     # --- after ----------------------------------------------------------------------------------------------------
     async def remember(self, turn: OpenTurn, trace: Trace, batches: Batches) -> Batches:
@@ -232,7 +222,7 @@ def outcome(turn: OpenTurn, trace: Trace, error: BaseException | None) -> Finish
         chat = Resume(asked.token_id, asked.chat_id, asked.parent_id)
     return Finished(
         id=turn.id,
-        conversation_id=turn.conversation_id,
+        conversation_id=turn.begun.conversation_id,
         status=status,
         entries=items.without(answer.entries(whole=whole), trace.preface),
         finish_reason=answer.finish_reason,

@@ -46,23 +46,17 @@ class Busy(Exception):
     """Another turn of the conversation is running."""
 
 
-def place_of(asked: Asked) -> Conversation:
-    """The conversation, locked, in which the turn is to stand."""
+def place_of(asked: Asked) -> tuple[Conversation, bool]:
+    """The conversation, locked, in which the turn is to stand, and whether it begins now."""
     mine = Conversation.objects.of(asked.user_id).select_for_update()
     if asked.name:
-        return mine.filter(name=asked.name).first() or begun_by_name(asked)
+        found = mine.filter(name=asked.name).first()
+        return (found, False) if found is not None else (begun_by_name(asked), True)
     if asked.conversation_id:
-        found = mine.named().filter(pk=asked.conversation_id).first()
-        if found is None:
-            raise UnknownUrl(
-                f"There is no conversation {asked.conversation_id[:64]!r}.",
-                param="conversation",
-                code="conversation_not_found",
-            )
-        return found
+        return known(asked, mine), False
     if asked.previous_id:
         return after(asked)
-    return started(asked, Kind.THREAD)
+    return started(asked, Kind.THREAD), True
 
 
 def begun_by_name(asked: Asked) -> Conversation:
@@ -76,19 +70,33 @@ def started(asked: Asked, kind: Kind, base: Turn | None = None) -> Conversation:
     return Conversation.objects.create(user_id=asked.user_id, kind=kind, name=name, base=base, idle_seconds=idle)
 
 
-def after(asked: Asked) -> Conversation:
+def after(asked: Asked) -> tuple[Conversation, bool]:
     """Where the turn after an older one stands: in the same thread when that was its last, else in a branch."""
     previous = previous_of(asked)
     thread = Conversation.objects.select_for_update().filter(pk=previous.conversation_id).first()
     if thread is None:
         raise unknown_previous(asked)
     if thread.kind == Kind.THREAD and thread.last == previous.number:
-        return thread
-    return started(asked, Kind.THREAD, previous)
+        return thread, False
+    return started(asked, Kind.THREAD, previous), True
+
+
+def known(asked: Asked, mine: QuerySet[Conversation]) -> Conversation:
+    """The conversation of OpenAI's id. Raises UnknownUrl."""
+    found = mine.filter(pk=asked.conversation_id).exclude(kind=Kind.THREAD).first()
+    if found is None:
+        raise UnknownUrl(
+            f"There is no conversation {asked.conversation_id[:64]!r}.",
+            param="conversation",
+            code="conversation_not_found",
+        )
+    return found
 
 
 def behind(asked: Asked) -> Conversation:
-    """A branch after an older turn that is no row."""
+    """What the request goes on with, only to be read: after an older turn a branch that is no row. Raises UnknownUrl."""
+    if asked.conversation_id:
+        return known(asked, Conversation.objects.of(asked.user_id))
     return Conversation(user_id=asked.user_id, kind=Kind.THREAD, base=previous_of(asked))
 
 

@@ -19,7 +19,8 @@ from django.utils import timezone
 
 from conversations import earlier, items, overlap, search
 from conversations.items import SYSTEM, Entry
-from conversations.models import RUNNING, Conversation, Document, Door, Item, Kind, Turn, TurnStatus
+from conversations.models import RUNNING, Conversation, Document, Door, Item, Turn, TurnStatus
+from conversations.models.log import SAID
 from conversations.places import Asked, Busy, behind, interrupt, place_of, require_free
 from conversations.usage import tokens
 from providers.chat import Resume
@@ -37,6 +38,7 @@ class Begun:
     id: str
     conversation_id: str
     number: int
+    begins: bool  # its conversation begins with it
     created_at: int
     messages: list[dict[str, Any]]
     fresh: list[dict[str, Any]]  # of the request's own messages those that are new, its system messages in front
@@ -74,7 +76,7 @@ def begin(asked: Asked) -> Begun:
 
 
 def placed(asked: Asked) -> Begun:
-    conversation = place_of(asked)
+    conversation, begins = place_of(asked)
     require_free(conversation)
     room = asked.budget - weight(entry for entry in asked.entries)
     own = [entry for entry in asked.entries if entry.role in SYSTEM]
@@ -107,6 +109,7 @@ def placed(asked: Asked) -> Begun:
         id=asked.request_id,
         conversation_id=conversation.pk,
         number=turn.number,
+        begins=begins,
         created_at=int(turn.created_at.timestamp()),
         messages=items.to_messages([*([] if own else told.system), *told.items]),
         fresh=items.to_messages(fresh),
@@ -134,6 +137,7 @@ def look_up(asked: Asked) -> Begun:
         id=asked.request_id,
         conversation_id="",
         number=0,
+        begins=False,
         created_at=int(timezone.now().timestamp()),
         messages=items.to_messages([*([] if own else told.system), *told.items]),
         fresh=items.to_messages(asked.entries),
@@ -144,8 +148,9 @@ def look_up(asked: Asked) -> Begun:
 @transaction.atomic
 def finish(finished: Finished) -> None:
     """Write what came of a turn. Of a conversation that was deleted meanwhile nothing is written. Raises Lost."""
+    conversation = Conversation.objects.select_for_update().filter(pk=finished.conversation_id).first()
     turn = Turn.objects.select_for_update().filter(pk=UUID(finished.id)).first()
-    if turn is None:
+    if conversation is None or turn is None:
         return
     if turn.status not in RUNNING:
         raise Lost
@@ -156,32 +161,39 @@ def finish(finished: Finished) -> None:
     turn.finished_at, turn.alive_until = timezone.now(), None
     turn.save()
     put(turn, finished.entries, output=True)
-    conversation = Conversation.objects.select_for_update().get(pk=turn.conversation_id)
-    chat, silent = finished.chat, finished.status == TurnStatus.FAILED
-    if silent and conversation.chat_turn == turn.number - 1:
-        conversation.chat_turn = turn.number
+    chat = finished.chat
+    if finished.status == TurnStatus.FAILED:
+        unsaid(conversation, turn)
     elif chat is not None:
-        conversation.token_id, conversation.chat_id, conversation.parent_id = (
-            chat.token_id,
-            chat.chat_id,
-            chat.parent_id,
-        )
-        conversation.chat_turn = turn.number
+        conversation.token_id, conversation.chat_id = chat.token_id, chat.chat_id
+        conversation.parent_id, conversation.chat_turn = chat.parent_id, turn.number
     touch(conversation, turn, ())
 
 
 @transaction.atomic
-def drop(turn_id: str) -> None:
-    """Take a turn back that was begun and then refused."""
-    turn = Turn.objects.filter(pk=UUID(turn_id)).first()
-    if turn is None:
+def drop(begun: Begun) -> None:
+    """Take a turn back that was begun and then refused, and its conversation when that began with it."""
+    conversation = Conversation.objects.select_for_update().filter(pk=begun.conversation_id).first()
+    turn = Turn.objects.filter(pk=UUID(begun.id)).first()
+    if conversation is None or turn is None:
         return
-    conversation = Conversation.objects.select_for_update().get(pk=turn.conversation_id)
-    turn.delete()
-    if conversation.kind != Kind.OPEN and not conversation.turns.exists():
+    if begun.begins:
         conversation.delete()
-    elif conversation.chat_turn == turn.number - 1:
-        Conversation.objects.filter(pk=conversation.pk).update(chat_turn=turn.number)
+        return
+    unsaid(conversation, turn)
+    conversation.save()
+    turn.delete()
+
+
+def unsaid(conversation: Conversation, turn: Turn) -> None:
+    """Nothing that the turn asked counts: the instructions before it are in force again, and an upstream that keeps the
+    conversation has missed nothing. The conversation is not saved.
+    """
+    if conversation.chat_turn == turn.number - 1:
+        conversation.chat_turn = turn.number
+    if conversation.system_id == turn.pk:
+        said = Item.objects.filter(conversation=conversation, role__in=SYSTEM, turn__status__in=SAID)
+        conversation.system_id = said.order_by("-id").values_list("turn_id", flat=True).first()
 
 
 def put(turn: Turn, entries: Sequence[Entry], *, output: bool) -> None:

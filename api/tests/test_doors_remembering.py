@@ -363,3 +363,18 @@ async def test_a_new_name_is_begun_once_by_many_at_the_same_moment(gateway, upst
     assert {answer.status for answer in answers} == {200}
     assert await off_loop(Conversation.objects.count) == 1
     assert [row.number for row in await turn_rows()] == list(range(1, 9))
+
+
+async def test_what_a_refused_or_failed_question_changed_is_changed_back(gateway, upstream, alice):
+    upstream.will(*words("One."), refuse(400, "No."), *words("Four."))
+    first, other = ({"role": "system", "content": text} for text in ("Be brief.", "Be long."))
+    session = await gateway.ask("POST", "/v1/sessions", alice.key, json={})
+    name = session.json["session_id"]
+    bad = {"role": "user", "content": [{"type": "file", "file": {"file_id": "file-x"}}]}
+    assert (await gateway.chat(alice.key, messages=[other, bad], session_id=name)).status == 400
+    assert (await gateway.ask("GET", f"/v1/sessions/{name}", alice.key)).status == 200  # it was there before
+    await gateway.chat(alice.key, messages=[first, user("1")], session_id=name)
+    assert (await gateway.chat(alice.key, messages=[other, bad], session_id=name)).status == 400
+    assert (await gateway.chat(alice.key, messages=[other, user("3")], session_id=name)).status == 400
+    await gateway.chat(alice.key, messages=[user("4")], session_id=name)
+    assert told(upstream) == [first, user("1"), assistant("One."), user("4")]

@@ -116,7 +116,7 @@ async def answering(
 
 def place_of(gateway: Gateway, caller: Caller, recalled: Recalled | None) -> longprompts.Place:
     """Where long texts of the request are kept."""
-    conversation_id = recalled.turn.conversation_id if recalled is not None else ""
+    conversation_id = recalled.turn.begun.conversation_id if recalled is not None else ""
     return longprompts.Place(caller.user_id if caller.stores else None, conversation_id, gateway.embed)
 
 
@@ -153,7 +153,7 @@ def chat_request(
     """The accepted request; fields that are ours are taken out of the body."""
     own = {field: body.pop(field) for field in schemas.OWN if field in body}
     options = body.get("stream_options") or {}
-    conversation = recalled.turn.conversation_id if recalled is not None and recalled.goes_on else ""
+    conversation = recalled.turn.begun.conversation_id if recalled is not None and recalled.goes_on else ""
     return ChatRequest(
         id=request_id.removeprefix("req_"),
         endpoint=endpoint,

@@ -53,7 +53,7 @@ async def create(request: LeanRequest) -> HttpResponseBase:
     asked = asked_of(gateway, caller, request.request_id, body, meant)
     chat = asking.chat_body(body) | ({"stream": True} if body.get("background") else {})
     recalled = await recall(gateway, caller, asked, chat, body)
-    created_at = recalled.turn.created_at if recalled else int(time.time())
+    created_at = recalled.turn.begun.created_at if recalled else int(time.time())
     head = head_of(body, asked.request_id, created_at, stored=asked.stored)
     thinking = Thinking(meant.public_id, len(raw), paths=body.get("mpr_candidates"))
     question = msgspec.structs.replace(chat_request(request.request_id, CHAT, chat, meant, recalled), door=DOOR)
