@@ -1,4 +1,4 @@
-"""Farewell: a chat that an upstream still keeps although no conversation stands in it any more; it is to be deleted there.
+"""Farewell: a chat that an upstream keeps although no conversation stands in it any more; it is to be deleted there.
 
 Database triggers write the rows (`conversations/partings.py`), so what is not given has its default in the database.
 """
@@ -12,6 +12,7 @@ from django.db.models import Min
 from django.db.models.functions import Now
 
 PAUSE = timedelta(minutes=10)  # after the first try; doubled after each, so that eight tries take a day
+MOST_DOUBLINGS = 7  # then it is a day from try to try
 
 
 class FarewellQuerySet(models.QuerySet["Farewell"]):
@@ -44,6 +45,6 @@ class Farewell(models.Model):
         the next try is due a while from now unless the row is deleted.
         """
         same = Farewell.objects.filter(pk=self.pk, tries=self.tries)
-        mine = same.update(tries=self.tries + 1, due_at=Now() + PAUSE * 2**self.tries) == 1
+        mine = same.update(tries=self.tries + 1, due_at=Now() + PAUSE * 2 ** min(self.tries, MOST_DOUBLINGS)) == 1
         self.tries += mine
         return mine

@@ -122,7 +122,9 @@ class Turn(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     conversation = models.ForeignKey(Conversation, models.CASCADE, related_name="turns", db_index=False)
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+", db_index=False)
+    user = models.ForeignKey(  # the conversation's: it goes with that
+        settings.AUTH_USER_MODEL, models.DO_NOTHING, related_name="+", db_index=False, db_constraint=False
+    )
     number = models.PositiveIntegerField()  # 1.. in its conversation
     door = models.CharField(max_length=8, choices=Door)
     status = models.CharField(max_length=12, choices=TurnStatus)
