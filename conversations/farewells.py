@@ -3,7 +3,7 @@
 Each run asks for one chat of each of some tokens at the same time, then for the next ones. A token whose upstream fails
 is left alone for the rest of the run. Who begins a try writes that down first, so that two runs at once never ask
 twice; one that fails is made again later, FAREWELL_TRIES in all. Secrets are not renewed for it: what has ended is by
-the next try. A token that is gone, or that a person switched off, is nobody's to ask with: its chats are forgotten here.
+the next try. With a token that is gone, or that a person switched off, nobody asks: its chats are forgotten here.
 """
 
 import asyncio
@@ -17,7 +17,6 @@ from django.db.models import Q
 
 from conversations.models import Farewell
 from providers import registry, vault
-from providers.base import BaseAdapter
 from providers.exceptions import ModelMissing, UpstreamError
 from providers.http import Client
 from tokens import checkup
@@ -35,13 +34,13 @@ def say() -> int:
     while time.monotonic() < until and (batch := taken(failing)):
         lost, ready = sorted_out(batch)
         deleted = asyncio.run(outcomes(ready)) if ready else []
-        said = [farewell for (farewell, _), well in zip(ready, deleted, strict=True) if well]
-        Farewell.objects.filter(pk__in=[farewell.pk for farewell in (*lost, *said)]).delete()
-        done = {farewell.pk for farewell in (*lost, *said)}
+        done = {farewell.pk for (farewell, _), well in zip(ready, deleted, strict=True) if well}
+        gone += len(done)
+        done |= {farewell.pk for farewell in lost}
+        Farewell.objects.filter(pk__in=done).delete()
         failed = [farewell for farewell in batch if farewell.pk not in done]
         give_up(failed)
         failing |= {farewell.token_id for farewell in failed}
-        gone += len(said)
     return gone
 
 
@@ -66,19 +65,17 @@ async def outcomes(ready: Sequence[tuple[Farewell, UpstreamToken]]) -> list[bool
     client = Client()
     try:
         async with asyncio.TaskGroup() as group:
-            asked = [
-                group.create_task(forget(checkup.adapter(token.provider, client), token, farewell.chat_id))
-                for farewell, token in ready
-            ]
+            asked = [group.create_task(forget(client, token, farewell.chat_id)) for farewell, token in ready]
     finally:
         client.close()
     return [task.result() for task in asked]
 
 
-async def forget(adapter: BaseAdapter, token: UpstreamToken, chat_id: str) -> bool:
+async def forget(client: Client, token: UpstreamToken, chat_id: str) -> bool:
     """Whether the upstream has the chat no more."""
     try:
         async with asyncio.timeout(checkup.PATIENCE_SECONDS):
+            adapter = checkup.adapter(token.provider, client)
             await adapter.forget(checkup.credential_of(token), chat_id)
     except ModelMissing:
         return True
@@ -92,4 +89,6 @@ def give_up(failed: Sequence[Farewell]) -> None:
     for farewell in failed:
         if farewell.tries >= settings.FAREWELL_TRIES:
             farewell.delete()
-            logger.warning("a chat of token %s stays at its upstream: %d tries failed", farewell.token_id, farewell.tries)
+            logger.warning(
+                "a chat of token %s stays at its upstream: %d tries failed", farewell.token_id, farewell.tries
+            )

@@ -218,7 +218,7 @@ def outcome(turn: OpenTurn, trace: Trace, error: BaseException | None) -> Finish
         extras |= {"choices": choices}
     asked, usage = trace.answered_by, trace.counted
     chat = None
-    if whole and asked is not None and asked.chat_id and asked.token_id is not None:
+    if error is None and asked is not None and asked.chat_id and asked.token_id is not None:
         chat = Resume(asked.token_id, asked.chat_id, asked.parent_id)
     return Finished(
         id=turn.id,

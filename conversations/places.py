@@ -94,7 +94,7 @@ def known(asked: Asked, mine: QuerySet[Conversation]) -> Conversation:
 
 
 def behind(asked: Asked) -> Conversation:
-    """What the request goes on with, only to be read: after an older turn a branch that is no row. Raises UnknownUrl."""
+    """What the request goes on with, to be read: after an older turn a branch that is no row. Raises UnknownUrl."""
     if asked.conversation_id:
         return known(asked, Conversation.objects.of(asked.user_id))
     return Conversation(user_id=asked.user_id, kind=Kind.THREAD, base=previous_of(asked))

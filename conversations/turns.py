@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from conversations import earlier, items, overlap, search
 from conversations.items import SYSTEM, Entry
-from conversations.models import RUNNING, Conversation, Document, Door, Item, Turn, TurnStatus
+from conversations.models import RUNNING, Conversation, Document, Door, Farewell, Item, Turn, TurnStatus
 from conversations.models.log import SAID
 from conversations.places import Asked, Busy, behind, interrupt, place_of, require_free
 from conversations.usage import tokens
@@ -151,6 +151,8 @@ def finish(finished: Finished) -> None:
     conversation = Conversation.objects.select_for_update().filter(pk=finished.conversation_id).first()
     turn = Turn.objects.select_for_update().filter(pk=UUID(finished.id)).first()
     if conversation is None or turn is None:
+        if finished.chat is not None:
+            Farewell.objects.create(token_id=finished.chat.token_id, chat_id=finished.chat.chat_id)
         return
     if turn.status not in RUNNING:
         raise Lost

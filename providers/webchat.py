@@ -88,7 +88,7 @@ class WebChat(BaseAdapter):
                     yield batch
             whole = True
         finally:
-            if attempt.chat_id != known and not (whole and turn.request.keep):
+            if attempt.chat_id != known and not (whole and turn.request.keep and turn.credential.token_id):
                 self._leave(turn.credential, attempt.chat_id)
                 attempt.chat_id = attempt.parent_id = ""
 

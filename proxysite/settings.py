@@ -281,6 +281,7 @@ RENEW_LEASE_SECONDS = env.float("RENEW_LEASE_SECONDS", default=30)  # to renew a
 REFRESH_WINDOW_SECONDS = env.float("REFRESH_WINDOW_SECONDS", default=300)  # a whole pool is renewed once within it
 CLAIM_SECONDS = env.float("CLAIM_SECONDS", default=60)  # a killed process keeps a token's one stream no longer
 CLAIM_WAIT_SECONDS = env.float("CLAIM_WAIT_SECONDS", default=30)  # while the streams of all tokens are in use
+RESUME_WAIT_SECONDS = env.float("RESUME_WAIT_SECONDS", default=3)  # for the stream of a conversation's own token
 CHECK_SECONDS = env.float("CHECK_SECONDS", default=3_600)  # every token is checked once within it
 TRANSITION_DAYS = env.int("TRANSITION_DAYS", default=30)  # changes of tokens' states are kept so long
 STICKY_CONVERSATIONS = env.int("STICKY_CONVERSATIONS", default=10_000)  # whose token is remembered, per process

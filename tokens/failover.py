@@ -150,6 +150,8 @@ class Search:
         if not self._pool.shared:
             return choice
         claims, until = self._pool.claims, min(self.deadline, time.perf_counter() + settings.CLAIM_WAIT_SECONDS)
+        if await self._waited():
+            choice = self.next()
         while True:
             if choice is None:
                 if not self._contested():
@@ -165,6 +167,16 @@ class Search:
                 self._held = choice.entry.id
                 return choice
             choice = self.next()
+
+    async def _waited(self) -> bool:
+        """Wait a moment for the token that has the conversation: its last stream may just be ending. Whether it was so."""
+        resume, claims = self._request.resume, self._pool.claims
+        if resume is None or resume.token_id in self._tried or resume.token_id not in claims.busy():
+            return False
+        until = time.perf_counter() + settings.RESUME_WAIT_SECONDS
+        while resume.token_id in claims.busy() and (left := until - time.perf_counter()) > 0:
+            await claims.freed(left)
+        return True
 
     def _contested(self) -> bool:
         """Whether a token that was not tried is missed only because its stream is in use."""

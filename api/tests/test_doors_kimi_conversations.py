@@ -1,11 +1,14 @@
 """Conversations on a site that keeps them itself: it gets the new turn alone, on the token that began, while it can."""
 
+import asyncio
+import threading
+
 import pytest
 
 from conversations.models import Conversation
 from providers.offloop import off_loop
 from providers.tests.kimi_site import Site, framed, frames, jwt, web_events
-from proxysite.testing import rows
+from proxysite.testing import eventually, rows
 from proxysite.testing.upstream import CUT, reply
 from tokens.models import State, UpstreamToken
 
@@ -112,3 +115,21 @@ async def test_new_instructions_are_told_anew(gateway, site, alice):
     assert asked(site.questions[-1])[2].startswith("system: Be brief.\nuser: I am Ann.")
     await gateway.chat(alice.key, messages=[brief, {"role": "user", "content": "Sure?"}], conversation_id="c")
     assert asked(site.questions[-1])[2] == "Sure?"
+
+
+async def test_the_own_token_is_waited_for_while_its_last_stream_is_given_back(gateway, site, kind, alice, monkeypatch):
+    from tokens import claims
+
+    released, gate = claims.release, threading.Event()
+
+    def slow(token_id, request_id):
+        gate.wait(5)
+        released(token_id, request_id)
+
+    monkeypatch.setattr(claims, "release", slow)
+    await turn(gateway, alice, "I am Ann.")
+    second = asyncio.create_task(turn(gateway, alice, "Who am I?"))
+    await eventually(lambda: gateway.inner.in_flight == 1)
+    gate.set()
+    await second
+    assert asked(site.questions[-1])[2] == "Who am I?"

@@ -133,6 +133,19 @@ async def test_thinking_and_calls_are_items_and_go_back_upstream(client, upstrea
     assert second.output_text == "Sunny."
 
 
+async def test_a_result_that_comes_behind_a_new_question_is_told_behind_its_call(client, upstream):
+    """The Vercel AI SDK sends its question once more with the result."""
+    call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    upstream.will(reply(speech.completion(None, message={"tool_calls": [call]}, finish="tool_calls")), *words("Sunny."))
+    talk = await client.conversations.create()
+    more = {"model": "m", "tools": [WEATHER], "conversation": talk.id}
+    first = await client.responses.create(input="Weather?", **more)
+    result = {"type": "function_call_output", "call_id": first.output[0].call_id, "output": "25 degrees"}
+    await client.responses.create(input=[{"role": "user", "content": "Weather?"}, result], **more)
+    roles = [message["role"] for message in told(upstream)]
+    assert roles == ["user", "assistant", "tool", "user"]
+
+
 async def test_the_form_of_the_text_is_asked_for(client, upstream):
     upstream.will(*words('{"a": 1}'))
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}}

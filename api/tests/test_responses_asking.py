@@ -147,3 +147,39 @@ def test_tools_go_up_as_a_chat_completion_has_them(fields: dict[str, Any], expec
     found = asked(**fields)
     del found["model"], found["messages"]
     assert found == expected
+
+
+def calling(*ids: str) -> list[dict[str, Any]]:
+    return [{"type": "function_call", "call_id": one, "name": "f", "arguments": "{}"} for one in ids]
+
+
+def result(call_id: str, output: str) -> dict[str, Any]:
+    return {"type": "function_call_output", "call_id": call_id, "output": output}
+
+
+def told(*items: dict[str, Any]) -> list[tuple[str, str | None]]:
+    return [(message["role"], message.get("content")) for message in asked(input=list(items))["messages"]]
+
+
+def test_what_a_tool_answered_stands_right_behind_its_call() -> None:
+    question = {"role": "user", "content": "And?"}
+    assert told(*calling("a", "b"), question, result("b", "2"), result("a", "1")) == [
+        ("assistant", None),
+        ("tool", "2"),
+        ("tool", "1"),
+        ("user", "And?"),
+    ]
+
+
+def test_ids_of_calls_that_come_again_belong_to_the_latest_call() -> None:
+    again = [*calling("a"), result("a", "1"), {"role": "user", "content": "Again."}, *calling("a"), result("a", "2")]
+    expected = [("assistant", None), ("tool", "1"), ("user", "Again."), ("assistant", None), ("tool", "2")]
+    assert told(*again) == expected
+
+
+def test_what_nobody_called_for_stays_where_it_is() -> None:
+    assert told({"role": "user", "content": "1"}, result("x", "?"), {"role": "user", "content": "2"}) == [
+        ("user", "1"),
+        ("tool", "?"),
+        ("user", "2"),
+    ]

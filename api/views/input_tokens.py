@@ -19,12 +19,10 @@ from api.responses import asking, inputs, schema
 from api.streaming import JsonAnswer
 from api.views.relay import meaning, require_json
 from api.views.responses import own_items
-from conversations import earlier, items, keeping
+from conversations import items, turns
 from conversations.history import told
-from conversations.items import SYSTEM
 from conversations.models import Door
-from conversations.places import Asked, behind
-from conversations.turns import Begun
+from conversations.places import Asked
 from providers.offloop import in_time, off_loop
 
 
@@ -42,7 +40,7 @@ async def count(request: LeanRequest) -> HttpResponseBase:
     if schema.conversation_id(body) or body.get("previous_response_id"):
         caller.require_storing()
         asked = asked_of(caller, request.request_id, body, remembering.budget(window, body))
-        chat["messages"] = [*asking.instructions(body), *await in_time(off_loop(messages, asked))]
+        chat["messages"] = asking.messages(body, told(await in_time(off_loop(turns.look_up, asked))))
     counted = {"object": "response.input_tokens", "input_tokens": await counting.of_body(chat)}
     return JsonAnswer(orjson.dumps(counted), request.request_id, began)
 
@@ -58,12 +56,3 @@ def asked_of(caller: Caller, request_id: str, body: dict[str, Any], budget: int)
         previous_id=body.get("previous_response_id") or "",
         budget=budget,
     )
-
-
-def messages(asked: Asked) -> list[dict[str, Any]]:
-    """What the upstream would be told; in a database thread. Raises UnknownUrl."""
-    place = keeping.find(asked.user_id, asked.conversation_id) if asked.conversation_id else behind(asked)
-    own = any(entry.role in SYSTEM for entry in asked.entries)
-    found = earlier.read(place, asked.budget, own_system=own)
-    before = items.to_messages([*([] if own else found.system), *found.items])
-    return told(Begun(asked.request_id, "", 0, 0, before, items.to_messages(asked.entries)))

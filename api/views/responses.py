@@ -101,10 +101,10 @@ async def recall(
     if not asked.stored and not asked.conversation_id:
         if asked.previous_id:
             begun = await in_time(off_loop(turns.look_up, asked))
-            chat["messages"] = [*asking.instructions(body), *told(begun)]
+            chat["messages"] = asking.messages(body, told(begun))
         return None
     recalled = await gateway.history.recall(asked)
-    chat["messages"] = [*asking.instructions(body), *recalled.messages]
+    chat["messages"] = asking.messages(body, recalled.messages)
     return recalled
 
 

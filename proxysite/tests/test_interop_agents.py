@@ -108,6 +108,16 @@ async def test_an_agent_as_a_tool_of_another(sdk, house_upstream):
     assert said(house_upstream, 1) == [("system", "Translate."), ("user", "Good morning")]
 
 
+async def test_a_search_that_the_upstream_does_and_its_sources(sdk, house_upstream):
+    cited = {"type": "url_citation", "url_citation": {"url": "https://a.example/", "title": "A"}}
+    house_upstream.will(reply(speech.completion("Rain.", message={"annotations": [cited]})))
+    (source,) = await sdk("search")
+    assert (source["url"], source["title"]) == ("https://a.example/", "A")
+    asked = house_upstream.last.request.json
+    assert asked["web_search_options"] == {"search_context_size": "low"}
+    assert [tool["function"]["name"] for tool in asked["tools"]] == ["weather"]
+
+
 async def test_structured_output_is_of_its_type(sdk, house_upstream):
     house_upstream.will(*words(json.dumps(CITY)))
     assert await sdk("structured") == CITY

@@ -17,6 +17,7 @@ from agents import (
     ModelSettings,
     OpenAIConversationsSession,
     Runner,
+    WebSearchTool,
     function_tool,
     set_default_openai_client,
     set_tracing_disabled,
@@ -132,6 +133,12 @@ async def agents_as_tools() -> Any:
     tool = spanish.as_tool(tool_name="to_spanish", tool_description="Translate to Spanish")
     result = await Runner.run(agent(tools=[tool]), "Say good morning in Spanish.")
     return {"output": result.final_output, "said": ItemHelpers.text_message_outputs(result.new_items)}
+
+
+async def search() -> Any:
+    result = await Runner.run(agent(tools=[WebSearchTool(search_context_size="low"), weather]), "Weather?")
+    message = next(item.raw_item for item in result.new_items if item.type == "message_output_item")
+    return [annotation.model_dump() for annotation in message.content[0].annotations]
 
 
 async def error(**more: Any) -> Any:

@@ -1,0 +1,139 @@
+"""The chat that a site keeps for a conversation does not outlast it there: deleted, expired, gone on elsewhere."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from conversations import tasks
+from conversations.models import Conversation, Farewell
+from providers.offloop import off_loop
+from providers.tests.kimi_site import Site, jwt
+from proxysite.testing import eventually, rows
+from proxysite.testing.upstream import reply
+from tokens.models import UpstreamToken
+
+
+@pytest.fixture(params=["kimi_web", "kimi_rest"])
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+async def provider(upstream, transactional_db, kind):
+    def make():
+        row = rows.provider(upstream.url, models=(), kind=kind, native_tools=False, reports_usage=False)
+        rows.model(row, "m", "SCENARIO_K2D5", capabilities=["chat"])
+        return row
+
+    return await off_loop(make)
+
+
+@pytest.fixture
+async def token(provider):
+    first, _ = await off_loop(rows.tokens, provider, jwt("june"), jwt("july"))
+    return first
+
+
+@pytest.fixture
+async def site(upstream, kind):
+    found = Site(kind)
+    upstream.always(found)
+    return found
+
+
+async def turn(gateway, alice, conversation_id, text):
+    """One turn; its token's stream is free again, so that the next one may have the same token."""
+    messages = [{"role": "user", "content": text}]
+    answer = await gateway.chat(alice.key, messages=messages, conversation_id=conversation_id)
+    assert answer.status == 200, answer
+    await eventually(lambda: not gateway.inner.pool.claims.busy())
+
+
+async def talk(gateway, alice, *texts):
+    """A conversation of so many turns, as it stands in the log."""
+    opened = await gateway.ask("POST", "/v1/conversations", alice.key, json={})
+    for text in texts:
+        await turn(gateway, alice, opened.json["id"], text)
+    return await off_loop(Conversation.objects.get)
+
+
+async def say():
+    return await off_loop(tasks.say_farewells)
+
+
+def goodbyes(upstream):
+    return [request for request in upstream.requests if request.method == "DELETE" or "DeleteChat" in request.path]
+
+
+async def test_a_conversation_that_is_deleted_is_deleted_at_the_site(gateway, upstream, site, alice):
+    row = await talk(gateway, alice, "I am Ann.", "Who am I?")
+    assert row.chat_id
+    assert await say() == 0
+    assert site.deleted == []
+    answer = await gateway.ask("DELETE", f"/v1/conversations/{row.pk}", alice.key)
+    assert answer.json["deleted"] is True
+    assert await say() == 1
+    assert site.deleted == [row.chat_id]
+    [goodbye] = goodbyes(upstream)
+    assert goodbye.bearer == upstream.requests[0].bearer
+    assert await say() == 0
+    assert not await off_loop(Farewell.objects.exists)
+
+
+async def test_a_conversation_that_has_expired_is_deleted_at_the_site(gateway, site, alice):
+    row = await talk(gateway, alice, "I am Ann.", "Who am I?")
+    past = timezone.now() - timedelta(seconds=1)
+    await off_loop(lambda: Conversation.objects.update(expires_at=past))
+    await off_loop(tasks.expire_conversations)
+    assert await say() == 1
+    assert site.deleted == [row.chat_id]
+
+
+async def test_one_that_goes_on_by_another_token_leaves_no_chat_behind(gateway, upstream, site, alice):
+    row = await talk(gateway, alice, "I am Ann.")
+    later = timezone.now() + timedelta(hours=1)
+    await off_loop(lambda: UpstreamToken.objects.filter(pk=row.token_id).update(rests_until=later))
+    await gateway.reload()
+    await turn(gateway, alice, row.pk, "Who am I?")
+    moved = await rows.fresh(row)
+    assert moved.token_id != row.token_id
+    assert await say() == 1
+    assert site.deleted == [row.chat_id]
+    [goodbye] = goodbyes(upstream)
+    assert goodbye.bearer == upstream.requests[0].bearer
+    await turn(gateway, alice, row.pk, "Sure?")
+    stayed = await rows.fresh(row)
+    assert (stayed.token_id, stayed.chat_id) == (moved.token_id, moved.chat_id)
+    assert await say() == 0
+
+
+async def test_an_item_that_is_taken_out_leaves_no_chat_that_knows_it(gateway, site, alice):
+    row = await talk(gateway, alice, "My secret is 42.", "Who am I?")
+    path = f"/v1/conversations/{row.pk}/items"
+    items = await gateway.ask("GET", path, alice.key, params={"order": "asc"})
+    answer = await gateway.ask("DELETE", f"{path}/{items.json['data'][0]['id']}", alice.key)
+    assert answer.status == 200, answer
+    assert await say() == 1
+    assert site.deleted == [row.chat_id]
+
+
+async def test_a_site_that_fails_is_asked_again(gateway, upstream, site, alice):
+    row = await talk(gateway, alice, "I am Ann.")
+    upstream.always(reply({"message": "No."}, 500))
+    await gateway.ask("DELETE", f"/v1/conversations/{row.pk}", alice.key)
+    assert await say() == 0
+    assert len(goodbyes(upstream)) == 1
+    upstream.always(site)
+    await off_loop(lambda: Farewell.objects.update(due_at=timezone.now()))
+    assert await say() == 1
+    assert site.deleted == [row.chat_id]
+
+
+async def test_a_site_that_deleted_the_chat_itself_is_asked_once(gateway, upstream, site, alice):
+    row = await talk(gateway, alice, "I am Ann.")
+    upstream.always(reply({"code": "not_found", "message": "Gone."}, 404))
+    await gateway.ask("DELETE", f"/v1/conversations/{row.pk}", alice.key)
+    await say()
+    assert len(goodbyes(upstream)) == 1
+    assert not await off_loop(Farewell.objects.exists)

@@ -1,0 +1,250 @@
+"""Chats that nobody stands in are deleted at their upstream: once, later when that fails, and not for ever."""
+
+import asyncio
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from conversations import farewells, tasks
+from conversations.models import Farewell
+from conversations.models.farewells import PAUSE
+from providers.offloop import off_loop
+from providers.tests.kimi_site import Site, jwt
+from proxysite.testing import rows
+from proxysite.testing.upstream import Gate, refuse, reply
+from tokens.models import State, UpstreamToken
+
+SOON = timedelta(minutes=1)
+
+
+@pytest.fixture
+async def provider(upstream, transactional_db):
+    return await off_loop(lambda: rows.provider(upstream.url, models=(), kind="kimi_rest"))
+
+
+@pytest.fixture
+async def june(provider):
+    (token,) = await off_loop(rows.tokens, provider, jwt("june"))
+    return token
+
+
+@pytest.fixture
+async def july(provider):
+    (token,) = await off_loop(rows.tokens, provider, jwt("july"))
+    return token
+
+
+@pytest.fixture
+async def site(upstream):
+    found = Site("kimi_rest")
+    upstream.always(found)
+    return found
+
+
+async def owe(token_id, *chat_ids, **fields):
+    def make():
+        return [Farewell.objects.create(token_id=token_id, chat_id=chat_id, **fields) for chat_id in chat_ids]
+
+    made = await off_loop(make)
+    return made[0]
+
+
+async def say():
+    return await off_loop(tasks.say_farewells)
+
+
+async def left():
+    return await off_loop(lambda: list(Farewell.objects.order_by("pk").values_list("chat_id", "tries")))
+
+
+async def again():
+    """The time of the next try has come."""
+    await off_loop(lambda: Farewell.objects.update(due_at=Now()))
+
+
+async def change(token, **fields):
+    await off_loop(lambda: UpstreamToken.objects.filter(pk=token.pk).update(**fields))
+
+
+# --- said -------------------------------------------------------------------------------------------------------------
+async def test_all_that_is_due_is_said_by_the_token_that_began(upstream, site, june, july):
+    await owe(june.pk, "one", "two", "three")
+    await owe(july.pk, "other")
+    assert await say() == 4
+    assert await left() == []
+    said = {(request.path.rpartition("/")[2], request.bearer) for request in upstream.requests}
+    assert said == {*((chat, jwt("june")) for chat in ("one", "two", "three")), ("other", jwt("july"))}
+    assert sorted(site.deleted) == ["one", "other", "three", "two"]
+    assert await say() == 0
+
+
+async def test_what_is_not_due_waits(site, june):
+    await owe(june.pk, "one", due_at=timezone.now() + SOON)
+    assert await say() == 0
+    assert site.deleted == []
+    await again()
+    assert await say() == 1
+    assert site.deleted == ["one"]
+
+
+@pytest.mark.parametrize("answer", [refuse(404, code="chat.not_found"), refuse(404)])
+async def test_a_chat_that_is_gone_already_is_done_with(upstream, june, answer):
+    upstream.always(answer)
+    await owe(june.pk, "one")
+    await say()
+    assert await left() == []
+
+
+async def test_an_id_that_is_none_of_the_sites_is_done_with(upstream, june):
+    await owe(june.pk, "../user")
+    await say()
+    assert (await left(), upstream.requests) == ([], [])
+
+
+async def test_a_run_takes_a_bounded_time_and_the_next_goes_on(site, june, monkeypatch):
+    monkeypatch.setattr(farewells, "RUN_SECONDS", 0)
+    await owe(june.pk, "one")
+    assert await say() == 0
+    monkeypatch.undo()
+    assert await say() == 1
+
+
+# --- by one worker ----------------------------------------------------------------------------------------------------
+async def test_two_workers_at_once_ask_once(upstream, site, june):
+    gate = Gate()
+
+    async def slow(exchange):
+        await gate.passed()
+        await site(exchange)
+
+    upstream.always(slow)
+    await owe(june.pk, "one")
+    running = asyncio.ensure_future(off_loop(farewells.say))
+    await gate.arrival()
+    assert await say() == 0
+    gate.open()
+    assert await running == 1
+    assert site.deleted == ["one"]
+
+
+async def test_who_read_the_row_too_early_does_not_get_it(june):
+    row = await owe(june.pk, "one")
+    stale = await rows.fresh(row)
+    assert await off_loop(row.take) is True
+    assert await off_loop(stale.take) is False
+    assert (row.tries, stale.tries) == (1, 0)
+
+
+async def test_a_worker_that_died_has_tried_in_vain(site, june):
+    row = await owe(june.pk, "one")
+    await off_loop(row.take)
+    assert await say() == 0
+    await again()
+    assert await say() == 1
+    assert site.deleted == ["one"]
+
+
+# --- again later ------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("answer", [reply({"message": "No."}, 500), refuse(429), refuse(401), refuse(400)])
+async def test_a_failure_is_tried_again_later_each_time_after_twice_as_long(upstream, site, june, answer):
+    upstream.always(answer)
+    row = await owe(june.pk, "one")
+    for tries in (1, 2, 3):
+        assert await say() == 0
+        row = await rows.fresh(row)
+        assert row.tries == tries
+        pause = row.due_at - timezone.now()
+        assert PAUSE * 2 ** (tries - 1) - SOON < pause <= PAUSE * 2 ** (tries - 1)
+        assert await say() == 0
+        assert len(upstream.requests) == tries
+        await again()
+    upstream.always(site)
+    assert await say() == 1
+    assert (site.deleted, await left()) == (["one"], [])
+
+
+@pytest.mark.settings(FAREWELL_TRIES=10_000)
+async def test_the_pauses_do_not_grow_for_ever(upstream, june):
+    upstream.always(refuse(500))
+    row = await owe(june.pk, "one", tries=9_000)
+    await say()
+    assert (await rows.fresh(row)).due_at < timezone.now() + timedelta(days=1)
+
+
+async def test_a_token_whose_upstream_fails_is_left_alone_for_the_run(upstream, site, june, july):
+    async def picky(exchange):
+        await (refuse(429) if exchange.request.bearer == jwt("june") else site)(exchange)
+
+    upstream.always(picky)
+    await owe(june.pk, "one", "two")
+    await owe(july.pk, "three", "four")
+    assert await say() == 2
+    assert site.deleted == ["three", "four"]
+    assert await left() == [("one", 1), ("two", 0)]
+
+
+@pytest.mark.settings(FAREWELL_TRIES=2)
+async def test_after_so_many_tries_it_is_given_up_and_said_so(upstream, june, caplog):
+    upstream.always(reply({"message": "No."}, 500))
+    await owe(june.pk, "one")
+    await say()
+    assert await left() == [("one", 1)]
+    await again()
+    await say()
+    assert await left() == []
+    assert [record.getMessage() for record in caplog.records if record.name == farewells.__name__] == [
+        f"a chat of token {june.pk} stays at its upstream: 2 tries failed"
+    ]
+
+
+# --- without a token --------------------------------------------------------------------------------------------------
+async def test_nobody_asks_for_a_token_that_is_gone(upstream, june):
+    await owe(uuid4(), "one")
+    await say()
+    assert (await left(), upstream.requests) == ([], [])
+
+
+async def test_nobody_asks_with_a_token_that_a_person_switched_off(upstream, june):
+    await change(june, state=State.DISABLED, reason="by operator")
+    await owe(june.pk, "one")
+    await say()
+    assert (await left(), upstream.requests) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"state": State.DISABLED, "reason": "auth: no"}, {"expires_at": timezone.now() - SOON}, {"sealed": ""}],
+    ids=["rejected", "ended", "not renewed yet"],
+)
+async def test_a_token_that_may_come_back_is_waited_for(upstream, site, june, fields):
+    await change(june, **fields)
+    await owe(june.pk, "one")
+    await say()
+    assert (await left(), upstream.requests) == ([("one", 1)], [])
+    await change(june, state=State.ACTIVE, reason="", expires_at=None, sealed=june.sealed)
+    await again()
+    assert await say() == 1
+    assert site.deleted == ["one"]
+
+
+async def test_a_secret_that_cannot_be_opened_is_a_failure(upstream, june):
+    await change(june, sealed="v1.nothing")
+    await owe(june.pk, "one")
+    await say()
+    assert (await left(), upstream.requests) == ([("one", 1)], [])
+
+
+async def test_a_provider_that_is_switched_off_is_not_asked(upstream, provider, june):
+    await off_loop(lambda: type(provider).objects.update(enabled=False))
+    await owe(june.pk, "one")
+    await say()
+    assert (await left(), upstream.requests) == ([("one", 1)], [])
+
+
+def test_the_schedule_names_the_task():
+    from proxysite.celery import app
+
+    assert tasks.say_farewells.name in {entry["task"] for entry in app.conf.beat_schedule.values()}

@@ -1,0 +1,118 @@
+"""Whoever takes a conversation out of its chat at an upstream, and however: a farewell is noted with it."""
+
+import uuid
+
+import pytest
+from django.db import connection, transaction
+
+from conversations import keeping, partings, retention
+from conversations.apps import install_triggers
+from conversations.models import Conversation, Door, Farewell, Item, Kind, Turn, TurnStatus
+
+pytestmark = pytest.mark.usefixtures("transactional_db")
+POSTGRES = connection.vendor == "postgresql"
+TOKEN = uuid.UUID(int=7)
+
+
+@pytest.fixture
+def talk(alice):
+    return conversation(alice)
+
+
+def conversation(person, chat_id="chat1", **fields):
+    given = {"kind": Kind.OPEN, "token_id": TOKEN, "chat_id": chat_id, "parent_id": "m1"} | fields
+    return Conversation.objects.create(user=person.user, **given)
+
+
+def parted():
+    return sorted(Farewell.objects.values_list("token_id", "chat_id"))
+
+
+def execute(statement, *values):
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        lambda talk: talk.delete(),
+        lambda talk: talk.user.delete(),
+        lambda talk: Conversation.objects.all().delete(),
+        lambda talk: retention.delete(Conversation.objects.filter(pk=talk.pk)),
+        lambda talk: execute("DELETE FROM conversations_conversation"),
+        lambda talk: execute("UPDATE conversations_conversation SET chat_id = %s", "chat2"),
+        lambda talk: Conversation.objects.update(chat_id="", token_id=None),
+        lambda talk: Conversation.objects.update(token_id=uuid.UUID(int=8)),
+    ],
+    ids=["row", "user", "rows", "deed", "sql delete", "sql update", "taken out", "another token"],
+)
+def test_a_chat_that_is_lost_is_noted_once(talk, part):
+    part(talk)
+    assert parted() == [(TOKEN, "chat1")]
+    row = Farewell.objects.due().get()
+    assert row.tries == 0
+    assert row.due_at == row.created_at
+
+
+def test_taking_an_item_out_gives_the_chat_up(talk):
+    talk.last = 1
+    talk.save()
+    turn = Turn.objects.create(conversation=talk, user=talk.user, number=1, door=Door.CHAT, status=TurnStatus.COMPLETED)
+    item = Item.objects.create(public_id="msg_1", conversation=talk, turn=turn, type="message", data={}, text="Secret.")
+    keeping.take_out(talk, item)
+    assert parted() == [(TOKEN, "chat1")]
+
+
+def test_every_lost_chat_counts(alice, mallory):
+    for number in (1, 2, 3):
+        conversation(alice, f"chat{number}")
+    conversation(mallory, "hers")
+    alice.user.delete()
+    assert parted() == [(TOKEN, f"chat{number}") for number in (1, 2, 3)]
+
+
+def test_a_conversation_that_stays_in_its_chat_loses_none(talk):
+    talk.chat_turn, talk.parent_id, talk.title = 5, "m5", "Going on"
+    talk.save()
+    assert parted() == []
+
+
+@pytest.mark.parametrize("fields", [{"chat_id": "", "token_id": None}, {"chat_id": ""}, {"token_id": None}])
+def test_without_a_chat_there_is_nothing_to_lose(alice, fields):
+    conversation(alice, **fields).delete()
+    row = conversation(alice, **fields)
+    Conversation.objects.filter(pk=row.pk).update(token_id=TOKEN, chat_id="chat1")
+    assert parted() == []
+
+
+def test_what_is_rolled_back_is_not_lost(talk):
+    with transaction.atomic():
+        Conversation.objects.update(chat_id="chat2")
+        transaction.set_rollback(True)
+    assert parted() == []
+
+
+@pytest.mark.skipif(not POSTGRES, reason="SQLite has no TRUNCATE")
+def test_emptying_the_table_loses_all_chats(alice, talk):
+    conversation(alice, "chat2")
+    conversation(alice, "")
+    execute("TRUNCATE conversations_conversation CASCADE")
+    assert parted() == [(TOKEN, "chat1"), (TOKEN, "chat2")]
+    execute("TRUNCATE conversations_conversation, conversations_farewell CASCADE")
+    assert parted() == []
+
+
+def test_the_triggers_can_be_made_again(talk):
+    install_triggers(using="default")
+    talk.delete()
+    assert parted() == [(TOKEN, "chat1")]
+
+
+def test_without_its_triggers_the_log_works(talk):
+    partings.drop(connection)
+    try:
+        talk.delete()
+        assert parted() == []
+    finally:
+        partings.install(connection)
