@@ -169,7 +169,7 @@ class Search:
             choice = self.next()
 
     async def _waited(self) -> bool:
-        """Wait a moment for the token that has the conversation: its last stream may just be ending. Whether it was so."""
+        """Whether the token that has the conversation was in use, by a stream that may just be ending; waits a moment."""
         resume, claims = self._request.resume, self._pool.claims
         if resume is None or resume.token_id in self._tried or resume.token_id not in claims.busy():
             return False
