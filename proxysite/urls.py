@@ -49,7 +49,6 @@ STAFF = [
 ]
 
 
-
 def posted(relaying: Callable[..., Any], other: Callable[..., Any]) -> Callable[..., Any]:
     """One address of two doors: what is posted there is relayed, by the lean handler; all else is Django's."""
 

@@ -169,7 +169,7 @@ class Search:
             choice = self.next()
 
     async def _waited(self) -> bool:
-        """Whether the token that has the conversation was in use, by a stream that may just be ending; waits a moment."""
+        """Whether the token that has the conversation was in use; if so, waits a moment: its stream may be ending."""
         resume, claims = self._request.resume, self._pool.claims
         if resume is None or resume.token_id in self._tried or resume.token_id not in claims.busy():
             return False

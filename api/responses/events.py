@@ -82,7 +82,7 @@ class Events:
 
     def _made(self, at: int) -> PartEvents:
         part = self._answer.parts[at]
-        return KINDS[part.type](part, at, as_summary=self._head.summarised)
+        return KINDS[part.type](part, at, as_summary=self._head.summarised, sealed=self._head.sealed)
 
     def _current(self) -> PartEvents:
         if self._telling is None:

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from api import counting
 from api.counting import Usage, as_count
+from api.responses import sealed
 from api.responses.repeated import DEFAULTS, Shown, repeated, summarised
 from api.responses.schema import conversation_id
 from api.responses.shown import shown_item
@@ -37,6 +38,7 @@ class Head(Struct, frozen=True):
     conversation_id: str = ""
     background: bool = False
     stored: bool = True
+    sealed: bool = False  # thinking comes in a form that can be brought back
 
     @property
     def summarised(self) -> bool:
@@ -67,6 +69,7 @@ def head_of(body: Shown, request: str, created_at: int, *, stored: bool) -> Head
         conversation_id=conversation_id(body),
         background=bool(body.get("background")),
         stored=stored,
+        sealed=not stored and sealed.WANTED in (body.get("include") or ()),
     )
 
 

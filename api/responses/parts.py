@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from api.responses.sealed import seal
 from api.responses.shown import shown_annotations, shown_item, shown_logprobs
 from conversations.answers import Part
 
@@ -18,8 +19,8 @@ Event = dict[str, Any]
 class PartEvents:
     """What all parts have in common; `output_index` is the part's place in the answer."""
 
-    def __init__(self, part: Part, output_index: int, *, as_summary: bool = False) -> None:
-        self.part, self._as_summary = part, as_summary
+    def __init__(self, part: Part, output_index: int, *, as_summary: bool = False, sealed: bool = False) -> None:
+        self.part, self._as_summary, self._sealed = part, as_summary, sealed
         self._where: Event = {"item_id": part.id, "output_index": output_index}
         self._told = 0  # pieces
         self._begun = False
@@ -84,14 +85,18 @@ class PartEvents:
 class ThinkingEvents(PartEvents):
     """Thinking, as the content of a reasoning item or as its summary."""
 
-    def __init__(self, part: Part, output_index: int, *, as_summary: bool = False) -> None:
-        super().__init__(part, output_index, as_summary=as_summary)
+    def __init__(self, part: Part, output_index: int, *, as_summary: bool = False, sealed: bool = False) -> None:
+        super().__init__(part, output_index, as_summary=as_summary, sealed=sealed)
         self._where |= {"summary_index" if as_summary else "content_index": 0}
         self._part = "response.reasoning_summary_part" if as_summary else "response.content_part"
         self._text = "response.reasoning_summary_text" if as_summary else "response.reasoning_text"
 
     def _shown(self, text: str) -> Event:
         return {"type": "summary_text" if self._as_summary else "reasoning_text", "text": text}
+
+    def item(self, status: str) -> Event:
+        shown = super().item(status)
+        return {**shown, "encrypted_content": seal("".join(self.part.text))} if self._sealed else shown
 
     def beginning(self) -> Event:
         content: Event = {} if self._as_summary else {"content": []}
@@ -114,8 +119,8 @@ class ThinkingEvents(PartEvents):
 class MessageEvents(PartEvents):
     """Words or a refusal, told as they come; where a message has both, the later one is told when it ends."""
 
-    def __init__(self, part: Part, output_index: int, *, as_summary: bool = False) -> None:
-        super().__init__(part, output_index, as_summary=as_summary)
+    def __init__(self, part: Part, output_index: int, *, as_summary: bool = False, sealed: bool = False) -> None:
+        super().__init__(part, output_index, as_summary=as_summary, sealed=sealed)
         self._kinds: list[str] = []  # of content parts that have begun
         self._cited = self._weighed = 0  # annotations and log probabilities that were told
 

@@ -133,6 +133,26 @@ async def test_thinking_and_calls_are_items_and_go_back_upstream(client, upstrea
     assert second.output_text == "Sunny."
 
 
+@pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
+async def test_thinking_that_is_not_stored_can_be_brought_back_sealed(client, upstream, streams):
+    calls = [{"index": 0, "id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}]
+    said = {"role": "assistant", "reasoning_content": "hm", "content": None, "tool_calls": calls}
+    whole = reply(speech.completion(None, message=said, finish="tool_calls"))
+    upstream.will(stream(speech.chunk(said), speech.chunk(finish="tool_calls"), DONE) if streams else whole)
+    upstream.will(*words("Sunny."))
+    sealed = {"model": "m", "tools": [WEATHER], "store": False, "include": ["reasoning.encrypted_content"]}
+    if streams:
+        async with client.responses.stream(input="Weather?", **sealed) as events:
+            first = await events.get_final_response()
+    else:
+        first = await client.responses.create(input="Weather?", **sealed)
+    thought = {"type": "reasoning", "summary": [], "encrypted_content": first.output[0].encrypted_content}
+    call = first.output[1].to_dict()
+    result = {"type": "function_call_output", "call_id": "call_1", "output": "25 degrees"}
+    await client.responses.create(input=[{"role": "user", "content": "Weather?"}, thought, call, result], **sealed)
+    assert [message.get("reasoning_content") for message in told(upstream)] == [None, "hm", None]
+
+
 async def test_a_result_that_comes_behind_a_new_question_is_told_behind_its_call(client, upstream):
     """The Vercel AI SDK sends its question once more with the result."""
     call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}

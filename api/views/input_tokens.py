@@ -15,7 +15,7 @@ from api import counting, remembering
 from api.authentication import Caller
 from api.exceptions import door
 from api.gateway import LeanRequest
-from api.responses import asking, inputs, schema
+from api.responses import asking, inputs, schema, sealed
 from api.streaming import JsonAnswer
 from api.views.relay import meaning, require_json
 from api.views.responses import own_items
@@ -36,6 +36,7 @@ async def count(request: LeanRequest) -> HttpResponseBase:
     window = gateway.catalogue.window(meaning(gateway, caller, name).public_id) if name else None
     if named := inputs.references(body):
         body = inputs.resolved(body, await in_time(off_loop(own_items, caller, list(named.values()))))
+    body = sealed.opened(body)
     chat = asking.chat_body(body)
     if schema.conversation_id(body) or body.get("previous_response_id"):
         caller.require_storing()

@@ -19,7 +19,7 @@ from api.authentication import Caller
 from api.background import Feed
 from api.exceptions import door
 from api.gateway import Gateway, LeanRequest
-from api.responses import asking, inputs, schema
+from api.responses import asking, inputs, schema, sealed
 from api.responses.events import Events
 from api.responses.objects import Head, Outcome, head_of, response_object
 from api.responses.parts import Event
@@ -50,6 +50,7 @@ async def create(request: LeanRequest) -> HttpResponseBase:
     meant = meaning(gateway, caller, body["model"])
     if named := inputs.references(body):
         body = inputs.resolved(body, await in_time(off_loop(own_items, caller, list(named.values()))))
+    body = sealed.opened(body)
     asked = asked_of(gateway, caller, request.request_id, body, meant)
     chat = asking.chat_body(body) | ({"stream": True} if body.get("background") else {})
     recalled = await recall(gateway, caller, asked, chat, body)

@@ -1,0 +1,54 @@
+import pytest
+
+from api.responses.objects import head_of
+from api.responses.sealed import MARK, WANTED, opened, plain, seal
+
+TEXT = "Hm, 東京 …"
+BODY = {"model": "m", "include": [WANTED]}
+ID = "0" * 32
+
+
+def thought(text):
+    return [{"type": "reasoning_text", "text": text}]
+
+
+def test_what_was_sealed_is_opened():
+    item = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": seal(TEXT)}
+    assert plain(item) == {"type": "reasoning", "id": "rs_1", "summary": [], "content": thought(TEXT)}
+
+
+def test_an_item_that_says_its_text_loses_only_the_seal():
+    item = {"type": "reasoning", "summary": [{"type": "summary_text", "text": TEXT}], "encrypted_content": seal(TEXT)}
+    assert plain(item) == {"type": "reasoning", "summary": item["summary"]}
+
+
+@pytest.mark.parametrize("sealed", [None, "", "gAAAAABo", "another.cHM="])
+def test_what_another_service_sealed_stays_as_it_came(sealed):
+    item = {"type": "reasoning", "summary": [], "encrypted_content": sealed}
+    assert plain(item) == item
+
+
+@pytest.mark.parametrize("sealed", ["*", "YQ", "/w==", "ü"])
+def test_what_was_damaged_on_its_way_is_nothing(sealed):
+    assert plain({"type": "reasoning", "summary": [], "encrypted_content": MARK + sealed}) == {
+        "type": "reasoning",
+        "summary": [],
+    }
+
+
+def test_a_nul_that_was_slipped_in_is_left_out():
+    item = {"type": "reasoning", "summary": [], "encrypted_content": seal("a\0b")}
+    assert plain(item)["content"] == thought("ab")
+
+
+def test_a_body_keeps_everything_else():
+    question = {"role": "user", "content": "Hi"}
+    body = {"model": "m", "input": [question, {"type": "reasoning", "summary": [], "encrypted_content": seal("a")}]}
+    assert opened(body)["input"] == [question, {"type": "reasoning", "summary": [], "content": thought("a")}]
+    assert opened({"model": "m", "input": "Hi"}) == {"model": "m", "input": "Hi"}
+
+
+def test_it_is_sealed_for_who_asks_when_nothing_is_stored():
+    assert head_of(BODY, ID, 0, stored=False).sealed
+    assert not head_of(BODY, ID, 0, stored=True).sealed
+    assert not head_of({"model": "m"}, ID, 0, stored=False).sealed
