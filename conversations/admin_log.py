@@ -11,6 +11,7 @@ from uuid import UUID
 
 import orjson
 from django.contrib import admin
+from django.contrib.admin.utils import unquote
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Left, Length
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
@@ -69,7 +70,7 @@ class ConversationAdmin(BigTableAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        said = Transcript(object_id, request.GET.get("before", "")) if self.has_view_permission(request) else None
+        said = Transcript(unquote(object_id), request.GET.get("before", "")) if self.has_view_permission(request) else None
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), "transcript": said})
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:

@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 import pytest
+from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import Client
@@ -38,7 +39,7 @@ def page(client: Client, name: str, *args: Any, **query: Any) -> str:
 
 
 def shown(client: Client, row: Conversation, **query: Any) -> str:
-    return page(client, "conversations_conversation_change", row.pk, **query)
+    return page(client, "conversations_conversation_change", quote(row.pk), **query)
 
 
 def conversation(user: Any, turns: int = 1, **fields: Any) -> Conversation:
@@ -151,7 +152,7 @@ def test_what_was_said_is_only_text(admin_client, alice):
         shown(admin_client, row),
         page(admin_client, LIST),
         page(admin_client, LIST, q=f"text:{MARKUP}"),
-        page(admin_client, "conversations_conversation_delete", row.pk),
+        page(admin_client, "conversations_conversation_delete", quote(row.pk)),
         page(admin_client, "conversations_conversation_history", row.pk),
     ):
         assert "<script>alert" not in html
@@ -206,8 +207,8 @@ def test_staff_without_the_permission_see_nothing(alice):
     for address in (
         reverse(f"admin:{LIST}"),
         reverse(f"admin:{LIST}") + "?q=text:question",
-        reverse("admin:conversations_conversation_change", args=[row.pk]),
-        reverse("admin:conversations_conversation_delete", args=[row.pk]),
+        reverse("admin:conversations_conversation_change", args=[quote(row.pk)]),
+        reverse("admin:conversations_conversation_delete", args=[quote(row.pk)]),
     ):
         answer = client.get(address)
         assert answer.status_code == 403
@@ -223,7 +224,7 @@ def test_who_may_only_look_cannot_delete(alice):
     client.force_login(looker)
     assert "question 1" in shown(client, row)
     client.post(reverse(f"admin:{LIST}"), action("delete_selected", row, post="yes"))
-    assert client.post(reverse("admin:conversations_conversation_delete", args=[row.pk])).status_code == 403
+    assert client.post(reverse("admin:conversations_conversation_delete", args=[quote(row.pk)])).status_code == 403
     assert Conversation.objects.exists()
 
 
@@ -238,7 +239,7 @@ def test_the_delete_action_and_the_delete_page_leave_nothing(admin_client, alice
     assert Conversation.objects.count() == 3
     admin_client.post(reverse(f"admin:{LIST}"), action("delete_selected", one, two, post="yes"))
     assert Conversation.objects.get() == three
-    admin_client.post(reverse("admin:conversations_conversation_delete", args=[three.pk]), {"post": "yes"})
+    admin_client.post(reverse("admin:conversations_conversation_delete", args=[quote(three.pk)]), {"post": "yes"})
     assert not Conversation.objects.exists()
     assert not Item.objects.exists()
     assert search.find(None, "question", 10) == []
