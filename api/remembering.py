@@ -10,9 +10,11 @@ from typing import Any
 
 from django.conf import settings
 
+from api import inputs
 from api.authentication import Caller
 from api.gateway import Gateway
 from conversations import items
+from conversations.budget import prompt_tokens
 from conversations.history import Recalled
 from conversations.models import Door
 from conversations.places import Asked
@@ -45,7 +47,7 @@ async def recalled(
         **place(name),
         stored=stored,
         idle_seconds=idle(name, session=session),
-        metadata=(body.pop("metadata", None) or {}) if stored else {},
+        metadata=inputs.metadata(body.pop("metadata", None)) if stored else {},
         settings={field: body[field] for field in REPEATED if body.get(field) is not None},
         budget=budget(gateway.catalogue.window(meant.public_id), body),
     )
@@ -93,6 +95,4 @@ def idle(name: str, *, session: bool) -> int:
 
 def budget(window: int | None, body: dict[str, Any]) -> int:
     """Tokens of the whole prompt: what the window leaves when the answer has its room."""
-    window = window or settings.CONTEXT_TOKENS
-    answer = body.get("max_completion_tokens") or body.get("max_tokens") or body.get("max_output_tokens") or 0
-    return int(min(window * settings.PROMPT_SHARE, window - min(answer, window // 2)))
+    return prompt_tokens(window or settings.CONTEXT_TOKENS, body)

@@ -70,7 +70,8 @@ class ConversationAdmin(BigTableAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        said = Transcript(unquote(object_id), request.GET.get("before", "")) if self.has_view_permission(request) else None
+        before = request.GET.get("before", "")
+        said = Transcript(unquote(object_id), before) if self.has_view_permission(request) else None
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), "transcript": said})
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:

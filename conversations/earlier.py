@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from itertools import islice
 from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import QuerySet
 
 from conversations.items import SYSTEM
 from conversations.models import Conversation, Item, Turn
-from conversations.models.log import SAID
+from conversations.models.log import told_of
 from conversations.usage import tokens
 
 PAGE = 100  # turns looked at with one query
@@ -29,16 +29,16 @@ class Earlier:
     unanswered: list[Item] = field(default_factory=list)
 
 
-def read(conversation: Conversation, room: int, *, own_system: bool) -> Earlier:
-    """What is told of earlier turns in `room` tokens. The instructions take room too, unless the request has its
-    `own_system`; long ones leave half of it to the turns: they are fitted into the rest later.
+def read(conversation: Conversation, room: int, *, own_system: bool, least: int = 0) -> Earlier:
+    """What is told of earlier turns in `room` tokens, `least` turns in any case. The instructions take room too, unless
+    the request has its `own_system`; long ones leave half of it to the turns: they are fitted into the rest later.
     """
     if not conversation.last and conversation.base_id is None:
         return Earlier()
     told = Earlier(system=instructions(conversation))
     if not own_system:
         room -= min(sum(tokens(item.text) for item in told.system), room // 2)
-    ids = list(fitting(conversation, room))
+    ids = list(fitting(conversation, room, least))
     if not ids:
         return told
     rows = Item.objects.filter(turn_id__in=ids).order_by("id").defer("created_at")
@@ -50,20 +50,49 @@ def read(conversation: Conversation, room: int, *, own_system: bool) -> Earlier:
 
 
 def instructions(conversation: Conversation) -> list[Item]:
-    """The system messages in force: those of the latest turn that had some, here or before the branch."""
-    at: Conversation | None = conversation
-    while at is not None and at.system_id is None:
-        at = at.base.conversation if at.base is not None else None
-    if at is None or at.system_id is None:
+    """The system messages in force: those of the latest turn that had some."""
+    if conversation.system_id is None:
         return []
-    return list(Item.objects.filter(turn_id=at.system_id, role__in=SYSTEM).order_by("id"))
+    return list(Item.objects.filter(turn_id=conversation.system_id, role__in=SYSTEM).order_by("id"))
 
 
-def fitting(conversation: Conversation, room: int) -> Iterator[UUID]:
+def instructed_by(conversation: Conversation, upto: int) -> UUID | None:
+    """The turn whose instructions were in force at the turn of that number: it or an older one, in this conversation or
+    before it branched off.
+    """
+    at: Conversation | None = conversation
+    while at is not None:
+        said = spoken(at).filter(turn__number__lte=upto, role__in=SYSTEM)
+        if (found := said.order_by("-id").values_list("turn_id", flat=True).first()) is not None:
+            return found
+        base = base_of(at)
+        at, upto = (base.conversation, base.number) if base is not None else (None, 0)
+    return None
+
+
+def spoken(conversation: Conversation) -> QuerySet[Item]:
+    """The items of the conversation that later turns are told of."""
+    return Item.objects.filter(told_of("turn"), conversation=conversation)
+
+
+def last_and_first(conversation: Conversation, count: int) -> tuple[list[Item], list[Item]]:
+    """Up to `count` of the last and as many of the first items, in their order, without instructions and thinking."""
+    said = spoken(conversation).exclude(role__in=SYSTEM).exclude(type="reasoning")
+    return list(said.order_by("-id")[:count])[::-1], list(said.order_by("id")[:count])
+
+
+def base_of(conversation: Conversation) -> Turn | None:
+    """The turn after which it branched off, with its conversation."""
+    if conversation.base_id is None:
+        return None
+    return Turn.objects.select_related("conversation").filter(pk=conversation.base_id).first()
+
+
+def fitting(conversation: Conversation, room: int, least: int) -> Iterator[UUID]:
     """Ids of the newest turns that fit together, newest first."""
-    for turn_id, size in islice(newest(conversation), LONGEST):
+    for number, (turn_id, size) in enumerate(islice(newest(conversation), LONGEST)):
         room -= size
-        if room < 0:
+        if room < 0 and number >= least:
             return
         yield turn_id
 
@@ -72,13 +101,13 @@ def newest(conversation: Conversation) -> Iterator[tuple[UUID, int]]:
     """(id, tokens) of what was said, newest first, through all branches."""
     at, below = conversation, conversation.last + 1
     while True:
-        said = Turn.objects.filter(conversation=at).filter(Q(status__in=SAID)).order_by("-number")
+        said = Turn.objects.filter(told_of(), conversation=at).order_by("-number")
         while page := list(said.filter(number__lt=below).values_list("pk", "tokens", "number")[:PAGE]):
             yield from ((turn_id, size) for turn_id, size, _ in page)
             below = page[-1][2]
             if len(page) < PAGE:
                 break
-        base = at.base
+        base = base_of(at)
         if base is None:
             return
         at, below = base.conversation, base.number + 1

@@ -11,17 +11,17 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass, field
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, field, replace
 from typing import Any, ParamSpec, TypeVar
 from weakref import WeakValueDictionary
 
 from django.conf import settings
 from django.db import DatabaseError
 
-from conversations import items, turns
+from conversations import overlap, turns
 from conversations.answers import Answer
-from conversations.items import SYSTEM
+from conversations.items import Entry
 from conversations.models import Door, TurnStatus
 from conversations.places import Asked, Busy
 from conversations.turns import Begun, Finished, Lost
@@ -36,6 +36,8 @@ T = TypeVar("T")
 POLL_SECONDS = 0.1  # while another process has the conversation
 TICK_SECONDS = 0.5
 CUT_SHORT = ("length", "content_filter")
+UNWRITTEN = {"code": "database_unavailable", "message": "The database was away at the end of this answer."}
+SHUT_DOWN = {"code": "server_shutdown", "message": "The server was shutting down."}
 ABANDONED = {"code": "abandoned", "message": "The caller left before the end."}
 
 
@@ -69,6 +71,7 @@ class History:
     def __init__(self) -> None:
         self._queues: WeakValueDictionary[tuple[int, str], asyncio.Lock] = WeakValueDictionary()
         self._writing: set[asyncio.Task[None]] = set()
+        self._unwritten: list[Finished] = []
         self.running: dict[str, OpenTurn] = {}
 
     # --- before ---------------------------------------------------------------------------------------------------
@@ -85,7 +88,7 @@ class History:
         turn = OpenTurn(begun, asked.door, asked.background, Answer(begun.id), lock=lock)
         self.running[turn.id] = turn
         goes_on = bool(asked.name or asked.conversation_id or asked.previous_id)
-        return Recalled(turn, told(begun), begun.resume, goes_on)
+        return Recalled(turn, begun.messages, begun.resume, goes_on)
 
     async def _turn_in_line(self, asked: Asked, until: float) -> asyncio.Lock | None:
         """The place of this request among those of this process that want the same conversation."""
@@ -137,7 +140,17 @@ class History:
                     turn.answer.take(batch)
                     yield batch
         finally:
-            await self._settled(turn, write(outcome(turn, trace, sys.exc_info()[1])))
+            await self._settled(turn, self._write(outcome(turn, trace, sys.exc_info()[1])))
+
+    async def _write(self, finished: Finished) -> None:
+        """Raises DatabaseUnavailable, ConversationBusy. What the database does not take now is tried again, and stands
+        there as something whose end nobody was told.
+        """
+        try:
+            await write(finished)
+        except DatabaseUnavailable:
+            self._unwritten.append(untold(finished))
+            raise
 
     async def _settled(self, turn: OpenTurn, work: Any) -> None:
         """Have the work done, also when nobody waits for it any more; the next turn may begin then."""
@@ -172,11 +185,18 @@ class History:
                 for turn_id in await off_loop(turns.to_stop, self._stoppable()) if self._stoppable() else ():
                     if turn := self.running.get(turn_id):
                         turn.stop.set()
+                await self._write_late()
                 if self.running and time.monotonic() - prolonged > settings.TURN_LEASE_SECONDS / 3:
                     prolonged = time.monotonic()
                     await off_loop(turns.prolong, list(self.running))
             except DatabaseError as error:
                 logger.warning("the leases of running turns were not prolonged: %s", error)
+
+    async def _write_late(self) -> None:
+        while self._unwritten:
+            with suppress(Lost):  # it was written late, or taken for dead
+                await off_loop(turns.finish, self._unwritten[0])
+            self._unwritten.pop(0)
 
     def _stoppable(self) -> list[str]:
         return [turn.id for turn in self.running.values() if turn.background]
@@ -185,6 +205,8 @@ class History:
         """Wait until what is being written is written."""
         while self._writing:
             await asyncio.wait(set(self._writing))
+        with suppress(DatabaseError):
+            await self._write_late()
 
 
 def busy() -> ConversationBusy:
@@ -224,7 +246,7 @@ def outcome(turn: OpenTurn, trace: Trace, error: BaseException | None) -> Finish
         id=turn.id,
         conversation_id=turn.begun.conversation_id,
         status=status,
-        entries=items.without(answer.entries(whole=whole), trace.preface),
+        entries=without(answer.entries(whole=whole), trace.preface),
         finish_reason=answer.finish_reason,
         usage=usage.as_openai() if usage is not None else None,
         error=problem,
@@ -234,37 +256,29 @@ def outcome(turn: OpenTurn, trace: Trace, error: BaseException | None) -> Finish
     )
 
 
+def untold(finished: Finished) -> Finished:
+    """The same, as it is written down when its caller heard of an error instead of its end."""
+    if finished.status != TurnStatus.COMPLETED:
+        return finished
+    return replace(finished, status=TurnStatus.INCOMPLETE, error=UNWRITTEN)
+
+
 def problem_of(error: BaseException | None) -> dict[str, str] | None:
     if error is None:
         return None
     if isinstance(error, GatewayError):
         return {"code": error.shown_code or error.type, "message": error.message}
     if isinstance(error, asyncio.CancelledError | GeneratorExit):
-        return ABANDONED
+        return SHUT_DOWN if error.args else ABANDONED
     return {"code": "internal_error", "message": "Something went wrong here."}
 
 
-def told(begun: Begun) -> list[dict[str, Any]]:
-    """All messages for the upstream: instructions, what was said, what is new."""
-    system = [message for message in begun.fresh if message["role"] in SYSTEM]
-    fresh = [message for message in begun.fresh if message["role"] not in SYSTEM]
-    return paired([*system, *begun.messages, *fresh])
-
-
-def paired(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The messages without calls that nobody answered and answers that nobody called for: upstreams refuse both."""
-    called = {call["id"] for message in messages for call in message.get("tool_calls") or ()}
-    answered = {message["tool_call_id"] for message in messages if message["role"] == "tool"}
-    kept = []
-    for message in messages:
-        if message["role"] == "tool" and message["tool_call_id"] not in called:
-            continue
-        if calls := message.get("tool_calls"):
-            left = [call for call in calls if call["id"] in answered]
-            message = {name: value for name, value in message.items() if name != "tool_calls"}
-            if left:
-                message["tool_calls"] = left
-            elif not message.get("content"):
-                continue
-        kept.append(message)
-    return kept
+def without(entries: Sequence[Entry], preface: str) -> Sequence[Entry]:
+    """The items of an answer without the thinking that stands in its text before the answer proper."""
+    said = next((entry for entry in entries if entry.type == "message"), None)
+    if preface and said is not None and said.text.startswith(preface):
+        said.told = overlap.digest(said.text)
+        said.text = said.text[len(preface) :]
+        for part in said.data["content"][:1]:
+            part["text"] = part["text"].removeprefix(preface)
+    return entries

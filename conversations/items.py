@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import orjson
-from msgspec import Struct
+from msgspec import Struct, structs
 
 Message = dict[str, Any]
 PREFIX = {"message": "msg_", "reasoning": "rs_", "function_call": "fc_", "function_call_output": "fco_"}
@@ -38,6 +38,7 @@ class Entry(Struct):
     text: str = ""
     status: str = "completed"
     output: bool = False  # by the model
+    told: str = ""  # digest of the text as its caller got it, where that had more in front
 
     def clean(self) -> "Entry":
         """Without what no database can store: NUL and lone surrogates."""
@@ -46,7 +47,7 @@ class Entry(Struct):
                 return self
         except (orjson.JSONEncodeError, UnicodeEncodeError):
             pass
-        return Entry(self.type, self.role, storable(self.data), storable(self.text), self.status, self.output)
+        return structs.replace(self, data=storable(self.data), text=storable(self.text))
 
 
 def storable(value: Any) -> Any:
@@ -73,7 +74,9 @@ def of_message(message: Message) -> Iterator[Entry]:
     role = message["role"]
     if role == "tool":
         output = given(message.get("content"))
-        data = {"type": "function_call_output", "call_id": message.get("tool_call_id") or "", "output": output}
+        rest = {name: value for name, value in message.items() if name not in OF_A_MESSAGE and value is not None}
+        called = {"type": "function_call_output", "call_id": message.get("tool_call_id") or "", "output": output}
+        data = rest | called
         yield Entry("function_call_output", role, data, readable(output))
         return
     rest = {name: value for name, value in message.items() if name not in OF_A_MESSAGE and value is not None}
@@ -129,7 +132,9 @@ def part_of(part: dict[str, Any], way: str) -> dict[str, Any]:
             return made if way == "input" else {**made, "annotations": part.get("annotations") or []}
         case "image_url":
             image = part["image_url"] if isinstance(part["image_url"], dict) else {"url": part["image_url"]}
-            return {"type": "input_image", "image_url": image.get("url"), "detail": image.get("detail") or "auto"}
+            rest = {name: value for name, value in part.items() if name not in ("type", "image_url")}
+            made = {"type": "input_image", "image_url": image.get("url"), "detail": image.get("detail") or "auto"}
+            return made | rest
         case "file":
             return {"type": "input_file", **part["file"]}
     return part
@@ -151,10 +156,19 @@ def of_input(given_input: str | list[dict[str, Any]]) -> list[Entry]:
 
 
 def of_item(item: dict[str, Any]) -> Entry:
+    entry = whole_item(item)
+    if item.get("status") == "incomplete" and entry.role == "assistant":
+        entry.status = "incomplete"  # an answer that was cut off stays one, wherever it is told
+    return entry
+
+
+def whole_item(item: dict[str, Any]) -> Entry:
     data = {name: value for name, value in item.items() if name not in ("id", "status")}
     kind = data.setdefault("type", "message")
     if kind == "message":
         role = data["role"]
+        if isinstance(data.get("content"), list):
+            data["content"] = [shown_part(part) for part in data["content"]]
         if isinstance(data.get("content"), str):
             way = "output" if role == "assistant" else "input"
             data["content"] = [part_of(part, way) for part in listed(data["content"])]
@@ -167,6 +181,11 @@ def of_item(item: dict[str, Any]) -> Entry:
     if kind == "function_call_output":
         return Entry(kind, "tool", data, readable(data.get("output") or ""))
     return Entry(kind, "", data)
+
+
+def shown_part(part: dict[str, Any]) -> dict[str, Any]:
+    """The part with what OpenAI's own always has."""
+    return {"detail": "auto", **part} if part.get("type") == "input_image" else part
 
 
 # --- items -> chat messages ------------------------------------------------------------------------------------------
@@ -184,7 +203,8 @@ def to_messages(entries: Iterable[Said]) -> list[Message]:
         elif entry.type == "function_call_output":
             said = None
             content = chat_content(data.get("output"))
-            messages.append({"role": "tool", "tool_call_id": data.get("call_id") or "", "content": content})
+            called = {"role": "tool", "tool_call_id": data.get("call_id") or "", "content": content}
+            messages.append(called | beside(data))
         elif entry.role == "assistant":
             if said is None or (entry.type in ("message", "reasoning") and speaks_too(said, entry.type)):
                 said = {"role": "assistant", "content": None}
@@ -230,7 +250,10 @@ def finished(message: Message) -> Message | None:
 
 def beside(data: dict[str, Any]) -> dict[str, Any]:
     """The fields of a chat message that an item has no place for."""
-    return {name: value for name, value in data.items() if name not in ("type", "role", "content", "phase")}
+    return {name: value for name, value in data.items() if name not in OF_AN_ITEM}
+
+
+OF_AN_ITEM = ("type", "role", "content", "phase", "call_id", "output", "created_by")
 
 
 def chat_content(parts: Any) -> Any:
@@ -243,6 +266,7 @@ def chat_content(parts: Any) -> Any:
     return made[0]["text"] if len(made) == 1 and made[0].keys() == {"type", "text"} else made
 
 
+OF_AN_IMAGE = ("type", "image_url", "file_id", "detail")
 ANSWERED = ("annotations", "logprobs")  # of a text: what only an answer has
 
 
@@ -260,13 +284,3 @@ def chat_part(part: dict[str, Any]) -> dict[str, Any]:
         case "input_file":
             return {"type": "file", "file": {name: value for name, value in part.items() if name != "type"}}
     return part
-
-
-def without(entries: Sequence[Entry], preface: str) -> Sequence[Entry]:
-    """The items of an answer without the thinking that stands in its text before the answer proper."""
-    said = next((entry for entry in entries if entry.type == "message"), None)
-    if preface and said is not None and said.text.startswith(preface):
-        said.text = said.text[len(preface) :]
-        for part in said.data["content"][:1]:
-            part["text"] = part["text"].removeprefix(preface)
-    return entries

@@ -17,8 +17,8 @@ from django.utils import timezone
 
 from conversations import retention, turns
 from conversations.items import SYSTEM, Entry
-from conversations.models import Conversation, Door, Item, Kind, Turn, TurnStatus
-from conversations.models.log import SAID
+from conversations.models import RUNNING, Conversation, Door, EventBatch, Item, Kind, Turn, TurnStatus
+from conversations.models.log import SAID, told_of
 from conversations.places import Busy, require_free
 from providers.exceptions import ConversationBusy, UnknownUrl
 
@@ -77,6 +77,7 @@ def add_items(conversation: Conversation, entries: Sequence[Entry]) -> list[Item
         finished_at=timezone.now(),
     )
     turns.put(turn, clean, output=False)
+    locked.title = locked.title or turns.title_of(turn)
     turns.touch(locked, turn, clean)
     return list(turn.items.order_by("id"))
 
@@ -102,7 +103,7 @@ def free(conversation: Conversation) -> Conversation:
 
 # --- items ------------------------------------------------------------------------------------------------------------
 def items_of(conversation: Conversation) -> QuerySet[Item]:
-    return Item.objects.filter(conversation=conversation, turn__status__in=SAID)
+    return Item.objects.filter(told_of("turn"), conversation=conversation)
 
 
 def find_item(conversation: Conversation, item_id: str) -> Item:
@@ -115,16 +116,20 @@ def find_item(conversation: Conversation, item_id: str) -> Item:
 
 @transaction.atomic
 def take_out(conversation: Conversation, item: Item) -> None:
-    """Delete one item. An upstream that keeps the conversation still knows of it, and so is asked in a new chat. Raises
-    ConversationBusy, UnknownUrl.
+    """Delete one item, and how its turn was thought up. An upstream that keeps the conversation still knows of it, and
+    so is asked in a new chat. Raises ConversationBusy, UnknownUrl.
     """
     locked = free(conversation)
     title = "" if locked.title in " ".join(item.text.split()) else locked.title
     Conversation.objects.filter(pk=locked.pk).update(chat_id="", parent_id="", chat_turn=0, token_id=None, title=title)
     item.delete()
     transaction.on_commit(retention.merge)
-    left = [entry for entry in item.turn.items.all() if entry.role not in SYSTEM]
-    Turn.objects.filter(pk=item.turn_id).update(tokens=turns.weight(left))
+    left = list(item.turn.items.all())
+    weight = turns.weight(entry for entry in left if entry.role not in SYSTEM)
+    Turn.objects.filter(pk=item.turn_id).update(tokens=weight, thought={}, extras={})
+    EventBatch.objects.filter(turn=item.turn_id).delete()
+    if item.role in SYSTEM:
+        retention.unlink(conversation)
 
 
 # --- stored completions -----------------------------------------------------------------------------------------------
@@ -153,20 +158,24 @@ def unknown_message(message_id: str) -> UnknownUrl:
 
 @transaction.atomic
 def forget_completion(turn: Turn) -> None:
-    """It can no longer be retrieved, and what only it said is deleted. A conversation that it is part of keeps it; a
-    thread that goes on after it keeps its place.
+    """It can no longer be retrieved, and what only it said is deleted; one that still runs is stopped, and nothing of
+    it is written. A conversation that it is part of keeps it; a thread that goes on after it keeps its place.
     """
     thread = Conversation.objects.select_for_update().get(pk=turn.conversation_id)
     row = Turn.objects.filter(pk=turn.pk)
     if thread.kind != Kind.THREAD:
         row.update(stored=False)
-    elif turn.branches.exists() or thread.turns.exclude(pk=turn.pk).exists():
-        Item.objects.filter(turn=turn).delete()
-        Conversation.objects.filter(pk=thread.pk).update(title="")
-        row.update(stored=False, metadata={}, settings={}, extras={}, error=None, tokens=0)
-        transaction.on_commit(retention.merge)
-    else:
+    elif not turn.branches.exists() and not thread.turns.exclude(pk=turn.pk).exists():
         retention.delete(Conversation.objects.filter(pk=thread.pk))
+    elif row.filter(status__in=RUNNING).exists():
+        turn.delete()
+    else:
+        turn.items.all().delete()
+        EventBatch.objects.filter(turn=turn).delete()
+        Conversation.objects.filter(pk=thread.pk).update(title="")
+        nothing: dict[str, Any] = {"metadata": {}, "settings": {}, "extras": {}, "thought": {}}
+        row.update(stored=False, **nothing, usage=None, error=None, tokens=0)
+        transaction.on_commit(retention.merge)
 
 
 def answer_of(said: Sequence[Item]) -> dict[str, Any]:

@@ -1,43 +1,99 @@
-"""What a client repeats of a conversation: some send only what is new, some all that was said, some the end of it."""
+"""What a client repeats of a conversation: some send only what is new, some all that was said, some the end of it; and
+some all up to a point from which they want to go on anew.
+"""
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import orjson
 
 from conversations.items import SYSTEM, Entry, Said, readable
+from conversations.models import Item
+
+Mark = tuple[Any, ...]
 
 
-def same(known: Said, told: Said) -> bool:
-    """Whether they say the same. Of the model's own words only the text counts, which may have been told with steps of
-    thinking in front.
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What of a request is new; `after`: the turn from which it goes on, when later ones are to be left behind."""
+
+    new: list[Entry]
+    after: UUID | None = None
+
+
+def counts(said: Said) -> bool:
+    """Whether it is compared: instructions are told apart from what is said, and thinking is rarely sent back."""
+    return said.type != "reasoning" and said.role not in SYSTEM
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.strip().encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def mark(said: Said, text: str, told: str = "") -> Mark:
+    """What makes two items the same. Of the model's own words only the text counts, as its caller was told it."""
+    data = said.data
+    if said.type == "function_call":
+        return said.type, data["call_id"], data["name"]
+    if said.type == "function_call_output":
+        return said.type, data.get("call_id"), readable(data.get("output") or "")
+    if said.type == "message" and said.role == "assistant":
+        return said.type, said.role, told or digest(text)
+    return said.type, said.role, orjson.dumps(data.get("content"), option=orjson.OPT_SORT_KEYS)
+
+
+def of_row(item: Item) -> Mark:
+    return mark(item, item.text, item.told)
+
+
+def of_entry(entry: Entry) -> Mark:
+    return mark(entry, entry.text)
+
+
+def same(known: Sequence[Item], told: Sequence[Entry]) -> bool:
+    """Whether the one repeats the other."""
+    return [of_row(item) for item in known] == [of_entry(entry) for entry in told]
+
+
+def beyond(last: Sequence[Item], first: Sequence[Item], told: Sequence[Entry]) -> Heard:
+    """What of `told` is new. `last` and `first`: the conversation's last and first items, in their order, as many as
+    told; of what is told at least the last one is new.
     """
-    one, other = mark(known), mark(told)
-    if known.type == "message" and known.role == "assistant" and one[:2] == other[:2] and one[2]:
-        return bool(other[2].endswith(one[2]))
-    return one == other
-
-
-def mark(entry: Said) -> tuple[Any, ...]:
-    data = entry.data
-    if entry.type == "function_call":
-        return entry.type, data["call_id"], data["name"]
-    if entry.type == "function_call_output":
-        return entry.type, data.get("call_id"), readable(data.get("output") or "")
-    if entry.type == "message" and entry.role == "assistant":
-        return entry.type, entry.role, readable(data.get("content") or ()).strip()
-    return entry.type, entry.role, orjson.dumps(data.get("content"), option=orjson.OPT_SORT_KEYS)
-
-
-def beyond(known: Sequence[Said], told: Sequence[Entry]) -> list[Entry]:
-    """Of what a client tells the part that is new: clients send only that, or all that was said before it, or the end
-    of that. `known` ends with the last thing in the log, of `told` at least the last one is new.
-    """
-    compared = [entry for entry in known if entry.type != "reasoning" and entry.role not in SYSTEM]
     heard = [entry for entry in told if entry.role not in SYSTEM]
-    counted = [entry for entry in heard if entry.type != "reasoning"]
-    for length in range(min(len(compared), len(counted) - 1), 0, -1):
-        if all(map(same, compared[-length:], counted[:length])):
-            last = counted[length - 1]
-            return heard[next(at for at, entry in enumerate(heard) if entry is last) + 1 :]
-    return heard
+    counted = [at for at, entry in enumerate(heard) if counts(entry)]
+    marks = [of_entry(heard[at]) for at in counted]
+    if length := longest(marks[:-1], [of_row(item) for item in last]):
+        return Heard(heard[counted[length - 1] + 1 :])
+    kept = turned_back(first, marks[:-1])
+    if kept:
+        return Heard(heard[counted[kept - 1] + 1 :], first[kept - 1].turn_id)
+    return Heard(heard)
+
+
+def longest(prefix: Sequence[Mark], text: Sequence[Mark]) -> int:
+    """How much of the beginning of `prefix` the end of `text` is, by the failure function of Knuth, Morris, Pratt."""
+    joined: list[Mark | None] = [*prefix, None, *text]
+    fails = [0] * len(joined)
+    for at in range(1, len(joined)):
+        length = fails[at - 1]
+        while length and joined[at] != joined[length]:
+            length = fails[length - 1]
+        fails[at] = length + (joined[at] == joined[length])
+    return fails[-1] if text and prefix else 0
+
+
+def turned_back(first: Sequence[Item], marks: Sequence[Mark]) -> int:
+    """How many of the conversation's first items are told again, up to the end of a whole turn that was answered; 0
+    when not even one turn is.
+    """
+    kept = 0
+    for at, (item, told) in enumerate(zip(first, marks, strict=False), 1):
+        if of_row(item) != told:
+            break
+        ends = at == len(first) or first[at].turn_id != item.turn_id
+        if item.output and ends:
+            kept = at
+    return kept

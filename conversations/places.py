@@ -12,9 +12,10 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from conversations import retention
+from conversations import earlier, retention
 from conversations.items import Entry
 from conversations.models import RUNNING, Conversation, Door, Kind, Turn, TurnStatus
+from conversations.models.log import SAID
 from providers.exceptions import InvalidRequest, UnknownUrl
 
 INTERRUPTED = {"code": "interrupted", "message": "The process that made this answer has ended."}
@@ -76,9 +77,12 @@ def after(asked: Asked) -> tuple[Conversation, bool]:
     thread = Conversation.objects.select_for_update().filter(pk=previous.conversation_id).first()
     if thread is None:
         raise unknown_previous(asked)
-    if thread.kind == Kind.THREAD and thread.last == previous.number:
-        return thread, False
-    return started(asked, Kind.THREAD, previous), True
+    later = Turn.objects.filter(conversation=thread, number__gt=previous.number)
+    if thread.kind == Kind.THREAD and not later.filter(status__in=(*SAID, *RUNNING)).exists():
+        return thread, False  # what only failed stands in nobody's way
+    branch = started(asked, Kind.THREAD, previous)
+    branch.system_id = earlier.instructed_by(thread, previous.number)
+    return branch, True
 
 
 def known(asked: Asked, mine: QuerySet[Conversation]) -> Conversation:
@@ -97,7 +101,9 @@ def behind(asked: Asked) -> Conversation:
     """What the request goes on with, to be read: after an older turn a branch that is no row. Raises UnknownUrl."""
     if asked.conversation_id:
         return known(asked, Conversation.objects.of(asked.user_id))
-    return Conversation(user_id=asked.user_id, kind=Kind.THREAD, base=previous_of(asked))
+    previous = previous_of(asked)
+    system_id = earlier.instructed_by(previous.conversation, previous.number)
+    return Conversation(user_id=asked.user_id, kind=Kind.THREAD, base=previous, system_id=system_id)
 
 
 def previous_of(asked: Asked) -> Turn:

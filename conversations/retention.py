@@ -86,6 +86,13 @@ def delete_documents(documents: QuerySet[Any]) -> int:
     return erase(Document.objects.filter(pk__in=ids))
 
 
+def unlink(conversation: Conversation) -> None:
+    """The conversation goes on without the documents made of its instructions; those of nobody else are deleted."""
+    documents = list(conversation.documents.filter(file=None).values_list("pk", flat=True))
+    conversation.documents.clear()
+    delete_documents(Document.objects.filter(pk__in=documents, conversation=None))
+
+
 def erase(rows: QuerySet[Any]) -> int:
     """One DELETE: what depends on these rows is gone already, so nothing has to be collected."""
     return rows._raw_delete(rows.db)

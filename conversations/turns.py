@@ -20,10 +20,11 @@ from django.utils import timezone
 from conversations import earlier, items, overlap, search
 from conversations.items import SYSTEM, Entry
 from conversations.models import RUNNING, Conversation, Document, Door, Farewell, Item, Turn, TurnStatus
-from conversations.models.log import SAID
+from conversations.pairing import paired
 from conversations.places import Asked, Busy, behind, interrupt, place_of, require_free
 from conversations.usage import tokens
 from providers.chat import Resume
+from providers.exceptions import InvalidRequest
 
 TITLE_CHARS = 80
 PER_ITEM = 4  # tokens that an upstream adds to each message
@@ -33,15 +34,14 @@ SWEPT_AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A turn that stands in the log, and what its upstream is to be told before the request's own messages."""
+    """A turn that stands in the log."""
 
     id: str
     conversation_id: str
     number: int
     begins: bool  # its conversation begins with it
     created_at: int
-    messages: list[dict[str, Any]]
-    fresh: list[dict[str, Any]]  # of the request's own messages those that are new, its system messages in front
+    messages: list[dict[str, Any]]  # all that its upstream is told
     resume: Resume | None = None
 
 
@@ -78,15 +78,16 @@ def begin(asked: Asked) -> Begun:
 def placed(asked: Asked) -> Begun:
     conversation, begins = place_of(asked)
     require_free(conversation)
-    room = asked.budget - weight(entry for entry in asked.entries)
     own = [entry for entry in asked.entries if entry.role in SYSTEM]
-    told = earlier.read(conversation, room, own_system=bool(own))
-    heard = asked.entries if asked.door != Door.CHAT else overlap.beyond(told.items, asked.entries)
-    fresh = heard if asked.door != Door.CHAT else [*own, *heard]
-    repeated = asked.door == Door.CHAT and len(own) == len(told.system) and all(map(overlap.same, told.system, own))
-    new = [entry.clean() for entry in (heard if repeated else fresh)]
-    if told.unanswered and repeats(told.unanswered, new):
-        told.items = told.items[: -len(told.unanswered)]  # it is asked again
+    heard, turned_back = heard_of(conversation, asked)
+    told = earlier.read(conversation, asked.budget - weight([*own, *heard]), own_system=bool(own), least=least(heard))
+    chat = asked.door == Door.CHAT
+    repeated = chat and overlap.same(told.system, own)
+    new = [entry.clean() for entry in (heard if repeated or not chat else [*own, *heard])]
+    if told.unanswered and overlap.same(told.unanswered, [entry for entry in new if entry.role not in SYSTEM]):
+        replace(conversation, told.unanswered[0].turn_id)  # it is asked again
+        told.items = told.items[: -len(told.unanswered)]
+    messages = composed(asked, [] if own else told.system, told.items, heard)
     conversation.last += 1
     turn = Turn.objects.create(
         id=UUID(asked.request_id),
@@ -105,21 +106,54 @@ def placed(asked: Asked) -> Begun:
     )
     put(turn, new, output=False)
     touch(conversation, turn, new)
+    knows = (repeated or not own) and not turned_back and all(entry.role != "assistant" for entry in heard)
     return Begun(
         id=asked.request_id,
         conversation_id=conversation.pk,
         number=turn.number,
         begins=begins,
         created_at=int(turn.created_at.timestamp()),
-        messages=items.to_messages([*([] if own else told.system), *told.items]),
-        fresh=items.to_messages(fresh),
-        resume=resume_of(conversation, turn) if repeated or not own else None,  # it was told other instructions
+        messages=messages,
+        resume=resume_of(conversation, turn) if knows else None,
     )
 
 
-def repeats(unanswered: Sequence[Item], new: Sequence[Entry]) -> bool:
-    heard = [entry for entry in new if entry.role not in SYSTEM]
-    return len(heard) == len(unanswered) and all(map(overlap.same, unanswered, heard))
+def heard_of(conversation: Conversation, asked: Asked) -> tuple[list[Entry], bool]:
+    """What the request says besides instructions that was not said before; and whether it goes on from an older turn,
+    so that those after it are left behind.
+    """
+    heard = [entry for entry in asked.entries if entry.role not in SYSTEM]
+    if asked.door != Door.CHAT or len(heard) < 2 or not conversation.last:
+        return asked.entries if asked.door != Door.CHAT else heard, False
+    last, first = earlier.last_and_first(conversation, len(heard))
+    found = overlap.beyond(last, first, asked.entries)
+    if found.after is not None:
+        left = Turn.objects.filter(conversation=conversation, number__gt=Turn.objects.get(pk=found.after).number)
+        left.update(replaced=True)
+    return found.new, found.after is not None
+
+
+def least(heard: Sequence[Entry]) -> int:
+    """How many turns are told whatever fits: the last one, when its calls are answered."""
+    calls = {entry.data["call_id"] for entry in heard if entry.type == "function_call"}
+    return int(any(e.type == "function_call_output" and e.data.get("call_id") not in calls for e in heard))
+
+
+def replace(conversation: Conversation, turn_id: UUID) -> None:
+    Turn.objects.filter(pk=turn_id, conversation=conversation).update(replaced=True)
+
+
+def composed(
+    asked: Asked, system: Sequence[Item], before: Sequence[Item], heard: Sequence[Entry]
+) -> list[dict[str, Any]]:
+    """All that the upstream is told: instructions, what was said, what is new. Raises InvalidRequest."""
+    own = [entry for entry in asked.entries if entry.role in SYSTEM]
+    fresh = [entry for entry in heard if entry.role not in SYSTEM]
+    old = items.to_messages([*system, *own, *before])
+    messages = paired([*old, *items.to_messages(fresh)], len(old))
+    if not messages and not asked.settings.get("instructions"):
+        raise InvalidRequest("There is nothing to be answered.", param="input", code="missing_required_parameter")
+    return messages
 
 
 def resume_of(conversation: Conversation, turn: Turn) -> Resume | None:
@@ -129,19 +163,12 @@ def resume_of(conversation: Conversation, turn: Turn) -> Resume | None:
     return Resume(conversation.token_id, conversation.chat_id, conversation.parent_id)
 
 
-def look_up(asked: Asked) -> Begun:
-    """What would be told to the upstream, when nothing of the request is to be kept. Raises UnknownUrl."""
-    own = [entry for entry in asked.entries if entry.role in SYSTEM]
-    told = earlier.read(behind(asked), asked.budget - weight(asked.entries), own_system=bool(own))
-    return Begun(
-        id=asked.request_id,
-        conversation_id="",
-        number=0,
-        begins=False,
-        created_at=int(timezone.now().timestamp()),
-        messages=items.to_messages([*([] if own else told.system), *told.items]),
-        fresh=items.to_messages(asked.entries),
-    )
+def look_up(asked: Asked) -> list[dict[str, Any]]:
+    """What the upstream is told when nothing of the request is to be kept. Raises UnknownUrl, InvalidRequest."""
+    own = any(entry.role in SYSTEM for entry in asked.entries)
+    room = asked.budget - weight(asked.entries)
+    told = earlier.read(behind(asked), room, own_system=own, least=least(asked.entries))
+    return composed(asked, [] if own else told.system, told.items, asked.entries)
 
 
 # --- finish -----------------------------------------------------------------------------------------------------------
@@ -166,7 +193,9 @@ def finish(finished: Finished) -> None:
     chat = finished.chat
     if finished.status == TurnStatus.FAILED:
         unsaid(conversation, turn)
-    elif chat is not None:
+    else:
+        conversation.title = conversation.title or title_of(turn)
+    if chat is not None:
         conversation.token_id, conversation.chat_id = chat.token_id, chat.chat_id
         conversation.parent_id, conversation.chat_turn = chat.parent_id, turn.number
     touch(conversation, turn, ())
@@ -194,8 +223,7 @@ def unsaid(conversation: Conversation, turn: Turn) -> None:
     if conversation.chat_turn == turn.number - 1:
         conversation.chat_turn = turn.number
     if conversation.system_id == turn.pk:
-        said = Item.objects.filter(conversation=conversation, role__in=SYSTEM, turn__status__in=SAID)
-        conversation.system_id = said.order_by("-id").values_list("turn_id", flat=True).first()
+        conversation.system_id = earlier.instructed_by(conversation, turn.number - 1)
 
 
 def put(turn: Turn, entries: Sequence[Entry], *, output: bool) -> None:
@@ -211,6 +239,7 @@ def put(turn: Turn, entries: Sequence[Entry], *, output: bool) -> None:
             role=entry.role,
             status=entry.status,
             text=entry.text,
+            told=entry.told,
             data=entry.data,
         )
         for place, entry in enumerate(entries)
@@ -219,16 +248,19 @@ def put(turn: Turn, entries: Sequence[Entry], *, output: bool) -> None:
 
 
 def touch(conversation: Conversation, turn: Turn, new: Sequence[Entry]) -> None:
-    """The conversation was used: it lives on from now, is called after its first question, has these instructions."""
+    """The conversation was used: it lives on from now, has these instructions."""
     conversation.used_at = timezone.now()
     if conversation.idle_seconds:
         conversation.expires_at = conversation.used_at + timedelta(seconds=conversation.idle_seconds)
     if any(entry.role in SYSTEM for entry in new):
         conversation.system = turn
-    if not conversation.title:
-        asked = next((entry.text for entry in new if entry.role == "user" and entry.text.strip()), "")
-        conversation.title = " ".join(asked[: 4 * TITLE_CHARS].split())[:TITLE_CHARS]
     conversation.save()
+
+
+def title_of(turn: Turn) -> str:
+    """The beginning of what the turn asks."""
+    asked = turn.items.filter(role="user").exclude(text="").order_by("id").values_list("text", flat=True).first()
+    return " ".join((asked or "")[: 4 * TITLE_CHARS].split())[:TITLE_CHARS]
 
 
 def weight(entries: Any) -> int:
@@ -251,9 +283,8 @@ def prolong(turn_ids: Sequence[str]) -> None:
 
 def to_stop(turn_ids: Sequence[str]) -> list[str]:
     """Of these turns those that somebody asked to stop, or that are gone."""
-    going = Turn.objects.filter(pk__in=map(UUID, turn_ids), status__in=RUNNING, asked_to_stop=False)
-    left = {key.hex for key in going.values_list("pk", flat=True)}
-    return [turn_id for turn_id in turn_ids if turn_id not in left]
+    there = dict(Turn.objects.filter(pk__in=map(UUID, turn_ids)).values_list("pk", "asked_to_stop"))
+    return [turn_id for turn_id in turn_ids if there.get(UUID(turn_id), True)]
 
 
 def sweep() -> int:

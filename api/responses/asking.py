@@ -5,12 +5,13 @@ The caller's limit goes up as `max_tokens`: every upstream that speaks OpenAI's 
 that are unknown go up as they came.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from api.responses import tools
 from api.responses.schema import ResponseBody
 from conversations import items
+from conversations.pairing import paired
 
 SAME = frozenset(
     """
@@ -29,20 +30,11 @@ def chat_body(body: dict[str, Any], earlier: Sequence[dict[str, Any]] = ()) -> d
     return found | limits(body) | form(body) | tools.chat_fields(body)
 
 
-def messages(body: dict[str, Any], told: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """All that goes upstream: the instructions, then what was said, each answer of a tool right behind its call. Items
-    may stand in any order, and clients put new questions between the two; in a chat upstreams refuse that.
+def messages(body: dict[str, Any], told: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """All that goes upstream: the instructions, then what was said. Raises InvalidRequest for an answer of a tool that
+    was not called.
     """
-    found: list[list[dict[str, Any]]] = []
-    calling: dict[str, list[dict[str, Any]]] = {}  # ids of calls, which may come again -> the latest message with them
-    for message in told:
-        called = calling.get(message["tool_call_id"]) if message["role"] == "tool" else None
-        if called is not None:
-            called.append(message)
-            continue
-        found.append([message])
-        calling |= {call["id"]: found[-1] for call in message.get("tool_calls") or ()}
-    return [*instructions(body), *(message for group in found for message in group)]
+    return [*instructions(body), *paired(told)]
 
 
 def instructions(body: dict[str, Any]) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from api import schemas
 from api.responses import schema
 from api.responses.asking import chat_body
 from providers.chat import CHAT
+from providers.exceptions import InvalidRequest
 
 FUNCTION = {"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": True, "description": "d"}
 OTHER = {"type": "function", "name": "g", "parameters": None}
@@ -165,8 +166,8 @@ def test_what_a_tool_answered_stands_right_behind_its_call() -> None:
     question = {"role": "user", "content": "And?"}
     assert told(*calling("a", "b"), question, result("b", "2"), result("a", "1")) == [
         ("assistant", None),
-        ("tool", "2"),
         ("tool", "1"),
+        ("tool", "2"),
         ("user", "And?"),
     ]
 
@@ -177,9 +178,15 @@ def test_ids_of_calls_that_come_again_belong_to_the_latest_call() -> None:
     assert told(*again) == expected
 
 
-def test_what_nobody_called_for_stays_where_it_is() -> None:
-    assert told({"role": "user", "content": "1"}, result("x", "?"), {"role": "user", "content": "2"}) == [
+def test_an_answer_may_stand_before_its_call_but_not_without_one() -> None:
+    assert told(result("a", "1"), *calling("a")) == [("assistant", None), ("tool", "1")]
+    with pytest.raises(InvalidRequest) as refused:
+        told({"role": "user", "content": "1"}, result("x", "?"))
+    assert (refused.value.param, refused.value.shown_code) == ("input", "call_not_found")
+
+
+def test_a_call_that_nobody_answered_is_not_told() -> None:
+    assert told({"role": "user", "content": "1"}, *calling("a"), {"role": "user", "content": "2"}) == [
         ("user", "1"),
-        ("tool", "?"),
         ("user", "2"),
     ]

@@ -28,12 +28,12 @@ from api.responses.repeated import repeated
 from api.streaming import JsonAnswer, StreamAnswer
 from api.views.relay import Thinking, answering, chat_request, meaning, require_json, whole
 from conversations import items, turns
-from conversations.history import Recalled, told
+from conversations.history import Recalled
 from conversations.models import Conversation, Door, Item
 from conversations.places import Asked
 from providers.catalogue import Meaning
 from providers.chat import CHAT, Batches
-from providers.exceptions import GatewayError
+from providers.exceptions import GatewayError, InvalidRequest
 from providers.offloop import in_time, off_loop
 
 DOOR = "responses"
@@ -47,6 +47,8 @@ async def create(request: LeanRequest) -> HttpResponseBase:
     require_json(request)
     raw = await request.whole_body()
     body = schema.read(raw)
+    if body.get("background"):
+        gateway.background.require_room(gateway.in_flight)
     meant = meaning(gateway, caller, body["model"])
     if named := inputs.references(body):
         body = inputs.resolved(body, await in_time(off_loop(own_items, caller, list(named.values()))))
@@ -101,8 +103,9 @@ async def recall(
     """The turn that begins, if the request is to be remembered; the chat's messages are all that is told upstream."""
     if not asked.stored and not asked.conversation_id:
         if asked.previous_id:
-            begun = await in_time(off_loop(turns.look_up, asked))
-            chat["messages"] = asking.messages(body, told(begun))
+            chat["messages"] = asking.messages(body, await in_time(off_loop(turns.look_up, asked)))
+        if not chat["messages"]:
+            raise InvalidRequest("There is nothing to be answered.", param="input", code="missing_required_parameter")
         return None
     recalled = await gateway.history.recall(asked)
     chat["messages"] = asking.messages(body, recalled.messages)

@@ -11,7 +11,7 @@ import uuid
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from conversations.models.documents import Document
@@ -43,7 +43,13 @@ class TurnStatus(models.TextChoices):
 
 
 RUNNING = (TurnStatus.QUEUED, TurnStatus.IN_PROGRESS)
-SAID = (TurnStatus.COMPLETED, TurnStatus.INCOMPLETE)  # what later turns are told of
+SAID = (TurnStatus.COMPLETED, TurnStatus.INCOMPLETE)
+
+
+def told_of(turn: str = "") -> Q:
+    """Turns that later ones are told of; `turn`: the field that leads to them."""
+    at = f"{turn}__" if turn else ""
+    return Q(**{f"{at}status__in": SAID, f"{at}replaced": False})
 
 
 def new_conversation_id() -> str:
@@ -60,7 +66,11 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         return self.exclude(kind=Kind.THREAD)
 
     def expired(self) -> "ConversationQuerySet":
-        return self.filter(expires_at__lte=Now())
+        """Those whose time is over, that no turn is running in, and that no living thread goes on from."""
+        branches = Conversation.objects.filter(base__conversation=OuterRef("pk"))
+        living = branches.filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
+        running = Turn.objects.filter(conversation=OuterRef("pk"), status__in=RUNNING, alive_until__gt=Now())
+        return self.filter(~Exists(living), ~Exists(running), expires_at__lte=Now())
 
 
 class Conversation(models.Model):
@@ -139,6 +149,7 @@ class Turn(models.Model):
     error = models.JSONField(null=True)  # {"code", "message"}
     finish_reason = models.CharField(max_length=32, blank=True)
     tokens = models.PositiveIntegerField(default=0)  # roughly, of its items; decides what still fits into a window
+    replaced = models.BooleanField(default=False)  # its question was asked anew: later turns are not told of it
     asked_to_stop = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True)
@@ -179,6 +190,7 @@ class Item(models.Model):
     role = models.CharField(max_length=16, blank=True)
     status = models.CharField(max_length=12, choices=TurnStatus, default=TurnStatus.COMPLETED)
     text = models.TextField(blank=True)
+    told = models.CharField(max_length=64, blank=True)  # digest of the text as its caller got it, if with more in front
     data = models.JSONField()
     created_at = models.DateTimeField(auto_now_add=True)
 

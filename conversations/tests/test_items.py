@@ -2,7 +2,7 @@
 
 import pytest
 
-from conversations import items, overlap
+from conversations import items
 from conversations.items import Entry
 
 CALL = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"in": "Rome"}'}}
@@ -106,35 +106,6 @@ def test_the_input_of_a_response_becomes_messages():
         {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:x", "detail": "high"}}]},
     ]
     assert items.to_messages(items.of_input("Hi")) == [{"role": "user", "content": "Hi"}]
-
-
-def said(*texts):
-    roles = ("user", "assistant")
-    return items.of_messages([{"role": roles[at % 2], "content": text} for at, text in enumerate(texts)])
-
-
-@pytest.mark.parametrize(
-    ("known", "told", "new"),
-    [
-        ((), ("1",), ("1",)),
-        (("1", "one"), ("1", "one", "2"), ("2",)),
-        (("1", "one", "2", "two"), ("2", "two", "3"), ("3",)),
-        (("1", "one"), ("2",), ("2",)),
-        (("1", "one"), ("1",), ("1",)),  # the same question again
-        (("1", "one"), ("1", "uno", "2"), ("1", "uno", "2")),  # another conversation: nothing of it is known
-        (("1", "one", "1", "one"), ("1", "one", "1", "one", "1"), ("1",)),
-        (("1", "one", "2"), ("1", "one", "2", "two", "3"), ("two", "3")),
-    ],
-)
-def test_only_what_is_new_is_taken_from_what_a_client_tells(known, told, new):
-    assert [entry.text for entry in overlap.beyond(said(*known), said(*told))] == list(new)
-
-
-def test_instructions_and_thinking_do_not_hide_what_repeats():
-    known = [*items.of_messages([{"role": "system", "content": "S"}]), *said("1", "one")]
-    thought = items.of_messages([{"role": "assistant", "content": "one", "reasoning_content": "hm"}])
-    told = [*items.of_messages([{"role": "system", "content": "T"}]), *said("1"), *thought, *said("2")]
-    assert [entry.text for entry in overlap.beyond(known, told)] == ["2"]
 
 
 def test_what_no_database_can_store_is_replaced():

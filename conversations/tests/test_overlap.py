@@ -1,0 +1,94 @@
+"""What a client repeats of a conversation is recognised, and nothing else is."""
+
+import time
+import uuid
+
+import pytest
+
+from conversations import items, overlap
+from conversations.models import Item
+
+
+def said(*texts):
+    """Entries of user and assistant in turns."""
+    roles = ("user", "assistant")
+    return items.of_messages([{"role": roles[at % 2], "content": text} for at, text in enumerate(texts)])
+
+
+def log(*texts):
+    """Items of turns of a question and an answer each."""
+    turns = [uuid.uuid4() for _ in range(len(texts) // 2 + 1)]
+    return [
+        Item(
+            turn_id=turns[at // 2],
+            type=entry.type,
+            role=entry.role,
+            text=entry.text,
+            data=entry.data,
+            output=at % 2 == 1,
+        )
+        for at, entry in enumerate(said(*texts))
+    ]
+
+
+def heard(known, told):
+    many = len(told)
+    return overlap.beyond(known[-many:], known[:many], told)
+
+
+@pytest.mark.parametrize(
+    ("known", "told", "new"),
+    [
+        ((), ("1",), ("1",)),
+        (("1", "one"), ("1", "one", "2"), ("2",)),
+        (("1", "one", "2", "two"), ("2", "two", "3"), ("3",)),
+        (("1", "one"), ("2",), ("2",)),
+        (("1", "one"), ("1",), ("1",)),  # the same question again
+        (("1", "one"), ("1", "uno", "2"), ("1", "uno", "2")),  # another conversation: nothing of it is known
+        (("1", "one", "1", "one"), ("1", "one", "1", "one", "1"), ("1",)),
+        (("1", "one", "2"), ("1", "one", "2", "two", "3"), ("two", "3")),
+        (("1", "5"), ("1", "And twenty minus five is 15", "2"), ("1", "And twenty minus five is 15", "2")),
+    ],
+)
+def test_only_what_is_new_is_taken_from_what_a_client_tells(known, told, new):
+    found = heard(log(*known), said(*told))
+    assert ([entry.text for entry in found.new], found.after) == (list(new), None)
+
+
+@pytest.mark.parametrize(
+    ("known", "told", "new", "kept"),
+    [
+        (("1", "one", "2", "two"), ("1", "one", "2"), ("2",), 1),  # the last answer is to be made anew
+        (("1", "one", "2", "two"), ("1", "one", "2b"), ("2b",), 1),  # the last question was changed
+        (("1", "one", "2", "two", "3", "three"), ("1", "one", "2b"), ("2b",), 1),
+        (("1", "one", "2", "two", "3", "three"), ("1", "one", "2", "two", "3b"), ("3b",), 3),
+    ],
+)
+def test_who_goes_back_to_an_older_turn_leaves_the_later_ones_behind(known, told, new, kept):
+    rows = log(*known)
+    found = heard(rows, said(*told))
+    assert ([entry.text for entry in found.new], found.after) == (list(new), rows[kept].turn_id)
+
+
+def test_an_answer_that_was_told_with_more_in_front_is_recognised():
+    rows = log("1", "one")
+    rows[1].told = overlap.digest("Step 1\n\none")
+    assert [entry.text for entry in heard(rows, said("1", "Step 1\n\none", "2")).new] == ["2"]
+    assert len(heard(rows, said("1", "one", "2")).new) == 3
+
+
+def test_instructions_and_thinking_do_not_hide_what_repeats():
+    thought = items.of_messages([{"role": "assistant", "content": "one", "reasoning_content": "hm"}])
+    told = [*items.of_messages([{"role": "system", "content": "T"}]), *said("1"), *thought, *said("2")]
+    assert [entry.text for entry in heard(log("1", "one"), told).new] == ["2"]
+
+
+def test_a_thousand_equal_messages_are_compared_about_as_fast_each_as_a_hundred():
+    def cost(count):
+        known, told = log(*["x"] * count), said(*["x"] * (count - 1), "y", "z")
+        began = time.process_time()
+        heard(known, told)
+        return time.process_time() - began
+
+    cost(100)
+    assert min(cost(2_000) for _ in range(3)) < 100 * max(min(cost(200) for _ in range(3)), 0.0005)
