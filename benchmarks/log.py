@@ -197,14 +197,14 @@ def times(deed: Callable[[], object], count: int) -> list[float]:
 
 def turn(user_id: int, conversation_id: str, text: str) -> None:
     """One turn from its request to its end, without an upstream."""
-    from conversations import items, turns
+    from conversations import beginning, items, turns
     from conversations.models import Door, TurnStatus
     from conversations.places import Asked
 
     entries = items.of_messages([{"role": "user", "content": text}])
     request_id = uuid.uuid4().hex
     asked = Asked(request_id, user_id, Door.CHAT, "m", entries, conversation_id=conversation_id, budget=BUDGET)
-    turns.begin(asked)
+    beginning.begin(asked)
     answer: Sequence[Any] = items.of_messages([{"role": "assistant", "content": text}])
     for entry in answer:
         entry.output = True

@@ -19,7 +19,7 @@ from weakref import WeakValueDictionary
 from django.conf import settings
 from django.db import DatabaseError
 
-from conversations import overlap, turns
+from conversations import beginning, overlap, turns
 from conversations.answers import Answer
 from conversations.items import Entry
 from conversations.models import Door, TurnStatus
@@ -114,7 +114,7 @@ class History:
 
     async def _begin(self, asked: Asked) -> Begun:
         """What is begun although nobody waits for it any more is taken back."""
-        work = asyncio.ensure_future(off_loop(turns.begin, asked))
+        work = asyncio.ensure_future(off_loop(beginning.begin, asked))
         try:
             return await in_time(asyncio.shield(work))
         except (DatabaseUnavailable, asyncio.CancelledError):

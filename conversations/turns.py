@@ -1,9 +1,5 @@
-"""Deeds on the log, each one transaction in a database thread: begin a turn, finish it, drop it, end those of the dead.
-
-`begin` finds the place of a request (a conversation of its own name, one of OpenAI's ids, what follows a response, or
-a new thread), lets nobody else in, reads what was said before, as much as fits, and writes down what is asked.
-`finish` writes what came of it. Whose id it is decides, never the id alone: another user's and an unknown one are the
-same.
+"""Deeds on the turns of the log, each one transaction in a database thread: finish one, drop it, keep it alive, end
+those of the dead. How one begins is `beginning.py`.
 """
 
 from collections.abc import Sequence
@@ -13,18 +9,16 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from conversations import earlier, items, overlap, search
+from conversations import earlier, items, search
 from conversations.items import SYSTEM, Entry
-from conversations.models import RUNNING, Conversation, Document, Door, Farewell, Item, Turn, TurnStatus
-from conversations.pairing import paired
-from conversations.places import Asked, Busy, behind, interrupt, place_of, require_free
+from conversations.models import RUNNING, Conversation, Document, Farewell, Item, Turn, TurnStatus
+from conversations.places import interrupt
 from conversations.usage import tokens
 from providers.chat import Resume
-from providers.exceptions import InvalidRequest
 
 TITLE_CHARS = 80
 PER_ITEM = 4  # tokens that an upstream adds to each message
@@ -63,112 +57,6 @@ class Finished:
 
 class Lost(Exception):
     """The turn was taken for dead: another one may have begun."""
-
-
-# --- begin ------------------------------------------------------------------------------------------------------------
-def begin(asked: Asked) -> Begun:
-    """Raises Busy, UnknownUrl, InvalidRequest."""
-    try:
-        with transaction.atomic():
-            return placed(asked)
-    except IntegrityError:  # somebody else began at the same moment
-        raise Busy from None
-
-
-def placed(asked: Asked) -> Begun:
-    conversation, begins = place_of(asked)
-    require_free(conversation)
-    own = [entry for entry in asked.entries if entry.role in SYSTEM]
-    heard, turned_back = heard_of(conversation, asked)
-    told = earlier.read(conversation, asked.budget - weight([*own, *heard]), own_system=bool(own), least=least(heard))
-    chat = asked.door == Door.CHAT
-    repeated = chat and overlap.same(told.system, own)
-    new = [entry.clean() for entry in (heard if repeated or not chat else [*own, *heard])]
-    if told.unanswered and overlap.same(told.unanswered, [entry for entry in new if entry.role not in SYSTEM]):
-        replace(conversation, told.unanswered[0].turn_id)  # it is asked again
-        told.items = told.items[: -len(told.unanswered)]
-    messages = composed(asked, [] if own else told.system, told.items, heard)
-    conversation.last += 1
-    turn = Turn.objects.create(
-        id=UUID(asked.request_id),
-        conversation=conversation,
-        user_id=asked.user_id,
-        number=conversation.last,
-        door=asked.door,
-        status=TurnStatus.IN_PROGRESS,
-        model=asked.model,
-        stored=asked.stored,
-        background=asked.background,
-        metadata=asked.metadata,
-        settings=items.storable(asked.settings),
-        tokens=weight(entry for entry in new if entry.role not in SYSTEM),
-        alive_until=Now() + timedelta(seconds=settings.TURN_LEASE_SECONDS),
-    )
-    put(turn, new, output=False)
-    touch(conversation, turn, new)
-    knows = (repeated or not own) and not turned_back and all(entry.role != "assistant" for entry in heard)
-    return Begun(
-        id=asked.request_id,
-        conversation_id=conversation.pk,
-        number=turn.number,
-        begins=begins,
-        created_at=int(turn.created_at.timestamp()),
-        messages=messages,
-        resume=resume_of(conversation, turn) if knows else None,
-    )
-
-
-def heard_of(conversation: Conversation, asked: Asked) -> tuple[list[Entry], bool]:
-    """What the request says besides instructions that was not said before; and whether it goes on from an older turn,
-    so that those after it are left behind.
-    """
-    heard = [entry for entry in asked.entries if entry.role not in SYSTEM]
-    if asked.door != Door.CHAT or len(heard) < 2 or not conversation.last:
-        return asked.entries if asked.door != Door.CHAT else heard, False
-    last, first = earlier.last_and_first(conversation, len(heard))
-    found = overlap.beyond(last, first, asked.entries)
-    if found.after is not None:
-        left = Turn.objects.filter(conversation=conversation, number__gt=Turn.objects.get(pk=found.after).number)
-        left.update(replaced=True)
-    return found.new, found.after is not None
-
-
-def least(heard: Sequence[Entry]) -> int:
-    """How many turns are told whatever fits: the last one, when its calls are answered."""
-    calls = {entry.data["call_id"] for entry in heard if entry.type == "function_call"}
-    return int(any(e.type == "function_call_output" and e.data.get("call_id") not in calls for e in heard))
-
-
-def replace(conversation: Conversation, turn_id: UUID) -> None:
-    Turn.objects.filter(pk=turn_id, conversation=conversation).update(replaced=True)
-
-
-def composed(
-    asked: Asked, system: Sequence[Item], before: Sequence[Item], heard: Sequence[Entry]
-) -> list[dict[str, Any]]:
-    """All that the upstream is told: instructions, what was said, what is new. Raises InvalidRequest."""
-    own = [entry for entry in asked.entries if entry.role in SYSTEM]
-    fresh = [entry for entry in heard if entry.role not in SYSTEM]
-    old = items.to_messages([*system, *own, *before])
-    messages = paired([*old, *items.to_messages(fresh)], len(old))
-    if not messages and not asked.settings.get("instructions"):
-        raise InvalidRequest("There is nothing to be answered.", param="input", code="missing_required_parameter")
-    return messages
-
-
-def resume_of(conversation: Conversation, turn: Turn) -> Resume | None:
-    """Where an upstream keeps the conversation, when nothing was said since that it does not know."""
-    if not conversation.chat_id or conversation.token_id is None or conversation.chat_turn != turn.number - 1:
-        return None
-    return Resume(conversation.token_id, conversation.chat_id, conversation.parent_id)
-
-
-def look_up(asked: Asked) -> list[dict[str, Any]]:
-    """What the upstream is told when nothing of the request is to be kept. Raises UnknownUrl, InvalidRequest."""
-    own = any(entry.role in SYSTEM for entry in asked.entries)
-    room = asked.budget - weight(asked.entries)
-    told = earlier.read(behind(asked), room, own_system=own, least=least(asked.entries))
-    return composed(asked, [] if own else told.system, told.items, asked.entries)
 
 
 # --- finish -----------------------------------------------------------------------------------------------------------

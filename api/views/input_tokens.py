@@ -19,7 +19,7 @@ from api.responses import asking, inputs, schema, sealed
 from api.streaming import JsonAnswer
 from api.views.relay import meaning, require_json
 from api.views.responses import own_items
-from conversations import items, turns
+from conversations import beginning, items
 from conversations.models import Door
 from conversations.places import Asked
 from providers.offloop import in_time, off_loop
@@ -40,7 +40,7 @@ async def count(request: LeanRequest) -> HttpResponseBase:
     if schema.conversation_id(body) or body.get("previous_response_id"):
         caller.require_storing()
         asked = asked_of(caller, request.request_id, body, remembering.budget(window, body))
-        chat["messages"] = asking.messages(body, await in_time(off_loop(turns.look_up, asked)))
+        chat["messages"] = asking.messages(body, await in_time(off_loop(beginning.look_up, asked)))
     counted = {"object": "response.input_tokens", "input_tokens": await counting.of_body(chat)}
     return JsonAnswer(orjson.dumps(counted), request.request_id, began)
 

@@ -27,7 +27,7 @@ from api.responses.rendering import EventRenderer, lines
 from api.responses.repeated import repeated
 from api.streaming import JsonAnswer, StreamAnswer
 from api.views.relay import Thinking, answering, chat_request, meaning, require_json, whole
-from conversations import items, turns
+from conversations import beginning, items
 from conversations.history import Recalled
 from conversations.models import Conversation, Door, Item
 from conversations.places import Asked
@@ -103,7 +103,7 @@ async def recall(
     """The turn that begins, if the request is to be remembered; the chat's messages are all that is told upstream."""
     if not asked.stored and not asked.conversation_id:
         if asked.previous_id:
-            chat["messages"] = asking.messages(body, await in_time(off_loop(turns.look_up, asked)))
+            chat["messages"] = asking.messages(body, await in_time(off_loop(beginning.look_up, asked)))
         if not chat["messages"]:
             raise InvalidRequest("There is nothing to be answered.", param="input", code="missing_required_parameter")
         return None
