@@ -15,6 +15,7 @@ from django.core.handlers.asgi import ASGIRequest
 from api import writers
 from api.authentication import Keyring, touch
 from api.background import Background
+from api.elsewhere import Elsewhere
 from api.ledger import Ledger
 from api.spool import Spool
 from api.streaming import Heartbeat
@@ -48,6 +49,7 @@ class Gateway:
     heartbeat: Heartbeat
     history: History
     background: Background
+    elsewhere: Elsewhere
     embed: Embed | None = None
     in_flight: int = 0
     draining: bool = False
@@ -67,6 +69,7 @@ class Gateway:
             heartbeat=Heartbeat(settings.PING_SECONDS),
             history=History(),
             background=Background(),
+            elsewhere=Elsewhere(),
             embed=embed.embedder(catalogue, pool),
         )
 
@@ -79,15 +82,22 @@ class Gateway:
             self.ledger.suspend()
         works: list[Callable[[], Coroutine[Any, Any, None]]] = [
             *(self.ledger.keep, self.heartbeat.keep, partial(books.keep, self.pool), self._sweep, self._touch),
-            *(self.history.keep, self.background.keep),
+            *(self.history.keep, self.background.keep, self.elsewhere.keep),
             *(renewal.keep, self.pool.claims.keep, partial(refreshing.keep, self.pool.troubles)),
         ]
         if self.embed is not None:
             works.append(partial(embed.keep, self.embed))
         self._tasks = [asyncio.create_task(again_and_again(work)) for work in works]
 
+    def drain(self) -> None:
+        """The server is shutting down: from now on what runs has GRACE_SECONDS."""
+        if not self.draining:
+            self.draining = True
+            asyncio.get_running_loop().call_later(self.background.drain(), self.elsewhere.stop)
+
     async def stop(self) -> None:
         """End the housekeeping, let renewals come to their end, and write what is still in memory."""
+        self.drain()
         await self.background.stop()
         for task in self._tasks:
             task.cancel()

@@ -70,6 +70,11 @@ class Application:
         self.lean.gateway = gateway
         calm_collector()
 
+    def drain(self) -> None:
+        """The server takes no more connections: what runs comes to its end."""
+        if self.lean.gateway is not None:
+            self.lean.gateway.drain()
+
     async def stop(self) -> None:
         """Everything is answered: write what waits, close what is open."""
         gateway, self.lean.gateway = self.lean.gateway, None

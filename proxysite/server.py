@@ -178,6 +178,7 @@ class GracefulServer(Server):
         super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.config.loaded_app.drain()
         await super().shutdown(sockets)
         self._captured_signals.clear()  # ended as asked: exit status 0
 

@@ -12,6 +12,7 @@ from api.responses import tools
 from api.responses.schema import ResponseBody
 from conversations import items
 from conversations.pairing import paired
+from providers.exceptions import InvalidRequest
 
 SAME = frozenset(
     """
@@ -22,19 +23,20 @@ OURS = frozenset(ResponseBody.__struct_fields__) - SAME
 LOGPROBS = "message.output_text.logprobs"
 
 
-def chat_body(body: dict[str, Any], earlier: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
-    """The chat body of a validated one without references; `earlier` are chat messages of turns before it."""
+def chat_body(body: dict[str, Any], said: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The chat body of a validated one without references; `said`: its own messages and those before them. Raises
+    InvalidRequest when there is nothing to be answered, or an answer of a tool that was not called.
+    """
     found = {name: value for name, value in body.items() if name not in OURS and value is not None}
-    told = items.to_messages(items.of_input(body.get("input") or []))
-    found["messages"] = messages(body, [*earlier, *told])
+    found["messages"] = [*instructions(body), *paired(said)]
+    if not found["messages"]:
+        raise InvalidRequest("There is nothing to be answered.", param="input", code="missing_required_parameter")
     return found | limits(body) | form(body) | tools.chat_fields(body)
 
 
-def messages(body: dict[str, Any], told: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """All that goes upstream: the instructions, then what was said. Raises InvalidRequest for an answer of a tool that
-    was not called.
-    """
-    return [*instructions(body), *paired(told)]
+def own_messages(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """The messages of the input."""
+    return items.to_messages(items.of_input(body.get("input") or []))
 
 
 def instructions(body: dict[str, Any]) -> list[dict[str, Any]]:

@@ -1,16 +1,14 @@
-"""/v1/responses by the official client: stored, followed, streamed, in conversations, in the background."""
+"""/v1/responses by the official client: stored, followed, streamed, in conversations."""
 
-import asyncio
 import json
 
 import openai
 import pytest
-from openai.types.responses import Response
 
 from conversations.models import Conversation, EventBatch, Item, Turn
 from providers.offloop import off_loop
-from proxysite.testing import eventually, speech
-from proxysite.testing.upstream import CUT, DONE, Gate, refuse, reply, stream
+from proxysite.testing import speech
+from proxysite.testing.upstream import CUT, DONE, refuse, reply, stream
 
 WEATHER = {"type": "function", "name": "weather", "parameters": {"type": "object", "properties": {}}, "strict": False}
 
@@ -257,100 +255,3 @@ async def test_a_key_that_stores_nothing_gets_responses_that_are_not_stored(gate
         with pytest.raises(openai.PermissionDeniedError):
             await client.responses.create(model="m", input="1", **more)
     assert await off_loop(Turn.objects.count) == 0
-
-
-# --- in the background ------------------------------------------------------------------------------------------------
-async def test_a_response_in_the_background_is_answered_whoever_listens(client, upstream):
-    gate = Gate()
-    upstream.will(stream(*speech.words("Hel"), gate, *speech.spoken("lo."), DONE))
-    made = await client.responses.create(model="m", input="Hi", background=True)
-    assert (made.status, made.background) == ("queued", True)
-    await gate.arrival()
-    assert (await client.responses.retrieve(made.id)).status == "in_progress"
-    gate.open()
-
-    async def done():
-        found = await client.responses.retrieve(made.id)
-        return found if found.status == "completed" else None
-
-    assert (await eventually(done)).output_text == "Hello."
-
-
-async def test_the_events_of_a_background_response_can_be_come_back_to(client, upstream):
-    gate = Gate()
-    upstream.will(stream(*speech.words("Hel"), gate, *speech.spoken("lo."), DONE))
-    heard = []
-    async with await client.responses.create(model="m", input="Hi", background=True, stream=True) as events:
-        async for event in events:
-            heard.append(event)
-            if event.type == "response.output_text.delta":
-                break
-    response_id = heard[0].response.id
-    coming = asyncio.create_task(collected(client, response_id, heard[-1].sequence_number))
-    gate.open()
-    rest = await coming
-    numbers = [event.sequence_number for event in [*heard, *rest]]
-    assert numbers == list(range(len(numbers)))
-    assert rest[-1].response.output_text == "Hello."
-    again = await collected(client, response_id, None)
-    assert [event.model_dump() for event in again] == [event.model_dump() for event in [*heard, *rest]]
-
-
-async def collected(client, response_id, after):
-    more = {} if after is None else {"starting_after": after}
-    stream_again = await client.responses.retrieve(response_id, stream=True, **more)
-    return [event async for event in stream_again]
-
-
-async def test_a_background_response_can_be_cancelled(client, upstream):
-    gate = Gate()
-    upstream.will(stream(*speech.words("Hel"), gate))
-    made = await client.responses.create(model="m", input="Hi", background=True)
-    await gate.arrival()
-    found: Response = await client.responses.cancel(made.id)
-    assert (found.status, found.output_text) == ("cancelled", "Hel")
-    events = await collected(client, made.id, None)
-    assert (events[-1].type, events[-1].response.status) == ("response.incomplete", "cancelled")
-    gate.open()
-
-
-async def test_only_a_response_in_the_background_can_be_cancelled_or_come_back_to(client, upstream):
-    upstream.will(*words("One."))
-    made = await client.responses.create(model="m", input="1")
-    with pytest.raises(openai.BadRequestError):
-        await client.responses.cancel(made.id)
-    with pytest.raises(openai.BadRequestError):
-        await client.responses.retrieve(made.id, stream=True)
-
-
-async def test_a_background_response_that_fails_says_so(client, upstream):
-    upstream.will(refuse(400, "No."))
-    made = await client.responses.create(model="m", input="Hi", background=True)
-
-    async def ended():
-        found = await client.responses.retrieve(made.id)
-        return found if found.status == "failed" else None
-
-    assert (await eventually(ended)).error.message == "No."
-    assert (await collected(client, made.id, None))[-1].type == "response.failed"
-
-
-async def test_the_response_of_a_dead_process_becomes_incomplete_and_its_events_end(gateway, client, upstream):
-    from datetime import timedelta
-
-    from django.utils import timezone
-
-    from conversations import turns
-
-    upstream.will(stream(*speech.spoken("Hello."), DONE))
-    made = await client.responses.create(model="m", input="Hi", background=True)
-    await eventually(lambda: off_loop(lambda: Turn.objects.filter(status="completed").exists()))
-    dead = {"status": "in_progress", "alive_until": timezone.now() - timedelta(seconds=1)}
-    await off_loop(lambda: Turn.objects.update(**dead))
-    await eventually(lambda: not gateway.inner.background.feeds)
-    await off_loop(EventBatch.objects.exclude(first=0).delete)
-    await off_loop(lambda: EventBatch.objects.update(last=0, events=[{"type": "x", "sequence_number": 0}]))
-    assert await off_loop(turns.sweep) == 1
-    assert (await client.responses.retrieve(made.id)).status == "incomplete"
-    (last,) = await collected(client, made.id, 0)
-    assert (last.type, last.sequence_number) == ("response.incomplete", 1)

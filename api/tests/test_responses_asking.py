@@ -5,7 +5,7 @@ import pytest
 
 from api import schemas
 from api.responses import schema
-from api.responses.asking import chat_body
+from api.responses.asking import chat_body, own_messages
 from providers.chat import CHAT
 from providers.exceptions import InvalidRequest
 
@@ -21,7 +21,8 @@ SEARCH = {"type": "web_search", "search_context_size": "low", "user_location": W
 
 def asked(*earlier: dict[str, Any], **fields: Any) -> dict[str, Any]:
     """What goes upstream; it must be a body that the door of chat completions takes."""
-    found = chat_body(schema.read(orjson.dumps({"model": "m", "input": "hi"} | fields)), earlier)
+    body = schema.read(orjson.dumps({"model": "m", "input": "hi"} | fields))
+    found = chat_body(body, [*earlier, *own_messages(body)])
     return schemas.read(CHAT, orjson.dumps(found))
 
 

@@ -36,11 +36,12 @@ async def count(request: LeanRequest) -> HttpResponseBase:
     if named := inputs.references(body):
         body = inputs.resolved(body, await in_time(off_loop(own_items, caller, list(named.values()))))
     body = sealed.opened(body)
-    chat = asking.chat_body(body)
+    said = asking.own_messages(body)
     if schema.conversation_id(body) or body.get("previous_response_id"):
         caller.require_storing()
         asked = asked_of(caller, request.request_id, body, remembering.budget(window, body))
-        chat["messages"] = asking.messages(body, await in_time(off_loop(beginning.look_up, asked)))
+        said = await in_time(off_loop(beginning.look_up, asked))
+    chat = asking.chat_body(body, said)
     counted = {"object": "response.input_tokens", "input_tokens": await counting.of_body(chat)}
     return JsonAnswer(orjson.dumps(counted), request.request_id, began)
 

@@ -33,7 +33,7 @@ from conversations.models import Conversation, Door, Item
 from conversations.places import Asked
 from providers.catalogue import Meaning
 from providers.chat import CHAT, Batches
-from providers.exceptions import GatewayError, InvalidRequest
+from providers.exceptions import GatewayError
 from providers.offloop import in_time, off_loop
 
 DOOR = "responses"
@@ -54,8 +54,8 @@ async def create(request: LeanRequest) -> HttpResponseBase:
         body = inputs.resolved(body, await in_time(off_loop(own_items, caller, list(named.values()))))
     body = sealed.opened(body)
     asked = asked_of(gateway, caller, request.request_id, body, meant)
-    chat = asking.chat_body(body) | ({"stream": True} if body.get("background") else {})
-    recalled = await recall(gateway, caller, asked, chat, body)
+    recalled, said = await recall(gateway, asked, body)
+    chat = asking.chat_body(body, said) | ({"stream": True} if body.get("background") else {})
     created_at = recalled.turn.begun.created_at if recalled else int(time.time())
     head = head_of(body, asked.request_id, created_at, stored=asked.stored)
     thinking = Thinking(meant.public_id, len(raw), paths=body.get("mpr_candidates"))
@@ -97,19 +97,14 @@ def asked_of(gateway: Gateway, caller: Caller, request_id: str, body: dict[str, 
     )
 
 
-async def recall(
-    gateway: Gateway, caller: Caller, asked: Asked, chat: dict[str, Any], body: dict[str, Any]
-) -> Recalled | None:
-    """The turn that begins, if the request is to be remembered; the chat's messages are all that is told upstream."""
-    if not asked.stored and not asked.conversation_id:
-        if asked.previous_id:
-            chat["messages"] = asking.messages(body, await in_time(off_loop(beginning.look_up, asked)))
-        if not chat["messages"]:
-            raise InvalidRequest("There is nothing to be answered.", param="input", code="missing_required_parameter")
-        return None
-    recalled = await gateway.history.recall(asked)
-    chat["messages"] = asking.messages(body, recalled.messages)
-    return recalled
+async def recall(gateway: Gateway, asked: Asked, body: dict[str, Any]) -> tuple[Recalled | None, list[dict[str, Any]]]:
+    """The turn that begins, if the request is to be remembered, and all that is said to the upstream."""
+    if asked.stored or asked.conversation_id:
+        recalled = await gateway.history.recall(asked)
+        return recalled, recalled.messages
+    if asked.previous_id:
+        return None, await in_time(off_loop(beginning.look_up, asked))
+    return None, asking.own_messages(body)
 
 
 def own_items(caller: Caller, ids: list[str]) -> dict[str, dict[str, Any]]:

@@ -1,14 +1,12 @@
 """Responses that are there: /v1/responses/{id}, its input items, cancel, delete; the events of one in the background.
 
-Who comes back with `stream=true` and `starting_after` gets the events after that number, from rows, whichever process
-answers; when that process has died, an end that is made of the row.
+Who comes back with `stream=true` and `starting_after` gets the events after that number, whichever process answers: as
+they come where that is this one, else from rows; when that process has died, an end that is made of the row.
 """
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
-from typing import Any
-from uuid import UUID
+from contextlib import aclosing
 
 from django.conf import settings
 from django.db import connection
@@ -17,23 +15,22 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from api import pages
-from api.background import ENDS
+from api.gateway import Gateway
 from api.openai import PING
-from api.responses.objects import of_turn
-from api.responses.parts import Event
 from api.responses.rendering import lines
+from api.responses.stored import ENDS, whole
 from api.views.conversations import included, owner, shown
 from api.views.door import Door
+from api.views.responses import failure
+from api.views.staff import running
 from conversations import keeping
-from conversations.models import RUNNING, EventBatch, Item, Turn
+from conversations.models import RUNNING, Turn
 from conversations.models.log import Door as By
 from conversations.places import as_it_stands, turn_of
-from providers.exceptions import InvalidRequest, UnknownUrl
-from providers.offloop import off_loop
+from providers.exceptions import GatewayError, InvalidRequest, UnknownUrl
 
 POLL_SECONDS = 0.1
-CANCEL_SECONDS = 5.0  # for the process that answers to hear of it
-LATE_SECONDS = 1.0  # the last events of a turn that has ended are rows after that, or never
+CANCEL_SHARE = 0.75  # of the time that this door has, for the process that answers to hear of it
 
 
 class StoredResponse(Door):
@@ -44,7 +41,8 @@ class StoredResponse(Door):
         if not turn.background:
             raise InvalidRequest("Only a response in the background has events to come back to.", param="stream")
         after = number(request.query_params.get("starting_after", "-1"))
-        told = followed(turn.pk, after)
+        told = followed(running(request), turn.pk.hex, after)
+        connection.close()  # others need it while events go out
         headers = {"cache-control": "no-cache, no-store", "x-accel-buffering": "no"}
         return StreamingHttpResponse(told, content_type="text/event-stream; charset=utf-8", headers=headers)
 
@@ -55,11 +53,12 @@ class StoredResponse(Door):
 
 class Cancel(Door):
     def post(self, request: Request, response_id: str) -> Response:
+        until = time.monotonic() + CANCEL_SHARE * settings.DATABASE_TIMEOUT_SECONDS
         turn = find(owner(request), response_id)
         if not turn.background:
             raise InvalidRequest("Only a response in the background can be cancelled.", param="response_id")
-        Turn.objects.filter(pk=turn.pk, status__in=RUNNING).update(asked_to_stop=True)
-        until = time.monotonic() + CANCEL_SECONDS
+        if Turn.objects.filter(pk=turn.pk, status__in=RUNNING).update(asked_to_stop=True):
+            running(request).background.end_soon(turn.pk.hex)
         while turn.status in RUNNING and time.monotonic() < until:
             connection.close()  # others need it meanwhile
             time.sleep(POLL_SECONDS)
@@ -88,11 +87,6 @@ def find(user_id: int, response_id: str) -> Turn:
     return as_it_stands(found)
 
 
-def whole(turn: Turn) -> dict[str, Any]:
-    """The response object as it stands."""
-    return of_turn(turn, Item.objects.filter(turn=turn, output=True).order_by("id"))
-
-
 def number(text: str) -> int:
     """A sequence number, or -1 for none. Raises InvalidRequest."""
     if text != "-1" and not (text.isascii() and text.isdecimal() and len(text) < 10):
@@ -100,42 +94,15 @@ def number(text: str) -> int:
     return int(text)
 
 
-# --- events -----------------------------------------------------------------------------------------------------------
-async def followed(turn_id: UUID, after: int) -> AsyncIterator[bytes]:
-    """The events with higher numbers than `after`, as they become rows, to the last one; pings while none comes."""
-    ended_at: float | None = None
-    said_at = time.monotonic()
-    while True:
-        events, turn = await off_loop(since, turn_id, after)
-        if events:
-            after, said_at = events[-1]["sequence_number"], time.monotonic()
-            yield lines(events)
-            if events[-1]["type"] in ENDS:
-                return
-        if turn is None:
-            return  # it was deleted
-        if turn.status not in RUNNING:
-            ended_at = ended_at or time.monotonic()
-            if time.monotonic() - ended_at > LATE_SECONDS:
-                yield lines([await off_loop(end_of, turn, after + 1)])
-                return
-        if time.monotonic() - said_at > settings.PING_SECONDS:
-            said_at = time.monotonic()
-            yield PING
-        await asyncio.sleep(POLL_SECONDS)
-
-
-def since(turn_id: UUID, after: int) -> tuple[list[Event], Turn | None]:
-    """Events after a number, and the turn as it stood before they were read; in a database thread."""
-    turn = Turn.objects.select_related("conversation").filter(pk=turn_id).first()
-    if turn is not None:
-        turn = as_it_stands(turn)
-    rows = EventBatch.objects.filter(turn_id=turn_id, last__gt=after).order_by("first").values_list("events", flat=True)
-    return [event for events in rows for event in events if event["sequence_number"] > after], turn
-
-
-def end_of(turn: Turn, sequence_number: int) -> Event:
-    """The last event of a response that has ended, made of its row."""
-    response = whole(turn)
-    name = response["status"] if f"response.{response['status']}" in ENDS else "incomplete"
-    return {"type": f"response.{name}", "response": response, "sequence_number": sequence_number}
+async def followed(gateway: Gateway, turn_id: str, after: int) -> AsyncIterator[bytes]:
+    """The events with higher numbers than `after`, as they come, to the last one; pings while none comes."""
+    feed, quiet = gateway.background.feeds.get(turn_id), settings.PING_SECONDS
+    told = feed.since(after, quiet) if feed else gateway.elsewhere.follow(turn_id, after, quiet)
+    try:
+        async with aclosing(told) as news:
+            async for events in news:
+                yield lines(events) if events else PING
+                if events and events[-1]["type"] in ENDS:
+                    return
+    except GatewayError as error:
+        yield lines(failure(error))
