@@ -128,6 +128,8 @@ class Connection(asyncio.Protocol):
         if self._headed:
             self.ended = True
             self._keep = self.parser.should_keep_alive()
+            if self._paused:  # the next answer must be heard
+                self._resume()
             if self._settled is not None:
                 self._loop.call_soon(self._settled)
         else:  # an interim answer (100, 103): the real one follows
@@ -173,15 +175,14 @@ class Connection(asyncio.Protocol):
 
     async def read(self, limit_bytes: int) -> bytes:
         """The whole body. Raises BadResponse when it is longer than `limit_bytes`."""
-        while not self.ended:
-            if self._paused or self._size > limit_bytes:
-                if self._size > limit_bytes:
-                    raise BadResponse(f"The upstream's answer is longer than {limit_bytes} bytes.")
-                self._paused = False
-                self.transport.resume_reading()
+        while not self.ended and self._size <= limit_bytes:
+            if self._paused:
+                self._resume()
             await self._wait()
         if self.error is not None:
             raise self.error
+        if self._size > limit_bytes:
+            raise BadResponse(f"The upstream's answer is longer than {limit_bytes} bytes.")
         pieces, self.pieces, self._size = self.pieces, [], 0
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
@@ -191,9 +192,7 @@ class Connection(asyncio.Protocol):
             if self.pieces:
                 pieces, self.pieces, self._size = self.pieces, [], 0
                 if self._paused:
-                    self._paused = False
-                    if self.alive:
-                        self.transport.resume_reading()
+                    self._resume()
                 self.limit(gap_seconds, "The upstream's stream stalled.")
                 yield pieces[0] if len(pieces) == 1 else b"".join(pieces)
             elif self.error is not None:
@@ -212,7 +211,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def reusable(self) -> bool:
-        return self.alive and self.ended and self.error is None and self._keep
+        return self.alive and self.ended and self.error is None and self._keep and not self._paused
 
     def rest(self) -> None:
         """The answer was read; no deadline until the next request."""
@@ -228,6 +227,11 @@ class Connection(asyncio.Protocol):
         if self.alive:
             self.alive = False
             self.transport.abort() if self._paused else self.transport.close()
+
+    def _resume(self) -> None:
+        self._paused = False
+        if self.alive:
+            self.transport.resume_reading()
 
     async def _wait(self) -> None:
         self._waiter = self._loop.create_future()

@@ -1,0 +1,134 @@
+"""One connection to an upstream under answers of every size: it serves the next request as if nothing had been."""
+
+import asyncio
+import time
+
+import pytest
+
+from providers.chat import Attempt
+from providers.connection import HIGH_WATER_BYTES, Connection
+from providers.exceptions import BadResponse
+from providers.http import Client, Target, Timeouts
+from proxysite.testing.upstream import head, raw, reply
+
+SIZES = [
+    1,
+    65_536,
+    HIGH_WATER_BYTES - 1,
+    HIGH_WATER_BYTES,
+    HIGH_WATER_BYTES + 1,
+    270_000,
+    300_000,
+    2 * HIGH_WATER_BYTES,
+    1_050_000,
+    3_000_000,
+]
+LIMIT_BYTES = 8_000_000
+
+
+@pytest.fixture
+async def asked(upstream):
+    """Asks the upstream over one client; the head of the answer is there."""
+    client = Client()
+    target = Target.of(upstream.url, "x", True, Timeouts(2, 2, 2, 2, 2))
+
+    async def ask():
+        attempt = Attempt("p", "m", deadline=time.perf_counter() + 2)
+        return await client.send("POST", target, b"", b"{}", attempt)
+
+    yield ask
+    client.close()
+
+
+def in_chunks(body, size=50_000):
+    pieces = [body[at : at + size] for at in range(0, len(body), size)]
+    framed = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+    return raw(head(200, {"transfer-encoding": "chunked"}) + framed + b"0\r\n\r\n")
+
+
+@pytest.mark.parametrize("framing", [reply, in_chunks], ids=["of known length", "chunked"])
+@pytest.mark.parametrize("size", SIZES)
+async def test_after_a_whole_answer_of_any_size_the_connection_answers_again(asked, upstream, size, framing):
+    upstream.will(framing(b"y" * size), reply(b"second"), framing(b"z" * size), reply(b"fourth"))
+    for length in (size, 6, size, 6):
+        with await asked() as response:
+            assert len(await response.read(LIMIT_BYTES)) == length
+    assert upstream.connections == 1
+
+
+@pytest.mark.parametrize("framing", [reply, in_chunks], ids=["of known length", "chunked"])
+@pytest.mark.parametrize("size", SIZES)
+async def test_after_a_streamed_answer_of_any_size_the_connection_answers_again(asked, upstream, size, framing):
+    upstream.will(framing(b"y" * size), reply(b"second"), framing(b"z" * size), reply(b"fourth"))
+    for length in (size, 6, size, 6):
+        with await asked() as response:
+            came = 0
+            async for piece in response.pieces(2):
+                came += len(piece)
+                await asyncio.sleep(0)
+            assert came == length
+    assert upstream.connections == 1
+
+
+@pytest.mark.parametrize("taken", [0, 1], ids=["nothing read", "a piece read"])
+async def test_after_a_big_answer_that_nobody_reads_to_its_end_the_next_one_comes(asked, upstream, taken):
+    upstream.will(reply(b"y" * 1_050_000), reply(b"second"))
+    with await asked() as response:
+        pieces = response.pieces(2)
+        for _ in range(taken):
+            await anext(pieces)
+        await pieces.aclose()
+    with await asked() as response:
+        assert await response.read(LIMIT_BYTES) == b"second"
+
+
+@pytest.mark.parametrize("size", [999, 1_000, 1_001, 300_000])
+@pytest.mark.parametrize("framing", [reply, in_chunks], ids=["of known length", "chunked"])
+async def test_a_limit_holds_also_for_what_comes_with_the_end(asked, upstream, size, framing):
+    upstream.will(framing(b"y" * size), reply(b"second"))
+    with await asked() as response:
+        if size <= 1_000:
+            assert len(await response.read(1_000)) == size
+        else:
+            with pytest.raises(BadResponse, match="longer than 1000 bytes"):
+                await response.read(1_000)
+    with await asked() as response:
+        assert await response.read(1_000) == b"second"
+
+
+class Line:
+    """A transport that notes whether it reads."""
+
+    def __init__(self):
+        self.reading = True
+
+    def pause_reading(self):
+        self.reading = False
+
+    def resume_reading(self):
+        self.reading = True
+
+    def close(self):
+        self.reading = False
+
+    abort = close
+
+
+async def test_a_connection_reads_on_when_its_answer_ended_in_the_read_that_filled_it():
+    connection, line = Connection(asyncio.get_running_loop()), Line()
+    connection.connection_made(line)
+    connection.data_received(head(200, {"content-length": "300000"}) + b"y" * 270_000)
+    assert not line.reading
+    connection.data_received(b"y" * 30_000)
+    assert line.reading
+    assert connection.reusable
+    assert len(await connection.read(300_000)) == 300_000
+
+
+async def test_a_paused_connection_is_not_used_again():
+    connection, line = Connection(asyncio.get_running_loop()), Line()
+    connection.connection_made(line)
+    connection.data_received(head(200, {"content-length": "2"}) + b"ok")
+    assert connection.reusable
+    connection._paused = True
+    assert not connection.reusable
