@@ -1,5 +1,5 @@
 """The Celery app, its schedule, and the worker and beat that `serve` runs inside the web process when there is no
-broker.
+broker, again and again however they end.
 
 Tasks are idempotent sweeps whose state is the database's, so a lost or doubled message does no harm.
 """
@@ -8,16 +8,22 @@ import fcntl
 import logging
 import os
 import threading
+import time
 import warnings
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TextIO
 
 from celery import Celery
 from celery.exceptions import SecurityWarning
-from celery.signals import before_task_publish
+from celery.signals import beat_embedded_init, before_task_publish, worker_ready
 from django.utils.module_loading import import_string
+from kombu.transport import TRANSPORT_ALIASES
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "proxysite.settings")
 logger = logging.getLogger(__name__)
+PAUSE_SECONDS = 5.0  # before a worker or a beat that has ended begins again
+TRANSPORT_ALIASES["filesystem"] = "proxysite.queue:Transport"
 
 app = Celery("proxysite")
 app.config_from_object("django.conf:settings", namespace="CELERY")
@@ -78,8 +84,11 @@ class Embedded:
             return False
         self._lock = lock
         make_folders()
-        threading.Thread(target=self._work, name="celery worker", daemon=True).start()
-        threading.Thread(target=self._beat, name="celery beat", daemon=True).start()
+        worker_ready.connect(lambda **_: ran("worker"), weak=False)
+        beat_embedded_init.connect(lambda **_: ran("beat"), weak=False)
+        for part, deed in (("worker", self._work), ("beat", self._beat)):
+            ran(part)
+            threading.Thread(target=ever, args=(part, deed), name=f"celery {part} keeper", daemon=True).start()
         return True
 
     def _work(self) -> None:
@@ -96,3 +105,24 @@ class Embedded:
         beat.Service(
             app=app, max_interval=60, scheduler_cls=import_string(settings.CELERY_BEAT_SCHEDULER.replace(":", "."))
         ).start(embedded_process=True)
+
+
+def ever(part: str, deed: Callable[[], None]) -> None:
+    """Do it until the process ends, in a thread that is a new one each time: however it ends, it begins again."""
+    from api.views.health import failed
+
+    while True:
+        thread = threading.Thread(target=deed, name=f"celery {part}", daemon=True)
+        thread.start()
+        thread.join()
+        with suppress(OSError):  # a full disk does not end this
+            failed(part).touch()
+        logger.error("The embedded Celery %s has ended; it begins again in %g s.", part, PAUSE_SECONDS)
+        time.sleep(PAUSE_SECONDS)
+
+
+def ran(part: str) -> None:
+    """It works, now."""
+    from api.views.health import failed
+
+    failed(part).unlink(missing_ok=True)

@@ -5,6 +5,7 @@ from base64 import b64decode, b64encode
 
 import pytest
 
+from api.views.health import failed
 from providers.models import Provider
 from providers.offloop import off_loop
 from proxysite.testing import rows, speech
@@ -197,12 +198,21 @@ async def test_echo_has_every_door(gateway, alice, echo):
 async def test_health_is_open_and_tells_counts_only_to_those_with_a_key(gateway, alice, token):
     stranger = await gateway.ask("GET", "/health")
     assert stranger.status == 200
-    assert stranger.json.keys() == {"status", "version"}
-    assert stranger.json["status"] == "ok"
+    assert stranger.json.keys() == {"status", "version", "worker", "beat"}
+    assert [stranger.json[name] for name in ("status", "worker", "beat")] == ["ok", "ok", "ok"]
     for headers in ({"authorization": f"Bearer {alice.key}"}, {"x-api-key": alice.key}):
         known = await gateway.ask("GET", "/health", headers=headers)
         assert known.json["tokens"] == {"total": 1, "active": 1, "inactive": 0}
     assert (await gateway.ask("GET", "/health", "sk-ps-unknown")).status == 401
+
+
+async def test_health_says_when_the_worker_inside_the_process_has_failed(gateway, settings):
+    failed("worker").touch()
+    answer = await gateway.ask("GET", "/health")
+    assert (answer.status, answer.json["worker"], answer.json["beat"]) == (200, "failed", "ok")
+    settings.EMBEDDED_WORKER = False
+    assert (await gateway.ask("GET", "/health")).json.keys() == {"status", "version"}
+    failed("worker").unlink()
 
 
 async def test_counts_follow_the_state_of_the_tokens(gateway, upstream, alice, token, provider):

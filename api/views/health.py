@@ -1,5 +1,6 @@
 """/health, /healthz, /readyz and the home page."""
 
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -14,9 +15,14 @@ from api.views.door import Door
 from providers.exceptions import UnknownUrl
 from tokens.models import UpstreamToken
 
+PARTS = ("worker", "beat")  # of Celery, inside `serve`
+
 
 class Health(Door):
-    """Open; with a valid key or a staff session also how many tokens there are and can be used."""
+    """Open; with a valid key or a staff session also how many tokens there are and can be used.
+
+    `worker` and `beat` are "ok" or "failed", where they run inside `serve`; they are begun again by themselves.
+    """
 
     authentication_classes: list[Any] = []
     permission_classes: list[Any] = []
@@ -26,6 +32,8 @@ class Health(Door):
 
     def get(self, request: Request) -> Response:
         answer: dict[str, Any] = {"status": "ok", "version": settings.VERSION}
+        if settings.EMBEDDED_WORKER:
+            answer |= {part: "failed" if failed(part).exists() else "ok" for part in PARTS}
         if self.known(request):
             answer["tokens"] = UpstreamToken.objects.all().counts()
         return Response(answer)
@@ -37,6 +45,12 @@ class Health(Door):
             KeyAuthentication().authenticate(request)
             return True
         return StaffAuthentication().authenticate(request) is not None
+
+
+def failed(part: str) -> Path:
+    """A file that is there from when this part of Celery ended until it works again, for all processes to see."""
+    path: Path = settings.HOME.path(f"{part}.failed")
+    return path
 
 
 def healthz(request: HttpRequest) -> HttpResponse:
