@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -19,7 +20,6 @@ from conversations.usage import guessed, summed
 from providers.catalogue import Candidate
 from providers.chat import Batches, ChatRequest, Chunk, Trace
 from providers.exceptions import InternalError, PoolError, Rejected, UpstreamTimeout
-from tokens import failover
 from tokens.pool import Pool
 
 # of the caller's body, what a question on the way has too; tools, formats and limits are for the final answer
@@ -47,7 +47,8 @@ class Asking:
     ) -> None:
         self.request = request
         self._candidates, self._pool, self._trace = candidates, pool, trace
-        self._left = most
+        self._left = most  # upstream calls
+        self._reserved = 0  # of them, for questions that are about to be asked
         self._until = trace.began + candidates[0].adapter.upstream.timeouts.total / 2
         self._spent: dict[str, Any] = {}
 
@@ -56,7 +57,17 @@ class Asking:
         """How many more questions may be asked on the way, those that failover asks again counted; none when their
         time is over.
         """
-        return self._left - 1 if time.perf_counter() < self._until else 0
+        return self._left - self._reserved - 1 if time.perf_counter() < self._until else 0
+
+    def _more(self, kept: int) -> bool:
+        """Take one more call, when that leaves `kept` ones besides those reserved."""
+        allowed = self._left - self._reserved > kept
+        self._left -= allowed
+        return allowed
+
+    def reserve(self, questions: int) -> None:
+        """Keep a call for each of so many questions, which are asked next and at once: no failover uses it up."""
+        self._reserved = questions
 
     async def whole(self, label: str, messages: Sequence[dict[str, Any]], **fields: Any) -> Said:
         """The answer to one question; `fields` of the body, None leaves one out. Raises GatewayError."""
@@ -91,7 +102,7 @@ class Asking:
         given = {name: value for name, value in defaults.items() if value is not None}
         body = given | self.request.body | {"messages": list(messages)}
         inner = msgspec.structs.replace(self.request, body=body, keep=False, resume=None)
-        async with aclosing(self._asked(label, inner)) as batches:
+        async with aclosing(self._asked(label, inner, kept=0)) as batches:
             async for batch in batches:
                 yield batch
 
@@ -99,14 +110,17 @@ class Asking:
         """Of all questions so far, in OpenAI's form; None before the first."""
         return self._spent or None
 
-    async def _asked(self, label: str, inner: ChatRequest) -> Batches:
-        """Yield the answer's chunks, `usage` in them made the sum; note attempts and usage however it ends."""
-        trace, own = self._trace, Trace(inner, began=self._trace.began)
+    async def _asked(self, label: str, inner: ChatRequest, kept: int = 1) -> Batches:
+        """Yield the answer's chunks, `usage` in them made the sum; note attempts and usage however it ends.
+
+        Failover leaves `kept` calls, and those reserved, to others.
+        """
+        trace, own = self._trace, Trace(inner, began=self._trace.began, more=partial(self._more, kept))
         before, usage, text = self._spent, None, []
         self._left -= 1
-        ask = insisting.answer if self._left > 0 else failover.answer
+        self._reserved = max(0, self._reserved - 1)
         try:
-            async with aclosing(ask(inner, self._candidates, self._pool, own)) as batches:
+            async with aclosing(insisting.answer(inner, self._candidates, self._pool, own)) as batches:
                 async for batch in batches:
                     for chunk in batch:
                         text += said_in(chunk)
@@ -116,7 +130,6 @@ class Asking:
                     yield batch
         finally:
             asked = [attempt for attempt in own.attempts if attempt.outcome != "skipped"]
-            self._left -= max(0, len(asked) - 1)
             for attempt in asked:
                 attempt.reason = attempt.reason or label
             trace.attempts += own.attempts
@@ -180,6 +193,6 @@ def question_of(messages: Sequence[dict[str, Any]]) -> str:
 
 
 def only_text(body: dict[str, Any]) -> bool:
-    """Whether the caller wants nothing but prose: no tools, no format."""
+    """Whether the caller wants nothing but prose, once: no tools, no format, no second choice."""
     format_ = (body.get("response_format") or {}).get("type", "text")
-    return not body.get("tools") and not body.get("functions") and format_ == "text"
+    return not body.get("tools") and not body.get("functions") and format_ == "text" and (body.get("n") or 1) == 1

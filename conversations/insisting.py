@@ -27,7 +27,7 @@ def answer(request: ChatRequest, candidates: Sequence[Candidate], pool: Pool, tr
 async def insisting(request: ChatRequest, candidates: Sequence[Candidate], pool: Pool, trace: Trace) -> Batches:
     """Relay the answer; of one that lacks its call only the thinking, and then the answer to a correction.
 
-    When the second question fails, the first answer is given after all. Raises GatewayError.
+    When the second question fails or may not be asked, the first answer is given after all. Raises GatewayError.
     """
     first: list[Chunk] = []
     thoughts: list[Chunk] = []
@@ -41,6 +41,9 @@ async def insisting(request: ChatRequest, candidates: Sequence[Candidate], pool:
             if batch:
                 yield batch
     if not first:
+        return
+    if not trace.may_go_on():
+        yield continued(first, thoughts, [])
         return
     said, begun = spoken(first), False
     second = corrected(request, trace.attempts[-1], said)

@@ -8,11 +8,12 @@ import json
 import re
 from collections.abc import Sequence
 from html import escape
+from string import ascii_letters
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from providers.wire.jsons import readable
+from providers.wire.jsons import DEEPEST, deeper_than, readable
 
 PROMPT = """You solve problems by thinking in the open, one step at a time, before you answer.
 
@@ -83,19 +84,46 @@ class Step(Struct, frozen=True):
 DECODER = json.JSONDecoder(strict=False)  # models break lines in strings
 COMMA = re.compile(r",(?=\s*[}\]])")
 STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
-THOUGHT = re.compile(r"\A.*</think>", re.DOTALL)
+THOUGHT_END = "</think>"
+FENCE = "```"
 OBJECT = re.compile(r'\{\s*"')
+STEP_CHARS = 65_536  # of an answer, after its thinking, that are looked at
 MOST_BRACES = 50  # places where an object may begin
 HALF_ESCAPE = re.compile(r"(?<!\\)((?:\\\\)*+)\\(?:u[0-9a-fA-F]{0,3})?\Z")
 CLOSES = {"{": "}", "[": "]"}
 TITLE_LENGTH = 200
+Stack = tuple[str, "Stack | None"]  # what is open: how the innermost is closed, and what is around it
 
 
 def parse(text: str) -> Step | None:
     """The step that a model's answer holds, repaired where it can be; None when there is none."""
-    text = THOUGHT.sub("", text)
+    bare = unfenced(text)[:STEP_CHARS]
+    begins = bare.startswith("{")  # then the end of a thought may be a word of the step
+    if begins and (step := as_step(whole(bare))):
+        return step
+    _, ended, answer = text.rpartition(THOUGHT_END)
+    return stepped(answer[:STEP_CHARS]) or (stepped(bare) if begins and ended else None)
+
+
+def unfenced(text: str) -> str:
+    """The text without a fence around it and the word behind that (json)."""
+    text = text.strip()
+    if text.startswith(FENCE):
+        text = text.removeprefix(FENCE).lstrip(ascii_letters)
+    return text.removesuffix(FENCE).strip()
+
+
+def stepped(text: str) -> Step | None:
     found = next((step for value in objects(text) if (step := as_step(value))), None)
     return found or as_step(mended(text))
+
+
+def whole(text: str) -> Any:
+    """What the text is in JSON; None when it is none, or has more around it."""
+    try:
+        return DECODER.decode(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def objects(text: str) -> list[Any]:
@@ -124,32 +152,48 @@ def mended(text: str) -> Any:
     return None
 
 
-def closed(text: str) -> tuple[str, str]:
-    """JSON that may be cut, as it is after mending: closed at its end, and closed before its last comma."""
-    done, at, comma, closers = "", 0, 0, ""
-    stack: list[str] = []
+def closed(text: str) -> tuple[str, ...]:
+    """JSON that may be cut, as it is after mending: closed at its end, and closed before its last comma.
+
+    None of them when it is nested deeper than DEEPEST.
+    """
+    done: list[str] = []
+    at = length = comma = depth = 0
+    stack: Stack | None = None
+    around: Stack | None = None  # the last comma
     while at < len(text):
         quote = text.find('"', at)
         between = COMMA.sub("", text[at : quote if quote >= 0 else len(text)])
         for offset, char in enumerate(between):
             if char in CLOSES:
-                stack.append(CLOSES[char])
+                stack, depth = (CLOSES[char], stack), depth + 1
+                if depth > DEEPEST:
+                    return ()
             elif char in "}]" and stack:
-                stack.pop()
+                stack, depth = stack[1], depth - 1
             elif char == ",":
-                comma, closers = len(done) + offset, "".join(reversed(stack))
-        done += between
-        if quote < 0:
-            break
-        whole = STRING.match(text, quote)
-        done += whole[0] if whole else HALF_ESCAPE.sub(r"\1", text[quote:]) + '"'
-        at = whole.end() if whole else len(text)
-    return done + "".join(reversed(stack)), done[:comma] + closers
+                comma, around = length + offset, stack
+        string = STRING.match(text, quote) if quote >= 0 else None
+        rest = "" if quote < 0 or string else HALF_ESCAPE.sub(r"\1", text[quote:]) + '"'
+        said = between + (string[0] if string else rest)
+        done.append(said)
+        length += len(said)
+        at = string.end() if string else len(text)
+    repaired = "".join(done)
+    return repaired + closers(stack), repaired[:comma] + closers(around)
+
+
+def closers(stack: Stack | None) -> str:
+    """What closes all that is open, the innermost first."""
+    found = ""
+    while stack:
+        found, stack = found + stack[0], stack[1]
+    return found
 
 
 def as_step(value: Any) -> Step | None:
     """An object of a step's shape; None for anything else, and for one that says nothing."""
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or deeper_than(value, DEEPEST):
         return None
     known = {str(name).lower().replace("_", "").replace(" ", ""): found for name, found in value.items()}
     title, content = prose(known.get("title")), prose(known.get("content"))

@@ -8,7 +8,7 @@ the cost. Source of the shapes: OpenAI's API reference, "Chat completions".
 """
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -146,6 +146,7 @@ class Trace(Struct):
     counted: Any = None  # what the ledger wrote down: api.counting.Usage
     extras: dict[str, Any] | None = None  # what a strategy thought on the way, JSON, whether or not it was shown
     preface: str = ""  # of it, what the caller gets in the text before the answer proper: not told to a model again
+    more: Callable[[], bool] | None = None  # takes one more upstream call; None: there is no limit
 
     def attempt(
         self, provider: str, model: str, token_id: UUID | None = None, provider_id: int | None = None
@@ -156,6 +157,10 @@ class Trace(Struct):
             self.queue_ms = (attempt.began - self.began) * 1000
         self.attempts.append(attempt)
         return attempt
+
+    def may_go_on(self) -> bool:
+        """Whether one more upstream call may be made; asked before each but the first, and then it is made."""
+        return self.more is None or self.more()
 
     @property
     def answered_by(self) -> Attempt | None:

@@ -1,9 +1,9 @@
 """Ask one candidate and token after another until one answers: the only retry loop there is.
 
-Another one is tried only before the first chunk, at most MAX_ATTEMPTS times, each time with a credential not yet
-tried, inside the request's deadline. A token that has expired is renewed first; one that is rejected although it can
-be renewed is renewed and asked once more. After the first chunk an error ends the stream. What each outcome does to the
-token and the provider is decided in `pool.py`; what happened is noted in the Trace.
+Another one is tried only before the first chunk, at most MAX_ATTEMPTS times and as often as the Trace allows, each
+time with a credential not yet tried, inside the request's deadline. A token that has expired is renewed first; one that
+is rejected although it can be renewed is renewed and asked once more. After the first chunk an error ends the stream.
+What each outcome does to the token and the provider is decided in `pool.py`; what happened is noted in the Trace.
 """
 
 import asyncio
@@ -57,11 +57,11 @@ async def answer(request: ChatRequest, candidates: Sequence[Candidate], pool: Po
     search = Search(request, candidates, pool, trace)
     deadline = search.deadline
     try:
-        for _ in range(pool.max_attempts):
+        for number in range(pool.max_attempts):
             choice = search.next()
             if choice is None or choice.candidate.adapter.one_at_a_time:
                 choice = await search.claimed(choice)
-            if choice is None:
+            if choice is None or (number and not trace.may_go_on()):
                 break
             candidate, entry, _ = choice
             if candidate in search.failed:

@@ -7,7 +7,7 @@ import pytest
 from providers.offloop import off_loop
 from proxysite.testing import eventually, rows, speech
 from proxysite.testing.gateway import request
-from proxysite.testing.upstream import DONE, Gate, refuse, reply, silence, stream
+from proxysite.testing.upstream import DONE, Gate, refuse, reply, say, silence, stream
 
 ASKED = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why is the sky blue?"}]
 
@@ -116,6 +116,17 @@ async def test_the_model_merges_where_the_caller_wants_tools_or_a_format(gateway
     assert ["tools" in request.json for request in upstream.requests] == [False, False, True]
 
 
+async def test_the_model_merges_where_the_caller_wants_several_choices(gateway, upstream, alice, many):
+    await many(synthesis="consensus", candidates=2, framework=False)
+    upstream.always(say("A draft.", n=2))
+    upstream.will(said("A draft."), said("A draft."))
+    answer = await gateway.chat(alice.key, model="mpr-m", messages=ASKED, n=2)
+    assert [choice["index"] for choice in answer.json["choices"]] == [0, 1]
+    assert [request.json.get("n") for request in upstream.requests] == [None, None, 2]
+    await gateway.chat(alice.key, model="mpr-m", messages=ASKED, n=1)
+    assert len(upstream.requests) == 5
+
+
 async def test_one_candidate_is_the_question_asked_once(gateway, upstream, alice, many):
     await many(candidates=1)
     answer = await gateway.chat(alice.key, model="mpr-m", messages=ASKED, temperature=0.5)
@@ -205,6 +216,34 @@ async def test_all_calls_together_are_bounded(gateway, upstream, alice, many):
     assert len(upstream.requests) == 4
     await gateway.chat(alice.key, model="mpr-m", mpr_candidates=2)
     assert len(upstream.requests) == 8
+
+
+@pytest.mark.parametrize("refused", [1, 3, 7, 9, 12], ids="{} refused".format)
+async def test_also_those_asked_again_are_calls_and_each_candidate_has_one(
+    gateway, upstream, alice, many, provider, refused
+):
+    await off_loop(rows.tokens, provider, *[f"sk-more-{number}" for number in range(20)])
+    await many(framework=False, candidates=8, max_calls=10)
+    upstream.always(said("A draft."))
+    upstream.will(*[refuse(429)] * refused)
+    answer = await gateway.chat(alice.key, model="mpr-m", messages=ASKED)
+    assert len(upstream.requests) <= 10
+    drafts = {prompt[0]["content"] for prompt in prompts(upstream) if prompt[-1] == ASKED[-1]}
+    assert len(drafts) == 8
+    assert len((await rows.only_usage()).attempts) == len(upstream.requests)
+    assert (answer.status == 200) == (refused < 9)  # else no candidate came
+    assert len(upstream.requests) >= 9
+
+
+async def test_the_final_answer_has_a_call_of_its_own_however_often_others_were_asked_again(
+    gateway, upstream, alice, many, provider
+):
+    await off_loop(rows.tokens, provider, *[f"sk-more-{number}" for number in range(20)])
+    await many(candidates=1, framework=True, max_calls=3)
+    upstream.will(refuse(500), refuse(500), said("An answer."))
+    answer = await gateway.chat(alice.key, model="mpr-m", messages=ASKED)
+    assert (answer.status, answer.text) == (200, "An answer.")
+    assert len(upstream.requests) == 3
 
 
 async def test_each_candidate_starts_from_another_passage_of_a_long_text(gateway, upstream, alice, many):

@@ -212,6 +212,17 @@ async def test_calls_that_failover_makes_again_count_too(gateway, upstream, alic
     assert (outcomes.count("ServerFailed"), outcomes.count("answered")) == (3, 2)
 
 
+@pytest.mark.parametrize("most", [3, 4, 5, 6])
+async def test_failover_makes_no_more_calls_than_there_may_be_and_the_answer_has_one(
+    gateway, upstream, alice, thinker, three, most
+):
+    await thinker(max_calls=most)
+    upstream.will(step(), *[refuse(500)] * (most - 2))
+    answer = await gateway.chat(alice.key, model="o1-m")
+    assert (answer.status, answer.text) == (200, "Hello there!")
+    assert len(upstream.requests) == most
+
+
 @pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
 async def test_what_is_no_step_is_asked_for_again_and_then_becomes_an_error_step(
     gateway, upstream, alice, thinker, streams
@@ -456,3 +467,12 @@ async def test_steps_in_the_text_are_noted_as_what_is_not_the_answer(
     answer = await gateway.chat(alice.key, model="o1-m", stream=streams)
     assert answer.text.removeprefix(traces[0].preface) == "Hello there!"
     assert bool(traces[0].preface) is (form != "reasoning")
+
+
+async def test_a_step_nested_beyond_all_sense_is_no_step(gateway, upstream, alice, thinker):
+    await thinker(min_steps=1)
+    deep = '{"content":' + "[" * 960 + "1" + "]" * 960 + ',"next_action":"final_answer"}'
+    upstream.will(reply(speech.completion(deep)), step("One", "Mended.", "final_answer"))
+    answer = await gateway.chat(alice.key, model="o1-m")
+    assert (answer.status, answer.text) == (200, "Hello there!")
+    assert [one["title"] for one in answer.json["steps"]] == ["One"]

@@ -2,8 +2,8 @@
 
 A framework (the plan), N candidates asked at the same time, each from another passage or angle (conversations/
 paths.py), and their synthesis: by the model, whose answer streams, or by rules for texts. With one candidate the
-question is asked once. `mpr_candidates` in the body goes before the row's number. A caller who wants tools or a format
-gets the synthesis of the model, for rules cannot keep either.
+question is asked once. `mpr_candidates` in the body goes before the row's number. A caller who wants tools, a format
+or several choices gets the synthesis of the model, for rules can keep none of these.
 """
 
 import asyncio
@@ -94,6 +94,7 @@ async def drafted(asking: Asking, options: paths.Options, plan: str, count: int)
             errors.append(error)
             return ""
 
+    asking.reserve(count)
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(draft(number, hint)) for number, hint in enumerate(starts, 1)]
     drafts = [text for task in tasks if (text := task.result()).strip()]

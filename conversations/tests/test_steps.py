@@ -1,5 +1,6 @@
 import json
 import random
+import time
 
 import msgspec
 import pytest
@@ -71,7 +72,63 @@ def test_nothing_that_a_model_may_write_breaks_the_reader_or_takes_long():
         '{"content": "' + "\\" * 99_999,
     ):
         parse(text)
-    assert parse('{"title": "t", "content": "' + "c" * 200_000).content == "c" * 200_000
+    said = parse('{"title": "t", "content": "' + "c" * 200_000).content
+    assert len(said) == steps.STEP_CHARS - len('{"title": "t", "content": "')
+
+
+HOSTILE = {
+    "opened and parted": '{"a":' + "[," * 30_000,
+    "opened, then parted": '{"a":' + "[" * 30_000 + "," * 30_000,
+    "objects parted": '{"a":' + '{"b":1,' * 9_000,
+    "spaces": '{"a":"b", ' + " " * 60_000 + "x",
+    "commas and spaces": '{"a":' + "," * 30_000 + " " * 30_000,
+    "long lists": ('{"a":[' + "1," * 600) * 50,
+    "fences": "```" * 20_000,
+    "fences and spaces": "```" + " " * 60_000 + "x```",
+    "thoughts": "</think>" * 8_000,
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_the_work_on_an_answer_grows_with_its_length_and_no_faster(case):
+    def seconds(text):
+        found = []
+        for _ in range(3):
+            began = time.thread_time()
+            parse(text)
+            found.append(time.thread_time() - began)
+        return max(min(found), 0.0005)
+
+    text = HOSTILE[case]
+    assert seconds(text) <= 30 * seconds(text[: len(text) // 8])  # if it grew with the square: 64
+
+
+def test_the_way_of_closing_is_not_built_again_at_each_comma():
+    text = '{"a":' + "[1," * 150
+    assert steps.closed(text) == (text + "]" * 150 + "}", text[:-1] + "]" * 150 + "}")
+    assert steps.closed('{"a": [1, {"b": 2, "c') == ('{"a": [1, {"b": 2, "c"}]}', '{"a": [1, {"b": 2}]}')
+    assert steps.closed('{"a": [1, [2], [3') == ('{"a": [1, [2], [3]]}', '{"a": [1, [2]]}')
+
+
+@pytest.mark.parametrize("depth", [100, 190, 210, 945, 990, 5_000])
+@pytest.mark.parametrize("end", ["]", ""], ids=["whole", "cut"])
+def test_what_is_nested_deeper_than_anything_sensible_is_no_step(depth, end):
+    text = '{"title": "t", "content": ' + "[" * depth + "1" + end * depth + ("}" if end else "")
+    assert (parse(text) is None) == (depth > 200)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"title": "t", "content": "The tag </think> ends thinking."}',
+        '```json\n{"title": "t", "content": "The tag </think> ends thinking."}\n```',
+        '<think>{"content": "no"}</think>{"title": "t", "content": "The tag &lt;/think> ends thinking."}',
+        '{"content": "a thought"} and more</think>{"title": "t", "content": "The tag &lt;/think> ends thinking."}',
+        '{"title": "t", "content": "The tag </think> ends thinking.',
+    ],
+)
+def test_the_end_of_a_thought_may_be_a_word_of_the_step(text):
+    assert parse(text).content.replace("&lt;", "<") == "The tag </think> ends thinking."
 
 
 def test_a_cut_of_a_step_is_a_step_as_soon_as_it_says_something():
