@@ -52,7 +52,11 @@ def beyond(last: Model, fields: Sequence[str], *, descending: bool) -> Q:
 
 
 def page(objects: Sequence[dict[str, Any]], asked: Window, name: str = "id") -> dict[str, Any]:
-    """OpenAI's list object of the first `limit` of these; `name` is the field that holds their ids."""
+    """OpenAI's list object of the first `limit` of these; `name` is the field that holds their ids.
+
+    Of an empty page both ids are null, for there is none to give: OpenAI's clients read that, though their types for
+    some lists say string.
+    """
     shown = list(objects[: asked.limit])
     return {
         "object": "list",

@@ -80,9 +80,13 @@ class ConversationAdmin(BigTableAdmin):
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         retention.delete(Conversation.objects.filter(pk__in=queryset.values("pk")))
 
+    def called_in_history(self, row: Conversation) -> str:
+        """Its id, not its title, for that was said in it."""
+        return row.pk
+
     @admin.action(description="Export selected conversations as JSON lines", permissions=["view"])
     def export(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase:
-        audit(request, queryset, "Exported.")
+        audit(request, queryset, "Exported.", called=self.called_in_history)
         chosen = Conversation.objects.filter(pk__in=list(queryset.values_list("pk", flat=True)))
         form = exporting.FORMS["jsonl"]
         headers = {"content-disposition": 'attachment; filename="conversations.jsonl"', "cache-control": "no-store"}

@@ -1,4 +1,4 @@
-"""The configuration files of OpenKimi (config.json) and O1-API (config.yaml) -> a profile -> rows.
+"""The configuration files of OpenKimi (config.json) and O1-API (config.yaml) -> a profile (`adopting.py`: -> rows).
 
 A profile says which upstream model is asked, where and with which key, and how answers are thought up over it. Keys of
 the files: the two programs' published configuration. O1-API's file is flat, so a reader of `key: value` lines is all
@@ -10,16 +10,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
-from django.db import transaction
 
 from conversations import paths, steps
-from providers import vault
-from providers.models import ChatModel, Provider, VirtualModel
-from tokens.importing import problem
-from tokens.models import UpstreamToken
 
 O1_KEYS = frozenset(
     (
@@ -31,14 +25,15 @@ KIMI_KEYS = frozenset(("llm", "processor", "rag", "mpr_candidates", "mcp_candida
 # what of two sections is kept in the row's options, and of which type
 PROCESSOR = {"batch_size": int, "overlap_size": int, "entropy_threshold": float, "entropy_method": str}
 RAG = {"top_k": int}
+RANGES = {
+    "batch_size": (1, 1_000_000),
+    "overlap_size": (0, 1_000_000),
+    "entropy_threshold": (0, 64),  # bits
+    "top_k": (0, 1_000),
+}
 MIDDLE = 0.5  # of the scale of densities (documents/density.py), in which half of a text is dense
 METHODS = ("word", "ngram", "semantic", "structural", "weighted")
-PLACEHOLDER = re.compile(
-    r"your[-_ ]|x{4,}|\.\.\.|[<>]|change[-_ ]?me|example|placeholder|api[-_ ]?key\Z", re.IGNORECASE
-)
-SHORTEST = 8
 LONGEST = 100_000_000  # tokens of a window
-COMPLETIONS = "/chat/completions"
 OPTIONS: dict[str, Any] = {"stepwise": steps.Options, "multipath": paths.Options}
 
 
@@ -65,7 +60,6 @@ class Profile:
         return f"Profile({self.strategy}, {self.model})"
 
 
-# --- files -> profile -------------------------------------------------------------------------------------------------
 def read(text: str, environ: Mapping[str, str]) -> Profile:
     """The profile of a file's text; OpenKimi takes key and address from the environment when the file has none.
 
@@ -80,6 +74,10 @@ def read(text: str, environ: Mapping[str, str]) -> Profile:
     else:
         profile, known = o1(config), O1_KEYS
     profile.notes += [f"{name}: not known, left out." for name in config if name not in known]
+    profile.notes = [printable(note) for note in profile.notes]
+    for what, text in (("address", profile.url), ("model's name", profile.model), ("key", profile.secret)):
+        if not text.isprintable():
+            raise ProfileRefused(f"The {what} has a character that cannot be printed.")
     try:
         msgspec.convert(profile.options, OPTIONS[profile.strategy])
     except msgspec.ValidationError as error:
@@ -147,9 +145,7 @@ def openkimi(config: Mapping[str, Any], environ: Mapping[str, str]) -> Profile:
         given = section(config, name)
         values = {key: value for key, value in given.items() if key in kept}
         for key, value in values.items():
-            kinds = (int, float) if kept[key] is float else (kept[key],)
-            if isinstance(value, bool) or not isinstance(value, kinds):
-                raise ProfileRefused(f"{name}.{key} must be of the type {kept[key].__name__}.")
+            check(name, key, value, kept[key])
         if values.get("entropy_method", METHODS[0]) not in METHODS:
             raise ProfileRefused(f"processor.entropy_method must be one of: {', '.join(METHODS)}.")
         if values.get("entropy_threshold", 0) > 1:
@@ -175,6 +171,21 @@ def openkimi(config: Mapping[str, Any], environ: Mapping[str, str]) -> Profile:
     return profile
 
 
+def check(name: str, key: str, value: Any, kind: type) -> None:
+    """Raise ProfileRefused unless a section's value is of its type and, a number, in its range."""
+    number = type(value) in (int, float)
+    if not (number if kind is float else type(value) is kind):
+        raise ProfileRefused(f"{name}.{key} must be of the type {kind.__name__}.")
+    least, most = RANGES.get(key, (0, 0))
+    if number and not least <= value <= most:  # also when it is no number at all (NaN)
+        raise ProfileRefused(f"{name}.{key} must be a number from {least} to {most}.")
+
+
+def printable(text: str) -> str:
+    """The text with what cannot be printed written as in Python."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
 def section(config: Mapping[str, Any], name: str) -> dict[str, Any]:
     found = config.get(name) or {}
     if not isinstance(found, dict):
@@ -194,88 +205,3 @@ def tokens(config: Mapping[str, Any], name: str) -> int | None:
     if found is not None and (type(found) is not int or not 0 < found <= LONGEST):
         raise ProfileRefused(f"llm.{name} must be a number from 1 to {LONGEST}.")
     return found
-
-
-# --- profile -> rows --------------------------------------------------------------------------------------------------
-def adopt(profile: Profile, *, base: str = "", name: str = "", allow_private: bool = False) -> list[str]:
-    """Make or change the rows, over the existing model `base` when one is named; returns what was done, in lines.
-
-    Raises ProfileRefused, ValidationError; then nothing is written.
-    """
-    done: list[str] = []
-    with transaction.atomic():
-        if base:
-            if not ChatModel.objects.filter(public_id=base).exists():
-                raise ProfileRefused(f"There is no model {base!r} to stand upon (manage.py list_models).")
-        else:
-            provider, done = upstream(profile, allow_private)
-            base = profile.model
-            row, made = provider.models.get_or_create(public_id=base, defaults={"upstream_name": base})
-            row.full_clean()
-            done.append(f"Model {base}: {'added' if made else 'there already'}.")
-            if profile.window and row.context_window is None:
-                row.context_window = profile.window
-                row.save()
-                done.append(f"Model {base}: window of {profile.window} tokens.")
-        public_id = name or profile.prefix + base
-        virtual = VirtualModel.objects.filter(public_id=public_id).first() or VirtualModel(public_id=public_id)
-        changed = virtual.pk is not None
-        virtual.base, virtual.strategy, virtual.options = base, profile.strategy, profile.options
-        virtual.full_clean()
-        virtual.save()
-        done.append(f"Model {public_id}: {profile.strategy} over {base}, {'changed' if changed else 'added'}.")
-    return [*done, *profile.notes]
-
-
-def upstream(profile: Profile, allow_private: bool) -> tuple[Provider, list[str]]:
-    """The provider that the file names, found by its address or made, with its token."""
-    if profile.kind == "local":
-        raise ProfileRefused(
-            "llm.type local: serve the model with vLLM, Ollama or llama.cpp, add it (add_provider), name it (--base)."
-        )
-    if profile.kind == "echo":
-        found = Provider.objects.filter(kind="echo").first()
-        provider = found or Provider(name="echo", kind="echo", needs_token=False)
-        return saved(provider, "The offline provider")
-    if not profile.url or not profile.model:
-        raise ProfileRefused("The file names no address or no model of the upstream; name a model of here with --base.")
-    url = profile.url.rstrip("/").removesuffix(COMPLETIONS)
-    provider = Provider.objects.filter(base_url=url).first() or Provider(
-        name=free_name(urlsplit(url).hostname or "upstream"), kind=profile.kind, base_url=url
-    )
-    if provider._state.adding:
-        provider.allow_private, provider.needs_token = allow_private, bool(profile.secret) or not allow_private
-    provider, done = saved(provider, f"Provider {provider.name}")
-    return provider, done + token(provider, profile)
-
-
-def saved(provider: Provider, title: str) -> tuple[Provider, list[str]]:
-    if not provider._state.adding:
-        return provider, [f"{title}: there already."]
-    provider.full_clean()
-    provider.save()
-    return provider, [f"{title}: added."]
-
-
-def free_name(host: str) -> str:
-    """A provider's name for a host; numbered when it is taken."""
-    plain = re.sub(r"[^a-z0-9.-]+", "-", host.lower()).strip("-.")[:50] or "upstream"
-    taken = set(Provider.objects.values_list("name", flat=True))
-    numbered = (plain if at == 1 else f"{plain}-{at}" for at in range(1, len(taken) + 2))
-    return next(name for name in numbered if name not in taken)
-
-
-def token(provider: Provider, profile: Profile) -> list[str]:
-    """The file's key as the provider's token; refused when it is missing where one is needed, or plainly no key."""
-    secret, where = profile.secret, profile.key_name
-    if not secret:
-        if provider.needs_token and not UpstreamToken.objects.filter(provider=provider).exists():
-            raise ProfileRefused(f"{where} is missing, and {provider} asks for a key.")
-        return []
-    wrong = problem(secret) or ("is shorter than 8 characters" if len(secret) < SHORTEST else "")
-    if wrong or PLACEHOLDER.search(secret):
-        raise ProfileRefused(f"{where} {wrong or 'is a placeholder and no key'}.")
-    if UpstreamToken.objects.filter(provider=provider, fingerprint=vault.fingerprint(secret)).exists():
-        return [f"Token {vault.mask(secret)}: there already."]
-    UpstreamToken.of(provider, secret).save()
-    return [f"Token {vault.mask(secret)}: added."]

@@ -87,6 +87,18 @@ async def test_an_odd_id_is_no_file(gateway, alice, name):
     assert answer.error["type"] == "invalid_request_error"
 
 
+async def test_a_key_that_stores_nothing_stores_no_file(gateway, alice):
+    file_id = await stored(gateway, alice.key)
+    alice.row.stores_content = False
+    await off_loop(alice.row.save)
+    await gateway.reload()
+    before = on_disk()
+    answer = await put(gateway, alice.key)
+    assert (answer.status, answer.error["code"]) == (403, "storage_disabled")
+    assert on_disk() == before
+    assert (await gateway.ask("DELETE", f"/v1/files/{file_id}", alice.key)).status == 200
+
+
 async def test_without_a_key_nothing_is_stored(gateway, alice):
     for key in (None, "sk-ps-unknown"):
         answer = await put(gateway, key)

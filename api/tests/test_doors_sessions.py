@@ -56,7 +56,7 @@ async def test_a_session_may_be_for_ever(gateway, alice):
     assert (await begin(gateway, alice.key))["expires_at"] is None
 
 
-@pytest.mark.parametrize("name", ["mine", "Grüße aus Graz", "a/b", "你好", "x" * 200])
+@pytest.mark.parametrize("name", ["mine", "Grüße aus Graz", "a/b", "...", ".a/b.", "你好", "x" * 200])
 async def test_a_client_may_choose_the_name_and_it_is_the_same_session_again(gateway, alice, name):
     found = await begin(gateway, alice.key, session_id=name)
     assert found["session_id"] == name
@@ -65,7 +65,11 @@ async def test_a_client_may_choose_the_name_and_it_is_the_same_session_again(gat
     assert await off_loop(Conversation.objects.count) == 1
 
 
-@pytest.mark.parametrize("name", ["x" * 201, "", "a\nb", "a\0", "conv_1", "resp_1", "chatcmpl-1", 1, ["a"]])
+WRONG = ["x" * 201, "", "a\nb", "a\0", "conv_1", "resp_1", "chatcmpl-1", 1, ["a"]]
+UNREACHABLE = [".", "..", "/", "/a", "a/", "a//b", "a/../b", "a/./b", "../a"]
+
+
+@pytest.mark.parametrize("name", WRONG + UNREACHABLE)
 async def test_a_name_that_no_conversation_could_have_is_refused(gateway, alice, name):
     answer = await gateway.ask("POST", "/v1/sessions", alice.key, json={"session_id": name})
     assert (answer.status, answer.error["param"]) == (400, "session_id")

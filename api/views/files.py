@@ -18,6 +18,7 @@ from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from api.views.conversations import owner, storing
 from api.views.door import Door
 from conversations import files
 from conversations.models import Purpose, StoredFile
@@ -31,6 +32,7 @@ class Files(Door):
     parser_classes = (MultiPartParser,)
 
     def post(self, request: Request) -> Response:
+        storing(request)
         if not (request.content_type or "").startswith("multipart/form-data"):
             raise UnsupportedMediaType("Send the file as multipart/form-data.")
         try:
@@ -114,10 +116,6 @@ def expiry(form: QueryDict) -> int | None:
     if not (text.isascii() and text.isdecimal() and len(text) < 8 and SHORTEST <= int(text) <= LONGEST):
         raise InvalidRequest(f"A file lives {SHORTEST} to {LONGEST} seconds.", param="expires_after.seconds")
     return int(text)
-
-
-def owner(request: Request) -> int:
-    return cast(int, request.user.pk)
 
 
 def lacking(name: str) -> InvalidRequest:

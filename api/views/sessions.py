@@ -22,6 +22,8 @@ from conversations import keeping, retention
 from conversations.models import Conversation
 from providers.exceptions import InvalidRequest
 
+UNREACHABLE = {"", ".", ".."}  # parts of a path that clients and proxies leave out
+
 
 class NewSession(Struct):
     session_id: Annotated[str, Meta(min_length=1, max_length=LONGEST_NAME)] | Maybe = UNSET
@@ -35,6 +37,8 @@ class Sessions(Door):
             raise InvalidRequest(
                 f"A session_id is printable and does not begin with {', '.join(OPENAI_IDS)}.", param="session_id"
             )
+        if UNREACHABLE.intersection(name.split("/")):
+            raise InvalidRequest("No part of a session_id between slashes is empty, . or ..", param="session_id")
         return Response(shown(keeping.begin_session(owner(request), name, settings.SESSION_IDLE_SECONDS)))
 
     def get(self, request: Request) -> Response:

@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import DELETION, LogEntry
 from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Permission, User
 from django.db import connection
@@ -256,3 +257,18 @@ def test_the_export_action_is_a_file_of_the_chosen(admin_client, alice):
     assert "no-store" in answer.headers["cache-control"]
     assert all(row.pk.encode() in body for row in rows[:2])
     assert rows[2].pk.encode() not in body
+
+
+def test_the_history_has_ids_and_nothing_that_was_said(admin_client, alice):
+    one, two, three = (conversation(alice.user) for _ in range(3))
+    pks = {one.pk, two.pk, three.pk}
+    admin_client.post(reverse(f"admin:{LIST}"), action("export", one, two, three))
+    admin_client.post(reverse(f"admin:{LIST}"), action("delete_selected", one, two, post="yes"))
+    admin_client.post(reverse("admin:conversations_conversation_delete", args=[quote(three.pk)]), {"post": "yes"})
+    assert not Conversation.objects.exists()
+    exported = LogEntry.objects.filter(change_message="Exported.").values_list("object_repr", flat=True)
+    deleted = LogEntry.objects.filter(action_flag=DELETION).values_list("object_repr", flat=True)
+    assert (set(exported), set(deleted)) == (pks, pks)
+    assert set(LogEntry.objects.values_list("object_id", flat=True)) == pks
+    assert LogEntry.objects.count() == 6
+    assert "question" not in str(list(LogEntry.objects.values()))

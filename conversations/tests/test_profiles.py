@@ -207,3 +207,49 @@ def test_a_virtual_model_is_no_base(file):
 
 def test_a_profile_does_not_show_its_secret():
     assert KEY not in repr(profiles.read(O1, {}))
+
+
+def changed(section: str, **values: Any) -> dict[str, Any]:
+    return KIMI | {section: KIMI[section] | values}
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (changed("llm", api_url="http://[abc/v1"), "address"),
+        (changed("llm", api_url="https://h.org:99999/v1"), "port"),
+        (changed("llm", api_url="https://h.org/\n/v1"), "address"),
+        (changed("llm", model_name="a\0b"), "name"),
+        (changed("llm", model_name="a\ud800b"), "name"),
+        (changed("llm", model_name="a\x1b[31mb"), "name"),
+        (changed("llm", model_name="m" * 300), "200 characters"),
+        (changed("llm", model_name="m" * 195), "200 characters"),
+        (changed("llm", api_key=KEY + "\0"), "key"),
+        (changed("processor", entropy_threshold=float("nan")), "processor.entropy_threshold"),
+        (changed("processor", entropy_threshold=float("inf")), "processor.entropy_threshold"),
+        (changed("processor", entropy_threshold=-5), "processor.entropy_threshold"),
+        (changed("processor", batch_size=-1), "processor.batch_size"),
+        (changed("processor", overlap_size=10**30), "processor.overlap_size"),
+        (changed("rag", top_k=10**30), "rag.top_k"),
+        (changed("rag", top_k=-1), "rag.top_k"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_makes_no_sense_is_refused_in_one_line_and_nothing_is_written(file, config, said):
+    message = refused("import_profile", file(config))
+    assert said in message
+    assert message.isprintable()
+    assert KEY not in message
+    assert counts() == [0, 0, 0, 0]
+
+
+def test_a_name_that_cannot_be_printed_is_refused_as_an_option_too(file):
+    for option in ("--name", "--base"):
+        assert "cannot be printed" in refused("import_profile", file(KIMI), option, "a\udcffb")
+    assert counts() == [0, 0, 0, 0]
+
+
+def test_notes_never_steer_the_terminal(file):
+    said = run("import_profile", file(KIMI | {"x\x1b[31m\n": 1, "rag": {"\x9b2J": 1}}))
+    assert "x\\x1b[31m\\n: not known" in said
+    assert all(line.isprintable() for line in said.splitlines())

@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
-from conversations import profiles
+from conversations import adopting, profiles
 from tokens import importing
 
 
@@ -30,7 +30,7 @@ class Command(BaseCommand):
         try:
             profile = profiles.read("\n".join(importing.decode(Path(file).read_bytes())), os.environ)
             with transaction.atomic():
-                lines = profiles.adopt(profile, **given)
+                lines = adopting.adopt(profile, **given)
                 transaction.set_rollback(dry_run)
         except OSError as error:
             raise CommandError(f"Cannot read {file}: {error.strerror}.") from None
