@@ -167,7 +167,7 @@ def measured(made: Made) -> Iterator[tuple[str, list[float]]]:
     from conversations.models import Conversation
 
     some = list(Conversation.objects.order_by("id")[:400])
-    yield "recall of a conversation", times(lambda: earlier.read(random.choice(some), BUDGET, own_system=False), 300)
+    yield "recall of a conversation", times(lambda: earlier.read(random.choice(some), BUDGET), 300)
     fresh = Conversation.objects.create(user_id=made.users[0], kind="open")
     for _ in range(4):
         turn(fresh.user_id, fresh.pk, made.text())

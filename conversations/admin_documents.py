@@ -25,8 +25,9 @@ COLOURS = {
 
 
 class DocumentForm(forms.ModelForm):  # type: ignore[type-arg]
-    """A file for a user: it is stored among his files, so he can name it in chat, and taken in."""
+    """A file for a user: it is stored among his files, so he can name it in chat, and taken in in the background."""
 
+    made: Document
     user = forms.ModelChoiceField(get_user_model().objects.all(), help_text="Whose it will be.")
     upload = forms.FileField(label="File", help_text="Plain text, Markdown, HTML, PDF or Word (.docx).")
 
@@ -42,8 +43,11 @@ class DocumentForm(forms.ModelForm):  # type: ignore[type-arg]
             sent = files.Upload(given.name, given.content_type or "", Purpose.USER_DATA, pieces)
             try:
                 self.instance.file = files.store(cleaned["user"].pk, sent)
+                self.made = ingest.begin(self.instance.file)
             except GatewayError as error:
                 self.add_error("upload", error.message)
+                if self.instance.file is not None:
+                    self.instance.file.delete()
         return cleaned
 
 
@@ -86,9 +90,8 @@ class DocumentAdmin(BigTableAdmin):
         return answer
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """The document of the file that the form has stored, and its text taken in in the background."""
-        made = ingest.begin(obj.file)
-        obj.pk, obj.title = made.pk, made.title
+        """The document that the form has made."""
+        obj.pk, obj.title = form.made.pk, form.made.title
 
     def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
         return queryset.filter(Q(pk=term) | Q(file=term) | Q(user__username=term))

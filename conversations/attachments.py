@@ -1,8 +1,9 @@
 """The file parts of a chat body, made ready for the candidates that may answer it.
 
 In: OpenAI's `{"type": "file", "file": {"file_id"}}` or `{"file": {"file_data", "filename"}}` (a data URL, or bare
-base64). Out, in the same part: filename, `file_data` if a candidate takes files, and under `text` what was read out of
-the file if one does not; `providers/filters/attachments.py` makes of that what the upstream gets.
+base64). Out, in the same part: filename, `file_data` if a candidate takes files, under `text` what was read out of the
+file if one does not, and under `file_id` which stored file it was; `providers/filters/attachments.py` makes of that
+what the upstream gets.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from conversations.documents import extract
 from conversations.models import StoredFile
 from providers.catalogue import Candidate
 from providers.exceptions import InternalError, InvalidRequest, Saturated
-from providers.filters.attachments import TEXT, file_parts
+from providers.filters.attachments import FILE_ID, TEXT, file_parts
 from providers.offloop import in_time, off_loop
 
 MOST_PARTS = 20
@@ -42,6 +43,7 @@ class Document:
     text: str = ""
     problem: str = ""
     size_bytes: int = 0
+    file_id: str = ""  # of a stored file
 
 
 # a request of a user waits for the documents of his last one, so that nobody has all readers
@@ -74,6 +76,9 @@ async def attach(body: dict[str, Any], user_id: int | None, candidates: Sequence
     for (_, part), document in zip(parts, documents, strict=True):
         given = {"filename": document.filename} | ({"file_data": document.data_url} if wanted.data else {})
         part["file"], part[TEXT] = given, document.text
+        part.pop(FILE_ID, None)
+        if document.file_id:
+            part[FILE_ID] = document.file_id
     fitted = all(candidate.context_window for candidate in candidates if not candidate.model.files)
     most = settings.FILE_TEXT_CHARS if fitted else settings.UNFITTED_TEXT_CHARS
     refused = trouble(parts, documents, most) if wanted.text else None
@@ -159,7 +164,7 @@ def kept(row: StoredFile, wanted: Wanted) -> Document:
             problem = "It is an image: it has no text."
         else:
             text = files.text_path_of(row.pk).read_text(encoding="utf-8")
-    return Document(row.filename, url, text, problem, row.size_bytes)
+    return Document(row.filename, url, text, problem, row.size_bytes, row.pk)
 
 
 def unpacked(inline: dict[str, dict[str, Any]], wanted: Wanted, until: float) -> dict[str, Document]:

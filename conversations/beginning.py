@@ -36,11 +36,11 @@ def placed(asked: Asked) -> Begun:
     require_free(conversation)
     own = [entry for entry in asked.entries if entry.role in SYSTEM]
     heard, turned_back = heard_of(conversation, asked)
-    told = earlier.read(conversation, asked.budget - weight([*own, *heard]), own_system=bool(own), least=least(heard))
+    told = earlier.read(conversation, asked.budget - weight(said(heard)), own_system=weight(own), least=least(heard))
     chat = asked.door == Door.CHAT
     repeated = chat and overlap.same(told.system, own)
     new = [entry.clean() for entry in (heard if repeated or not chat else [*own, *heard])]
-    if told.unanswered and overlap.same(told.unanswered, [entry for entry in new if entry.role not in SYSTEM]):
+    if told.unanswered and overlap.same(told.unanswered, said(new)):
         replace(conversation, told.unanswered[0].turn_id)  # it is asked again
         told.items = told.items[: -len(told.unanswered)]
     messages = composed(asked, [] if own else told.system, told.items, heard)
@@ -57,7 +57,7 @@ def placed(asked: Asked) -> Begun:
         background=asked.background,
         metadata=asked.metadata,
         settings=items.storable(asked.settings),
-        tokens=weight(entry for entry in new if entry.role not in SYSTEM),
+        tokens=weight(said(new)),
         alive_until=Now() + timedelta(seconds=settings.TURN_LEASE_SECONDS),
     )
     put(turn, new, output=False)
@@ -78,7 +78,7 @@ def heard_of(conversation: Conversation, asked: Asked) -> tuple[list[Entry], boo
     """What the request says besides instructions that was not said before; and whether it goes on from an older turn,
     so that those after it are left behind.
     """
-    heard = [entry for entry in asked.entries if entry.role not in SYSTEM]
+    heard = said(asked.entries)
     if asked.door != Door.CHAT or len(heard) < 2 or not conversation.last:
         return asked.entries if asked.door != Door.CHAT else heard, False
     last, first = earlier.last_and_first(conversation, len(heard))
@@ -87,6 +87,11 @@ def heard_of(conversation: Conversation, asked: Asked) -> tuple[list[Entry], boo
         left = Turn.objects.filter(conversation=conversation, number__gt=Turn.objects.get(pk=found.after).number)
         left.update(replaced=True)
     return found.new, found.after is not None
+
+
+def said(entries: Sequence[Entry]) -> list[Entry]:
+    """Without instructions."""
+    return [entry for entry in entries if entry.role not in SYSTEM]
 
 
 def least(heard: Sequence[Entry]) -> int:
@@ -104,7 +109,7 @@ def composed(
 ) -> list[dict[str, Any]]:
     """All that the upstream is told: instructions, what was said, what is new. Raises InvalidRequest."""
     own = [entry for entry in asked.entries if entry.role in SYSTEM]
-    fresh = [entry for entry in heard if entry.role not in SYSTEM]
+    fresh = said(heard)
     old = items.to_messages([*system, *own, *before])
     messages = paired([*old, *items.to_messages(fresh)], len(old))
     if not messages and not asked.settings.get("instructions"):
@@ -121,7 +126,7 @@ def resume_of(conversation: Conversation, turn: Turn) -> Resume | None:
 
 def look_up(asked: Asked) -> list[dict[str, Any]]:
     """What the upstream is told when nothing of the request is to be kept. Raises UnknownUrl, InvalidRequest."""
-    own = any(entry.role in SYSTEM for entry in asked.entries)
-    room = asked.budget - weight(asked.entries)
+    own = weight(entry for entry in asked.entries if entry.role in SYSTEM)
+    room = asked.budget - weight(said(asked.entries))
     told = earlier.read(behind(asked), room, own_system=own, least=least(asked.entries))
     return composed(asked, [] if own else told.system, told.items, asked.entries)

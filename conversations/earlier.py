@@ -29,15 +29,16 @@ class Earlier:
     unanswered: list[Item] = field(default_factory=list)
 
 
-def read(conversation: Conversation, room: int, *, own_system: bool, least: int = 0) -> Earlier:
-    """What is told of earlier turns in `room` tokens, `least` turns in any case. The instructions take room too, unless
-    the request has its `own_system`; long ones leave half of it to the turns: they are fitted into the rest later.
+def read(conversation: Conversation, room: int, *, own_system: int = 0, least: int = 0) -> Earlier:
+    """What is told of earlier turns in `room` tokens, `least` turns in any case. Instructions take room too, those in
+    force or the request's `own_system` tokens of them; long ones leave half of it to the turns: they are fitted into
+    the rest later.
     """
     if not conversation.last and conversation.base_id is None:
         return Earlier()
     told = Earlier(system=instructions(conversation))
-    if not own_system:
-        room -= min(sum(tokens(item.text) for item in told.system), room // 2)
+    instructed = own_system or sum(tokens(item.text) for item in told.system)
+    room -= min(instructed, max(0, room) // 2)
     ids = list(fitting(conversation, room, least))
     if not ids:
         return told

@@ -6,35 +6,33 @@ What fitting costs (summaries by the model, if its row wants them) is asked insi
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
 import msgspec
 from django.conf import settings
 
-from conversations import turns
-from conversations.asking import Asking
+from conversations import summaries, turns
+from conversations.asking import Asking, texts
 from conversations.documents.recall import Embed
 from conversations.fitting import Means, fit
 from conversations.strategies import strategy
+from conversations.summaries import Summaries
+from conversations.usage import guessed, summed
 from providers.catalogue import Candidate
-from providers.chat import Batches, ChatRequest, Trace
+from providers.chat import ANSWERING, Batches, ChatRequest, Trace
 from providers.offloop import in_time, off_loop
 from tokens.pool import Pool
-
-MOST_SUMMARIES = 64  # questions for one request
-SUMMARY = (
-    "Say in at most three sentences what the following passage says. Keep names, numbers, dates and terms as they are, "
-    "use the language of the passage, and add nothing."
-)
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Whose the prompt is (`user_id` None: nothing of it is kept), in which conversation, and what embeds questions."""
+    """Whose the prompt is (`user_id` None: nothing of it is kept), in which conversation, what embeds questions, and
+    whose turn it is in the queue for what is nobody's."""
 
     user_id: int | None
     conversation_id: str = ""
     embed: Embed | None = None
+    queue: object = None
 
 
 def window_of(candidates: Sequence[Candidate]) -> int:
@@ -43,35 +41,44 @@ def window_of(candidates: Sequence[Candidate]) -> int:
 
 
 def may_be_long(size_bytes: int, candidates: Sequence[Candidate]) -> bool:
-    """Whether a request of this size could be more than its model takes: a token is no less than a byte."""
+    """Whether a request of this size could be more than its model takes: a token is no less than a byte, and the answer
+    may want half of the window."""
     window = (candidates[0].context_window or 0) if len(candidates) == 1 else window_of(candidates)
-    return bool(0 < window * settings.PROMPT_SHARE < size_bytes)
+    return bool(0 < window * min(settings.PROMPT_SHARE, 0.5) < size_bytes)
 
 
 async def answer(
     request: ChatRequest, candidates: Sequence[Candidate], pool: Pool, trace: Trace, place: Place
 ) -> Batches:
     """Yield the answer to the request as it fits. Raises GatewayError."""
-    options = candidates[0].options
-    means = Means(place.embed, partial(summaries, Asking(request, candidates, pool, trace, MOST_SUMMARIES)))
-    window = window_of(candidates)
+    options, window = candidates[0].options, window_of(candidates)
+    asking = Asking(request, candidates, pool, trace, summaries.MOST)
+    means = Means(place.embed, Summaries(asking, candidates[0].public_id), place.queue)
     fitted = await fit(request.body, place.user_id, window, options, means) if window else None
-    if fitted is not None:
-        request = trace.request = msgspec.structs.replace(request, body=fitted.body)
+    if fitted is not None:  # a site that keeps the chat knows other passages: it is told everything anew
+        request = trace.request = msgspec.structs.replace(request, body=fitted.body, resume=None)
         if place.conversation_id and fitted.documents:
             await in_time(off_loop(turns.link, place.conversation_id, fitted.documents))
-    async with aclosing(strategy(candidates[0].strategy)(request, candidates, pool, trace)) as batches:
+    batches = strategy(candidates[0].strategy)(request, candidates, pool, trace)
+    if spent := asking.usage():
+        batches = with_spent(batches, trace, spent)
+    async with aclosing(batches):
         async for batch in batches:
             yield batch
 
 
-async def summaries(asking: Asking, texts: list[str]) -> list[str]:
-    """What the model makes of each text, while questions are left; then the text itself, which shortens nothing."""
-    found = []
-    for text in texts:
-        if asking.left < 1:
-            found.append(text)
-            continue
-        messages = [{"role": "system", "content": SUMMARY}, {"role": "user", "content": text}]
-        found.append((await asking.whole("summary", messages, max_tokens=200)).text or text)
-    return found
+async def with_spent(batches: Batches, trace: Trace, spent: dict[str, Any]) -> Batches:
+    """The answer, with what was spent before it added to its usage, however it ends."""
+    told, before, trace.usage = None, len(trace.attempts), None
+    try:
+        async with aclosing(batches):
+            async for batch in batches:
+                for chunk in batch:
+                    if chunk.get("usage"):
+                        told = chunk["usage"] = summed(spent, chunk["usage"])
+                yield batch
+    finally:
+        own = trace.usage
+        if own is None and any(attempt.outcome in ANSWERING for attempt in trace.attempts[before:]):
+            own = guessed(texts([trace.request.body, *(trace.further or ())]), [*trace.text, *trace.reasoning])
+        trace.usage = told or summed(spent, own or {})

@@ -184,4 +184,4 @@ def link(conversation_id: str, document_ids: Sequence[str]) -> None:
     """The conversation goes on about these documents: they are deleted with it."""
     conversation = Conversation.objects.filter(pk=conversation_id).first()
     if conversation is not None:
-        conversation.documents.add(*Document.objects.filter(pk__in=document_ids))
+        conversation.documents.add(*Document.objects.filter(pk__in=document_ids).only("pk"))

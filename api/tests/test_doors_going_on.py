@@ -177,3 +177,17 @@ async def test_nothing_to_be_answered_is_a_400(gateway, upstream, alice, body):
         answer = await gateway.ask("POST", "/v1/responses", alice.key, json={"model": "m", "store": stored, **body})
         assert (answer.status, answer.error["param"]) == (400, "input")
     assert (len(upstream.requests), await off_loop(Turn.objects.count)) == (0, 0)
+
+
+async def test_a_long_system_prompt_that_comes_each_time_leaves_room_for_what_was_said(
+    gateway, upstream, provider, alice
+):
+    await off_loop(lambda: provider.models.update(context_window=4_000))
+    await gateway.reload()
+    upstream.always(reply(speech.completion("Yes.")))
+    long = {"role": "system", "content": "You are a guide.\n\n" + "The tower of the town is old and high. " * 1_000}
+    for number in range(3):
+        await chat(gateway, alice, long, user(str(number)))
+    system, *said = told(upstream)
+    assert [message["content"] for message in said] == ["0", "Yes.", "1", "Yes.", "2"]
+    assert len(system["content"]) < 16_000

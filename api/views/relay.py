@@ -117,7 +117,8 @@ async def answering(
 def place_of(gateway: Gateway, caller: Caller, recalled: Recalled | None) -> longprompts.Place:
     """Where long texts of the request are kept."""
     conversation_id = recalled.turn.begun.conversation_id if recalled is not None else ""
-    return longprompts.Place(caller.user_id if caller.stores else None, conversation_id, gateway.embed)
+    mine = caller.user_id if caller.stores else None
+    return longprompts.Place(mine, conversation_id, gateway.embed, caller.user_id or caller.key_id)
 
 
 async def in_conversation(request: LeanRequest, conversation: str) -> HttpResponseBase:

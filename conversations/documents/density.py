@@ -10,8 +10,8 @@ words are to what the document is about, TF-IDF), `structural` (how varied its s
 
 import heapq
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import log, log2, sqrt
 from operator import add
 from statistics import median
@@ -28,10 +28,14 @@ TIMES = (0.0, *(1 + log(times) for times in range(1, MOST_TIMES + 1)))
 SENTENCES_SHARE = 0.7  # of the structural score; the rest is punctuation
 
 Words = Sequence[Sequence[str]]
+Places = Mapping[str, Sequence[int]]
 
 
-def density(passages: Sequence[str], method: str = "weighted", words: Words | None = None) -> list[float]:
-    """One score 0..1 for each passage, in order. `words`: their terms, when the caller has them already.
+def density(
+    passages: Sequence[str], method: str = "weighted", words: Words | None = None, places: Places | None = None
+) -> list[float]:
+    """One score 0..1 for each passage, in order. `words`: their terms; `places`: term -> positions of the passages that
+    say it, as often as they say it; when the caller has them already.
 
     Raises ValueError for a method that is none of METHODS.
     """
@@ -39,13 +43,24 @@ def density(passages: Sequence[str], method: str = "weighted", words: Words | No
         raise ValueError(f"the method is one of {', '.join(METHODS)}")
     if words is None:
         words = [terms(passage) for passage in passages]
+    if places is None:
+        places = placed(words)
     if method != "weighted":
-        return ranked(MEASURES[method](passages, words))
+        return ranked(MEASURES[method](passages, words, places))
     total = [0.0] * len(passages)
     for name, weight in WEIGHTS.items():
-        scores = ranked(MEASURES[name](passages, words))
+        scores = ranked(MEASURES[name](passages, words, places))
         total = [so_far + weight * score for so_far, score in zip(total, scores, strict=True)]
     return ranked(total)
+
+
+def placed(words: Words) -> Places:
+    """Where each term is said."""
+    places: dict[str, list[int]] = defaultdict(list)
+    for number, found in enumerate(words):
+        for term in found:
+            places[term].append(number)
+    return places
 
 
 def densest(scores: Sequence[float], most: int = 3) -> list[int]:
@@ -91,41 +106,53 @@ def evenness(counted: Sequence[Counter[str]]) -> list[float]:
     ]
 
 
-def word(passages: Sequence[str], words: Words) -> list[float]:
+def word(passages: Sequence[str], words: Words, places: Places) -> list[float]:
     """How varied the terms of each passage are, 0..1."""
     return evenness([Counter(found) for found in words])
 
 
-def ngram(passages: Sequence[str], words: Words) -> list[float]:
+def ngram(passages: Sequence[str], words: Words, places: Places) -> list[float]:
     """How varied the pairs of neighbouring characters of each passage are, 0..1."""
     return evenness([Counter(map(add, passage, passage[1:])) for passage in passages])
 
 
-def semantic(passages: Sequence[str], words: Words) -> list[float]:
+def semantic(passages: Sequence[str], words: Words, places: Places) -> list[float]:
     """How alike each passage is to the others on the whole, 0..1: the mean cosine of its TF-IDF vector with theirs, got
-    from the sum of all vectors instead of n² comparisons. What is repeated within a passage counts logarithmically."""
-    counted = [Counter(found) for found in words]
-    spread: Counter[str] = Counter()
-    for counter in counted:
-        spread.update(counter.keys())
-    rarity = {term: log(1 + len(counted) / found) for term, found in spread.items()}
-    centre = dict.fromkeys(spread, 0.0)
-    vectors = []
-    for counter in counted:
-        vector = {term: rarity[term] * TIMES[min(times, MOST_TIMES)] for term, times in counter.items()}
-        length = sqrt(sum([weight * weight for weight in vector.values()]))
-        for term, weight in vector.items():
-            centre[term] += weight / length
-        vectors.append((vector, length))
-    others = max(len(counted) - 1, 1)
-    scores = []
-    for vector, length in vectors:
-        shared = sum([weight * centre[term] for term, weight in vector.items()]) / length if length else 1.0
-        scores.append(round((shared - 1) / others, 9))
-    return scores
+    from the sum of all vectors, one term after the other, instead of n² comparisons. What is repeated within a passage
+    counts logarithmically."""
+    squares = [0.0] * len(words)
+    once = log(1 + len(words)) * TIMES[1]
+    for slots in places.values():
+        if len(slots) == 1:  # most terms of a long text
+            squares[slots[0]] += once * once
+        else:
+            for number, weight in weights(slots, len(words)):
+                squares[number] += weight * weight
+    lengths = [sqrt(square) or 1.0 for square in squares]
+    shared = [0.0] * len(words)
+    for slots in places.values():
+        if len(slots) == 1:
+            shared[slots[0]] += once * once / lengths[slots[0]]
+        else:
+            weighed = weights(slots, len(words))
+            centre = sum([weight / lengths[number] for number, weight in weighed])
+            for number, weight in weighed:
+                shared[number] += weight * centre
+    others = max(len(words) - 1, 1)
+    return [
+        round((sum_of / length - 1 if square else 0.0) / others, 9)
+        for sum_of, length, square in zip(shared, lengths, squares, strict=True)
+    ]
 
 
-def structural(passages: Sequence[str], words: Words) -> list[float]:
+def weights(slots: Sequence[int], many: int) -> list[tuple[int, float]]:
+    """(passage, weight) of a term that is said in these passages of so many."""
+    found = Counter(slots)
+    rarity = log(1 + many / len(found))
+    return [(number, rarity * TIMES[min(times, MOST_TIMES)]) for number, times in found.items()]
+
+
+def structural(passages: Sequence[str], words: Words, places: Places) -> list[float]:
     """0.7 of the entropy of the shares of its sentences' lengths + 0.3 of that of its punctuation, in bits."""
     scores = []
     for passage in passages:
@@ -138,7 +165,7 @@ def structural(passages: Sequence[str], words: Words) -> list[float]:
     return scores
 
 
-MEASURES: dict[str, Callable[[Sequence[str], Words], list[float]]] = {
+MEASURES: dict[str, Callable[[Sequence[str], Words, Places], list[float]]] = {
     "word": word,
     "ngram": ngram,
     "semantic": semantic,

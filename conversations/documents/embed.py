@@ -2,7 +2,8 @@
 
 `embedder` makes what embeds: an upstream's model, asked as the embeddings door asks it, or the local one (`minilm.py`).
 Passages get theirs in the background (`keep`), one document at a time in all processes together by its lease, and
-nobody waits for it: until a document has all of them its passages are found by their words alone.
+nobody waits for it: until a document has all of them its passages are found by their words alone. Those of another
+model than the one that is set now say nothing, and are made anew.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import timedelta
 from functools import partial
+from typing import Any
 from uuid import uuid4
 
 from django.conf import settings
@@ -20,9 +22,9 @@ from django.utils import timezone
 from conversations.documents import vectors
 from conversations.documents.minilm import WIDTH, MiniLM, Missing
 from conversations.documents.recall import Embed, Vector
-from conversations.models import Document, Passage
+from conversations.models import Document, DocumentState, Passage
 from providers.catalogue import Catalogue
-from providers.chat import EMBEDDINGS, ChatRequest, Trace
+from providers.chat import EMBEDDINGS, ChatRequest, Chunk, Trace
 from providers.exceptions import BadResponse, GatewayError, ModelNotFound
 from providers.offloop import off_loop
 from tokens import failover
@@ -33,6 +35,7 @@ LOCAL = "local"
 BATCH = 64  # passages that are embedded by one question
 LOOK_SECONDS = 15.0  # between two looks for documents without embeddings
 LEASE_SECONDS = 300.0  # for one batch
+LARGEST = 1e30  # of a vector's numbers, so that their squares are numbers too
 LAST_LATIN = "\u024f"
 FOREIGN = 5  # one letter in so many may be of another script
 
@@ -58,11 +61,27 @@ async def by_upstream(catalogue: Catalogue, pool: Pool, texts: Sequence[str]) ->
     found: dict[int, Vector] = {}
     async with aclosing(failover.answer(request, candidates, pool, Trace(request))) as batches:
         async for answer, *_ in batches:
-            found = {one.get("index", at): one.get("embedding") for at, one in enumerate(answer.get("data") or ())}
-    ordered = [found.get(at) for at in range(len(texts))]
-    if not all(isinstance(vector, list) and vector for vector in ordered):
-        raise BadResponse("The upstream gave no embeddings.")
-    return [vector for vector in ordered if vector is not None]
+            found = vectors_in(answer)
+    ordered = [found[at] for at in range(len(texts)) if at in found]
+    if len(ordered) != len(texts) or len({len(vector) for vector in ordered}) > 1:
+        raise BadResponse("The upstream gave no embeddings, or not all.")
+    return ordered
+
+
+def vectors_in(answer: Chunk) -> dict[int, Vector]:
+    """The embeddings of an answer by their places, as far as they are some."""
+    data = answer.get("data")
+    found: dict[int, Vector] = {}
+    for at, one in enumerate(data if isinstance(data, list) else ()):
+        if isinstance(one, dict):
+            place, vector = one.get("index", at), one.get("embedding")
+            if isinstance(place, int) and isinstance(vector, list) and vector and all(map(is_number, vector)):
+                found[place] = vector
+    return found
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST
 
 
 class Local:
@@ -94,24 +113,49 @@ def latin(text: str) -> bool:
 
 # --- in the background ------------------------------------------------------------------------------------------------
 async def keep(embed: Embed) -> None:
-    """Housekeeping: embed what was taken in and has no embeddings yet, for ever."""
+    """Housekeeping: embed what was taken in and has no embeddings of the present model, for ever."""
+    maker = ""
     while True:
         try:
-            document_id = await off_loop(take)
+            if not maker and await off_loop(Document.objects.filter(state=DocumentState.INGESTED).exists):
+                maker = await maker_of(embed)
+                await off_loop(outdate, maker)
+            document_id = await off_loop(take, maker) if maker else None
             while document_id is not None:
                 await document(embed, document_id)
-                document_id = await off_loop(take)
+                document_id = await off_loop(take, maker)
         except (GatewayError, DatabaseError) as error:
             logger.warning("documents are not embedded now: %s", type(error).__name__)
         await asyncio.sleep(LOOK_SECONDS)
 
 
-def take() -> str | None:
+async def maker_of(embed: Embed) -> str:
+    """The model and how many numbers it gives: another model may have been put behind the name. Raises
+    GatewayError.
+    """
+    (vector,) = await embed(["a"])
+    return f"{settings.EMBEDDING_MODEL} {len(vector)}"
+
+
+def outdate(maker: str) -> None:
+    """Documents with embeddings of another model lack some now: that of the first passage, which is written last."""
+    others = Document.objects.exclude(embedding_model=maker).values("pk")
+    Passage.objects.filter(number=0, embedding__isnull=False, document__in=others).update(embedding=None)
+
+
+def take(maker: str) -> str | None:
     """The id of a document that lacks embeddings, now for this process to give; in a database thread."""
     until = timezone.now() + timedelta(seconds=LEASE_SECONDS)
     lacking = Document.objects.lacking_embeddings()
     found = lacking.order_by("created_at").values_list("pk", flat=True).first()
-    return found if found is not None and lacking.filter(pk=found).update(alive_until=until) else None
+    if found is None or not lacking.filter(pk=found).update(alive_until=until):
+        return None
+    others = Document.objects.filter(pk=found).exclude(embedding_model=maker)
+    if others.exists():
+        with transaction.atomic():
+            Passage.objects.filter(document_id=found, embedding__isnull=False).update(embedding=None)
+            others.update(embedding_model=maker)
+    return found
 
 
 async def document(embed: Embed, document_id: str) -> None:

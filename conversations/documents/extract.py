@@ -6,6 +6,7 @@ bounded in time and memory and can be ended: a document may have been made to ta
 """
 
 import codecs
+import re
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -18,6 +19,8 @@ PARSE = Path(__file__).with_name("parse.py")
 MEMORY_BYTES = 1536 * 2**20  # of address space, for a document's reading
 UTF8_BYTES = 4  # of one character, at most
 SAMPLE_BYTES = 32_768
+SOUND = 8  # characters of UTF-8 for each mistake in it, else it is something else
+FOREIGN = re.compile("[^\x00-\x7f\ufffd]")
 READ_BYTES = 64 * 2**20  # a larger document is not read
 STATUS_UNREADABLE = 3  # of parse.py
 
@@ -115,13 +118,29 @@ def decoded(data: bytes) -> str:
 
 
 def guessed(data: bytes) -> str:
-    """Text in an older encoding, as the beginning suggests. Raises Unreadable."""
+    """UTF-8 with a mistake here and there, or text in an older encoding, as the beginning suggests. Raises
+    Unreadable.
+    """
     from charset_normalizer import from_bytes
 
-    best = from_bytes(data[:SAMPLE_BYTES]).best()
-    if best is None:
+    text = data.decode("utf-8", "replace")
+    mistakes = text.count("\ufffd") - data.count(b"\xef\xbf\xbd")
+    if len(FOREIGN.findall(text)) >= SOUND * mistakes:
+        return text
+    sample = data[:SAMPLE_BYTES]
+    if len(data) > SAMPLE_BYTES and (line := sample.rfind(b"\n") + 1) > SAMPLE_BYTES // 2:
+        sample = sample[:line]
+    found = ""
+    for cut in range(UTF8_BYTES if len(sample) == SAMPLE_BYTES else 1):  # it may end within a character
+        best = from_bytes(sample[: len(sample) - cut]).best()
+        if best is not None:
+            said = data.decode(best.encoding, "replace")
+            if "\ufffd" not in said:
+                return said
+            found = found or said
+    if not found:
         raise Unreadable("It is not text in any encoding that is known here.")
-    return data.decode(best.encoding, "replace")
+    return found
 
 
 def parsed(form: str, document: bytes | Path) -> str:

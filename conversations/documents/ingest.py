@@ -1,19 +1,20 @@
 """Texts -> rows: a long text is taken in once for each user, content and way of dividing it.
 
 A Document goes uploaded -> processing -> ingested, empty or error. Whoever processes it holds a lease (`rows.py`); when
-he is dead the next one takes over. The text of a request is taken in while the
-request waits (`take_in`), and so does another one with the same text; the text of a file in the background (`begin`),
-and a sweep takes up what was left. What costs the processor is done by `divide.py` in a process of its own; at most
-WORKERS texts at a time, and of a user's requests one.
+he is dead the next one takes over. The text of a request is taken in while the request waits (`take_in`), and so does
+another one with the same text; the text of a file in the background (`begin`), and a sweep takes up what was left. What
+costs the processor is done by `divide.py` in a process of its own; at most WORKERS texts at a time. Of a user's
+requests it is one text at a time (`waiting.py`), whether it is stored or not.
 """
 
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
-from weakref import WeakValueDictionary
+from functools import partial
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -22,121 +23,179 @@ from django.utils import timezone
 
 from conversations import files
 from conversations.documents.divide import Divided, Indivisible, Outline, Splitting
-from conversations.documents.recall import Known, shelf
+from conversations.documents.recall import Known, outline_of, shelf
 from conversations.documents.rows import (
     Lease,
+    Place,
     Text,
-    fail,
-    find,
+    claim,
     give_back,
-    make_room,
+    look,
+    made_for,
+    prolong,
+    returned,
     take,
     text_of_rows,
     write,
 )
+from conversations.documents.waiting import Begun, Line
 from conversations.models import Document, DocumentState, Status, StoredFile
-from providers.exceptions import GatewayError, InvalidRequest, Saturated
+from providers.exceptions import DatabaseUnavailable, InvalidRequest, Saturated
 from providers.offloop import heard, in_time, off_loop
 
 logger = logging.getLogger(__name__)
 WORKERS = 2
 AT_A_TIME = 500  # of what was left
 LOOK_SECONDS = (0.05, 0.5)  # between two looks at what somebody else is taking in: at first, at most
-NO_TEXT = ("There is no text in it.", "It is empty.")  # of extract.py
 TEXTS = ThreadPoolExecutor(WORKERS, thread_name_prefix="dividing")  # of requests
 FILES = ThreadPoolExecutor(WORKERS, thread_name_prefix="ingesting")  # in the background
-turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
-running: set["asyncio.Task[None]"] = set()  # texts that are taken in
+line: Line[Known | None] = Line()  # texts of requests that are taken in, or are to be
 
 
 # --- texts of requests ------------------------------------------------------------------------------------------------
-async def take_in(user_id: int | None, text: str, splitting: Splitting) -> Known:
+async def take_in(
+    user_id: int | None, text: str, splitting: Splitting, *, file_id: str = "", queue: Hashable = None
+) -> Known:
     """The outline of a text and the id of its document, taken in now if it was not before; for nobody, or where there
-    is no room for one more, the outline alone. Raises Saturated, DatabaseUnavailable, InvalidRequest.
+    is no room for one more, the outline alone. `file_id`: the user's stored file whose text it is, with which the
+    document goes. `queue`: whose texts wait for each other, the user's if it is not given. Raises Saturated,
+    DatabaseUnavailable, InvalidRequest.
     """
     try:
         async with asyncio.timeout(2 * settings.DOCUMENT_SECONDS):
             given = await asyncio.to_thread(Text.of, text, splitting)
-            return await known(user_id, given)
+            place = None if user_id is None else Place(user_id, given.digest, len(text), file_id)
+            return await known(place, given, user_id if queue is None else queue)
     except TimeoutError:
         raise Saturated("Too many documents are being taken in.", retry_after_seconds=5) from None
     except Indivisible as error:
         raise refused(str(error)) from None
 
 
-async def known(user_id: int | None, text: Text) -> Known:
+async def known(place: Place | None, text: Text, queue: Hashable) -> Known:
     """`take_in`, without an end to its patience. Raises Indivisible besides."""
     pause, longest = LOOK_SECONDS
-    while user_id is not None and (found := await in_time(off_loop(find, user_id, text.digest))) is not None:
-        if found.lease is not None:
-            await process_text(user_id, found.lease, text)
+    while True:
+        found = await in_time(off_loop(look, place)) if place is not None else None
+        if found is None:
+            done = await heard(line.join(queue, (place, text.digest), partial(in_turn, place, text)))
+            if done is not None:
+                return done
         elif found.state == DocumentState.ERROR:
             raise Indivisible(found.reason)
         elif found.state in (DocumentState.INGESTED, DocumentState.EMPTY):
-            outlined = await in_time(off_loop(shelf.outline, found.document_id))
-            if outlined is not None:  # else it was deleted this moment
+            if (outlined := await outline_of(found.document_id)) is not None:
                 return Known(found.document_id, outlined)
+            place = None  # it was deleted this moment
         else:
             await asyncio.sleep(pause)
             pause = min(2 * pause, longest)
-    made = await divided(text)
-    return Known("", await asyncio.to_thread(Outline.unpack, made.packed))
 
 
-async def process_text(user_id: int, lease: Lease, text: Text) -> None:
-    """Divide and write, one text of a user at a time; goes on when the request is given up. Raises Indivisible."""
+async def in_turn(place: Place | None, text: Text, begun: Begun) -> Known | None:
+    """In one of the threads for texts of requests."""
+    return await asyncio.get_running_loop().run_in_executor(TEXTS, taken_in, place, text, begun)
 
-    async def work() -> None:
-        async with turns.setdefault(user_id, asyncio.Lock()):
-            try:
-                made = await divided(text)
-            except Indivisible as error:
-                await heard(off_loop(fail, lease, DocumentState.ERROR, str(error)))
-                raise
-            await heard(off_loop(write, lease, text, made))
 
-    task = asyncio.create_task(work())
-    running.add(task)
-    task.add_done_callback(ended)
-    await asyncio.shield(task)
+def taken_in(place: Place | None, text: Text, begun: Begun) -> Known | None:
+    """Claim, divide and write a text; None when somebody else has it meanwhile. Raises Indivisible, Saturated,
+    DatabaseError.
+    """
+    begun()
+    try:
+        found = claim(place) if place is not None else None
+        if found is not None and found.lease is None:
+            return None
+        lease = found.lease if found is not None else None
+        with returned(lease):
+            made = divided(text)
+            if lease is None:
+                return Known("", Outline.unpack(made.packed))
+            if not write(lease, text, made):
+                return None
+        return Known(lease.document_id, shelf.keep(lease.document_id, made.packed))
+    finally:
+        connection.close()
 
 
 async def made_once(user_id: int | None, digest: str, make: Callable[[], Awaitable[str]]) -> tuple[str, str]:
     """The text that `make` makes, kept under this digest as a document of its own, so that it is made once; and the id
     of that document, empty when there is none. Raises what `make` raises.
     """
-    while user_id is not None and (found := await in_time(off_loop(find, user_id, digest))) is not None:
+    place = None if user_id is None else Place(user_id, digest)
+    while place is not None and (found := await in_time(off_loop(claim, place))) is not None:
         if found.lease is not None:
-            try:
-                text = Text(await make(), digest, Splitting())
-                await heard(off_loop(write, found.lease, text, await divided(text)))
-            except BaseException:
-                await asyncio.shield(off_loop(give_back, found.lease))
-                raise
-            return text.said, found.document_id
+            return await made_now(found.lease, digest, make)
         if found.state == DocumentState.INGESTED:
             return await in_time(off_loop(text_of_rows, found.document_id)), found.document_id
-        if found.state != DocumentState.PROCESSING:
+        if found.state in (DocumentState.EMPTY, DocumentState.ERROR):
             break
         await asyncio.sleep(LOOK_SECONDS[1])
     return await make(), ""
 
 
-def ended(task: "asyncio.Task[None]") -> None:
-    running.discard(task)
-    if not task.cancelled() and (error := task.exception()) and not isinstance(error, Indivisible | GatewayError):
-        logger.error("a text was not taken in", exc_info=error)
+async def made_now(lease: Lease, digest: str, make: Callable[[], Awaitable[str]]) -> tuple[str, str]:
+    """`made_once` by whoever has the lease, which is held as long as it takes."""
+    async with holding(lease) as held:
+        try:
+            text = Text(await make(), digest, Splitting())
+            made = await asyncio.get_running_loop().run_in_executor(TEXTS, divided, text)
+            async with held.lock:
+                kept = await heard(off_loop(write, held.lease, text, made))
+        except BaseException:
+            await asyncio.shield(held.give_back())
+            raise
+    return text.said, lease.document_id if kept else ""
+
+
+class Held:
+    """A lease that is prolonged; `lock` while it is."""
+
+    def __init__(self, lease: Lease) -> None:
+        self.lease = lease
+        self.lock = asyncio.Lock()
+
+    async def prolong(self) -> None:
+        """Until it is lost."""
+        while True:
+            await asyncio.sleep(settings.DOCUMENT_SECONDS / 2)
+            async with self.lock:
+                try:
+                    longer = await asyncio.shield(heard(off_loop(prolong, self.lease)))
+                except DatabaseUnavailable:
+                    continue
+                if longer is None:
+                    return
+                self.lease = longer
+
+    async def give_back(self) -> None:
+        with suppress(DatabaseUnavailable):
+            async with self.lock:
+                await heard(off_loop(give_back, self.lease))
+
+
+@asynccontextmanager
+async def holding(lease: Lease) -> AsyncIterator[Held]:
+    """The lease, prolonged within the block."""
+    held = Held(lease)
+    task = asyncio.create_task(held.prolong())
+    try:
+        yield held
+    finally:
+        task.cancel()
 
 
 async def settle() -> None:
     """Let the texts that are being taken in come to their end, before the process ends."""
-    if running:
-        await asyncio.wait(running, timeout=settings.DOCUMENT_SECONDS)
+    await line.settle(settings.DOCUMENT_SECONDS)
 
 
-async def divided(text: Text) -> Divided:
-    """In one of the threads for texts of requests. Raises Indivisible."""
-    return await asyncio.get_running_loop().run_in_executor(TEXTS, text.divided)
+def divided(text: Text) -> Divided:
+    """In a thread that may wait. Raises Indivisible, Saturated."""
+    try:
+        return text.divided()
+    except OSError as error:  # no process can be started
+        raise Saturated("Documents cannot be taken in now.", retry_after_seconds=5) from error
 
 
 def refused(reason: str) -> InvalidRequest:
@@ -158,11 +217,10 @@ def claimed(file: StoredFile) -> Document:
     """The file's document, made if there is none; one that failed is to be tried again. Raises InvalidRequest."""
     document = Document.objects.light().filter(file=file).first()
     if document is None:
-        if not make_room(file.user_id):
-            most = settings.DOCUMENTS_PER_USER
-            raise InvalidRequest(f"You have {most} documents; delete some files first.", code="too_many_documents")
-        given = {"user_id": file.user_id, "title": file.filename}
-        document, _ = Document.objects.get_or_create(file=file, defaults=given)
+        document = made_for(file)
+    if document is None:
+        most = settings.DOCUMENTS_PER_USER
+        raise InvalidRequest(f"You have {most} documents; delete some files first.", code="too_many_documents")
     failed = Document.objects.filter(pk=document.pk, state=DocumentState.ERROR)
     if failed.update(state=DocumentState.UPLOADED, reason="", alive_until=None):
         document.refresh_from_db()
@@ -192,11 +250,13 @@ def process(document_id: str) -> None:
     if file is None:
         return
     try:
-        text = Text.of(text_of(file), Splitting())
-        write(lease, text, text.divided())
-    except Indivisible as error:
-        empty = str(error) in NO_TEXT
-        fail(lease, DocumentState.EMPTY if empty else DocumentState.ERROR, str(error))
+        with returned(lease):
+            text = Text.of(text_of(file), Splitting())
+            write(lease, text, divided(text))
+    except Indivisible:
+        pass  # which its row says
+    except Saturated as error:
+        logger.warning("a document was not taken in, and will be tried again: %s", error)
 
 
 def text_of(file: StoredFile) -> str:
@@ -207,6 +267,8 @@ def text_of(file: StoredFile) -> str:
         return files.text_path_of(file.pk).read_text(encoding="utf-8")
     except FileNotFoundError:
         raise Indivisible("It has no text, or this home does not have it.") from None
+    except (OSError, UnicodeDecodeError):
+        raise Indivisible("Its text cannot be read.") from None
 
 
 def sweep() -> int:

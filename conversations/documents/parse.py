@@ -21,6 +21,12 @@ UNREADABLE = 3
 PAGES = 5_000
 WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 BREAKS = {f"{WORD}tab": "\t", f"{WORD}br": "\n", f"{WORD}cr": "\n", f"{WORD}noBreakHyphen": "-"}
+BODY = "document"
+PARTS = (BODY, "footnotes", "endnotes")
+TWICE = (  # a text box for older programs; text that was moved, where it stood before
+    "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback",
+    f"{WORD}moveFrom",
+)
 SILENT = frozenset(("script", "style", "head", "template", "noscript", "svg"))
 VOID = frozenset(("br", "hr", "img", "input", "link", "meta", "area", "base", "col", "embed", "source", "track", "wbr"))
 BLOCKS = frozenset(
@@ -36,29 +42,48 @@ class Unreadable(Exception):
 
 
 def docx(data: bytes, most: int) -> Iterator[str]:
-    """The paragraphs of a Word document's body, in order; tables row by row."""
+    """The paragraphs of a Word document's body, in order, tables row by row; then its footnotes and endnotes."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            entry = archive.getinfo("word/document.xml")
-            with archive.open(entry) as file:
-                xml = file.read(32 * most + 1)
+            names = archive.namelist()
+            parts = [
+                archive.getinfo(f"word/{part}.xml") for part in PARTS if part == BODY or f"word/{part}.xml" in names
+            ]
+            xmls = []
+            for part in parts:
+                with archive.open(part) as file:
+                    xmls.append(file.read(32 * most + 1))
     except (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError, EOFError, OSError, ValueError):
         raise Unreadable("It is not a Word document (.docx), or it is damaged or encrypted.") from None
-    if len(xml) > 32 * most:
+    if sum(map(len, xmls)) > 32 * most:
         raise Unreadable("Unpacked, it is too large.")
-    if b"<!DOCTYPE" in xml or b"<!ENTITY" in xml or b"\0" in xml:  # Word writes UTF-8; UTF-16 would hide the others
-        raise Unreadable("It is not a Word document (.docx): it declares entities.")
+    for xml in xmls:
+        if b"<!DOCTYPE" in xml or b"<!ENTITY" in xml or b"\0" in xml:  # Word writes UTF-8; UTF-16 would hide the others
+            raise Unreadable("It is not a Word document (.docx): it declares entities.")
     try:
-        for _, element in ElementTree.iterparse(io.BytesIO(xml)):  # noqa: S314 - entities are refused
+        for xml in xmls:
+            yield from paragraphs(xml)
+    except ElementTree.ParseError:
+        raise Unreadable("It is not a Word document (.docx), or it is damaged.") from None
+
+
+def paragraphs(xml: bytes) -> Iterator[str]:
+    """The text of one part, without what stands in it a second time. Raises ParseError."""
+    twice = 0
+    for event, element in ElementTree.iterparse(io.BytesIO(xml), ("start", "end")):  # noqa: S314 - entities are refused
+        if element.tag in TWICE:
+            twice += 1 if event == "start" else -1
+        elif event == "start":
+            continue
+        elif element.tag == f"{WORD}p":
+            if not twice:
+                yield "\n"
+            element.clear()
+        elif not twice:
             if element.tag == f"{WORD}t":
                 yield element.text or ""
             elif element.tag in BREAKS:
                 yield BREAKS[element.tag]
-            elif element.tag == f"{WORD}p":
-                yield "\n"
-                element.clear()
-    except ElementTree.ParseError:
-        raise Unreadable("It is not a Word document (.docx), or it is damaged.") from None
 
 
 def pdf(data: bytes, most: int) -> Iterator[str]:
@@ -91,6 +116,8 @@ class Words(HTMLParser):
         self._silent: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: object) -> None:
+        if self._silent and (tag == "body" or (self._silent == ["head"] and tag in BLOCKS)):
+            self._silent.clear()  # what began in the head ends with it, whether or not anybody said so
         if tag in SILENT and tag not in VOID:
             self._silent.append(tag)
         elif tag in BLOCKS:

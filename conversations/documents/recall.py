@@ -9,6 +9,7 @@ rankings fused by place.
 import asyncio
 import logging
 import threading
+import zlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -23,10 +24,11 @@ from conversations.documents.divide import Outline
 from conversations.documents.retrieve import Hit, Key, fuse, within
 from conversations.models import Document, DocumentState, Passage
 from providers.exceptions import GatewayError
-from providers.offloop import in_time, off_loop
+from providers.offloop import heard, in_time, off_loop
 
 logger = logging.getLogger(__name__)
-MEMORY_FACTOR = 30  # bytes that an outline takes in memory for each byte that it has packed
+PASSAGE_BYTES = 24  # that an outline takes in memory for each passage, besides its packed bytes
+SHARE = 0.5  # of the shelf that one entry may have: a larger one is used and not kept
 CANDIDATES = 400  # passages that a ranking has at most
 T = TypeVar("T")
 Vector = Sequence[float]
@@ -62,7 +64,8 @@ class Recalled:
 
 
 class Shelf:
-    """Outlines and embeddings of the documents used last, at most DOCUMENT_CACHE_BYTES (estimated). For threads."""
+    """Outlines (packed, as they are searched) and embeddings of the documents used last, at most
+    DOCUMENT_CACHE_BYTES. For threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -71,13 +74,19 @@ class Shelf:
 
     def outline(self, document_id: str) -> Outline | None:
         """The outline of an ingested document, None when there is none; in a database thread."""
+        found = self.kept(document_id)
+        packed = read_packed(document_id) if found is None else None
+        return opened(document_id, packed) if packed is not None else found
+
+    def kept(self, document_id: str) -> Outline | None:
+        """The outline, if it is here."""
         found: Outline | None = self._get(("outline", document_id))
-        if found is None:
-            packed = Document.objects.filter(pk=document_id).values_list("index", flat=True).first()
-            if packed is None:
-                return None
-            found = Outline.unpack(bytes(packed))
-            self._put(("outline", document_id), found, MEMORY_FACTOR * len(packed))
+        return found
+
+    def keep(self, document_id: str, packed: bytes) -> Outline:
+        """Unpack and keep it. Raises ValueError, zlib.error for what is no outline."""
+        found = Outline.unpack(packed)
+        self._put(("outline", document_id), found, len(packed) + PASSAGE_BYTES * len(found))
         return found
 
     def vectors(self, document_id: str) -> Any:
@@ -107,14 +116,39 @@ class Shelf:
     def _put(self, key: tuple[str, str], value: Any, size: int) -> None:
         with self._lock:
             _, before = self._kept.pop(key, (None, 0))
+            self._bytes -= before
+            if size > SHARE * settings.DOCUMENT_CACHE_BYTES:
+                return
             self._kept[key] = value, size
-            self._bytes += size - before
+            self._bytes += size
             while self._bytes > settings.DOCUMENT_CACHE_BYTES and self._kept:
                 _, (_, gone) = self._kept.popitem(last=False)
                 self._bytes -= gone
 
 
 shelf = Shelf()
+
+
+def read_packed(document_id: str) -> bytes | None:
+    packed = Document.objects.filter(pk=document_id).values_list("index", flat=True).first()
+    return None if packed is None else bytes(packed)
+
+
+async def outline_of(document_id: str) -> Outline | None:
+    """`Shelf.outline` for the loop; only what the database does must come in time. Raises DatabaseUnavailable."""
+    found = shelf.kept(document_id)
+    if found is None and (packed := await in_time(off_loop(read_packed, document_id))) is not None:
+        found = await asyncio.to_thread(opened, document_id, packed)
+    return found
+
+
+def opened(document_id: str, packed: bytes) -> Outline | None:
+    """The outline in these bytes, kept on the shelf; None for those that an earlier form of it has left."""
+    try:
+        return shelf.keep(document_id, packed)
+    except (ValueError, zlib.error):
+        logger.warning("the index of the document %s cannot be read", document_id)
+        return None
 
 
 def ranking(known: Known, question: Question) -> list[Hit]:
@@ -145,14 +179,21 @@ async def recall(user_id: int, document_ids: Sequence[str], question: Question, 
     """The passages of the user's own documents that fit the question best, within `budget` characters. Raises
     DatabaseUnavailable.
     """
-    return await in_time(off_loop(recalled, user_id, document_ids, question, budget))
+    owned = await in_time(off_loop(own, user_id, document_ids))
+    outlines = {key: found for key in owned if (found := await outline_of(key)) is not None}
+    numbers = await heard(off_loop(chosen, outlines, question, budget))
+    return await in_time(off_loop(read, numbers))
 
 
-def recalled(user_id: int, document_ids: Sequence[str], question: Question, budget: int) -> list[Recalled]:
-    """`recall`; in a database thread."""
+def own(user_id: int, document_ids: Sequence[str]) -> list[str]:
+    """Those of these documents that are the user's and ingested, in this order."""
     mine = Document.objects.of(user_id).filter(pk__in=document_ids, state=DocumentState.INGESTED)
     owned = set(mine.values_list("pk", flat=True))
-    outlines = {key: found for key in document_ids if key in owned and (found := shelf.outline(key)) is not None}
+    return [key for key in document_ids if key in owned]
+
+
+def chosen(outlines: dict[str, Outline], question: Question, budget: int) -> dict[str, list[int]]:
+    """The numbers of the passages that fit the question best, by document; in a database thread."""
     ranked = [
         [Hit(f"{key} {hit.key}", hit.score) for hit in ranking(Known(key, outline), question)]
         for key, outline in outlines.items()
@@ -161,15 +202,14 @@ def recalled(user_id: int, document_ids: Sequence[str], question: Question, budg
         hits = sorted(chain.from_iterable(ranked), key=lambda hit: -hit.score)
     else:  # some may have embeddings and some not: their scores say nothing together
         hits = fuse([[hit.key for hit in one] for one in ranked], CANDIDATES)
-    lengths: dict[Key, int] = {
-        f"{key} {at}": outline.length(at) for key, outline in outlines.items() for at in range(len(outline))
-    }
-    chosen = within(hits[: question.most] if question.most else hits, lengths, budget)
+    hits = hits[: question.most] if question.most else hits
+    places = {hit.key: str(hit.key).partition(" ") for hit in hits}
+    lengths: dict[Key, int] = {at: outlines[key].length(int(number)) for at, (key, _, number) in places.items()}
     numbers: dict[str, list[int]] = {key: [] for key in outlines}
-    for hit in chosen:
-        key, _, number = str(hit.key).partition(" ")
+    for hit in within(hits, lengths, budget):
+        key, _, number = places[hit.key]
         numbers[key].append(int(number))
-    return read({key: some for key, some in numbers.items() if some})
+    return {key: some for key, some in numbers.items() if some}
 
 
 def read(numbers: dict[str, list[int]]) -> list[Recalled]:

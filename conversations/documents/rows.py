@@ -4,18 +4,23 @@ Whoever takes a document in holds a lease (`Document.alive_until`) and writes on
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
+from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.contrib.auth import get_user_model
+from django.db import DatabaseError, transaction
 from django.utils import timezone
 
-from conversations.documents.divide import Divided, Splitting, divide
-from conversations.models import Document, DocumentQuerySet, DocumentState, Passage
+from conversations.documents.divide import Divided, Indivisible, Splitting, divide
+from conversations.models import Document, DocumentQuerySet, DocumentState, Passage, StoredFile
 
 ROWS_AT_A_TIME = 500
+LEASE_TIMES = 2  # DOCUMENT_SECONDS that a lease is held
+NO_TEXT = ("There is no text in it.", "It is empty.")  # of extract.py
 TOUCH_SECONDS = 60.0  # use is written down at most once within it
 
 
@@ -54,21 +59,73 @@ class Found:
     lease: Lease | None = None
 
 
-def find(user_id: int, digest: str) -> Found | None:
-    """The user's document of this content, claimed for the asker when nobody has or is processing it; a new one when
-    there is none; None when he may have no more."""
-    mine = Document.objects.of(user_id).filter(digest=digest)
-    row = mine.filter(state=DocumentState.INGESTED).first() or mine.filter(file=None).first()
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Whose document a text becomes: a user's, or that of a stored file of his, with which it goes."""
+
+    user_id: int
+    digest: str
+    chars: int = 0
+    file_id: str = ""
+
+
+def look(place: Place) -> Found | None:
+    """What there is of a text, without a claim: None when there is nothing, or what there is may be taken in now."""
+    row = best(place)
     if row is None:
-        if not make_room(user_id):
+        return None
+    if row.file_id is None:
+        touch(row)
+    done = row.state in (DocumentState.INGESTED, DocumentState.EMPTY)
+    if not done and Document.objects.free().filter(pk=row.pk).exists():
+        return None
+    return Found(row.pk, row.state, row.reason)
+
+
+def best(place: Place) -> Document | None:
+    """The document of a text: of its file, whatever took that in, or of the same content."""
+    mine = Document.objects.of(place.user_id)
+    if place.file_id:
+        row = mine.filter(file=place.file_id).first()
+        if row is not None and not (row.state == DocumentState.INGESTED and row.chars != place.chars):
+            return row
+    same = mine.filter(digest=place.digest)
+    done = same.filter(state=DocumentState.INGESTED).first()
+    return done or (None if place.file_id else same.filter(file=None).first())
+
+
+def claim(place: Place) -> Found | None:
+    """The document of a text, claimed for the asker when nobody has or is processing it; a new one when there is none;
+    None when he may have no more, or the file is not there."""
+    row = best(place)
+    if row is None:
+        if place.file_id:
+            file = StoredFile.objects.of(place.user_id).filter(pk=place.file_id).first()
+            row = None if file is None or Document.objects.filter(file=file).exists() else made_for(file)
+        else:
+            row = made(place.user_id, {"digest": place.digest, "file": None}, expiry())
+        if row is None:
             return None
-        row, _ = Document.objects.get_or_create(user_id=user_id, digest=digest, file=None, defaults=expiry())
     elif row.file_id is None:
         touch(row)
-    lease = None
-    if row.state not in (DocumentState.INGESTED, DocumentState.EMPTY):
-        lease = take(row.pk)
+    lease = None if row.state in (DocumentState.INGESTED, DocumentState.EMPTY) else take(row.pk)
     return Found(row.pk, row.state, row.reason, lease)
+
+
+def made(user_id: int, of: dict[str, Any], fields: dict[str, Any]) -> Document | None:
+    """The user's document of this kind, made when there is none; None when he may have no more. One at a time for each
+    user, so that many at once are not more than he may have."""
+    with transaction.atomic():
+        list(get_user_model().objects.select_for_update(no_key=True).filter(pk=user_id).values_list("pk"))
+        row = Document.objects.light().filter(user_id=user_id, **of).first()
+        if row is None and make_room(user_id):
+            row = Document.objects.create(user_id=user_id, **of, **fields)
+        return row
+
+
+def made_for(file: StoredFile) -> Document | None:
+    """The document of a file, as `made` makes it."""
+    return made(file.user_id, {"file": file}, {"title": file.filename})
 
 
 def text_of_rows(document_id: str) -> str:
@@ -101,10 +158,32 @@ def touch(row: Document) -> None:
 
 def take(document_id: str) -> Lease | None:
     """The lease of a document that nobody is processing, or None."""
-    until = timezone.now() + timedelta(seconds=2 * settings.DOCUMENT_SECONDS)
+    until = timezone.now() + timedelta(seconds=LEASE_TIMES * settings.DOCUMENT_SECONDS)
     taken = Document.objects.free().filter(pk=document_id)
     changed = taken.update(state=DocumentState.PROCESSING, reason="", alive_until=until)
     return Lease(document_id, until) if changed else None
+
+
+def prolong(lease: Lease) -> Lease | None:
+    """The same lease from now on, or None when it is not held any more."""
+    until = timezone.now() + timedelta(seconds=LEASE_TIMES * settings.DOCUMENT_SECONDS)
+    return Lease(lease.document_id, until) if held(lease).update(alive_until=until) else None
+
+
+@contextmanager
+def returned(lease: Lease | None) -> Iterator[None]:
+    """What cannot be divided is noted as such; whatever else goes wrong, the document is free again at once."""
+    try:
+        yield
+    except Indivisible as error:
+        if lease is not None:
+            fail(lease, DocumentState.EMPTY if str(error) in NO_TEXT else DocumentState.ERROR, str(error))
+        raise
+    except BaseException:
+        if lease is not None:
+            with suppress(DatabaseError):
+                give_back(lease)
+        raise
 
 
 def write(lease: Lease, text: Text, divided: Divided) -> bool:

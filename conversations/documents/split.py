@@ -3,8 +3,8 @@
 In: a text and a size in characters. Out: `Passage`s in order, each a slice of the text with its offsets, none
 longer than the size; together they hold every character. All sentence ends are told by punctuation, Western,
 Chinese, Japanese, Indic, Arabic, so a text without a single space is divided as well as an English one. Every
-pattern is bounded or starts where it cannot start twice, so the work is proportional to the length, whatever the
-text.
+pattern is bounded, or gives nothing back that it has taken (`++`) and starts where it cannot start twice, so the
+work is proportional to the length, whatever the text.
 """
 
 # ruff: noqa: RUF001 - the punctuation of all scripts is the matter here
@@ -22,12 +22,12 @@ CHAPTER = "|".join(
     form for name in ("chapter", "section", "part", "appendix") for form in (name, name.title(), name.upper())
 )
 HEADINGS = re.compile(
-    r"^[ \t\u3000]{0,4}(?:"
-    r"\#{1,6}[ \t]+[^\n]{1,200}"  # Markdown
-    r"|第[0-9〇零一二三四五六七八九十百千两]{1,6}[章节節回篇部卷条條][^\n。！？；]{0,60}"
-    rf"|(?:{CHAPTER})[ \t]+[0-9A-Z]{{1,6}}\b[^\n]{{0,80}}"
-    r"|[0-9]{1,3}(?:\.[0-9]{1,3}){1,4}\.?[ \t]+[^\n]{0,79}[^\n.!?。！？；,，]"  # 2.1 Methods
-    r")[ \t\r]*(?:\n(?:[ \t\r]*\n)*|\Z)",
+    r"^[ \t\u3000]{0,4}+(?:"
+    r"\#{1,6}+[ \t]++[^\n]{1,200}+"  # Markdown
+    r"|第[0-9〇零一二三四五六七八九十百千两]{1,6}+[章节節回篇部卷条條][^\n。！？；]{0,60}+"
+    rf"|(?:{CHAPTER})[ \t]++[0-9A-Z]{{1,6}}+\b[^\n]{{0,80}}+"
+    r"|[0-9]{1,3}+(?:\.[0-9]{1,3}+){1,4}+\.?+[ \t]++[^\n]{1,80}+(?<![.!?。！？；,，])"  # 2.1 Methods
+    r")[ \t\r]*+(?:\n(?:[ \t\r]*+\n)*+|\Z)",
     re.MULTILINE,
 )
 PARAGRAPHS = re.compile(rf"\n\s*\n|[\f\u2029]|[.!?。！？]{CLOSERS}[ \t\r]{{0,8}}\n(?:\s*\n)?")

@@ -21,6 +21,12 @@ MARKS = "\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670\u0900-\u0963\u0970-\u0dff
 WORDS = re.compile(rf"(?:[^\W_{UNSPACED}]|[{MARKS}]){{1,64}}")
 ASCII_WORDS = re.compile(r"[a-z0-9]{1,64}")
 RUNS = re.compile(rf"[{UNSPACED}]+")
+# What Unicode sorts within a run: that takes the square of its length, and no word has so many in a row. Characters
+# that become accents when they are normalised belong to it (halfwidth voiced marks).
+ACCENTS_AT_MOST = 30
+TOO_MANY_ACCENTS = re.compile(
+    rf"((?:[^\w\s\x00-\x7f]|[\uff9e\uff9f]){{{ACCENTS_AT_MOST}}})(?:[^\w\s\x00-\x7f]|[\uff9e\uff9f])++"
+)
 ACCENTS = re.compile("[\u0300-\u036f]")
 ENDINGS = (("ies", "y"), ("sses", "ss"), ("shes", "sh"), ("ches", "ch"), ("xes", "x"))
 REMEMBERED = 100_000  # words whose stem is remembered: a bound on memory, not on the text
@@ -44,7 +50,7 @@ def terms(text: str) -> list[str]:
     digits."""
     if text.isascii():
         return list(map(_stems.__getitem__, ASCII_WORDS.findall(text.lower())))
-    text = unicodedata.normalize("NFKC", text).casefold()
+    text = unicodedata.normalize("NFKC", TOO_MANY_ACCENTS.sub(r"\1", text)).casefold()
     words = list(map(_stems.__getitem__, WORDS.findall(text)))
     words.extend(chain.from_iterable(map(pairs, RUNS.findall(text))))
     return words

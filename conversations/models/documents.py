@@ -28,6 +28,7 @@ class DocumentQuerySet(models.QuerySet["Document"]):
     def of(self, user_id: int) -> "DocumentQuerySet":
         """A user's own, without those of files that have expired."""
         gone = Q(file__expires_at__isnull=False, file__expires_at__lte=Now())
+        gone |= Q(source__expires_at__isnull=False, source__expires_at__lte=Now())
         return self.light().filter(~gone, user_id=user_id)
 
     def light(self) -> "DocumentQuerySet":
@@ -63,12 +64,16 @@ class Document(models.Model):
     id = models.CharField(primary_key=True, max_length=48, default=new_document_id, editable=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="documents", db_index=False)
     file = models.OneToOneField(StoredFile, models.CASCADE, null=True, blank=True, related_name="document")
+    source = models.ForeignKey(  # of what was made of a file's text besides: it goes with the file
+        StoredFile, models.CASCADE, null=True, blank=True, editable=False, related_name="derived"
+    )
     digest = models.CharField(max_length=64, editable=False)
     title = models.CharField(max_length=255, blank=True)
     state = models.CharField(max_length=12, choices=DocumentState, default=DocumentState.UPLOADED, editable=False)
     reason = models.CharField(max_length=200, blank=True, editable=False)  # of an error
     chars = models.PositiveIntegerField(default=0, editable=False)
     index = models.BinaryField(null=True, editable=False)  # conversations.documents.retrieve.Index, packed
+    embedding_model = models.CharField(max_length=255, blank=True, db_default="", editable=False)  # and its width
     alive_until = models.DateTimeField(null=True, editable=False)  # while it is processed
     created_at = models.DateTimeField(auto_now_add=True)
     used_at = models.DateTimeField(auto_now_add=True)

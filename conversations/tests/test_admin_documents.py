@@ -4,6 +4,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
+from conversations import files
 from conversations.documents import ingest
 from conversations.models import Document, Passage, StoredFile
 from providers.offloop import off_loop
@@ -86,3 +87,14 @@ def test_those_without_permission_see_nothing(alice):
     browser = Client()
     browser.force_login(alice.user)
     assert [browser.get(address).status_code for address in (LIST, ADD)] == [403, 403]
+
+
+@pytest.mark.settings(DOCUMENTS_PER_USER=0)
+def test_a_user_at_his_limit_is_told_of_on_the_form_and_no_file_is_left(browser, alice):
+    before = set(files.folder().iterdir())
+    page = browser.post(ADD, form(alice))
+    assert page.status_code == 200
+    assert b"You have 0 documents" in page.content
+    assert not StoredFile.objects.exists()
+    assert not Document.objects.exists()
+    assert set(files.folder().iterdir()) == before

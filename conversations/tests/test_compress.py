@@ -2,11 +2,16 @@
 
 # ruff: noqa: RUF001 - Chinese punctuation is the matter here
 
+import re
+import threading
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conversations.documents import compress as documents_compress
 from conversations.documents.compress import OMITTED, Plan, acompress, compress
+from conversations.documents.divide import Outline, Splitting, divide
 from conversations.documents.split import split
 
 FACTS = (
@@ -138,9 +143,82 @@ async def test_an_awaited_summariser_does_the_same():
     assert await acompress(ENGLISH, plan, awaited) == compress(ENGLISH, plan, summarise)
 
 
+def counting(share=0.4):
+    """A summariser, and how many passages it was given each time."""
+    calls = []
+
+    def summarise(pieces):
+        calls.append(len(pieces))
+        return [f"<{piece[: int(len(piece) * share)]}>" for piece in pieces]
+
+    return summarise, calls
+
+
+def test_what_is_summarised_is_shown_however_long_the_text_is():
+    summarise, calls = counting()
+
+    fitted = compress(ENGLISH * 20, Plan(budget=3_000), summarise)
+
+    assert fitted.text.count("<") == calls[0] >= 4
+    assert len(calls) == 1
+    assert len(fitted.text) > 2_000
+
+
+def test_no_more_is_asked_than_may_be_and_nothing_when_that_helps_nothing():
+    summarise, calls = counting()
+
+    compress(ENGLISH, Plan(budget=len(ENGLISH) // 2, size=150, most=9), summarise)
+    assert calls == [9]
+    fitted = compress(ENGLISH, Plan(budget=len(ENGLISH) // 2, size=150, most=2), summarise)
+    assert calls == [9]
+    assert fitted == compress(ENGLISH, Plan(budget=len(ENGLISH) // 2, size=150))
+
+
+def test_a_summary_that_could_not_be_made_ends_the_asking():
+    calls = []
+
+    def summarise(pieces):
+        calls.append(len(pieces))
+        return ["In short.", *[None] * (len(pieces) - 1)]
+
+    fitted = compress(ENGLISH, Plan(budget=len(ENGLISH) // 3, size=150), summarise)
+
+    assert (len(calls), fitted.whole) == (1, False)
+    assert fitted.text.count("In short.") == 1
+    assert len(fitted.text) <= len(ENGLISH) // 3
+
+
+async def test_with_an_outline_nothing_is_divided_again_and_the_loop_is_let_go(monkeypatch):
+    text = "".join(f"Note {n} says that {n * 13} is a number. " for n in range(2_000))
+    outline = Outline.unpack(divide(text, Splitting(size=200, overlap=60), 30).packed)
+    here = threading.get_ident()
+
+    def refuse(*args):
+        raise AssertionError
+
+    def elsewhere(*args):
+        assert threading.get_ident() != here
+        return worked(*args)
+
+    async def summarise(pieces):
+        return [f"<{piece[:50]}>" for piece in pieces]
+
+    worked = documents_compress.advanced
+    for name in ("split", "density"):
+        monkeypatch.setattr(documents_compress, name, refuse)
+    monkeypatch.setattr(documents_compress, "advanced", elsewhere)
+    fitted = await acompress(text, Plan(budget=5_000, most=20), summarise, outline)
+
+    assert fitted.text.count("<") == 20
+    assert fitted.text.startswith("Note 0 says")
+    assert len(fitted.text) <= 5_000
+    numbers = [int(number) for number in re.findall(r"Note (\d+) says", fitted.text)]
+    assert numbers == sorted(set(numbers))
+
+
 def test_another_number_of_summaries_is_refused():
     with pytest.raises(ValueError, match="zip"):
-        compress(ENGLISH, Plan(budget=500), lambda pieces: ["one"] * (len(pieces) + 1))
+        compress(ENGLISH, Plan(budget=2_000), lambda pieces: ["one"] * (len(pieces) + 1))
 
 
 def test_a_budget_below_nothing_is_refused_and_none_keeps_nothing():

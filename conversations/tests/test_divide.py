@@ -1,5 +1,8 @@
 """A text's outline: the same from a process of its own, and whole again from its bytes."""
 
+import subprocess
+import sys
+
 import pytest
 
 from conversations.documents.divide import INLINE_CHARS, Indivisible, Outline, Splitting, divide, outline
@@ -12,15 +15,15 @@ LONG = "".join(
 
 def test_a_long_text_is_divided_elsewhere_as_it_is_here():
     assert len(LONG) > INLINE_CHARS
-    made, here = divide(LONG, Splitting(), 30), outline(LONG, Splitting())
-    assert [tuple(span) for span in made.spans] == list(zip(here.starts, here.ends, here.scores, strict=True))
+    made, here = divide(LONG, Splitting(), 30), Outline.unpack(outline(LONG, Splitting()))
+    assert made.spans == list(zip(here.starts, here.ends, here.scores, strict=True))
     again = Outline.unpack(made.packed)
     assert (again.starts, again.ends, again.scores) == (here.starts, here.ends, here.scores)
     assert again.index.search("number 693") == here.index.search("number 693") != []
 
 
 def test_passages_hold_every_character_and_scores_divide_them():
-    made = outline(LONG, Splitting(size=300))
+    made = Outline.unpack(outline(LONG, Splitting(size=300)))
     assert "".join(LONG[start:end] for start, end in zip(made.starts, made.ends, strict=True)) == LONG
     assert max(made.length(number) for number in range(len(made))) <= 300
     assert min(made.scores) == 0.0
@@ -30,7 +33,7 @@ def test_passages_hold_every_character_and_scores_divide_them():
 
 def test_what_has_no_text_has_no_passages():
     made = divide(" \n\t", Splitting(), 5)
-    assert (list(made.spans), len(Outline.unpack(made.packed))) == ([], 0)
+    assert (made.spans, len(Outline.unpack(made.packed))) == ([], 0)
 
 
 def test_a_text_that_takes_too_long_is_given_up():
@@ -42,6 +45,38 @@ def test_a_process_that_breaks_down_is_told_as_such(monkeypatch):
     monkeypatch.setattr("conversations.documents.divide.PROGRAM", "raise SystemExit(9)")
     with pytest.raises(Indivisible, match="too much"):
         divide(LONG, Splitting(), 30)
+
+
+def test_only_a_few_kilobytes_are_divided_in_this_process(monkeypatch):
+    monkeypatch.setattr("conversations.documents.divide.PROGRAM", "raise SystemExit(9)")
+    assert INLINE_CHARS <= 5_000
+    assert divide("word " * 800, Splitting(), 30).spans
+    with pytest.raises(Indivisible):
+        divide("word " * 1_001, Splitting(), 30)
+
+
+STARTED = """
+import sys
+from conversations.documents import divide
+divide.PROGRAM = (
+    "import os, sys; sys.path.insert(0, sys.argv[1]); from conversations.documents import divide;"
+    "print(os.getpid(), file=sys.stderr, flush=True); divide.outline = lambda *args: divide.time.sleep(600);"
+    "divide.main()"
+)
+piped = divide.subprocess.PIPE
+run = divide.subprocess.run
+divide.subprocess.run = lambda *args, capture_output, **rest: run(*args, stdout=piped, **rest)
+divide.divide("word " * 10_000, divide.Splitting(), 600)
+"""
+
+
+def test_a_process_whose_starter_was_killed_ends():
+    starter = subprocess.Popen([sys.executable, "-c", STARTED], stderr=subprocess.PIPE)
+    assert int(starter.stderr.readline()) != starter.pid
+    starter.kill()
+    starter.wait()
+    assert starter.stderr.read() == b""  # which ends when nobody is left who could write
+    starter.stderr.close()
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ async def test_documents_get_their_embeddings_in_the_background(alice, monkeypat
 
     await eventually(freed)
     keeping.cancel()
-    assert await off_loop(embed.take) is None
+    assert await off_loop(embed.take, " 2") is None
     row = await off_loop(Passage.objects.first)
     assert len(row.embedding) == 8
 
@@ -90,8 +90,8 @@ async def test_a_batch_that_fails_is_tried_again_later_and_till_then_words_are_e
 def test_one_process_at_a_time_embeds_a_document(alice):
     row = Document.objects.create(user=alice.user, digest="d", state="ingested")
     Passage.objects.create(document=row, number=0, start=0, end=1, score=0, text="a")
-    assert embed.take() == row.pk
-    assert embed.take() is None
+    assert embed.take("m 2") == row.pk
+    assert embed.take("m 2") is None
 
 
 # --- from an upstream -------------------------------------------------------------------------------------------------
@@ -112,6 +112,64 @@ async def test_an_upstream_that_gives_none_is_an_error(gateway, upstream):
     for texts in (["two", "texts"], ["one"]):
         with pytest.raises(GatewayError):
             await ask(texts)
+
+
+@pytest.mark.settings(EMBEDDING_MODEL="m")
+@pytest.mark.parametrize(
+    "data",
+    [
+        *([{"index": [1], "embedding": [1.0]}], [{"index": 0, "embedding": ["a", "b"]}], [{"embedding": [None]}]),
+        *([{"embedding": [1e39]}], [{"embedding": []}], [{"index": 7, "embedding": [1.0]}], ["a"], "abc", {"a": 1}),
+        *(None, [], [{"embedding": True}], [{"embedding": [True]}]),
+    ],
+)
+async def test_what_is_no_vector_is_an_error(gateway, upstream, data):
+    ask = embed.embedder(gateway.inner.catalogue, gateway.inner.pool)
+    upstream.will(reply({"object": "list", "data": data}))
+    with pytest.raises(GatewayError):
+        await ask(["one"])
+
+
+@pytest.mark.settings(EMBEDDING_MODEL="m")
+async def test_vectors_of_different_lengths_are_an_error(gateway, upstream):
+    ask = embed.embedder(gateway.inner.catalogue, gateway.inner.pool)
+    upstream.will(reply({"data": [{"embedding": [1.0]}, {"embedding": [1.0, 2.0]}]}))
+    with pytest.raises(GatewayError):
+        await ask(["one", "two"])
+
+
+async def test_after_a_change_of_the_model_embeddings_are_made_anew(alice, monkeypatch, settings):
+    monkeypatch.setattr(embed, "LOOK_SECONDS", 0.01)
+    document_id = await taken(alice)
+    settings.EMBEDDING_MODEL = "old"
+
+    async def other(texts):
+        return [[1.0, 0.0, 0.0] for _ in texts]
+
+    async def width():
+        rows = Passage.objects.filter(document_id=document_id)
+        found = await off_loop(lambda: list(rows.values_list("embedding", flat=True)))
+        return {one and len(one) for one in found}
+
+    async def of(expected):
+        leased = await off_loop(Document.objects.filter(alive_until__isnull=False).exists)
+        return not leased and await width() == {expected}
+
+    async def kept(model, made, expected):
+        settings.EMBEDDING_MODEL = model
+        keeping = asyncio.create_task(embed.keep(made))
+        await eventually(lambda: of(expected))
+        keeping.cancel()
+
+    await kept("old", lengths, 8)
+    await kept("new", other, 12)
+    assert (await off_loop(Document.objects.get)).embedding_model == "new 3"
+    await kept("new", lengths, 8)  # another model stands behind the name
+    await off_loop(embed.outdate, "newest 2")
+    shelf.forget()
+    assert await off_loop(shelf.vectors, document_id) is None
+    assert await off_loop(embed.take, "newest 2") == document_id
+    assert await width() == {None}
 
 
 @pytest.mark.settings(EMBEDDING_MODEL="nothing")

@@ -3,13 +3,19 @@
 import pytest
 
 from conversations.documents.compress import OMITTED
-from conversations.documents.divide import Splitting, outline
+from conversations.documents.divide import Outline, Splitting, divide
 from conversations.documents.excerpt import Frame, excerpt
 
 TEXT = "You are a guide. Answer from the notes below.\n\n" + "".join(
     f"Note {n}: the {('ferry', 'bridge', 'tower', 'market')[n % 4]} has number {n * 13}, painted in {1800 + n}.\n\n"
     for n in range(300)
 )
+
+
+def outline(text, splitting):
+    return Outline.unpack(divide(text, splitting, 30).packed)
+
+
 MADE = outline(TEXT, Splitting(size=120))
 MARK = "these passages concern the last question"
 
@@ -73,3 +79,47 @@ def test_overlapping_passages_repeat_nothing():
     assert "break. One sentence" in said
     assert max(len(piece) for piece in said.split("\n")) <= len(text)
     assert text.startswith(said.split(OMITTED)[0].split("\n\n[The text")[0][:150])
+
+
+def test_room_that_the_question_leaves_is_filled_with_what_says_most():
+    few = MADE.index.search("What was painted in 1902?", 2)
+    said = excerpt(TEXT, MADE, few, Frame(6_000))
+    assert len(said) > 5_500
+    shown, _, after = said.partition("this says most:]")
+    concerning = after.partition(MARK)[2]
+    assert "painted in 1902" in concerning
+    assert len(concerning) < 500
+    assert shown.partition("[The text above")[0] == shortened("2050", budget=6_000).partition("[The text above")[0]
+    numbers = [piece.split(":")[0] for piece in said.split("Note ")[1:]]
+    assert len(numbers) == len(set(numbers))
+
+
+@pytest.mark.parametrize("brief", ["", "In short: things get painted."])
+def test_of_instructions_head_and_tail_stay(brief):
+    rules = "".join(f"Rule {n}: never say {n * 7}.\n" for n in range(16))
+    text = rules[:200] + TEXT + rules[200:]
+    made = outline(text, Splitting(size=120))
+    said = excerpt(text, made, made.index.search("tower", 100), Frame(4_000, brief=brief, ends=400))
+    shown = said.partition("\n\n[The text above is shortened")[0]
+    assert shown.startswith(rules[:200])
+    assert shown.endswith(rules[200:])
+    assert brief in shown
+    assert len(said) <= 4_000
+    assert shown.count("Rule 15") == 1
+
+
+@pytest.mark.parametrize("budget", [*range(0, 900, 47), 1_000, 3_000, 9_000])
+@pytest.mark.parametrize("text", [TEXT, "中文。" * 5_000, "x" * 9_000], ids=["notes", "chinese", "one word"])
+def test_with_ends_and_a_brief_it_is_never_longer_either(text, budget):
+    made = outline(text, Splitting())
+    for brief in ("", "b" * (budget // 2)):
+        assert len(excerpt(text, made, made.index.search("tower 中文", 9), Frame(budget, 0, brief, 4_000))) <= budget
+
+
+def test_head_and_tail_end_where_sentences_do():
+    head = "First of all, be kind to everybody whom you meet around here."
+    tail = " At the end of it all be brief, be kind and be gone. Thanks."
+    text = f"{head} Then {'go on and ' * 500} stop there.{tail}"
+    made = outline(text, Splitting(size=100))
+    shown = excerpt(text, made, [], Frame(1_000, brief="In short.", ends=100)).partition("\n\n[The text above")[0]
+    assert shown == OMITTED.join((head, "In short.", tail))

@@ -76,6 +76,42 @@ def test_a_word_document_is_its_paragraphs():
     assert text_of("a.docx", "", docx(body)) == "One\ttwo & 三\ncell\na\nb\n"
 
 
+@pytest.mark.parametrize("shift", [0, 1, 2])
+@pytest.mark.parametrize("bad", [b"\xff", b"\xe4\xbd", b"\x80\xff"])
+def test_utf8_with_a_few_mistakes_is_utf8(shift, bad):
+    text = "x" * shift + "你好世界。这是一个用来测试的文件。" * 4_000
+    assert text_of("a.txt", "", text.encode() + bad).rstrip("\ufffd") == text
+    assert text_of("a.txt", "", text.encode()[:30_000] + bad + text.encode()).count("世") > 4_000
+    french = "Où est l'été à prose. " * 3_000
+    assert text_of("a.txt", "", french.encode() + b"\xe9").startswith(french)
+
+
+@pytest.mark.parametrize("shift", range(4))
+@pytest.mark.parametrize("gap", ["", "\n"])
+def test_an_older_encoding_is_understood_wherever_the_sample_ends(shift, gap):
+    text = "x" * shift + ("你好世界。这是一个用来测试的文件。里面有很多汉字。" + gap) * 2_000
+    assert text_of("a.txt", "", text.encode("gb18030")) == text
+
+
+def test_a_word_document_says_everything_once_and_its_notes_at_the_end():
+    mc = 'xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006"'
+    box = "<w:txbxContent><w:p><w:r><w:t>box</w:t></w:r></w:p></w:txbxContent>"
+    body = (
+        f"<w:document {XMLNS} {mc}><w:body><w:p><w:r><w:t>One</w:t></w:r><w:r><mc:AlternateContent><mc:Choice>{box}"
+        f"</mc:Choice><mc:Fallback>{box}</mc:Fallback></mc:AlternateContent></w:r></w:p>"
+        "<w:p><w:moveFrom><w:r><w:t>moved</w:t><w:br/></w:r></w:moveFrom><w:r><w:t>a</w:t></w:r></w:p>"
+        "<w:p><w:moveTo><w:r><w:t>moved</w:t></w:r></w:moveTo></w:p></w:body></w:document>"
+    )
+    notes = f"<w:{{0}}s {XMLNS}><w:{{0}}><w:p><w:r><w:t>A {{0}}.</w:t></w:r></w:p></w:{{0}}></w:{{0}}s>"
+    packed = io.BytesIO(docx(body))
+    with zipfile.ZipFile(packed, "a") as archive:
+        for name in ("footnote", "endnote"):
+            archive.writestr(f"word/{name}s.xml", notes.format(name))
+    assert text_of("a.docx", "", packed.getvalue()).split("\n") == [
+        *("Onebox", "", "a", "moved", "A footnote.", "A endnote.", "")
+    ]
+
+
 def test_a_pdf_is_its_pages():
     text = text_of("a.pdf", "", pdf("The answer", "is 42"))
     assert text.split() == ["The", "answer", "is", "42"]
@@ -87,6 +123,20 @@ def test_a_page_is_what_one_can_see_of_it():
         "<script>evil()</script><ul><li>a<li>b</ul></body></html>"
     )
     assert text_of("a.html", "", page.encode()).split() == ["Grüße", "one", "two", "<3", "a", "b"]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<!doctype html><html><head><title>t</title><body><p>Hello",
+        "<head><title>t</title><p>Hello</p>",
+        "<head><style>p{}</style><noscript><style>b{}</style><body><div>Hello</div></body>",
+        "<head><template><p>not yet</p></template></head>Hello",
+        "<head><meta charset=utf-8><body>Hello",
+    ],
+)
+def test_a_head_ends_where_the_body_begins(page):
+    assert text_of("a.html", "", page.encode()).split() == ["Hello"]
 
 
 def test_a_file_is_what_its_name_says_and_else_what_its_type_says():

@@ -4,14 +4,14 @@
 
 import pytest
 
-from conversations import fitting
-from conversations.documents import rows
+from conversations.documents import ingest, rows
 from conversations.documents.recall import shelf
 from conversations.fitting import Means, fit
+from conversations.longtexts import question_of, texts
 from conversations.models import Document
 from conversations.usage import tokens
 from providers.exceptions import InvalidRequest
-from providers.filters.attachments import TEXT
+from providers.filters.attachments import FILE_ID, TEXT
 from providers.offloop import off_loop
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
@@ -38,7 +38,7 @@ def system(text=NOTES, role="system"):
 
 
 def prompt(given):
-    return sum(map(tokens, fitting.texts(given)))
+    return sum(map(tokens, texts(given)))
 
 
 @pytest.mark.parametrize(
@@ -126,10 +126,10 @@ async def test_chinese_is_fitted_by_its_own_measure(alice):
 
 
 async def test_a_long_conversation_leaves_the_document_a_part(alice):
-    talk = [{"role": "user", "content": "words " * 4_000}, {"role": "assistant", "content": "Yes."}]
+    talk = [{"role": "user", "content": "words " * 1_900}, {"role": "assistant", "content": "Yes."}]
     fitted = await fit(body(system(), *talk, ASKED), alice.user.pk, WINDOW, {})
     assert fitted.body["messages"][1:] == [*talk, ASKED]
-    assert 0 < tokens(fitted.body["messages"][0]["content"]) <= 0.25 * 0.8 * WINDOW
+    assert 400 < tokens(fitted.body["messages"][0]["content"]) <= 0.25 * 0.8 * WINDOW
 
 
 @pytest.mark.parametrize("window", [1, 40, 120, 300])
@@ -166,34 +166,131 @@ async def test_an_embedding_of_the_question_is_asked_for_once(alice):
     assert asked == [["Which note has number 6500?"]]
 
 
+class Summariser:
+    """Says the same of each text, and remembers how many it was given; of those after `most` it says nothing."""
+
+    model = "m"
+
+    def __init__(self, most=63):
+        self.left, self.asked = most, []
+
+    async def __call__(self, texts):
+        self.asked.append(len(texts))
+        said, self.left = min(self.left, len(texts)), max(0, self.left - len(texts))
+        return ["In short."] * said + [None] * (len(texts) - said)
+
+
 async def test_summaries_are_made_once(alice):
-    asked = []
-
-    async def summarise(texts):
-        asked.append(len(texts))
-        return ["In short." for _ in texts]
-
-    means, options = Means(summarise=summarise), {"summarise": True}
-    first = await fit(body(system(), ASKED), alice.user.pk, WINDOW, options, means)
+    summarise, options = Summariser(), {"summarise": True}
+    first = await fit(body(system(), ASKED), alice.user.pk, WINDOW, options, Means(summarise=summarise))
     said = first.body["messages"][0]["content"]
     assert "In short." in said
     assert said.startswith("You are the archivist.")
     assert "Note 500: " in said
     assert prompt(first.body) <= 0.8 * WINDOW
-    rounds = len(asked)
-    assert rounds >= 1
+    assert len(summarise.asked) >= 1
     assert len(first.documents) == 2
-    second = await fit(body(system(), ASKED), alice.user.pk, WINDOW, options, means)
-    assert (second.body, second.documents) == (first.body, first.documents)
-    assert len(asked) == rounds
-    assert (
-        "In short."
-        not in (await fit(body(system(), ASKED), alice.user.pk, WINDOW, {}, means)).body["messages"][0]["content"]
-    )
+    again = Summariser()
+    second = await fit(body(system(), ASKED), alice.user.pk, WINDOW, options, Means(summarise=again))
+    assert (second.body, second.documents, again.asked) == (first.body, first.documents, [])
+    plain = await fit(body(system(), ASKED), alice.user.pk, WINDOW, {}, Means(summarise=again))
+    assert "In short." not in plain.body["messages"][0]["content"]
+
+
+@pytest.mark.parametrize("other", [{"model": "another"}, {"options": {"processor": {"entropy_threshold": 0.9}}}])
+async def test_another_model_or_threshold_makes_summaries_of_its_own(alice, other):
+    options = {"summarise": True}
+    await fit(body(system(), ASKED), alice.user.pk, WINDOW, options, Means(summarise=Summariser()))
+    summarise = Summariser()
+    summarise.model = other.get("model", "m")
+    options |= other.get("options", {})
+    await fit(body(system(), ASKED), alice.user.pk, WINDOW, options, Means(summarise=summarise))
+    assert summarise.asked
+
+
+async def test_what_is_summarised_in_part_is_used_and_not_kept(alice):
+    class Tired(Summariser):
+        async def __call__(self, texts):
+            self.asked.append(len(texts))
+            self.left = 0
+            return ["In short.", *[None] * (len(texts) - 1)]
+
+    for _ in range(2):
+        tired = Tired()
+        means = Means(summarise=tired)
+        fitted = await fit(body(system(), ASKED), alice.user.pk, WINDOW, {"summarise": True}, means)
+        said = fitted.body["messages"][0]["content"]
+        assert (said.count("In short."), len(tired.asked), len(fitted.documents)) == (1, 1, 1)
+        assert prompt(fitted.body) <= 0.8 * WINDOW
+    whole = Summariser()
+    fitted = await fit(body(system(), ASKED), alice.user.pk, WINDOW, {"summarise": True}, Means(summarise=whole))
+    assert whole.asked
+    assert len(fitted.documents) == 2
+
+
+async def test_without_questions_left_there_is_an_excerpt_as_ever(alice):
+    means = Means(summarise=Summariser(0))
+    fitted = await fit(body(system(), ASKED), alice.user.pk, WINDOW, {"summarise": True}, means)
+    assert fitted == await fit(body(system(), ASKED), alice.user.pk, WINDOW, {})
+    assert means.summarise.asked == []
+
+
+async def test_the_head_and_the_tail_of_instructions_stay(alice):
+    rules = "".join(f"Rule {n}: answer number {n} in its own way and never in that of another.\n" for n in range(20))
+    notes = "".join(f"Note {n}: the market of Oldham has number {n * 13}.\n\n" for n in range(1_500))
+    for text in (rules + notes + rules, notes + rules):
+        fitted = await fit(body(system(text), ASKED), alice.user.pk, 8_000, {})
+        shown = fitted.body["messages"][0]["content"].partition("\n\n[The text above")[0]
+        assert shown.startswith(text[:1_000])
+        assert shown.endswith(rules)
+        assert prompt(fitted.body) <= 0.8 * 8_000
+    file = {"type": "file", "file": {"filename": "notes.txt"}, TEXT: notes + rules}
+    user = {"role": "user", "content": [{"type": "text", "text": "Which note has number 6500?"}, file]}
+    fitted = await fit(body(user), alice.user.pk, 8_000, {})
+    assert not fitted.body["messages"][0]["content"][1][TEXT].partition("\n\n[The text above")[0].endswith(rules)
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+async def test_the_answer_has_its_room(alice, name):
+    fitted = await fit(body(system(), ASKED, **{name: 1_800}), alice.user.pk, WINDOW, {})
+    assert 0.5 * WINDOW < prompt(fitted.body) + 1_800 <= WINDOW
+
+
+@pytest.mark.parametrize(("said", "least"), [(12_000, 200), (15_000, 1), (40_000, 0)])
+async def test_long_texts_have_no_more_than_the_window_leaves(alice, said, least):
+    talk = [{"role": "user", "content": "word " * (said // 5)}, {"role": "assistant", "content": "Yes."}]
+    fitted = await fit(body(system(), *talk, ASKED), alice.user.pk, WINDOW, {})
+    assert fitted.body["messages"][1:] == [*talk, ASKED]
+    shown = tokens(fitted.body["messages"][0]["content"])
+    assert least <= shown <= max(0, WINDOW - said // 4)
+
+
+async def test_numbers_fit_too(alice):
+    rows = "".join(f"{n},{n * 13 % 1_000},{n * 7_919 % 100_000},{n * 31}.{n % 97}\n" for n in range(3_000))
+    fitted = await fit(body(system("Ledger.\n\n" + rows), ASKED), alice.user.pk, WINDOW, {})
+    assert 0.5 * WINDOW < prompt(fitted.body) <= 0.8 * WINDOW
 
 
 @pytest.mark.parametrize(
-    "text", ["", "abc", "Grüße", "中文", "a" * 70_000 + "中文" * 70_000, "👩🏽‍🚀" * 9, "é中" * 40_000]
+    "last", ["please", [{"type": "image_url", "image_url": {"url": "https://x/y.png"}}], "", "And?"]
 )
-def test_the_estimate_for_long_texts_is_that_for_all(text):
-    assert fitting.estimate(text) == tokens(text)
+def test_a_question_of_few_words_is_understood_by_what_was_asked_before(last):
+    answer = {"role": "assistant", "content": "No."}
+    found = question_of([ASKED, answer, {"role": "user", "content": last}])
+    assert found.startswith(ASKED["content"])
+    whole = "When was the market of Oldham built?"
+    assert question_of([ASKED, answer, {"role": "user", "content": whole}]) == whole
+
+
+async def test_whose_file_and_whose_turn_it_is_are_passed_on(monkeypatch, alice):
+    given = []
+
+    async def take_in(user_id, text, splitting, **more):
+        given.append(more)
+        return await taken_in(None, text, splitting)
+
+    taken_in = ingest.take_in
+    monkeypatch.setattr(ingest, "take_in", take_in)
+    file = {"type": "file", "file": {"filename": "notes.txt"}, TEXT: NOTES, FILE_ID: "file-1"}
+    await fit(body(system(), {"role": "user", "content": [file]}), None, WINDOW, {}, Means(queue=7))
+    assert given == [{"file_id": "", "queue": 7}, {"file_id": "file-1", "queue": 7}]

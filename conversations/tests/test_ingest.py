@@ -93,7 +93,7 @@ async def test_a_caller_who_leaves_does_not_undo_it(alice, divisions):
     await eventually(lambda: divisions)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    await asyncio.gather(*ingest.running)
+    await ingest.settle()
     assert (await state()).state == "ingested"
     await taking(alice)
     assert len(divisions) == 1
@@ -159,7 +159,7 @@ async def test_a_dead_process_is_followed_by_the_next_request(alice, divisions):
 
 async def test_what_another_process_takes_in_is_waited_for(alice, divisions):
     text = rows.Text.of(TEXT, Splitting())
-    lease = (await off_loop(rows.find, alice.user.pk, text.digest)).lease
+    lease = (await off_loop(rows.claim, rows.Place(alice.user.pk, text.digest))).lease
     waiting = [asyncio.create_task(taking(alice)) for _ in range(2)]
     done, _ = await asyncio.wait(waiting, timeout=0.2)
     assert not done
@@ -172,7 +172,7 @@ async def test_a_database_that_is_away_is_told(alice, monkeypatch):
     def away(*args):
         raise OperationalError("no connection")
 
-    for name in ("find", "write"):
+    for name in ("look", "claim", "write"):
         with monkeypatch.context() as patched:
             patched.setattr(ingest, name, away)
             with pytest.raises(DatabaseUnavailable):
@@ -249,7 +249,7 @@ def test_what_has_expired_is_told_from_what_is_used(alice):
 async def test_a_frozen_database_is_told(alice, monkeypatch, settings):
     settings.DATABASE_TIMEOUT_SECONDS = 0.05
     thawed = threading.Event()
-    monkeypatch.setattr(ingest, "find", lambda *args: thawed.wait(5) and None)
+    monkeypatch.setattr(ingest, "look", lambda *args: thawed.wait(5) and None)
     with pytest.raises(DatabaseUnavailable):
         await taking(alice)
     thawed.set()
@@ -261,72 +261,25 @@ async def test_text_that_postgres_cannot_hold_is_held_all_the_same(alice):
     assert (await off_loop(Passage.objects.first)).text.startswith("Be\ufffdfore.")
 
 
-# --- files ------------------------------------------------------------------------------------------------------------
-async def test_a_file_is_taken_in_in_the_background(alice):
-    document = await off_loop(lambda: ingest.begin(stored(alice)))
-    assert (document.state, document.title) == ("uploaded", "lamps.txt")
-
-    async def done():
-        return (await state()).state == "ingested"
-
-    await eventually(done)
-    row = await state()
-    assert (row.chars, row.digest, row.expires_at) == (len(TEXT), Splitting().digest(TEXT), None)
-    assert (await off_loop(lambda: ingest.begin(row.file))).state == "ingested"
-
-
-async def test_a_request_with_the_text_of_a_file_uses_the_files_document(alice, divisions):
-    document = await off_loop(lambda: ingest.claimed(stored(alice)))
-    await off_loop(ingest.process, document.pk)
-    assert (await taking(alice)).document_id == document.pk
-    assert len(divisions) == 1
-
-
 @pytest.mark.parametrize(
-    ("data", "name", "found"),
-    [(b" \n", "a.txt", "empty"), (b"%PDF-1.7 nonsense", "a.pdf", "error"), (b"\x89PNG", "a.png", "error")],
+    ("error", "shown"), [(BlockingIOError("no process"), Saturated), (RuntimeError("a mistake"), RuntimeError)]
 )
-def test_a_file_without_text_says_so(alice, data, name, found):
-    document = ingest.claimed(stored(alice, data, name))
-    ingest.process(document.pk)
-    document.refresh_from_db()
-    assert document.state == found
-    assert document.reason
-    again = ingest.claimed(document.file)
-    assert again.state == ("uploaded" if found == "error" else "empty")
+async def test_a_failure_that_passes_blocks_nothing(alice, monkeypatch, error, shown):
+    def fails(*args):
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rows, "divide", fails)
+        with pytest.raises(shown):
+            await taking(alice)
+    row = await state()
+    assert (row.state, row.alive_until) == ("uploaded", None)
+    assert (await taking(alice)).document_id == row.pk
 
 
-def test_the_sweep_takes_up_what_dead_processes_left(alice, settings):
-    settings.DOCUMENT_SECONDS = 5
-    dead, waiting, young = (ingest.claimed(stored(alice, TEXT.encode() + b"%d" % n)) for n in range(3))
-    Document.objects.filter(pk=dead.pk).update(state="processing", alive_until=at(-1))
-    text = Document.objects.create(user=alice.user, digest="d", state="processing", alive_until=at(-1))
-    alive = Document.objects.create(user=alice.user, digest="e", state="processing", alive_until=at(60))
-    Document.objects.exclude(pk=young.pk).update(created_at=at(-60))
-    assert tasks.sweep_documents() == 2
-    states = dict(Document.objects.values_list("pk", "state"))
-    assert states == {
-        dead.pk: "ingested",
-        waiting.pk: "ingested",
-        young.pk: "uploaded",
-        alive.pk: "processing",
-    }
-    assert text.pk not in states
-    assert tasks.sweep_documents() == 0
-
-
-def test_a_document_goes_with_its_file_and_its_user(alice, mallory):
-    for person in (alice, mallory):
-        ingest.process(ingest.claimed(stored(person)).pk)
-    assert Passage.objects.values("document__user").distinct().count() == 2
-    Document.objects.of(alice.user.pk).get().file.delete()
-    mallory.user.delete()
-    assert not Document.objects.exists()
-    assert not Passage.objects.exists()
-
-
-def test_a_document_of_a_file_that_has_expired_is_no_ones(alice):
-    ingest.process(ingest.claimed(stored(alice)).pk)
-    assert Document.objects.of(alice.user.pk).exists()
-    Document.objects.get().file.__class__.objects.update(expires_at=at(-1))
-    assert not Document.objects.of(alice.user.pk).exists()
+@pytest.mark.settings(DOCUMENTS_PER_USER=3)
+async def test_many_texts_at_once_are_no_more_than_a_user_may_have(alice):
+    places = [rows.Place(alice.user.pk, str(number)) for number in range(12)]
+    found = await asyncio.gather(*(off_loop(rows.claim, place) for place in places))
+    assert sum(one is not None for one in found) == 3
+    assert await off_loop(Document.objects.count) == 3

@@ -2,15 +2,19 @@
 
 # ruff: noqa: RUF001 - Chinese punctuation is the matter here
 
-import json
+import subprocess
+import sys
+import unicodedata
+from itertools import chain
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conversations.documents.retrieve import Hit, Index, fuse, within
+from conversations.documents import retrieve
+from conversations.documents.retrieve import QUESTION_CHARS, Hit, Index, fuse, within
 from conversations.documents.split import split
-from conversations.documents.terms import terms
+from conversations.documents.terms import ACCENTS_AT_MOST, TOO_MANY_ACCENTS, terms
 
 PASSAGES = {
     "bridge": "The iron bridge at Oldham was opened in 1884 by the mayor.",
@@ -101,21 +105,23 @@ def test_a_question_as_long_as_a_book_is_answered_by_its_rare_words():
     assert index.search("common words " * 50_000 + "heliotrope", 1)[0].key == "x"
 
 
-def test_an_index_survives_as_json():
-    index = index_of(PASSAGES)
+def test_of_a_very_long_question_the_beginning_and_the_end_are_asked():
+    index = index_of({"first": "heliotrope", "middle": "chrysolite", "last": "aquamarine"})
+    filler = "what? " * QUESTION_CHARS
 
-    again = Index.of(json.loads(json.dumps(index.data())))
+    hits = index.search(f"heliotrope {filler} chrysolite {filler} aquamarine")
 
-    assert again.search("渡船 bridge river") == index.search("渡船 bridge river") != []
-    again.add("new", terms("a heron by the river"))
-    assert again.search("heron")[0].key == "new"
-    assert index.search("heron") == []
+    assert {hit.key for hit in hits} == {"first", "last"}
 
 
-def test_data_that_does_not_belong_together_is_refused():
-    for keys in (["a"], ["a", "a"]):
-        with pytest.raises(ValueError, match="key"):
-            Index.of({"keys": keys, "lengths": [1, 2], "postings": {}})
+def test_of_common_words_no_more_are_counted_than_is_reasonable(monkeypatch):
+    index = index_of({**dict.fromkeys(range(100), "common words everywhere"), "x": "rare words"})
+    monkeypatch.setattr(retrieve, "POSTINGS", 150)
+
+    assert [len(slots) for slots, _ in index._asked("common rare words everywhere")] == [1, 100]
+    assert index.search("common", 1)
+    monkeypatch.setattr(retrieve, "POSTINGS", 10)
+    assert index.search("common", 1)
 
 
 @settings(max_examples=100, deadline=None)
@@ -129,7 +135,7 @@ def test_merged_indexes_answer_like_one_that_had_everything_added(first, second,
     left.merge(right)
 
     assert left.search(" ".join(question)) == both.search(" ".join(question))
-    assert left.data() == both.data()
+    assert (left.slots, left.lengths, left.postings) == (both.slots, both.lengths, both.postings)
     assert len(left) == len(first) + len(second)
 
 
@@ -163,6 +169,22 @@ def test_terms_are_words_and_pairs_of_unspaced_characters():
     assert terms("中国人 用 GPT写诗") == ["gpt", "中国", "国人", "用", "写诗"]
     assert terms("हिन्दी भाषा") == ["हिन्दी", "भाषा"]
     assert terms("") == terms(" \n👩🏽‍🚀。…") == []
+
+
+@pytest.mark.parametrize("marks", ["\u0301\u0316", "\uff9e\u0316\u0301", "\u0344\u0316"])
+def test_a_run_of_accents_takes_no_longer_than_another_text(marks):
+    code = f"from conversations.documents.terms import terms; terms('a' + {marks!r} * 200_000)"
+    subprocess.run([sys.executable, "-c", code], timeout=30, check=True)  # the square of it would take minutes
+
+
+def test_what_is_an_accent_once_normalised_counts_as_one_before():
+    accents = [
+        char
+        for char in map(chr, chain(range(0xD800), range(0xE000, 0x110000)))
+        if unicodedata.combining(unicodedata.normalize("NFKD", char)[0])
+    ]
+    assert len(accents) > 800
+    assert all(TOO_MANY_ACCENTS.fullmatch(char * (ACCENTS_AT_MOST + 1)) for char in accents)
 
 
 def test_an_english_plural_is_the_same_term_as_its_singular():

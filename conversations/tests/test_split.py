@@ -2,6 +2,8 @@
 
 # ruff: noqa: RUF001 - Chinese punctuation is the matter here
 
+import subprocess
+import sys
 from itertools import pairwise
 
 import pytest
@@ -65,6 +67,22 @@ def test_a_megabyte_of_anything_is_split_into_no_more_passages_than_its_length_a
 
     assert whole(text, passages, 400) == text
     assert len(passages) <= len(text) // 100 + 2
+
+
+RUNS = """
+from conversations.documents.split import borders_of, split
+openings = ["", "# ", "#", "1.1", "1.1 ", "1", "1.", "Chapter 1", "Chapter ", "第", "第一章", "A.", "。", "# a\\n"]
+runs = " |\\t|\\r|\\u3000|\\u00a0|1|1.|.|#|# |一|。|)|\\n |\\n| \\r|\\f|a"
+for opening in openings:
+    for run in runs.split("|"):
+        for end in ("y" * 300, "y" * 300 + "\\n", ".\\n", "\\n"):
+            borders_of(opening + run * 20_000 + end)
+    split(opening + " " * 20_000 + "y" * 300, 500, 200)
+"""
+
+
+def test_a_line_of_blanks_marks_or_digits_takes_no_longer_than_another():
+    subprocess.run([sys.executable, "-c", RUNS], timeout=50, check=True)  # the square of it would take hours
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\t\u3000" * 1000])

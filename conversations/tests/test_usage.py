@@ -1,6 +1,15 @@
 """The usage of several questions as one."""
 
+# ruff: noqa: RUF001 - other scripts are the matter here
+
+import random
+from base64 import b64encode
+
+import pytest
+
 from conversations.usage import guessed, summed, tokens
+
+NOISE = random.Random(1).randbytes(3_000)
 
 
 def test_usage_is_added_up_at_any_depth():
@@ -28,3 +37,31 @@ def test_what_no_upstream_counted_is_guessed_and_says_so():
         "total_tokens": 11,
         "estimated": True,
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "real"),
+    [  # a sentence and what a tokenizer of many languages (Tekken) makes of it
+        ("The keeper of the lamp is called Ada and she tends the light every evening until the morning comes. ", 20),
+        ("Смотрительницу маяка зовут Ада, и каждый вечер она следит за огнём, пока не наступит утро. ", 31),
+        ("दीपस्तंभ की रखवाली करने वाली का नाम अदा है और वह हर शाम सुबह तक रोशनी का ध्यान रखती है। ", 32),
+        ("ผู้ดูแลประภาคารชื่ออาดาและเธอดูแลแสงไฟทุกเย็นจนถึงเช้า ", 32),
+        ("Η φύλακας του φάρου ονομάζεται Άντα και φροντίζει το φως κάθε βράδυ μέχρι να έρθει το πρωί. ", 37),
+        ("שומרת המגדלור נקראת עדה והיא מטפלת באור בכל ערב עד שמגיע הבוקר. ", 32),
+        ("1739,20881,3.14159,-77,00018,5521;", 33),
+        ("灯塔的看守人名叫艾达，她每天晚上都照看灯光，直到早晨到来。", 27),
+    ],
+)
+def test_the_guess_is_near_what_tokenizers_make_of_a_script(text, real):
+    assert 0.9 * 50 * real <= tokens(text * 50) <= 1.35 * 50 * real
+
+
+def test_encoded_data_weighs_more_than_words():
+    data = b64encode(NOISE).decode()
+    assert 0.7 * len(data) <= tokens(data) <= len(data)
+    assert 0.5 * len(NOISE.hex()) <= tokens(NOISE.hex()) <= len(NOISE.hex())
+
+
+@pytest.mark.parametrize("sign", ["a", "A", "1", "é", "я", "ก", "ந", "ა", "中", "🎈", "\ud800", "\0", "…"])
+def test_a_sign_is_at_most_one_token_and_never_nothing(sign):
+    assert 1 <= tokens(sign * 5_000) / (5_000 / 4) <= 4

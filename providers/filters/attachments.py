@@ -1,8 +1,8 @@
 """File parts of a chat body for upstreams that take files, and for those that do not: no I/O.
 
 What comes down (made by `conversations/files.py`): `{"type": "file", "file": {"filename", "file_data"}, "text": …}`,
-with `file_data` (a data URL) when a candidate takes files and `text` when one does not. What goes up is OpenAI's file
-part without `text`, or a text part that names the file.
+with `file_data` (a data URL) when a candidate takes files and `text` when one does not, and `file_id` beside them when
+it is a stored file. What goes up is OpenAI's file part without these two, or a text part that names the file.
 """
 
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ from providers.chat import UpstreamModel
 from providers.exceptions import Rejected
 
 TEXT = "text"  # of a file part: what was read out of the file; ours alone
+FILE_ID = "file_id"  # of a file part: the stored file that it was made of; ours alone
 
 
 def file_parts(messages: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -41,7 +42,7 @@ def with_parts(message: dict[str, Any], model: UpstreamModel) -> dict[str, Any]:
 def for_model(part: dict[str, Any], model: UpstreamModel) -> dict[str, Any]:
     """One file part as the model takes it. Raises Rejected when it takes no files and there is no text."""
     if model.files:
-        return {name: value for name, value in part.items() if name != TEXT}
+        return {name: value for name, value in part.items() if name not in (TEXT, FILE_ID)}
     text = part.get(TEXT)
     if not isinstance(text, str):
         raise Rejected(f"The model {model.name!r} takes no files.", param="messages", code="unsupported_parameter")

@@ -1,0 +1,243 @@
+"""The texts of files become rows in the background or when they are asked for, and go with their files; what a model
+made of a text is kept like one.
+"""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from conversations import files, tasks
+from conversations.documents import ingest, rows
+from conversations.documents.divide import Splitting, divide
+from conversations.documents.recall import shelf
+from conversations.models import Document, Passage
+from providers.exceptions import Saturated
+from providers.offloop import off_loop
+from proxysite.testing import eventually
+
+pytestmark = pytest.mark.usefixtures("transactional_db")
+TEXT = "".join(f"Chapter {n}. The keeper of lamp {n} is called Ada{n}.\n\n" for n in range(200))
+BYTES = TEXT.encode()
+
+
+@pytest.fixture(autouse=True)
+def _empty_shelf():
+    shelf.forget()
+
+
+@pytest.fixture
+def divisions(monkeypatch):
+    """Every text that is divided."""
+    found = []
+
+    def counted(text, splitting, seconds):
+        found.append(text)
+        return divide(text, splitting, seconds)
+
+    monkeypatch.setattr(rows, "divide", counted)
+    return found
+
+
+def taking(person, text=TEXT, splitting=None):
+    return ingest.take_in(person.user.pk, text, splitting or Splitting())
+
+
+def stored(person, data=BYTES, name="lamps.txt"):
+    return files.store(person.user.pk, files.Upload(name, "", "user_data", [data]))
+
+
+def state(**fields):
+    return off_loop(lambda: Document.objects.get(**fields))
+
+
+def at(number):
+    return timezone.now() + timedelta(seconds=number)
+
+
+async def test_a_file_is_taken_in_in_the_background(alice):
+    document = await off_loop(lambda: ingest.begin(stored(alice)))
+    assert (document.state, document.title) == ("uploaded", "lamps.txt")
+
+    async def done():
+        return (await state()).state == "ingested"
+
+    await eventually(done)
+    row = await state()
+    assert (row.chars, row.digest, row.expires_at) == (len(TEXT), Splitting().digest(TEXT), None)
+    assert (await off_loop(lambda: ingest.begin(row.file))).state == "ingested"
+
+
+async def test_a_request_with_the_text_of_a_file_uses_the_files_document(alice, divisions):
+    document = await off_loop(lambda: ingest.claimed(stored(alice)))
+    await off_loop(ingest.process, document.pk)
+    assert (await taking(alice)).document_id == document.pk
+    assert len(divisions) == 1
+
+
+async def test_the_text_of_a_file_becomes_the_files_document_and_goes_with_it(alice, divisions):
+    file = await off_loop(stored, alice)
+    file_id = file.pk
+    known = await ingest.take_in(alice.user.pk, TEXT, Splitting(), file_id=file_id)
+    row = await state()
+    assert (row.pk, row.file_id, row.title, row.expires_at) == (known.document_id, file_id, "lamps.txt", None)
+    again = await ingest.take_in(alice.user.pk, TEXT, Splitting(size=300), file_id=file_id)
+    assert again.document_id == known.document_id
+    assert len(divisions) == 1
+    await off_loop(file.delete)
+    assert not await off_loop(Passage.objects.exists)
+    gone = await ingest.take_in(alice.user.pk, TEXT, Splitting(), file_id=file_id)
+    assert gone.document_id == ""
+    assert len(gone.outline) == len(known.outline)
+    assert not await off_loop(Document.objects.exists)
+
+
+async def test_two_files_of_one_text_have_a_document_each_when_the_first_goes(alice, divisions):
+    first, second = await off_loop(stored, alice), await off_loop(stored, alice)
+    known = await ingest.take_in(alice.user.pk, TEXT, Splitting(), file_id=first.pk)
+    assert (await ingest.take_in(alice.user.pk, TEXT, Splitting(), file_id=second.pk)).document_id == known.document_id
+    await off_loop(first.delete)
+    await ingest.take_in(alice.user.pk, TEXT, Splitting(), file_id=second.pk)
+    assert (await state()).file_id == second.pk
+
+
+async def test_a_strangers_file_gets_no_document(alice, mallory):
+    file = await off_loop(stored, mallory)
+    assert (await ingest.take_in(alice.user.pk, TEXT, Splitting(), file_id=file.pk)).document_id == ""
+    assert not await off_loop(Document.objects.exists)
+
+
+async def test_a_file_ingested_with_another_text_is_not_mistaken_for_it(alice):
+    file = await off_loop(stored, alice)
+    first = await ingest.take_in(alice.user.pk, TEXT, Splitting(), file_id=file.pk)
+    other = await ingest.take_in(alice.user.pk, TEXT * 2, Splitting(), file_id=file.pk)
+    assert other.document_id == ""
+    assert len(other.outline) > len(first.outline)
+
+
+def test_a_file_that_cannot_be_read_stops_nobody_elses(alice, settings):
+    settings.DOCUMENT_SECONDS = 5
+    broken, away, whole = (ingest.claimed(stored(alice, TEXT.encode() + b"%d" % n)) for n in range(3))
+    files.text_path_of(broken.file_id).write_bytes(b"\xff\xfe\xff")
+    path = files.text_path_of(away.file_id)
+    path.unlink()
+    path.mkdir()
+    Document.objects.update(created_at=at(-60))
+    assert tasks.sweep_documents() == 3
+    states = dict(Document.objects.values_list("pk", "state"))
+    assert states == {broken.pk: "error", away.pk: "error", whole.pk: "ingested"}
+    assert Document.objects.get(pk=broken.pk).reason == "Its text cannot be read."
+    path.rmdir()
+
+
+def test_a_file_is_tried_again_when_no_process_could_be_started(alice, settings, monkeypatch):
+    def fails(*args):
+        raise BlockingIOError("no process")
+
+    document = ingest.claimed(stored(alice))
+    with monkeypatch.context() as patched:
+        patched.setattr(rows, "divide", fails)
+        ingest.process(document.pk)
+    document.refresh_from_db()
+    assert (document.state, document.alive_until) == ("uploaded", None)
+    ingest.process(document.pk)
+    document.refresh_from_db()
+    assert document.state == "ingested"
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "found"),
+    [(b" \n", "a.txt", "empty"), (b"%PDF-1.7 nonsense", "a.pdf", "error"), (b"\x89PNG", "a.png", "error")],
+)
+def test_a_file_without_text_says_so(alice, data, name, found):
+    document = ingest.claimed(stored(alice, data, name))
+    ingest.process(document.pk)
+    document.refresh_from_db()
+    assert document.state == found
+    assert document.reason
+    again = ingest.claimed(document.file)
+    assert again.state == ("uploaded" if found == "error" else "empty")
+
+
+def test_the_sweep_takes_up_what_dead_processes_left(alice, settings):
+    settings.DOCUMENT_SECONDS = 5
+    dead, waiting, young = (ingest.claimed(stored(alice, TEXT.encode() + b"%d" % n)) for n in range(3))
+    Document.objects.filter(pk=dead.pk).update(state="processing", alive_until=at(-1))
+    text = Document.objects.create(user=alice.user, digest="d", state="processing", alive_until=at(-1))
+    alive = Document.objects.create(user=alice.user, digest="e", state="processing", alive_until=at(60))
+    Document.objects.exclude(pk=young.pk).update(created_at=at(-60))
+    assert tasks.sweep_documents() == 2
+    states = dict(Document.objects.values_list("pk", "state"))
+    assert states == {
+        dead.pk: "ingested",
+        waiting.pk: "ingested",
+        young.pk: "uploaded",
+        alive.pk: "processing",
+    }
+    assert text.pk not in states
+    assert tasks.sweep_documents() == 0
+
+
+def test_a_document_goes_with_its_file_and_its_user(alice, mallory):
+    for person in (alice, mallory):
+        ingest.process(ingest.claimed(stored(person)).pk)
+    assert Passage.objects.values("document__user").distinct().count() == 2
+    Document.objects.of(alice.user.pk).get().file.delete()
+    mallory.user.delete()
+    assert not Document.objects.exists()
+    assert not Passage.objects.exists()
+
+
+def test_a_document_of_a_file_that_has_expired_is_no_ones(alice):
+    ingest.process(ingest.claimed(stored(alice)).pk)
+    assert Document.objects.of(alice.user.pk).exists()
+    Document.objects.get().file.__class__.objects.update(expires_at=at(-1))
+    assert not Document.objects.of(alice.user.pk).exists()
+
+
+# --- texts that are made ----------------------------------------------------------------------------------------------
+async def test_what_takes_long_to_make_is_made_once(alice, settings):
+    settings.DOCUMENT_SECONDS = 2
+    enough, made = asyncio.Event(), []
+
+    async def make():
+        made.append(1)
+        await enough.wait()
+        return "In short."
+
+    tasks = [asyncio.create_task(ingest.made_once(alice.user.pk, "d", make)) for _ in range(3)]
+
+    await eventually(lambda: made)
+    first = (await state()).alive_until
+
+    async def prolonged():
+        return (await state()).alive_until > first
+
+    await eventually(prolonged)
+    await off_loop(Document.objects.update, created_at=at(-60))
+    await off_loop(ingest.sweep)
+    enough.set()
+    row = await state()
+    assert set(await asyncio.gather(*tasks)) == {("In short.", row.pk)}
+    assert made == [1]
+
+
+async def test_what_was_made_after_its_document_went_is_not_kept(alice):
+    async def make():
+        await off_loop(Document.objects.all().delete)
+        return "In short."
+
+    assert await ingest.made_once(alice.user.pk, "d", make) == ("In short.", "")
+
+
+async def test_what_could_not_be_made_is_free_for_the_next(alice):
+    async def fails():
+        raise Saturated("busy")
+
+    async def make():
+        return "In short."
+
+    with pytest.raises(Saturated):
+        await ingest.made_once(alice.user.pk, "d", fails)
+    assert (await ingest.made_once(alice.user.pk, "d", make))[1]

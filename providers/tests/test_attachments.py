@@ -1,0 +1,21 @@
+"""File parts as upstreams get them: nothing that is ours alone goes up."""
+
+import pytest
+
+from providers.chat import UpstreamModel
+from providers.filters.attachments import FILE_ID, TEXT, rewrite
+
+FILE = {"filename": "a.txt", "file_data": "data:text/plain;base64,YQ=="}
+PART = {"type": "file", "file": FILE, TEXT: "a", FILE_ID: "file-1"}
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        (True, {"type": "file", "file": FILE}),
+        (False, {"type": "text", "text": "[File: a.txt]\na\n[End of the file a.txt]"}),
+    ],
+)
+def test_what_is_ours_alone_stays_here(files, told):
+    body = {"messages": [{"role": "user", "content": [PART]}]}
+    assert rewrite(body, UpstreamModel("m", files=files))["messages"][0]["content"] == [told]
