@@ -6,7 +6,9 @@ that line.
 
 import logging
 import re
+import sys
 import time
+from typing import Any
 
 # what no log may carry: bearer values, keys by their usual prefixes, JWTs, passwords in URLs
 SECRETS = re.compile(
@@ -35,3 +37,25 @@ class LineFormatter(logging.Formatter):
             trace = self.formatException(record.exc_info).splitlines()
             line += "".join(f"\n    {part.translate(CONTROLS)}" for part in trace)
         return redact(line)
+
+
+def configured(level: str) -> dict[str, Any]:
+    """What `logging.config.dictConfig` takes: everything of `level` to standard error, chatty libraries less."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"()": "proxysite.logging.LineFormatter"}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "stream": sys.stderr}},
+        "root": {"handlers": ["stderr"], "level": level},
+        "loggers": {
+            "django.request": {"level": "ERROR"},
+            "django.security.DisallowedHost": {"level": "CRITICAL"},
+            "uvicorn.access": {"level": "WARNING"},
+            "uvicorn.error": {"level": "WARNING"},
+            "kombu.connection": {"level": "ERROR"},
+            "celery": {"level": "WARNING"},
+            "django_celery_beat": {"level": "WARNING"},
+            "httpx": {"level": "WARNING"},
+            "axes": {"level": "WARNING"},
+        },
+    }

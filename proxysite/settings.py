@@ -10,8 +10,9 @@ from typing import Any
 
 import environ
 
-from proxysite import aliases
+from proxysite import aliases, databases
 from proxysite.home import Home
+from proxysite.logging import configured
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
@@ -142,38 +143,16 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 DATABASE_URL = env.str("DATABASE_URL", default="") or f"sqlite:///{HOME.root / 'proxysite.sqlite3'}"
 DATABASE_TIMEOUT_SECONDS = env.int("DATABASE_TIMEOUT_SECONDS", default=2)  # after it a database counts as away
 
-
-def database(url: str) -> dict[str, Any]:
-    """Django's settings for one database: SQLite in WAL mode, or Postgres with a bounded pool and no endless wait."""
-    config: dict[str, Any] = dict(env.db_url_config(url))
-    if config["ENGINE"].endswith("sqlite3"):
-        HOME.path("proxysite.sqlite3")
-        pragmas = (
-            "journal_mode=WAL",
-            "synchronous=NORMAL",
-            "busy_timeout=20000",
-            "foreign_keys=ON",
-            "cache_size=-8000",
-        )
-        config["OPTIONS"] = {
-            "timeout": 20,
-            "transaction_mode": "IMMEDIATE",
-            "init_command": "; ".join(f"PRAGMA {pragma}" for pragma in pragmas) + ";",
-        }
-        return config
-    wait = DATABASE_TIMEOUT_SECONDS
-    config["CONN_MAX_AGE"] = 0
-    config["OPTIONS"] = {
-        **config.get("OPTIONS", {}),
-        "connect_timeout": wait,
-        "tcp_user_timeout": wait * 1000,
-        "options": f"-c statement_timeout={env.int('STATEMENT_TIMEOUT_SECONDS', default=30) * 1000}",
-        "pool": {"min_size": 1, "max_size": env.int("DATABASE_POOL_SIZE", default=8), "timeout": wait},
-    }
-    return config
-
-
-DATABASES = {"default": database(DATABASE_URL)}
+if DATABASE_URL.startswith("sqlite"):
+    HOME.path("proxysite.sqlite3")
+DATABASES = {
+    "default": databases.configured(
+        dict(env.db_url_config(DATABASE_URL)),
+        wait_seconds=DATABASE_TIMEOUT_SECONDS,
+        statement_seconds=env.int("STATEMENT_TIMEOUT_SECONDS", default=30),
+        pool_size=env.int("DATABASE_POOL_SIZE", default=8),
+    )
+}
 EMBEDDED_DATABASE = DATABASES["default"]["ENGINE"].endswith("sqlite3")
 
 # --- Redis, Celery, channels ----------------------------------------------------------------------------------------
@@ -307,22 +286,5 @@ PASSTHROUGH_PROVIDER = env.str("PASSTHROUGH_PROVIDER", default="")  # whose toke
 
 # --- logging --------------------------------------------------------------------------------------------------------
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"()": "proxysite.logging.LineFormatter"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "stream": sys.stderr}},
-    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
-    "loggers": {
-        "django.request": {"level": "ERROR"},
-        "django.security.DisallowedHost": {"level": "CRITICAL"},
-        "uvicorn.access": {"level": "WARNING"},
-        "uvicorn.error": {"level": "WARNING"},
-        "kombu.connection": {"level": "ERROR"},
-        "celery": {"level": "WARNING"},
-        "django_celery_beat": {"level": "WARNING"},
-        "httpx": {"level": "WARNING"},
-        "axes": {"level": "WARNING"},
-    },
-}
+LOGGING = configured(LOG_LEVEL)
 LOGGING_CONFIG = "logging.config.dictConfig"
