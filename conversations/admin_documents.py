@@ -93,6 +93,9 @@ class DocumentAdmin(BigTableAdmin):
         """The document that the form has made."""
         obj.pk, obj.title = form.made.pk, form.made.title
 
+    def called_in_history(self, row: Document) -> str:
+        return row.pk
+
     def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
         return queryset.filter(Q(pk=term) | Q(file=term) | Q(user__username=term))
 
