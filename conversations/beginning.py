@@ -13,8 +13,9 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
 from conversations import earlier, items, overlap
+from conversations.earlier import Line
 from conversations.items import SYSTEM, Entry
-from conversations.models import Conversation, Door, Item, Turn, TurnStatus
+from conversations.models import Conversation, Door, Turn, TurnStatus
 from conversations.pairing import paired
 from conversations.places import Asked, Busy, behind, place_of, require_free
 from conversations.turns import Begun, put, touch, weight
@@ -105,7 +106,7 @@ def replace(conversation: Conversation, turn_id: UUID) -> None:
 
 
 def composed(
-    asked: Asked, system: Sequence[Item], before: Sequence[Item], heard: Sequence[Entry]
+    asked: Asked, system: Sequence[Line], before: Sequence[Line], heard: Sequence[Entry]
 ) -> list[dict[str, Any]]:
     """All that the upstream is told: instructions, what was said, what is new. Raises InvalidRequest."""
     own = [entry for entry in asked.entries if entry.role in SYSTEM]

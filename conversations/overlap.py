@@ -10,8 +10,8 @@ from uuid import UUID
 
 import orjson
 
+from conversations.earlier import Line
 from conversations.items import SYSTEM, Entry, Said, readable
-from conversations.models import Item
 
 Mark = tuple[Any, ...]
 
@@ -45,7 +45,7 @@ def mark(said: Said, text: str, told: str = "") -> Mark:
     return said.type, said.role, orjson.dumps(data.get("content"), option=orjson.OPT_SORT_KEYS)
 
 
-def of_row(item: Item) -> Mark:
+def of_line(item: Line) -> Mark:
     return mark(item, item.text, item.told)
 
 
@@ -53,19 +53,19 @@ def of_entry(entry: Entry) -> Mark:
     return mark(entry, entry.text)
 
 
-def same(known: Sequence[Item], told: Sequence[Entry]) -> bool:
+def same(known: Sequence[Line], told: Sequence[Entry]) -> bool:
     """Whether the one repeats the other."""
-    return [of_row(item) for item in known] == [of_entry(entry) for entry in told]
+    return [of_line(item) for item in known] == [of_entry(entry) for entry in told]
 
 
-def beyond(last: Sequence[Item], first: Sequence[Item], told: Sequence[Entry]) -> Heard:
+def beyond(last: Sequence[Line], first: Sequence[Line], told: Sequence[Entry]) -> Heard:
     """What of `told` is new. `last` and `first`: the conversation's last and first items, in their order, as many as
     told; of what is told at least the last one is new.
     """
     heard = [entry for entry in told if entry.role not in SYSTEM]
     counted = [at for at, entry in enumerate(heard) if counts(entry)]
     marks = [of_entry(heard[at]) for at in counted]
-    if length := longest(marks[:-1], [of_row(item) for item in last]):
+    if length := longest(marks[:-1], [of_line(item) for item in last]):
         return Heard(heard[counted[length - 1] + 1 :])
     kept = turned_back(first, marks[:-1])
     if kept:
@@ -85,13 +85,13 @@ def longest(prefix: Sequence[Mark], text: Sequence[Mark]) -> int:
     return fails[-1] if text and prefix else 0
 
 
-def turned_back(first: Sequence[Item], marks: Sequence[Mark]) -> int:
+def turned_back(first: Sequence[Line], marks: Sequence[Mark]) -> int:
     """How many of the conversation's first items are told again, up to the end of a whole turn that was answered; 0
     when not even one turn is.
     """
     kept = 0
     for at, (item, told) in enumerate(zip(first, marks, strict=False), 1):
-        if of_row(item) != told:
+        if of_line(item) != told:
             break
         ends = at == len(first) or first[at].turn_id != item.turn_id
         if item.output and ends:

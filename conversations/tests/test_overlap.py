@@ -6,7 +6,7 @@ import uuid
 import pytest
 
 from conversations import items, overlap
-from conversations.models import Item
+from conversations.earlier import Line
 
 
 def said(*texts):
@@ -19,7 +19,7 @@ def log(*texts):
     """Items of turns of a question and an answer each."""
     turns = [uuid.uuid4() for _ in range(len(texts) // 2 + 1)]
     return [
-        Item(
+        Line(
             turn_id=turns[at // 2],
             type=entry.type,
             role=entry.role,
