@@ -23,6 +23,8 @@ def log(*texts):
             turn_id=turns[at // 2],
             type=entry.type,
             role=entry.role,
+            status="completed",
+            told="",
             text=entry.text,
             data=entry.data,
             output=at % 2 == 1,
