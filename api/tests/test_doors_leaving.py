@@ -134,7 +134,7 @@ async def test_while_connecting(gateway, alice, token):
         await gateway.reload()
         async with gateway.wire() as wire:
             await wire.send(request(alice.key))
-            await eventually(lambda: gateway.inner.in_flight)
+            await eventually(lambda: gateway.inner.ledger._slots)  # it is accepted
             wire.leave()
             await abandoned(gateway, token)
 
