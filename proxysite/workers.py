@@ -1,6 +1,7 @@
 """Several server processes behind one listening socket: started, watched, replaced when one dies, ended together."""
 
 import logging
+import os
 import signal
 import socket
 import subprocess
@@ -21,7 +22,9 @@ class Supervisor:
     """The parent process; it serves no request itself."""
 
     def __init__(self, listener: socket.socket, workers: int) -> None:
-        self._command = [sys.executable, sys.argv[0], "serve", "--listening-on", str(listener.fileno())]
+        # told who their parent is: one that is started just before the parent dies could not find out
+        parent = ["--parent", str(os.getpid())]
+        self._command = [sys.executable, sys.argv[0], "serve", "--listening-on", str(listener.fileno()), *parent]
         self._fd = listener.fileno()
         self._wanted = workers
         self._workers: dict[int, tuple[subprocess.Popen[bytes], float]] = {}

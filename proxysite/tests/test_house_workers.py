@@ -126,3 +126,12 @@ async def test_sigterm_ends_all_of_them(pair):
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
     assert "Traceback" not in pair.output
+
+
+async def test_a_worker_that_begins_when_its_supervisor_dies_ends_too(own_house):
+    own_house.launch("--port", "0", "--workers", "2")
+    await eventually(lambda: len(workers(own_house)) == 2)
+    started = workers(own_house)  # they have not come far: Django alone takes longer to begin
+    os.kill(own_house.process.pid, signal.SIGKILL)
+    own_house.process.wait()
+    await eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in started), 30)

@@ -1,7 +1,6 @@
 """`serve`: prepare the home and run the gateway."""
 
 import fcntl
-import os
 import resource
 import socket
 from argparse import SUPPRESS, ArgumentParser
@@ -29,12 +28,13 @@ class Command(BaseCommand):
         )
         parser.add_argument("--workers", type=int, default=1, help="processes (more than one needs Postgres)")
         parser.add_argument("--listening-on", type=int, help=SUPPRESS)  # a worker's inherited socket
+        parser.add_argument("--parent", type=int, help=SUPPRESS)  # its supervisor's process id
 
     def handle(self, *args: Any, host: str, port: int, workers: int, **options: Any) -> None:
         from proxysite import bootstrap, running
 
         if options["listening_on"] is not None:
-            return running.one(socket.socket(fileno=options["listening_on"]), parent=os.getppid())
+            return running.one(socket.socket(fileno=options["listening_on"]), parent=options["parent"])
         if workers > 1 and settings.EMBEDDED_DATABASE:
             raise CommandError("Several workers need Postgres: set DATABASE_URL, or serve with one.")
         raise_file_limit()
