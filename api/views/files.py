@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from django.core.files.uploadedfile import UploadedFile
-from django.db.models import Q
 from django.http import HttpResponseBase, QueryDict, StreamingHttpResponse
 from rest_framework.exceptions import ParseError
 from rest_framework.negotiation import BaseContentNegotiation
@@ -18,8 +17,10 @@ from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from api import pages
 from api.views.conversations import owner, storing
 from api.views.door import Door
+from api.wellformed import missing
 from conversations import files
 from conversations.models import Purpose, StoredFile
 from providers.exceptions import InternalError, InvalidRequest, UnsupportedMediaType
@@ -33,44 +34,20 @@ class Files(Door):
 
     def post(self, request: Request) -> Response:
         storing(request)
-        if not (request.content_type or "").startswith("multipart/form-data"):
-            raise UnsupportedMediaType("Send the file as multipart/form-data.")
-        try:
-            form = cast(QueryDict, request.data)
-        except ParseError:
-            raise InvalidRequest("The form cannot be read.", code="invalid_form") from None
-        file: Any = form.get("file")
+        form, file = sent(request)
         purpose = form.get("purpose")
-        if not isinstance(file, UploadedFile):
-            raise lacking("file")
         if not isinstance(purpose, str):
-            raise lacking("purpose")
-        pieces = file.chunks(files.PIECE_BYTES)
-        upload = files.Upload(file.name or "", file.content_type or "", purpose, pieces, expiry(form))
-        return Response(files.store(owner(request), upload).as_openai())
+            raise missing("purpose")
+        return Response(files.store(owner(request), upload_of(file, purpose, expiry(form))).as_openai())
 
     def get(self, request: Request) -> Response:
-        asked = request.query_params
-        limit, order = number(asked.get("limit", str(LONGEST_PAGE))), asked.get("order", "desc")
-        if order not in ("asc", "desc"):
-            raise InvalidRequest("order is asc or desc.", param="order")
+        asked = pages.window(request.query_params, limit=LONGEST_PAGE, longest=LONGEST_PAGE)
         found = StoredFile.objects.of(owner(request))
-        if purpose := asked.get("purpose"):
+        if purpose := request.query_params.get("purpose"):
             found = found.filter(purpose=purpose) if purpose in Purpose.values else found.none()
-        if after := asked.get("after"):
-            found = found.filter(beyond(files.find(owner(request), after), order))
-        sign = "-" if order == "desc" else ""
-        rows = list(found.order_by(f"{sign}created_at", f"{sign}id")[: limit + 1])
-        page = [row.as_openai() for row in rows[:limit]]
-        return Response(
-            {
-                "object": "list",
-                "data": page,
-                "first_id": page[0]["id"] if page else None,
-                "last_id": page[-1]["id"] if page else None,
-                "has_more": len(rows) > limit,
-            }
-        )
+        last = files.find(owner(request), asked.after) if asked.after else None
+        rows = pages.rows(found, asked, last, "created_at", "id")
+        return Response(pages.page([row.as_openai() for row in rows], asked))
 
 
 class File(Door):
@@ -118,8 +95,23 @@ def expiry(form: QueryDict) -> int | None:
     return int(text)
 
 
-def lacking(name: str) -> InvalidRequest:
-    return InvalidRequest(f"Missing required parameter: {name!r}.", param=name, code="missing_required_parameter")
+def sent(request: Request) -> tuple[QueryDict, "UploadedFile[Any]"]:
+    """The form of an upload, and the file in it. Raises UnsupportedMediaType, InvalidRequest."""
+    if not (request.content_type or "").startswith("multipart/form-data"):
+        raise UnsupportedMediaType("Send the file as multipart/form-data.")
+    try:
+        form = cast(QueryDict, request.data)
+    except ParseError:
+        raise InvalidRequest("The form cannot be read.", code="invalid_form") from None
+    file: Any = form.get("file")
+    if not isinstance(file, UploadedFile):
+        raise missing("file")
+    return form, file
+
+
+def upload_of(file: "UploadedFile[Any]", purpose: str, expires_seconds: int | None = None) -> files.Upload:
+    pieces = file.chunks(files.PIECE_BYTES)
+    return files.Upload(file.name or "", file.content_type or "", purpose, pieces, expires_seconds)
 
 
 async def read(path: Path) -> AsyncIterator[bytes]:
@@ -127,16 +119,3 @@ async def read(path: Path) -> AsyncIterator[bytes]:
     with await asyncio.to_thread(path.open, "rb") as file:
         while piece := await asyncio.to_thread(file.read, files.PIECE_BYTES):
             yield piece
-
-
-def number(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and 1 <= len(text) <= 5 and 1 <= int(text) <= LONGEST_PAGE):
-        raise InvalidRequest(f"limit is a number from 1 to {LONGEST_PAGE}.", param="limit")
-    return int(text)
-
-
-def beyond(row: StoredFile, order: str) -> Any:
-    """What comes after this row in that order."""
-    way = "gt" if order == "asc" else "lt"
-    later = Q(**{f"created_at__{way}": row.created_at})
-    return later | Q(created_at=row.created_at, **{f"id__{way}": row.pk})

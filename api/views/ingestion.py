@@ -4,12 +4,9 @@
 also the number of its characters and passages, of one that failed also the reason. Each user sees only his own.
 """
 
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
-from django.core.files.uploadedfile import UploadedFile
-from django.http import QueryDict
 from msgspec import Meta, Struct
-from rest_framework.exceptions import ParseError
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -17,11 +14,10 @@ from rest_framework.response import Response
 from api import inputs
 from api.views.conversations import owner, storing
 from api.views.door import Door
-from api.wellformed import missing
+from api.views.files import sent, upload_of
 from conversations import files
 from conversations.documents import ingest
 from conversations.models import Document, DocumentState, Purpose, StoredFile
-from providers.exceptions import InvalidRequest, UnsupportedMediaType
 
 
 class Upload(Door):
@@ -29,17 +25,8 @@ class Upload(Door):
 
     def post(self, request: Request) -> Response:
         storing(request)
-        if not (request.content_type or "").startswith("multipart/form-data"):
-            raise UnsupportedMediaType("Send the file as multipart/form-data.")
-        try:
-            form = cast(QueryDict, request.data)
-        except ParseError:
-            raise InvalidRequest("The form cannot be read.", code="invalid_form") from None
-        file: Any = form.get("file")
-        if not isinstance(file, UploadedFile):
-            raise missing("file")
-        pieces = file.chunks(files.PIECE_BYTES)
-        upload = files.Upload(file.name or "", file.content_type or "", Purpose.USER_DATA, pieces)
+        _, file = sent(request)
+        upload = upload_of(file, Purpose.USER_DATA)
         return Response(shown(files.store(owner(request), upload), None))
 
 

@@ -94,9 +94,10 @@ def best(place: Place) -> Document | None:
     return done or (None if place.file_id else same.filter(file=None).first())
 
 
+@transaction.atomic
 def claim(place: Place) -> Found | None:
     """The document of a text, claimed for the asker when nobody has or is processing it; a new one when there is none;
-    None when he may have no more, or the file is not there."""
+    None when he may have no more, or the file is not there. A new one is never seen unclaimed: it would make way."""
     row = best(place)
     if row is None:
         if place.file_id:

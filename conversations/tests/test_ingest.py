@@ -2,58 +2,26 @@
 
 import asyncio
 import threading
-from datetime import timedelta
 
 import pytest
 from django.db import OperationalError
-from django.utils import timezone
 
-from conversations import files, tasks
+from conversations import tasks
 from conversations.documents import ingest, rows
 from conversations.documents.divide import Indivisible, Splitting, divide
 from conversations.documents.recall import shelf
 from conversations.models import Document, DocumentState, Passage
+from conversations.tests.lamps import TEXT, at, state, stored, taking
 from providers.exceptions import DatabaseUnavailable, InvalidRequest, Saturated
 from providers.offloop import off_loop
 from proxysite.testing import eventually
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
-TEXT = "".join(f"Chapter {n}. The keeper of lamp {n} is called Ada{n}.\n\n" for n in range(200))
-BYTES = TEXT.encode()
 
 
 @pytest.fixture(autouse=True)
 def _empty_shelf():
     shelf.forget()
-
-
-@pytest.fixture
-def divisions(monkeypatch):
-    """Every text that is divided."""
-    found = []
-
-    def counted(text, splitting, seconds):
-        found.append(text)
-        return divide(text, splitting, seconds)
-
-    monkeypatch.setattr(rows, "divide", counted)
-    return found
-
-
-def taking(person, text=TEXT, splitting=None):
-    return ingest.take_in(person.user.pk, text, splitting or Splitting())
-
-
-def stored(person, data=BYTES, name="lamps.txt"):
-    return files.store(person.user.pk, files.Upload(name, "", "user_data", [data]))
-
-
-def state(**fields):
-    return off_loop(lambda: Document.objects.get(**fields))
-
-
-def at(number):
-    return timezone.now() + timedelta(seconds=number)
 
 
 async def test_a_text_becomes_a_document_with_its_passages(alice, divisions):

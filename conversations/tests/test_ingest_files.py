@@ -3,57 +3,25 @@ made of a text is kept like one.
 """
 
 import asyncio
-from datetime import timedelta
 
 import pytest
-from django.utils import timezone
 
 from conversations import files, tasks
 from conversations.documents import ingest, rows
-from conversations.documents.divide import Splitting, divide
+from conversations.documents.divide import Splitting
 from conversations.documents.recall import shelf
 from conversations.models import Document, Passage
+from conversations.tests.lamps import TEXT, at, state, stored, taking
 from providers.exceptions import Saturated
 from providers.offloop import off_loop
 from proxysite.testing import eventually
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
-TEXT = "".join(f"Chapter {n}. The keeper of lamp {n} is called Ada{n}.\n\n" for n in range(200))
-BYTES = TEXT.encode()
 
 
 @pytest.fixture(autouse=True)
 def _empty_shelf():
     shelf.forget()
-
-
-@pytest.fixture
-def divisions(monkeypatch):
-    """Every text that is divided."""
-    found = []
-
-    def counted(text, splitting, seconds):
-        found.append(text)
-        return divide(text, splitting, seconds)
-
-    monkeypatch.setattr(rows, "divide", counted)
-    return found
-
-
-def taking(person, text=TEXT, splitting=None):
-    return ingest.take_in(person.user.pk, text, splitting or Splitting())
-
-
-def stored(person, data=BYTES, name="lamps.txt"):
-    return files.store(person.user.pk, files.Upload(name, "", "user_data", [data]))
-
-
-def state(**fields):
-    return off_loop(lambda: Document.objects.get(**fields))
-
-
-def at(number):
-    return timezone.now() + timedelta(seconds=number)
 
 
 async def test_a_file_is_taken_in_in_the_background(alice):

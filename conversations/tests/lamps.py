@@ -1,0 +1,30 @@
+"""A text that is long enough to be divided, and the ways it comes to be taken in."""
+
+from datetime import timedelta
+
+from django.utils import timezone
+
+from conversations import files
+from conversations.documents import ingest
+from conversations.documents.divide import Splitting
+from conversations.models import Document
+from providers.offloop import off_loop
+
+TEXT = "".join(f"Chapter {n}. The keeper of lamp {n} is called Ada{n}.\n\n" for n in range(200))
+BYTES = TEXT.encode()
+
+
+def taking(person, text=TEXT, splitting=None):
+    return ingest.take_in(person.user.pk, text, splitting or Splitting())
+
+
+def stored(person, data=BYTES, name="lamps.txt"):
+    return files.store(person.user.pk, files.Upload(name, "", "user_data", [data]))
+
+
+def state(**fields):
+    return off_loop(lambda: Document.objects.get(**fields))
+
+
+def at(number):
+    return timezone.now() + timedelta(seconds=number)
