@@ -1,6 +1,7 @@
 """Embeddings of passages come in the background, from an upstream or from the local model."""
 
 import asyncio
+import threading
 
 import pytest
 
@@ -160,6 +161,9 @@ async def test_after_a_change_of_the_model_embeddings_are_made_anew(alice, monke
         keeping = asyncio.create_task(embed.keep(made))
         await eventually(lambda: of(expected))
         keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+        threads = threading.Barrier(4)  # all database threads: what the keeper had begun in one of them is over
+        await asyncio.gather(*(off_loop(threads.wait, 5) for _ in range(4)))
 
     await kept("old", lengths, 8)
     await kept("new", other, 12)
