@@ -135,6 +135,7 @@ async def gateway(
     from proxysite.testing.gateway import RunningGateway
 
     monkeypatch.setattr("gc.freeze", lambda: None)
+    monkeypatch.setattr("tokens.pool.Pool.shuffle", lambda pool: None)  # tests count on the order of tokens
     monkeypatch.setattr("tokens.books.TICK_SECONDS", 3_600)  # a test that wants the books written asks for it
     server = RunningGateway()
     await server.start()

@@ -11,7 +11,7 @@ from providers.catalogue import Candidate
 from providers.chat import Attempt, Batches, ChatRequest, Chunk, Resume, Trace
 from providers.exceptions import GatewayError
 from providers.filters import callwords
-from tokens import failover
+from tokens.failover import loop as failover
 from tokens.pool import Pool
 
 THINKING = ("reasoning_content", "reasoning")

@@ -22,6 +22,7 @@ from providers.exceptions import BadResponse, ProviderError, UpstreamError
 from providers.filters import attachments, calling, conform
 from providers.filters.shaping import shaped
 from providers.http import Client, Response, Target, Timeouts
+from providers.rate_limits import read_limit
 from providers.refusals import CODES, error_in, refusal
 from providers.stream import StreamReader
 from providers.wire.jsons import loads, loads_raw
@@ -133,6 +134,7 @@ class BaseAdapter:
         target = self.target(request.endpoint)
         with await self.client.send("POST", target, self.headers(credential), body, attempt) as response:
             attempt.status = response.status
+            attempt.limit = read_limit(response.headers)
             await self.accept(response, credential)
             content_type = response.header(b"content-type")
             if not streams or "json" in content_type or "html" in content_type:

@@ -15,6 +15,8 @@ from uuid import UUID
 
 from msgspec import Struct, field
 
+from providers.rate_limits import Limit
+
 ANSWERING = ("answered", "running", "cut", "abandoned")
 Chunk = dict[str, Any]
 Batches = AsyncGenerator[list[Chunk], None]
@@ -104,6 +106,7 @@ class Attempt(Struct):
     connect_ms: float | None = None
     first_byte_ms: float | None = None
     total_ms: float | None = None
+    limit: Limit | None = None  # the answer said that nothing is left for now
     lacks_call: bool = False  # a tool had to be called, and the model did not
     chat_id: str = ""  # of the conversation that the upstream keeps
     parent_id: str = ""  # its last message there

@@ -7,16 +7,18 @@
     │   ├── RequestTimeout 408 · ConversationBusy 409
     ├── OwnError                    we are at fault
     │   ├── InternalError 500 · WebSearchNotConfigured 501 · DatabaseUnavailable 503 · Saturated 503 · ShuttingDown 503
-    ├── PoolError                   no upstream was asked
-    │   ├── NoAvailableToken 503 · PoolResting 429 · ProviderDown 503
+    ├── PoolError                   no upstream answered, and the tokens or the provider are why
+    │   ├── NoAvailableToken 503 · PoolEmpty 503 · NoTokenAnswered 503 · PoolResting 429
+    │   ├── ProviderDown 503 · DeadlineExceeded 504
     └── UpstreamError               an upstream was asked
         ├── Rejected 400…           the caller's fault, found by the upstream: passed on, never retried
-        ├── TokenError              the credential's fault: AuthRejected · QuotaExhausted · RateLimited
+        ├── TokenError              the credential's fault: AuthRejected · QuotaExhausted ·
+        │                           RateLimited · UnreadableToken
         ├── ModelMissing 404        this provider lacks the model · Contended 409/425 · retried elsewhere
         └── ProviderError 502       the provider's fault, whatever the token: Unreachable · BadTls · BadResponse ·
                                     UnexpectedRedirect · Disconnected · ServerFailed · UpstreamTimeout 504
 
-What each one does to the token is `tokens/pool.py::CONSEQUENCE`; how it is written out is `api/exceptions.py`.
+What each one does to the token is `tokens/consequences.py::CONSEQUENCE`; how it is written out is `api/exceptions.py`.
 """
 
 from typing import ClassVar
@@ -152,17 +154,42 @@ class PoolError(GatewayError):
 
 
 class NoAvailableToken(PoolError):
+    """There are tokens, but all are disabled or expired: waiting does not help."""
+
     code = "no_available_token"
 
 
+class PoolEmpty(PoolError):
+    """The providers of the model have no token at all."""
+
+    code = "no_upstream_token"
+
+
+class NoTokenAnswered(PoolError):
+    """As many tokens as one request may try were refused; there are others."""
+
+    code = "no_token_answered"
+
+
 class ProviderDown(PoolError):
+    """The circuit breaker of each provider is open."""
+
     code = "provider_unavailable"
 
 
 class PoolResting(PoolError):
+    """Every token that could be asked is limited, for some time."""
+
     status = 429
     type = "rate_limit_error"
     code = "rate_limit_exceeded"
+
+
+class DeadlineExceeded(PoolError):
+    """The request's time was over before a token answered."""
+
+    status = 504
+    code = "deadline_exceeded"
 
 
 # --- the upstream ---------------------------------------------------------------------------------------------------
@@ -197,9 +224,20 @@ class QuotaExhausted(TokenError):
 
 
 class RateLimited(TokenError):
+    """`of_model`: the limit is one of the model that was asked, others may still be asked.
+
+    `organization` is whose limit it is, where the upstream says so.
+    """
+
     status = 429
     type = "rate_limit_error"
     code = "rate_limit_exceeded"
+    of_model: bool = False
+    organization: str = ""
+
+
+class UnreadableToken(TokenError):
+    """Our own secret keys do not open the stored token; nothing was sent."""
 
 
 class ModelMissing(UpstreamError):

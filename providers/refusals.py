@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from providers import rate_limits
 from providers.exceptions import (
     AuthRejected,
     BadResponse,
@@ -107,7 +108,24 @@ def refusal(
         result.shown_status = {408: 504, 409: 409}.get(status or 0, 503)
     result.upstream_status = status
     result.retry_after_seconds = retry_after(headers)
+    if isinstance(result, RateLimited | QuotaExhausted):
+        describe_limit(result, error, headers)
     return result
+
+
+def describe_limit(
+    result: RateLimited | QuotaExhausted, error: Mapping[str, Any], headers: Mapping[bytes, bytes]
+) -> None:
+    """Fill in until when and for what the limit holds, as far as the upstream says."""
+    reset = rate_limits.read_reset(headers)
+    if result.retry_after_seconds is None:
+        seconds = rate_limits.read_body_reset(error)
+        if seconds is None and reset is not None and isinstance(result, RateLimited):
+            seconds = reset.seconds
+        result.retry_after_seconds = seconds
+    if isinstance(result, RateLimited):
+        result.of_model = rate_limits.is_of_model(headers)
+        result.organization = rate_limits.read_organization(headers, result.message)
 
 
 def by_status(status: int | None, error: Mapping[str, Any], html: bool) -> type[UpstreamError]:

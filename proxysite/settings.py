@@ -228,14 +228,20 @@ EMBEDDING_SECONDS = env.float("EMBEDDING_SECONDS", default=5)  # a question wait
 
 # --- relaying -------------------------------------------------------------------------------------------------------
 PING_SECONDS = env.float("PING_SECONDS", default=10)  # of silence, then a comment goes out
-MAX_ATTEMPTS = env.int("MAX_ATTEMPTS", default=3)  # upstream calls for one request
+MAX_ATTEMPTS = env.int("MAX_ATTEMPTS", default=3)  # of one request that the provider fails; then it gives up
+MAX_TOKENS_TRIED = env.int("MAX_TOKENS_TRIED", default=20)  # for one request, refused ones and all others
+RETRY_SHARE = env.float("RETRY_SHARE", default=0.2)  # retries at a failing provider, of its requests in 10 seconds …
+RETRIES_PER_SECOND = env.int("RETRIES_PER_SECOND", default=3)  # … or so many, if that is more
 ATTEMPT_PAUSE_SECONDS = env.float("ATTEMPT_PAUSE_SECONDS", default=0.5)  # before a failed provider is asked again
 TOOL_SUPPORT = env.bool("TOOL_SUPPORT", default=True)  # models that cannot call tools are told in words how to
 MAX_TOKEN_FAILURES = env.int("MAX_TOKEN_FAILURES", default=3)  # consecutive strikes that disable a token
 REST_SECONDS = env.float("REST_SECONDS", default=5)  # of a rate-limited token whose upstream names no time
 MAX_REST_SECONDS = env.float("MAX_REST_SECONDS", default=3_600)
 QUOTA_REST_SECONDS = env.float("QUOTA_REST_SECONDS", default=3_600)  # of an exhausted token whose reset is not known
-BREAKER_FAILURES = env.int("BREAKER_FAILURES", default=5)  # consecutive provider-wide failures that open the breaker
+FAILING_SECONDS = env.float("FAILING_SECONDS", default=5)  # of a token that fails while others answer; doubles
+MAX_FAILING_SECONDS = env.float("MAX_FAILING_SECONDS", default=300)
+MAX_PROVIDER_REST_SECONDS = env.float("MAX_PROVIDER_REST_SECONDS", default=60)  # that limits all tokens together
+BREAKER_FAILURES = env.int("BREAKER_FAILURES", default=5)  # failed requests, and half of the latest, that open it
 BREAKER_SECONDS = env.float("BREAKER_SECONDS", default=10)  # then one probe; the pause doubles up to a minute
 CONNECT_SECONDS = env.float("CONNECT_SECONDS", default=5)
 FIRST_BYTE_SECONDS = env.float("FIRST_BYTE_SECONDS", default=120)

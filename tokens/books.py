@@ -15,7 +15,8 @@ from django.db.models import F
 
 from providers.offloop import off_loop
 from tokens.models import UpstreamToken
-from tokens.pool import Note, Pool
+from tokens.notes import Note
+from tokens.pool import Pool
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ DEEDS: dict[str, Callable[[Note], int]] = {
     "strike": lambda note: _token(note).strike(settings.MAX_TOKEN_FAILURES, note.reason, note.cause),
     "rest": lambda note: _token(note).rest(note.until or datetime.now(UTC), note.reason, note.cause),
     "exhaust": lambda note: _token(note).exhaust(note.until or datetime.now(UTC), note.reason, note.cause),
+    "fail": lambda note: _token(note).fail(note.until or datetime.now(UTC), note.reason, note.cause),
     "absolve": lambda note: _token(note).absolve(note.cause),
 }
 

@@ -1,27 +1,42 @@
-"""Tokens that a caller brings along: a pool for one request. They are in no row, no note and no log."""
+"""Tokens that a caller brings along: a pool for one request. They are in no row, note or log."""
 
+import time
 from collections.abc import Collection, Sequence
 from uuid import UUID, uuid4
 
 from providers.base import Upstream
 from providers.chat import Credential
 from providers.exceptions import UpstreamError
-from tokens.pool import Pool
+from providers.rate_limits import Limit
+from tokens.breaker import FailedRequest
+from tokens.consequences import Call
+from tokens.pool import Pool, TokenCounts
 from tokens.rings import Entry
 
 
 class Borrowed(Pool):
-    """The caller's `secrets`, in the order in which he gave them, over the breakers of the real `pool`."""
+    """The caller's `secrets`, in the order in which they came, over the breakers of the real pool."""
 
     shared = False
 
     def __init__(self, pool: Pool, secrets: Sequence[str]) -> None:
         super().__init__()
-        self._breakers = pool._breakers
+        self._health = pool._health
         self._brought = [Entry(uuid4(), 0, "", secret=secret) for secret in secrets]
 
-    def pick(self, upstream: Upstream, tried: Collection[UUID], preferred: UUID | None = None) -> Entry | None:
+    def pick(
+        self,
+        upstream: Upstream,
+        tried: Collection[UUID],
+        preferred: UUID | None = None,
+        model: str = "",
+        *,
+        proven: bool = False,
+    ) -> Entry | None:
         return next((entry for entry in self._brought if entry.id not in tried), None)
+
+    def pick_failing(self, upstream: Upstream, tried: Collection[UUID]) -> Entry | None:
+        return None
 
     def anonymous(self, upstream: Upstream) -> bool:
         return False
@@ -29,15 +44,28 @@ class Borrowed(Pool):
     def credential(self, entry: Entry | None) -> Credential:
         return Credential(None, entry.secret or "" if entry else "")
 
-    def why_none(self, upstream: Upstream) -> str:
-        return f"{len(self._brought)} tokens that the caller gave: none is accepted"
+    def counts(self, upstream: Upstream, model: str = "") -> TokenCounts:
+        total = len(self._brought)
+        return TokenCounts(total, total, 0, 0, 0, 0, 0, 0)
 
-    def wakes_in(self, upstream: Upstream) -> float | None:
+    def wakes_in(self, upstream: Upstream, model: str = "") -> float | None:
         return None
 
-    def succeeded(self, upstream: Upstream, entry: Entry | None, cause: str = "") -> None:
-        self.breaker(upstream).answered()
+    def held_for(self, upstream: Upstream, tried: Collection[UUID]) -> float | None:
+        return None
 
-    def failed(self, upstream: Upstream, entry: Entry | None, error: UpstreamError, cause: str = "") -> None:
-        """Nothing counts against the provider: what a stranger brings may make it fail for him alone."""
-        self.breaker(upstream).undecided()
+    def has_untried(self, upstream: Upstream, tried: Collection[UUID], model: str) -> bool:
+        return any(entry.id not in tried for entry in self._brought)
+
+    # --- nothing that a caller's own token meets counts against the provider or is remembered -------
+    def record_answer(self, call: Call) -> None:
+        health, now = self.health(call.upstream), time.monotonic()
+        health.end(call, now, answered=True)
+        health.breaker.record_answer(now)
+
+    def record_error(self, call: Call, error: UpstreamError) -> FailedRequest | None:
+        self.record_undecided(call)
+        return None
+
+    def record_limit(self, call: Call, limit: Limit) -> None:
+        """The token is the caller's own: whether it is limited is not ours to remember."""

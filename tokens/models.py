@@ -2,6 +2,7 @@
 Transition, what a token went through; Refresh, the last renewal of a provider's whole pool.
 
 active --429--> active, resting until a time        active --402/quota--> exhausted until a time
+active --5xx while the provider answers with other tokens--> failing for a growing time
 active --three consecutive auth failures--> disabled --reset or a good check--> active
 A token that can be renewed (a refresh token or an account stands behind it) is renewed before and when it expires.
 """
@@ -21,6 +22,7 @@ from tokens.querysets import TokenQuerySet
 class State(models.TextChoices):
     ACTIVE = "active", "active"
     EXHAUSTED = "exhausted", "quota exhausted"
+    FAILING = "failing", "failing"
     DISABLED = "disabled", "disabled"
 
 

@@ -1,67 +1,56 @@
-"""The in-memory pool of all tokens: pick one, and apply to it what an upstream's answer means.
+"""The in-memory pool of all tokens: who can be asked next.
 
-The path only touches memory. What must last (a strike, a rest, an exhausted quota) is noted and written by `books.py`
-at once; counters are written in batches. Other processes learn of a written state through `providers.Revision`.
+The path only touches memory. What an answer or an error means for a token and its provider is in
+`consequences.py`; changes that must last are noted here and written by `books.py`. Other processes
+learn of a written state through `providers.Revision`.
 """
 
 import asyncio
-import random
 import time
 from collections import deque
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 from uuid import UUID
-
-from django.conf import settings
 
 from providers import vault
 from providers.base import Upstream
 from providers.chat import Credential
 from providers.choices import Mode
-from providers.exceptions import (
-    AuthRejected,
-    ProviderError,
-    QuotaExhausted,
-    RateLimited,
-    UpstreamError,
-)
-from tokens.breaker import Breaker
+from providers.exceptions import UpstreamError
+from providers.rate_limits import Limit
+from tokens import consequences
+from tokens.breaker import Breaker, FailedRequest
 from tokens.claims import Claims
+from tokens.consequences import Call
+from tokens.health import Health
 from tokens.leftovers import Renewed
+from tokens.notes import Note
 from tokens.reading import Rows, read
 from tokens.renewal import Renewals
 from tokens.rings import FOREVER, Entry, Ring
 from tokens.troubles import Sticky, Troubles
 
-WHY_SECONDS = 1.0
 SLICE = 1_000  # rows taken in before others get a turn
 GUEST = Mode.GUEST.value
-STRIKE, REST, EXHAUST, BREAK = "strike", "rest", "exhaust", "break"
-
-# what an error does, to the token or (break) to the provider; errors not listed, and those of callers, touch nothing
-CONSEQUENCE: dict[type[UpstreamError], str] = {
-    AuthRejected: STRIKE,
-    RateLimited: REST,
-    QuotaExhausted: EXHAUST,
-    ProviderError: BREAK,
-}
 
 
-def consequence(error: UpstreamError) -> str | None:
-    return next((CONSEQUENCE[kind] for kind in type(error).__mro__ if kind in CONSEQUENCE), None)
+class TokenCounts(NamedTuple):
+    """How the tokens of a provider stand at one moment; `limited` includes those of one model."""
 
+    total: int
+    ready: int
+    limited: int
+    exhausted: int
+    failing: int
+    disabled: int
+    expired: int
+    busy: int  # of the ready ones: their one stream is in use
 
-@dataclass(frozen=True, slots=True)
-class Note:
-    """A change of state that must reach the database: which one, with its time and reason."""
-
-    deed: str
-    token_id: UUID
-    until: datetime | None = None
-    reason: str = ""
-    cause: str = ""
+    def __str__(self) -> str:
+        parts = [f"{number} {word}" for word, number in zip(self._fields[1:], self[1:], strict=True) if number]
+        noun = "token" if self.total == 1 else "tokens"
+        return f"{self.total} {noun}" + (f": {', '.join(parts)}" if parts else "")
 
 
 class Pool:
@@ -71,12 +60,13 @@ class Pool:
         self._rings: dict[int, Ring] = {}
         self._entries: dict[UUID, Entry] = {}
         self._rotations: dict[int, str] = {}
-        self._breakers: dict[int, Breaker] = {}
-        self._whys: dict[int, tuple[float, str]] = {}
-        self.max_attempts = settings.MAX_ATTEMPTS
+        self._health: dict[int, Health] = {}
         self.seen = -1  # version of the topic "tokens" that is in force
         self.notes: deque[Note] = deque()
-        self.sticky, self.troubles, self.claims, self.renewals = Sticky(), Troubles(), Claims(), Renewals(self.renewed)
+        self.sticky = Sticky()
+        self.troubles = Troubles()
+        self.claims = Claims()
+        self.renewals = Renewals(self.renewed)
         self.used: dict[UUID, list[int]] = {}  # token id -> [requests, failures] since the last writing
 
     # --- the directory --------------------------------------------------------------------------------------------
@@ -92,7 +82,14 @@ class Pool:
             for row in rows.rows[start : start + SLICE]:
                 self._take(row, now, wall)
             await asyncio.sleep(0)
+        if self.seen < 0:
+            self.shuffle()
         self.seen = rows.version
+
+    def shuffle(self) -> None:
+        """Let each rotation begin anywhere: processes that start together share the tokens."""
+        for ring in self._rings.values():
+            ring.shuffle()
 
     def _take(self, row: tuple[Any, ...], now: float, wall: datetime) -> None:
         """One row; an entry that stays keeps its uses and, with the same secret, the opened one."""
@@ -103,7 +100,7 @@ class Pool:
             return
         if entry is not None and entry.provider_id != provider_id:
             self._ring(entry.provider_id).remove(token_id)
-            entry.provider_id = provider_id
+            entry.provider_id, entry.expiry_watched = provider_id, FOREVER
         if entry is None:
             entry = self._entries[token_id] = Entry(token_id, provider_id, sealed)
         elif entry.sealed != sealed:
@@ -112,6 +109,7 @@ class Pool:
         rests = now + (rests_until - wall).total_seconds() if rests_until else 0.0
         if not entry.unwritten:
             entry.state, entry.strikes, entry.reason, entry.rests_until = state, strikes, reason, rests
+            entry.is_noted = state == "failing"
         else:  # the row is older than what is known here, and may be newer too: the stricter of both holds
             entry.state = state if state == "disabled" else entry.state
             entry.rests_until = max(entry.rests_until, rests)
@@ -147,154 +145,158 @@ class Pool:
             old, now = ring, time.monotonic()
             ring = self._rings[upstream.id] = Ring(upstream.rotation)
             for entry in old.entries.values() if old else ():
+                entry.standing, entry.expiry_watched = "", FOREVER  # it is in no ring now
                 ring.put(entry, now)
         return ring
 
-    # --- the path -------------------------------------------------------------------------------------------------
-    def pick(self, upstream: Upstream, tried: Collection[UUID], preferred: UUID | None = None) -> Entry | None:
-        """The provider's next ready token that is not in `tried`, or `preferred` if that is one; a guest has none."""
+    # --- the path ---------------------------------------------------------------------------------
+    def pick(
+        self,
+        upstream: Upstream,
+        tried: Collection[UUID],
+        preferred: UUID | None = None,
+        model: str = "",
+        *,
+        proven: bool = False,
+    ) -> Entry | None:
+        """Pick the provider's next ready token that is not in `tried`; `preferred` comes first.
+
+        `model` is the upstream's name of the model that is asked for; `proven`: tokens that are on
+        trial come last. A guest has no token.
+        """
         if upstream.mode == GUEST:
             return None
         ring, now = self.rotate_as(upstream), time.monotonic()
-        return (preferred and ring.take(preferred, now, tried)) or ring.pick(now, tried)
+        if preferred and (entry := ring.take(preferred, now, tried, model)):
+            return entry
+        if proven and (entry := ring.pick(now, tried, model, proven=True)):
+            return entry
+        return ring.pick(now, tried, model)
+
+    def pick_failing(self, upstream: Upstream, tried: Collection[UUID]) -> Entry | None:
+        """Pick a token that seems to fail, for a request that has no better one."""
+        if upstream.mode == GUEST:
+            return None
+        return self.rotate_as(upstream).pick_failing(time.monotonic(), tried)
 
     def anonymous(self, upstream: Upstream) -> bool:
-        """Whether the provider is asked without a credential: as a guest, or when it needs none and has none."""
+        """Whether the provider is asked without a credential: as a guest, or when it needs none
+        and has none.
+        """
         return upstream.mode == GUEST or (not upstream.needs_token and not self.rotate_as(upstream).entries)
 
     def credential(self, entry: Entry | None) -> Credential:
-        """What the adapter shows to the upstream. Raises VaultError when the secret cannot be opened."""
+        """What the adapter shows to the upstream. Raises VaultError when the secret cannot be
+        opened.
+        """
         if entry is None:
             return Credential(None, "")
         if entry.secret is None:
             entry.secret = vault.unseal(entry.sealed, str(entry.id))
         return Credential(entry.id, entry.secret)
 
+    def health(self, upstream: Upstream) -> Health:
+        health = self._health.get(upstream.id)
+        if health is None:
+            health = self._health[upstream.id] = Health()
+        return health
+
     def breaker(self, upstream: Upstream) -> Breaker:
-        breaker = self._breakers.get(upstream.id)
-        if breaker is None:
-            breaker = self._breakers[upstream.id] = Breaker(settings.BREAKER_FAILURES, settings.BREAKER_SECONDS)
-        return breaker
+        return self.health(upstream).breaker
 
-    def wakes_in(self, upstream: Upstream) -> float | None:
-        """Seconds until the provider's first resting token wakes; None when none rests."""
-        return self.rotate_as(upstream).wakes_in(time.monotonic())
+    def known_health(self) -> Iterable[tuple[int, Health]]:
+        """Provider id and health of all providers that were asked."""
+        return self._health.items()
 
-    def why_none(self, upstream: Upstream) -> str:
-        """Why no token of the provider could be picked, in a few words for traces and errors; counted once a second."""
-        now = time.monotonic()
-        counted_at, text = self._whys.get(upstream.id, (0.0, ""))
-        if now - counted_at > WHY_SECONDS:
-            entries = self.rotate_as(upstream).entries.values()
-            disabled = sum(not entry.enabled or entry.expires <= now for entry in entries)
-            resting = sum(entry.enabled and entry.rests_until > now for entry in entries)
-            text = f"{len(entries)} tokens: {resting} resting, {disabled} disabled or expired"
-            if busy := len(self.claims.busy() & self.rotate_as(upstream).entries.keys()):
-                text += f", {busy} in use"
-            self._whys[upstream.id] = now, text
-        return text
+    def health_of(self, provider_id: int) -> Health:
+        return self._health.setdefault(provider_id, Health())
 
-    # --- consequences ---------------------------------------------------------------------------------------------
-    def succeeded(self, upstream: Upstream, entry: Entry | None, cause: str = "") -> None:
-        """The answer ended well; `cause` is the request's id."""
-        self.breaker(upstream).answered()
-        if self.troubles.known:
-            self.troubles.forget(upstream.id)
-        if entry is not None:
-            self._count(entry, 0)
-            entry.rests = 0
-            if entry.enabled and (entry.strikes or entry.state == "exhausted"):
-                entry.strikes, entry.state = 0, "active"
-                self._note(entry, Note("absolve", entry.id, cause=cause))
+    # --- what a call meant ------------------------------------------------------------------------
+    def record_first_chunk(self, call: Call) -> None:
+        consequences.record_first_chunk(self, call)
 
-    def failed(self, upstream: Upstream, entry: Entry | None, error: UpstreamError, cause: str = "") -> None:
-        """Apply the CONSEQUENCE of `error`."""
-        deed = consequence(error)
-        if deed == BREAK:
-            self.breaker(upstream).failed(time.monotonic())
-        else:
-            self.breaker(upstream).answered()
+    def record_answer(self, call: Call) -> None:
+        consequences.record_answer(self, call)
+
+    def record_error(self, call: Call, error: UpstreamError) -> FailedRequest | None:
+        return consequences.record_error(self, call, error)
+
+    def record_rejected(self, call: Call, entry: Entry, sealed: str) -> None:
+        consequences.record_rejected(self, call, entry, sealed)
+
+    def record_undecided(self, call: Call) -> None:
+        consequences.record_undecided(self, call)
+
+    def record_limit(self, call: Call, limit: Limit) -> None:
+        consequences.record_limit(self, call, limit)
+
+    # --- what to tell a caller --------------------------------------------------------------------
+    def wakes_in(self, upstream: Upstream, model: str = "") -> float | None:
+        """Return the seconds until the provider's first limited or failing token can be asked."""
+        return self.rotate_as(upstream).wakes_in(time.monotonic(), model)
+
+    def held_for(self, upstream: Upstream, tried: Collection[UUID]) -> float | None:
+        """Return the seconds until a token on trial may be asked by others; None without one."""
+        return self.rotate_as(upstream).held_for(time.monotonic(), tried)
+
+    def counts(self, upstream: Upstream, model: str = "") -> TokenCounts:
+        """Count the provider's tokens as they stand now."""
+        ring, now = self.rotate_as(upstream), time.monotonic()
+        by_standing = ring.counts(now)
+        limited_here = ring.limited_for(model, now)
+        by_standing["ready"] -= limited_here
+        by_standing["limited"] += limited_here
+        busy = len(self.claims.busy() & ring.entries.keys())
+        return TokenCounts(len(ring.entries), **by_standing, busy=min(busy, by_standing["ready"]))
+
+    def has_untried(self, upstream: Upstream, tried: Collection[UUID], model: str) -> bool:
+        """Return whether a ready token of the provider is not in `tried`."""
+        return self.rotate_as(upstream).has_untried(time.monotonic(), tried, model)
+
+    def has_other(self, upstream: Upstream, entry: Entry | None) -> bool:
+        """Return whether the provider has a usable token other than this one."""
         if entry is None:
-            return
-        self._count(entry, int(deed is not None))
-        if deed == STRIKE:
-            self._rejected(upstream, entry, entry.sealed)
-            self._strike(entry, error, cause)
-        elif deed in (REST, EXHAUST):
-            self._rest(entry, error, cause, exhausted=deed == EXHAUST)
-        if deed == BREAK:
-            self._trouble(upstream, auth=False)
+            return False
+        return self.rotate_as(upstream).has_other(entry.id, time.monotonic())
 
-    def rejected(self, upstream: Upstream, entry: Entry, sealed: str) -> None:
-        """The upstream rejected what the token had (`sealed`): it is renewed and asked again before it is struck."""
-        self.breaker(upstream).answered()
-        self._count(entry, 1)
-        self._rejected(upstream, entry, sealed)
-
-    def _rejected(self, upstream: Upstream, entry: Entry, sealed: str) -> None:
-        if not entry.renewable or entry.rejected != sealed:  # many requests may have shown what is renewed once
-            entry.rejected = sealed
-            self._trouble(upstream, auth=True)
-
-    def _trouble(self, upstream: Upstream, *, auth: bool) -> None:
-        """Count it; two in a row call for new credentials, but not while the provider itself fails."""
-        tokens = len(self.rotate_as(upstream).entries)
-        wanted = self.troubles.count(upstream.id, auth=auth, tokens=tokens)
-        if wanted and self.breaker(upstream).blocked_for(time.monotonic()) is None:
-            self.troubles.alarm(upstream.id)
-
-    def consecutive(self, provider_id: int) -> tuple[int, int, datetime | None]:
-        """(auth failures in a row, other failures in a row, when the last one was), as this process has seen them."""
-        found = self.troubles.of(provider_id)
-        return found.auth, found.other, found.last_at
-
-    def reset_consecutive(self, provider_id: int) -> None:
-        self.troubles.forget(provider_id)
-
-    def _strike(self, entry: Entry, error: UpstreamError, cause: str) -> None:
-        entry.strikes += 1
-        if entry.strikes >= settings.MAX_TOKEN_FAILURES:
-            entry.state = "disabled"
-            self._ring(entry.provider_id).put(entry, time.monotonic())
-        self._note(entry, Note(STRIKE, entry.id, reason=f"auth: {error.message}", cause=cause))
-
-    def _rest(self, entry: Entry, error: UpstreamError, cause: str, *, exhausted: bool) -> None:
-        now = time.monotonic()
-        seconds = error.retry_after_seconds
-        if not entry.enabled:
-            return
-        if seconds is None:
-            if entry.rests_until > now and (entry.state == "exhausted" or not exhausted):
-                return  # several answers of one window escalate once
-            seconds = settings.QUOTA_REST_SECONDS if exhausted else settings.REST_SECONDS * 2 ** min(entry.rests, 10)
-            entry.rests += 1
-        longest = (
-            max(settings.QUOTA_REST_SECONDS, settings.MAX_REST_SECONDS) if exhausted else settings.MAX_REST_SECONDS
-        )
-        seconds = min(max(seconds, 1.0), longest)
-        seconds += random.random() * min(1.0, seconds / 10)  # noqa: S311 - not all at the same moment
-        entry.state = "exhausted" if exhausted else entry.state
-        entry.rests_until = max(entry.rests_until, now + seconds)
-        self._ring(entry.provider_id).put(entry, now)
-        deed, kind = (EXHAUST, "quota") if exhausted else (REST, "rate limit")
-        until = datetime.now(UTC) + timedelta(seconds=seconds)
-        self._note(entry, Note(deed, entry.id, until, f"{kind}: {error.message}", cause))
-
-    def _note(self, entry: Entry, note: Note) -> None:
+    # --- what must be written ---------------------------------------------------------------------
+    def note(self, entry: Entry, note: Note) -> None:
+        """Have a change of the token's state written to the database."""
         entry.unwritten += 1
         self.notes.append(note)
 
     def written(self, notes: Iterable[Note]) -> None:
-        """These notes are in the database now: what is read of their tokens is no longer older than what is known."""
+        """These notes are in the database now: what is read of their tokens is no longer older
+        than what is known.
+        """
         for note in notes:
             entry = self._entries.get(note.token_id)
             if entry is not None:
                 entry.unwritten -= 1
 
-    def _count(self, entry: Entry, failures: int) -> None:
+    def count_use(self, entry: Entry, failures: int) -> None:
+        """Count one call with the token, and whether it failed."""
         counted = self.used.get(entry.id)
         if counted is None:
             self.used[entry.id] = [1, failures]
         else:
             counted[0] += 1
             counted[1] += failures
+
+    def replace(self, entry: Entry) -> None:
+        """Give the token the place that its changed state deserves."""
+        self._ring(entry.provider_id).put(entry, time.monotonic())
+
+    def ring_of(self, entry: Entry) -> Ring:
+        return self._ring(entry.provider_id)
+
+    # --- failures in a row, as the staff endpoints of the K2Think proxy tell them -------------------
+    def consecutive(self, provider_id: int) -> tuple[int, int, datetime | None]:
+        """Return auth failures in a row, other failures in a row, and when the last one was, as
+        this process has seen them.
+        """
+        found = self.troubles.of(provider_id)
+        return found.auth, found.other, found.last_at
+
+    def reset_consecutive(self, provider_id: int) -> None:
+        self.troubles.forget(provider_id)

@@ -23,7 +23,7 @@ class TokenQuerySet(QuerySet["UpstreamToken"]):
         """Tokens that answer now, those that are renewed first included."""
         now = timezone.now()
         awake = Q(rests_until=None) | Q(rests_until__lte=now)
-        return self.filter(awake, self.lasting(now) | RENEWABLE, state__in=("active", "exhausted"))
+        return self.filter(awake, self.lasting(now) | RENEWABLE, state__in=("active", "exhausted", "failing"))
 
     def with_access(self) -> "TokenQuerySet":
         """Those that can be shown to an upstream as they are."""
@@ -79,9 +79,29 @@ class TokenQuerySet(QuerySet["UpstreamToken"]):
             last_failure_at=timezone.now(),
         )
 
+    def fail(self, until: datetime, reason: str, cause: str = "") -> int:
+        """Mark tokens with which the provider fails while it answers with others, until then.
+
+        Those that are disabled or have to wait for longer stay as they are.
+        """
+        sooner = Q(rests_until=None) | Q(rests_until__lt=until)
+        return (
+            self.filter(sooner)
+            .exclude(state__in=("disabled", "exhausted"))
+            .update(
+                state="failing",
+                rests_until=until,
+                reason=reason[:REASON_LENGTH],
+                cause=cause,
+                last_failure_at=timezone.now(),
+            )
+        )
+
     def absolve(self, cause: str = "") -> int:
-        """It answered well: no strikes, no quota trouble. Does not enable what is disabled or wake what has to rest."""
-        spent = When(state="exhausted", then=Value(None))
+        """It answered well: no strikes, no quota trouble, not failing. Does not enable what is disabled or wake what
+        has to rest.
+        """
+        spent = When(state__in=("exhausted", "failing"), then=Value(None))
         awake = self.exclude(state="disabled")
         rests_until = Case(spent, default=F("rests_until"))
         return awake.update(strikes=0, state="active", rests_until=rests_until, reason="", cause=cause)

@@ -1,7 +1,7 @@
 """How the tokens of each provider stand, counted in one query for all of them.
 
-Every token is in exactly one of active, resting, exhausted, disabled and expired, as its badge in the admin says;
-inactive ones are all but the active. One that is renewed before its next use counts as what it will be then.
+Every token is in exactly one of active, resting, exhausted, failing, disabled and expired, as its badge in the admin
+says; inactive ones are all but the active. One that is renewed before its next use counts as what it will be then.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from django.utils import timezone
 from tokens.models import State, UpstreamToken
 from tokens.querysets import RENEWABLE, TokenQuerySet
 
-STANDINGS = ("active", "resting", "exhausted", "disabled", "expired")
+STANDINGS = ("active", "resting", "exhausted", "failing", "disabled", "expired")
 Standing = dict[str, int]  # counts by "total", "active", "inactive" and the other words of STANDINGS
 
 
@@ -25,13 +25,14 @@ def of_providers(tokens: QuerySet[UpstreamToken]) -> dict[int, Standing]:
         "total": Count("pk"),
         "resting": Count("pk", filter=valid & Q(rests_until__gt=now, state=State.ACTIVE)),
         "exhausted": Count("pk", filter=valid & Q(rests_until__gt=now, state=State.EXHAUSTED)),
+        "failing": Count("pk", filter=valid & Q(rests_until__gt=now, state=State.FAILING)),
         "disabled": Count("pk", filter=Q(state=State.DISABLED)),
         "expired": Count("pk", filter=there & Q(expires_at__lte=now) & ~RENEWABLE),
     }
     found = {}
     rows: QuerySet[Any, Any] = tokens.order_by().values("provider_id").annotate(**counts)
     for row in rows:
-        inactive = row["resting"] + row["exhausted"] + row["disabled"] + row["expired"]
+        inactive = sum(row[word] for word in STANDINGS[1:])
         found[row["provider_id"]] = standing(row, row["total"] - inactive)
     return found
 

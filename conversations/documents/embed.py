@@ -27,7 +27,7 @@ from providers.catalogue import Catalogue
 from providers.chat import EMBEDDINGS, ChatRequest, Chunk, Trace
 from providers.exceptions import BadResponse, GatewayError, ModelNotFound
 from providers.offloop import off_loop
-from tokens import failover
+from tokens.failover import loop as failover
 from tokens.pool import Pool
 
 logger = logging.getLogger(__name__)

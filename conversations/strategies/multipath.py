@@ -17,7 +17,7 @@ from conversations.asking import HOPELESS, Asking, instructed, only_text, option
 from providers.catalogue import Candidate
 from providers.chat import CHAT, Batches, ChatRequest, Chunk, Trace, completion, delta, usage_chunk
 from providers.exceptions import BadResponse, GatewayError
-from tokens import failover
+from tokens.failover import loop as failover
 from tokens.pool import Pool
 
 Messages = list[dict[str, Any]]

@@ -18,7 +18,7 @@ from conversations.steps import Step
 from providers.catalogue import Candidate
 from providers.chat import CHAT, Batches, ChatRequest, Chunk, Trace, delta
 from providers.exceptions import GatewayError, Rejected
-from tokens import failover
+from tokens.failover import loop as failover
 from tokens.pool import Pool
 
 TRIES = 3  # of one step

@@ -7,7 +7,7 @@ import pytest
 
 from conversations.strategies import direct
 from providers.chat import ChatRequest, Trace, UpstreamModel
-from tokens import failover
+from tokens.failover import loop as failover
 
 TOOLS = [{"type": "function", "function": {"name": "clock"}}]
 

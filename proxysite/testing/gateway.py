@@ -245,8 +245,8 @@ class RunningGateway:
         return found
 
     def failures(self) -> int:
-        """How many failures in a row the breaker of the provider `fake` has counted."""
-        return self._breaker.failures
+        """How many of the latest requests the breaker of the provider `fake` counts as failed."""
+        return len(self._breaker._recent(time.monotonic())[0])
 
     def blocked(self) -> float | None:
         """For how many seconds it is open; None when the provider may be asked."""

@@ -10,8 +10,8 @@ from providers.models import Provider
 from providers.offloop import off_loop
 from proxysite.testing.gateway import HELLO
 from proxysite.testing.upstream import refuse
-from tokens import failover
 from tokens.borrowed import Borrowed
+from tokens.failover import loop as failover
 from tokens.tests.site import Single
 
 KEYS = ["sk-up-1", "sk-up-2", "sk-up-3"]

@@ -26,15 +26,18 @@ from providers.exceptions import (
     ServerFailed,
     UnexpectedRedirect,
     Unreachable,
+    UnreadableToken,
     UpstreamError,
     UpstreamTimeout,
 )
 from providers.models import Provider
 from providers.vault import VaultError
+from tokens import consequences
 from tokens import pool as pool_module
+from tokens.consequences import BREAK, EXHAUST, REST, STRIKE, UNREADABLE, Call, find_consequence
 from tokens.models import UpstreamToken
-from tokens.pool import BREAK, EXHAUST, REST, STRIKE, Pool, Rows, consequence
-from tokens.reading import COLUMNS
+from tokens.pool import Pool
+from tokens.reading import COLUMNS, Rows
 from tokens.rings import Entry
 
 PROVIDER_ERRORS = [Unreachable, BadTls, BadResponse, UnexpectedRedirect, Disconnected, ServerFailed, UpstreamTimeout]
@@ -74,13 +77,15 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     found = Clock()
-    monkeypatch.setattr(pool_module, "time", SimpleNamespace(monotonic=found.monotonic))
+    for module in (pool_module, consequences):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=found.monotonic))
     return found
 
 
 @pytest.fixture
-async def pool(clock: Clock) -> Pool:
+async def pool(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Pool:
     found = Pool()
+    monkeypatch.setattr(found, "shuffle", lambda: None)  # the tests count on the order
     await found.take(rows_of(*(token(number) for number in (1, 2, 3))))
     return found
 
@@ -89,6 +94,14 @@ def picked(pool: Pool, tried: tuple[UUID, ...] = ()) -> Entry:
     found = pool.pick(UPSTREAM, tried)
     assert found is not None
     return found
+
+
+def fail(pool: Pool, entry: Entry | None, error: UpstreamError) -> None:
+    pool.record_error(Call(UPSTREAM, entry), error)
+
+
+def succeed(pool: Pool, entry: Entry | None) -> None:
+    pool.record_answer(Call(UPSTREAM, entry))
 
 
 def error(kind: type[UpstreamError], retry_after_seconds: float | None = None) -> UpstreamError:
@@ -106,12 +119,13 @@ def state(entry: Entry) -> tuple[Any, ...]:
         (AuthRejected, STRIKE),
         (RateLimited, REST),
         (QuotaExhausted, EXHAUST),
+        (UnreadableToken, UNREADABLE),
         *((kind, BREAK) for kind in PROVIDER_ERRORS),
         *((kind, None) for kind in NOT_THE_TOKENS),
     ],
 )
 def test_each_error_has_its_consequence(kind: type[UpstreamError], deed: str | None) -> None:
-    assert consequence(error(kind)) == deed
+    assert find_consequence(error(kind)) == deed
 
 
 def test_no_error_of_the_tree_is_forgotten() -> None:
@@ -119,7 +133,7 @@ def test_no_error_of_the_tree_is_forgotten() -> None:
         below = kind.__subclasses__()
         return [leaf for one in below for leaf in leaves(one)] if below else [kind]
 
-    known = {AuthRejected, RateLimited, QuotaExhausted, *PROVIDER_ERRORS, *NOT_THE_TOKENS}
+    known = {AuthRejected, RateLimited, QuotaExhausted, UnreadableToken, *PROVIDER_ERRORS, *NOT_THE_TOKENS}
     assert {leaf for leaf in leaves(UpstreamError) if leaf.__module__ == "providers.exceptions"} == known
 
 
@@ -135,7 +149,7 @@ def test_no_sequence_of_errors_of_callers_and_providers_changes_a_token(told: li
         pool.rotate_as(UPSTREAM).put(entry, 0.0)
     before = [state(entry) for entry in entries]
     for kind, retry_after_seconds in told:
-        pool.failed(UPSTREAM, entries[0], error(kind, retry_after_seconds))
+        fail(pool, entries[0], error(kind, retry_after_seconds))
     assert [state(entry) for entry in entries] == before
     assert not pool.notes
     assert {picked(pool).id for _ in range(2)} == {entry.id for entry in entries}
@@ -147,7 +161,7 @@ def test_three_consecutive_strikes_disable_a_token_and_the_others_go_on(pool: Po
     struck = picked(pool)
     for strikes in (1, 2, 3):
         assert struck.enabled
-        pool.failed(UPSTREAM, struck, error(AuthRejected))
+        fail(pool, struck, error(AuthRejected))
         assert struck.strikes == strikes
     assert not struck.enabled
     assert struck.id not in {picked(pool).id for _ in range(10)}
@@ -158,26 +172,26 @@ def test_three_consecutive_strikes_disable_a_token_and_the_others_go_on(pool: Po
 def test_a_success_in_between_resets_the_strikes(pool: Pool) -> None:
     struck = picked(pool)
     for _ in range(5):
-        pool.failed(UPSTREAM, struck, error(AuthRejected))
-        pool.failed(UPSTREAM, struck, error(AuthRejected))
-        pool.succeeded(UPSTREAM, struck)
+        fail(pool, struck, error(AuthRejected))
+        fail(pool, struck, error(AuthRejected))
+        succeed(pool, struck)
         assert struck.strikes == 0
     assert struck.enabled
     assert [note.deed for note in pool.notes] == [STRIKE, STRIKE, "absolve"] * 5
 
 
 def test_a_success_of_a_healthy_token_writes_nothing(pool: Pool) -> None:
-    pool.succeeded(UPSTREAM, picked(pool))
+    succeed(pool, picked(pool))
     assert not pool.notes
 
 
 def test_a_late_success_does_not_enable_a_token_that_was_disabled(pool: Pool, clock: Clock) -> None:
     late = picked(pool)
     for _ in range(3):
-        pool.failed(UPSTREAM, late, error(AuthRejected))
-    pool.succeeded(UPSTREAM, late)  # of a request that began before
+        fail(pool, late, error(AuthRejected))
+    succeed(pool, late)  # of a request that began before
     assert not late.enabled
-    pool.failed(UPSTREAM, late, error(RateLimited, 2))  # of another one
+    fail(pool, late, error(RateLimited, 2))  # of another one
     clock.now += 60
     assert late.id not in {picked(pool).id for _ in range(10)}
 
@@ -185,7 +199,7 @@ def test_a_late_success_does_not_enable_a_token_that_was_disabled(pool: Pool, cl
 def test_a_limit_of_one_disables_at_the_first_strike(pool: Pool, settings: Any) -> None:
     settings.MAX_TOKEN_FAILURES = 1
     struck = picked(pool)
-    pool.failed(UPSTREAM, struck, error(AuthRejected))
+    fail(pool, struck, error(AuthRejected))
     assert not struck.enabled
 
 
@@ -202,7 +216,7 @@ def test_a_429_rests_the_token_for_retry_after_within_a_second_and_an_hour(
     pool: Pool, clock: Clock, retry_after_seconds: float, least: float, most: float
 ) -> None:
     limited = picked(pool)
-    pool.failed(UPSTREAM, limited, error(RateLimited, retry_after_seconds))
+    fail(pool, limited, error(RateLimited, retry_after_seconds))
     assert least <= rest_seconds(pool, clock, limited) <= most
     assert limited.enabled
     assert limited.strikes == 0
@@ -217,7 +231,7 @@ def test_a_429_without_retry_after_rests_longer_each_time_up_to_an_hour(
     settings.REST_SECONDS = 5.0
     limited, rests = picked(pool), []
     for _ in range(14):
-        pool.failed(UPSTREAM, limited, error(RateLimited))
+        fail(pool, limited, error(RateLimited))
         rests.append(rest_seconds(pool, clock, limited))
         clock.now = limited.rests_until + 0.1
     for n, rest in enumerate(rests):
@@ -229,11 +243,11 @@ def test_several_429s_of_one_window_escalate_once(pool: Pool, clock: Clock, sett
     settings.REST_SECONDS = 5.0
     limited = picked(pool)
     for _ in range(50):  # fifty requests were in flight on it
-        pool.failed(UPSTREAM, limited, error(RateLimited))
+        fail(pool, limited, error(RateLimited))
     assert 5.0 <= rest_seconds(pool, clock, limited) <= 6.0
     assert len(pool.notes) == 1
     clock.now = limited.rests_until + 0.1
-    pool.failed(UPSTREAM, limited, error(RateLimited))
+    fail(pool, limited, error(RateLimited))
     assert 10.0 <= rest_seconds(pool, clock, limited) <= 11.0
 
 
@@ -241,30 +255,30 @@ def test_a_success_ends_the_escalation(pool: Pool, clock: Clock, settings: Any) 
     settings.REST_SECONDS = 5.0
     limited = picked(pool)
     for _ in range(4):
-        pool.failed(UPSTREAM, limited, error(RateLimited))
+        fail(pool, limited, error(RateLimited))
         clock.now = limited.rests_until + 0.1
-    pool.succeeded(UPSTREAM, limited)
-    pool.failed(UPSTREAM, limited, error(RateLimited))
+    succeed(pool, limited)
+    fail(pool, limited, error(RateLimited))
     assert rest_seconds(pool, clock, limited) <= 6.0
 
 
 def test_a_shorter_retry_after_does_not_shorten_a_rest(pool: Pool, clock: Clock) -> None:
     limited = picked(pool)
-    pool.failed(UPSTREAM, limited, error(RateLimited, 600))
-    pool.failed(UPSTREAM, limited, error(RateLimited, 2))
+    fail(pool, limited, error(RateLimited, 600))
+    fail(pool, limited, error(RateLimited, 2))
     assert rest_seconds(pool, clock, limited) >= 600
 
 
 def test_tokens_that_rest_for_the_same_time_do_not_wake_together(pool: Pool, clock: Clock) -> None:
     random.seed(1)
     for entry in [picked(pool) for _ in range(3)]:
-        pool.failed(UPSTREAM, entry, error(RateLimited, 60))
+        fail(pool, entry, error(RateLimited, 60))
     assert len({round(entry.rests_until, 6) for entry in pool.rotate_as(UPSTREAM).entries.values()}) == 3
 
 
 def test_the_note_of_a_rest_carries_its_end_on_the_wall_clock(pool: Pool) -> None:
     limited = picked(pool)
-    pool.failed(UPSTREAM, limited, error(RateLimited, 100))
+    fail(pool, limited, error(RateLimited, 100))
     [note] = pool.notes
     assert (note.deed, note.token_id, note.reason) == (REST, limited.id, "rate limit: made up")
     assert note.until is not None
@@ -273,10 +287,10 @@ def test_the_note_of_a_rest_carries_its_end_on_the_wall_clock(pool: Pool) -> Non
 
 def test_when_all_rest_nothing_is_picked_and_the_soonest_waking_is_told(pool: Pool, clock: Clock) -> None:
     for seconds, entry in zip((300, 20, 100), [picked(pool) for _ in range(3)], strict=True):
-        pool.failed(UPSTREAM, entry, error(RateLimited, seconds))
+        fail(pool, entry, error(RateLimited, seconds))
     assert pool.pick(UPSTREAM, ()) is None
     assert 20 <= (pool.wakes_in(UPSTREAM) or 0) <= 21
-    assert pool.why_none(UPSTREAM) == "3 tokens: 3 resting, 0 disabled or expired"
+    assert str(pool.counts(UPSTREAM)) == "3 tokens: 3 limited"
 
 
 # --- quota ------------------------------------------------------------------------------------------------------------
@@ -286,22 +300,22 @@ def test_a_used_up_quota_exhausts_the_token_until_its_reset(
 ) -> None:
     settings.QUOTA_REST_SECONDS, settings.MAX_REST_SECONDS = 10_000.0, 3_600.0
     spent = picked(pool)
-    pool.failed(UPSTREAM, spent, error(QuotaExhausted, retry_after_seconds))
+    fail(pool, spent, error(QuotaExhausted, retry_after_seconds))
     expected = retry_after_seconds or 10_000
     assert expected <= rest_seconds(pool, clock, spent) <= expected + 1
     assert (spent.state, spent.strikes) == ("exhausted", 0)
     assert [note.deed for note in pool.notes] == [EXHAUST]
     clock.now += expected + 1
     assert spent.id in {picked(pool).id for _ in range(5)}
-    pool.succeeded(UPSTREAM, spent)
+    succeed(pool, spent)
     assert spent.state == "active"
     assert pool.notes[-1].deed == "absolve"
 
 
 def test_a_quota_that_is_found_used_up_while_the_token_rests_is_not_overlooked(pool: Pool) -> None:
     spent = picked(pool)
-    pool.failed(UPSTREAM, spent, error(RateLimited, 2))
-    pool.failed(UPSTREAM, spent, error(QuotaExhausted))
+    fail(pool, spent, error(RateLimited, 2))
+    fail(pool, spent, error(QuotaExhausted))
     assert spent.state == "exhausted"
     assert [note.deed for note in pool.notes] == [REST, EXHAUST]
 
@@ -310,39 +324,39 @@ def test_a_quota_that_is_found_used_up_while_the_token_rests_is_not_overlooked(p
 def test_failures_of_the_provider_open_its_breaker_and_an_answer_closes_it(pool: Pool, settings: Any) -> None:
     for _ in range(settings.BREAKER_FAILURES):
         assert pool.breaker(UPSTREAM).blocked_for(1_000.0) is None
-        pool.failed(UPSTREAM, picked(pool), error(ServerFailed))
+        fail(pool, picked(pool), error(ServerFailed))
     assert pool.breaker(UPSTREAM).blocked_for(1_000.0) is not None
-    pool.succeeded(UPSTREAM, picked(pool))
+    succeed(pool, picked(pool))
     assert pool.breaker(UPSTREAM).blocked_for(1_000.0) is None
 
 
 @pytest.mark.parametrize("kind", [Rejected, AuthRejected, RateLimited, QuotaExhausted, ModelMissing])
 def test_an_answer_of_any_other_kind_shows_that_the_provider_works(pool: Pool, kind: type[UpstreamError]) -> None:
     for _ in range(50):
-        pool.failed(UPSTREAM, None, error(ServerFailed))
-        pool.failed(UPSTREAM, None, error(kind))
+        fail(pool, None, error(ServerFailed))
+        fail(pool, None, error(kind))
     assert pool.breaker(UPSTREAM).blocked_for(1_000.0) is None
 
 
 def test_each_provider_has_a_breaker_of_its_own(pool: Pool) -> None:
     other = upstream(pk=2, name="q")
     for _ in range(50):
-        pool.failed(UPSTREAM, None, error(ProviderError))
+        fail(pool, None, error(ProviderError))
     assert pool.breaker(other).blocked_for(1_000.0) is None
 
 
 def test_uses_and_failures_are_counted_per_token(pool: Pool) -> None:
     one = picked(pool)
-    pool.succeeded(UPSTREAM, one)
+    succeed(pool, one)
     for kind in (Rejected, AuthRejected, RateLimited, ServerFailed):
-        pool.failed(UPSTREAM, one, error(kind))
+        fail(pool, one, error(kind))
     assert pool.used == {one.id: [5, 3]}
 
 
 def test_a_call_without_a_token_counts_for_none(pool: Pool) -> None:
-    pool.succeeded(UPSTREAM, None)
+    succeed(pool, None)
     for kind in (Rejected, AuthRejected, RateLimited, QuotaExhausted, ServerFailed):
-        pool.failed(UPSTREAM, None, error(kind))
+        fail(pool, None, error(kind))
     assert (pool.used, list(pool.notes)) == ({}, [])
 
 
@@ -392,7 +406,7 @@ async def test_a_token_that_moved_is_picked_for_its_new_provider(pool: Pool) -> 
 async def test_a_token_that_was_reset_elsewhere_is_picked_again(pool: Pool) -> None:
     struck = picked(pool)
     for _ in range(3):
-        pool.failed(UPSTREAM, struck, error(AuthRejected))
+        fail(pool, struck, error(AuthRejected))
     pool.written(pool.notes)
     pool.notes.clear()
     await pool.take(rows_of(token(struck.id.int, changed=2), version=2, whole=False))
@@ -405,14 +419,14 @@ async def test_a_reading_that_is_older_than_what_waits_to_be_written_does_not_un
 ) -> None:
     hurt = picked(pool)
     for _ in range(3):
-        pool.failed(UPSTREAM, hurt, error(kind, 600))
+        fail(pool, hurt, error(kind, 600))
     await pool.take(rows_of(token(hurt.id.int, weight=2, changed=2), version=2, whole=False))
     assert hurt.id not in {picked(pool).id for _ in range(9)}
 
 
 async def test_a_token_that_moved_while_something_waited_to_be_written_still_hears_of_changes(pool: Pool) -> None:
     other = upstream(pk=2, name="q")
-    pool.failed(UPSTREAM, picked(pool), error(AuthRejected))
+    fail(pool, picked(pool), error(AuthRejected))
     await pool.take(rows_of(token(1, provider=2, changed=2), version=2, whole=False))
     pool.written([pool.notes.popleft()])
     await pool.take(rows_of(token(1, provider=2, state="disabled", changed=3), version=3, whole=False))
@@ -420,7 +434,7 @@ async def test_a_token_that_moved_while_something_waited_to_be_written_still_hea
 
 
 async def test_another_rotation_is_in_force_at_once_and_states_stay(pool: Pool) -> None:
-    pool.failed(UPSTREAM, picked(pool), error(RateLimited, 600))
+    fail(pool, picked(pool), error(RateLimited, 600))
     by_priority = upstream(rotation="priority")
     await pool.take(rows_of(token(3, priority=-1, changed=2), version=2, whole=False))
     assert [found.id.int for _ in range(4) if (found := pool.pick(by_priority, ()))] == [3, 3, 3, 3]

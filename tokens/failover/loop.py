@@ -1,0 +1,141 @@
+"""Ask one candidate and token after another until one answers: the only retry loop there is.
+
+Another one is tried only before the first chunk, inside the request's deadline. Refusals that
+concern the token alone cost nothing but time: tokens are tried on without a pause, up to
+MAX_TOKENS_TRIED. Attempts that the provider fails stay few (MAX_ATTEMPTS), paused, and within the
+provider's retry budget. A token that has expired is renewed first; one that is rejected although it
+can be renewed is renewed and asked once more. After the first chunk an error ends the stream.
+What each outcome does to the token and the provider is decided in `tokens/consequences.py`; what
+happened is noted in the Trace.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import aclosing
+from types import TracebackType
+
+from providers.catalogue import Candidate
+from providers.chat import Attempt, Batches, ChatRequest, Trace
+from providers.exceptions import (
+    AuthRejected,
+    Rejected,
+    UnreadableToken,
+    UpstreamError,
+    UpstreamTimeout,
+)
+from providers.vault import VaultError
+from tokens.failover.outcome import describe_outcome
+from tokens.failover.search import Choice, Search
+from tokens.pool import Pool
+from tokens.renewal import Order
+
+
+async def answer(request: ChatRequest, candidates: Sequence[Candidate], pool: Pool, trace: Trace) -> Batches:
+    """Yield the chunks of the first candidate that answers. Raises GatewayError."""
+    search = Search(request, candidates, pool, trace)
+    deadline = search.deadline
+    try:
+        while (choice := await search.find_choice()) is not None:
+            candidate, entry, _ = choice
+            attempt, model = search.new_attempt(choice), candidate.model_for(request)
+            try:
+                with Judge(search, choice, attempt) as judge:
+                    if entry is not None and entry.renewable:
+                        await renew_if_needed(choice, pool, attempt)
+                        judge.shown = entry.sealed
+                    try:
+                        credential = pool.credential(entry)
+                    except VaultError as error:
+                        raise UnreadableToken(str(error)) from error
+                    asked = candidate.adapter.ask(request, model, credential, attempt)
+                    async with aclosing(asked) as batches:
+                        async for batch in batches:
+                            if attempt.first_byte_ms is None:
+                                attempt.first_byte_ms = (time.perf_counter() - attempt.began) * 1000
+                                pool.record_first_chunk(judge.call)
+                                if attempt.limit is not None:
+                                    pool.record_limit(judge.call, attempt.limit)
+                            yield batch
+                            if time.perf_counter() >= deadline:
+                                raise UpstreamTimeout("The answer took longer than a request may.")
+                if entry is not None and request.conversation:
+                    pool.sticky.keep(request.conversation, entry.provider_id, entry.id)
+                return
+            except UpstreamError as error:
+                if attempt.first_byte_ms is not None or isinstance(error, Rejected):
+                    raise
+                again = judge.gets_another_chance
+                search.record_failure(choice, error, judge.call.failed, again=again)
+    finally:
+        search.release()
+    raise describe_outcome(search)
+
+
+async def renew_if_needed(choice: Choice, pool: Pool, attempt: Attempt) -> None:
+    """Renew the choice's token if it has expired or what it has was rejected.
+
+    Raises UpstreamError, VaultError.
+    """
+    entry = choice.entry
+    assert entry is not None  # noqa: S101
+    rejected = choice.rejected == entry.sealed
+    if not rejected and entry.stale > time.monotonic():
+        return
+    order = Order(entry.id, entry.sealed, rejected=rejected)
+    try:
+        async with asyncio.timeout(attempt.deadline - time.perf_counter()):
+            await pool.renewals.renew(choice.candidate.adapter, order)
+    except TimeoutError:
+        raise UpstreamTimeout("The token was not renewed in time.") from None
+    except VaultError as error:
+        raise UnreadableToken(str(error)) from error
+
+
+class Judge:
+    """Around one attempt: however it ends, what that means is applied to the token and the
+    provider, and noted in the Trace.
+
+    `shown` is what a renewable token had when it was shown; `gets_another_chance`: it was rejected,
+    is renewed and asked once more.
+    """
+
+    __slots__ = ("_attempt", "_choice", "_pool", "call", "gets_another_chance", "shown")
+
+    def __init__(self, search: Search, choice: Choice, attempt: Attempt) -> None:
+        self._pool, self._choice, self._attempt = search.pool, choice, attempt
+        self.call = search.new_call(choice)
+        self.shown: str | None = None
+        self.gets_another_chance = False
+
+    def __enter__(self) -> "Judge":
+        self._pool.health(self.call.upstream).begin(self.call, time.monotonic())
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        attempt, pool = self._attempt, self._pool
+        if error is None:
+            attempt.end("answered", status=attempt.status)
+            pool.record_answer(self.call)
+        elif isinstance(error, UpstreamError):
+            cut = attempt.first_byte_ms is not None
+            outcome = "cut" if cut else type(error).__name__
+            attempt.end(outcome, error.message, error.upstream_status or attempt.status)
+            self._record_error(error, cut=cut)
+        else:  # the caller left, or a fault of ours
+            attempt.end("abandoned", status=attempt.status)
+            pool.record_undecided(self.call)
+
+    def _record_error(self, error: UpstreamError, *, cut: bool) -> None:
+        call, entry = self.call, self._choice.entry
+        is_first_rejection = isinstance(error, AuthRejected) and not cut and self._choice.rejected is None
+        if entry is not None and self.shown is not None and is_first_rejection:
+            self.gets_another_chance = True
+            self._pool.record_rejected(call, entry, self.shown)
+        else:
+            call.failed = self._pool.record_error(call, error)

@@ -1,0 +1,359 @@
+"""One request's way from token to token: what was tried, what comes next, and when to give up."""
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence, Set
+from typing import NamedTuple
+from uuid import UUID
+
+from django.conf import settings
+
+from providers.base import Upstream
+from providers.catalogue import Candidate
+from providers.chat import Attempt, ChatRequest, Trace
+from providers.exceptions import (
+    Contended,
+    PoolResting,
+    ServerFailed,
+    TokenError,
+    Unreachable,
+    UpstreamError,
+)
+from tokens.breaker import FailedRequest
+from tokens.consequences import Call
+from tokens.pool import Pool
+from tokens.renewal import Order
+from tokens.rings import Entry
+
+ANONYMOUS = UUID(int=0)  # stands among the tried credentials for "none"
+BUSY_SECONDS = 5  # after which a caller is told to come back while all streams are in use
+TRIAL_POLL_SECONDS = 0.05
+PASSING = (Contended, ServerFailed, Unreachable)  # may be over at the next try
+
+
+class Choice(NamedTuple):
+    """Whom to ask next and with what; `rejected` is what the token had when it was asked and
+    rejected before.
+    """
+
+    candidate: Candidate
+    entry: Entry | None
+    rejected: str | None = None
+
+
+class Search:
+    """`last` is the last error, `deadline` is on the clock of time.perf_counter()."""
+
+    __slots__ = (
+        "_again",
+        "_asked_again",
+        "_failed_requests",
+        "_held",
+        "_is_contested",
+        "_provider_failures",
+        "_refusals",
+        "_skipped",
+        "_tokens_wait",
+        "_unaffordable",
+        "candidates",
+        "deadline",
+        "failed",
+        "last",
+        "pool",
+        "request",
+        "trace",
+        "tried",
+    )
+
+    def __init__(
+        self,
+        request: ChatRequest,
+        candidates: Sequence[Candidate],
+        pool: Pool,
+        trace: Trace,
+    ) -> None:
+        self.request, self.candidates, self.pool, self.trace = request, candidates, pool, trace
+        self.tried: set[UUID] = set()
+        self.failed: list[Candidate] = []
+        self.last: UpstreamError | None = None
+        self.deadline = trace.began + candidates[0].adapter.upstream.timeouts.total
+        self._again: Choice | None = None
+        self._asked_again = False  # a credential that is the only one, after a passing failure
+        self._held: UUID | None = None  # a token whose one stream this request has
+        self._skipped = False
+        self._failed_requests: dict[int, FailedRequest] = {}  # by provider
+        self._provider_failures = self._refusals = 0
+        self._unaffordable: set[int] = set()  # providers whose retry budget is used up
+        self._is_contested = self._tokens_wait = False
+
+    # --- what comes next --------------------------------------------------------------------------
+    async def find_choice(self) -> Choice | None:
+        """Return whom to ask next, None to give up. Raises PoolResting, DatabaseUnavailable."""
+        if self.last is None:
+            return await self._find_free_choice(self.candidates)
+        if not self._may_try_on():
+            return None
+        choice = self._take_again()
+        if choice is None and self.failed:
+            choice = await self._find_elsewhere()
+        if choice is None:
+            choice = await self._find_affordable_choice()
+        return choice if choice is not None and self.trace.may_go_on() else None
+
+    def _may_try_on(self) -> bool:
+        if time.perf_counter() >= self.deadline:
+            return False
+        if self._refusals + self._provider_failures >= int(settings.MAX_TOKENS_TRIED):
+            return False
+        attempts: int = settings.MAX_ATTEMPTS
+        if self._provider_failures == attempts and not self._is_failing(self.failed):
+            attempts += 1
+        return self._provider_failures < attempts
+
+    def _take_again(self) -> Choice | None:
+        """Return the choice whose token was rejected and is renewed to be asked once more."""
+        choice, self._again = self._again, None
+        return choice
+
+    async def _find_elsewhere(self) -> Choice | None:
+        """Return a choice of a provider that has not failed this request, if one can be had now."""
+        others = [one for one in self.candidates if one not in self.failed]
+        choice = self._next_choice(others)
+        return None if choice is None else await self._claim(choice, others)
+
+    async def _find_affordable_choice(self) -> Choice | None:
+        """Return a choice within the retry budgets of the providers that failed this request.
+
+        Before a provider that fails is asked again, it gets a pause. One that answers others needs
+        none, and its retries do not count.
+        """
+        if self._is_failing(self.failed):
+            await asyncio.sleep(self._pause_seconds())
+        while (choice := await self._find_free_choice(self.candidates)) is not None:
+            budget = self.pool.health(choice.candidate.adapter.upstream).budget
+            if not self._is_failing([choice.candidate]) or budget.take_retry(time.monotonic()):
+                return choice
+            self._unaffordable.add(choice.candidate.adapter.upstream.id)
+            self._put_back(choice)
+        return None
+
+    def _is_failing(self, candidates: Sequence[Candidate]) -> bool:
+        """Return whether one of these failed this request, and does not answer others either."""
+        now = time.monotonic()
+        return any(
+            candidate in self.failed and not self.pool.health(candidate.adapter.upstream).is_healthy(now)
+            for candidate in candidates
+        )
+
+    def _put_back(self, choice: Choice) -> None:
+        """Let others have the token that was chosen."""
+        if choice.entry is not None:
+            choice.entry.held_until = 0.0
+        self.release()
+
+    def _pause_seconds(self) -> float:
+        """The pause before the next try; drawn at random, so that requests do not come together."""
+        longest = max(0.0, self.deadline - time.perf_counter())
+        pause: float = settings.ATTEMPT_PAUSE_SECONDS * (0.75 + random.random() / 2)  # noqa: S311
+        return min(pause, longest)
+
+    async def _find_free_choice(self, candidates: Sequence[Candidate]) -> Choice | None:
+        """Return a choice whose token this request may use now; waits while all are in use."""
+        choice = await self._claim(self._next_choice(candidates), candidates)
+        while choice is None and self._tokens_wait and time.perf_counter() < self.deadline:
+            await asyncio.sleep(TRIAL_POLL_SECONDS)
+            choice = await self._claim(self._next_choice(candidates), candidates)
+        return choice
+
+    def _next_choice(self, candidates: Sequence[Candidate]) -> Choice | None:
+        """Return the next candidate with a token not yet tried; those that failed come last.
+
+        Notes whether tokens are missed only because their one stream is in use (`_is_contested`),
+        or because they are on trial (`_tokens_wait`): all from one view of what is in use.
+        """
+        busy = self.pool.claims.busy() if self.pool.shared else frozenset[UUID]()
+        self._is_contested = self._tokens_wait = False
+        order = sorted(candidates, key=self.failed.count) if self.failed else candidates
+        is_first = self.last is None and not self._skipped
+        for candidate in order:
+            found = self._choose_of(candidate, busy, is_first=is_first)
+            if found is not None:
+                return found
+        return self._choose_failing(order, busy)
+
+    def _choose_of(self, candidate: Candidate, busy: Set[UUID], *, is_first: bool) -> Choice | None:
+        pool, upstream = self.pool, candidate.adapter.upstream
+        if upstream.id in self._unaffordable:
+            return None
+        now = time.monotonic()
+        blocked = pool.breaker(upstream).blocked_for(now, self.trace.user_id)
+        if blocked is None:
+            tried = self._not_to_ask(candidate, busy)
+            preferred = None
+            if self.request.conversation or self.request.resume:
+                preferred = self._preferred(upstream)
+            entry = pool.pick(upstream, tried, preferred, candidate.model.name, proven=bool(self.tried))
+            if entry is not None:
+                return Choice(candidate, entry)
+            if ANONYMOUS not in self.tried and pool.anonymous(upstream):
+                return Choice(candidate, None)
+            self._note_who_waits(candidate, busy)
+        if is_first:
+            self._note_skipped(candidate, blocked)
+        return None
+
+    def _not_to_ask(self, candidate: Candidate, busy: Set[UUID]) -> Set[UUID]:
+        return self.tried | busy if candidate.adapter.one_at_a_time else self.tried
+
+    def _note_who_waits(self, candidate: Candidate, busy: Set[UUID]) -> None:
+        pool, upstream = self.pool, candidate.adapter.upstream
+        if candidate.adapter.one_at_a_time:
+            wanted = busy - self.tried
+            if not wanted.isdisjoint(pool.rotate_as(upstream).entries):
+                self._is_contested = True
+        if pool.held_for(upstream, self.tried) is not None:
+            self._tokens_wait = True
+
+    def _note_skipped(self, candidate: Candidate, blocked: float | None) -> None:
+        """Note a candidate that cannot be asked, once in a request."""
+        upstream, name = candidate.adapter.upstream, candidate.model.name
+        breaker = self.pool.breaker(upstream)
+        if blocked is None:
+            reason = str(self.pool.counts(upstream, name))
+        else:
+            reason = f"breaker open for {blocked:.1f} s: {breaker.reason}"
+        self.trace.attempt(upstream.name, name).end("skipped", reason)
+        self._skipped = True
+
+    def _choose_failing(self, order: Sequence[Candidate], busy: Set[UUID]) -> Choice | None:
+        """Return a token that seems to fail, of a provider that this request has not asked yet:
+        our judgement alone refuses nobody.
+        """
+        if self._is_contested or self._tokens_wait:
+            return None
+        for candidate in order:
+            upstream = candidate.adapter.upstream
+            if candidate in self.failed or upstream.id in self._unaffordable:
+                continue
+            blocked = self.pool.breaker(upstream).blocked_for(time.monotonic(), self.trace.user_id)
+            if blocked is None:
+                entry = self.pool.pick_failing(upstream, self._not_to_ask(candidate, busy))
+                if entry is not None:
+                    return Choice(candidate, entry)
+        return None
+
+    def _preferred(self, upstream: Upstream) -> UUID | None:
+        """Return the token that has the conversation so far, at the upstream or by our choice."""
+        resume = self.request.resume
+        if resume:
+            return resume.token_id
+        return self.pool.sticky.token(self.request.conversation, upstream.id)
+
+    # --- tokens that may have one stream at a time --------------------------------------------------
+    async def _claim(self, choice: Choice | None, candidates: Sequence[Candidate]) -> Choice | None:
+        """Return this choice or a later one, with its token's one stream for this request.
+
+        Waits while all are in use. Raises PoolResting, DatabaseUnavailable.
+        """
+        if not self.pool.shared or (choice is None and not self._is_contested):
+            return choice
+        if choice is not None and not choice.candidate.adapter.one_at_a_time:
+            return choice
+        claims = self.pool.claims
+        until = min(self.deadline, time.perf_counter() + settings.CLAIM_WAIT_SECONDS)
+        if await self._wait_for_own_token():
+            choice = self._next_choice(candidates)
+        while True:
+            if choice is None:
+                if not self._is_contested:
+                    return None
+                left = until - time.perf_counter()
+                if left <= 0:
+                    busy = "Every upstream token for this model is answering another request."
+                    raise PoolResting(busy, retry_after_seconds=BUSY_SECONDS)
+                await claims.freed(left)
+            elif choice.entry is None or not choice.candidate.adapter.one_at_a_time or choice.entry.id == self._held:
+                return choice
+            elif await claims.claim(choice.entry.id, self.request.id, choice.entry.provider_id):
+                self._held = choice.entry.id
+                return choice
+            choice = self._next_choice(candidates)
+
+    async def _wait_for_own_token(self) -> bool:
+        """Wait a moment for the token that has the conversation: its stream may be ending.
+
+        Returns whether it was in use.
+        """
+        resume, claims = self.request.resume, self.pool.claims
+        if resume is None or resume.token_id in self.tried or resume.token_id not in claims.busy():
+            return False
+        until = time.perf_counter() + settings.RESUME_WAIT_SECONDS
+        while resume.token_id in claims.busy() and (left := until - time.perf_counter()) > 0:
+            await claims.freed(left)
+        return True
+
+    # --- what happened ------------------------------------------------------------------------------
+    def new_attempt(self, choice: Choice) -> Attempt:
+        upstream, entry = choice.candidate.adapter.upstream, choice.entry
+        name = choice.candidate.model.name
+        token_id = entry.id if entry else None
+        attempt = self.trace.attempt(upstream.name, name, token_id, upstream.id)
+        attempt.deadline = self.deadline
+        return attempt
+
+    def new_call(self, choice: Choice) -> Call:
+        upstream = choice.candidate.adapter.upstream
+        return Call(
+            upstream,
+            choice.entry,
+            choice.candidate.model.name,
+            self.request.id,
+            self.trace.user_id,
+            self._failed_requests.get(upstream.id) if self._failed_requests else None,
+        )
+
+    def record_failure(
+        self, choice: Choice, error: UpstreamError, failed: FailedRequest | None, *, again: bool
+    ) -> None:
+        """Record what the failed choice means for the next one.
+
+        `failed` is the request's failure at this provider; `again`: the token was rejected, and is
+        renewed and asked once more.
+        """
+        self.last = error
+        candidate, entry, _ = choice
+        if again and entry is not None:
+            self._refusals += 1
+            self._again = Choice(candidate, entry, entry.rejected)
+            if entry.rejected == entry.sealed:  # begun even if no attempt is left to use it
+                order = Order(entry.id, entry.sealed, rejected=True)
+                self.pool.renewals.begin(candidate.adapter, order)
+            return
+        if failed is not None:
+            self._failed_requests[candidate.adapter.upstream.id] = failed
+        if isinstance(error, TokenError):
+            self._refusals += 1
+        else:
+            self._provider_failures += 1
+            self.failed.append(candidate)
+        if self._may_ask_again(choice, error):
+            self._asked_again = True
+            self.release()
+            return
+        self.tried.add(entry.id if entry else ANONYMOUS)
+        self.release()
+
+    def _may_ask_again(self, choice: Choice, error: UpstreamError) -> bool:
+        """Return whether the credential is the only one, and the failure may have passed."""
+        if self._asked_again or not isinstance(error, PASSING) or not self.pool.shared:
+            return False
+        if len(self.candidates) > 1:
+            return False
+        return not self.pool.has_other(choice.candidate.adapter.upstream, choice.entry)
+
+    def release(self) -> None:
+        """Give back the stream of a token, if this request has one."""
+        if self._held is not None:
+            self.pool.claims.release(self._held)
+            self._held = None

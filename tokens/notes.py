@@ -1,0 +1,16 @@
+"""Changes of tokens' states on their way from the pool in memory to the database."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A change of state that must reach the database: which one, with its time and reason."""
+
+    deed: str
+    token_id: UUID
+    until: datetime | None = None
+    reason: str = ""
+    cause: str = ""

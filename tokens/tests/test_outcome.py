@@ -1,0 +1,165 @@
+"""What a caller is told, for every combination of token states, breaker and attempts."""
+
+import time
+from itertools import product
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from providers import catalogue
+from providers.chat import CHAT, ChatRequest, Trace
+from providers.exceptions import (
+    AuthRejected,
+    DeadlineExceeded,
+    ModelMissing,
+    NoAvailableToken,
+    NoTokenAnswered,
+    PoolEmpty,
+    PoolResting,
+    ProviderDown,
+    QuotaExhausted,
+    RateLimited,
+    ServerFailed,
+    UpstreamError,
+    UpstreamTimeout,
+)
+from providers.models import Provider
+from tokens.borrowed import Borrowed
+from tokens.breaker import LIMITED
+from tokens.failover.outcome import describe_outcome
+from tokens.failover.search import Search
+from tokens.pool import Pool
+from tokens.rings import Entry
+
+UPSTREAM = catalogue.upstream(Provider(pk=1, name="acme", kind="openai_compatible", base_url="https://api.example.com"))
+NOW = 0.0
+STATES: dict[str, dict[str, Any]] = {
+    "ready": {},
+    "limited": {"rests_until": 40.0},
+    "exhausted": {"state": "exhausted", "rests_until": 4_000.0},
+    "failing": {"state": "failing", "rests_until": 10.0, "failures": 1},
+    "disabled": {"state": "disabled"},
+    "expired": {"expires": -1.0},
+}
+ERRORS: dict[str, UpstreamError | None] = {
+    "nothing was asked": None,
+    "rejected": AuthRejected("no"),
+    "limited": RateLimited("slow down"),
+    "out of quota": QuotaExhausted("spent"),
+}
+
+
+def search(pool: Pool, last: UpstreamError | None = None, tried: tuple[int, ...] = ()) -> Search:
+    candidate: Any = SimpleNamespace(
+        adapter=SimpleNamespace(upstream=UPSTREAM, one_at_a_time=False), model=SimpleNamespace(name="m")
+    )
+    trace = Trace(ChatRequest("0" * 32, CHAT, "m", {}))
+    found = Search(trace.request, [candidate], pool, trace)
+    found.last, found.tried = last, {UUID(int=number) for number in tried}
+    if last is not None:
+        trace.attempt("acme", "m").end(type(last).__name__)
+    return found
+
+
+def pool_of(*states: str) -> Pool:
+    pool, now = Pool(), time.monotonic()
+    for number, state in enumerate(states, 1):
+        fields = dict(STATES[state])
+        for name in ("rests_until", "expires"):
+            if name in fields:
+                fields[name] += now
+        pool.rotate_as(UPSTREAM).put(Entry(UUID(int=number), 1, "sealed", **fields), now)
+    return pool
+
+
+def expected(states: tuple[str, str], breaker: str, last: str) -> tuple[type, float | None]:
+    """The class and the seconds to wait, from the rules of docs/errors.md; token 1 was tried if any was."""
+    untried = states[1:] if last != "nothing was asked" else states
+    if "ready" in untried and breaker == "closed" and last != "nothing was asked":
+        return NoTokenAnswered, 1
+    waits = {"limited": 40.0, "exhausted": 120.0, "failing": 10.0}
+    wakes = [waits[state] for state in states if state in waits]
+    if breaker != "closed":
+        cause = ProviderDown if breaker == "failing" else PoolResting
+        if "ready" in states or (wakes and min(wakes) <= 20.0):
+            return cause, 20
+        if wakes:
+            return PoolResting, min(wakes)
+    elif wakes:
+        return PoolResting, min(wakes)
+    if last in ("limited", "out of quota"):
+        return PoolResting, 1
+    return NoAvailableToken, 60
+
+
+@pytest.mark.parametrize("last", ERRORS)
+@pytest.mark.parametrize("breaker", ["closed", "failing", "limited"])
+def test_each_combination_is_told_as_it_is(breaker: str, last: str) -> None:
+    for states in product(STATES, repeat=2):
+        if last == "nothing was asked" and breaker == "closed" and {"ready", "failing"} & set(states):
+            continue  # such a token would have been asked
+        pool = pool_of(*states)
+        if breaker != "closed":
+            cause = LIMITED if breaker == "limited" else "failed"
+            pool.breaker(UPSTREAM).open(time.monotonic(), "made up", cause=cause, seconds=20)
+        tried = () if last == "nothing was asked" else (1,)
+        error = describe_outcome(search(pool, ERRORS[last], tried))
+        kind, wait = expected(states, breaker, last)
+        assert type(error) is kind, (states, breaker, last, error)
+        assert error.retry_after_seconds == pytest.approx(wait, abs=1), (states, breaker, last)
+        assert (error.retry_after_seconds or 0) <= 120
+
+
+def test_the_text_counts_the_tokens_as_they_stand_now() -> None:
+    pool = pool_of("limited", "limited", "exhausted", "disabled", "expired")
+    text = describe_outcome(search(pool)).message
+    assert text == (
+        "All upstream tokens for this model are limited "
+        "(5 tokens: 2 limited, 1 exhausted, 1 disabled, 1 expired). The first can be asked again in 40 s."
+    )
+    for entry in pool.rotate_as(UPSTREAM).entries.values():
+        entry.state = "disabled"
+        pool.rotate_as(UPSTREAM).put(entry, time.monotonic())
+    text = describe_outcome(search(pool)).message
+    assert text == "No upstream token for this model can be used (5 tokens: 5 disabled)."
+
+
+def test_the_soonest_of_all_tokens_is_named_not_the_first() -> None:
+    pool = pool_of("exhausted", "limited", "limited")
+    assert describe_outcome(search(pool)).retry_after_seconds == pytest.approx(40, abs=1)
+
+
+def test_an_open_breaker_is_named_although_tokens_are_limited_too() -> None:
+    pool = pool_of("ready", "limited", "disabled")
+    pool.breaker(UPSTREAM).open(time.monotonic(), "secret of another caller")
+    error = describe_outcome(search(pool))
+    assert isinstance(error, ProviderDown)
+    assert error.message == "The upstream of this model is failing; it is asked again in 10 s."
+
+
+def test_an_empty_pool_is_told_apart() -> None:
+    error = describe_outcome(search(Pool()))
+    assert (type(error), error.retry_after_seconds) == (PoolEmpty, None)
+
+
+def test_a_request_whose_time_is_over_is_told_so() -> None:
+    asked = search(pool_of("ready", "limited"), RateLimited("slow down"), (1,))
+    asked.deadline = time.perf_counter() - 1
+    assert isinstance(describe_outcome(asked), DeadlineExceeded)
+
+
+@pytest.mark.parametrize("last", [ServerFailed("x"), UpstreamTimeout("x"), ModelMissing("x")])
+def test_the_last_error_of_a_provider_is_told_as_it_is(last: UpstreamError) -> None:
+    assert describe_outcome(search(pool_of("ready", "ready"), last, (1,))) is last
+
+
+@pytest.mark.parametrize(
+    ("last", "status"), [(AuthRejected("x"), 401), (RateLimited("x"), 429), (QuotaExhausted("x"), 429)]
+)
+def test_callers_with_tokens_of_their_own_are_told_about_those(last: UpstreamError, status: int) -> None:
+    own = Borrowed(pool_of("limited"), ["sk-own-1"])
+    error = describe_outcome(search(own, last, (1,)))
+    assert error.shown_status == status
+    assert "tokens that the request carries" in error.message
