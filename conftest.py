@@ -14,6 +14,7 @@ import asyncio
 import gc
 import logging
 import socket
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,27 @@ async def second(gateway: Any) -> AsyncIterator[Any]:
     yield server, row
     await server.stop()
     assert not server.failures, server.failures
+
+
+@pytest.fixture
+def slow_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The names that were looked up: `slow.example` never gets an answer, all others mean this machine."""
+    from providers import names
+
+    asked: list[str] = []
+    over = threading.Event()
+
+    def getaddrinfo(name: str, port: Any, *more: Any, **options: Any) -> list[Any]:
+        asked.append(name)
+        if name == "slow.example":
+            over.wait()
+            raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port or 0))]
+
+    monkeypatch.setattr(names, "resolver", names.Resolver())
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    yield asked
+    over.set()
 
 
 # --- real processes ---------------------------------------------------------------------------------------------------

@@ -260,7 +260,7 @@ def finished(trace: Trace, end: Ending) -> Row:
         *(request.id, trace.started_at, trace.key_id, trace.user_id),
         *(answered.provider_id if answered else None, token.hex if token else None),
         *(request.asked_at, request.model, request.stream, end.status.value, end.http_status, end.error_code),
-        [attempt.as_dict() for attempt in trace.attempts],
+        trace.attempts_as_dicts(),
         *(usage.prompt, usage.completion, usage.reasoning, usage.cached, usage.estimated),
         *(trace.queue_ms, answered.connect_ms if answered else None, trace.first_byte_ms),
         (time.perf_counter() - trace.began) * 1000,

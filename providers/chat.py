@@ -18,6 +18,7 @@ from msgspec import Struct, field
 from providers.rate_limits import Limit
 
 ANSWERING = ("answered", "running", "cut", "abandoned")
+SENT_AGAIN = "sent again: the kept connection was closed"  # reason of a call that another one replaced
 Chunk = dict[str, Any]
 Batches = AsyncGenerator[list[Chunk], None]
 
@@ -91,7 +92,11 @@ class Fresh(Struct, frozen=True):
 
 
 class Attempt(Struct):
-    """One upstream call or one candidate passed over: what it was and how it ended. Times in milliseconds."""
+    """One upstream call or one candidate passed over: what it was and how it ended. Times in milliseconds.
+
+    A request that met a closed connection is sent again on a new one, with the same credential (`begin_resend`). These
+    are two upstream calls: `as_dicts` has an entry for each, and whoever counts calls adds one for `resent`.
+    """
 
     provider: str
     model: str
@@ -111,13 +116,31 @@ class Attempt(Struct):
     chat_id: str = ""  # of the conversation that the upstream keeps
     parent_id: str = ""  # its last message there
     unshown: list[str] | None = None  # thinking that was produced and is kept from the caller
+    more: Callable[[], bool] | None = None  # as in Trace: asked before the request is sent again
+    may_resend: bool = True  # False: no further upstream call may be made for this attempt
+    closed_call: dict[str, Any] | None = None  # the call that met a closed connection, as the ledger stores it
+
+    @property
+    def resent(self) -> bool:
+        """Whether this attempt took two upstream calls."""
+        return self.closed_call is not None
+
+    def begin_resend(self) -> bool:
+        """Note that the kept connection was closed, and begin a second call. False: no more calls are allowed."""
+        if self.resent or not self.may_resend or (self.more is not None and not self.more()):
+            return False
+        total_ms = (time.perf_counter() - self.began) * 1000
+        ended = {"outcome": "Disconnected", "reason": SENT_AGAIN, "total_ms": total_ms}
+        self.closed_call = self.as_dict() | ended
+        self.began, self.connect_ms = time.perf_counter(), None
+        return True
 
     def end(self, outcome: str, reason: str = "", status: int | None = None) -> None:
         self.outcome, self.reason, self.status = outcome, reason, status
         self.total_ms = (time.perf_counter() - self.began) * 1000
 
     def as_dict(self) -> dict[str, Any]:
-        """The shape stored in the ledger (`attempts`)."""
+        """The shape of one entry of the ledger's `attempts`."""
         return {
             "provider": self.provider,
             "model": self.model,
@@ -129,6 +152,10 @@ class Attempt(Struct):
             "first_byte_ms": self.first_byte_ms,
             "total_ms": self.total_ms,
         }
+
+    def as_dicts(self) -> list[dict[str, Any]]:
+        """Its entries in the ledger: one for each upstream call."""
+        return [self.as_dict()] if self.closed_call is None else [self.closed_call, self.as_dict()]
 
 
 class Trace(Struct):
@@ -155,7 +182,7 @@ class Trace(Struct):
         self, provider: str, model: str, token_id: UUID | None = None, provider_id: int | None = None
     ) -> Attempt:
         """A new attempt, noted."""
-        attempt = Attempt(provider, model, token_id, provider_id)
+        attempt = Attempt(provider, model, token_id, provider_id, more=self.more)
         if self.queue_ms is None:
             self.queue_ms = (attempt.began - self.began) * 1000
         self.attempts.append(attempt)
@@ -164,6 +191,10 @@ class Trace(Struct):
     def may_go_on(self) -> bool:
         """Whether one more upstream call may be made; asked before each but the first, and then it is made."""
         return self.more is None or self.more()
+
+    def attempts_as_dicts(self) -> list[dict[str, Any]]:
+        """What the ledger stores of the attempts: one entry for each upstream call or candidate passed over."""
+        return [entry for attempt in self.attempts for entry in attempt.as_dicts()]
 
     @property
     def answered_by(self) -> Attempt | None:

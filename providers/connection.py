@@ -42,6 +42,7 @@ class Connection(asyncio.Protocol):
         self.error: ProviderError | None = None
         self._settled: Callable[[], None] | None = None
         self._deadline = self.final = float("inf")
+        self._written_at = float("inf")
         self._timeout_text = ""
         self.parser = httptools.HttpResponseParser(self)
 
@@ -136,6 +137,11 @@ class Connection(asyncio.Protocol):
             self.headers = {}
 
     # --- what the reader asks --------------------------------------------------------------------------------------
+    def write(self, message: bytes) -> None:
+        """Write one whole request."""
+        self._written_at = self._loop.time()
+        self.transport.write(message)
+
     def limit(self, seconds: float, text: str) -> None:
         """From now on the upstream may be silent for `seconds`; then the answer fails with UpstreamTimeout(text).
 
@@ -202,12 +208,14 @@ class Connection(asyncio.Protocol):
             else:
                 await self._wait()
 
-    @property
-    def untouched(self) -> bool:
-        """Whether a reused connection was closed before one byte of an answer came: the upstream never took the
-        request.
+    def closed_before_use(self, seconds: float) -> bool:
+        """Whether a kept connection was closed within `seconds` of the write, without one byte of an answer.
+
+        Then the upstream closed it just as it was used again, and did not take the request. One that closes later has
+        worked on the request: sending it again could be paid for twice.
         """
-        return self.reused and not self._started and isinstance(self.error, Disconnected)
+        closed = self.reused and not self._started and isinstance(self.error, Disconnected)
+        return closed and self._loop.time() - self._written_at < seconds
 
     @property
     def reusable(self) -> bool:

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from types import TracebackType
 
 import httpx
+from django.conf import settings
 
+from providers import names
 from providers.chat import Attempt
 from providers.connection import Connection
 from providers.exceptions import BadResponse, BadTls, Disconnected, Unreachable, UpstreamTimeout
@@ -131,7 +133,7 @@ class Client:
 
     def __init__(self, idle_seconds: float = 30) -> None:
         self._idle: dict[Origin, deque[Connection]] = {}
-        self._idle_seconds = idle_seconds
+        self._idle_seconds, self._resend_seconds = idle_seconds, settings.RESEND_SECONDS
         self._tls: ssl.SSLContext | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -148,6 +150,9 @@ class Client:
         `headers` are whole lines (`Name: value\\r\\n`) already checked; the attempt's `patience` (seconds) stands in
         for the target's `first_byte`, the limit for head and first byte of the body. Notes the time to connect in
         `attempt`. Raises ProviderError.
+
+        A kept connection may have been closed just as it is used again: within RESEND_SECONDS, and if the attempt
+        allows one more call, the request is sent again on a new connection.
         """
         message = b"%b %b%bContent-Length: %d\r\n\r\n%b" % (
             method.encode("ascii"),
@@ -160,14 +165,15 @@ class Client:
         connection = self._kept(origin) or await self._connect(origin, connect_seconds, attempt)
         while True:
             try:
-                connection.transport.write(message)
+                connection.write(message)
                 connection.final = self._loop.time() + attempt.deadline - time.perf_counter()
                 connection.limit(attempt.patience or target.timeouts.first_byte, "The upstream sent nothing in time.")
                 await connection.head()
                 return Response(self, origin, connection)
             except Disconnected:
-                if not connection.untouched:
+                if not connection.closed_before_use(self._resend_seconds) or not attempt.begin_resend():
                     raise
+                self._close_idle(origin)
             except BaseException:
                 connection.close()
                 raise
@@ -184,6 +190,11 @@ class Client:
                 return connection
             connection.close()
         return None
+
+    def _close_idle(self, origin: Origin) -> None:
+        """Close all idle connections of an origin: they are older than one that its upstream has closed."""
+        for connection in self._idle.pop(origin, ()):
+            connection.close()
 
     def release(self, origin: Origin, connection: Connection) -> None:
         """Keep the connection when its answer was read to the end, else close it."""
@@ -203,7 +214,7 @@ class Client:
         began, loop = time.perf_counter(), self._loop
         try:
             async with asyncio.timeout(seconds):
-                addresses = await self._resolve(loop, origin)
+                addresses = await self._find_addresses(origin)
                 problem: Exception = OSError("no address")
                 for address in addresses:
                     try:
@@ -215,6 +226,7 @@ class Client:
                         continue
                     attempt.connect_ms = (time.perf_counter() - began) * 1000
                     return connection
+                names.resolver.doubt_addresses(origin.host)
                 raise problem
         except ssl.SSLError as error:
             reason = getattr(error, "verify_message", "") or error.reason or "handshake failed"
@@ -235,13 +247,9 @@ class Client:
         return connection
 
     @staticmethod
-    async def _resolve(loop: asyncio.AbstractEventLoop, origin: Origin) -> list[str]:
+    async def _find_addresses(origin: Origin) -> list[str]:
         """Addresses of the origin's host that may be connected to. Raises Unreachable when none may."""
-        try:
-            found = await loop.getaddrinfo(origin.host, origin.port, type=1)
-        except (OSError, UnicodeError) as error:
-            raise Unreachable("The upstream's host name does not resolve.") from error
-        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        addresses = await names.resolver.find_addresses(origin.host)
         allowed = [address for address in addresses if origin.allow_private or public(address)]
         if not allowed:
             raise Unreachable("The upstream's address is private and the provider does not allow that.")
@@ -249,10 +257,8 @@ class Client:
 
     def close(self) -> None:
         """Close every idle connection."""
-        for idle in self._idle.values():
-            for connection in idle:
-                connection.close()
-        self._idle.clear()
+        for origin in list(self._idle):
+            self._close_idle(origin)
 
 
 def tls_context() -> ssl.SSLContext:

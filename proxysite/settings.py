@@ -252,6 +252,13 @@ UPSTREAM_ANSWER_BYTES = env.int("UPSTREAM_ANSWER_BYTES", default=64 * 2**20)  # 
 UPSTREAM_EVENT_BYTES = env.int("UPSTREAM_EVENT_BYTES", default=8 * 2**20)  # of one event of a stream
 UPSTREAM_IDLE_SECONDS = env.float("UPSTREAM_IDLE_SECONDS", default=30)  # a kept connection is reused within it
 
+# --- connections to upstreams ---------------------------------------------------------------------------------------
+RESEND_SECONDS = env.float("RESEND_SECONDS", default=1)  # a kept connection that closes so soon was closed before use
+DNS_KEEP_SECONDS = env.float("DNS_KEEP_SECONDS", default=30)  # addresses of a host are used again within it
+DNS_STALE_SECONDS = env.float("DNS_STALE_SECONDS", default=300)  # and for so long while a new look-up fails
+DNS_FAILED_SECONDS = env.float("DNS_FAILED_SECONDS", default=5)  # a name that was not found is not looked up again
+DNS_LOOKUPS = env.int("DNS_LOOKUPS", default=64)  # at the same time, for all hosts; two for one host
+
 # --- web search -----------------------------------------------------------------------------------------------------
 SEARCH_BACKEND = env.str("SEARCH_BACKEND", default="")  # searxng, brave or tavily; none: /v1/web_search is a 501
 SEARCH_URL = env.str("SEARCH_URL", default="")  # of a SearXNG; the others' own when empty

@@ -5,7 +5,6 @@ import random
 
 import pytest
 
-from providers.http import Client
 from providers.models import Provider
 from providers.offloop import off_loop
 from proxysite.testing import eventually, rows, speech
@@ -115,21 +114,22 @@ async def test_a_connection_that_the_upstream_wants_closed_is_not_used_again(gat
     assert upstream.connections == 2
 
 
-async def test_a_slow_name_server_keeps_nobody_else_waiting(gateway, upstream, alice, second, monkeypatch):
-    resolve = Client._resolve
-
-    async def slow(loop, origin):
-        if origin.host == "slow.example":
-            await asyncio.sleep(3_600)
-        return await resolve(loop, origin)
-
-    monkeypatch.setattr(Client, "_resolve", staticmethod(slow))
+async def test_a_slow_name_server_keeps_nobody_else_waiting(gateway, upstream, alice, second, slow_names):
+    """The second provider is known by its name too, so that both need a look-up."""
+    other, row = second
     fake = Provider.objects.filter(name="fake")
+    named = other.url.replace("127.0.0.1", "quick.example")
     await off_loop(fake.update, base_url="https://slow.example/v1", connect_seconds=0.2)
+    await off_loop(Provider.objects.filter(pk=row.pk).update, base_url=named)
+    await off_loop(rows.model, row, "n")
     await gateway.reload()
     answer = await gateway.chat(alice.key)
     assert (answer.status, answer.text) == (200, "Hello there!")
     assert (await rows.only_usage()).attempts[0]["outcome"] == "UpstreamTimeout"
+    crowd = [gateway.chat(alice.key) for _ in range(12)]
+    answers = await asyncio.gather(*crowd, gateway.chat(alice.key, model="n"))
+    assert {answer.status for answer in answers} == {200}
+    assert slow_names.count("slow.example") <= 2
 
 
 async def test_a_silent_upstream_keeps_nobody_else_waiting(gateway, upstream, alice, second):

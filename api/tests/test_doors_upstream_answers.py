@@ -1,5 +1,6 @@
 """What an upstream's whole answers do to the caller, the token, the provider and the ledger (faults U-1 to U-14)."""
 
+import asyncio
 import gzip
 import json
 import socket
@@ -8,10 +9,11 @@ from dataclasses import dataclass
 
 import pytest
 
+from providers.chat import SENT_AGAIN
 from providers.models import Provider
 from providers.offloop import off_loop
 from proxysite.testing import rows, speech
-from proxysite.testing.upstream import CUT, END, Gate, Script, Upstream, head, raw, refuse, reply, silence, stream
+from proxysite.testing.upstream import CUT, DONE, END, Gate, Script, Upstream, head, raw, refuse, reply, silence, stream
 
 HTML = b"<!DOCTYPE html><html><title>Sign in</title><script>alert(1)</script></html>"
 WHOLE = json.dumps(speech.completion()).encode()
@@ -355,9 +357,36 @@ async def test_a_kept_connection_that_dies_just_as_it_is_used_is_replaced_silent
     upstream.will(raw(how))
     assert (await gateway.chat(alice.key)).status == 200
     assert upstream.connections == 2
-    assert [len(row.attempts) for row in await rows.usage()] == [1, 1]
+    first, second = await rows.usage()
+    assert len(first.attempts) == 1
+    assert [(one["outcome"], one["reason"], one["token"]) for one in second.attempts] == [
+        ("Disconnected", SENT_AGAIN, str(token.pk)),
+        ("answered", "", str(token.pk)),
+    ]
     assert gateway.failures() == 0
     assert (await gateway.token(token)).failures == 0
+
+
+@pytest.mark.settings(RESEND_SECONDS=0.05)
+async def test_a_kept_connection_that_closes_later_has_cost_an_attempt(gateway, upstream, alice, three):
+    """Such an upstream has worked on the request: no credential is asked with it twice."""
+
+    async def close_late(exchange):
+        await asyncio.sleep(0.1)  # longer than a request may be sent again
+        await exchange.play(END)
+
+    gate = Gate()
+    upstream.always(stream(*speech.words("warm"), gate, speech.chunk(finish="stop"), DONE))
+    warm = [asyncio.create_task(gateway.chat(alice.key, stream=True)) for _ in range(8)]
+    await upstream.asked(8)
+    gate.open()
+    assert {answer.status for answer in await asyncio.gather(*warm)} == {200}
+    upstream.always(close_late)
+    answer = await gateway.chat(alice.key)
+    assert (answer.status, answer.error["code"]) == (502, "upstream_disconnected")
+    bearers = [request.bearer for request in upstream.requests[8:]]
+    assert sorted(bearers) == ["sk-up-1", "sk-up-2", "sk-up-3"]
+    assert len((await rows.usage())[-1].attempts) == 3
 
 
 async def test_a_connection_that_broke_is_not_used_again(gateway, upstream, alice):

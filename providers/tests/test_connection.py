@@ -5,11 +5,11 @@ import time
 
 import pytest
 
-from providers.chat import Attempt
+from providers.chat import SENT_AGAIN, Attempt, ChatRequest, Trace
 from providers.connection import HIGH_WATER_BYTES, Connection
-from providers.exceptions import BadResponse
+from providers.exceptions import BadResponse, Disconnected
 from providers.http import Client, Target, Timeouts
-from proxysite.testing.upstream import head, raw, reply
+from proxysite.testing.upstream import END, head, raw, reply
 
 SIZES = [
     1,
@@ -132,3 +132,57 @@ async def test_a_paused_connection_is_not_used_again():
     assert connection.reusable
     connection._paused = True
     assert not connection.reusable
+
+
+# --- sent again -------------------------------------------------------------------------------------------------------
+@pytest.fixture
+async def kept(upstream, settings):
+    """Sends attempts over one client that has kept a connection, which is closed as soon as it is used again."""
+    settings.RESEND_SECONDS = 60
+    client = Client()
+    target = Target.of(upstream.url, "x", True, Timeouts(2, 2, 2, 2, 2))
+
+    async def send(attempt):
+        return await client.send("POST", target, b"", b"{}", attempt)
+
+    upstream.will(reply(b"first"), raw(END))
+    with await send(Attempt("p", "m")) as response:
+        await response.read(LIMIT_BYTES)
+    yield send
+    client.close()
+
+
+async def test_a_request_that_is_sent_again_is_two_calls_of_its_attempt(kept, upstream):
+    attempt = Attempt("p", "m")
+    with await kept(attempt) as response:
+        assert response.status == 200
+    attempt.end("answered", status=200)
+    assert attempt.resent
+    assert [(call["outcome"], call["reason"]) for call in attempt.as_dicts()] == [
+        ("Disconnected", SENT_AGAIN),
+        ("answered", ""),
+    ]
+    assert len(upstream.requests) == 3
+
+
+async def test_a_request_is_sent_again_once_only(kept, upstream):
+    upstream.will(raw(END))
+    with pytest.raises(Disconnected):
+        await kept(Attempt("p", "m"))
+    assert len(upstream.requests) == 3
+
+
+@pytest.mark.parametrize("bound", [{"may_resend": False}, {"more": lambda: False}], ids=["no attempt", "no call"])
+async def test_a_request_that_has_no_call_left_is_not_sent_again(kept, upstream, bound):
+    attempt = Attempt("p", "m", **bound)
+    with pytest.raises(Disconnected):
+        await kept(attempt)
+    assert not attempt.resent
+    assert len(upstream.requests) == 2
+
+
+async def test_an_attempt_is_bounded_as_its_request_is():
+    request = ChatRequest(id="0" * 32, endpoint="chat/completions", model="m", body={})
+    trace = Trace(request, more=lambda: False)
+    assert not trace.attempt("p", "m").begin_resend()
+    assert Trace(request).attempt("p", "m").begin_resend()
