@@ -10,7 +10,7 @@ import asyncio
 import hmac
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -33,6 +33,13 @@ UNKNOWN = "The API key is not valid."  # one text for unknown, revoked and expir
 KEY_LENGTH = 512
 TOKENS_LENGTH = 32_768  # of all tokens that a caller brings along
 TOKEN_LENGTH = 4_096  # of one of them
+# fields with which a caller chooses other models or services at the upstream: OpenRouter's, LiteLLM's, Vercel's
+ELSEWHERE = frozenset(
+    """
+    models provider route plugins transforms preset fallbacks context_window_fallbacks content_policy_fallbacks
+    deployment_id model_list providerOptions provider_options
+    """.split()
+)
 TOUCH_SECONDS = 60  # last use is written at most once in that time
 
 
@@ -58,6 +65,16 @@ class Caller:
         """Raise Forbidden unless the key may use the model."""
         if not self.may_use(name, public_id):
             raise Forbidden(f"This API key may not use the model {name!r}.", param="model")
+
+    def require_own_choice(self, body: Mapping[str, Any]) -> None:
+        """Raise InvalidRequest when the body may make the upstream ask another model and the key is limited to some.
+
+        What such fields name are the upstream's own models and services; the key's list says nothing about those.
+        """
+        if self.models and not ELSEWHERE.isdisjoint(body):
+            field = min(ELSEWHERE & body.keys())
+            why = f"This API key is limited to certain models, so {field!r}, which may choose others, is not accepted."
+            raise InvalidRequest(why, param=field, code="unsupported_parameter")
 
     def require_storing(self) -> None:
         """Raise Forbidden unless what is said with the key may be kept."""

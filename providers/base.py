@@ -6,6 +6,7 @@ only: errors that come before the first yield may be answered by another token, 
 Sources: OpenAI's API reference; the errors of its peers as listed in `refusals.py`.
 """
 
+import asyncio
 import logging
 import struct
 import time
@@ -20,7 +21,7 @@ from providers import filters
 from providers.chat import CHAT, EMBEDDINGS, Attempt, Batches, ChatRequest, Chunk, Credential, Fresh, UpstreamModel
 from providers.exceptions import BadResponse, ProviderError, UpstreamError
 from providers.filters import attachments, calling, conform
-from providers.filters.shaping import shaped
+from providers.filters.shaping import fold, fold_text, shaped
 from providers.http import Client, Response, Target, Timeouts
 from providers.rate_limits import read_limit
 from providers.refusals import CODES, error_in, refusal
@@ -28,6 +29,7 @@ from providers.stream import StreamReader
 from providers.wire.jsons import loads, loads_raw
 
 USER_AGENT = "proxysite"
+FOLD_BYTES = 64 * 2**10  # of a stream's events, read at a time
 logger = logging.getLogger(__name__)
 
 
@@ -56,6 +58,11 @@ class Upstream:
     allow_private: bool
     timeouts: Timeouts
     limits: Limits
+
+
+def is_event_stream(content_type: str, data: bytes) -> bool:
+    """Whether a body is the events of a stream, as its type or its beginning says."""
+    return "event-stream" in content_type or data[:64].lstrip().startswith(b"data:")
 
 
 class BaseAdapter:
@@ -139,9 +146,7 @@ class BaseAdapter:
             content_type = response.header(b"content-type")
             if not streams or "json" in content_type or "html" in content_type:
                 data = await response.read(self.upstream.limits.answer_bytes)
-                if "html" in content_type:
-                    raise BadResponse("The upstream answered with a web page.")
-                answer = self.answer(request, data, credential)
+                answer = await self.whole_answer(request, data, credential, content_type)
                 yield conform.as_stream(answer) if streams else [answer]
                 return
             reader = self.reader(request, credential)
@@ -214,6 +219,26 @@ class BaseAdapter:
         if not all(isinstance(choice.get("message"), dict) for choice in items):
             raise BadResponse("The upstream's answer has no message.")
         return conform.whole(answer)
+
+    async def whole_answer(self, request: ChatRequest, data: bytes, credential: Credential, content_type: str) -> Chunk:
+        """The answer that a whole body holds, whatever it is written as. Raises UpstreamError when it is none."""
+        if "html" in content_type:
+            raise BadResponse("The upstream answered with a web page.")
+        if request.endpoint != EMBEDDINGS and is_event_stream(content_type, data):
+            return await self.answer_of_events(request, data, credential)
+        return self.answer(request, data, credential)
+
+    async def answer_of_events(self, request: ChatRequest, data: bytes, credential: Credential) -> Chunk:
+        """Fold a whole answer that came as the events of a stream. Raises UpstreamError when it is none."""
+        reader, chunks = self.reader(request, credential), list[Chunk]()
+        for start in range(0, len(data), FOLD_BYTES):
+            chunks += reader.feed(data[start : start + FOLD_BYTES])
+            if reader.over:
+                break
+            await asyncio.sleep(0)  # other requests get their turn
+        chunks += reader.finish()
+        reader.judge()
+        return fold(chunks) if request.endpoint == CHAT else fold_text(chunks)
 
     async def refusal(self, response: Response, credential: Credential) -> UpstreamError:
         """The error that an answer other than 200 means."""

@@ -24,6 +24,7 @@ from providers.exceptions import (
     UnexpectedRedirect,
     UpstreamError,
 )
+from providers.redaction import blank_secret
 
 CODES: dict[str, type[UpstreamError]] = {
     "insufficient_quota": QuotaExhausted,
@@ -55,6 +56,7 @@ CODES: dict[str, type[UpstreamError]] = {
     "invalid_value": Rejected,
 }
 MESSAGE_LENGTH = 500
+RAW_LENGTH = 10_000  # of what an upstream says, before it is made one line
 
 
 def error_in(body: dict[str, Any]) -> dict[str, Any] | None:
@@ -176,8 +178,7 @@ def retry_after(headers: Mapping[bytes, bytes]) -> float | None:
 
 def clean(message: str, secret: str) -> str:
     """An upstream's message that may be shown: one line, bounded, without the secret it was asked with."""
-    if secret:
-        message = message.replace(secret, "***")
+    message = blank_secret(message[:RAW_LENGTH], secret)
     return " ".join("".join(c if c.isprintable() else " " for c in message).split())[:MESSAGE_LENGTH]
 
 

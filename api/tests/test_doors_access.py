@@ -302,3 +302,33 @@ async def test_the_admin_is_not_for_other_origins(gateway):
     answer = await gateway.ask("GET", "/admin/login/", headers={"origin": ORIGIN})
     assert answer.status == 200
     assert "access-control-allow-origin" not in answer.headers
+
+
+ROUTED = {
+    "models": ["other/model"],
+    "provider": {"order": ["elsewhere"]},
+    "route": "fallback",
+    "plugins": [{"id": "auto-router"}],
+    "transforms": ["middle-out"],
+    "preset": "mine",
+    "fallbacks": ["other/model"],
+    "providerOptions": {"gateway": {"models": ["other/model"]}},
+}
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses"])
+@pytest.mark.parametrize("field", ROUTED)
+async def test_a_key_that_is_limited_to_models_cannot_choose_others_at_the_upstream(gateway, upstream, field, path):
+    bob = await off_loop(rows.person, "bob", models=["m"])
+    body = {"model": "m", field: ROUTED[field]}
+    body |= {"messages": HELLO} if "chat" in path else {"prompt" if path == "/v1/completions" else "input": "Hello!"}
+    answer = await gateway.ask("POST", path, bob.key, json=body)
+    assert (answer.status, answer.error["param"]) == (400, field)
+    assert answer.error["code"] == "unsupported_parameter"
+    assert upstream.requests == []
+
+
+@pytest.mark.parametrize("field", ROUTED)
+async def test_a_key_for_all_models_may_route_at_the_upstream(gateway, upstream, alice, field):
+    assert (await gateway.chat(alice.key, **{field: ROUTED[field]})).status == 200
+    assert upstream.requests[0].json[field] == ROUTED[field]

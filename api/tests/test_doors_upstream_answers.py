@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import socket
+from base64 import b64encode
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -340,6 +341,61 @@ async def test_an_endless_answer_is_cut_off(gateway, upstream, alice):
     assert (answer.status, answer.error["code"]) == (502, "bad_upstream_response")
     await upstream.last.departure()
     assert upstream.last.sent_bytes < 16 * 2**20
+
+
+# --- a stream that nobody asked for -----------------------------------------------------------------------------------
+USED = {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8}
+
+
+@pytest.mark.parametrize("kind", ["text/event-stream", "application/json", "text/plain"])
+async def test_a_stream_in_answer_to_a_whole_request_becomes_one_whole_answer(gateway, upstream, alice, token, kind):
+    events = [*speech.spoken("Hello", " there", "!")[:-1], speech.usage_chunk(USED), DONE]
+    upstream.will(stream(*events, content_type=kind))
+    answer = await gateway.chat(alice.key)
+    assert (answer.status, answer.text) == (200, "Hello there!")
+    assert answer.json["object"] == "chat.completion"
+    assert answer.json["choices"][0]["finish_reason"] == "stop"
+    assert answer.json["usage"]["completion_tokens"] == 5
+    assert len(upstream.requests) == 1
+    assert gateway.failures() == 0
+    row = await rows.only_usage()
+    assert (row.status, row.prompt_tokens, row.completion_tokens, row.estimated) == ("complete", 3, 5, False)
+
+
+async def test_a_stream_in_answer_to_a_whole_completion_becomes_one_too(gateway, upstream, alice):
+    upstream.will(stream(*speech.spoken_text("Hello there!"), DONE))
+    answer = await gateway.ask("POST", "/v1/completions", alice.key, json={"model": "m", "prompt": "Hello!"})
+    assert answer.status == 200
+    assert answer.json["object"] == "text_completion"
+    assert answer.json["choices"][0]["text"] == "Hello there!"
+    assert gateway.failures() == 0
+
+
+async def test_a_stream_that_breaks_off_is_no_whole_answer(gateway, upstream, alice):
+    upstream.will(stream(*speech.words("Hello")))
+    answer = await gateway.chat(alice.key)
+    assert (answer.status, answer.error["code"]) == (502, "upstream_disconnected")
+
+
+async def test_an_error_in_a_stream_that_nobody_asked_for_means_what_it_says(gateway, upstream, alice, token):
+    upstream.will(stream({"error": {"message": "No sk-up-1.", "code": "invalid_api_key"}}))
+    assert (await gateway.chat(alice.key)).status == 503
+    assert (await gateway.token(token)).strikes == 1
+
+
+@pytest.mark.parametrize("write", [str.upper, lambda text: b64encode(f"Bearer {text}".encode()).decode()])
+async def test_a_token_that_an_upstream_repeats_in_another_form_is_shown_nowhere(
+    gateway, upstream, alice, provider, token, write
+):
+    await off_loop(rows.tokens, provider, "sk-canary-abcdef-1234567890")
+    await off_loop(token.delete)
+    await gateway.reload()
+    upstream.will(refuse(400, f"What is {write('sk-canary-abcdef-1234567890')}?"))
+    answer = await gateway.chat(alice.key)
+    assert answer.status == 400
+    assert "***" in answer.error["message"]
+    shown = answer.body.decode() + str((await rows.only_usage()).attempts)
+    assert write("sk-canary-abcdef-1234567890")[9:] not in shown
 
 
 # --- kept connections -------------------------------------------------------------------------------------------------

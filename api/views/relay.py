@@ -39,6 +39,7 @@ async def relay(request: LeanRequest, endpoint: str, forced: str = "", conversat
     raw = await request.whole_body()
     body = schemas.read(endpoint, raw)
     meant = meaning(gateway, caller, body["model"])
+    caller.require_own_choice(body)
     if conversation:
         in_path(body, conversation)
     recalled = None

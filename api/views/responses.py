@@ -50,6 +50,7 @@ async def create(request: LeanRequest) -> HttpResponseBase:
     if body.get("background"):
         gateway.background.require_room(gateway.in_flight)
     meant = meaning(gateway, caller, body["model"])
+    caller.require_own_choice(body)
     if named := inputs.references(body):
         body = inputs.resolved(body, await in_time(off_loop(own_items, caller, list(named.values()))))
     body = sealed.opened(body)

@@ -56,6 +56,21 @@ def fold(chunks: Iterable[Chunk]) -> Chunk:
     return conform.whole(whole)
 
 
+def fold_text(chunks: Iterable[Chunk]) -> Chunk:
+    """One whole `text_completion` of a stream's chunks: texts joined, of other fields the last wins."""
+    whole: Chunk = {}
+    choices: dict[int, dict[str, Any]] = {}
+    for chunk in chunks:
+        whole |= {name: value for name, value in chunk.items() if name != "choices" and value is not None}
+        for choice in chunk["choices"]:
+            known = choices.setdefault(choice["index"], {"text": "", "logprobs": None, "finish_reason": None})
+            known["text"] += choice.get("text") or ""
+            add_logprobs(known, choice.get("logprobs"))
+            known |= {name: value for name, value in choice.items() if name not in FOLDED_TEXT and value is not None}
+    return whole | {"choices": [choices[index] for index in sorted(choices)]}
+
+
+FOLDED_TEXT = frozenset(("text", "logprobs"))
 FOLDED = frozenset(("index", "delta", "logprobs"))
 JOINED = frozenset(("content", "reasoning_content", "reasoning", "refusal"))
 
