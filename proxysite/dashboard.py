@@ -237,7 +237,7 @@ def switch_mode(request: HttpRequest) -> HttpResponse:
 def paste(request: HttpRequest) -> HttpResponse:
     """Import tokens from the page's text field; what was pasted is never shown again."""
     provider = chosen(request, UpstreamToken, "add")
-    report = importing.run(provider, request.POST.get("tokens", "").split("\n"))
+    report = importing.run(provider, importing.split_lines(request.POST.get("tokens", "")))
     new = report.counts[importing.NEW]
     if new:
         audit(request, Provider.objects.filter(pk=provider.pk), f"Tokens imported: {new}.")

@@ -34,7 +34,8 @@ class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean_secret(self) -> str:
         secret: str = self.cleaned_data["secret"]
         if secret and (wrong := importing.problem(secret)):
-            raise ValidationError(f"This is no token: it {wrong}." if wrong.startswith("has") else f"It is {wrong}.")
+            is_length = wrong.startswith(("longer", "too"))
+            raise ValidationError(f"It is {wrong}." if is_length else f"This is no token: it {wrong}.")
         return secret
 
     def clean(self) -> dict[str, Any]:

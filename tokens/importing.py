@@ -1,14 +1,16 @@
 """Tokens and accounts from a text file -> rows, with a verdict for every line.
 
 One token per line; for an upstream that accounts sign in to also `email:password` or `email----password`. Blank lines
-and lines that begin with `#` are skipped; UTF-8 or UTF-16, with or without BOM, any line ends. Tokens are written in
-batches, each one transaction; running twice adds nothing. A report never carries a secret: lines are named by number,
-tokens by their mask.
+and lines that begin with `#` are skipped, and what stands in double quotes is taken out of them. No line stops the
+import: one that is no token gets its reason. Tokens are written in batches, each one transaction; running twice adds
+nothing, and of two imports at once one adds a token. A report never carries a secret: malformed lines are named by
+number, tokens by their mask.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from unicodedata import category
 
 from django.db import transaction
 
@@ -17,17 +19,30 @@ from providers.base import BaseAdapter
 from providers.models import Provider
 from tokens import accounts, kinds
 from tokens.accounts import KNOWN, NEW, UPDATED
+from tokens.decoding import UnreadableFile, decode, split_lines
 from tokens.models import Kind, UpstreamToken
 
-__all__ = ["IN_FILE", "KNOWN", "MALFORMED", "NEW", "UPDATED", "Report", "UnreadableFile", "Verdict", "decode", "run"]
+__all__ = [
+    "IN_FILE",
+    "KNOWN",
+    "MALFORMED",
+    "NEW",
+    "UPDATED",
+    "Report",
+    "UnreadableFile",
+    "Verdict",
+    "decode",
+    "run",
+    "split_lines",
+]
 
 BATCH = 500
 LONGEST = 8_192  # characters of one token
+LONGEST_EMAIL = 254
+HEADINGS = frozenset(
+    "token tokens key keys api_key apikey api-key secret access_token refresh_token email:password".split()
+)
 IN_FILE, MALFORMED = "twice in the file", "malformed"
-
-
-class UnreadableFile(Exception):
-    """The bytes are no text with one token per line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,31 +67,40 @@ class Report:
         return Counter(verdict.verdict for verdict in self.verdicts)
 
 
-def decode(data: bytes) -> list[str]:
-    """The file's lines. Raises UnreadableFile on what is no text."""
-    encoding = "utf-8-sig"
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        encoding = "utf-16"
-    elif b"\0" in data[:2]:  # no byte order mark: the zero half of an ASCII character tells
-        encoding = "utf-16-be" if data[0] == 0 else "utf-16-le"
-    try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError as error:
-        raise UnreadableFile(
-            f"The file is not {encoding.removesuffix('-sig').upper()} text (byte {error.start})."
-        ) from None
-    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-
-
 def problem(token: str) -> str:
-    """What keeps `token` from being one, or an empty string."""
+    """What keeps `token` from being one, or an empty string. Says nothing of its characters."""
     if len(token) > LONGEST:
         return f"longer than {LONGEST} characters"
+    if "\0" in token:
+        return "has a NUL byte"
+    if " " in token or "\t" in token:
+        return "has a space inside"
     if not token.isascii() or not token.isprintable():
         return "has characters that no HTTP header can carry"
-    if " " in token:
-        return "has a space inside"
+    if token[:1] in ("=", "@"):
+        return "begins as a formula of a spreadsheet does"
+    if "," in token:
+        return "has a comma: only one token stands in a line"
+    if token.lower() in HEADINGS:
+        return "is the heading of a column"
     return "" if len(token) >= 4 else "too short"
+
+
+def login_problem(login: kinds.Login) -> str:
+    """What keeps an account from being stored, or an empty string."""
+    if len(login.email) > LONGEST_EMAIL:
+        return f"has an address longer than {LONGEST_EMAIL} characters"
+    if not login.email.isprintable() or any(category(char) in ("Cc", "Cs") for char in login.password):
+        return "has control characters"
+    return ""
+
+
+def unquoted(line: str) -> str:
+    """The line without spaces around it, and without the quotes that a spreadsheet puts around a cell."""
+    text = line.strip()
+    if len(text) > 2 and text[0] == text[-1] == '"':
+        return text[1:-1].replace('""', '"').strip()
+    return text
 
 
 def run(
@@ -90,7 +114,7 @@ def run(
     report, work = Report(), Import(provider, dry_run)
     done = 0
     for done, line in enumerate(lines, 1):
-        token = line.strip()
+        token = unquoted(line)
         if not token or token.startswith("#"):
             report.skipped += 1
             continue
@@ -117,9 +141,9 @@ class Import:
     def take(self, line: int, token: str) -> Iterator[Verdict]:
         """The line's verdict, unless it is a token that `write` judges."""
         login = kinds.login(token) if len(token) <= LONGEST else None
-        wrong = "" if login else problem(token)
+        wrong = login_problem(login) if login else problem(token)
         if wrong:
-            yield Verdict(line, MALFORMED, vault.mask(token) if token.isprintable() else "", wrong)
+            yield Verdict(line, MALFORMED, reason=wrong)
             return
         if login and not self._adapter.signs_in:
             yield Verdict(
@@ -138,17 +162,23 @@ class Import:
             yield Verdict(line, accounts.take(self._provider, login, dry_run=self._dry_run), mask)
 
     def write(self) -> Iterator[Verdict]:
-        """Insert the batch's tokens that the provider does not have; a verdict for each. Two imports at once do not
-        collide.
+        """Insert the batch's tokens that the provider does not have, in one transaction; yield a verdict for each.
+
+        What another import inserts at the same time is known already.
         """
         batch, self.batch = self.batch, []
-        provider = self._provider
-        rows = UpstreamToken.objects.filter(provider=provider, fingerprint__in=[item[2] for item in batch])
-        known = set(rows.values_list("fingerprint", flat=True))
-        if not self._dry_run:
+        if not batch:
+            return
+        mine = UpstreamToken.objects.filter(provider=self._provider)
+        fingerprints = [fingerprint for _, _, fingerprint in batch]
+        with transaction.atomic():
+            known = set(mine.filter(fingerprint__in=fingerprints).values_list("fingerprint", flat=True))
             new = [self._row(token) for _, token, fingerprint in batch if fingerprint not in known]
-            with transaction.atomic():
+            if new and not self._dry_run:
                 UpstreamToken.objects.bulk_create(new, ignore_conflicts=True)
+                ids = [row.pk for row in new]
+                inserted = set(mine.filter(pk__in=ids).values_list("fingerprint", flat=True))
+                known.update(row.fingerprint for row in new if row.fingerprint not in inserted)
         for line, token, fingerprint in batch:
             yield Verdict(line, KNOWN if fingerprint in known else NEW, vault.mask(token))
 

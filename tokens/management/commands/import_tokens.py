@@ -35,7 +35,7 @@ class Command(BaseCommand):
         except OSError as error:
             raise CommandError(f"Cannot read {file}: {error.strerror}.") from None
         except importing.UnreadableFile as error:
-            raise CommandError(str(error)) from None
+            raise CommandError(f"{error} Save it as text with one token a line.") from None
         report = self.run(row, lines, dry_run)
         if options["format"] == "json":
             verdicts = [asdict(verdict) for verdict in report.verdicts]
@@ -60,11 +60,13 @@ class Command(BaseCommand):
         counts = report.counts
         malformed = [verdict for verdict in report.verdicts if verdict.verdict == importing.MALFORMED]
         for verdict in malformed[:SHOWN]:
-            self.stdout.write(f"line {verdict.line}: {verdict.reason} {verdict.token}".rstrip())
+            account = f" ({verdict.token})" if verdict.token else ""
+            self.stdout.write(f"line {verdict.line}: {verdict.reason}{account}")
         if len(malformed) > SHOWN:
             self.stdout.write(f"… and {len(malformed) - SHOWN} more malformed lines (--format json lists all)")
         would = "would be imported" if dry_run else "imported"
         parts = [f"{counts[importing.NEW]} {would}"]
         parts += [f"{counts[name]} {name}" for name in (importing.KNOWN, importing.IN_FILE, importing.MALFORMED)]
         parts += [f"{counts[importing.UPDATED]} {importing.UPDATED}"] if counts[importing.UPDATED] else []
-        self.stdout.write(f"{', '.join(parts)}, {report.skipped} blank or comment.")
+        parts += [f"{report.skipped} blank or comment"] if report.skipped else []
+        self.stdout.write(f"{', '.join(parts)}.")
