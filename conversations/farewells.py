@@ -13,7 +13,6 @@ from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Q
 
 from conversations.models import Farewell
 from providers import registry, vault
@@ -21,7 +20,7 @@ from providers.exceptions import ModelMissing, UpstreamError
 from providers.http import Client
 from tokens import checkup
 from tokens.models import State, UpstreamToken
-from tokens.querysets import AUTH
+from tokens.querysets import BY_PERSON
 
 logger = logging.getLogger(__name__)
 RUN_SECONDS = 40.0  # no call begins later in a run
@@ -52,8 +51,7 @@ def taken(but: Collection[UUID]) -> list[Farewell]:
 def sorted_out(batch: Sequence[Farewell]) -> tuple[list[Farewell], list[tuple[Farewell, UpstreamToken]]]:
     """Those that nobody can ask for any more, and those that can be asked for now, with what."""
     tokens = UpstreamToken.objects.filter(pk__in=[farewell.token_id for farewell in batch])
-    by_a_person = Q(state=State.DISABLED) & ~Q(reason__startswith=AUTH)
-    known = set(tokens.exclude(by_a_person).values_list("pk", flat=True))
+    known = set(tokens.exclude(BY_PERSON).values_list("pk", flat=True))
     working = tokens.watched().with_access().exclude(state=State.DISABLED).filter(provider__kind__in=registry.kinds())
     ready = {token.pk: token for token in working.select_related("provider")}
     lost = [farewell for farewell in batch if farewell.token_id not in known]

@@ -275,6 +275,7 @@ CLAIM_SECONDS = env.float("CLAIM_SECONDS", default=60)  # a killed process keeps
 CLAIM_WAIT_SECONDS = env.float("CLAIM_WAIT_SECONDS", default=30)  # while the streams of all tokens are in use
 RESUME_WAIT_SECONDS = env.float("RESUME_WAIT_SECONDS", default=3)  # for the stream of a conversation's own token
 CHECK_SECONDS = env.float("CHECK_SECONDS", default=3_600)  # every token is checked once within it
+CHECKS_PER_MINUTE = env.int("CHECKS_PER_MINUTE", default=60)  # of one provider's tokens; more wait for their turn
 TRANSITION_DAYS = env.int("TRANSITION_DAYS", default=30)  # changes of tokens' states are kept so long
 STICKY_CONVERSATIONS = env.int("STICKY_CONVERSATIONS", default=10_000)  # whose token is remembered, per process
 

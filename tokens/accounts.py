@@ -10,8 +10,8 @@ from django.db.models import QuerySet
 from providers import vault
 from providers.models import Provider
 from tokens.kinds import Login
-from tokens.models import Kind, State, UpstreamAccount, UpstreamToken
-from tokens.querysets import AUTH
+from tokens.models import Kind, UpstreamAccount, UpstreamToken
+from tokens.querysets import BY_AUTH
 
 NEW, KNOWN, UPDATED = "new", "known already", "with a new password"
 
@@ -44,7 +44,7 @@ def take(provider: Provider, login: Login, *, dry_run: bool = False) -> str:
         row.hide(login.password)
         row.failures, row.reason = 0, ""
         row.save(update_fields=["sealed", "failures", "reason"])
-        UpstreamToken.objects.filter(account=row, state=State.DISABLED, reason__startswith=AUTH).reset()
+        UpstreamToken.objects.filter(BY_AUTH, account=row).reset()
     return UPDATED
 
 

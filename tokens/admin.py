@@ -22,7 +22,7 @@ from providers.admin import NOTHING, BigTableAdmin, audit, badge, counted, momen
 from tokens import accounts, inspecting
 from tokens.forms import AccountForm, TokenForm, take
 from tokens.models import State, UpstreamAccount, UpstreamToken
-from tokens.querysets import AUTH, RENEWABLE
+from tokens.querysets import BY_AUTH, RENEWABLE
 
 WRITTEN_WITH_SECRET = (
     *(
@@ -246,7 +246,7 @@ class UpstreamAccountAdmin(BigTableAdmin):
         obj.save(update_fields=changed if change else None)
         if password:
             accounts.complete(UpstreamAccount.objects.filter(pk=obj.pk))
-            UpstreamToken.objects.filter(account=obj, state=State.DISABLED, reason__startswith=AUTH).reset()
+            UpstreamToken.objects.filter(BY_AUTH, account=obj).reset()
 
     def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
         return queryset.filter(email__startswith=term.lower())

@@ -26,7 +26,7 @@ class Inspection:
         """For the person who asked."""
         if self.queued:
             return f"{self.queued} tokens are too many to wait for: the worker checks them now."
-        told = ", ".join(f"{count} {outcome}" for outcome, count in self.outcomes.most_common())
+        told = checkup.summarize(self.outcomes)
         return f"{self.outcomes.total()} checked: {told}." if told else "There is no token to check."
 
 

@@ -21,7 +21,7 @@ from django.db.models import Case, F, Q, Value, When
 from providers import vault
 from providers.chat import Fresh
 from tokens.models import State, UpstreamToken
-from tokens.querysets import AUTH
+from tokens.querysets import BY_AUTH
 
 logger = logging.getLogger(__name__)
 
@@ -126,7 +126,6 @@ def commit(token_id: UUID, proof: str, fresh: Fresh) -> Renewed | None:
     """Give the row what replaces the secrets of `proof`, unless it has others by now; returns what it has then, None
     when there is no such row. Raises DatabaseError, VaultError.
     """
-    rejected = Q(state=State.DISABLED, reason__startswith=AUTH)  # what a person switched off stays off
     for _ in range(TRIES):
         row = UpstreamToken.objects.filter(pk=token_id).first()
         if row is None:
@@ -142,8 +141,8 @@ def commit(token_id: UUID, proof: str, fresh: Fresh) -> Renewed | None:
             sealed=sealed,
             sealed_refresh=refresh,
             expires_at=ends,
-            state=Case(When(rejected, then=Value(State.ACTIVE)), default=F("state")),
-            reason=Case(When(Q(state=State.ACTIVE) | rejected, then=Value("")), default=F("reason")),
+            state=Case(When(BY_AUTH, then=Value(State.ACTIVE)), default=F("state")),
+            reason=Case(When(Q(state=State.ACTIVE) | BY_AUTH, then=Value("")), default=F("reason")),
             strikes=0,
             renewing_until=None,
             cause="",

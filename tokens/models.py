@@ -1,5 +1,6 @@
 """Rows about who we are to an upstream: UpstreamToken, one credential with its state; UpstreamAccount, which signs in;
-Transition, what a token went through; Refresh, the last renewal of a provider's whole pool.
+Transition, what a token went through; Refresh, the last renewal of a provider's whole pool; CheckProgress, how far the
+periodic check has come.
 
 active --429--> active, resting until a time        active --402/quota--> exhausted until a time
 active --5xx while the provider answers with other tokens--> failing for a growing time
@@ -16,7 +17,7 @@ from django.utils import timezone
 
 from providers import vault
 from providers.models import Provider
-from tokens.querysets import TokenQuerySet
+from tokens.querysets import AUTH, TokenQuerySet
 
 
 class State(models.TextChoices):
@@ -135,6 +136,11 @@ class UpstreamToken(models.Model):
         return self.rests_until is not None and self.rests_until > timezone.now()
 
     @property
+    def disabled_by_person(self) -> bool:
+        """Whether a person switched it off: no check and no answer of an upstream switches it on again."""
+        return self.state == State.DISABLED and not self.reason.startswith(f"{AUTH}:")
+
+    @property
     def renewable(self) -> bool:
         """Whether it can be replaced by a fresh one without a person."""
         return bool(self.sealed_refresh) or self.account_id is not None
@@ -175,3 +181,15 @@ class Refresh(models.Model):
 
     def __str__(self) -> str:
         return f"{self.provider} {self.ended_at}"
+
+
+class CheckProgress(models.Model):
+    """How far the periodic check of a provider's tokens has come, and how many it had in the present minute."""
+
+    provider = models.OneToOneField(Provider, models.CASCADE, primary_key=True, related_name="check_progress")
+    position = models.BigIntegerField(help_text="On the circle of ids, over all rounds: tokens/sweeping.py.")
+    minute = models.BigIntegerField(default=0, help_text="In which `checks` were counted, since 1970.")
+    checks = models.PositiveIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.provider} {self.position}"

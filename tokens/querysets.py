@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 REASON_LENGTH = 200
 AUTH = "auth"  # how the reason begins when an upstream rejected the token
+BY_AUTH = Q(state="disabled", reason__startswith=f"{AUTH}:")  # disabled by strikes or checks: a good check enables it
+BY_PERSON = Q(state="disabled") & ~Q(reason__startswith=f"{AUTH}:")  # whatever else it says: it stays off
 RENEWABLE = ~Q(sealed_refresh="") | Q(account__isnull=False)
 
 
@@ -35,8 +37,7 @@ class TokenQuerySet(QuerySet["UpstreamToken"]):
 
     def watched(self) -> "TokenQuerySet":
         """All but those that a person switched off, of providers that are asked with tokens."""
-        by_a_person = Q(state="disabled") & ~Q(reason__startswith=AUTH)
-        return self.filter(provider__enabled=True).exclude(by_a_person).exclude(provider__mode="guest")
+        return self.filter(provider__enabled=True).exclude(BY_PERSON).exclude(provider__mode="guest")
 
     @staticmethod
     def lasting(now: datetime) -> Q:

@@ -36,7 +36,7 @@ from providers.wire import jwt
 from tokens import leftovers
 from tokens.leftovers import Renewed, Secrets
 from tokens.models import State, UpstreamAccount, UpstreamToken
-from tokens.querysets import AUTH, REASON_LENGTH
+from tokens.querysets import AUTH, BY_PERSON, REASON_LENGTH
 
 logger = logging.getLogger(__name__)
 
@@ -238,6 +238,7 @@ def refused(lease: Lease, why: str) -> None:
     order, now = lease.order, datetime.now(UTC)
     reason = f"{AUTH}: {why}"[:REASON_LENGTH]
     rows = UpstreamToken.objects.filter(pk=order.token_id, sealed=order.sealed)
+    rows = rows.exclude(BY_PERSON)  # whose reason says who switched it off
     rows.update(reason=reason, last_failure_at=now)
     worthless = Q() if order.rejected else Q(sealed="") | Q(expires_at__lte=now)
     rows.filter(worthless).update(state=State.DISABLED, cause="")

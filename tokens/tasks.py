@@ -1,6 +1,7 @@
 """Periodic work on tokens: sweeps over what the database says, so that a lost or doubled message does no harm."""
 
 from datetime import timedelta
+from uuid import UUID
 
 from celery import shared_task
 from django.conf import settings
@@ -30,8 +31,13 @@ def check_disabled() -> int:
     """Enable the tokens that auth failures disabled and that work again, sooner than their turn comes; returns how
     many.
     """
-    disabled = UpstreamToken.objects.watched().filter(state=State.DISABLED)
-    return sum(finding.outcome == checkup.WORKS for finding in checkup.check(disabled.order_by("?")[:CHECKED_AT_ONCE]))
+    disabled = UpstreamToken.objects.watched().filter(state=State.DISABLED).order_by("?")
+    drawn: dict[int, list[UUID]] = {}
+    for token_id, provider_id in disabled.values_list("pk", "provider_id")[:CHECKED_AT_ONCE]:
+        drawn.setdefault(provider_id, []).append(token_id)
+    allowed = [ids[: sweeping.claim_checks(provider_id, len(ids))] for provider_id, ids in drawn.items()]
+    chosen = UpstreamToken.objects.filter(pk__in=[token_id for ids in allowed for token_id in ids])
+    return sum(finding.outcome == checkup.WORKS for finding in checkup.check(chosen))
 
 
 @shared_task

@@ -38,8 +38,12 @@ def test_a_check_strikes_the_rejected_and_enables_what_works_again(
     token(provider, "sk-back-0123456789abcdef", state="disabled", strikes=3, reason="auth: expired")
     token(provider, "sk-held-0123456789abcdef", state="disabled", reason="by admin")
     said = run("check_tokens")
-    assert "acme sk-bad…cdef: rejected Incorrect API key provided: ***." in said
-    assert said.endswith("3 works, 1 rejected\n")
+    assert set(said.splitlines()) == {
+        "acme sk-bad…cdef: rejected: Incorrect API key provided: ***. (strike 1 of 3)",
+        "acme sk-bac…cdef: works (enabled again)",
+        "acme sk-hel…cdef: works (a person switched it off, so it stays off)",
+        "3 work, 1 rejected",
+    }
     assert BAD not in said
     rows = {row.masked: (row.state, row.strikes) for row in UpstreamToken.objects.all()}
     assert rows == {
@@ -58,7 +62,6 @@ def test_a_check_strikes_the_rejected_and_enables_what_works_again(
     ("answer", "outcome"),
     [
         ((429, problem("rate_limit_exceeded", "Slow down.")), "rate limited"),
-        ((429, problem("insufficient_quota", "Pay.")), "out of quota"),
         ((503, "down"), "provider failed"),
         ((302, ""), "provider failed"),
         ((200, "no list"), "provider failed"),
@@ -81,10 +84,54 @@ def test_other_troubles_change_nothing(
     ]
 
 
+def test_a_token_whose_quota_is_used_up_is_exhausted(upstream: Upstream, provider: Provider) -> None:
+    token(provider)
+    disabled = token(provider, BAD, state="disabled", strikes=3, reason="auth: no")
+    spent = (402, problem("insufficient_quota", "Pay."))
+    upstream.answers = {GOOD: spent, BAD: spent}
+    said = run("check_tokens")
+    assert "acme sk-goo…cdef: out of quota: Pay. (exhausted for a time)" in said
+    found = UpstreamToken.objects.get(masked="sk-goo…cdef")
+    assert (found.state, found.reason, found.resting) == ("exhausted", "quota: Pay.", True)
+    disabled.refresh_from_db()
+    assert disabled.state == "disabled"
+
+
+@pytest.mark.parametrize("answer", [(503, "down"), (429, problem("rate_limit_exceeded", "Slow down."))])
+def test_a_provider_that_fails_all_tokens_is_left_alone(
+    upstream: Upstream, provider: Provider, answer: tuple[int, str]
+) -> None:
+    secrets = [f"sk-many-0123456789-{number:03}" for number in range(checkup.AT_ONCE * 2)]
+    UpstreamToken.objects.bulk_create([UpstreamToken.of(provider, secret) for secret in secrets])
+    upstream.answers = dict.fromkeys(secrets, answer)
+    report = json.loads(run("check_tokens", "--format", "json"))
+    assert sum(report["counts"].values()) == len(secrets)
+    assert len([asked for asked in upstream.asked if asked]) == checkup.AT_ONCE
+    assert report["tokens"][-1]["reason"].startswith("not asked: ")
+    assert set(UpstreamToken.objects.values_list("state", "strikes", "reason")) == {("active", 0, "")}
+
+
+def test_a_provider_that_fails_some_tokens_is_asked_about_all(upstream: Upstream, provider: Provider) -> None:
+    secrets = [f"sk-many-0123456789-{number:03}" for number in range(checkup.AT_ONCE * 2)]
+    UpstreamToken.objects.bulk_create([UpstreamToken.of(provider, secret) for secret in secrets])
+    upstream.accepted = set(secrets[::5])
+    upstream.answers = {secret: (500, "down") for secret in secrets if secret not in upstream.accepted}
+    assert run("check_tokens").splitlines()[-1] == "40 provider failed, 10 work"
+
+
+@pytest.mark.settings(CHECKS_PER_MINUTE=2)
+def test_the_sweep_of_the_disabled_is_bounded_too(upstream: Upstream, provider: Provider) -> None:
+    secrets = [f"sk-many-0123456789-{number:03}" for number in range(9)]
+    rows = [UpstreamToken.of(provider, secret, state="disabled", reason="auth: no") for secret in secrets]
+    UpstreamToken.objects.bulk_create(rows)
+    upstream.accepted = set(secrets)
+    assert check_disabled() == 2
+
+
 def test_an_upstream_that_is_away_costs_no_token_anything(provider: Provider, upstream: Upstream) -> None:
     token(provider)
     Provider.objects.update(base_url="http://127.0.0.1:9/v1")
-    assert "provider failed The upstream cannot be reached." in run("check_tokens")
+    assert "provider failed: The upstream cannot be reached." in run("check_tokens")
     assert UpstreamToken.objects.get().strikes == 0
 
 
@@ -92,14 +139,17 @@ def test_an_open_list_proves_nothing_about_a_token(upstream: Upstream, provider:
     """OpenRouter lists its models to everybody."""
     upstream.accepted |= {None}
     token(provider, state="disabled", strikes=3, reason="auth: no")
-    assert run("check_tokens").endswith("1 unproven\n")
+    assert run("check_tokens").splitlines() == [
+        "acme sk-goo…cdef: could not be proved: the upstream's model list needs no token",
+        "1 could not be proved",
+    ]
     assert UpstreamToken.objects.get().state == "disabled"
 
 
 def test_a_check_tells_in_json_what_it_found_and_nothing_secret(provider: Provider) -> None:
     row = token(provider)
     said = run("check_tokens", "--format", "json")
-    found = {"id": str(row.pk), "provider": "acme", "token": row.masked, "outcome": "works", "reason": ""}
+    found = {"id": str(row.pk), "provider": "acme", "token": row.masked, "outcome": "works", "reason": "", "change": ""}
     assert json.loads(said) == {"counts": {"works": 1}, "tokens": [found]}
     assert GOOD not in said
 
@@ -115,7 +165,7 @@ def test_checking_dry_asks_and_changes_nothing(upstream: Upstream, provider: Pro
 def test_a_secret_that_does_not_open_is_reported(provider: Provider, upstream: Upstream) -> None:
     token(provider)
     UpstreamToken.objects.update(sealed="v1.lost.AAAA")
-    assert "unreadable sealed with key 'lost'" in run("check_tokens")
+    assert "unreadable: sealed with key 'lost'" in run("check_tokens")
     assert upstream.asked == [None]
 
 
@@ -135,7 +185,7 @@ def test_more_tokens_than_are_asked_at_once_are_all_checked(upstream: Upstream, 
     secrets = [f"sk-many-0123456789-{number:03}" for number in range(checkup.AT_ONCE * 2 + 1)]
     upstream.accepted = set(secrets)
     UpstreamToken.objects.bulk_create([UpstreamToken.of(provider, secret) for secret in secrets])
-    assert run("check_tokens") == f"{len(secrets)} works\n"
+    assert run("check_tokens") == f"{len(secrets)} work\n"
     assert set(upstream.asked) == {None, *secrets}
 
 

@@ -1,17 +1,19 @@
 """Every token is checked once per period, a slice each minute; nobody's fault but the token's own counts against it."""
 
-from itertools import pairwise
 from uuid import UUID, uuid4
 
 import pytest
 
 from providers import registry, vault
-from providers.models import Provider, Revision
+from providers.exceptions import UpstreamError
+from providers.http import Client
+from providers.models import Provider
 from providers.offloop import off_loop
 from proxysite.testing import rows
 from proxysite.testing.upstream import refuse
 from tokens import checkup, sweeping
 from tokens.models import UpstreamToken
+from tokens.renewal import Order, Renewals
 from tokens.tasks import check_disabled, check_due
 from tokens.tests.site import Renewing, Site
 
@@ -19,64 +21,132 @@ NOON = 1_800_000_000
 
 
 @pytest.fixture
-def revision(db):
-    Revision.objects.filter(topic=sweeping.TOPIC).delete()
+def clock(db, monkeypatch):
+    """The time of the sweep, which stands still until a test sets it."""
+
+    class Clock:
+        now = NOON
+
+        def time(self):
+            return self.now
+
+    found = Clock()
+    monkeypatch.setattr(sweeping, "time", found)
+    return found
 
 
-def taken(now):
-    return list(sweeping.slots(now))
+def tokens_at(provider, *places, **fields):
+    """A token at each of these places of the circle, from 0 to 1."""
+    made = []
+    for number, place in enumerate(places):
+        token_id = UUID(int=(int(place * sweeping.CIRCLE) << sweeping.PLACE_SHIFT) + 1_000 * provider.pk + number)
+        made.append(UpstreamToken.of(provider, f"sk-{place}-{number}-{provider}", id=token_id, **fields))
+    UpstreamToken.objects.bulk_create(made)
+    return [row.pk for row in made]
+
+
+@pytest.fixture
+def pool(db):
+    return Provider.objects.create(name="p", kind="echo", needs_token=False)
+
+
+def taken():
+    return set(sweeping.due().values_list("pk", flat=True))
+
+
+def turns(clock, minutes):
+    """What is taken in each of the next minutes."""
+    found = []
+    for _ in range(minutes):
+        found.append(taken())
+        clock.now += 60
+    return found
 
 
 # --- when -------------------------------------------------------------------------------------------------------------
 @pytest.mark.settings(CHECK_SECONDS=600)
-def test_a_period_goes_through_all_ids_once(revision):
-    ranges = [one for minute in range(10) for one in taken(NOON + 60 * minute)]
-    assert len(ranges) == 10
-    ranges.sort()
-    assert ranges[0][0] == 0
-    assert ranges[-1][1] == 2**128 - 1
-    assert all(after[0] == before[1] + 1 for before, after in pairwise(ranges))
+@pytest.mark.parametrize("begins", [0, 7])
+def test_a_period_goes_through_all_tokens_once_a_part_each_minute(clock, pool, begins):
+    clock.now += 60 * begins
+    ids = tokens_at(pool, *(number / 100 for number in range(100)))
+    found = turns(clock, 10)
+    assert sorted(token for turn in found for token in turn) == ids
+    assert {len(turn) for turn in found} == {10}
+    assert turns(clock, 10) == found, "and so does the next one"
 
 
-def test_a_slot_is_taken_once(revision):
-    assert len(taken(NOON)) == 1
-    assert taken(NOON + 1) == []
-    assert len(taken(NOON + 60)) == 1
-
-
-@pytest.mark.settings(CHECK_SECONDS=600)
-def test_slots_that_were_missed_are_made_up_for_within_a_period(revision):
-    taken(NOON)
-    assert len(taken(NOON + 180)) == 3
-    assert len(taken(NOON + 86_400)) == 10
+def test_the_tokens_of_a_minute_are_taken_once(clock, pool):
+    tokens_at(pool, *(number / 100 for number in range(100)))
+    assert len(taken()) in (1, 2)
+    assert taken() == set()
+    clock.now += 60
+    assert taken()
 
 
 @pytest.mark.settings(CHECK_SECONDS=600)
-def test_a_clock_that_was_ahead_does_not_end_the_checks(revision):
-    taken(NOON + 86_400 * 365)
-    assert len(taken(NOON)) == 1
+def test_minutes_that_were_missed_are_made_up_for_within_a_period(clock, pool):
+    ids = tokens_at(pool, *(number / 100 for number in range(50)))
+    taken()
+    clock.now += 86_400
+    assert taken() == set(ids)
+    clock.now += 60
+    assert len(taken()) <= 10
 
 
-def test_due_are_those_of_the_slot_that_a_person_did_not_switch_off(revision, settings, monkeypatch):
-    monkeypatch.setattr(sweeping.time, "time", lambda: NOON)
-    provider = Provider.objects.create(name="p", kind="echo", needs_token=False)
+@pytest.mark.settings(CHECK_SECONDS=600)
+def test_a_clock_that_was_ahead_does_not_end_the_checks(clock, pool):
+    ids = tokens_at(pool, *(number / 100 for number in range(50)))
+    clock.now += 86_400 * 365
+    taken()
+    clock.now = NOON
+    assert set().union(*turns(clock, 10)) == set(ids)
+
+
+@pytest.mark.settings(CHECK_SECONDS=600, CHECKS_PER_MINUTE=4)
+def test_a_provider_is_asked_about_so_many_tokens_a_minute_and_none_is_left_out_for_ever(clock, pool):
+    ids = tokens_at(pool, *(number / 100 for number in range(100)))
+    other = Provider.objects.create(name="other", kind="echo", needs_token=False)
+    tokens_at(other, *(number / 20 for number in range(20)))
+    found = [{token for token in turn if token in ids} for turn in turns(clock, 50)]
+    assert {len(turn) for turn in found} == {4}
+    for round_ in (found[:25], found[25:]):
+        assert set().union(*round_) == set(ids), "each of them has its turn in 25 minutes"
+
+
+@pytest.mark.settings(CHECK_SECONDS=600, CHECKS_PER_MINUTE=4)
+def test_all_periodic_checks_of_a_minute_share_its_bound(clock, pool):
+    tokens_at(pool, *(number / 100 for number in range(100)))
+    assert sweeping.claim_checks(pool.pk, 3) == 3
+    assert len(taken()) == 1
+    assert sweeping.claim_checks(pool.pk, 3) == 0
+    clock.now += 60
+    assert sweeping.claim_checks(pool.pk, 9) == 4
+
+
+def test_a_run_that_another_one_was_faster_than_takes_nothing(clock, pool, monkeypatch):
+    tokens_at(pool, *(number / 100 for number in range(100)))
+    load = sweeping.load_progress
+
+    def late(provider_id, now):
+        stale = load(provider_id, now)
+        monkeypatch.setattr(sweeping, "load_progress", load)
+        assert taken()
+        return stale
+
+    monkeypatch.setattr(sweeping, "load_progress", late)
+    assert taken() == set()
+
+
+@pytest.mark.settings(CHECK_SECONDS=60)
+def test_due_are_those_that_a_person_did_not_switch_off(clock, pool):
     off = Provider.objects.create(name="off", kind="echo", enabled=False)
     guest = Provider.objects.create(name="guest", kind="echo", mode="guest")
-    ((first, last),) = taken(NOON)
-    Revision.objects.filter(topic=sweeping.TOPIC).delete()
-
-    def token(number, owner=provider, **fields):
-        UpstreamToken.of(owner, f"sk-{number}-{owner}", id=UUID(int=number), **fields).save()
-        return UUID(int=number)
-
-    wanted = {token(first), token(last), token(first + 5, state="disabled", reason="auth: no")}
-    token(last + 1)
-    token(first - 1 if first else last + 2)
-    token(first + 6, state="disabled", reason="by operator")
-    token(first + 7, off)
-    token(first + 8, guest)
-    assert {row.pk for row in sweeping.due()} == wanted
-    assert not sweeping.due().exists()
+    wanted = tokens_at(pool, 0.1, 0.2) + tokens_at(pool, 0.3, state="disabled", reason="auth: no")
+    tokens_at(pool, 0.4, state="disabled", reason="by authority")
+    tokens_at(pool, 0.5, state="disabled", reason="authorities said so")
+    tokens_at(off, 0.6)
+    tokens_at(guest, 0.7)
+    assert taken() == set(wanted)
 
 
 # --- what -------------------------------------------------------------------------------------------------------------
@@ -130,7 +200,8 @@ async def test_nothing_is_disabled_because_its_provider_fails_or_limits(site, pr
         await off_loop(checked)
     for row in made:
         found = await rows.fresh(row)
-        assert (found.state, found.strikes, found.renewing_until) == ("active", 0, None)
+        state = "exhausted" if fault == 402 else "active"
+        assert (found.state, found.strikes, found.renewing_until) == (state, 0, None)
 
 
 async def test_a_restricted_key_that_may_not_list_models_is_not_struck(site, provider, upstream):
@@ -138,6 +209,31 @@ async def test_a_restricted_key_that_may_not_list_models_is_not_struck(site, pro
     upstream.always(refuse(403, "Missing scopes: api.model.read"))
     assert await off_loop(checked) == {row.pk: "unproven"}
     assert (await rows.fresh(row)).strikes == 0
+
+
+async def test_a_check_neither_renews_nor_enables_what_a_person_switched_off(site, provider):
+    """The refusal of a renewal does not take the place of the reason that names the person."""
+    ended = await off_loop(row_of, provider, "", "refresh-void", state="disabled", reason="by operator")
+    good = await off_loop(row_of, provider, "access-good", state="disabled", reason="by operator")
+    for _ in range(2):
+        await off_loop(checked)
+    for row in (ended, good):
+        found = await rows.fresh(row)
+        assert (found.state, found.reason) == ("disabled", "by operator")
+    assert not site.renewals
+
+
+async def test_a_refused_renewal_keeps_the_reason_of_a_person(site, provider):
+    row = await off_loop(row_of, provider, "access-old", "refresh-void")
+    order = Order(row.pk, row.sealed, rejected=True)
+    client = Client()
+    site_adapter = checkup.adapter(provider, client)
+    await off_loop(UpstreamToken.objects.filter(pk=row.pk).disable, "by operator")
+    with pytest.raises(UpstreamError):
+        await Renewals().renew(site_adapter, order)
+    client.close()
+    found = await rows.fresh(row)
+    assert (found.state, found.reason) == ("disabled", "by operator")
 
 
 async def test_a_dry_run_renews_nothing(site, provider):
@@ -156,7 +252,6 @@ async def test_tokens_of_a_provider_in_guest_mode_are_left_alone(site, provider,
 
 @pytest.mark.settings(CHECK_SECONDS=60)
 async def test_the_sweep_checks_all_in_its_period_and_a_second_one_nothing(site, provider, upstream):
-    await off_loop(Revision.objects.filter(topic=sweeping.TOPIC).delete)
     await off_loop(lambda: [row_of(provider, "access-good") for _ in range(5)])
     assert await off_loop(check_due) == 5
     assert await off_loop(check_due) == 0

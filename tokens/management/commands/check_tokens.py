@@ -13,7 +13,10 @@ from tokens.models import UpstreamToken
 
 
 class Command(BaseCommand):
-    help = "Ask the upstreams about every token: a rejected one gets a strike, a disabled one that works is enabled."
+    help = (
+        "Ask the upstreams about every token: a rejected one gets a strike, one that works is enabled unless a person "
+        "switched it off."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("provider", nargs="?", help="only this provider's")
@@ -40,11 +43,12 @@ class Command(BaseCommand):
                         "token": token.masked,
                         "outcome": finding.outcome,
                         "reason": finding.reason,
+                        "change": finding.change,
                     }
                 )
-            elif finding.outcome != checkup.WORKS:
-                self.stdout.write(f"{token.provider} {token.masked}: {finding.outcome} {finding.reason}".rstrip())
+            elif finding.outcome != checkup.WORKS or finding.change:
+                self.stdout.write(f"{token.provider} {token.masked}: {finding}")
         if options["format"] == "json":
             self.stdout.write(json.dumps({"counts": counts, "tokens": lines}))
             return
-        self.stdout.write(", ".join(f"{count} {outcome}" for outcome, count in counts.most_common()) or "No tokens.")
+        self.stdout.write(checkup.summarize(counts) or "No tokens.")
