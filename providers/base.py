@@ -24,7 +24,7 @@ from providers.filters import attachments, calling, conform
 from providers.filters.shaping import fold, fold_text, shaped
 from providers.http import Client, Response, Target, Timeouts
 from providers.rate_limits import read_limit
-from providers.refusals import CODES, error_in, refusal
+from providers.refusals import CODES, error_in, refusal, require_quota
 from providers.stream import StreamReader
 from providers.wire.jsons import loads, loads_raw
 
@@ -76,6 +76,7 @@ class BaseAdapter:
     one_at_a_time: ClassVar[bool] = False  # a token may have one stream at a time
     refreshes: ClassVar[bool] = False  # has `refresh`
     signs_in: ClassVar[bool] = False  # has `sign_in`
+    KEY_CALLS: ClassVar[dict[str, str]] = {}  # hosts that list models to everybody -> a free call that needs the key
     ERRORS: ClassVar[dict[str, type[UpstreamError]]] = CODES  # an upstream's error code or type -> what it means
 
     def __init__(self, upstream: Upstream, client: Client) -> None:
@@ -280,7 +281,11 @@ class BaseAdapter:
 
     async def check(self, credential: Credential) -> None:
         """Ask the cheapest free call that needs the credential. Raises UpstreamError when it does not work."""
-        await self.models(credential)
+        path = self.KEY_CALLS.get(self.target("models").origin.host)
+        if path is None:
+            await self.models(credential)
+        else:
+            require_quota(await self.call("GET", path, credential))
 
     async def refresh(self, secret: str) -> Fresh:
         """A new credential for a refresh token, which may be void from now on. Raises UpstreamError."""

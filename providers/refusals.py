@@ -158,6 +158,14 @@ def flagged(error: Mapping[str, Any]) -> bool:
     return isinstance(metadata, dict) and not metadata.keys().isdisjoint(("flagged_input", "reasons"))
 
 
+def require_quota(body: Any) -> None:
+    """Raise QuotaExhausted when an upstream's facts about a key say that nothing is left of its limit."""
+    facts = body.get("data") if isinstance(body, dict) else None
+    left = facts.get("limit_remaining") if isinstance(facts, dict) else None
+    if isinstance(left, int | float) and not isinstance(left, bool) and left <= 0:
+        raise QuotaExhausted("The limit of the key is used up.")
+
+
 def retry_after(headers: Mapping[bytes, bytes]) -> float | None:
     """Seconds until the upstream wants to be asked again, from `retry-after-ms` or `Retry-After`; None when it does
     not say.

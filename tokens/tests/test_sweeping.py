@@ -5,12 +5,13 @@ from uuid import UUID, uuid4
 import pytest
 
 from providers import registry, vault
+from providers.adapters import openai_compatible
 from providers.exceptions import UpstreamError
 from providers.http import Client
 from providers.models import Provider
 from providers.offloop import off_loop
 from proxysite.testing import rows
-from proxysite.testing.upstream import refuse
+from proxysite.testing.upstream import refuse, reply
 from tokens import checkup, sweeping
 from tokens.models import UpstreamToken
 from tokens.renewal import Order, Renewals
@@ -209,6 +210,30 @@ async def test_a_restricted_key_that_may_not_list_models_is_not_struck(site, pro
     upstream.always(refuse(403, "Missing scopes: api.model.read"))
     assert await off_loop(checked) == {row.pk: "unproven"}
     assert (await rows.fresh(row)).strikes == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "outcome"),
+    [
+        ({"data": {"label": "sk…", "limit": None, "limit_remaining": None}}, "works"),
+        ({"data": {"limit": 5, "limit_remaining": 0.25}}, "works"),
+        ({"data": {"limit": 5, "limit_remaining": 0}}, "out of quota"),
+        (None, "rejected"),
+    ],
+)
+async def test_an_open_list_of_models_is_not_asked_where_there_is_a_free_call_that_needs_the_key(
+    provider, upstream, monkeypatch, body, outcome
+):
+    monkeypatch.setattr(openai_compatible.Adapter, "KEY_CALLS", {"127.0.0.1": "key"})
+
+    async def facts(exchange):
+        known = exchange.request.bearer == "access-good" and body is not None
+        await (reply(body) if known else refuse(401))(exchange)
+
+    upstream.always(facts)
+    row = await off_loop(row_of, provider, "access-good")
+    assert await off_loop(checked) == {row.pk: outcome}
+    assert {request.path for request in upstream.requests} == {"/v1/key"}
 
 
 async def test_a_check_neither_renews_nor_enables_what_a_person_switched_off(site, provider):
