@@ -28,6 +28,7 @@ from providers.catalogue import Catalogue
 from providers.http import Client
 from providers.offloop import off_loop
 from tokens import books, refreshing, renewal
+from tokens.breaker_sharing import Sharing
 from tokens.pool import Pool
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class Gateway:
     history: History
     background: Background
     elsewhere: Elsewhere
+    breaker_sharing: Sharing
     embed: Embed | None = None
     in_flight: int = 0
     draining: bool = False
@@ -70,6 +72,7 @@ class Gateway:
             history=History(),
             background=Background(),
             elsewhere=Elsewhere(),
+            breaker_sharing=Sharing(pool),
             embed=embed.embedder(catalogue, pool),
         )
 
@@ -82,6 +85,7 @@ class Gateway:
             self.ledger.suspend()
         works: list[Callable[[], Coroutine[Any, Any, None]]] = [
             *(self.ledger.keep, self.heartbeat.keep, partial(books.keep, self.pool), self._sweep, self._touch),
+            self.breaker_sharing.keep,
             *(self.history.keep, self.background.keep, self.elsewhere.keep),
             *(renewal.keep, self.pool.claims.keep, partial(refreshing.keep, self.pool.troubles)),
         ]

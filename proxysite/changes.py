@@ -18,6 +18,7 @@ from providers.models import Revision
 from providers.offloop import off_loop
 from providers.patience import Patience
 from providers.revisions import CHANNEL
+from tokens.breaker_sharing import read_hints
 from tokens.pool import Pool
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,8 @@ class Watcher:
             gateway.catalogue.take(await off_loop(gateway.catalogue.read))
         if everything or "tokens" in changed:
             await gateway.pool.take(await off_loop(Pool.read, -1 if everything else gateway.pool.seen))
+        if everything or "breakers" in changed:
+            gateway.breaker_sharing.apply(await off_loop(read_hints))
         if everything or "keys" in changed:
             gateway.keyring.forget()
 

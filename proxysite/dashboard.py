@@ -33,6 +33,7 @@ from providers.admin import audit
 from providers.choices import Mode
 from providers.models import Provider
 from tokens import importing, standings
+from tokens.breaker_sharing import describe_open, find_open
 from tokens.models import Transition, UpstreamToken
 
 MOST_CARDS = 24
@@ -56,6 +57,7 @@ class Card:
     label: str
     modes: tuple[str, ...]
     standing: standings.Standing
+    breaker: str = ""  # why the provider is not asked now; empty while it is
 
     @property
     def troubles(self) -> list[tuple[str, int]]:
@@ -72,17 +74,18 @@ class Card:
         return self.provider.mode == Mode.GUEST
 
 
-def card(provider: Provider, standing: standings.Standing | None) -> Card:
+def card(provider: Provider, standing: standings.Standing | None, breaker: str = "") -> Card:
     known = provider.kind in registry.kinds()
     adapter = registry.adapter_class(provider.kind) if known else None
     label, modes = (adapter.label, adapter.modes) if adapter else ("no adapter of this kind", ())
-    return Card(provider, label, modes, standing or standings.standing({}))
+    return Card(provider, label, modes, standing or standings.standing({}), breaker)
 
 
 def cards(providers: Iterable[Provider]) -> list[Card]:
     """Those with tokens first, then by name; providers that are switched off at the end."""
     standing = standings.of_providers(UpstreamToken.objects.all())
-    found = [card(provider, standing.get(provider.pk)) for provider in providers]
+    breakers = {state.provider_id: describe_open(state) for state in find_open()}
+    found = [card(row, standing.get(row.pk), breakers.get(row.pk, "")) for row in providers]
     found.sort(key=lambda one: (not one.provider.enabled, not one.standing["total"], one.provider.name))
     return found
 

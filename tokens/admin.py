@@ -48,7 +48,7 @@ def state(token: UpstreamToken, now: datetime) -> tuple[str, str]:
     if token.expires_at is not None and token.expires_at <= now and not token.renewable:
         return "off", "expired"
     if token.rests_until is not None and token.rests_until > now:
-        word = "exhausted" if token.state == State.EXHAUSTED else "resting"
+        word = "resting" if token.state == State.ACTIVE else str(token.state)
         soon = token.rests_until - now < timedelta(days=1)
         return (
             "wait",
@@ -62,7 +62,7 @@ class StateFilter(admin.SimpleListFilter):
     parameter_name = "is"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(name, name) for name in ("usable", "resting", "exhausted", "disabled", "expired")]
+        return [(name, name) for name in ("usable", "resting", "exhausted", "failing", "disabled", "expired")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         now = timezone.now()
@@ -73,6 +73,8 @@ class StateFilter(admin.SimpleListFilter):
                 return queryset.filter(state=State.ACTIVE, rests_until__gt=now)
             case "exhausted":
                 return queryset.filter(state=State.EXHAUSTED, rests_until__gt=now)
+            case "failing":
+                return queryset.filter(state=State.FAILING, rests_until__gt=now)
             case "disabled":
                 return queryset.filter(state=State.DISABLED)
             case "expired":

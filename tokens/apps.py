@@ -21,5 +21,6 @@ def install_triggers(using: str, **kwargs: object) -> None:
     from providers.revisions import Watch, install
     from tokens import transitions
 
-    install(connections[using], [Watch("tokens_upstreamtoken", "tokens", WATCHED, stamped=True)])
+    tokens = Watch("tokens_upstreamtoken", "tokens", WATCHED, stamped=True)
+    install(connections[using], [tokens, Watch("tokens_breakerstate", "breakers")])
     transitions.install(connections[using])

@@ -12,7 +12,10 @@ own; `tokens/breaker_sharing.py` tells the other processes.
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tokens.breaker_sharing import Hint
 
 LONGEST_PAUSE_SECONDS = 60.0
 WINDOW_REQUESTS = 20  # the latest of them are looked at …
@@ -58,7 +61,7 @@ class Breaker:
             return None
         if now >= self.open_until:
             return 1.0 if self.probe is not None else None
-        is_of_few = self.cause == FAILED and len(self.callers) < SEVERAL_CALLERS
+        is_of_few = self.cause == FAILED and 0 < len(self.callers) < SEVERAL_CALLERS
         if is_of_few and caller is not None and caller not in self.callers:
             return None
         return self.open_until - now
@@ -142,6 +145,16 @@ class Breaker:
         self.openings += 1
         self.probe = None
         self.changes += 1
+
+    def hear_open(self, open_until: float, hint: "Hint") -> None:
+        """Open because another process's breaker did; nobody has to be told."""
+        self.open_until, self.opened_at = open_until, hint.opened_at or hint.changed_at
+        self.cause, self.reason, self.callers = hint.cause, hint.reason, set(hint.callers)
+
+    def hear_closed(self) -> None:
+        """Close because another process's breaker did; nobody has to be told."""
+        self.close()
+        self.changes -= 1
 
     def end_probe(self, request: object) -> bool:
         """Return whether this request was the probe, which has ended."""

@@ -193,3 +193,22 @@ class CheckProgress(models.Model):
 
     def __str__(self) -> str:
         return f"{self.provider} {self.position}"
+
+
+class BreakerState(models.Model):
+    """A provider's circuit breaker, as the process that changed it last has it.
+
+    Written by `tokens/breaker_sharing.py`; a hint for the other processes, and what people see.
+    """
+
+    provider = models.OneToOneField(Provider, models.CASCADE, primary_key=True, related_name="breaker_state")
+    open_until = models.DateTimeField(null=True)
+    opened_at = models.DateTimeField(null=True)
+    changed_at = models.DateTimeField()
+    cause = models.CharField(max_length=16)
+    reason = models.CharField(max_length=200, blank=True)
+    callers = models.JSONField(default=list)
+    process = models.CharField(max_length=32)
+
+    def __str__(self) -> str:
+        return f"{self.provider_id} {'open' if self.open_until else 'closed'}"

@@ -19,6 +19,7 @@ from providers.admin import audit
 from providers.choices import Mode
 from providers.models import Provider
 from tokens import importing, inspecting, seeding, standings
+from tokens.breaker_sharing import describe_open, find_open
 from tokens.models import State, UpstreamToken
 from tokens.querysets import TokenQuerySet
 
@@ -56,6 +57,7 @@ def stats(request: Request) -> dict[str, Any]:
     counted = standings.of_providers(tokens)
     providers = Provider.objects.filter(name=named(request)) if named(request) else Provider.objects.all()
     total, active = (sum(one[word] for one in counted.values()) for word in ("total", "active"))
+    breakers = {state.provider_id: describe_open(state) for state in find_open()}
     strikes = tokens.order_by("strikes").values_list("strikes").annotate(there=Count("pk"))
     return {
         "total_tokens": total,
@@ -65,7 +67,12 @@ def stats(request: Request) -> dict[str, Any]:
         "failure_distribution": {str(number): there for number, there in strikes},
         "max_failures": settings.MAX_TOKEN_FAILURES,
         "providers": [
-            {"name": row.name, "mode": row.mode, **counted.get(row.pk, standings.standing({}))}
+            {
+                "name": row.name,
+                "mode": row.mode,
+                "breaker": breakers.get(row.pk, "closed"),
+                **counted.get(row.pk, standings.standing({})),
+            }
             for row in providers.order_by("name")
         ],
     }

@@ -300,6 +300,7 @@ class Search:
         token_id = entry.id if entry else None
         attempt = self.trace.attempt(upstream.name, name, token_id, upstream.id)
         attempt.deadline = self.deadline
+        attempt.may_resend = self._provider_failures + 1 < int(settings.MAX_ATTEMPTS)
         return attempt
 
     def new_call(self, choice: Choice) -> Call:
@@ -322,6 +323,7 @@ class Search:
         renewed and asked once more.
         """
         self.last = error
+        self._provider_failures += int(self.trace.attempts[-1].resent)
         candidate, entry, _ = choice
         if again and entry is not None:
             self._refusals += 1
@@ -347,6 +349,8 @@ class Search:
     def _may_ask_again(self, choice: Choice, error: UpstreamError) -> bool:
         """Return whether the credential is the only one, and the failure may have passed."""
         if self._asked_again or not isinstance(error, PASSING) or not self.pool.shared:
+            return False
+        if self.trace.attempts[-1].resent:  # it was asked twice already
             return False
         if len(self.candidates) > 1:
             return False

@@ -1,0 +1,79 @@
+"""What one process finds out about a provider is a hint for the others, and visible to people."""
+
+import pytest
+
+from providers.offloop import off_loop
+from proxysite.testing import eventually
+from proxysite.testing.upstream import refuse, say
+from tokens.breaker_sharing import Change, read_hints, write_changes
+from tokens.models import BreakerState
+
+
+async def shut(gateway, upstream, person):
+    upstream.always(refuse(500, "The engine is overloaded."))
+    while gateway.blocked() is None:
+        await gateway.chat(person.key)
+    await gateway.inner.breaker_sharing.write()
+
+
+async def as_another_process(change):
+    """Write a change as another process would."""
+    await off_loop(write_changes, [change])
+    await off_loop(BreakerState.objects.update, process="another")
+
+
+def opened(provider, seconds=30.0, callers=()):
+    return Change(provider.pk, seconds, None, "failed", "made up", callers)
+
+
+@pytest.mark.settings(BREAKER_FAILURES=2, BREAKER_SECONDS=30)
+async def test_an_open_breaker_is_shown_with_its_reason_until_it_closes(gateway, upstream, alice, operator, three):
+    await shut(gateway, upstream, alice)
+    shown = (await gateway.ask("GET", "/admin/tokens/stats", operator.key)).json["data"]["providers"]
+    (fake,) = [one for one in shown if one["name"] == "fake"]
+    assert fake["breaker"].startswith("not asked until ")
+    assert fake["breaker"].endswith("The engine is overloaded.")
+    assert (await off_loop(BreakerState.objects.get)).open_until is not None
+    gateway.inner.pool.breaker(next(iter(gateway.inner.catalogue.upstreams()))).close()
+    await gateway.inner.breaker_sharing.write()
+    assert (await off_loop(BreakerState.objects.get)).open_until is None
+
+
+async def test_a_breaker_that_another_process_opened_is_open_here_too_and_closes_with_it(
+    gateway, upstream, alice, provider
+):
+    await as_another_process(opened(provider))
+    await gateway.reload()
+    assert 25 < gateway.blocked() <= 30
+    assert (await gateway.chat(alice.key)).error["code"] == "provider_unavailable"
+    assert upstream.requests == []
+    await as_another_process(Change(provider.pk, None, None, "failed", "", ()))
+    await gateway.reload()
+    assert (await gateway.chat(alice.key)).status == 200
+
+
+async def test_a_hint_is_not_the_truth_where_the_provider_has_just_answered(gateway, upstream, alice, provider):
+    assert (await gateway.chat(alice.key)).status == 200
+    await as_another_process(opened(provider))
+    await gateway.reload()
+    assert (await gateway.chat(alice.key)).status == 200
+
+
+async def test_a_change_reaches_the_other_processes_by_itself(gateway, upstream, alice, provider):
+    await as_another_process(opened(provider))
+    await eventually(lambda: gateway.blocked() is not None)
+
+
+async def test_what_one_caller_broke_elsewhere_is_shut_for_that_caller_only(
+    gateway, upstream, alice, mallory, provider
+):
+    upstream.always(say("Hello"))
+    await as_another_process(opened(provider, callers=(mallory.user.pk,)))
+    await gateway.reload()
+    assert (await gateway.chat(mallory.key)).status == 503
+    assert (await gateway.chat(alice.key)).status == 200
+
+
+async def test_a_process_does_not_hear_itself(gateway, upstream, alice, provider):
+    await off_loop(write_changes, [opened(provider)])
+    assert await off_loop(read_hints) == []
