@@ -38,8 +38,11 @@ class Usage:
 
 
 def as_count(value: Any) -> int | None:
-    """A plausible token count, or None."""
-    return value if isinstance(value, int) and 0 <= value <= HIGHEST else None
+    """Return a plausible token count, or None: for `true`, NaN, parts of a token and numbers too large."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_number and 0 <= value <= HIGHEST else None
 
 
 def reported(usage: dict[str, Any] | None) -> Usage | None:

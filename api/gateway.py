@@ -4,6 +4,7 @@ up.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import partial
@@ -33,7 +34,8 @@ from tokens.pool import Pool
 
 logger = logging.getLogger(__name__)
 
-AGAIN_SECONDS = 0.5
+AGAIN_SECONDS = 0.5  # then housekeeping that failed begins anew
+MOST_SECONDS = 10.0  # between two tries of what fails each time
 SWEEP_SECONDS = 30
 TOUCH_SECONDS = 5
 
@@ -78,11 +80,8 @@ class Gateway:
 
     async def start(self) -> None:
         """Recover what dead processes left, then keep house in the background."""
-        try:
-            await self.ledger.replay()
-            await self.ledger.sweep()
-        except WriteFailed:
-            self.ledger.suspend()
+        for recover in (self.ledger.replay, self.ledger.sweep):
+            await self._try(recover)
         works: list[Callable[[], Coroutine[Any, Any, None]]] = [
             *(self.ledger.keep, self.heartbeat.keep, partial(books.keep, self.pool), self._sweep, self._touch),
             self.breaker_sharing.keep,
@@ -115,17 +114,28 @@ class Gateway:
         self.client.close()
 
     async def _sweep(self) -> None:
-        from django.db import DatabaseError
-
+        """Finish what processes that died left behind: each kind, whatever becomes of the others."""
+        works: list[Callable[[], Coroutine[Any, Any, object]]] = [
+            self.ledger.replay,
+            self.ledger.sweep,
+            partial(off_loop, turns.sweep),
+        ]
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            if not self.ledger.away:
-                try:
-                    await self.ledger.replay()
-                    await self.ledger.sweep()
-                    await off_loop(turns.sweep)
-                except (WriteFailed, DatabaseError):
-                    self.ledger.suspend()
+            for work in works:
+                if not self.ledger.away:
+                    await self._try(work)
+
+    async def _try(self, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        """Do the work once; what goes wrong is logged, and told to the ledger when it is the database."""
+        from django.db import DatabaseError
+
+        try:
+            await work()
+        except (WriteFailed, DatabaseError):
+            self.ledger.suspend()
+        except Exception:
+            logger.exception("housekeeping failed and is tried again later")
 
     async def _touch(self) -> None:
         from django.db import DatabaseError
@@ -141,13 +151,20 @@ class Gateway:
 
 
 async def again_and_again(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Housekeeping that goes on whatever happens: what it did not foresee is logged, and it begins anew."""
+    """Housekeeping that goes on whatever happens: what it did not foresee is logged, and it begins anew.
+
+    What fails again at once is tried less and less often, so that the log stays readable.
+    """
+    pause = AGAIN_SECONDS
     while True:
+        began = time.monotonic()
         try:
             await work()
         except Exception:
             logger.exception("housekeeping failed and begins anew")
-            await asyncio.sleep(AGAIN_SECONDS)
+            long_ago = time.monotonic() - began > 2 * MOST_SECONDS
+            await asyncio.sleep(AGAIN_SECONDS if long_ago else pause)
+            pause = AGAIN_SECONDS if long_ago else min(2 * pause, MOST_SECONDS)
 
 
 class LeanRequest(ASGIRequest):

@@ -2,19 +2,21 @@
 
 Each request has a slot (two bytes of length, then JSON) from its acceptance until its row is committed. What the page
 cache holds survives the process. A living process keeps its file locked; `orphans` finds the files nobody locks.
+Where a finished row cannot be written anywhere, its slot says how the request ended: its room on the disk is taken.
 """
 
 import fcntl
 import mmap
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 SLOT_BYTES = 512
 FIRST_SLOTS = 128
 FACTS = 7  # of a request: id, start, key, user, endpoint, model, stream
+ENDED = 16  # these and how it ended, as `usage_rows.to_journal` makes them
 
 
 class Journal:
@@ -33,23 +35,41 @@ class Journal:
         self._slots = FIRST_SLOTS
 
     def write(self, facts: list[Any]) -> int:
-        """Note a request; returns its slot. Facts that do not fit are stored without their texts."""
-        if not self._free:
-            self._grow()
+        """Note a request; returns its slot. Raises OSError when the disk is full."""
+        self.make_room()
+        slot = self._free.pop()
+        self.rewrite(slot, facts)
+        return slot
+
+    def rewrite(self, slot: int, facts: list[Any]) -> None:
+        """Note something else of a request. Facts that do not fit are stored without their texts."""
         data = orjson.dumps(facts)
         if len(data) > SLOT_BYTES - 2:
             data = orjson.dumps([fact[:64] if isinstance(fact, str) else fact for fact in facts])
-        slot = self._free.pop()
+        if len(data) > SLOT_BYTES - 2:
+            data = orjson.dumps([ascii(fact)[1:45] if isinstance(fact, str) else fact for fact in facts])
         start = slot * SLOT_BYTES
+        self._map[start : start + 2] = b"\0\0"  # a half-written slot is none
         self._map[start + 2 : start + 2 + len(data)] = data
         self._map[start : start + 2] = len(data).to_bytes(2, "big")
-        return slot
+
+    def read(self, slot: int) -> list[Any]:
+        """Return what is noted of a request."""
+        start = slot * SLOT_BYTES
+        length = int.from_bytes(self._map[start : start + 2], "big")
+        facts: list[Any] = orjson.loads(self._map[start + 2 : start + 2 + length])
+        return facts
 
     def erase(self, slot: int) -> None:
         """The request's row is committed."""
         start = slot * SLOT_BYTES
         self._map[start : start + 2] = b"\0\0"
         self._free.append(slot)
+
+    def make_room(self) -> None:
+        """Have a free slot. Raises OSError when the disk is full."""
+        if not self._free:
+            self._grow()
 
     def _grow(self) -> None:
         more = self._slots * 2
@@ -65,19 +85,34 @@ class Journal:
         os.close(self._file)
 
 
-def entries(data: bytes) -> list[list[Any]]:
-    """The requests noted in a journal's bytes."""
-    found = []
+class Contents(NamedTuple):
+    """The requests that a journal notes, and how many of its slots cannot be read."""
+
+    entries: list[list[Any]]
+    unreadable_slots: int
+
+
+def read_slots(data: bytes) -> Contents:
+    """Return what a journal's bytes note. An entry has FACTS values, or ENDED."""
+    found, unreadable = [], 0
     for start in range(0, len(data) - 1, SLOT_BYTES):
         length = int.from_bytes(data[start : start + 2], "big")
-        if 0 < length <= SLOT_BYTES - 2:
-            try:
-                facts = orjson.loads(data[start + 2 : start + 2 + length])
-            except orjson.JSONDecodeError:
-                continue  # the process died while it wrote this slot: the request was not accepted yet
-            if isinstance(facts, list) and len(facts) == FACTS:
-                found.append(facts)
-    return found
+        if not length:
+            continue
+        try:
+            facts = orjson.loads(data[start + 2 : start + 2 + min(length, SLOT_BYTES - 2)])
+        except orjson.JSONDecodeError:
+            facts = None
+        if isinstance(facts, list) and len(facts) in (FACTS, ENDED) and length <= SLOT_BYTES - 2:
+            found.append(facts)
+        else:
+            unreadable += 1
+    return Contents(found, unreadable)
+
+
+def entries(data: bytes) -> list[list[Any]]:
+    """The requests noted in a journal's bytes."""
+    return read_slots(data).entries
 
 
 def orphans(directory: Path) -> list[Path]:

@@ -2,31 +2,36 @@
 
 `open` notes a request in the journal; `recorded` passes its chunks through and, however they end, has the row written
 once. Rows are committed in groups: while one batch commits, the next one collects. While the database is away rows go
-to the spool and new requests are refused; rows of processes that died are written from their journals as
-`interrupted`.
+to the spool and new requests are refused; what the spool cannot take either, on a full disk, is kept in memory and
+tried again. What processes that died left is written by `api/recovery.py`.
 """
 
 import asyncio
 import logging
 import sys
 import time
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from api import counting, journal
-from api.leftovers import claimed
+from django.conf import settings
+
+from api import counting, journal, usage_rows
 from api.models import Status
+from api.recovery import REPLAYED_AT_ONCE, Recovery, RowWriter
 from api.spool import Row, Spool, SpoolFull
-from api.writers import RowsRefused, WriteFailed, Writer
+from api.unwritten import Unwritten
+from api.writers import DISK_FULL, WriteFailed, Writer, is_disk_full
 from providers.chat import Batches, Chunk, Trace
 from providers.exceptions import DatabaseUnavailable, GatewayError
 
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 0.5  # between two tries to reach a database that is away
-REPLAYED_AT_ONCE = 1_000
+DATABASE_AWAY = "the database does not answer"
+JOURNAL_FAILS = "the journal cannot be written"
 CODE_LENGTH = 64
 CLIENT_CLOSED = 499  # nginx's status for a caller that left
 
@@ -77,25 +82,44 @@ class Waiting(NamedTuple):
 
 
 class Ledger:
+    """One per process. `reason` says why no request can be recorded now; it is empty while all is well."""
+
     def __init__(self, writer: Writer, spool: Spool, journals: Path) -> None:
         self._writer, self._spool = writer, spool
+        self._rows = RowWriter(writer, spool)
+        self._recovery = Recovery(self._rows, spool, journals)
         self._journals = journals
         self._journal = journal.Journal(journals)
         self._slots: dict[str, int] = {}
         self._waiting: list[Waiting] = []
+        self._unwritten = Unwritten(self._journal, settings.UNWRITTEN_LIMIT_BYTES)
         self._work = asyncio.Event()
         self._keeping = True
-        self.away = False  # the database does not answer
+        self.reason = ""
+
+    @property
+    def away(self) -> bool:
+        """Whether requests cannot be recorded now."""
+        return bool(self.reason)
 
     # --- one request ----------------------------------------------------------------------------------------------
     def require(self) -> None:
         """Raise DatabaseUnavailable while the database is away: what cannot be accounted for is not begun."""
-        if self.away:
-            raise DatabaseUnavailable("The database is not available; nothing was sent on.", retry_after_seconds=2)
+        if self.reason:
+            raise DatabaseUnavailable(
+                f"Requests cannot be recorded now: {self.reason}. Nothing was sent on.", retry_after_seconds=2
+            )
 
     def suspend(self) -> None:
         """The database is away, as somebody else found out; `keep` notices when it is back."""
-        self.away = True
+        if not self.away:
+            self._refuse_requests(DATABASE_AWAY)
+
+    def _refuse_requests(self, reason: str, detail: object = "") -> None:
+        """No request can be recorded from now on; one line in the log for each change."""
+        if reason != self.reason:
+            logger.warning("requests are refused and rows kept for later: %s %s", reason, detail)
+        self.reason = reason
         self._work.set()
 
     def open(self, trace: Trace) -> None:
@@ -103,7 +127,11 @@ class Ledger:
         self.require()
         request = trace.request
         facts = [request.id, trace.started_at, trace.key_id, trace.user_id, request.asked_at, request.model]
-        self._slots[request.id] = self._journal.write([*facts, request.stream])
+        try:
+            self._slots[request.id] = self._journal.write([*facts, request.stream])
+        except OSError as error:
+            self._refuse_requests(DISK_FULL if is_disk_full(error) else JOURNAL_FAILS, error)
+            self.require()
 
     async def recorded(self, trace: Trace, batches: Batches) -> Batches:
         """Pass the chunks through; when this generator has ended, however it did, the row is committed."""
@@ -120,7 +148,7 @@ class Ledger:
             await self.close(trace, ending(sys.exc_info()[1], begun))
 
     async def close(self, trace: Trace, end: Ending) -> None:
-        """Have the request's row written; returns when it is committed (or spooled).
+        """Have the request's row written; returns when it is committed (or kept for later).
 
         A caller who leaves meanwhile ends the waiting, not the writing.
         """
@@ -130,11 +158,15 @@ class Ledger:
             trace.counted = counting.rough(trace)
             self._queue(trace, end)
             raise
+        except Exception:
+            logger.exception("the tokens of a request could not be counted")
+            trace.counted = counting.Usage(estimated=True)
         await self._queue(trace, end)
 
     def _queue(self, trace: Trace, end: Ending) -> "asyncio.Future[None]":
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(Waiting(finished(trace, end), self._slots.pop(trace.request.id), waiter))
+        row = usage_rows.finished(trace, end.status, end.http_status, end.error_code)
+        self._waiting.append(Waiting(row, self._slots.pop(trace.request.id), waiter))
         self._work.set()
         if not self._keeping:
             waiter.set_result(None)
@@ -164,127 +196,87 @@ class Ledger:
         batch, self._waiting = self._waiting, []
         if not batch:
             return
-        rows, kept = [waiting.row for waiting in batch], True
+        rows = [waiting.row for waiting in batch]
         try:
             if not self.away:
-                await self._write(rows)
+                await self._rows.write(rows)
         except WriteFailed as error:
-            logger.warning("the database is away, rows go to the spool: %s", error)
-            self.away = True
+            self._refuse_requests(DISK_FULL if error.disk_full else DATABASE_AWAY, error)
+        except Exception as error:
+            logger.exception("rows could not be written by a fault of ours")
+            self._refuse_requests(DATABASE_AWAY, error)
         except BaseException:
             self._waiting = batch + self._waiting
             raise
         if self.away:
-            kept = await self._set_aside(rows)
-        for waiting in batch:
-            if kept:
+            await self._set_aside(batch)
+        else:
+            for waiting in batch:
                 self._journal.erase(waiting.slot)
+        for waiting in batch:
             if not waiting.done.done():
                 waiting.done.set_result(None)
 
-    async def _write(self, rows: list[Row]) -> None:
-        """Write a batch; a row that the database cannot take does not hold up the others. Raises WriteFailed."""
+    async def _set_aside(self, batch: list[Waiting]) -> None:
+        """Put rows into the spool, or keep them in memory when it cannot take them."""
         try:
-            await self._writer.write(rows)
-        except RowsRefused as error:
-            if len(rows) == 1:
-                logger.error("the database refuses the row of request %s: %s", rows[0][:1], error)
-                return
-            for row in rows:
-                await self._write([row])
-
-    async def _set_aside(self, rows: list[Row]) -> bool:
-        """Put rows into the spool; False when it cannot take them."""
-        try:
-            await asyncio.get_running_loop().run_in_executor(None, self._spool.add, rows)
+            await self._add_to_spool([waiting.row for waiting in batch])
         except (SpoolFull, OSError) as error:
-            logger.error("the spool cannot take %d rows (%s); the journal keeps their requests", len(rows), error)
-            return False
-        return True
+            if is_disk_full(error):
+                self._refuse_requests(DISK_FULL, error)
+            for waiting in batch:
+                self._unwritten.add(waiting.row, waiting.slot, error)
+        else:
+            for waiting in batch:
+                self._journal.erase(waiting.slot)
+
+    async def _add_to_spool(self, rows: list[Row]) -> None:
+        """Raises SpoolFull, OSError."""
+        await asyncio.get_running_loop().run_in_executor(None, self._spool.add, rows)
 
     async def _return(self) -> None:
-        """Try whether the database is back: replay the spools."""
+        """Try whether the database and the disk are back: write all that is kept for later."""
         try:
             await self.replay()
-            self.away = False
-            logger.warning("the database is back")
-        except WriteFailed:
+            await self._write_unwritten(self._rows.write)
+            self._journal.make_room()
+        except WriteFailed as error:
+            await self._spool_unwritten()
+            if error.disk_full or not self._unwritten:
+                self._refuse_requests(DISK_FULL if error.disk_full else DATABASE_AWAY, error)
             await asyncio.sleep(RETRY_SECONDS)
+        except OSError as error:
+            self._refuse_requests(DISK_FULL if is_disk_full(error) else JOURNAL_FAILS, error)
+            await asyncio.sleep(RETRY_SECONDS)
+        else:
+            self.reason = ""
+            logger.warning("requests are taken again")
+
+    async def _write_unwritten(self, write: Callable[[list[Row]], Awaitable[None]]) -> None:
+        """Write what is kept in memory. Raises what `write` does."""
+        while some := self._unwritten.first(REPLAYED_AT_ONCE):
+            await write([kept.row for kept in some])
+            self._unwritten.remove(some)
+
+    async def _spool_unwritten(self) -> None:
+        """The database is away: at least the disk may take what is kept in memory."""
+        with suppress(SpoolFull, OSError):
+            await self._write_unwritten(self._add_to_spool)
 
     # --- what was left behind -------------------------------------------------------------------------------------
     async def replay(self) -> int:
         """Write the rows of all spools; returns how many. Raises WriteFailed."""
-        written = 0
-        await self._writer.write([])
-        for path in self._spool.waiting():
-            taken = self._spool.take(path)
-            if taken is None:
-                continue
-            try:
-                rows = await asyncio.get_running_loop().run_in_executor(None, self._spool.read, taken)
-            except FileNotFoundError:
-                continue  # another process took it for left behind and has written it
-            for start in range(0, len(rows), REPLAYED_AT_ONCE):
-                await self._write(rows[start : start + REPLAYED_AT_ONCE])
-            written += len(rows)
-            taken.unlink(missing_ok=True)
-        return written
+        return await self._recovery.replay()
 
     async def sweep(self) -> int:
-        """Write `interrupted` rows for requests that dead processes left in their journals; returns how many."""
-        written = 0
-        for path in journal.orphans(self._journals):
-            with claimed(path) as data:
-                if data is None:
-                    continue
-                rows = [interrupted(facts) for facts in journal.entries(data)]
-                if rows:
-                    await self._write(rows)
-                    logger.warning("%d requests of an ended process are recorded as interrupted", len(rows))
-                written += len(rows)
-                path.unlink(missing_ok=True)
-        return written
+        """Write rows for requests that dead processes left in their journals; returns how many. Raises WriteFailed."""
+        return await self._recovery.sweep()
 
     async def shut(self) -> None:
         """Write what waits and close; no request may be running."""
         await self.flush()
+        with suppress(WriteFailed):
+            await self._write_unwritten(self._rows.write)
+        await self._spool_unwritten()
         await self._writer.close()
         self._journal.close()
-
-
-def finished(trace: Trace, end: Ending) -> Row:
-    """The row of a request that ended in this process."""
-    request, usage, answered = trace.request, trace.counted, trace.answered_by
-    token = answered.token_id if answered else None
-    return [
-        *(request.id, trace.started_at, trace.key_id, trace.user_id),
-        *(answered.provider_id if answered else None, token.hex if token else None),
-        *(request.asked_at, request.model, request.stream, end.status.value, end.http_status, end.error_code),
-        trace.attempts_as_dicts(),
-        *(usage.prompt, usage.completion, usage.reasoning, usage.cached, usage.estimated),
-        *(trace.queue_ms, answered.connect_ms if answered else None, trace.first_byte_ms),
-        (time.perf_counter() - trace.began) * 1000,
-    ]
-
-
-def interrupted(facts: list[Any]) -> Row:
-    """The row of a request whose process died."""
-    request_id, started_at, key_id, user_id, endpoint, model, stream = facts
-    counts = [0, 0, 0, 0, False, None, None, None, None]
-    status = Status.INTERRUPTED.value
-    return [
-        request_id,
-        started_at,
-        key_id,
-        user_id,
-        None,
-        None,
-        endpoint,
-        model,
-        stream,
-        status,
-        None,
-        "interrupted",
-        [],
-        *counts,
-    ]

@@ -1,16 +1,16 @@
 """Finished rows while the database is away: a bounded, fsynced file of JSON lines per process, replayed when it is
-back.
+back; and beside them the rows that no database takes.
 
 Replaying a row twice does no harm: rows are inserted by their id, which is the request's.
 """
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
-from api.leftovers import still_at
+from api.leftovers import read_regular_file, still_at
 
 Row = list[Any]
 
@@ -19,12 +19,20 @@ class SpoolFull(Exception):
     """The spool has reached its limit."""
 
 
+class SpoolFile(NamedTuple):
+    """The rows of a file, and how many of its lines are none."""
+
+    rows: list[Row]
+    unreadable_lines: int
+
+
 class Spool:
-    """This process's file in `directory`; `limit_bytes` bounds it."""
+    """This process's file in `directory`; `limit_bytes` bounds it, and the file of refused rows."""
 
     def __init__(self, directory: Path, limit_bytes: int) -> None:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.directory = directory
+        self.refused_path = directory / "refused.jsonl"
         self._path = directory / f"{os.getpid()}-{os.urandom(4).hex()}.spool"
         self._limit = limit_bytes
 
@@ -52,6 +60,18 @@ class Spool:
             os.ftruncate(file, before)  # no half row for the next one to stand behind
             raise
 
+    def add_refused(self, row: Any, reason: str) -> None:
+        """Write a row that no database takes, and why, where an operator finds it. Raises SpoolFull, OSError."""
+        try:
+            data = orjson.dumps({"reason": reason, "row": row})
+        except TypeError:
+            data = orjson.dumps({"reason": reason, "row": ascii(row)})
+        file = os.open(self.refused_path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            self._append(file, data + b"\n")
+        finally:
+            os.close(file)
+
     def waiting(self) -> list[Path]:
         """Files of this home to replay, those of dead processes too."""
         return sorted((*self.directory.glob("*.spool"), *self.directory.glob("*.taken")))
@@ -66,14 +86,16 @@ class Spool:
         return taken
 
     @staticmethod
-    def read(path: Path) -> list[Row]:
-        """The rows of a file; a last line that was cut is left out."""
-        rows = []
-        for line in path.read_bytes().splitlines():
+    def read(path: Path) -> SpoolFile:
+        """The rows of a file; what is no row (a line that was cut) is counted. Raises OSError."""
+        rows, unreadable_lines = [], 0
+        for line in read_regular_file(path).splitlines():
             try:
                 row = orjson.loads(line)
             except orjson.JSONDecodeError:
-                continue
+                row = None
             if isinstance(row, list):
                 rows.append(row)
-        return rows
+            elif line:
+                unreadable_lines += 1
+        return SpoolFile(rows, unreadable_lines)

@@ -2,15 +2,20 @@
 
 A row is a list of values in the order of COLUMNS; ids are UUIDs as 32 hex digits, times ISO 8601, attempts a list.
 `write` returns when the batch is committed; inserting an id twice changes nothing. Raises
-WriteFailed, RowsRefused.
+WriteFailed, RowsRefused, and nothing else: whatever goes wrong, the transaction is rolled back and who
+waits is answered. Values are made ready before the transaction begins, so that a row of the wrong kind
+never holds the write lock.
 """
 
 import asyncio
+import errno
+import logging
 import sqlite3
 import threading
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import orjson
 from django.conf import settings
@@ -19,6 +24,10 @@ from django.db import connection
 from api.spool import Row
 from providers.patience import Patience
 
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+DISK_FULL = "the disk is full"
 COLUMNS = (
     *("id", "started_at", "key_id", "user_id", "provider_id", "token_id", "endpoint", "model", "stream", "status"),
     *(
@@ -36,10 +45,21 @@ ATTEMPTS = COLUMNS.index("attempts")
 TABLE = "api_usagerecord"
 NAMES = ", ".join(COLUMNS)
 NO_ROW = (TypeError, ValueError, OverflowError)  # what a driver raises on a value that it cannot send
+REFUSALS = (
+    sqlite3.IntegrityError,
+    sqlite3.DataError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,  # a value of a type that SQLite has not
+    *NO_ROW,
+)
 
 
 class WriteFailed(Exception):
     """The database did not take the rows, or did not say so in time."""
+
+    def __init__(self, message: str, *, disk_full: bool = False) -> None:
+        super().__init__(DISK_FULL if disk_full else message)
+        self.disk_full = disk_full
 
 
 class RowsRefused(Exception):
@@ -50,6 +70,24 @@ def refuse_misshapen(rows: list[Row]) -> None:
     """Raise RowsRefused unless every row has the columns of this version."""
     if any(len(row) != len(COLUMNS) for row in rows):
         raise RowsRefused("a row has not the columns of this version")
+
+
+def convert_rows(rows: list[Row], convert: Callable[[Row], T]) -> list[T]:
+    """Return the rows as a driver takes them. Raises RowsRefused, whatever is wrong with one."""
+    refuse_misshapen(rows)
+    try:
+        return [convert(row) for row in rows]
+    except Exception as error:
+        raise RowsRefused(f"{type(error).__name__}: {error}") from error
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Return whether an error of a driver or of the system says that the disk is full."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    return getattr(error, "sqlstate", None) == "53100"  # Postgres's disk_full
 
 
 class Writer(Protocol):
@@ -85,33 +123,45 @@ class SqliteWriter:
         while True:
             rows, done = self._batches.get()
             problem: Exception | None = None
-            if rows is None:
-                self._drop()
-            else:
-                try:
+            try:
+                if rows is None:
+                    self._drop()
+                else:
                     self._write(rows)
-                except (WriteFailed, RowsRefused) as error:
-                    problem = error
-            self._loop.call_soon_threadsafe(_settle, done, problem)
+            except (WriteFailed, RowsRefused) as error:
+                problem = error
+            except Exception as error:
+                logger.exception("the ledger's thread met an error that it did not expect")
+                self._drop()
+                problem = WriteFailed(f"{type(error).__name__}: {error}")
+            try:
+                self._loop.call_soon_threadsafe(_settle, done, problem)
+            except RuntimeError:  # the loop is closed: nobody waits any more
+                self._drop()
+                return
             if rows is None:
                 return
 
     def _write(self, rows: list[Row]) -> None:
-        refuse_misshapen(rows)
+        values = convert_rows(rows, self._values)
         try:
             db = self._connection or self._open()
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                db.executemany(self.INSERT, [self._values(row) for row in rows])
-                db.execute("COMMIT")
-            except (sqlite3.Error, *NO_ROW):
-                db.execute("ROLLBACK")
-                raise
-        except (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, *NO_ROW) as error:
+            self._insert(db, values)
+        except REFUSALS as error:
             raise RowsRefused(str(error)) from error
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError, MemoryError) as error:
             self._drop()
-            raise WriteFailed(str(error)) from error
+            raise WriteFailed(str(error) or type(error).__name__, disk_full=is_disk_full(error)) from error
+
+    def _insert(self, db: sqlite3.Connection, values: list[Row]) -> None:
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            db.executemany(self.INSERT, values)
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:  # SQLite has rolled back by itself when the disk is full
+                db.execute("ROLLBACK")
+            raise
 
     def _open(self) -> sqlite3.Connection:
         uri = self._path.startswith("file:")
@@ -122,9 +172,10 @@ class SqliteWriter:
         return db
 
     def _drop(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        db, self._connection = self._connection, None
+        if db is not None:
+            with suppress(sqlite3.Error):
+                db.close()
 
     @staticmethod
     def _values(row: Row) -> Row:
@@ -158,13 +209,14 @@ class PostgresWriter:
     async def write(self, rows: list[Row]) -> None:
         import psycopg
 
-        refuse_misshapen(rows)
+        lines = convert_rows(rows, self._line)
         try:
             db = self._connection or await self._open()
             try:
-                await self._patience.wait(self._copy(db, rows), db.close)
+                await self._patience.wait(self._copy(db, lines), db.close)
             except psycopg.errors.UniqueViolation:
-                await self._patience.wait(self._insert(db, rows), db.close)
+                values = convert_rows(rows, self._values)
+                await self._patience.wait(self._insert(db, values), db.close)
         except (psycopg.DataError, psycopg.IntegrityError, *NO_ROW) as error:
             raise RowsRefused(str(error)) from error
         except (TimeoutError, asyncio.CancelledError) as error:
@@ -172,9 +224,14 @@ class PostgresWriter:
             if isinstance(error, asyncio.CancelledError):
                 raise
             raise WriteFailed("the database does not answer") from error
-        except (psycopg.Error, OSError) as error:
+        except RowsRefused:
+            raise
+        except Exception as error:
+            if not isinstance(error, psycopg.Error | OSError):
+                logger.exception("the ledger's writer met an error that it did not expect")
             await self._drop()
-            raise WriteFailed(str(error) or type(error).__name__) from error
+            message = str(error) or type(error).__name__
+            raise WriteFailed(message, disk_full=is_disk_full(error)) from error
 
     async def _open(self) -> Any:
         import psycopg
@@ -182,12 +239,12 @@ class PostgresWriter:
         self._connection = await psycopg.AsyncConnection.connect(**self._parameters, autocommit=True)
         return self._connection
 
-    async def _copy(self, db: Any, rows: list[Row]) -> None:
+    async def _copy(self, db: Any, lines: list[str]) -> None:
         async with db.cursor().copy(self.COPY) as copy:
-            await copy.write("".join(map(self._line, rows)))
+            await copy.write("".join(lines))
 
-    async def _insert(self, db: Any, rows: list[Row]) -> None:
-        await db.cursor().executemany(self.INSERT, [self._values(row) for row in rows])
+    async def _insert(self, db: Any, values: list[Row]) -> None:
+        await db.cursor().executemany(self.INSERT, values)
 
     def _line(self, row: Row) -> str:
         return "\t".join(map(self._text, row)) + "\n"
@@ -212,9 +269,10 @@ class PostgresWriter:
         await self._drop()
 
     async def _drop(self) -> None:
-        if self._connection is not None:
-            db, self._connection = self._connection, None
-            await db.close()
+        db, self._connection = self._connection, None
+        if db is not None:
+            with suppress(Exception):  # whatever it says, it is not used again
+                await db.close()
 
 
 def writer() -> Writer:

@@ -16,7 +16,7 @@ django.setup(set_prefix=False)
 
 from django.db import DatabaseError  # noqa: E402
 
-from api.gateway import Gateway  # noqa: E402
+from api.gateway import Gateway, again_and_again  # noqa: E402
 from api.views.staff import GATEWAY  # noqa: E402
 from proxysite.bodies import Receive  # noqa: E402
 from proxysite.changes import Watcher  # noqa: E402
@@ -63,10 +63,10 @@ class Application:
         watcher = Watcher(gateway)
         try:
             await watcher.read_all()
-        except DatabaseError:
+        except (DatabaseError, OSError, TimeoutError):
             gateway.ledger.suspend()
         await gateway.start()
-        self._watching = asyncio.create_task(watcher.keep())
+        self._watching = asyncio.create_task(again_and_again(watcher.keep))
         self.lean.gateway = gateway
         calm_collector()
 

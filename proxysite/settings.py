@@ -281,6 +281,7 @@ STICKY_CONVERSATIONS = env.int("STICKY_CONVERSATIONS", default=10_000)  # whose 
 
 # --- accounting -----------------------------------------------------------------------------------------------------
 SPOOL_LIMIT_BYTES = env.int("SPOOL_LIMIT_BYTES", default=64 * 2**20)  # of finished rows while the database is away
+UNWRITTEN_LIMIT_BYTES = env.int("UNWRITTEN_LIMIT_BYTES", default=16 * 2**20)  # of rows in memory on a full disk
 COUNT_INLINE_BYTES = env.int("COUNT_INLINE_BYTES", default=16 * 2**10)  # longer texts are counted in a thread
 KEY_CACHE_SIZE = env.int("KEY_CACHE_SIZE", default=20_000)
 

@@ -1,6 +1,7 @@
 """The ledger: one row per accepted request in every exit path, also when the database is away for a while."""
 
 import asyncio
+import errno
 import shutil
 from contextlib import asynccontextmanager
 
@@ -166,7 +167,7 @@ async def test_rows_that_were_put_aside_are_written_at_the_next_start_and_only_o
 
 
 @pytest.mark.settings(DATABASE_TIMEOUT_SECONDS=0.3, SPOOL_LIMIT_BYTES=10)
-async def test_a_request_that_nothing_can_take_is_found_at_the_next_start(
+async def test_a_row_that_neither_database_nor_spool_takes_is_written_without_a_restart(
     gateway, upstream, alice, ledger_lock, caplog
 ):
     gate = Gate()
@@ -176,12 +177,70 @@ async def test_a_request_that_nothing_can_take_is_found_at_the_next_start(
     async with ledger_lock:
         gate.open()
         assert (await asking).status == 200
-    await eventually(lambda: not gateway.inner.ledger.away)  # else the spool is being replayed while it is listed
-    journals = list((settings.HOME.root / "journal").iterdir())
-    await gateway.stop(leaving=[*journals, *spooled()])
-    await gateway.start()
-    assert (await rows.only_usage()).status in ("interrupted", "complete")  # Postgres may end the statement by itself
-    assert "spool" in caplog.text
+        ready = await gateway.ask("GET", "/readyz")
+        assert (ready.status, ready.body) == (503, b"not ready: the database does not answer\n")
+    await eventually(lambda: not gateway.inner.ledger.away)
+    assert (await rows.only_usage()).status == "complete"
+    assert (await gateway.ask("GET", "/readyz")).status == 200
+    caplog.clear()
+
+
+async def test_a_journal_on_a_full_disk_is_a_503_that_says_so_and_no_fault(
+    gateway, upstream, alice, monkeypatch, caplog
+):
+    def full(file, offset, length):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    taken = [gateway.inner.ledger._journal._free.pop() for _ in range(len(gateway.inner.ledger._journal._free))]
+    with monkeypatch.context() as patch:
+        patch.setattr("api.journal.os.posix_fallocate", full)
+        for _ in range(5):
+            found = await gateway.chat(alice.key)
+            assert (found.status, found.error["code"]) == (503, "database_unavailable")
+            assert "the disk is full" in found.error["message"]
+            assert found.headers["retry-after"]
+        ready = await gateway.ask("GET", "/readyz")
+        assert (ready.status, ready.body) == (503, b"not ready: the disk is full\n")
+        assert (await gateway.ask("GET", "/healthz")).status == 200
+    assert upstream.exchanges == []
+    assert sum("the disk is full" in record.getMessage() for record in caplog.records) == 1
+    gateway.inner.ledger._journal._free += taken
+    await eventually(lambda: not gateway.inner.ledger.away)
+    assert (await gateway.chat(alice.key)).status == 200
+
+
+ODD_FIGURES = [True, False, -1, 10**30, 1e308, "7", None, [1], {"a": 1}, "\0", 2**31, 1.5]
+
+
+@pytest.mark.parametrize("figure", ODD_FIGURES, ids=str)
+async def test_whatever_an_upstream_says_of_its_usage_the_row_is_written(gateway, upstream, alice, figure):
+    usage = {
+        "prompt_tokens": figure,
+        "completion_tokens": figure,
+        "total_tokens": figure,
+        "cached_tokens": figure,
+        "completion_tokens_details": {"reasoning_tokens": figure},
+    }
+    upstream.will(reply(speech.completion("hi") | {"usage": usage}))
+    answer = await gateway.chat(alice.key)
+    assert answer.status == 200
+    row = await rows.only_usage()
+    assert f"req_{row.id.hex}" == answer.headers["x-request-id"]
+    assert (row.status, row.user_id, row.model) == ("complete", alice.user.pk, "m")
+    assert isinstance(row.prompt_tokens, int)
+    assert row.estimated
+
+
+async def test_a_row_that_the_database_refuses_is_written_as_facts_alone(gateway, upstream, alice, monkeypatch, caplog):
+    monkeypatch.setattr("api.counting.as_count", lambda value: value)  # a fault that lets anything through
+    usage = {"prompt_tokens": -5, "completion_tokens": 10**30}
+    upstream.will(reply(speech.completion("hi") | {"usage": usage}))
+    answer = await gateway.chat(alice.key)
+    row = await rows.only_usage()
+    assert f"req_{row.id.hex}" == answer.headers["x-request-id"]
+    assert (row.status, row.http_status, row.user_id, row.model) == ("complete", 200, alice.user.pk, "m")
+    assert (row.prompt_tokens, row.completion_tokens, row.estimated) == (0, 0, True)
+    assert "refuses a row" in caplog.text
     caplog.clear()
 
 

@@ -84,7 +84,7 @@ async def test_while_the_database_is_away_new_requests_are_refused_before_anythi
 async def test_when_the_database_is_back_the_spool_is_written_once_and_requests_are_taken(kept: Kept) -> None:
     kept.writer.broken = True
     for number in range(3):
-        kept.ledger.away = False
+        kept.ledger.reason = ""
         await serve(kept, number)
     kept.writer.broken = False
     await until(lambda: not kept.ledger.away)
@@ -120,7 +120,9 @@ async def test_a_row_that_was_committed_and_spooled_stands_once(kept: Kept) -> N
     assert kept.writer.table[f"{1:032x}"]["prompt_tokens"] == 0  # the first one stays
 
 
-async def test_rows_that_the_spool_cannot_take_stay_in_the_journal_and_nobody_waits_for_ever(tmp_path: Path) -> None:
+async def test_rows_that_nobody_takes_stand_in_the_journal_with_their_end(
+    tmp_path: Path,
+) -> None:
     kept = Kept(tmp_path)
     kept.spool._limit = 10
     task = asyncio.create_task(kept.ledger.keep())
@@ -132,7 +134,7 @@ async def test_rows_that_the_spool_cannot_take_stay_in_the_journal_and_nobody_wa
     kept.ledger._journal.close()
     kept.writer.broken = False
     assert await kept.ledger.sweep() == 1
-    assert kept.writer.table[f"{1:032x}"]["status"] == "interrupted"
+    assert kept.writer.table[f"{1:032x}"]["status"] == "complete"
 
 
 # --- replaying what several processes left ------------------------------------------------------------------------

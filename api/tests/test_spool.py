@@ -21,7 +21,7 @@ def row(number: int, **more: Any) -> list[Any]:
 
 
 def rows(spool: Spool) -> list[Any]:
-    return [one for path in spool.waiting() for one in spool.read(path)]
+    return [one for path in spool.waiting() for one in spool.read(path).rows]
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_a_last_line_that_was_cut_is_left_out(spool: Spool, cut: int) -> None:
     spool.add([row(1), row(2)])
     [path] = spool.waiting()
     path.write_bytes(path.read_bytes()[:-cut])
-    found = spool.read(path)
+    found = spool.read(path).rows
     assert found[0] == row(1)
     assert found[1:] in ([], [row(2)])
 
@@ -79,7 +79,7 @@ def test_a_line_that_is_no_row_is_left_out(spool: Spool, line: bytes) -> None:
     spool.add([row(1)])
     [path] = spool.waiting()
     path.write_bytes(line + b"\n" + path.read_bytes() + line)
-    assert spool.read(path) == [row(1)]
+    assert spool.read(path).rows == [row(1)]
 
 
 def test_after_a_full_disk_the_next_rows_are_whole(spool: Spool) -> None:

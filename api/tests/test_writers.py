@@ -10,8 +10,8 @@ import pytest
 from django.db import connection
 
 from api import writers
-from api.ledger import interrupted
 from api.models import UsageRecord
+from api.usage_rows import from_journal
 from api.writers import COLUMNS, PostgresWriter, RowsRefused, SqliteWriter, WriteFailed, Writer
 from providers.offloop import off_loop
 
@@ -150,7 +150,7 @@ async def test_an_interrupted_row_never_replaces_the_one_that_was_committed(writ
     for number in (1, 2):
         if number == 1:
             await write(writer, row(1))
-        await write(writer, interrupted([f"{number:032x}", AT, None, None, "embeddings", "m", False]))
+        await write(writer, from_journal([f"{number:032x}", AT, None, None, "embeddings", "m", False]))
     found = [(one.id.int, one.status, one.error_code, one.http_status) for one in await records()]
     assert found == [(1, "complete", "", 200), (2, "interrupted", "interrupted", None)]
 
@@ -165,16 +165,81 @@ IMPOSSIBLE: dict[str, dict[str, Any]] = {
     "a lone surrogate": {"model": "\ud800"},
     "a lone surrogate in an attempt": {"attempts": [{"reason": "\ud800"}]},
     "something that JSON has not": {"attempts": [{"reason": object()}]},
+    "a list for a text": {"model": ["m"]},
+    "an object for a text": {"model": {"m": 1}},
+    "an object of no known kind": {"error_code": object()},
+    "a number for a time": {"started_at": 5},
+    "nothing for a time": {"started_at": None},
 }
+ODD_ON_ONE = ("a list for a text", "an object for a text", "an object of no known kind")  # COPY sends any as text
 
 
 @committed
 @pytest.mark.parametrize("case", IMPOSSIBLE)
 async def test_a_row_that_cannot_be_stored_is_refused_and_the_next_batch_is_written(writer: Writer, case: str) -> None:
+    if connection.vendor == "postgresql" and case in ODD_ON_ONE:
+        pytest.skip("Postgres takes it as a text")
     with pytest.raises(RowsRefused):
         await write(writer, row(1), row(2, **IMPOSSIBLE[case]))
     await write(writer, row(3))
     assert [found.id.int for found in await records()] == [3]
+
+
+@on_sqlite
+@committed
+async def test_the_thread_answers_whatever_is_raised_holds_no_lock_and_lives_on(
+    writer: SqliteWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for fault in (ZeroDivisionError(), KeyError("x"), MemoryError(), SystemError("odd"), AttributeError("odd")):
+        with monkeypatch.context() as patch:
+            patch.setattr(writer, "_values", lambda row, fault=fault: (_ for _ in ()).throw(fault))
+            with pytest.raises(RowsRefused):
+                await write(writer, row(1))
+            patch.undo()
+            patch.setattr(writer, "_insert", lambda db, values, fault=fault: (_ for _ in ()).throw(fault))
+            with pytest.raises(WriteFailed):
+                await write(writer, row(1))
+        with sqlite3.connect(str(connection.settings_dict["NAME"]), timeout=0, uri=True) as other:
+            other.execute("BEGIN IMMEDIATE")  # nobody holds the lock
+        other.close()
+        await write(writer, row(1))
+    assert len(await records()) == 1
+
+
+@on_sqlite
+@committed
+async def test_a_full_disk_is_named_as_what_it_is_and_the_same_rows_are_written_later(writer: SqliteWriter) -> None:
+    await write(writer, row(1))
+    db = writer._connection
+    assert db is not None
+    pages = db.execute("PRAGMA page_count").fetchone()[0]
+    db.execute(f"PRAGMA max_page_count={pages}")
+    many = [row(number, error_code="x" * 64) for number in range(2, 400)]
+    with pytest.raises(WriteFailed, match=r"^the disk is full$") as caught:
+        await write(writer, *many)
+    assert caught.value.disk_full
+    await write(writer, *many)
+    assert len(await records()) == 399
+
+
+@on_postgres
+@committed
+async def test_whatever_is_raised_on_postgres_is_answered_and_the_next_rows_are_written(
+    writer: PostgresWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import psycopg
+
+    async def broken(db: Any, lines: list[str]) -> None:
+        raise fault
+
+    for fault in (ZeroDivisionError(), AttributeError("odd"), MemoryError(), psycopg.errors.DiskFull("no space")):
+        with monkeypatch.context() as patch:
+            patch.setattr(writer, "_copy", broken)
+            with pytest.raises(WriteFailed) as caught:
+                await write(writer, row(1))
+            assert caught.value.disk_full == isinstance(fault, psycopg.errors.DiskFull)
+        await write(writer, row(1))
+    assert len(await records()) == 1
 
 
 @committed

@@ -59,9 +59,9 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 
 async def readyz(request: LeanRequest) -> HttpResponse:
-    """The process can take requests: its database answers. On the lean handler, where no query can hang."""
-    if request.gateway.ledger.away:
-        return HttpResponse(b"not ready\n", content_type="text/plain", status=503)
+    """The process can take requests: it can record them. On the lean handler, where no query can hang."""
+    if reason := request.gateway.ledger.reason:
+        return HttpResponse(f"not ready: {reason}\n".encode(), content_type="text/plain", status=503)
     return HttpResponse(b"ready\n", content_type="text/plain")
 
 

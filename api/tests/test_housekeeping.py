@@ -1,0 +1,105 @@
+"""Nothing that housekeeping did not foresee ends it for good."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from api import gateway as module
+from api.gateway import again_and_again
+from providers.offloop import off_loop
+from proxysite.testing import eventually, rows
+from proxysite.testing.upstream import say
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(module, "MOST_SECONDS", 0.02)
+    monkeypatch.setattr(module, "SWEEP_SECONDS", 0.01)
+
+
+@pytest.mark.parametrize("fault", [ValueError("odd"), OSError(5, "Input/output error"), TimeoutError(), KeyError(1)])
+async def test_work_begins_anew_after_any_fault(fault: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    runs: list[int] = []
+    done = asyncio.Event()
+
+    async def work() -> None:
+        runs.append(1)
+        if len(runs) < 5:
+            raise fault
+        done.set()
+        await asyncio.sleep(60)
+
+    task = asyncio.create_task(again_and_again(work))
+    await asyncio.wait_for(done.wait(), 10)
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert len(caplog.records) == 4
+
+
+@pytest.mark.parametrize("broken", ["replay", "sweep", "turns"])
+async def test_each_kind_of_leftover_is_finished_whatever_becomes_of_the_others(
+    gateway: Any, broken: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    counts = dict.fromkeys(("replay", "sweep", "turns"), 0)
+
+    def count(name: str) -> None:
+        counts[name] += 1
+        if name == broken:
+            raise ZeroDivisionError
+
+    async def replay() -> None:
+        count("replay")
+
+    async def sweep() -> None:
+        count("sweep")
+
+    monkeypatch.setattr(gateway.inner.ledger, "replay", replay)
+    monkeypatch.setattr(gateway.inner.ledger, "sweep", sweep)
+    monkeypatch.setattr("conversations.turns.sweep", lambda: count("turns"))
+    task = asyncio.create_task(gateway.inner._sweep())
+    await eventually(lambda: min(counts.values()) >= 3)
+    assert not task.done()
+    task.cancel()
+    await asyncio.wait([task])
+    caplog.clear()
+
+
+async def test_changes_are_seen_again_after_a_row_could_not_be_read(
+    gateway: Any, upstream: Any, alice: Any, provider: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    read, faults = gateway.inner.catalogue.read, []
+
+    def read_or_fail() -> Any:
+        faults.append(1)
+        if len(faults) < 3:
+            raise ValueError("a row that nobody foresaw")
+        return read()
+
+    monkeypatch.setattr(gateway.inner.catalogue, "read", read_or_fail)
+    upstream.always(say())
+    await off_loop(rows.model, provider, "later")
+
+    async def answered() -> bool:
+        return bool((await gateway.chat(alice.key, model="later")).status == 200)
+
+    await eventually(answered)
+    assert len(faults) >= 3
+    caplog.clear()
+
+
+async def test_a_gateway_starts_though_a_recovery_meets_a_fault_of_ours(
+    gateway: Any, upstream: Any, alice: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    async def broken(self: Any) -> int:
+        raise ZeroDivisionError
+
+    await gateway.stop()
+    with monkeypatch.context() as patch:
+        patch.setattr("api.ledger.Ledger.replay", broken)
+        patch.setattr("api.ledger.Ledger.sweep", broken)
+        await gateway.start()
+    assert (await gateway.chat(alice.key)).status == 200
+    caplog.clear()
