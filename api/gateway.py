@@ -20,7 +20,7 @@ from api.elsewhere import Elsewhere
 from api.ledger import Ledger
 from api.spool import Spool
 from api.streaming import Heartbeat
-from api.writers import WriteFailed
+from api.write_errors import WriteFailed
 from conversations import turns
 from conversations.documents import embed, ingest
 from conversations.documents.recall import Embed

@@ -27,9 +27,14 @@ class Journal:
         self.path = directory / f"{os.getpid()}-{os.urandom(4).hex()}.journal"
         draft = self.path.with_suffix(".draft")  # no sweep looks at it until it is locked
         self._file = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.posix_fallocate(self._file, 0, FIRST_SLOTS * SLOT_BYTES)  # a full disk is an error here, not a signal later
-        draft.rename(self.path)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.posix_fallocate(self._file, 0, FIRST_SLOTS * SLOT_BYTES)  # a full disk is an error here, no signal later
+            draft.rename(self.path)
+        except OSError:
+            os.close(self._file)
+            draft.unlink(missing_ok=True)
+            raise
         self._map = mmap.mmap(self._file, FIRST_SLOTS * SLOT_BYTES)
         self._free = list(range(FIRST_SLOTS))
         self._slots = FIRST_SLOTS
@@ -113,6 +118,11 @@ def read_slots(data: bytes) -> Contents:
 def entries(data: bytes) -> list[list[Any]]:
     """The requests noted in a journal's bytes."""
     return read_slots(data).entries
+
+
+def require_room(directory: Path) -> None:
+    """Raise OSError unless a journal can be made here: the disk is full, or somebody else's."""
+    Journal(directory).close()
 
 
 def orphans(directory: Path) -> list[Path]:

@@ -23,7 +23,8 @@ from api.models import Status
 from api.recovery import REPLAYED_AT_ONCE, Recovery, RowWriter
 from api.spool import Row, Spool, SpoolFull
 from api.unwritten import Unwritten
-from api.writers import DISK_FULL, WriteFailed, Writer, is_disk_full
+from api.write_errors import DISK_FULL, WriteFailed, is_disk_full
+from api.writers import Writer
 from providers.chat import Batches, Chunk, Trace
 from providers.exceptions import DatabaseUnavailable, GatewayError
 

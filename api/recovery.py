@@ -12,7 +12,8 @@ from pathlib import Path
 from api import journal, usage_rows
 from api.leftovers import SetAside, claimed
 from api.spool import Row, Spool, SpoolFull
-from api.writers import RowsRefused, WriteFailed, Writer
+from api.write_errors import RowsRefused, WriteFailed
+from api.writers import Writer
 
 logger = logging.getLogger(__name__)
 

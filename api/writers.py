@@ -8,8 +8,8 @@ never holds the write lock.
 """
 
 import asyncio
-import errno
 import logging
+import os
 import sqlite3
 import threading
 from collections.abc import Awaitable, Callable
@@ -22,12 +22,13 @@ from django.conf import settings
 from django.db import connection
 
 from api.spool import Row
+from api.write_errors import RowsRefused, WriteFailed, is_disk_full
 from providers.patience import Patience
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-DISK_FULL = "the disk is full"
+SMALLEST_ROOM_BYTES = 64 * 2**10
 COLUMNS = (
     *("id", "started_at", "key_id", "user_id", "provider_id", "token_id", "endpoint", "model", "stream", "status"),
     *(
@@ -54,18 +55,6 @@ REFUSALS = (
 )
 
 
-class WriteFailed(Exception):
-    """The database did not take the rows, or did not say so in time."""
-
-    def __init__(self, message: str, *, disk_full: bool = False) -> None:
-        super().__init__(DISK_FULL if disk_full else message)
-        self.disk_full = disk_full
-
-
-class RowsRefused(Exception):
-    """The database answers, but a row of the batch is not one it can take; none was written."""
-
-
 def refuse_misshapen(rows: list[Row]) -> None:
     """Raise RowsRefused unless every row has the columns of this version."""
     if any(len(row) != len(COLUMNS) for row in rows):
@@ -79,15 +68,6 @@ def convert_rows(rows: list[Row], convert: Callable[[Row], T]) -> list[T]:
         return [convert(row) for row in rows]
     except Exception as error:
         raise RowsRefused(f"{type(error).__name__}: {error}") from error
-
-
-def is_disk_full(error: BaseException) -> bool:
-    """Return whether an error of a driver or of the system says that the disk is full."""
-    if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if isinstance(error, sqlite3.Error):
-        return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
-    return getattr(error, "sqlstate", None) == "53100"  # Postgres's disk_full
 
 
 class Writer(Protocol):
@@ -151,7 +131,16 @@ class SqliteWriter:
             raise RowsRefused(str(error)) from error
         except (sqlite3.Error, OSError, MemoryError) as error:
             self._drop()
-            raise WriteFailed(str(error) or type(error).__name__, disk_full=is_disk_full(error)) from error
+            disk_full = is_disk_full(error) or self._has_no_room()
+            raise WriteFailed(str(error) or type(error).__name__, disk_full=disk_full) from error
+
+    def _has_no_room(self) -> bool:
+        """Return whether the file's disk is full: SQLite calls that an I/O error where its index is concerned."""
+        try:
+            found = os.statvfs(os.path.dirname(self._path) or ".")
+        except OSError:
+            return False
+        return found.f_bavail * found.f_frsize < SMALLEST_ROOM_BYTES
 
     def _insert(self, db: sqlite3.Connection, values: list[Row]) -> None:
         db.execute("BEGIN IMMEDIATE")

@@ -51,7 +51,11 @@ class Application:
     async def lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         self._starting = asyncio.create_task(self.start())
-        await self._starting
+        try:
+            await self._starting
+        except OSError as error:  # one line that says what is wrong; a traceback would hide it
+            await send({"type": "lifespan.startup.failed", "message": f"The gateway cannot start: {error}"})
+            return
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self.stop()

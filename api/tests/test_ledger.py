@@ -11,7 +11,8 @@ from api import counting, journal
 from api.ledger import Ledger
 from api.models import Status
 from api.spool import Spool
-from api.writers import COLUMNS, RowsRefused, WriteFailed
+from api.write_errors import RowsRefused, WriteFailed
+from api.writers import COLUMNS
 from providers.chat import CHAT, Batches, ChatRequest, Chunk, Trace
 from providers.exceptions import (
     Disconnected,

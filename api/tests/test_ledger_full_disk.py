@@ -12,7 +12,8 @@ from api import journal, ledger
 from api.journal import FIRST_SLOTS
 from api.tests.test_ledger import Kept, until
 from api.tests.test_ledger_recovery import ids, serve, trace
-from api.writers import COLUMNS, WriteFailed
+from api.write_errors import WriteFailed
+from api.writers import COLUMNS
 from providers.exceptions import DatabaseUnavailable
 
 

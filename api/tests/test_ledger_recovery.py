@@ -13,7 +13,8 @@ from api import journal, ledger
 from api.journal import SLOT_BYTES, Journal
 from api.spool import Spool
 from api.tests.test_ledger import Kept, answered, chunk, served, trace, until
-from api.writers import COLUMNS, WriteFailed
+from api.write_errors import WriteFailed
+from api.writers import COLUMNS
 from providers.exceptions import DatabaseUnavailable
 
 AT = "2026-11-21T10:00:00.123456+00:00"

@@ -12,7 +12,8 @@ from django.db import connection
 from api import writers
 from api.models import UsageRecord
 from api.usage_rows import from_journal
-from api.writers import COLUMNS, PostgresWriter, RowsRefused, SqliteWriter, WriteFailed, Writer
+from api.write_errors import RowsRefused, WriteFailed
+from api.writers import COLUMNS, PostgresWriter, SqliteWriter, Writer
 from providers.offloop import off_loop
 
 committed = pytest.mark.django_db(transaction=True)

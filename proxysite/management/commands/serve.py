@@ -31,6 +31,7 @@ class Command(BaseCommand):
         parser.add_argument("--parent", type=int, help=SUPPRESS)  # its supervisor's process id
 
     def handle(self, *args: Any, host: str, port: int, workers: int, **options: Any) -> None:
+        from api import journal
         from proxysite import bootstrap, running
 
         if options["listening_on"] is not None:
@@ -41,8 +42,11 @@ class Command(BaseCommand):
         self._lock = self.own_home()
         listener = listen(host, port)
         try:
+            journal.require_room(settings.HOME.root / "journal")
             first = bootstrap.prepare()
             self.check(databases=["default"])
+        except OSError as error:
+            raise CommandError(f"Cannot write to {settings.HOME.root}: {error.strerror or error}.") from None
         except DatabaseError as error:
             raise CommandError(f"No usable database: {str(error).splitlines()[0]}. See DATABASE_URL.") from None
         address = f"http://{REACHABLE.get(host, host)}:{listener.getsockname()[1]}"
