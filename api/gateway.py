@@ -17,6 +17,7 @@ from api import writers
 from api.authentication import Keyring, touch
 from api.background import Background
 from api.elsewhere import Elsewhere
+from api.idempotency.replay import Idempotency
 from api.ledger import Ledger
 from api.spool import Spool
 from api.streaming import Heartbeat
@@ -54,6 +55,7 @@ class Gateway:
     background: Background
     elsewhere: Elsewhere
     breaker_sharing: Sharing
+    idempotency: Idempotency
     embed: Embed | None = None
     in_flight: int = 0
     draining: bool = False
@@ -75,6 +77,7 @@ class Gateway:
             background=Background(),
             elsewhere=Elsewhere(),
             breaker_sharing=Sharing(pool),
+            idempotency=Idempotency(),
             embed=embed.embedder(catalogue, pool),
         )
 
@@ -85,7 +88,7 @@ class Gateway:
         works: list[Callable[[], Coroutine[Any, Any, None]]] = [
             *(self.ledger.keep, self.heartbeat.keep, partial(books.keep, self.pool), self._sweep, self._touch),
             self.breaker_sharing.keep,
-            *(self.history.keep, self.background.keep, self.elsewhere.keep),
+            *(self.history.keep, self.background.keep, self.elsewhere.keep, self.idempotency.keep),
             *(renewal.keep, self.pool.claims.keep, partial(refreshing.keep, self.pool.troubles)),
         ]
         if self.embed is not None:
@@ -101,7 +104,7 @@ class Gateway:
     async def stop(self) -> None:
         """End the housekeeping, let renewals come to their end, and write what is still in memory."""
         self.drain()
-        await self.background.stop()
+        await asyncio.gather(self.background.stop(), self.idempotency.stop(self.background.drain()))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

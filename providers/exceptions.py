@@ -4,7 +4,7 @@
     ├── CallerError                 the request is at fault: nothing was sent upstream, no token is touched
     │   ├── InvalidRequest 400 · InvalidJson 400 · UnsupportedMediaType 415 · MethodNotAllowed 405
     │   ├── InvalidKey 401 · Forbidden 403 · ModelNotFound 404 · UnknownUrl 404 · BodyTooLarge 413 · HeadTooLarge 431
-    │   ├── RequestTimeout 408 · ConversationBusy 409
+    │   ├── RequestTimeout 408 · ConversationBusy 409 · IdempotencyInFlight 409 · IdempotencyKeyReused 422
     ├── OwnError                    we are at fault
     │   ├── InternalError 500 · WebSearchNotConfigured 501 · DatabaseUnavailable 503 · Saturated 503 · ShuttingDown 503
     ├── PoolError                   no upstream answered, and the tokens or the provider are why
@@ -104,6 +104,16 @@ class RequestTimeout(CallerError):
 class ConversationBusy(CallerError):
     status = 409
     code = "conversation_busy"
+
+
+class IdempotencyInFlight(CallerError):
+    status = 409
+    code = "idempotency_in_flight"
+
+
+class IdempotencyKeyReused(CallerError):
+    status = 422
+    code = "idempotency_key_reused"
 
 
 class BodyTooLarge(CallerError):

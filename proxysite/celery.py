@@ -50,6 +50,7 @@ app.conf.beat_schedule = {
         "schedule": 60.0,
         "options": {"expire_seconds": 60},
     },
+    "delete kept answers": {"task": "api.tasks.delete_kept_answers", "schedule": 3_600.0},
     "forget old sessions": {"task": "proxysite.tasks.clear_sessions", "schedule": 86_400.0},
 }
 

@@ -52,6 +52,7 @@ CORS_ALLOW_HEADERS = [
 ]
 CORS_EXPOSE_HEADERS = [
     *("x-request-id", "openai-processing-ms", "openai-version", "retry-after", "retry-after-ms", "x-should-retry"),
+    *("idempotent-replayed", "idempotent-stored"),
 ]
 CORS_PREFLIGHT_MAX_AGE = 86_400
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS
@@ -278,6 +279,13 @@ CHECK_SECONDS = env.float("CHECK_SECONDS", default=3_600)  # every token is chec
 CHECKS_PER_MINUTE = env.int("CHECKS_PER_MINUTE", default=60)  # of one provider's tokens; more wait for their turn
 TRANSITION_DAYS = env.int("TRANSITION_DAYS", default=30)  # changes of tokens' states are kept so long
 STICKY_CONVERSATIONS = env.int("STICKY_CONVERSATIONS", default=10_000)  # whose token is remembered, per process
+
+# --- idempotent requests --------------------------------------------------------------------------
+IDEMPOTENCY_SECONDS = env.int("IDEMPOTENCY_SECONDS", default=86_400)  # an answer is kept so long for its key
+IDEMPOTENCY_LEASE_SECONDS = env.float("IDEMPOTENCY_LEASE_SECONDS", default=30)  # a killed process holds a key no longer
+IDEMPOTENCY_ANSWER_BYTES = env.int("IDEMPOTENCY_ANSWER_BYTES", default=2**20)  # a larger answer is not kept
+IDEMPOTENCY_BYTES_PER_USER = env.int("IDEMPOTENCY_BYTES_PER_USER", default=64 * 2**20)  # then the oldest go
+IDEMPOTENCY_KEYS_PER_USER = env.int("IDEMPOTENCY_KEYS_PER_USER", default=2_000)  # likewise
 
 # --- accounting -----------------------------------------------------------------------------------------------------
 SPOOL_LIMIT_BYTES = env.int("SPOOL_LIMIT_BYTES", default=64 * 2**20)  # of finished rows while the database is away

@@ -15,6 +15,7 @@ from api import remembering, schemas
 from api.authentication import Caller
 from api.exceptions import door
 from api.gateway import Gateway, LeanRequest
+from api.idempotency.replay import idempotent
 from api.openai import Renderer
 from api.streaming import JsonAnswer, StreamAnswer
 from conversations import longprompts
@@ -134,11 +135,11 @@ def in_path(body: dict[str, Any], conversation: str) -> None:
     body["conversation_id"] = conversation
 
 
-chat_completions = door("POST")(partial(relay, endpoint=CHAT))
-conversation = door("POST")(in_conversation)
-chain_of_thought = door("POST")(partial(relay, endpoint=CHAT, forced="stepwise"))  # OpenKimi's route
-completions = door("POST")(partial(relay, endpoint=COMPLETIONS))
-embeddings = door("POST")(partial(relay, endpoint=EMBEDDINGS))
+chat_completions = door("POST")(idempotent(partial(relay, endpoint=CHAT)))
+conversation = door("POST")(idempotent(in_conversation))
+chain_of_thought = door("POST")(idempotent(partial(relay, endpoint=CHAT, forced="stepwise")))  # OpenKimi's route
+completions = door("POST")(idempotent(partial(relay, endpoint=COMPLETIONS)))
+embeddings = door("POST")(idempotent(partial(relay, endpoint=EMBEDDINGS)))
 
 
 def thinking_up(candidate: Candidate, strategy: str, paths: int | None) -> Candidate:

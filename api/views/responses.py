@@ -19,6 +19,7 @@ from api.authentication import Caller
 from api.background import Feed
 from api.exceptions import door
 from api.gateway import Gateway, LeanRequest
+from api.idempotency.replay import idempotent
 from api.responses import asking, inputs, schema, sealed
 from api.responses.events import Events
 from api.responses.objects import Head, Outcome, head_of, response_object
@@ -72,7 +73,7 @@ async def create(request: LeanRequest) -> HttpResponseBase:
     return await whole(batches, renderer, request.request_id, began)
 
 
-responses = door("POST")(create)
+responses = door("POST")(idempotent(create))
 
 
 def asked_of(gateway: Gateway, caller: Caller, request_id: str, body: dict[str, Any], meant: Meaning) -> Asked:

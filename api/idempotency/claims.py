@@ -1,0 +1,177 @@
+"""The rows of idempotent requests: claim a key, keep its answer, release it. For a database thread.
+
+A key belongs to a user. Who claims it first answers; the claim ends by itself, on the clock of the
+database, unless its process prolongs it.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Count, Q, QuerySet, Sum
+from django.db.models.functions import Now
+
+from api.models import IdempotentRequest
+from providers.exceptions import IdempotencyInFlight, IdempotencyKeyReused
+
+TRIES = 5  # a row may be deleted between two statements
+DELETED_AT_ONCE = 500
+
+
+class Asked(NamedTuple):
+    """A request with a key. `digest` is that of its path and body, `holder` its own id."""
+
+    user_id: int
+    key: str
+    digest: str
+    holder: str
+
+
+class Claim(NamedTuple):
+    """The right to answer a request."""
+
+    row_id: int
+    user_id: int
+    holder: str
+
+
+class Answer(NamedTuple):
+    """An answer that is kept."""
+
+    status: int
+    content: bytes
+
+
+def claim_key(asked: Asked) -> Claim | Answer:
+    """Claim the request's key, or return the answer that is kept for it. Writes the claim.
+
+    Raises IdempotencyKeyReused, IdempotencyInFlight.
+    """
+    for _ in range(TRIES):
+        create_claim(asked)
+        row = IdempotentRequest.objects.filter(user=asked.user_id, key=asked.key).first()
+        if row is None:
+            continue  # it was released just now
+        if row.holder == asked.holder or take_over_claim(row, asked):
+            return Claim(row.pk, asked.user_id, asked.holder)
+        return answer_of(row, asked)
+    raise in_flight()
+
+
+def create_claim(asked: Asked) -> None:
+    """Write a claim unless there is a row with this key."""
+    IdempotentRequest.objects.bulk_create(
+        [IdempotentRequest(user_id=asked.user_id, key=asked.key, **claim_fields(asked))],
+        ignore_conflicts=True,
+    )
+
+
+def take_over_claim(row: IdempotentRequest, asked: Asked) -> bool:
+    """Claim a row that has expired, or whose process is dead; returns whether it was one."""
+    is_expired = Q(expires_at__lte=Now())
+    is_left = Q(status=None, claimed_until__lte=Now(), digest=asked.digest)
+    found = IdempotentRequest.objects.filter(is_expired | is_left, pk=row.pk, holder=row.holder)
+    return bool(found.update(**claim_fields(asked), created_at=Now()))
+
+
+def claim_fields(asked: Asked) -> dict[str, Any]:
+    """Return the columns of a row that is claimed now."""
+    return {
+        "digest": asked.digest,
+        "holder": asked.holder,
+        "status": None,
+        "content": None,
+        "size_bytes": 0,
+        "claimed_until": Now() + timedelta(seconds=settings.IDEMPOTENCY_LEASE_SECONDS),
+        "expires_at": Now() + timedelta(seconds=settings.IDEMPOTENCY_SECONDS),
+    }
+
+
+def answer_of(row: IdempotentRequest, asked: Asked) -> Answer:
+    """Return the answer that is kept. Raises IdempotencyKeyReused, IdempotencyInFlight."""
+    if row.digest != asked.digest:
+        raise IdempotencyKeyReused(
+            "This Idempotency-Key was used for another request: the body or the endpoint differs."
+        )
+    if row.status is None:
+        raise in_flight()
+    return Answer(row.status, bytes(row.content or b""))
+
+
+def in_flight() -> IdempotencyInFlight:
+    return IdempotencyInFlight(
+        "The first request with this Idempotency-Key is still being answered.", retry_after_seconds=1
+    )
+
+
+# --- the end of a claim -------------------------------------------------------------------------------
+def keep_answer(claim: Claim, answer: Answer) -> bool:
+    """Write the answer; returns whether it is kept. One that is too large is not, and releases the key."""
+    if len(answer.content) > settings.IDEMPOTENCY_ANSWER_BYTES:
+        release_key(claim)
+        return False
+    kept = claimed_rows(claim).update(
+        status=answer.status,
+        content=answer.content,
+        size_bytes=len(answer.content),
+        claimed_until=None,
+        expires_at=Now() + timedelta(seconds=settings.IDEMPOTENCY_SECONDS),
+    )
+    if kept:
+        delete_surplus(claim.user_id)
+    return bool(kept)
+
+
+def release_key(claim: Claim) -> None:
+    """Delete a claim: the next request with its key runs anew."""
+    delete_rows(claimed_rows(claim))
+
+
+def prolong_claims(running: Mapping[str, int]) -> None:
+    """Write that this process still works on these: holders and their rows."""
+    until = Now() + timedelta(seconds=settings.IDEMPOTENCY_LEASE_SECONDS)
+    rows = IdempotentRequest.objects.filter(pk__in=running.values(), holder__in=running.keys(), status=None)
+    rows.update(claimed_until=until)
+
+
+def claimed_rows(claim: Claim) -> QuerySet[IdempotentRequest]:
+    """The row of a claim, while it is in force."""
+    return IdempotentRequest.objects.filter(pk=claim.row_id, holder=claim.holder, status=None)
+
+
+# --- bounds -------------------------------------------------------------------------------------------
+def delete_surplus(user_id: int) -> None:
+    """Delete a user's oldest answers beyond the bounds."""
+    kept = IdempotentRequest.objects.filter(user=user_id).exclude(status=None)
+    found = kept.aggregate(keys=Count("pk"), size=Sum("size_bytes"))
+    most_keys, most_bytes = settings.IDEMPOTENCY_KEYS_PER_USER, settings.IDEMPOTENCY_BYTES_PER_USER
+    if found["keys"] <= most_keys and (found["size"] or 0) <= most_bytes:
+        return
+    surplus, size = [], 0
+    newest_first = kept.order_by("-created_at", "-pk").values_list("pk", "size_bytes")
+    for number, (row_id, size_bytes) in enumerate(newest_first, 1):
+        size += size_bytes
+        if number > most_keys or size > most_bytes:
+            surplus.append(row_id)
+    for start in range(0, len(surplus), DELETED_AT_ONCE):
+        delete_rows(IdempotentRequest.objects.filter(pk__in=surplus[start : start + DELETED_AT_ONCE]))
+
+
+def delete_expired() -> int:
+    """Delete the rows that have expired, some in each transaction; returns how many."""
+    deleted = 0
+    while True:
+        with transaction.atomic():
+            expired = IdempotentRequest.objects.filter(expires_at__lte=Now()).order_by("expires_at")
+            some = list(expired.values_list("pk", flat=True)[:DELETED_AT_ONCE])
+            still_expired = IdempotentRequest.objects.filter(pk__in=some, expires_at__lte=Now())
+            deleted += delete_rows(still_expired)
+        if len(some) < DELETED_AT_ONCE:
+            return deleted
+
+
+def delete_rows(rows: QuerySet[IdempotentRequest]) -> int:
+    """One DELETE: nothing depends on these rows."""
+    return rows._raw_delete(rows.db)
