@@ -20,11 +20,12 @@ import orjson
 from django.conf import settings
 from django.db import DatabaseError, DataError
 
+from api.counting import reported
 from api.responses import stored
 from api.responses.events import Events
 from api.responses.objects import usage_of
 from api.responses.parts import Event
-from conversations.history import OpenTurn
+from conversations.history import SHUT_DOWN, OpenTurn
 from conversations.items import storable
 from providers.chat import Batches, Trace
 from providers.exceptions import DatabaseUnavailable, GatewayError, InternalError, Saturated, ShuttingDown
@@ -222,7 +223,7 @@ async def kept(fresh: Sequence[tuple[UUID, list[Event]]]) -> None:
     """Write events; where the database refuses some for what they are, those of that response are left out."""
     try:
         await off_loop(stored.write, fresh)
-    except DataError as error:
+    except (DataError, TypeError, ValueError) as error:
         if len(fresh) == 1:
             logger.warning("events of a response in the background cannot be written: %s", error)
             return
@@ -240,8 +241,12 @@ async def answered(feed: Feed, trace: Trace, batches: Batches, events: Events) -
         feed.add(events.end(usage_of(counted, None if counted is None or counted.estimated else trace.usage)))
     except GatewayError as error:
         feed.add(events.fail(error))
-    except asyncio.CancelledError:
-        feed.add(await broken_off(feed, events))
+    except asyncio.CancelledError as cancelled:
+        if cancelled.args:  # the server ends, with all others: its turn is written, and says the same
+            written = trace.counted.as_openai() if trace.counted is not None else None
+            feed.add(events.fail(ShuttingDown(SHUT_DOWN["message"]), usage_of(reported(written), written)))
+        else:
+            feed.add(await broken_off(feed, events))
         raise
     except Exception:
         feed.add(events.fail(InternalError("Something went wrong here.")))

@@ -24,6 +24,7 @@ from conversations.answers import Answer
 from conversations.items import Entry
 from conversations.models import Door, TurnStatus
 from conversations.places import Asked, Busy
+from conversations.turn_batches import TurnBatches
 from conversations.turns import Begun, Finished, Lost
 from providers.chat import Batches, Resume, Trace
 from providers.exceptions import ConversationBusy, DatabaseUnavailable, GatewayError
@@ -72,6 +73,7 @@ class History:
         self._queues: WeakValueDictionary[tuple[int, str], asyncio.Lock] = WeakValueDictionary()
         self._writing: set[asyncio.Task[None]] = set()
         self._unwritten: list[Finished] = []
+        self._batches = TurnBatches()
         self.running: dict[str, OpenTurn] = {}
 
     # --- before ---------------------------------------------------------------------------------------------------
@@ -146,8 +148,9 @@ class History:
         """Raises DatabaseUnavailable, ConversationBusy. What the database does not take now is tried again, and stands
         there as something whose end nobody was told.
         """
+        is_cut_off = finished.error is SHUT_DOWN  # with all others
         try:
-            await write(finished)
+            await (self._batches.write(finished) if is_cut_off else write(finished))
         except DatabaseUnavailable:
             self._unwritten.append(untold(finished))
             raise
@@ -193,9 +196,15 @@ class History:
                 logger.warning("the leases of running turns were not prolonged: %s", error)
 
     async def _write_late(self) -> None:
+        """Raises DatabaseError while the database is away; a turn that it never takes holds up no other."""
         while self._unwritten:
-            with suppress(Lost):  # it was written late, or taken for dead
-                await off_loop(turns.finish, self._unwritten[0])
+            late = self._unwritten[0]
+            try:
+                await off_loop(turns.finish, late)
+            except Lost:
+                pass  # it was written late, or taken for dead
+            except turns.UNWRITABLE as error:
+                logger.error("the database never takes the turn %s: %s", late.id, error)
             self._unwritten.pop(0)
 
     def _stoppable(self) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DataError, IntegrityError, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -59,6 +59,9 @@ class Lost(Exception):
     """The turn was taken for dead: another one may have begun."""
 
 
+UNWRITABLE = (Lost, DataError, IntegrityError, TypeError, ValueError)  # of one turn, whenever it is tried
+
+
 # --- finish -----------------------------------------------------------------------------------------------------------
 @transaction.atomic
 def finish(finished: Finished) -> None:
@@ -87,6 +90,21 @@ def finish(finished: Finished) -> None:
         conversation.token_id, conversation.chat_id = chat.token_id, chat.chat_id
         conversation.parent_id, conversation.chat_turn = chat.parent_id, turn.number
     touch(conversation, turn, ())
+
+
+@transaction.atomic
+def finish_all(finished: Sequence[Finished]) -> dict[str, Exception]:
+    """Write what came of many turns in one transaction; returns what went wrong with some, by their ids.
+
+    Conversations are locked in the order of their ids. Raises DatabaseError when the database is away.
+    """
+    problems: dict[str, Exception] = {}
+    for one in sorted(finished, key=lambda one: one.conversation_id):
+        try:
+            finish(one)
+        except UNWRITABLE as error:
+            problems[one.id] = error
+    return problems
 
 
 @transaction.atomic

@@ -60,13 +60,13 @@ class Events:
             found += self._close(status if self._at == len(parts) - 1 else "completed")
         return found + self._numbered([self._life(status, self._outcome(status, self._output, usage))])
 
-    def fail(self, error: GatewayError) -> list[Event]:
+    def fail(self, error: GatewayError, usage: dict[str, Any] | None = None) -> list[Event]:
         """The end of an answer that broke off; what was said until then stands in its object, incomplete."""
         found, failure = self.begin(), shown_error(error.shown_code, error.message)
         begun = [self._telling] if self._telling else []
         begun += [self._made(at) for at in range(self._at + len(begun), len(self._answer.parts))]
         cut = [part.item("completed" if part.complete and part is not begun[-1] else "incomplete") for part in begun]
-        failed = Outcome("failed", [*self._output, *cut], error=failure, extras=self._answer.extras)
+        failed = Outcome("failed", [*self._output, *cut], usage, error=failure, extras=self._answer.extras)
         return found + self._numbered([self._life("failed", failed)])
 
     def whole(self, usage: dict[str, Any] | None) -> dict[str, Any]:

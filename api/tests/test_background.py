@@ -3,9 +3,13 @@
 import asyncio
 
 import pytest
+from django.db import DataError, OperationalError
 
 from api.tests.test_doors_background import all_written, asked, told, written
+from conversations import turns
 from conversations.models import Turn
+from conversations.turn_batches import TurnBatches
+from providers.exceptions import DatabaseUnavailable
 from providers.offloop import off_loop
 from proxysite.testing import speech
 from proxysite.testing.upstream import DONE, Gate, stream
@@ -57,3 +61,64 @@ async def test_the_grace_begins_with_the_signal_whoever_listens(gateway, upstrea
     await background.stop()
     assert told(await first)[-1]["type"] == "response.failed"
     gate.open()
+
+
+@pytest.mark.settings(GRACE_SECONDS=1)
+async def test_very_many_that_a_shutdown_cuts_off_are_written_in_batches(gateway, upstream, alice, caplog, monkeypatch):
+    many, batches = 230, []
+    finish_all = turns.finish_all
+
+    def finish_counted(finished):
+        batches.append(len(finished))
+        return finish_all(finished)
+
+    monkeypatch.setattr(turns, "finish_all", finish_counted)
+    gate = Gate()
+    upstream.always(stream(*speech.words("One"), gate, DONE))
+    ids = []
+    for _ in range(many // 10):
+        ids += [answer.json["id"] for answer in await asyncio.gather(*(asked(gateway, alice) for _ in range(10)))]
+    await upstream.asked(many)
+    await gateway.drain()
+    await gateway.stop()
+    assert (sum(batches), max(batches) <= 50) == (many, True)
+    assert len(batches) < many / 10
+    assert "not written" not in caplog.text
+    assert "does not answer" not in caplog.text
+    await gateway.start()
+    for response_id in ids[::40]:
+        answer = await gateway.ask("GET", f"/v1/responses/{response_id}", alice.key)
+        assert (answer.json["status"], answer.json["error"]["reason"]) == ("failed", "server_shutdown")
+    assert await off_loop(lambda: set(Turn.objects.values_list("error__code", flat=True))) == {"server_shutdown"}
+    gate.open()
+
+
+async def test_a_turn_that_the_database_never_takes_holds_up_no_other(gateway, alice, monkeypatch, caplog):
+    history, written_ids = gateway.inner.history, []
+
+    def finish(finished):
+        if finished.id == "bad":
+            raise DataError("made up")
+        written_ids.append(finished.id)
+
+    monkeypatch.setattr(turns, "finish", finish)
+    history._unwritten += [turns.Finished(id=name, conversation_id="c", status="completed") for name in ("bad", "good")]
+    await history._write_late()
+    assert (written_ids, history._unwritten) == (["good"], [])
+    assert "never takes the turn bad" in caplog.text
+    caplog.clear()
+
+
+async def test_when_the_database_is_away_no_batch_is_waited_for_twice(gateway, alice, monkeypatch):
+    batches = []
+
+    def away(finished):
+        batches.append(len(finished))
+        raise OperationalError("away")
+
+    monkeypatch.setattr(turns, "finish_all", away)
+    found = [turns.Finished(id=str(number), conversation_id="c", status="failed") for number in range(120)]
+    writer = TurnBatches()
+    ends = await asyncio.gather(*map(writer.write, found), return_exceptions=True)
+    assert {type(end) for end in ends} == {DatabaseUnavailable}
+    assert batches == [50]
