@@ -74,13 +74,24 @@ def finish(finished: Finished) -> None:
         return
     if turn.status not in RUNNING:
         raise Lost
+    set_outcome(turn, finished)
+    turn.save()
+    put(turn, finished.entries, output=True)
+    set_progress(conversation, turn, finished)
+    touch(conversation, turn, ())
+
+
+def set_outcome(turn: Turn, finished: Finished) -> None:
+    """Set what came of a turn; it is not saved."""
     turn.status, turn.finish_reason = finished.status, finished.finish_reason[:32]
     turn.usage, turn.error, turn.extras = finished.usage, finished.error, items.storable(finished.extras)
     turn.thought = items.storable(finished.thought)
     turn.tokens += weight(finished.entries)
     turn.finished_at, turn.alive_until = timezone.now(), None
-    turn.save()
-    put(turn, finished.entries, output=True)
+
+
+def set_progress(conversation: Conversation, turn: Turn, finished: Finished) -> None:
+    """Set how far a conversation is after a turn; it is not saved."""
     chat = finished.chat
     if finished.status == TurnStatus.FAILED:
         unsaid(conversation, turn)
@@ -89,22 +100,6 @@ def finish(finished: Finished) -> None:
     if chat is not None:
         conversation.token_id, conversation.chat_id = chat.token_id, chat.chat_id
         conversation.parent_id, conversation.chat_turn = chat.parent_id, turn.number
-    touch(conversation, turn, ())
-
-
-@transaction.atomic
-def finish_all(finished: Sequence[Finished]) -> dict[str, Exception]:
-    """Write what came of many turns in one transaction; returns what went wrong with some, by their ids.
-
-    Conversations are locked in the order of their ids. Raises DatabaseError when the database is away.
-    """
-    problems: dict[str, Exception] = {}
-    for one in sorted(finished, key=lambda one: one.conversation_id):
-        try:
-            finish(one)
-        except UNWRITABLE as error:
-            problems[one.id] = error
-    return problems
 
 
 @transaction.atomic
@@ -134,8 +129,14 @@ def unsaid(conversation: Conversation, turn: Turn) -> None:
 
 def put(turn: Turn, entries: Sequence[Entry], *, output: bool) -> None:
     """Write a turn's items, and their words into the index."""
+    rows = Item.objects.bulk_create(new_items(turn, entries, output=output))
+    search.add(turn.user_id, rows)
+
+
+def new_items(turn: Turn, entries: Sequence[Entry], *, output: bool) -> list[Item]:
+    """Return a turn's items; they are not saved."""
     hex_id = turn.pk.hex
-    rows = Item.objects.bulk_create(
+    return [
         Item(
             public_id=items.public_id(entry.type, hex_id, place, output=output),
             conversation_id=turn.conversation_id,
@@ -149,18 +150,22 @@ def put(turn: Turn, entries: Sequence[Entry], *, output: bool) -> None:
             data=entry.data,
         )
         for place, entry in enumerate(entries)
-    )
-    search.add(turn.user_id, rows)
+    ]
 
 
 def touch(conversation: Conversation, turn: Turn, new: Sequence[Entry]) -> None:
     """The conversation was used: it lives on from now, has these instructions."""
-    conversation.used_at = timezone.now()
-    if conversation.idle_seconds:
-        conversation.expires_at = conversation.used_at + timedelta(seconds=conversation.idle_seconds)
+    set_used(conversation)
     if any(entry.role in SYSTEM for entry in new):
         conversation.system = turn
     conversation.save()
+
+
+def set_used(conversation: Conversation) -> None:
+    """Set that it lives on from now; it is not saved."""
+    conversation.used_at = timezone.now()
+    if conversation.idle_seconds:
+        conversation.expires_at = conversation.used_at + timedelta(seconds=conversation.idle_seconds)
 
 
 def title_of(turn: Turn) -> str:
