@@ -4,6 +4,7 @@ All listeners of a process share one look at the rows, which comes less often wh
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -12,8 +13,10 @@ from uuid import UUID
 from api.background import PATIENCE_SECONDS, Feed, happens, patiently
 from api.responses import stored
 from api.responses.parts import Event
-from providers.exceptions import DatabaseUnavailable, GatewayError, ShuttingDown
+from providers.exceptions import DatabaseUnavailable, GatewayError, InternalError, ShuttingDown
 from providers.offloop import in_time, off_loop
+
+logger = logging.getLogger(__name__)
 
 SOON_SECONDS, LATER_SECONDS = 0.1, 0.5  # from one look to the next, while there is news and while there is none
 SLOWER = 1.3
@@ -59,6 +62,10 @@ class Elsewhere:
             self._away_since = self._away_since or time.monotonic()
             if time.monotonic() - self._away_since > PATIENCE_SECONDS:
                 self.fail(error)
+            return False
+        except Exception:
+            logger.exception("rows of responses could not be read")
+            self.fail(InternalError("Something went wrong here."))  # else they would listen for ever
             return False
         self._away_since = None
         for turn_id, (events, over) in found.items():

@@ -97,7 +97,9 @@ class SetAside:
         if isinstance(reason, OSError) and reason.errno in PASSING:
             self._log_once(path, f"{path} cannot be read now and is left for later: {reason}")
             return
-        unreadable = path.with_name(f"{path.name}.{os.urandom(4).hex()}{UNREADABLE}")
+        unreadable = path.with_name(path.name + UNREADABLE)
+        if unreadable.exists():
+            unreadable = path.with_name(f"{path.name}.{os.urandom(4).hex()}{UNREADABLE}")
         try:
             path.rename(unreadable)
         except FileNotFoundError:

@@ -37,6 +37,7 @@ HEADER = "HTTP_IDEMPOTENCY_KEY"
 KEY_LENGTH = 255
 FINAL_STATUSES = (400, 404, 413, 415, 422)  # the request itself is at fault, and will be next time
 HASHED_INLINE_BYTES = 256 * 2**10
+SHORTEST_SECONDS = 0.05  # between two prolongations
 
 
 def idempotent(view: View[P]) -> View[P]:
@@ -225,7 +226,7 @@ class Idempotency:
     async def keep(self) -> None:
         """Prolong the claims of what runs, until cancelled."""
         while True:
-            await asyncio.sleep(settings.IDEMPOTENCY_LEASE_SECONDS / 3)
+            await asyncio.sleep(max(SHORTEST_SECONDS, settings.IDEMPOTENCY_LEASE_SECONDS / 3))
             if self.running:
                 try:
                     await off_loop(claims.prolong_claims, dict(self.running))

@@ -131,6 +131,26 @@ async def test_who_listens_is_told_when_the_database_stays_away(gateway, alice, 
     assert await listening == whole[5:]
 
 
+async def test_rows_that_cannot_be_read_end_the_listening_not_the_looking(gateway, alice, answer, monkeypatch, caplog):
+    response_id, whole = answer
+    real, failing = stored.news, [1]
+
+    def news(wanted):
+        if failing:
+            failing.pop()
+            raise ValueError("a row that nobody foresaw")
+        return real(wanted)
+
+    monkeypatch.setattr("api.responses.stored.news", news)
+    *_, last = await followed(gateway, alice, response_id)
+    assert (last["type"], last["code"]) == ("error", "internal_error")
+    assert "a row that nobody foresaw" in caplog.text
+    await put(whole[5:])
+    await ended()
+    assert await followed(gateway, alice, response_id) == whole
+    caplog.clear()
+
+
 async def test_the_first_look_too_may_find_the_database_away(gateway, alice, answer, monkeypatch):
     response_id, whole = answer
     real, failing = stored.next_number, [1]

@@ -122,6 +122,23 @@ async def test_a_file_that_cannot_be_opened_is_set_aside_and_all_others_are_writ
     assert len(errors(caplog, os.strerror(code))) == 2
 
 
+async def test_a_file_that_was_mended_and_has_its_name_again_is_taken_up(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_good_files(kept)
+    with monkeypatch.context() as patch:
+        fail_for(patch, "9-good", OSError(errno.EACCES, "Permission denied"))
+        await kept.ledger.replay()
+        await kept.ledger.sweep()
+    assert ids(kept) == []
+    for folder in (kept.spool.directory, kept.ledger._journals):
+        [path] = folder.glob("*.unreadable")
+        path.rename(path.with_name(path.name.removesuffix(".unreadable")))
+    await kept.ledger.replay()
+    await kept.ledger.sweep()
+    assert ids(kept) == [1, 2]
+
+
 async def test_too_many_open_files_are_no_fault_of_the_file_which_is_written_later(
     kept: Kept, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
