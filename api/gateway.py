@@ -14,10 +14,11 @@ from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 
 from api import writers
-from api.authentication import Keyring, touch
+from api.authentication import Caller, Keyring, touch
 from api.background import Background
 from api.elsewhere import Elsewhere
 from api.idempotency.replay import Idempotency
+from api.in_flight import KeyRequests
 from api.ledger import Ledger
 from api.spool import Spool
 from api.streaming import Heartbeat
@@ -58,6 +59,7 @@ class Gateway:
     idempotency: Idempotency
     embed: Embed | None = None
     in_flight: int = 0
+    key_requests: KeyRequests = field(default_factory=KeyRequests)
     draining: bool = False
     _tasks: list["asyncio.Task[None]"] = field(default_factory=list)
 
@@ -175,6 +177,18 @@ class LeanRequest(ASGIRequest):
 
     gateway: Gateway
     request_id: str
+    caller: Caller | None = None
+
+    async def authenticate(self) -> Caller:
+        """Find the caller, and count the request to the API key until the lean handler is done with it.
+
+        Raises InvalidKey, InvalidRequest, KeyLimitExceeded, DatabaseUnavailable.
+        """
+        caller = await self.gateway.keyring.caller(self.META)
+        if caller.key_id is not None:
+            self.gateway.key_requests.enter(caller.key_id)
+        self.caller = caller
+        return caller
 
     async def whole_body(self) -> bytes:
         """The body, within BODY_LIMIT_BYTES and BODY_SECONDS. Raises BodyTooLarge, RequestTimeout; set by the lean

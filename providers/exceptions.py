@@ -5,6 +5,7 @@
     │   ├── InvalidRequest 400 · InvalidJson 400 · UnsupportedMediaType 415 · MethodNotAllowed 405
     │   ├── InvalidKey 401 · Forbidden 403 · ModelNotFound 404 · UnknownUrl 404 · BodyTooLarge 413 · HeadTooLarge 431
     │   ├── RequestTimeout 408 · ConversationBusy 409 · IdempotencyInFlight 409 · IdempotencyKeyReused 422
+    │   ├── KeyLimitExceeded 429
     ├── OwnError                    we are at fault
     │   ├── InternalError 500 · WebSearchNotConfigured 501 · DatabaseUnavailable 503 · Saturated 503 · ShuttingDown 503
     ├── PoolError                   no upstream answered, and the tokens or the provider are why
@@ -129,6 +130,14 @@ class HeadTooLarge(CallerError):
 class UnsupportedMediaType(CallerError):
     status = 415
     code = "unsupported_media_type"
+
+
+class KeyLimitExceeded(CallerError):
+    """The caller's own API key has as much as it may have: requests that run, or bytes of their bodies."""
+
+    status = 429
+    type = "requests"
+    code = "rate_limit_exceeded"
 
 
 # --- ourselves ------------------------------------------------------------------------------------------------------

@@ -19,8 +19,10 @@ from django.db import DatabaseError  # noqa: E402
 from api.gateway import Gateway, again_and_again  # noqa: E402
 from api.views.staff import GATEWAY  # noqa: E402
 from proxysite.bodies import Receive  # noqa: E402
+from proxysite.body_budget import BodyBudget  # noqa: E402
+from proxysite.bounded_handler import BoundedHandler  # noqa: E402
 from proxysite.changes import Watcher  # noqa: E402
-from proxysite.handlers import BoundedHandler, LeanHandler, Send  # noqa: E402
+from proxysite.handlers import LeanHandler, Send  # noqa: E402
 from proxysite.urls import served_lean  # noqa: E402
 
 
@@ -28,8 +30,9 @@ class Application:
     """Routes by protocol and path; the lifespan opens and closes the gateway."""
 
     def __init__(self) -> None:
-        self.lean = LeanHandler()
-        self.stock = BoundedHandler()
+        budget = BodyBudget()
+        self.lean = LeanHandler(budget)
+        self.stock = BoundedHandler(budget)
         self._starting: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
 

@@ -1,37 +1,127 @@
-"""The bodies of requests: bytes in memory, or in a file where they are a form with a file in it. Both are bounded
-before they are read, where their length is announced, and while they are.
+"""Receive the bodies of requests: bounded before they are read, where their length is announced, and while they come.
+
+A small body stays in memory. One that grows beyond BODY_MEMORY_BYTES waits in a file until it is whole, and what is
+held of all bodies is counted (`body_budget.py`).
 """
 
 import asyncio
-import io
 import tempfile
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO, Any, cast
+from urllib.parse import unquote_to_bytes
 
 from django.conf import settings
-from django.core.handlers.asgi import ASGIRequest
 
-from api import keys
-from api.authentication import UNKNOWN, find, presented_key
-from conversations import files
-from providers.exceptions import BodyTooLarge, InvalidKey, RequestTimeout, Saturated
-from providers.offloop import in_time, off_loop
+from providers.exceptions import BodyTooLarge, RequestTimeout, Saturated
+from proxysite.body_budget import COUNTED_BYTES, Share
 
 Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
+Extend = Callable[[], Awaitable[int]]
 WHOLE = "proxysite.whole"  # scope key: the server has the whole request, nothing has to be waited for
 UPLOADS = frozenset(("/v1/files", "/v1/files/upload"))  # forms with a file, which need not fit into memory
 FORM_BYTES = 65_536  # what a form may add to its file
+NO_DISK = "There is no room for large requests here now."
 
 
 class CallerLeft(Exception):
     """The caller left before the request was whole."""
 
 
+class BodyBuffer:
+    """The body of one request while it arrives: in memory, in a file when it has more than `memory_bytes`.
+
+    With a share, one beyond COUNTED_BYTES is counted.
+    """
+
+    def __init__(self, memory_bytes: int, share: Share | None = None) -> None:
+        self.size = 0
+        self.share = share
+        self._memory_bytes = memory_bytes
+        self._parts: list[bytes] = []
+        self._file: IO[bytes] | None = None
+
+    def append(self, data: bytes) -> None:
+        """Keep the next piece. Raises Saturated, KeyLimitExceeded."""
+        self.size += len(data)
+        if self._file is None and self.size > self._memory_bytes:
+            self._open_file()
+        self._count()
+        if self._file is None:
+            self._parts.append(data)
+        else:
+            self._write(data)
+
+    def _count(self) -> None:
+        """Reserve what is not counted yet."""
+        if self.share is None or self.size <= COUNTED_BYTES:
+            return
+        if self._file is None:
+            self.share.reserve_memory(self.size - self.share.memory_bytes)
+        else:
+            self.share.reserve_disk(self.size - self.share.disk_bytes)
+
+    def _open_file(self) -> None:
+        if self.share is not None:
+            self.share.move_to_disk()
+        try:
+            self._file = tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR)  # noqa: SIM115
+        except OSError:
+            raise Saturated(NO_DISK, retry_after_seconds=60) from None
+        parts, self._parts = self._parts, []
+        self._write(b"".join(parts))
+
+    def _write(self, data: bytes) -> None:
+        try:
+            cast(IO[bytes], self._file).write(data)
+        except OSError:
+            raise Saturated(NO_DISK, retry_after_seconds=60) from None
+
+    def read(self) -> bytes:
+        """Return the whole body as bytes, which takes room in memory. Raises Saturated."""
+        if self._file is None:
+            return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        with self.take_file() as file:
+            return file.read()
+
+    def take_file(self) -> IO[bytes]:
+        """Return the whole body as a file for a reader who will have all of it in memory. Raises Saturated."""
+        if self.share is not None:
+            self.share.move_to_memory()
+        return self.take_upload()
+
+    def take_upload(self) -> IO[bytes]:
+        """Return the whole body as a file for a reader who takes it in pieces. The caller closes the file."""
+        file, self._file = self._file, None
+        if file is None:
+            file = tempfile.SpooledTemporaryFile(COUNTED_BYTES, dir=settings.FILE_UPLOAD_TEMP_DIR)  # noqa: SIM115
+            file.write(b"".join(self._parts))
+            self._parts = []
+        file.seek(0)
+        return file
+
+    def close(self) -> None:
+        """Forget the body: nobody wants it any more."""
+        self._parts = []
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def require_readable_path(scope: Message) -> None:
+    """Raise UnicodeDecodeError when the path has bytes that are no UTF-8.
+
+    The server puts U+FFFD in place of each, which would make one address of many.
+    """
+    raw_path: bytes = scope.get("raw_path") or b""
+    if b"%" in raw_path:
+        unquote_to_bytes(raw_path).decode()
+
+
 def announced(scope: Message) -> int:
-    """How long the request says that its body is; 0 when it does not say."""
+    """Return how long the request says that its body is; 0 when it does not say."""
     length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
     return int(length) if length.isdigit() else 0
 
@@ -39,36 +129,39 @@ def announced(scope: Message) -> int:
 def refuse_announced(scope: Message, limit_bytes: int) -> None:
     """Raise BodyTooLarge when the request says that its body is."""
     if announced(scope) > limit_bytes:
-        raise BodyTooLarge(f"The request body is larger than {limit_bytes} bytes.")
+        raise too_large(limit_bytes)
 
 
-async def read_body(scope: Message, receive: Receive, limit_bytes: int) -> bytes:
-    """The whole body. Raises BodyTooLarge (before reading, if the length is announced), RequestTimeout, CallerLeft."""
+def too_large(limit_bytes: int) -> BodyTooLarge:
+    return BodyTooLarge(f"The request body is larger than {limit_bytes} bytes.")
+
+
+async def read_body(scope: Message, receive: Receive, limit_bytes: int, share: Share | None = None) -> bytes:
+    """Return the whole body. What is beyond COUNTED_BYTES is counted in `share`.
+
+    Raises BodyTooLarge, Saturated and KeyLimitExceeded (before reading, if the length is announced), RequestTimeout,
+    CallerLeft.
+    """
     refuse_announced(scope, limit_bytes)
     if WHOLE in scope:
         return cast(bytes, (await receive())["body"])
+    size_bytes = announced(scope)
+    if share is not None and size_bytes > COUNTED_BYTES:
+        share.require_room(size_bytes)
+    buffer = BodyBuffer(settings.BODY_MEMORY_BYTES, share)
     try:
-        async with asyncio.timeout(settings.BODY_SECONDS):
-            message = await receive()
-            body: bytes = message.get("body", b"")
-            parts, size = [body], len(body)
-            while message.get("more_body"):
-                message = await receive()
-                parts.append(message.get("body", b""))
-                size += len(parts[-1])
-                if size > limit_bytes:
-                    raise BodyTooLarge(f"The request body is larger than {limit_bytes} bytes.")
-    except TimeoutError:
-        raise RequestTimeout(f"The request body did not come within {settings.BODY_SECONDS:g} seconds.") from None
-    if message["type"] == "http.disconnect":
-        raise CallerLeft
-    return body if len(parts) == 1 else b"".join(parts)
+        await fill(buffer, receive, limit_bytes)
+        return buffer.read()
+    finally:
+        buffer.close()
 
 
-async def spooled(scope: Message, receive: Receive, limit_bytes: int) -> IO[bytes]:
-    """The whole body in a file, which is one of the disk's when it is large. Raises like `read_body`."""
-    refuse_announced(scope, limit_bytes)
-    file = tempfile.SpooledTemporaryFile(settings.FILE_UPLOAD_MAX_MEMORY_SIZE, dir=settings.FILE_UPLOAD_TEMP_DIR)  # noqa: SIM115
+async def fill(buffer: BodyBuffer, receive: Receive, limit_bytes: int, extend: Extend | None = None) -> None:
+    """Receive the body into the buffer.
+
+    A body that grows beyond the limit asks `extend` for a larger one, if there is an `extend`; it may raise. Raises
+    BodyTooLarge, Saturated, KeyLimitExceeded, RequestTimeout, CallerLeft.
+    """
     try:
         async with asyncio.timeout(settings.BODY_SECONDS):
             more = True
@@ -76,44 +169,27 @@ async def spooled(scope: Message, receive: Receive, limit_bytes: int) -> IO[byte
                 message = await receive()
                 if message["type"] == "http.disconnect":
                     raise CallerLeft
-                if file.tell() + len(message.get("body", b"")) > limit_bytes:
-                    raise BodyTooLarge(f"The request body is larger than {limit_bytes} bytes.")
-                file.write(message.get("body", b""))
+                data: bytes = message.get("body", b"")
                 more = message.get("more_body", False)
+                if extend is not None and buffer.size + len(data) > limit_bytes:
+                    limit_bytes, extend = await extend(), None
+                if buffer.size + len(data) > limit_bytes:
+                    raise too_large(limit_bytes)
+                buffer.append(data)
     except TimeoutError:
-        file.close()
-        raise RequestTimeout(f"The request body did not come within {settings.BODY_SECONDS:g} seconds.") from None
-    except OSError:
-        file.close()
-        raise Saturated("There is no room for uploads here now.", retry_after_seconds=60) from None
-    except BaseException:
-        file.close()
-        raise
-    file.seek(0)
-    return file
-
-
-async def uploader(scope: Message) -> int:
-    """The user who wants to upload, before much is taken in from somebody unknown or somebody who has no room. Raises
-    InvalidKey, InvalidRequest.
-    """
-    key = presented_key(ASGIRequest(dict(scope), io.BytesIO()).META)
-    caller = await in_time(off_loop(find, keys.digest(key)))
-    if caller is None or caller.user_id is None:
-        raise InvalidKey(UNKNOWN)
-    await in_time(off_loop(files.require_room, caller.user_id, max(0, announced(scope) - FORM_BYTES)))
-    return caller.user_id
+        seconds = f"{settings.BODY_SECONDS:g}"
+        raise RequestTimeout(f"The request body did not come within {seconds} seconds.") from None
 
 
 class Uploads:
-    """How many are on their way, by user: what is half here counts against nobody's room yet."""
+    """Count the uploads on their way, by user: what is half here counts against nobody's room yet."""
 
     def __init__(self) -> None:
         self._running: Counter[int] = Counter()
 
     @contextmanager
     def one(self, user_id: int) -> Iterator[None]:
-        """Raises Saturated."""
+        """Count one during the block. Raises Saturated."""
         if self._running[user_id] >= settings.UPLOADS_PER_USER or self._running.total() >= settings.UPLOADS:
             raise Saturated("Too many uploads are running.", retry_after_seconds=5)
         self._running[user_id] += 1
@@ -125,18 +201,19 @@ class Uploads:
 
 
 def with_length(scope: dict[str, Any], size: int) -> dict[str, Any]:
-    """The scope of a request whose body is whole: it has a length, however it came."""
+    """Return the scope of a request whose body is whole: it has a length, however it came."""
     headers = [pair for pair in scope["headers"] if pair[0] not in (b"transfer-encoding", b"content-length")]
     if size or len(headers) != len(scope["headers"]):
         headers.append((b"content-length", b"%d" % size))
     return scope | {"headers": headers}
 
 
-class Spooled:
-    """What is still received of a request whose body is in a file already."""
+class BodyInFile:
+    """The `receive` of a request whose body is in a file already."""
 
-    def __init__(self, body: IO[bytes], receive: Receive) -> None:
+    def __init__(self, body: IO[bytes], receive: Receive, *, is_upload: bool) -> None:
         self.body, self._receive = body, receive
+        self.is_upload = is_upload
 
     async def __call__(self) -> Message:
         return await self._receive()

@@ -1,6 +1,6 @@
-"""The two request handlers: a lean one for the relaying doors, and Django's own with a bound on what it buffers.
+"""The request handler of the relaying endpoints; `bounded_handler.py` has that of all others.
 
-The lean handler keeps Django's request, URLconf, async middleware and async views, but no thread-sensitive context, no
+It keeps Django's request, URLconf, async middleware and async views, but no thread-sensitive context, no
 start and finish signals, and one task per request: a server that knows how tells it when the caller leaves
 (`proxysite/server.py`); under any other server a watcher does.
 """
@@ -9,11 +9,10 @@ import asyncio
 import io
 import logging
 from collections.abc import Awaitable, Callable
-from typing import IO, Any, cast
+from typing import Any, cast
 
 from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
-from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import ResolverMatch
 from django.utils.module_loading import import_string
@@ -22,36 +21,15 @@ from api import exceptions
 from api.gateway import Gateway, LeanRequest
 from api.streaming import JsonAnswer, StreamAnswer
 from api.views.relay import new_request_id
-from providers.exceptions import (
-    DatabaseUnavailable,
-    GatewayError,
-    InternalError,
-    InvalidRequest,
-    Saturated,
-    ShuttingDown,
-)
-from proxysite.bodies import (
-    FORM_BYTES,
-    UPLOADS,
-    CallerLeft,
-    Message,
-    Receive,
-    Spooled,
-    Uploads,
-    read_body,
-    refuse_announced,
-    spooled,
-    uploader,
-    with_length,
-)
+from providers.exceptions import InternalError, InvalidRequest, Saturated, ShuttingDown
+from proxysite.bodies import WHOLE, CallerLeft, Message, Receive, read_body, require_readable_path
+from proxysite.body_budget import BodyBudget, Owner, Share, largest_body_bytes
 
 logger = logging.getLogger(__name__)
 
 Send = Callable[[Message], Awaitable[None]]
 LEAVE = "proxysite.leave"  # scope key: a list of callbacks that the server calls when the caller has left
-IMPATIENT = ("/v1/", "/health")  # programs call these: they are told when the database hangs
-UPLOAD_SECONDS = 30.0  # to keep and read a file that is here
-BODY_LIMIT_BYTES: int = settings.BODY_LIMIT_BYTES
+ALWAYS_SERVED = "/readyz"  # whoever watches the process is answered however much runs
 
 
 class Leaving:
@@ -72,9 +50,26 @@ class RelayRequest(LeanRequest):
     """A lean request on one connection."""
 
     receive: Receive
+    budget: BodyBudget
+    share: Share | None = None
 
     async def whole_body(self) -> bytes:
-        return await read_body(self.scope, self.receive, BODY_LIMIT_BYTES)
+        if WHOLE not in self.scope:
+            self.share = self.budget.share(self.owner)
+        return await read_body(self.scope, self.receive, largest_body_bytes(), self.share)
+
+    @property
+    def owner(self) -> Owner:
+        """Whom a large body is counted to; those who bring tokens of an upstream are counted together."""
+        key_id = self.caller.key_id if self.caller is not None else None
+        return key_id if key_id is not None else "callers without an API key"
+
+    def release(self) -> None:
+        """Give back what the request holds: its place among those of its key, and room for its body."""
+        if self.share is not None:
+            self.share.release()
+        if self.caller is not None and self.caller.key_id is not None:
+            self.gateway.key_requests.leave(self.caller.key_id)
 
 
 class LeanHandler(ASGIHandler):
@@ -82,9 +77,10 @@ class LeanHandler(ASGIHandler):
 
     request_class = RelayRequest
 
-    def __init__(self) -> None:
+    def __init__(self, budget: BodyBudget) -> None:
         super().__init__()
         self.gateway: Gateway | None = None
+        self.budget = budget
         self._cors = import_string("corsheaders.middleware.CorsMiddleware")(self.view)
         self._most = settings.REQUESTS_IN_FLIGHT
         self._matches: dict[str, ResolverMatch] = {}
@@ -115,18 +111,21 @@ class LeanHandler(ASGIHandler):
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         gateway, request_id = self.gateway, new_request_id()
-        if gateway is None or gateway.in_flight >= self._most:
+        if gateway is None or (gateway.in_flight >= self._most and scope["path"] != ALWAYS_SERVED):
             error = Saturated("Too many requests are running.") if gateway else ShuttingDown("The server is not ready.")
             error.retry_after_seconds = 1
             await self.send_response(exceptions.answer(error, request_id), send)
             return
         left, watcher, response = Leaving(), None, None
+        request: RelayRequest | None = None
         if LEAVE in scope:
             scope[LEAVE].append(left)
         gateway.in_flight += 1
         try:
+            require_readable_path(scope)
             request = self.request_class(scope, io.BytesIO())
             request.gateway, request.request_id, request.receive = gateway, request_id, receive
+            request.budget = self.budget
             response = await (self._cors if "HTTP_ORIGIN" in request.META else self.view)(request)
             if LEAVE not in scope:
                 watcher = asyncio.create_task(watch(receive, left))
@@ -144,6 +143,8 @@ class LeanHandler(ASGIHandler):
                 )
         finally:
             gateway.in_flight -= 1
+            if request is not None:
+                request.release()
             if watcher is not None:
                 watcher.cancel()
 
@@ -165,76 +166,3 @@ async def watch(receive: Receive, left: Leaving) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     left()
-
-
-class BoundedHandler(ASGIHandler):
-    """Django's own handler, with a bound on what it buffers: less for requests that carry no credential."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._late: set[asyncio.Future[None]] = set()
-        self._uploads = Uploads()
-
-    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        known = any(name in (b"authorization", b"x-api-key", b"cookie") for name, _ in scope["headers"])
-        try:
-            replay, size = await self.taken_in(scope, receive, known)
-        except CallerLeft:
-            return
-        except (GatewayError, DatabaseError) as error:
-            problem = exceptions.own(error) or InternalError("Something went wrong here.")
-            await self.send_response(exceptions.answer(problem, new_request_id()), send)
-            return
-        scope = with_length(scope, size)
-        if scope["path"].startswith(IMPATIENT):
-            await self.in_time(super().__call__, scope, replay, send)
-        else:
-            await super().__call__(scope, replay, send)
-
-    async def taken_in(self, scope: Message, receive: Receive, known: bool) -> tuple[Receive, int]:
-        """What gives the whole body once more, and its length. Raises like `read_body`."""
-        if known and scope["method"] == "POST" and scope["path"] in UPLOADS:
-            refuse_announced(scope, settings.FILE_LIMIT_BYTES + FORM_BYTES)
-            with self._uploads.one(await uploader(scope)):
-                file = await spooled(scope, receive, settings.FILE_LIMIT_BYTES + FORM_BYTES)
-            size = file.seek(0, io.SEEK_END)
-            file.seek(0)
-            return Spooled(file, receive), size
-        body = await read_body(scope, receive, BODY_LIMIT_BYTES if known else settings.OPEN_BODY_LIMIT_BYTES)
-        waiting = [{"type": "http.request", "body": body, "more_body": False}]
-
-        async def replay() -> Message:
-            return waiting.pop() if waiting else await receive()
-
-        return replay, len(body)
-
-    async def read_body(self, receive: Receive) -> IO[bytes]:
-        """Django's way to a request's body: no second copy of one that is in a file."""
-        return receive.body if isinstance(receive, Spooled) else await super().read_body(receive)
-
-    async def in_time(self, serve: Callable[..., Awaitable[None]], scope: Any, receive: Receive, send: Send) -> None:
-        """Serve within the database's patience, else answer that it is away.
-
-        What is late is left to itself, not cancelled: its thread waits for a frozen database, nobody else may.
-        """
-        answered = late = False
-
-        async def send_in_time(message: Message) -> None:
-            nonlocal answered
-            if not late:
-                answered = True
-                await send(message)
-
-        task = asyncio.ensure_future(serve(scope, receive, send_in_time))
-        patience = UPLOAD_SECONDS if isinstance(receive, Spooled) else settings.DATABASE_TIMEOUT_SECONDS
-        done, _ = await asyncio.wait({task}, timeout=patience)
-        if done:
-            task.result()
-        elif answered:
-            await task
-        else:
-            late = True
-            self._late.add(task)
-            task.add_done_callback(self._late.discard)
-            away = DatabaseUnavailable("The database does not answer.", retry_after_seconds=2)
-            await self.send_response(exceptions.answer(away, new_request_id()), send)

@@ -195,6 +195,16 @@ KEEPALIVE_SECONDS = env.int("KEEPALIVE_SECONDS", default=75)
 GRACE_SECONDS = env.int("GRACE_SECONDS", default=30)  # running answers may finish within it after SIGTERM
 REQUESTS_IN_FLIGHT = env.int("REQUESTS_IN_FLIGHT", default=5_000)  # per process; more get a 503
 JSON_DEPTH = env.int("JSON_DEPTH", default=64)
+JSON_ITEMS = env.int("JSON_ITEMS", default=200_000)  # brackets, colons and commas outside of texts
+JSON_INLINE_BYTES = env.int("JSON_INLINE_BYTES", default=256 * 2**10)  # larger bodies are read in a thread
+BODY_MEMORY_BYTES = env.int("BODY_MEMORY_BYTES", default=2**20)  # of one body that arrives; the rest goes to disk
+BODIES_BYTES = env.int("BODIES_BYTES", default=128 * 2**20)  # of all bodies in memory, per process
+BODIES_BYTES_PER_KEY = env.int("BODIES_BYTES_PER_KEY", default=64 * 2**20)  # of one key or user; 0: no limit
+BODIES_DISK_BYTES = env.int("BODIES_DISK_BYTES", default=2**30)  # of bodies on disk while they arrive, per process
+REQUESTS_IN_FLIGHT_PER_KEY = env.int("REQUESTS_IN_FLIGHT_PER_KEY", default=1_000)  # per process; 0: no limit
+MESSAGES_LIMIT = env.int("MESSAGES_LIMIT", default=2_048)  # messages, items or prompts of one request
+INPUTS_LIMIT = env.int("INPUTS_LIMIT", default=2_048)  # texts of one embeddings request
+TOOLS_LIMIT = env.int("TOOLS_LIMIT", default=128)  # tools or functions of one request
 DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_LIMIT_BYTES
 
 # --- files of users ------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from providers.offloop import in_time, off_loop
 @door("POST")
 async def count(request: LeanRequest) -> HttpResponseBase:
     gateway, began = request.gateway, time.monotonic()
-    caller = await gateway.keyring.caller(request.META)
+    caller = await request.authenticate()
     require_json(request)
     body = schema.read(await request.whole_body(), schema.CountBody)
     name = body.get("model")

@@ -35,7 +35,7 @@ async def relay(request: LeanRequest, endpoint: str, forced: str = "", conversat
     """One request from key to answer, by the strategy `forced` if one is given. Raises GatewayError."""
     gateway, began = request.gateway, time.monotonic()
     gateway.ledger.require()
-    caller = await gateway.keyring.caller(request.META)
+    caller = await request.authenticate()
     require_json(request)
     raw = await request.whole_body()
     body = schemas.read(endpoint, raw)

@@ -44,7 +44,7 @@ async def create(request: LeanRequest) -> HttpResponseBase:
     """One response. Raises GatewayError."""
     gateway, began = request.gateway, time.monotonic()
     gateway.ledger.require()
-    caller = await gateway.keyring.caller(request.META)
+    caller = await request.authenticate()
     require_json(request)
     raw = await request.whole_body()
     body = schema.read(raw)

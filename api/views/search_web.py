@@ -26,7 +26,7 @@ class SearchBody(Struct):
 
 @door("POST")
 async def web_search(request: LeanRequest) -> HttpResponseBase:
-    caller = await request.gateway.keyring.caller(request.META)
+    caller = await request.authenticate()
     if caller.key_id is None:  # he brings tokens, which are no key of ours
         raise InvalidKey(UNKNOWN)
     backend = configured()

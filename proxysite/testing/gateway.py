@@ -16,6 +16,7 @@ from django.conf import settings
 
 from api.gateway import Gateway
 from proxysite.asgi import Application
+from proxysite.body_budget import BodyBudget
 from proxysite.changes import Watcher
 from proxysite.server import Connection, GracefulServer, config
 from proxysite.testing import PATIENCE_SECONDS, eventually, rows
@@ -206,6 +207,7 @@ class RunningGateway:
         for path in left:
             path.unlink()
         assert not running, f"{running} requests did not end"
+        assert self.held() == (0, 0, 0, 0), "what a request held was not given back"
         assert not left, f"requests are noted that have ended, or rows wait: {left}"
 
     async def _end_requests(self) -> int:
@@ -220,6 +222,21 @@ class RunningGateway:
             await asyncio.gather(*stuck, return_exceptions=True)
             return len(stuck)
         return self.inner.in_flight
+
+    @property
+    def budget(self) -> BodyBudget:
+        """What the bodies of requests take of memory and disk."""
+        return self._application.stock.budget
+
+    @property
+    def waiting(self) -> int:
+        """How many unknown callers have requests whose body is still to come."""
+        return self._application.stock.waiting.taken
+
+    def held(self) -> tuple[int, int, int, int]:
+        """Bytes of bodies in memory and on disk, places of Django's handler, and keys with running requests."""
+        handler, keys = self._application.stock, self.inner.key_requests
+        return self.budget.memory_bytes, self.budget.disk_bytes, handler.places.taken, len(keys)
 
     async def restart(self) -> None:
         await self.stop()

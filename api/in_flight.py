@@ -1,0 +1,45 @@
+"""How many requests of each API key run in this process at the same time."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.conf import settings
+
+from providers.exceptions import KeyLimitExceeded
+
+
+class KeyRequests:
+    """Count the running requests of each key; no key may take all places of REQUESTS_IN_FLIGHT."""
+
+    def __init__(self) -> None:
+        self._running: dict[int, int] = {}
+
+    def enter(self, key_id: int) -> None:
+        """Count one more. Raises KeyLimitExceeded."""
+        running = self._running.get(key_id, 0)
+        limit = settings.REQUESTS_IN_FLIGHT_PER_KEY
+        if limit and running >= limit:
+            text = f"This API key may have {limit} requests running at the same time."
+            raise KeyLimitExceeded(text, retry_after_seconds=1)
+        self._running[key_id] = running + 1
+
+    def leave(self, key_id: int) -> None:
+        """Count one less."""
+        running = self._running[key_id] - 1
+        if running:
+            self._running[key_id] = running
+        else:
+            del self._running[key_id]
+
+    @contextmanager
+    def counted(self, key_id: int) -> Iterator[None]:
+        """Count one request during the block. Raises KeyLimitExceeded."""
+        self.enter(key_id)
+        try:
+            yield
+        finally:
+            self.leave(key_id)
+
+    def __len__(self) -> int:
+        """Return how many keys have running requests."""
+        return len(self._running)

@@ -1,0 +1,310 @@
+"""What may come in: little from strangers, and together no more than this process can hold."""
+
+import asyncio
+import json
+
+import pytest
+from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
+from django.db import OperationalError
+from django.test import Client
+
+from providers.offloop import off_loop
+from proxysite.testing import eventually, rows
+from proxysite.testing.gateway import HELLO, request_head
+from proxysite.testing.upstream import say, silence
+
+CHAT, CONVERSATIONS = "/v1/chat/completions", "/v1/conversations"
+JSON = {"content-type": "application/json"}
+CHUNKED = "Transfer-Encoding: chunked\r\n"
+
+
+def head_of(path, *headers, length=None):
+    """The head of a POST; without a length the body comes in chunks."""
+    framing = CHUNKED if length is None else f"Content-Length: {length}\r\n"
+    lines = "".join(f"{header}\r\n" for header in headers)
+    return f"POST {path} HTTP/1.1\r\nHost: localhost\r\n{lines}{framing}\r\n".encode()
+
+
+def chunk(data):
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def chat_body(size):
+    """A valid chat body of exactly `size` bytes."""
+    empty = json.dumps({"model": "m", "messages": [{"role": "user", "content": ""}]}).encode()
+    return empty.replace(b'""', b'"%b"' % (b"x" * (size - len(empty))))
+
+
+async def post(gateway, key, size):
+    return await gateway.ask("POST", CHAT, key, content=chat_body(size), headers=JSON)
+
+
+# --- strangers --------------------------------------------------------------------------------------------------------
+STRANGERS = {
+    "a bogus key": ("Authorization: Bearer bogus",),
+    "a bogus x-api-key": ("X-Api-Key: bogus",),
+    "a key in another scheme": ("Authorization: Basic Ym9ndXM6",),
+    "two keys": ("Authorization: Bearer one", "X-Api-Key: two"),
+    "a cookie": ("Cookie: a=b",),
+    "a bogus session": ("Cookie: sessionid=0123456789abcdefghijklmnopqrstuv",),
+    "nothing": (),
+}
+PATHS = [
+    "/v1/conversations",
+    "/v1/models",
+    "/v1/files",
+    "/v1/sessions",
+    "/v1/nothing",
+    "/admin/login/",
+    "/",
+    "/healthz",
+]
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("headers", STRANGERS.values(), ids=STRANGERS)
+async def test_no_header_of_a_stranger_lifts_the_limit_of_strangers(gateway, headers, path):
+    async with gateway.wire() as wire:
+        await wire.send(head_of(path, *headers, length=33_000))
+        answer = await wire.answer()
+    assert answer.status in (400, 401, 413)
+    assert answer.error["code"] in ("invalid_api_key", "body_too_large", "ambiguous_credentials")
+
+
+@pytest.mark.parametrize("headers", STRANGERS.values(), ids=STRANGERS)
+async def test_a_strangers_body_is_refused_when_it_grows_beyond_the_limit(gateway, headers):
+    async with gateway.wire() as wire:
+        await wire.send(head_of("/v1/conversations", *headers))
+        answering = asyncio.create_task(wire.answer())
+        for _ in range(64):
+            if answering.done():
+                break
+            await wire.send(chunk(b" " * 8_192))
+            await asyncio.sleep(0)
+        answer = await answering
+    assert answer.status in (400, 401, 413)
+
+
+async def test_a_revoked_key_is_one_of_a_stranger(gateway, alice):
+    await off_loop(alice.row.delete)
+    await gateway.reload()
+    async with gateway.wire() as wire:
+        await wire.send(head_of(CONVERSATIONS, f"Authorization: Bearer {alice.key}", length=33_000))
+        answer = await wire.answer()
+    assert (answer.status, answer.error["code"]) == (401, "invalid_api_key")
+
+
+async def test_a_valid_key_may_send_much(gateway, alice):
+    content = json.dumps({"metadata": {}, "unknown": "x" * 300_000})
+    answer = await gateway.ask("POST", CONVERSATIONS, alice.key, content=content, headers=JSON)
+    assert (answer.status, answer.json["object"]) == (200, "conversation")
+
+
+# --- sessions ---------------------------------------------------------------------------------------------------------
+def sign_in(user):
+    client = Client()
+    client.force_login(user, "django.contrib.auth.backends.ModelBackend")
+    return client.cookies["sessionid"].value
+
+
+async def send_form(gateway, session, size=200_000):
+    form = f"username={'x' * size}"
+    headers = {"cookie": f"sessionid={session}", "content-type": "application/x-www-form-urlencoded"}
+    return await gateway.ask("POST", "/admin/login/", content=form, headers=headers)
+
+
+async def test_who_has_signed_in_may_send_much(gateway, operator):
+    session = await off_loop(sign_in, operator.user)
+    assert (await send_form(gateway, session)).status == 403  # Django misses its CSRF token: it has read the form
+
+
+async def test_a_session_that_is_over_is_a_strangers(gateway, operator):
+    session = await off_loop(sign_in, operator.user)
+    await off_loop(Session.objects.all().delete)
+    assert (await send_form(gateway, session)).status == 413
+
+
+async def test_a_session_of_a_user_who_was_switched_off_is_a_strangers(gateway, operator):
+    session = await off_loop(sign_in, operator.user)
+    await off_loop(User.objects.update, is_active=False)
+    assert (await send_form(gateway, session)).status == 413
+
+
+async def test_a_session_from_before_the_password_changed_is_a_strangers(gateway, operator):
+    session = await off_loop(sign_in, operator.user)
+    await off_loop(User.objects.update, password="changed")
+    assert (await send_form(gateway, session)).status == 413
+    assert await off_loop(Session.objects.count) == 1  # the question changed nothing
+
+
+# --- a database that is away ------------------------------------------------------------------------------------------
+def unavailable(*_):
+    raise OperationalError("the database is away")
+
+
+async def test_while_the_database_is_away_no_key_is_called_invalid(gateway, alice, monkeypatch):
+    monkeypatch.setattr("api.authentication.find", unavailable)
+    gateway.inner.keyring.forget()
+    async with gateway.wire() as wire:
+        await wire.send(head_of(CONVERSATIONS, f"Authorization: Bearer {alice.key}", length=33_000))
+        answer = await wire.answer()
+        assert (answer.status, answer.error["code"]) == (503, "database_unavailable")
+        assert answer.headers["retry-after"]
+    answer = await gateway.ask("GET", "/healthz", alice.key)
+    assert answer.status == 200
+
+
+async def test_while_the_database_is_away_no_session_is_called_over(gateway, operator, monkeypatch):
+    session = await off_loop(sign_in, operator.user)
+    monkeypatch.setattr("proxysite.callers.find_session_user", unavailable)
+    answer = await send_form(gateway, session)
+    assert (answer.status, answer.error["code"]) == (503, "database_unavailable")
+
+
+# --- bytes ------------------------------------------------------------------------------------------------------------
+@pytest.mark.settings(BODIES_BYTES_PER_KEY=250_000)
+async def test_the_bodies_of_one_key_are_bounded_together(gateway, upstream, alice, mallory):
+    upstream.will(silence)
+    upstream.always(say())
+    running = asyncio.create_task(post(gateway, alice.key, 200_000))
+    await upstream.asked()
+    answer = await post(gateway, alice.key, 100_000)
+    assert (answer.status, answer.error["code"]) == (429, "rate_limit_exceeded")
+    assert answer.error["type"] == "requests"
+    assert answer.headers["retry-after"] == "1"
+    assert (await post(gateway, alice.key, 60_000)).status == 200  # small ones are not counted
+    assert (await post(gateway, mallory.key, 200_000)).status == 200
+    running.cancel()
+    await eventually(lambda: gateway.budget.memory_bytes == 0)
+    assert (await post(gateway, alice.key, 200_000)).status == 200
+
+
+@pytest.mark.settings(BODIES_BYTES=250_000)
+async def test_the_bodies_of_all_callers_are_bounded_together(gateway, upstream, alice, mallory):
+    upstream.will(silence)
+    upstream.always(say())
+    running = asyncio.create_task(post(gateway, alice.key, 200_000))
+    await upstream.asked()
+    for path in (CHAT, CONVERSATIONS):
+        answer = await gateway.ask("POST", path, mallory.key, content=chat_body(100_000), headers=JSON)
+        assert (answer.status, answer.error["code"]) == (503, "too_many_requests_in_flight")
+        assert answer.headers["retry-after"] == "1"
+    assert (await post(gateway, mallory.key, 60_000)).status == 200
+    running.cancel()
+    await eventually(lambda: gateway.budget.memory_bytes == 0)
+    assert (await post(gateway, mallory.key, 200_000)).status == 200
+
+
+@pytest.mark.settings(BODIES_BYTES=250_000)
+@pytest.mark.parametrize("path", [CHAT, CONVERSATIONS])
+async def test_a_body_without_room_is_refused_before_it_is_read(gateway, upstream, alice, mallory, path):
+    upstream.will(silence)
+    running = asyncio.create_task(post(gateway, alice.key, 200_000))
+    await upstream.asked()
+    async with gateway.wire() as wire:
+        await wire.send(request_head(mallory.key, 100_000, path=path))
+        assert (await wire.answer()).status == 503
+    running.cancel()
+
+
+@pytest.mark.settings(BODY_MEMORY_BYTES=80_000, BODIES_DISK_BYTES=250_000)
+@pytest.mark.parametrize("path", [CHAT, CONVERSATIONS])
+async def test_a_large_body_waits_on_disk_until_it_is_whole(gateway, upstream, alice, path):
+    body = chat_body(200_000)
+    async with gateway.wire() as wire:
+        await wire.send(request_head(alice.key, len(body), path=path) + body[:70_000])
+        await eventually(lambda: gateway.budget.memory_bytes >= 65_536)
+        await wire.send(body[70_000:150_000])
+        await eventually(lambda: gateway.budget.disk_bytes == 150_000)
+        assert gateway.budget.memory_bytes == 0
+        refused = await gateway.ask("POST", path, alice.key, content=chat_body(120_000), headers=JSON)
+        assert (refused.status, refused.error["code"]) == (503, "too_many_requests_in_flight")
+        await wire.send(body[150_000:])
+        assert (await wire.answer()).status == 200
+    if path == CHAT:
+        assert upstream.requests[0].json["messages"] == json.loads(body)["messages"]
+
+
+@pytest.mark.settings(BODY_MEMORY_BYTES=80_000)
+async def test_a_caller_who_leaves_in_the_middle_leaves_nothing_behind(gateway, alice):
+    for path in (CHAT, CONVERSATIONS):
+        async with gateway.wire() as wire:
+            await wire.send(request_head(alice.key, 200_000, path=path) + b"x" * 150_000)
+            await eventually(lambda: gateway.budget.disk_bytes == 150_000)
+        await eventually(lambda: gateway.held() == (0, 0, 0, 0))
+
+
+@pytest.mark.settings(BODIES_BYTES=100_000)
+async def test_a_body_that_could_never_be_held_is_too_large(gateway, alice):
+    answer = await post(gateway, alice.key, 100_001)
+    assert (answer.status, answer.error["code"]) == (413, "body_too_large")
+
+
+# --- requests ---------------------------------------------------------------------------------------------------------
+@pytest.mark.settings(REQUESTS_IN_FLIGHT_PER_KEY=2)
+async def test_the_running_requests_of_one_key_are_bounded(gateway, upstream, alice, mallory):
+    upstream.will(silence, silence)
+    running = [asyncio.create_task(gateway.chat(alice.key)) for _ in range(2)]
+    await upstream.asked(2)
+    for answer in (await gateway.chat(alice.key), await gateway.ask("GET", "/v1/models", alice.key)):
+        assert (answer.status, answer.error["code"]) == (429, "rate_limit_exceeded")
+        assert answer.error["type"] == "requests"
+        assert answer.headers["retry-after"] == "1"
+    assert (await gateway.chat(mallory.key)).status == 200
+    for one in running:
+        one.cancel()
+    await eventually(lambda: gateway.inner.in_flight == 0)
+    assert (await gateway.chat(alice.key)).status == 200
+
+
+@pytest.mark.settings(REQUESTS_IN_FLIGHT=1)
+async def test_requests_are_counted_on_every_endpoint_and_probes_are_answered_all_the_same(gateway, upstream, alice):
+    upstream.will(silence)
+    async with gateway.wire() as wire:
+        await wire.send(request_head(alice.key, 100, path=CONVERSATIONS))
+        running = asyncio.create_task(gateway.chat(alice.key))
+        await upstream.asked()
+        await eventually(lambda: gateway.held()[2] == 1)
+        for path in ("/v1/models", "/health", "/admin/login/", "/"):
+            answer = await gateway.ask("GET", path)
+            assert (answer.status, answer.error["code"]) == (503, "too_many_requests_in_flight"), path
+            assert answer.headers["retry-after"] == "1"
+        assert (await gateway.ask("GET", "/healthz")).status == 200
+        assert (await gateway.ask("GET", "/readyz")).status == 200
+    running.cancel()
+
+
+@pytest.mark.settings(REQUESTS_IN_FLIGHT=2)
+async def test_slow_strangers_take_no_places_from_others(gateway, alice):
+    async with gateway.wire() as one, gateway.wire() as two, gateway.wire() as three:
+        for wire in (one, two):
+            await wire.send(head_of("/v1/models", length=100))
+        await wire.send(b"x")
+        await eventually(lambda: gateway.waiting == 2)
+        await three.send(head_of("/v1/models", length=100))
+        assert (await three.answer()).status == 503
+        assert (await gateway.ask("GET", "/v1/models", alice.key)).status == 200
+        assert (await gateway.ask("POST", CONVERSATIONS, alice.key, json={})).status == 200
+
+
+# --- addresses --------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "path", ["/v1/chat/completions/%ff", "/v1/conversations/%fe", "/v1/sessions/a%C3", "/%ff", "/v1/sessions/%ED%A0%80"]
+)
+async def test_a_path_that_is_not_utf_8_is_refused(gateway, upstream, alice, path):
+    body = {"model": "m", "messages": HELLO}
+    method = "POST" if path.startswith(CHAT) else "GET"
+    answer = await gateway.ask(method, path, alice.key, json=body)
+    assert (answer.status, answer.error["type"]) == (400, "invalid_request_error")
+    assert upstream.requests == []
+    assert await rows.usage() == []
+
+
+async def test_a_path_with_other_characters_than_ascii_is_one(gateway, upstream, alice):
+    for path in ("/v1/chat/completions/%E4%B8%AD", "/v1/chat/completions/%EF%BF%BD"):
+        assert (
+            await gateway.ask(
+                "POST", path, alice.key, json={"model": "m", "messages": [{"role": "user", "content": "x"}]}
+            )
+        ).status == 200
