@@ -7,9 +7,10 @@ the field in `param`. Source: OpenAI's API reference for chat completions, compl
 
 from typing import Annotated, Any, Literal
 
+from django.conf import settings
 from msgspec import UNSET, Meta, Struct
 
-from api.wellformed import Maybe, missing, well_formed
+from api.wellformed import Maybe, missing, refuse_long, well_formed
 from providers.chat import CHAT, COMPLETIONS, EMBEDDINGS
 from providers.exceptions import InvalidRequest
 
@@ -102,7 +103,7 @@ class ChatBody(Sampling, kw_only=True):
     messages: Annotated[list[Message], Meta(min_length=1)]
     audio: dict[str, Any] | Maybe = UNSET
     function_call: str | dict[str, Any] | Maybe = UNSET
-    functions: Annotated[list[Function], Meta(max_length=128)] | Maybe = UNSET
+    functions: list[Function] | Maybe = UNSET
     logprobs: bool | Maybe = UNSET
     max_completion_tokens: Tokens | Maybe = UNSET
     metadata: dict[str, str] | Maybe = UNSET
@@ -138,7 +139,7 @@ class EmbeddingBody(Struct):
     model: Name
     input: (
         Annotated[str, Meta(min_length=1)]
-        | Annotated[list[Annotated[str, Meta(min_length=1)] | int | list[int]], Meta(min_length=1, max_length=2048)]
+        | Annotated[list[Annotated[str, Meta(min_length=1)] | int | list[int]], Meta(min_length=1)]
     )
     dimensions: Annotated[int, Meta(ge=1, le=65_536)] | Maybe = UNSET
     encoding_format: Literal["float", "base64"] | Maybe = UNSET
@@ -159,14 +160,22 @@ def read(endpoint: str, raw: bytes) -> dict[str, Any]:
 
 
 def check_items(body: dict[str, Any], field: str) -> None:
-    """A list of prompts or inputs is all texts, all token numbers, or all lists of them."""
+    """A list of prompts or inputs is all texts, all token numbers, or all lists of them.
+
+    A list of token numbers is one prompt, and as long as it is.
+    """
     items = body[field]
+    if isinstance(items, list) and items and not isinstance(items[0], int):
+        refuse_long(body, field, settings.MESSAGES_LIMIT if field == "prompt" else settings.INPUTS_LIMIT)
     if isinstance(items, list) and len({type(item) for item in items}) > 1:
         raise InvalidRequest(f"The items of {field!r} must be of one kind.", param=field, code="invalid_type")
 
 
 def check_chat(body: dict[str, Any]) -> None:
     """What the types alone cannot say about a chat body."""
+    refuse_long(body, "messages", settings.MESSAGES_LIMIT)
+    for field in ("tools", "functions"):
+        refuse_long(body, field, settings.TOOLS_LIMIT)
     for position, message in enumerate(body["messages"]):
         role, content = message["role"], message.get("content")
         if content is None and (role in ("system", "developer", "user", "tool") or not message.keys() & SPEAKS):

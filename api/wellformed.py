@@ -4,7 +4,10 @@ What is refused here, whatever the shape: what JSON does not allow, what reading
 texts, and fields that would choose a URL, header or credential. An error names the field in `param`.
 """
 
+import asyncio
 import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
@@ -12,8 +15,8 @@ import orjson
 from django.conf import settings
 from msgspec import Struct, UnsetType
 
+from api.json_cost import Structure, measure
 from providers.exceptions import InvalidJson, InvalidRequest
-from providers.wire.jsons import DEEPEST, deeper_than
 
 # fields that would let a caller choose where a request goes or who it says it is
 ROUTING = frozenset(
@@ -22,33 +25,54 @@ ROUTING = frozenset(
     custom_llm_provider organization proxy aws_region_name vertex_credentials
     """.split()
 )
-JSON_DEPTH: int = min(settings.JSON_DEPTH, DEEPEST)
 TOO_BIG = 2.0**63
 NUL = b"\\u0000"
+TWICE = "The body has an object with a name given twice."
 Maybe = UnsetType | None
+_thread = ThreadPoolExecutor(1, thread_name_prefix="json")  # one: more would only take turns with the event loop
+
+
+async def read_beside_loop(read: Callable[[bytes], dict[str, Any]], raw: bytes) -> dict[str, Any]:
+    """Return `read(raw)`; a large body is read in a thread, so that the event loop goes on meanwhile."""
+    if len(raw) <= settings.JSON_INLINE_BYTES:
+        return read(raw)
+    return await asyncio.get_running_loop().run_in_executor(_thread, read, raw)
 
 
 def well_formed(raw: bytes, shape: type[Struct]) -> dict[str, Any]:
     """The body of this shape, without fields that choose where it goes. Raises InvalidJson, InvalidRequest."""
+    structure = measure(raw) if may_be_costly(raw) else None
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise InvalidJson(f"The body is not valid JSON: {error}.") from None
     if not isinstance(body, dict):
         raise InvalidJson("The body must be a JSON object.")
-    if raw.count(b"[") + raw.count(b"{") > JSON_DEPTH and deeper_than(body, JSON_DEPTH):
-        raise InvalidJson(f"The body is nested deeper than {JSON_DEPTH} levels.")
     if NUL in raw:
         refuse_nul(body, "")
     try:
         msgspec.convert(body, shape)
     except msgspec.ValidationError as error:
         raise invalid(str(error)) from None
-    refuse_lossy(body, raw)
+    refuse_lossy(body, raw, structure)
     if not ROUTING.isdisjoint(body):
         field = min(ROUTING & body.keys())
         raise InvalidRequest(f"The field {field!r} is not accepted here.", param=field, code="unknown_parameter")
     return body
+
+
+def may_be_costly(raw: bytes) -> bool:
+    """Whether the body has to be measured: small and flat ones are cheap whatever they consist of."""
+    if len(raw) > min(settings.JSON_INLINE_BYTES, settings.JSON_ITEMS):
+        return True
+    return raw.count(b"[") + raw.count(b"{") > settings.JSON_DEPTH
+
+
+def refuse_long(body: dict[str, Any], field: str, limit: int) -> None:
+    """Raise InvalidRequest when the list in this field has more than `limit` items."""
+    items = body.get(field)
+    if isinstance(items, list) and len(items) > limit:
+        raise InvalidRequest(f"{field!r} has at most {limit} items, not {len(items)}.", param=field)
 
 
 def missing(param: str, message: str = "") -> InvalidRequest:
@@ -69,11 +93,12 @@ def invalid(message: str) -> InvalidRequest:
     return InvalidRequest(f"Invalid value{where}: {text[0].lower()}{text[1:]}.", param=param, code=kind)
 
 
-def refuse_lossy(body: dict[str, Any], raw: bytes) -> None:
+def refuse_lossy(body: dict[str, Any], raw: bytes, structure: Structure | None) -> None:
     """Raise InvalidJson where reading lost something: a name given twice, an integer that only fits a float.
 
-    Names are compared by number: those in the tree, and the `":` in the text that no string contains; where the two
-    differ, or where a blank or a backslash makes that uncertain, the text is read again.
+    The names in the tree are compared by number with those in the text: the colons outside of texts, where they have
+    been counted, else the `":` that no text contains. Where a blank or a backslash makes the latter uncertain, the
+    text is read again.
     """
     names, left = 0, [body]
     while left:
@@ -85,13 +110,16 @@ def refuse_lossy(body: dict[str, Any], raw: bytes) -> None:
             left.extend(value)
         elif type(value) is float and not -TOO_BIG < value < TOO_BIG:
             raise InvalidJson("The body has a number beyond 64 bits.")
-    if names != raw.count(b'":') - raw.count(b'\\":') or b'" :' in raw or b'\\\\":' in raw:
+    if structure is not None:
+        if names != structure.names:
+            raise InvalidJson(TWICE)
+    elif names != raw.count(b'":') - raw.count(b'\\":') or b'" :' in raw or b'\\\\":' in raw:
         json.loads(raw, object_pairs_hook=refuse_twice)
 
 
 def refuse_twice(pairs: list[tuple[str, Any]]) -> None:
     if len({name for name, _ in pairs}) != len(pairs):
-        raise InvalidJson("The body has an object with a name given twice.")
+        raise InvalidJson(TWICE)
 
 
 def refuse_nul(value: Any, path: str) -> None:

@@ -124,7 +124,7 @@ AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_VERBOSE = False
 REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["api.parsers.BoundedJSONParser"],
     "DEFAULT_AUTHENTICATION_CLASSES": ["api.authentication.KeyAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "EXCEPTION_HANDLER": "api.exceptions.rest_framework_handler",
@@ -196,7 +196,8 @@ GRACE_SECONDS = env.int("GRACE_SECONDS", default=30)  # running answers may fini
 REQUESTS_IN_FLIGHT = env.int("REQUESTS_IN_FLIGHT", default=5_000)  # per process; more get a 503
 JSON_DEPTH = env.int("JSON_DEPTH", default=64)
 JSON_ITEMS = env.int("JSON_ITEMS", default=200_000)  # brackets, colons and commas outside of texts
-JSON_INLINE_BYTES = env.int("JSON_INLINE_BYTES", default=256 * 2**10)  # larger bodies are read in a thread
+JSON_INLINE_BYTES = env.int("JSON_INLINE_BYTES", default=64 * 2**10)  # larger bodies are read in a thread
+JSON_ESCAPES = env.int("JSON_ESCAPES", default=4_000_000)  # backslashes: a text of nothing else is slow to read
 BODY_MEMORY_BYTES = env.int("BODY_MEMORY_BYTES", default=2**20)  # of one body that arrives; the rest goes to disk
 BODIES_BYTES = env.int("BODIES_BYTES", default=128 * 2**20)  # of all bodies in memory, per process
 BODIES_BYTES_PER_KEY = env.int("BODIES_BYTES_PER_KEY", default=64 * 2**20)  # of one key or user; 0: no limit

@@ -6,12 +6,13 @@ chat upstream can serve, are refused with their name in `param`. Source: OpenAI'
 
 from typing import Annotated, Any, Literal
 
+from django.conf import settings
 from msgspec import UNSET, Meta, Struct
 
 from api.inputs import metadata
 from api.responses import inputs, tools
 from api.schemas import Name, StreamOptions, Tokens
-from api.wellformed import Maybe, missing, well_formed
+from api.wellformed import Maybe, missing, refuse_long, well_formed
 from providers.exceptions import InvalidRequest
 
 MOVED = {
@@ -101,6 +102,8 @@ class CountBody(ResponseBody, kw_only=True):
 def read(raw: bytes, shape: type[ResponseBody] = ResponseBody) -> dict[str, Any]:
     """The validated body. Raises InvalidJson or InvalidRequest, with `param` where one field is at fault."""
     body = well_formed(raw, shape)
+    refuse_long(body, "input", settings.MESSAGES_LIMIT)
+    refuse_long(body, "tools", settings.TOOLS_LIMIT)
     refuse_unserved(body)
     check_state(body)
     metadata(body.get("metadata"))

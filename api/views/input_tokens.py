@@ -6,6 +6,7 @@ gives no figures (api/counting.py): an estimate, for models with another vocabul
 """
 
 import time
+from functools import partial
 from typing import Any
 
 import orjson
@@ -19,6 +20,7 @@ from api.responses import asking, inputs, schema, sealed
 from api.streaming import JsonAnswer
 from api.views.relay import meaning, require_json
 from api.views.responses import own_items
+from api.wellformed import read_beside_loop
 from conversations import beginning, items
 from conversations.models import Door
 from conversations.places import Asked
@@ -30,7 +32,8 @@ async def count(request: LeanRequest) -> HttpResponseBase:
     gateway, began = request.gateway, time.monotonic()
     caller = await request.authenticate()
     require_json(request)
-    body = schema.read(await request.whole_body(), schema.CountBody)
+    read = partial(schema.read, shape=schema.CountBody)
+    body = await read_beside_loop(read, await request.whole_body())
     name = body.get("model")
     window = gateway.catalogue.window(meaning(gateway, caller, name).public_id) if name else None
     if named := inputs.references(body):

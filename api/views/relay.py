@@ -18,6 +18,7 @@ from api.gateway import Gateway, LeanRequest
 from api.idempotency.replay import idempotent
 from api.openai import Renderer
 from api.streaming import JsonAnswer, StreamAnswer
+from api.wellformed import read_beside_loop
 from conversations import longprompts
 from conversations.attachments import attach
 from conversations.history import Recalled
@@ -38,7 +39,7 @@ async def relay(request: LeanRequest, endpoint: str, forced: str = "", conversat
     caller = await request.authenticate()
     require_json(request)
     raw = await request.whole_body()
-    body = schemas.read(endpoint, raw)
+    body = await read_beside_loop(partial(schemas.read, endpoint), raw)
     meant = meaning(gateway, caller, body["model"])
     caller.require_own_choice(body)
     if conversation:

@@ -28,6 +28,7 @@ from api.responses.rendering import EventRenderer, lines
 from api.responses.repeated import repeated
 from api.streaming import JsonAnswer, StreamAnswer
 from api.views.relay import Thinking, answering, chat_request, meaning, require_json, whole
+from api.wellformed import read_beside_loop
 from conversations import beginning, items
 from conversations.history import Recalled
 from conversations.models import Conversation, Door, Item
@@ -47,7 +48,7 @@ async def create(request: LeanRequest) -> HttpResponseBase:
     caller = await request.authenticate()
     require_json(request)
     raw = await request.whole_body()
-    body = schema.read(raw)
+    body = await read_beside_loop(schema.read, raw)
     if body.get("background"):
         gateway.background.require_room(gateway.in_flight)
     meant = meaning(gateway, caller, body["model"])

@@ -3,6 +3,7 @@
 A result is {"title", "link", "snippet"}. Without a configured backend the door is a 501 (`providers/websearching.py`).
 """
 
+from functools import partial
 from typing import Annotated
 
 import orjson
@@ -12,7 +13,7 @@ from msgspec import UNSET, Meta, Struct
 from api.authentication import UNKNOWN
 from api.exceptions import door
 from api.gateway import LeanRequest
-from api.wellformed import Maybe, missing, well_formed
+from api.wellformed import Maybe, missing, read_beside_loop, well_formed
 from providers.exceptions import InvalidKey, InvalidRequest, UnsupportedMediaType
 from providers.websearching import MOST_RESULTS, QUERY_CHARS, configured, search
 
@@ -32,7 +33,8 @@ async def web_search(request: LeanRequest) -> HttpResponseBase:
     backend = configured()
     if request.content_type not in ("application/json", ""):
         raise UnsupportedMediaType("Send the body as application/json.")
-    body = well_formed(await request.whole_body(), SearchBody)
+    read = partial(well_formed, shape=SearchBody)
+    body = await read_beside_loop(read, await request.whole_body())
     query = " ".join(body["query"].split())
     if not query:
         raise missing("query", "The query is empty.")

@@ -1,0 +1,23 @@
+"""DRF's parser of JSON, with a bound on what a body may consist of."""
+
+import io
+from collections.abc import Mapping
+from typing import IO, Any
+
+from rest_framework.parsers import JSONParser
+
+from api.json_cost import measure
+
+
+class BoundedJSONParser(JSONParser):
+    """Refuse a body that would be too much work before any of it is read."""
+
+    def parse(
+        self,
+        stream: IO[Any],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        raw = stream.read()
+        measure(raw)
+        return super().parse(io.BytesIO(raw), media_type, parser_context)
