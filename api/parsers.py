@@ -7,10 +7,11 @@ from typing import IO, Any
 from rest_framework.parsers import JSONParser
 
 from api.json_cost import measure
+from api.wellformed import NUL, refuse_nul
 
 
 class BoundedJSONParser(JSONParser):
-    """Refuse a body that would be too much work before any of it is read."""
+    """Refuse a body that would be too much work before any of it is read, and one with a NUL in a text."""
 
     def parse(
         self,
@@ -20,4 +21,7 @@ class BoundedJSONParser(JSONParser):
     ) -> Any:
         raw = stream.read()
         measure(raw)
-        return super().parse(io.BytesIO(raw), media_type, parser_context)
+        body = super().parse(io.BytesIO(raw), media_type, parser_context)
+        if NUL in raw:
+            refuse_nul(body, "")
+        return body

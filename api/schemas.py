@@ -47,6 +47,7 @@ class Message(Struct):
     name: str | Maybe = UNSET
     tool_calls: list[ToolCall] | Maybe = UNSET
     tool_call_id: str | Maybe = UNSET
+    function_call: FunctionCall | Maybe = UNSET
     refusal: str | Maybe = UNSET
     reasoning_content: str | Maybe = UNSET
     reasoning: Any = UNSET
@@ -62,6 +63,24 @@ class Function(Struct):
 class Tool(Struct):
     type: Annotated[str, Meta(min_length=1)]
     function: Function | Maybe = UNSET
+
+
+class NamedFunction(Struct):
+    name: FunctionName
+
+
+class NamedTool(Struct):
+    type: Annotated[str, Meta(min_length=1)] = "function"
+    function: NamedFunction | Maybe = UNSET
+
+
+class AllowedTools(Struct):
+    mode: Literal["auto", "required"]
+    tools: list[NamedTool]
+
+
+class ToolChoice(NamedTool):
+    allowed_tools: AllowedTools | Maybe = UNSET
 
 
 class JsonSchema(Struct):
@@ -102,7 +121,7 @@ class Sampling(Struct):
 class ChatBody(Sampling, kw_only=True):
     messages: Annotated[list[Message], Meta(min_length=1)]
     audio: dict[str, Any] | Maybe = UNSET
-    function_call: str | dict[str, Any] | Maybe = UNSET
+    function_call: str | NamedFunction | Maybe = UNSET
     functions: list[Function] | Maybe = UNSET
     logprobs: bool | Maybe = UNSET
     max_completion_tokens: Tokens | Maybe = UNSET
@@ -117,7 +136,7 @@ class ChatBody(Sampling, kw_only=True):
     safety_identifier: str | Maybe = UNSET
     service_tier: str | Maybe = UNSET
     store: bool | Maybe = UNSET
-    tool_choice: str | dict[str, Any] | Maybe = UNSET
+    tool_choice: str | ToolChoice | Maybe = UNSET
     tools: list[Tool] | Maybe = UNSET
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | Maybe = UNSET
     verbosity: str | Maybe = UNSET

@@ -65,7 +65,7 @@ def may_be_costly(raw: bytes) -> bool:
     """Whether the body has to be measured: small and flat ones are cheap whatever they consist of."""
     if len(raw) > min(settings.JSON_INLINE_BYTES, settings.JSON_ITEMS):
         return True
-    return raw.count(b"[") + raw.count(b"{") > settings.JSON_DEPTH
+    return bool(raw.count(b"[") + raw.count(b"{") > settings.JSON_DEPTH)
 
 
 def refuse_long(body: dict[str, Any], field: str, limit: int) -> None:

@@ -14,7 +14,7 @@ from urllib.parse import unquote_to_bytes
 
 from django.conf import settings
 
-from providers.exceptions import BodyTooLarge, RequestTimeout, Saturated
+from providers.exceptions import BodyTooLarge, InvalidRequest, RequestTimeout, Saturated
 from proxysite.body_budget import COUNTED_BYTES, Share
 
 Message = Mapping[str, Any]
@@ -23,6 +23,7 @@ Extend = Callable[[], Awaitable[int]]
 WHOLE = "proxysite.whole"  # scope key: the server has the whole request, nothing has to be waited for
 UPLOADS = frozenset(("/v1/files", "/v1/files/upload"))  # forms with a file, which need not fit into memory
 FORM_BYTES = 65_536  # what a form may add to its file
+NUL_IN_ADDRESS = "The request's address has a NUL character."
 NO_DISK = "There is no room for large requests here now."
 
 
@@ -110,14 +111,21 @@ class BodyBuffer:
             self._file = None
 
 
-def require_readable_path(scope: Message) -> None:
-    """Raise UnicodeDecodeError when the path has bytes that are no UTF-8.
+def require_readable_address(scope: Message) -> None:
+    """Raise InvalidRequest when the address has bytes that are no UTF-8, or a NUL, which no database takes.
 
-    The server puts U+FFFD in place of each, which would make one address of many.
+    The server puts U+FFFD in place of bytes that it cannot read, which would make one address of many.
     """
     raw_path: bytes = scope.get("raw_path") or b""
     if b"%" in raw_path:
-        unquote_to_bytes(raw_path).decode()
+        try:
+            path = unquote_to_bytes(raw_path).decode()
+        except UnicodeDecodeError:
+            raise InvalidRequest("The request's address is not UTF-8.") from None
+        if "\0" in path:
+            raise InvalidRequest(NUL_IN_ADDRESS)
+    if b"%00" in scope.get("query_string", b""):
+        raise InvalidRequest(NUL_IN_ADDRESS)
 
 
 def announced(scope: Message) -> int:

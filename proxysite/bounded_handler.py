@@ -22,7 +22,6 @@ from providers.exceptions import (
     GatewayError,
     InternalError,
     InvalidKey,
-    InvalidRequest,
     Saturated,
     ShuttingDown,
 )
@@ -40,7 +39,7 @@ from proxysite.bodies import (
     announced,
     fill,
     refuse_announced,
-    require_readable_path,
+    require_readable_address,
     too_large,
     with_length,
 )
@@ -88,13 +87,9 @@ class BoundedHandler(ASGIHandler):
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         with ExitStack() as resources:
             try:
-                require_readable_path(scope)
+                require_readable_address(scope)
                 replay, size = await self.admit(scope, receive, resources)
             except CallerLeft:
-                return
-            except UnicodeDecodeError:
-                unreadable = InvalidRequest("The request's address is not UTF-8.")
-                await self.send_error(unreadable, send)
                 return
             except (GatewayError, DatabaseError) as error:
                 problem = exceptions.own(error) or InternalError("Something went wrong here.")

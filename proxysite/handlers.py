@@ -22,7 +22,7 @@ from api.gateway import Gateway, LeanRequest
 from api.streaming import JsonAnswer, StreamAnswer
 from api.views.relay import new_request_id
 from providers.exceptions import InternalError, InvalidRequest, Saturated, ShuttingDown
-from proxysite.bodies import WHOLE, CallerLeft, Message, Receive, read_body, require_readable_path
+from proxysite.bodies import WHOLE, CallerLeft, Message, Receive, read_body, require_readable_address
 from proxysite.body_budget import BodyBudget, Owner, Share, largest_body_bytes
 
 logger = logging.getLogger(__name__)
@@ -122,7 +122,7 @@ class LeanHandler(ASGIHandler):
             scope[LEAVE].append(left)
         gateway.in_flight += 1
         try:
-            require_readable_path(scope)
+            require_readable_address(scope)
             request = self.request_class(scope, io.BytesIO())
             request.gateway, request.request_id, request.receive = gateway, request_id, receive
             request.budget = self.budget
@@ -132,8 +132,8 @@ class LeanHandler(ASGIHandler):
             await self.send_response(response, send)
         except CallerLeft:
             return
-        except UnicodeDecodeError:
-            unreadable = InvalidRequest("The request's address is not UTF-8.")
+        except (InvalidRequest, UnicodeDecodeError) as error:  # of the address
+            unreadable = exceptions.own(error) or InvalidRequest("The request's address is not UTF-8.")
             await self.send_response(exceptions.answer(unreadable, request_id), send)
         except asyncio.CancelledError:
             # the edge of the task: either the caller left, or the server ends and a stream has said so already

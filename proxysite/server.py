@@ -1,6 +1,5 @@
-"""uvicorn with what a public door needs: deadlines for slow heads and stuck readers, callers' leaving told to the
-handler at
-once, a shutdown that lets running answers finish.
+"""uvicorn with what a public endpoint needs: deadlines for slow heads and stuck readers, callers' leaving told to the
+handler at once, errors as error objects, a shutdown that lets running answers finish.
 
 A sweep once a second looks at all connections, so that no request pays for a timer.
 """
@@ -9,6 +8,7 @@ import asyncio
 import logging
 import os
 import socket
+import sys
 import time
 from types import FrameType
 from typing import Any, cast
@@ -19,7 +19,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from api import exceptions
 from api.views.relay import new_request_id
-from providers.exceptions import GatewayError, HeadTooLarge, InvalidRequest, RequestTimeout
+from providers.exceptions import (
+    GatewayError,
+    HeadTooLarge,
+    InternalError,
+    InvalidRequest,
+    RequestTimeout,
+    ShuttingDown,
+)
 from proxysite.bodies import WHOLE
 from proxysite.handlers import LEAVE
 
@@ -29,7 +36,37 @@ logger = logging.getLogger(__name__)
 WHOLE_BYTES = 65_536  # uvicorn hands a body out in pieces beyond this
 BODY_GRACE_SECONDS = 1.0  # beyond BODY_SECONDS, so that the application answers first
 PEER_CLOSED = (7, 8)  # TCP_CLOSE, TCP_CLOSE_WAIT
+MOST_BYTES = 2**60  # no answer is as long
 SAME_SIGNAL_SECONDS = 0.5  # a signal sent to the process and to its group is one
+
+
+class Cycle(RequestResponseCycle):
+    """One request and its answer; one that the application does not answer is told so in our words."""
+
+    async def send_500_response(self) -> None:
+        """Send an error object: the application failed, or it was cancelled because the server ends."""
+        if isinstance(sys.exc_info()[1], Exception):
+            error: GatewayError = InternalError("Something went wrong here.")
+        else:
+            error = ShuttingDown("The server is shutting down.", retry_after_seconds=1)
+        whole = exceptions.answer(error, new_request_id())
+        headers = {**whole.headers, "content-length": str(len(whole.content)), "connection": "close"}
+        pairs = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
+        await self.send({"type": "http.response.start", "status": whole.status_code, "headers": pairs})
+        await self.send({"type": "http.response.body", "body": whole.content, "more_body": False})
+
+
+class CycleOfOldHttp(Cycle):
+    """A request of HTTP/1.0, which knows no chunks: an answer of unknown length ends with the connection."""
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            if all(name.lower() != b"content-length" for name, _ in message["headers"]):
+                self.chunked_encoding = False
+                self.expected_content_length = sys.maxsize
+        elif self.expected_content_length > MOST_BYTES and not message.get("more_body", False):
+            self.expected_content_length = len(message.get("body", b""))
+        await super().send(message)
 
 
 class Connection(HttpToolsProtocol):
@@ -79,6 +116,7 @@ class Connection(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self.running = cycle
+        cycle.__class__ = Cycle if cycle.scope["http_version"] != "1.0" else CycleOfOldHttp
         super()._start_asgi_task(cycle, app)
 
     def on_message_complete(self) -> None:

@@ -301,6 +301,22 @@ async def test_a_path_that_is_not_utf_8_is_refused(gateway, upstream, alice, pat
     assert await rows.usage() == []
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions/a%00", "/v1/conversations/%00", "/v1/models?after=%00"])
+async def test_an_address_with_a_nul_is_refused(gateway, alice, path):
+    method = "POST" if path.startswith(CHAT) else "GET"
+    answer = await gateway.ask(method, path, alice.key, json={"model": "m", "messages": HELLO})
+    assert (answer.status, answer.error["type"]) == (400, "invalid_request_error")
+
+
+async def test_the_admin_survives_a_nul(gateway, operator):
+    headers = {"cookie": f"sessionid={await off_loop(sign_in, operator.user)}"}
+    for address in ("/admin/api/usagerecord/?status__exact=%00", "/admin/tokens/upstreamtoken/?q=%00"):
+        assert (await gateway.ask("GET", address, headers=headers)).status == 400
+    body = json.dumps({"provider": "\0"})
+    answer = await gateway.ask("POST", "/admin/tokens/reset-all", operator.key, content=body, headers=JSON)
+    assert answer.status == 400
+
+
 async def test_a_path_with_other_characters_than_ascii_is_one(gateway, upstream, alice):
     for path in ("/v1/chat/completions/%E4%B8%AD", "/v1/chat/completions/%EF%BF%BD"):
         assert (

@@ -50,6 +50,40 @@ async def test_an_old_client_gets_an_answer_that_ends_with_the_connection(gatewa
     assert whole.endswith(b"}")
 
 
+async def test_an_old_client_gets_a_stream_that_ends_with_the_connection(gateway, upstream, alice):
+    async with gateway.wire() as wire:
+        await wire.send(request(alice.key, stream=True).replace(b"HTTP/1.1", b"HTTP/1.0", 1))
+        whole = await wire.end()
+    head, _, body = whole.partition(b"\r\n\r\n")
+    assert b" 200 " in head.splitlines()[0]
+    assert b"transfer-encoding" not in head.lower()
+    assert b"connection: close" in head.lower()
+    assert body.startswith(b"data: {")
+    assert body.endswith(b"data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
+async def test_an_end_by_force_before_the_first_byte_is_an_error_object(gateway, upstream, alice, streams, caplog):
+    upstream.will(silence)
+    asking = asyncio.create_task(gateway.chat(alice.key, stream=streams))
+    await upstream.asked()
+    for task in list(gateway.tasks):
+        task.cancel()
+    answer = await asking
+    caplog.clear()  # the server logs that the application did not answer
+    assert (answer.status, answer.error["code"]) == (503, "server_shutdown")
+
+
+async def test_a_failure_that_nobody_caught_is_an_error_object(gateway, monkeypatch, caplog):
+    async def fail(*_):
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr("proxysite.bounded_handler.BoundedHandler.admit", fail)
+    answer = await gateway.ask("GET", "/v1/models")
+    caplog.clear()
+    assert (answer.status, answer.error["code"]) == (500, "internal_error")
+
+
 @pytest.mark.settings(HEAD_SECONDS=0.1)
 @pytest.mark.parametrize("behind", [b"POST /v1/chat", b"junk junk junk\r\n\r\n"], ids=["a slow head", "junk"])
 async def test_what_comes_behind_a_request_does_not_break_into_its_answer(gateway, upstream, alice, behind):

@@ -251,6 +251,11 @@ class RunningGateway:
         await Watcher(self.inner).read_all()
 
     @property
+    def tasks(self) -> set["asyncio.Task[None]"]:
+        """The tasks of running requests, which an end by force cancels."""
+        return self._server.server_state.tasks
+
+    @property
     def connections(self) -> int:
         """How many callers are connected."""
         return len(self._server.server_state.connections)
