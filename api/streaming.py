@@ -15,6 +15,7 @@ from django.http import HttpResponse, StreamingHttpResponse
 
 from api import exceptions
 from api.openai import PING
+from api.own_places import OwnPlaces
 from providers.chat import Batches, Chunk
 from providers.exceptions import GatewayError, InternalError, ShuttingDown
 
@@ -78,6 +79,7 @@ class StreamAnswer(StreamingHttpResponse):
         self._began = self.written_at = time.monotonic()
         self._head_sent = self._over = False
         self.writing = False
+        self.places: OwnPlaces | None = None  # how the caller names fields that an error may be about
 
     async def relay(self, send: Send) -> None:
         """Send the answer. Returns when it is out; raises CancelledError when the caller left."""
@@ -122,6 +124,8 @@ class StreamAnswer(StreamingHttpResponse):
         await self._send({"type": "http.response.start", "status": status, "headers": ours})
 
     async def _fail(self, error: GatewayError) -> None:
+        if self.places is not None:
+            self.places.rename(error)
         if self._head_sent:
             await self._write(self._renderer.failed(error), last=True)
             return

@@ -301,7 +301,16 @@ async def test_a_path_that_is_not_utf_8_is_refused(gateway, upstream, alice, pat
     assert await rows.usage() == []
 
 
-@pytest.mark.parametrize("path", ["/v1/chat/completions/a%00", "/v1/conversations/%00", "/v1/models?after=%00"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/chat/completions/a%00",
+        "/v1/conversations/conv_%00",
+        "/v1/files/file-%00",
+        "/v1/%00",
+        "/v1/models?after=%00",
+    ],
+)
 async def test_an_address_with_a_nul_is_refused(gateway, alice, path):
     method = "POST" if path.startswith(CHAT) else "GET"
     answer = await gateway.ask(method, path, alice.key, json={"model": "m", "messages": HELLO})

@@ -107,7 +107,7 @@ async def test_nobody_sees_what_is_anothers_and_it_is_as_if_it_was_not_there(gat
     assert len((await listed(gateway, alice.key, mine))["data"]) == 1
 
 
-@pytest.mark.parametrize("name", ["conv_", "conv_%00", "x" * 3000, UNKNOWN.upper(), "conv_" + "٣" * 32, "my chat"])
+@pytest.mark.parametrize("name", ["conv_", "x" * 3000, UNKNOWN.upper(), "conv_" + "٣" * 32, "my chat"])
 async def test_an_odd_id_is_no_conversation(gateway, alice, name):
     answer = await gateway.ask("GET", f"/v1/conversations/{name}", alice.key)
     assert (answer.status, answer.error["type"]) == (404, "invalid_request_error")

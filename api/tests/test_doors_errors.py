@@ -15,7 +15,7 @@ CHAT = "/v1/chat/completions"
 
 # --- addresses, methods, content types --------------------------------------------------------------------------------
 @pytest.mark.parametrize(
-    "path", ["/v1", "/v1/", "/v1/nothing", "/v1/chat", "/v1/chat/completions/", "/v1/models/", "/v1//models", "/v1/%00"]
+    "path", ["/v1", "/v1/", "/v1/nothing", "/v1/chat", "/v1/chat/completions/", "/v1/models/", "/v1//models"]
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS"])
 async def test_an_unknown_address_under_v1_is_a_404(gateway, alice, path, method):

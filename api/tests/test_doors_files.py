@@ -80,7 +80,7 @@ async def test_nobody_sees_what_is_anothers(gateway, alice, mallory):
     assert (await gateway.ask("GET", f"/v1/files/{file_id}", alice.key)).status == 200
 
 
-@pytest.mark.parametrize("name", ["../../etc/passwd", "file-%00", "x" * 3000, "FILE-" + "0" * 32, "file-" + "٣" * 32])
+@pytest.mark.parametrize("name", ["../../etc/passwd", "x" * 3000, "FILE-" + "0" * 32, "file-" + "٣" * 32])
 async def test_an_odd_id_is_no_file(gateway, alice, name):
     answer = await gateway.ask("GET", f"/v1/files/{name}", alice.key)
     assert answer.status == 404

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 from django.http import HttpResponseBase
 
-from api import remembering, schemas
+from api import own_places, remembering, schemas
 from api.authentication import Caller
 from api.exceptions import door
 from api.gateway import Gateway, LeanRequest
@@ -25,7 +25,7 @@ from conversations.history import Recalled
 from conversations.strategies import strategy
 from providers.catalogue import Candidate, Meaning
 from providers.chat import CHAT, COMPLETIONS, EMBEDDINGS, Batches, ChatRequest, Chunk, Trace
-from providers.exceptions import InternalError, InvalidRequest, ModelNotFound, UnsupportedMediaType
+from providers.exceptions import GatewayError, InternalError, InvalidRequest, ModelNotFound, UnsupportedMediaType
 from providers.filters.attachments import file_parts
 from tokens.borrowed import Borrowed
 
@@ -44,18 +44,26 @@ async def relay(request: LeanRequest, endpoint: str, forced: str = "", conversat
     caller.require_own_choice(body)
     if conversation:
         in_path(body, conversation)
-    recalled = None
-    if endpoint == CHAT and not schemas.REMEMBERED.isdisjoint(body):
-        recalled = await remembering.recalled(gateway, caller, request.request_id, body, meant)
-    paths, names = body.get("mpr_candidates"), remembering.shown(body)
-    asked = chat_request(request.request_id, endpoint, body, meant, recalled)
-    trace, batches = await answering(
-        gateway, caller, asked, Thinking(meant.public_id, len(raw), forced, paths), recalled
-    )
-    renderer = Renderer(trace, names)
-    if asked.stream:
-        return StreamAnswer(batches, renderer, gateway.heartbeat, request.request_id)
-    return await whole(batches, renderer, request.request_id, began)
+    recalled = places = None
+    try:
+        if endpoint == CHAT and not schemas.REMEMBERED.isdisjoint(body):
+            places = own_places.of_chat(body)
+            recalled = await remembering.recalled(gateway, caller, request.request_id, body, meant)
+        paths, names = body.get("mpr_candidates"), remembering.shown(body)
+        asked = chat_request(request.request_id, endpoint, body, meant, recalled)
+        trace, batches = await answering(
+            gateway, caller, asked, Thinking(meant.public_id, len(raw), forced, paths), recalled
+        )
+        renderer = Renderer(trace, names)
+        if asked.stream:
+            streamed = StreamAnswer(batches, renderer, gateway.heartbeat, request.request_id)
+            streamed.places = places
+            return streamed
+        return await whole(batches, renderer, request.request_id, began)
+    except GatewayError as error:
+        if places is not None:
+            places.rename(error)
+        raise
 
 
 def require_json(request: LeanRequest) -> None:

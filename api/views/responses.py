@@ -14,7 +14,7 @@ import orjson
 from django.conf import settings
 from django.http import HttpResponseBase
 
-from api import remembering
+from api import own_places, remembering
 from api.authentication import Caller
 from api.background import Feed
 from api.exceptions import door
@@ -56,22 +56,30 @@ async def create(request: LeanRequest) -> HttpResponseBase:
     if named := inputs.references(body):
         body = inputs.resolved(body, await in_time(off_loop(own_items, caller, list(named.values()))))
     body = sealed.opened(body)
-    asked = asked_of(gateway, caller, request.request_id, body, meant)
-    recalled, said = await recall(gateway, asked, body)
-    chat = asking.chat_body(body, said) | ({"stream": True} if body.get("background") else {})
-    created_at = recalled.turn.begun.created_at if recalled else int(time.time())
-    head = head_of(body, asked.request_id, created_at, stored=asked.stored)
-    thinking = Thinking(meant.public_id, len(raw), paths=body.get("mpr_candidates"))
-    question = msgspec.structs.replace(chat_request(request.request_id, CHAT, chat, meant, recalled), door=DOOR)
-    trace, batches = await answering(gateway, caller, question, thinking, recalled)
-    if recalled is not None and head.background:
-        events = Events(head, recalled.turn.answer)
-        feed = gateway.background.begin(recalled.turn, trace, batches, events)
-        return in_background(request, feed, head, began, streamed=bool(body.get("stream")))
-    renderer = EventRenderer(trace, head, recalled.turn.answer if recalled else None)
-    if question.stream:
-        return StreamAnswer(batches, renderer, gateway.heartbeat, request.request_id)
-    return await whole(batches, renderer, request.request_id, began)
+    places = own_places.of_response(body)
+    try:
+        asked = asked_of(gateway, caller, request.request_id, body, meant)
+        recalled, said = await recall(gateway, asked, body)
+        chat = asking.chat_body(body, said) | ({"stream": True} if body.get("background") else {})
+        created_at = recalled.turn.begun.created_at if recalled else int(time.time())
+        head = head_of(body, asked.request_id, created_at, stored=asked.stored)
+        thinking = Thinking(meant.public_id, len(raw), paths=body.get("mpr_candidates"))
+        question = msgspec.structs.replace(chat_request(request.request_id, CHAT, chat, meant, recalled), door=DOOR)
+        places.told = chat
+        trace, batches = await answering(gateway, caller, question, thinking, recalled)
+        if recalled is not None and head.background:
+            events = Events(head, recalled.turn.answer)
+            feed = gateway.background.begin(recalled.turn, trace, batches, events)
+            return in_background(request, feed, head, began, streamed=bool(body.get("stream")))
+        renderer = EventRenderer(trace, head, recalled.turn.answer if recalled else None)
+        if question.stream:
+            streamed = StreamAnswer(batches, renderer, gateway.heartbeat, request.request_id)
+            streamed.places = places
+            return streamed
+        return await whole(batches, renderer, request.request_id, began)
+    except GatewayError as error:
+        places.rename(error)
+        raise
 
 
 responses = door("POST")(idempotent(create))
