@@ -150,8 +150,10 @@ class Background:
         if len(self._answering) + in_flight > settings.REQUESTS_IN_FLIGHT:
             raise Saturated("Too many responses are running in the background.", retry_after_seconds=1)
 
-    def begin(self, turn: OpenTurn, trace: Trace, batches: Batches, events: Events) -> Feed:
-        """Answer, whoever listens."""
+    def begin(
+        self, turn: OpenTurn, trace: Trace, batches: Batches, events: Events, when_over: Callable[[object], None]
+    ) -> Feed:
+        """Answer, whoever listens; `when_over` is called when the answer has ended."""
         self._loop = asyncio.get_running_loop()
         feed = self.feeds[turn.id] = Feed(turn.id, stop=turn.stop)
         feed.add(events.begin())
@@ -161,6 +163,7 @@ class Background:
             tasks.add(task)
             task.add_done_callback(tasks.discard)
         answering.add_done_callback(lambda done: stopping.cancel())
+        answering.add_done_callback(when_over)
         return feed
 
     def end_soon(self, turn_id: str) -> None:

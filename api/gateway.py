@@ -195,3 +195,7 @@ class LeanRequest(ASGIRequest):
         handler.
         """
         raise NotImplementedError
+
+    def keep_body(self) -> Callable[[object], None]:
+        """Count the body until the returned function is called: it is in use longer than the request lasts."""
+        raise NotImplementedError

@@ -41,6 +41,7 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--database", default="", metavar="URL", help="a Postgres server for the ledger instead of SQLite")
     add("--scale", action="store_true", help=f"only: cost per request with 10 and {MANY:,} tokens and keys")
     add("--log", action="store_true", help="only: recall, turns and search over a million stored items")
+    add("--attacks", action="store_true", help="only: hostile requests beside ordinary ones")
     add("--json", type=Path, metavar="FILE", help="write all figures of all rounds there")
     chosen = parser.parse_args(arguments)
     chosen.only = ["json"] if chosen.scale else chosen.only.split(",")
@@ -169,9 +170,10 @@ def main() -> int:
     os.chdir(HERE.parent)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
     chosen = options()
-    if chosen.log:
+    if chosen.log or chosen.attacks:
         server = ["--database", chosen.database] if chosen.database else []
-        os.execv(sys.executable, [sys.executable, "-m", "benchmarks.log", *server])
+        module = "benchmarks.log" if chosen.log else "benchmarks.attacks"
+        os.execv(sys.executable, [sys.executable, "-m", module, *server])
     try:
         return 0 if bench(chosen) else 1
     except BenchError as error:

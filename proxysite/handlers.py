@@ -58,6 +58,10 @@ class RelayRequest(LeanRequest):
             self.share = self.budget.share(self.owner)
         return await read_body(self.scope, self.receive, largest_body_bytes(), self.share)
 
+    def keep_body(self) -> Callable[[object], None]:
+        share, self.share = self.share, None
+        return lambda done: share.release() if share is not None else None
+
     @property
     def owner(self) -> Owner:
         """Whom a large body is counted to; those who bring tokens of an upstream are counted together."""

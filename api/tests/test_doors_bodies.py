@@ -10,9 +10,9 @@ from django.db import OperationalError
 from django.test import Client
 
 from providers.offloop import off_loop
-from proxysite.testing import eventually, rows
+from proxysite.testing import eventually, rows, speech
 from proxysite.testing.gateway import HELLO, request_head
-from proxysite.testing.upstream import say, silence
+from proxysite.testing.upstream import DONE, Gate, say, silence, stream
 
 CHAT, CONVERSATIONS = "/v1/chat/completions", "/v1/conversations"
 JSON = {"content-type": "application/json"}
@@ -178,6 +178,19 @@ async def test_the_bodies_of_one_key_are_bounded_together(gateway, upstream, ali
     running.cancel()
     await eventually(lambda: gateway.budget.memory_bytes == 0)
     assert (await post(gateway, alice.key, 200_000)).status == 200
+
+
+async def test_a_body_that_is_answered_in_the_background_counts_until_its_answer_has_ended(gateway, upstream, alice):
+    gate = Gate()
+    upstream.will(stream(*speech.words("one"), gate, *speech.spoken("two"), DONE))
+    body = {"model": "m", "input": "x" * 200_000, "background": True}
+    answer = await gateway.ask("POST", "/v1/responses", alice.key, json=body)
+    assert (answer.status, answer.json["status"]) == (200, "queued")
+    await gate.arrival()
+    assert gateway.inner.in_flight == 0
+    assert gateway.budget.memory_bytes > 200_000
+    gate.open()
+    await eventually(lambda: gateway.budget.memory_bytes == 0)
 
 
 @pytest.mark.settings(BODIES_BYTES=250_000)

@@ -69,7 +69,7 @@ async def create(request: LeanRequest) -> HttpResponseBase:
         trace, batches = await answering(gateway, caller, question, thinking, recalled)
         if recalled is not None and head.background:
             events = Events(head, recalled.turn.answer)
-            feed = gateway.background.begin(recalled.turn, trace, batches, events)
+            feed = gateway.background.begin(recalled.turn, trace, batches, events, request.keep_body())
             return in_background(request, feed, head, began, streamed=bool(body.get("stream")))
         renderer = EventRenderer(trace, head, recalled.turn.answer if recalled else None)
         if question.stream:

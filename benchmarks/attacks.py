@@ -1,0 +1,197 @@
+"""`make bench ARGS=--attacks`: hostile requests beside ordinary ones, and what the ordinary ones notice.
+
+    python -m benchmarks.attacks [--database postgres://postgres@127.0.0.1:5432/postgres] [--only H4]
+
+Fifty callers ask the offline model `echo` all the time, at first alone, then while ten hostile requests of one kind run
+at once, three times over. Prints a table; exit status 1 when a bound is missed. Nobody else may work on the machine.
+"""
+
+import argparse
+import os
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.attack_bodies import ATTACKS, CHAT, STRANGERS, Attack
+from benchmarks.flood import flooding
+from benchmarks.ordinary import Watch, percentile
+from benchmarks.processes import peak_rss_mb, rss_mb, tree
+from benchmarks.targets import Proxysite, Workplace
+
+AT_ONCE, ROUNDS, CALM_SECONDS = 10, 3, 5.0
+CONNECTIONS, STRANGER_BYTES = 100, 16_700_000
+RATIO, READY_MS, GROWTH_MB, STRANGER_MB = 3.0, 250.0, 150.0, 30.0  # the bounds
+LEAST_P99_MS = 10.0  # below it a ratio says more about the machine than about the gateway
+ANSWER_SECONDS = 120
+
+
+@dataclass(slots=True)
+class Row:
+    """What one kind of request did."""
+
+    name: str
+    statuses: Counter[str] = field(default_factory=Counter)
+    p99_ms: float = 0.0
+    ready_ms: float = 0.0
+    peak_mb: float = 0.0
+    after_mb: list[float] = field(default_factory=list)
+
+    def missed(self, calm_p99_ms: float) -> list[str]:
+        """The bounds that do not hold."""
+        limit_ms = RATIO * max(calm_p99_ms, LEAST_P99_MS)
+        found = {
+            f"p99 over {limit_ms:.0f} ms": self.p99_ms > limit_ms,
+            f"/readyz over {READY_MS:.0f} ms": self.ready_ms > READY_MS,
+            f"RSS + {GROWTH_MB:.0f} MB": self.after_mb[-1] > GROWTH_MB,
+            "RSS grows on": self.after_mb[-1] - self.after_mb[0] > GROWTH_MB / 3,
+        }
+        return [bound for bound, is_missed in found.items() if is_missed]
+
+
+def request(path: str, header: str, length: int) -> bytes:
+    """The head of a POST."""
+    lines = (f"POST {path} HTTP/1.1", "Host: localhost", header, "Content-Type: application/json")
+    return "\r\n".join([*lines, f"Content-Length: {length}", "Connection: close", "\r\n"]).encode()
+
+
+def send(port: int, data: Sequence[bytes], statuses: Counter[str]) -> None:
+    """Send one request and read its answer to the end; counts its status."""
+    status = "no answer"
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), ANSWER_SECONDS) as connection:
+        with suppress(ConnectionError):  # the answer may come before all is sent
+            for piece in data:
+                connection.sendall(piece)
+        first = connection.recv(65_536)
+        status = first[9:12].decode() or status
+        while connection.recv(2**20):
+            pass
+    statuses[status] += 1
+
+
+def attack_once(port: int, key: str, attack: Attack, first: int, statuses: Counter[str]) -> None:
+    """Send ten requests at once, and wait for all answers."""
+    bodies = [attack.body(number) for number in range(first, first + AT_ONCE)]
+    header = f"Authorization: Bearer {key}"
+    heads = [request(attack.path, header, len(body)) for body in bodies]
+    jobs = [threading.Thread(target=send, args=(port, pair, statuses)) for pair in zip(heads, bodies, strict=True)]
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join()
+
+
+def measure_attack(subject: Proxysite, name: str) -> tuple[float, Row]:
+    """The calm p99 in milliseconds, and what the attack changes; on a process of its own."""
+    row, attack = Row(name), ATTACKS[name]()
+    with subject.running() as target:
+        with Watch(target.port, subject.key) as calm:
+            time.sleep(CALM_SECONDS)
+        before_mb = rss_mb(tree(target.pid))
+        with peak_rss_mb(target.pid) as peak:
+            for number in range(ROUNDS):
+                with Watch(target.port, subject.key) as busy:
+                    attack_once(target.port, subject.key, attack, number * AT_ONCE, row.statuses)
+                    time.sleep(1)
+                row.p99_ms = max(row.p99_ms, percentile(busy.ordinary_ms, 0.99))
+                row.ready_ms = max(row.ready_ms, *busy.ready_ms)
+                row.after_mb.append(rss_mb(tree(target.pid)) - before_mb)
+        row.peak_mb = max(peak[0] - before_mb, *row.after_mb)
+    return percentile(calm.ordinary_ms, 0.99), row
+
+
+@contextmanager
+def held(port: int, head: bytes) -> Iterator[Counter[str]]:
+    """A hundred connections that send nearly all of a large body; gives how they were answered meanwhile."""
+    answers: Counter[str] = Counter()
+    connections = [socket.create_connection(("127.0.0.1", port), 5) for _ in range(CONNECTIONS)]
+    body = b"x" * (STRANGER_BYTES - 10)
+    try:
+        jobs = [threading.Thread(target=offer, args=(one, head, body)) for one in connections]
+        for job in jobs:
+            job.start()
+        for job in jobs:
+            job.join()
+        for connection in connections:
+            answers[answered(connection)] += 1
+        yield answers
+    finally:
+        for connection in connections:
+            connection.close()
+
+
+def offer(connection: socket.socket, *pieces: bytes) -> None:
+    """Send what is taken within some seconds."""
+    connection.settimeout(5)
+    with suppress(OSError):
+        for piece in pieces:
+            connection.sendall(piece)
+
+
+def answered(connection: socket.socket) -> str:
+    connection.settimeout(0.2)
+    try:
+        return connection.recv(12)[9:12].decode() or "closed"
+    except OSError:
+        return "waits"
+
+
+def measure_held(subject: Proxysite, path: str, header: str) -> tuple[float, Counter[str]]:
+    """How much memory a hundred large bodies take while they are held, in megabytes."""
+    with subject.running() as target:
+        head = request(path, header, STRANGER_BYTES)
+        before_mb = rss_mb(tree(target.pid))
+        with peak_rss_mb(target.pid) as peak, held(target.port, head) as answers:
+            time.sleep(1)
+        return peak[0] - before_mb, answers
+
+
+def run(chosen: argparse.Namespace, subject: Proxysite) -> list[str]:
+    """Print the tables; returns what missed its bound."""
+    missed = []
+    print("| 100 connections, 16.7 MB each | RSS, MB | answers |\n|---|---|---|", flush=True)
+    senders = STRANGERS | {"a valid key (not bound by this)": (CHAT, f"Authorization: Bearer {subject.key}")}
+    for name, (path, header) in senders.items():
+        growth_mb, answers = measure_held(subject, path, header)
+        print(f"| {name} | {growth_mb:+.0f} | {dict(answers)} |", flush=True)
+        if name in STRANGERS and growth_mb > STRANGER_MB:
+            missed.append(f"{name}: RSS {growth_mb:+.0f} MB")
+    print("\n| ten at once, three times | calm p99 | p99, ms | /readyz | peak RSS | RSS after each, MB | answers |")
+    print("|---|---|---|---|---|---|---|", flush=True)
+    for name in ATTACKS:
+        if not name.startswith(chosen.only):
+            continue
+        calm_p99_ms, row = measure_attack(subject, name)
+        after = " ".join(f"{one:+.0f}" for one in row.after_mb)
+        figures = f"{calm_p99_ms:.1f} | {row.p99_ms:.0f} | {row.ready_ms:.0f} | {row.peak_mb:+.0f} | {after}"
+        print(f"| {name} | {figures} | {dict(row.statuses)} |", flush=True)
+        missed += [f"{name}: {bound}" for bound in row.missed(calm_p99_ms)]
+    return missed
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--database", default="", metavar="URL", help="a Postgres server; without it SQLite")
+    parser.add_argument("--only", default="", metavar="TEXT", help="attacks whose name begins so")
+    chosen = parser.parse_args()
+    os.chdir(Path(__file__).resolve().parent.parent)
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[-1]})
+    with tempfile.TemporaryDirectory(prefix="proxysite-attacks-") as name, flooding() as port:
+        place = Workplace(Path(name), cores[0], port, Path())
+        subject = Proxysite(place, tokens=10, keys=1, database_server=chosen.database)
+        with subject.prepared():
+            missed = run(chosen, subject)
+    for line in missed:
+        print(f"MISSED {line}", file=sys.stderr)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

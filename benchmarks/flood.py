@@ -1,0 +1,69 @@
+"""An upstream that streams as much as its question says, and nothing about usage: `flood <megabytes> <bytes an event>`.
+
+Anything else gets a short whole answer. Shape: `with flooding() as port`; it runs in a process of its own.
+"""
+
+import asyncio
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+ASKED = re.compile(rb"flood (\d+) (\d+)")
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
+CHUNK: dict[str, Any] = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "bench"}
+MESSAGE = {"role": "assistant", "content": "Hello."}
+WHOLE = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "bench"}
+
+
+def event(delta: dict[str, str], finish: str | None = None) -> bytes:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    return b"data: %b\n\n" % json.dumps({**CHUNK, "choices": [choice]}).encode()
+
+
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer one request and close."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
+    body = await reader.readexactly(int(length[1]) if length else 0)
+    if asked := ASKED.search(body):
+        megabytes, event_bytes = int(asked[1]), int(asked[2])
+        piece = event({"content": "lorem ipsum " * (event_bytes // 12)})
+        writer.write(HEAD + event({"role": "assistant", "content": ""}))
+        for _ in range(megabytes * 1_000_000 // event_bytes):
+            writer.write(piece)
+            await writer.drain()
+        writer.write(event({}, "stop") + b"data: [DONE]\n\n")
+    else:
+        whole = json.dumps({**WHOLE, "choices": [{"index": 0, "message": MESSAGE, "finish_reason": "stop"}]}).encode()
+        start = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
+        writer.write(start % len(whole) + whole)
+    await writer.drain()
+    writer.close()
+
+
+async def serve() -> None:
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+@contextmanager
+def flooding() -> Iterator[int]:
+    """The port it listens on, during the block."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.flood"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    try:
+        assert process.stdout is not None
+        yield int(process.stdout.readline())
+    finally:
+        process.terminate()
+        process.wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve())

@@ -1,0 +1,91 @@
+"""Fifty ordinary callers and a prober of `/readyz`, in a process of their own: what they notice of other requests.
+
+    with Watch(port, key) as watch: …          # afterwards watch.ordinary_ms and watch.ready_ms
+
+Run as a program it asks until its standard input is closed, then prints the milliseconds of each answer as JSON.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from types import TracebackType
+
+CALLERS, PAUSE_SECONDS, PROBE_SECONDS = 50, 0.2, 0.02
+PATIENCE_SECONDS = 60.0
+
+
+class Watch:
+    """Ask during the block; the times of all answers are there after it."""
+
+    def __init__(self, port: int, key: str) -> None:
+        self._arguments = [str(port), key]
+        self.ordinary_ms: list[float] = []
+        self.ready_ms: list[float] = []
+
+    def __enter__(self) -> "Watch":
+        command = [sys.executable, "-m", "benchmarks.ordinary", *self._arguments]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self._process.stdout is not None
+        self._process.stdout.readline()  # it asks
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        output, _ = self._process.communicate(b"")
+        if error is None:
+            self.ordinary_ms, self.ready_ms = json.loads(output)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value that this share of all is not above."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+async def ask(port: int, data: bytes) -> float:
+    """Milliseconds until the answer is whole. Anything but a 200 counts as PATIENCE_SECONDS."""
+    began = time.perf_counter()
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(data)
+            answer = await reader.read()
+            writer.close()
+    except (OSError, TimeoutError):
+        return PATIENCE_SECONDS * 1_000
+    is_good = answer.startswith(b"HTTP/1.1 200")
+    return (time.perf_counter() - began) * 1_000 if is_good else PATIENCE_SECONDS * 1_000
+
+
+async def ask_on(port: int, data: bytes, pause_seconds: float, times: list[float], done: asyncio.Event) -> None:
+    """Ask again and again until it is done."""
+    while not done.is_set():
+        times.append(await ask(port, data))
+        await asyncio.sleep(pause_seconds)
+
+
+async def main() -> None:
+    port, key = int(sys.argv[1]), sys.argv[2]
+    body = json.dumps({"model": "echo", "messages": [{"role": "user", "content": "Hello!"}]}).encode()
+    lines = ("POST /v1/chat/completions HTTP/1.1", "Host: localhost", f"Authorization: Bearer {key}")
+    more = ("Content-Type: application/json", f"Content-Length: {len(body)}", "Connection: close", "\r\n")
+    question = "\r\n".join([*lines, *more]).encode() + body
+    probe = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    done, ordinary, ready = asyncio.Event(), list[float](), list[float]()
+    callers = [asyncio.create_task(ask_on(port, probe, PROBE_SECONDS, ready, done))]
+    for number in range(CALLERS):
+        callers.append(asyncio.create_task(ask_on(port, question, PAUSE_SECONDS, ordinary, done)))
+        await asyncio.sleep(PAUSE_SECONDS / CALLERS * (number < CALLERS - 1))
+    print("asks", flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+    done.set()
+    await asyncio.gather(*callers)
+    print(json.dumps([ordinary, ready]))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
