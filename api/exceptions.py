@@ -10,14 +10,14 @@ from uuid import uuid4
 
 import orjson
 from django.core.exceptions import RequestDataTooBig
-from django.db import DatabaseError
+from django.db import Error as AnyDatabaseError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from rest_framework import exceptions as drf
 from rest_framework.response import Response
 
+from providers.database_errors import explain_database_error
 from providers.exceptions import (
     BodyTooLarge,
-    DatabaseUnavailable,
     Forbidden,
     GatewayError,
     InternalError,
@@ -75,8 +75,8 @@ def own(error: Exception) -> GatewayError | None:
     """An exception of the frameworks as one of ours, or None when it is a fault of this program."""
     if isinstance(error, GatewayError):
         return error
-    if isinstance(error, DatabaseError):
-        return DatabaseUnavailable("The database is not available.", retry_after_seconds=2)
+    if isinstance(error, AnyDatabaseError):
+        return explain_database_error(error)
     if isinstance(error, RequestDataTooBig):
         return BodyTooLarge("The request body is too large.")
     if isinstance(error, Http404):
@@ -108,7 +108,7 @@ def door(*methods: str) -> Callable[[View[Request, P]], View[Request, P]]:
                 if request.method not in methods:
                     raise MethodNotAllowed(f"{request.method} is not allowed here.", ", ".join(methods))
                 return await view(request, *args, **kwargs)
-            except (GatewayError, DatabaseError) as error:
+            except (GatewayError, AnyDatabaseError) as error:
                 return answer(own(error) or InternalError("Something went wrong here."), request_id(request))
 
         wrapped.csrf_exempt = True  # type: ignore[attr-defined]

@@ -8,8 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections
+from django.db import Error as AnyDatabaseError
+from django.db import close_old_connections
 
+from providers.database_errors import explain_database_error
 from providers.exceptions import DatabaseUnavailable
 
 P = ParamSpec("P")
@@ -31,7 +33,9 @@ async def off_loop(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) 
 
 
 async def in_time(answer: Awaitable[T]) -> T:
-    """What the database answers. Raises DatabaseUnavailable when it cannot, or takes longer than its patience."""
+    """What the database answers. Raises DatabaseUnavailable when it cannot, or takes longer than its patience;
+    InternalError when it refuses what it is asked.
+    """
     try:
         async with asyncio.timeout(settings.DATABASE_TIMEOUT_SECONDS):
             return await heard(answer)
@@ -40,8 +44,8 @@ async def in_time(answer: Awaitable[T]) -> T:
 
 
 async def heard(answer: Awaitable[T]) -> T:
-    """What the database answers, however long that takes. Raises DatabaseUnavailable."""
+    """What the database answers, however long that takes. Raises DatabaseUnavailable, InternalError."""
     try:
         return await answer
-    except DatabaseError as error:
-        raise DatabaseUnavailable("The database is not available.", retry_after_seconds=2) from error
+    except AnyDatabaseError as error:
+        raise explain_database_error(error) from error

@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
-from django.db import DatabaseError
+from django.db import Error as AnyDatabaseError
 
 from api import exceptions
 from api.views.relay import new_request_id
@@ -91,7 +91,7 @@ class BoundedHandler(ASGIHandler):
                 replay, size = await self.admit(scope, receive, resources)
             except CallerLeft:
                 return
-            except (GatewayError, DatabaseError) as error:
+            except (GatewayError, AnyDatabaseError) as error:
                 problem = exceptions.own(error) or InternalError("Something went wrong here.")
                 await self.send_error(problem, send)
                 return
