@@ -167,6 +167,18 @@ class Transition(models.Model):
         return f"{self.before} → {self.after}"
 
 
+class WrittenBatch(models.Model):
+    """The last batch that a process has written (tokens/batches.py): none is applied twice."""
+
+    writer = models.CharField(max_length=32, primary_key=True)
+    number = models.BigIntegerField()
+    left_out = models.JSONField(default=list, help_text="Ids of tokens that were locked and are in a later batch.")
+    written_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return f"{self.writer} {self.number}"
+
+
 class Refresh(models.Model):
     """The renewal of a provider's whole pool: at most one at a time, over all processes."""
 

@@ -20,6 +20,7 @@ from providers.choices import Mode
 from providers.exceptions import UpstreamError
 from providers.rate_limits import Limit
 from tokens import consequences
+from tokens.batches import Batches
 from tokens.breaker import Breaker, FailedRequest
 from tokens.claims import Claims
 from tokens.consequences import Call
@@ -67,6 +68,8 @@ class Pool:
         self.troubles = Troubles()
         self.claims = Claims()
         self.renewals = Renewals(self.renewed)
+        self.note_batches: Batches[Any] = Batches()  # what is being written: tokens/books.py
+        self.counter_batches: Batches[Any] = Batches()
         self.used: dict[UUID, list[int]] = {}  # token id -> [requests, failures] since the last writing
 
     # --- the directory --------------------------------------------------------------------------------------------

@@ -5,11 +5,13 @@ from uuid import UUID
 
 from celery import shared_task
 from django.conf import settings
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from tokens import checkup, refreshing, sweeping
-from tokens.models import State, Transition, UpstreamToken
+from tokens.models import State, Transition, UpstreamToken, WrittenBatch
 
+WRITER_GONE = timedelta(days=7)  # a process that wrote nothing for so long runs no more
 CHECKED_AT_ONCE = 100  # of the disabled, drawn at random, so that all get their turn
 
 
@@ -57,4 +59,5 @@ def refresh_pool(provider_id: int, force: bool = False) -> int:
 def forget_transitions() -> int:
     """Delete changes of tokens' states older than TRANSITION_DAYS; returns how many."""
     old = Transition.objects.filter(at__lt=timezone.now() - timedelta(days=settings.TRANSITION_DAYS))
+    WrittenBatch.objects.filter(written_at__lt=Now() - WRITER_GONE).delete()
     return old.delete()[0]

@@ -1,18 +1,20 @@
 from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import DatabaseError
+from django.db import OperationalError
 
 from providers import catalogue
 from providers.exceptions import AuthRejected, QuotaExhausted, RateLimited
 from providers.models import Provider
 from providers.offloop import off_loop
 from tokens import books
-from tokens.books import write, write_rows
+from tokens.batches import Batches
+from tokens.books import Counted, write, write_counter_rows, write_note_rows
 from tokens.models import UpstreamToken
 from tokens.pool import EXHAUST, REST, STRIKE, Note, Pool
 
@@ -26,6 +28,12 @@ def made() -> UpstreamToken:
     return row
 
 
+def another(row: UpstreamToken) -> UpstreamToken:
+    other = UpstreamToken.of(row.provider, "sk-made-up-too")
+    other.save()
+    return other
+
+
 @pytest.fixture
 def token() -> UpstreamToken:
     return made()
@@ -33,6 +41,14 @@ def token() -> UpstreamToken:
 
 def read(row: UpstreamToken) -> UpstreamToken:
     return UpstreamToken.objects.get(pk=row.pk)
+
+
+def notes_written(*notes: Note) -> None:
+    write_note_rows(Batches().make(list(notes)))
+
+
+def counters_written(*rows: Counted) -> None:
+    write_counter_rows(Batches().make(list(rows)))
 
 
 def soon() -> datetime:
@@ -53,17 +69,17 @@ def test_notes_are_written_in_their_order(token: UpstreamToken, settings: Any) -
         )
     )
     for note, expected in told:
-        write_rows([note], {})
+        notes_written(note)
         row = read(token)
         assert (row.state, row.strikes, row.rests_until) == expected
-    write_rows([Note(STRIKE, token.pk, reason=f"auth: {n}") for n in range(3)], {})
+    notes_written(*(Note(STRIKE, token.pk, reason=f"auth: {n}") for n in range(3)))
     assert (read(token).state, read(token).reason) == ("disabled", "auth: 2")
 
 
 @rows
 def test_counters_are_added_to_what_is_there(token: UpstreamToken) -> None:
     for _ in range(2):
-        write_rows([], {token.pk: [5, 2]})
+        counters_written(Counted(token.pk, 5, 2))
     row = read(token)
     assert (row.requests, row.failures) == (10, 4)
     assert row.last_used_at is not None
@@ -72,7 +88,8 @@ def test_counters_are_added_to_what_is_there(token: UpstreamToken) -> None:
 @rows
 def test_notes_about_a_token_that_was_deleted_meanwhile_are_passed_over(token: UpstreamToken) -> None:
     gone = uuid4()
-    write_rows([Note(STRIKE, gone, reason="x"), Note(STRIKE, token.pk, reason="y")], {gone: [1, 1], token.pk: [1, 0]})
+    notes_written(Note(STRIKE, gone, reason="x"), Note(STRIKE, token.pk, reason="y"))
+    counters_written(Counted(gone, 1, 1), Counted(token.pk, 1, 0))
     assert (read(token).strikes, read(token).requests) == (1, 1)
 
 
@@ -101,34 +118,79 @@ async def test_a_writing_takes_bounded_numbers_of_notes_and_counters(monkeypatch
     assert (len(pool.notes), len(pool.used)) == (0, 3)
 
 
+@pytest.fixture
+def away(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """`with away("write_note_rows"):` the database fails before, or with `after=True` after it has committed."""
+
+    @contextmanager
+    def failing(name: str, after: bool = False) -> Iterator[None]:
+        real = getattr(books, name)
+
+        def fails(*args: Any) -> None:
+            if after:
+                real(*args)
+            raise OperationalError("the connection is lost")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(books, name, fails)
+            yield
+
+    return failing
+
+
 @committed
-async def test_a_database_that_fails_leaves_everything_waiting_in_its_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    pool = Pool()
-    first, later = [Note("absolve", UUID(int=number)) for number in (1, 2)], Note("absolve", UUID(int=3))
-    pool.notes, pool.used = deque(first), {UUID(int=1): [3, 1]}
-
-    def away(notes: list[Note], used: dict[UUID, list[int]]) -> None:
-        pool.notes.append(later)  # what the path notes meanwhile
-        pool.used[UUID(int=1)] = [1, 0]
-        raise DatabaseError
-
-    monkeypatch.setattr(books, "write_rows", away)
-    await write(pool, 10)
-    assert list(pool.notes) == [*first, later]
-    assert pool.used == {UUID(int=1): [4, 1]}
-
-
-@committed
-async def test_a_writing_that_fails_half_way_and_is_repeated_strikes_once() -> None:
+@pytest.mark.parametrize("after", [False, True], ids=["before the commit", "after the commit"])
+async def test_a_batch_whose_connection_was_lost_is_written_once(away: Any, after: bool) -> None:
     token, pool = await off_loop(made), Pool()
-    pool.notes.append(Note(STRIKE, token.pk, reason="auth"))
-    pool.used = {token.pk: [-1_000, 0]}  # the database refuses a negative counter
-    await write(pool, 10)
-    pool.used = {token.pk: [1, 0]}
-    await write(pool, 10)
+    pool.notes.append(Note(STRIKE, token.pk, reason="auth: first"))
+    pool.used = {token.pk: [3, 1]}
+    with away("write_note_rows", after), away("write_counter_rows", after):
+        for _ in range(3):
+            await write(pool, 10)
+        pool.notes.append(Note(STRIKE, token.pk, reason="auth: second"))  # what the path notes meanwhile
+        pool.used = {token.pk: [1, 0]}
+        await write(pool, 10)
+    for _ in range(3):
+        await write(pool, 10)
     row = await off_loop(read, token)
-    assert (row.strikes, row.requests) == (1, 1)
-    assert not pool.notes
+    assert (row.strikes, row.reason, row.requests, row.failures) == (2, "auth: second", 4, 1)
+    assert (list(pool.notes), pool.used) == ([], {})
+
+
+@committed
+async def test_a_state_does_not_wait_for_counters_that_cannot_be_written(away: Any) -> None:
+    token, pool = await off_loop(made), Pool()
+    pool.used = {token.pk: [3, 1]}
+    with away("write_counter_rows"):
+        await write(pool, 10)
+        pool.notes.append(Note(STRIKE, token.pk, reason="auth"))
+        await write(pool, 10)
+        assert (await off_loop(read, token)).strikes == 1
+    await write(pool, 10)
+    assert (await off_loop(read, token)).requests == 3
+
+
+@committed
+async def test_what_the_database_refuses_holds_up_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+    token, pool = await off_loop(made), Pool()
+    other = await off_loop(another, token)
+    pool.used = {token.pk: [-1_000, 0], other.pk: [2, 1]}  # a negative counter is refused
+    pool.notes.extend((Note(REST, token.pk, soon(), "\0"), Note(STRIKE, other.pk, reason="auth")))
+    await write(pool, 10)
+    row = await off_loop(read, other)
+    assert (row.requests, row.failures, row.strikes) == (2, 1, 1)
+    assert (await off_loop(read, token)).requests == 0
+    assert (list(pool.notes), pool.used) == ([], {})
+    assert "no outage" in caplog.text
+
+
+@rows
+def test_a_batch_with_an_old_number_is_not_written_again(token: UpstreamToken) -> None:
+    batches: Batches[list[Note]] = Batches()
+    first, second = (batches.make([Note(STRIKE, token.pk, reason="auth")]) for _ in range(2))
+    for batch in (first, first, second, first, second):
+        write_note_rows(batch)
+    assert read(token).strikes == 2
 
 
 @committed
