@@ -17,8 +17,9 @@ class ApiConfig(AppConfig):
 def install_triggers(using: str, **kwargs: object) -> None:
     from django.apps import apps
 
+    from api import user_trigger
     from providers.revisions import Watch, install
 
-    users = apps.get_model(settings.AUTH_USER_MODEL)._meta.db_table
-    columns = ("user_id", "digest", "allowed_models", "expires_at", "revoked_at", "stores_content")
-    install(connections[using], [Watch("api_apikey", "keys", columns), Watch(users, "keys", ("is_active",))])
+    columns = ("id", "user_id", "digest", "allowed_models", "expires_at", "revoked_at", "stores_content")
+    install(connections[using], [Watch("api_apikey", "keys", columns, stamped=True)])
+    user_trigger.install(connections[using], apps.get_model(settings.AUTH_USER_MODEL)._meta.db_table)

@@ -1,7 +1,8 @@
 """Who is asking: the credential of a request -> Caller, for the relaying doors and for DRF views alike.
 
 `Keyring` is the relaying doors' cache: full digest -> Caller, filled by one indexed query on a miss (one for all that
-ask at the same time) and emptied when `providers.Revision` says that keys or users changed. With PASSTHROUGH_PROVIDER
+ask at the same time). Of it only those keys are dropped that changed, were deleted, or whose user was switched on or
+off. With PASSTHROUGH_PROVIDER
 a bearer that is no key of ours is taken as that provider's tokens, separated by commas: used for this request, kept
 nowhere.
 """
@@ -27,6 +28,7 @@ from api import keys
 from api.models import ApiKey
 from providers.exceptions import Forbidden, InvalidKey, InvalidRequest
 from providers.offloop import in_time, off_loop
+from providers.stamped import Changes, read_changes
 
 T = TypeVar("T")
 UNKNOWN = "The API key is not valid."  # one text for unknown, revoked and expired
@@ -134,12 +136,21 @@ def bringing(key: str) -> Caller:
     return Caller(None, None, frozenset(), float("inf"), settings.PASSTHROUGH_PROVIDER, False, tokens)
 
 
+def read_changed_keys(seen: int) -> Changes:
+    """The ids of the keys that changed after version `seen`; in a database thread."""
+    return read_changes("keys", ApiKey.objects.all(), ("id",), seen)
+
+
 class Keyring:
-    """The cache of callers. `used` holds key id -> UNIX time of uses that are not written yet."""
+    """The cache of callers. `used` holds key id -> UNIX time of uses that are not written yet; `seen` is the version of
+    the topic "keys" up to which changes are in force.
+    """
 
     def __init__(self, size: int) -> None:
+        self.seen = -1
         self._size = size
         self._callers: dict[str, Caller] = {}
+        self._digests: dict[int | None, str] = {}  # key id -> digest, of the cached callers
         self._asked: dict[str, asyncio.Future[Caller | None]] = {}
         self._generation = 0
         self._touched: dict[int, float] = {}
@@ -150,8 +161,23 @@ class Keyring:
         return f"key:{settings.KEY_PEPPER}".encode()
 
     def forget(self) -> None:
-        """Keys or users changed: ask the database again."""
+        """Ask the database again for every key."""
         self._callers.clear()
+        self._digests.clear()
+        self._drop_asked()
+
+    def take(self, changes: Changes) -> None:
+        """Ask the database again for the keys that changed."""
+        if changes.whole:
+            self.forget()
+        else:
+            for key_id in (*(row[0] for row in changes.rows), *map(int, changes.deleted)):
+                self._callers.pop(self._digests.pop(key_id, ""), None)
+            self._drop_asked()
+        self.seen = changes.version
+
+    def _drop_asked(self) -> None:
+        """What is being asked was perhaps answered before a change: it is used once and not kept."""
         self._asked.clear()
         self._generation += 1
 
@@ -190,8 +216,10 @@ class Keyring:
         caller = done.result()
         if caller is not None:
             while len(self._callers) >= self._size:
-                self._callers.pop(next(iter(self._callers)))
+                oldest = self._callers.pop(next(iter(self._callers)))
+                self._digests.pop(oldest.key_id, None)
             self._callers[digest] = caller
+            self._digests[caller.key_id] = digest
 
 
 def touch(used: dict[int, datetime]) -> None:

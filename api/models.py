@@ -52,6 +52,9 @@ class ApiKey(models.Model):
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
+    changed = models.BigIntegerField(
+        default=0, editable=False, db_index=True
+    )  # written by triggers: providers/revisions.py
 
     objects = KeyQuerySet.as_manager()
 

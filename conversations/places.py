@@ -10,7 +10,6 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from conversations import earlier, retention
 from conversations.items import Entry
@@ -141,8 +140,8 @@ def turn_of(user_id: int, public_id: str) -> Turn | None:
 
 def as_it_stands(turn: Turn) -> Turn:
     """The turn, ended if its process has died."""
-    over = turn.alive_until is not None and turn.alive_until <= timezone.now()
-    if over and turn.status in RUNNING and interrupt(Turn.objects.filter(pk=turn.pk)):
+    rows = Turn.objects.filter(pk=turn.pk)
+    if turn.status in RUNNING and rows.filter(alive_until__lte=Now()).exists() and interrupt(rows):
         turn.refresh_from_db()
     return turn
 

@@ -278,7 +278,22 @@ class Revision(models.Model):
 
     topic = models.CharField(max_length=32, primary_key=True)
     version = models.BigIntegerField(default=0)
-    floor = models.BigIntegerField(default=0)  # who has seen less than this reads everything again: rows were deleted
+    floor = models.BigIntegerField(default=0)  # who has seen less than this reads everything again
 
     def __str__(self) -> str:
         return f"{self.topic} {self.version}"
+
+
+class Tombstone(models.Model):
+    """A row that was deleted from a stamped table, and with which version of its topic; written by triggers alone."""
+
+    topic = models.CharField(max_length=32)
+    row_id = models.CharField(max_length=64)
+    version = models.BigIntegerField()
+    deleted_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["topic", "version"], name="tombstone_topic_version")]
+
+    def __str__(self) -> str:
+        return f"{self.topic} {self.row_id}"

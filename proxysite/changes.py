@@ -12,6 +12,7 @@ from typing import Any
 from django.conf import settings
 from django.db import DatabaseError, connection
 
+from api.authentication import read_changed_keys
 from api.gateway import Gateway
 from api.writers import POSTGRES_PARAMETERS
 from providers.models import Revision
@@ -59,7 +60,7 @@ class Watcher:
         if everything or "breakers" in changed:
             gateway.breaker_sharing.apply(await off_loop(read_hints))
         if everything or "keys" in changed:
-            gateway.keyring.forget()
+            gateway.keyring.take(await off_loop(read_changed_keys, gateway.keyring.seen))
 
     async def keep(self) -> None:
         """Watch until cancelled; a fault of the database means to read everything again when it is back."""

@@ -290,8 +290,9 @@ RESUME_WAIT_SECONDS = env.float("RESUME_WAIT_SECONDS", default=3)  # for the str
 CHECK_SECONDS = env.float("CHECK_SECONDS", default=3_600)  # every token is checked once within it
 CHECKS_PER_MINUTE = env.int("CHECKS_PER_MINUTE", default=60)  # of one provider's tokens; more wait for their turn
 TRANSITION_DAYS = env.int("TRANSITION_DAYS", default=30)  # changes of tokens' states are kept so long
+TOMBSTONE_SECONDS = env.float("TOMBSTONE_SECONDS", default=86_400)  # who is away for longer reads all tokens and keys
 TOKEN_COUNTERS_SECONDS = env.float("TOKEN_COUNTERS_SECONDS", default=10)  # requests per token are written so often
-TOKEN_COUNTERS_ROWS = env.int("TOKEN_COUNTERS_ROWS", default=5_000)  # tokens at most each time, so that many cost no more
+TOKEN_COUNTERS_ROWS = env.int("TOKEN_COUNTERS_ROWS", default=5_000)  # of that many tokens each time
 STICKY_CONVERSATIONS = env.int("STICKY_CONVERSATIONS", default=10_000)  # whose token is remembered, per process
 
 # --- idempotent requests --------------------------------------------------------------------------

@@ -8,6 +8,7 @@ keeps locked (they are written next time) instead of waiting for them. Tokens ar
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import NamedTuple, TypeVar
@@ -18,6 +19,7 @@ from django.db import Error as AnyDatabaseError
 from django.db import connection, transaction
 
 from providers.database_errors import is_outage, log_fault
+from providers.leases import read_clock_difference
 from providers.models import Revision
 from providers.offloop import off_loop
 from tokens.batches import Batch, Batches
@@ -163,10 +165,12 @@ def write_note_rows(batch: Batch[list[Note]], row_by_row: bool = False) -> set[U
     """Apply the notes, all or nothing. Returns the tokens left out. `row_by_row`: without those that are refused."""
     if not batch.mark_written():
         return batch.read_left_out()
+    ahead = read_clock_difference()
     left_out = lock_tokens({note.token_id for note in batch.rows})
     for note in sorted(batch.rows, key=lambda note: note.token_id):  # stable: those of one token keep their order
         if note.token_id not in left_out:
-            (pass_refusals if row_by_row else call)(apply_note, note)
+            until = note.until + ahead if note.until else None  # on the database's clock
+            (pass_refusals if row_by_row else call)(apply_note, replace(note, until=until))
     batch.record_left_out(left_out)
     return left_out
 

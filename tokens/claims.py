@@ -11,12 +11,12 @@ import logging
 import time
 from collections.abc import Set
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
 from django.db import Error as DatabaseFault  # InterfaceError too, which is no DatabaseError
 from django.db import OperationalError, connection, transaction
+from django.db.models.functions import Now
 
 from providers.exceptions import DatabaseUnavailable
 from providers.offloop import off_loop
@@ -117,15 +117,11 @@ class Claims:
 
 
 # --- in database threads ----------------------------------------------------------------------------------------------
-def end_of_lease() -> datetime:
-    return datetime.now(UTC) + timedelta(seconds=settings.CLAIM_SECONDS)
-
-
 def claim(token_id: UUID, request_id: str, provider_id: int) -> set[UUID]:
     """Empty when the claim was made; else the provider's tokens that are busy, this one among them."""
     if claimed(token_id, request_id):
         return set()
-    busy = UpstreamToken.objects.filter(provider=provider_id, busy_until__gt=datetime.now(UTC))
+    busy = UpstreamToken.objects.filter(provider=provider_id, busy_until__gt=Now())
     return {token_id, *busy.values_list("pk", flat=True)}
 
 
@@ -133,12 +129,12 @@ def claimed(token_id: UUID, request_id: str) -> bool:
     """Make the claim where nobody has the stream, nor keeps the row locked (on Postgres: SQLite locks no rows)."""
     row = UpstreamToken.objects.filter(pk=token_id)
     if connection.vendor != "postgresql":
-        return bool(row.claim(end_of_lease(), request_id))
+        return bool(row.claim(settings.CLAIM_SECONDS, request_id))
     milliseconds = f"{min(LOCK_SECONDS, settings.DATABASE_TIMEOUT_SECONDS / 4) * 1000:.0f}"
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SELECT set_config('lock_timeout', %s, true)", [milliseconds])
-            return bool(row.claim(end_of_lease(), request_id))
+            return bool(row.claim(settings.CLAIM_SECONDS, request_id))
     except OperationalError as error:
         if getattr(error.__cause__, "sqlstate", None) != LOCKED:
             raise
@@ -151,4 +147,4 @@ def release(token_id: UUID, request_id: str) -> None:
 
 def prolong(held: dict[UUID, str]) -> None:
     rows = UpstreamToken.objects.filter(pk__in=held, busy_with__in=set(held.values()))
-    rows.update(busy_until=end_of_lease())
+    rows.renew_lease("busy_until", settings.CLAIM_SECONDS)

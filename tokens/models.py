@@ -16,6 +16,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from providers import vault
+from providers.leases import LeaseQuerySet
 from providers.models import Provider
 from tokens.querysets import AUTH, TokenQuerySet
 
@@ -179,6 +180,10 @@ class WrittenBatch(models.Model):
         return f"{self.writer} {self.number}"
 
 
+class RefreshQuerySet(LeaseQuerySet, models.QuerySet["Refresh"]):
+    """Refreshes, with the lease `running_until`."""
+
+
 class Refresh(models.Model):
     """The renewal of a provider's whole pool: at most one at a time, over all processes."""
 
@@ -190,6 +195,8 @@ class Refresh(models.Model):
     runs = models.PositiveIntegerField(default=0)
     errors = models.PositiveIntegerField(default=0)
     last_error = models.CharField(max_length=200, blank=True)
+
+    objects = RefreshQuerySet.as_manager()
 
     def __str__(self) -> str:
         return f"{self.provider} {self.ended_at}"

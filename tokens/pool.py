@@ -77,9 +77,9 @@ class Pool:
 
     async def take(self, rows: Rows) -> None:
         """Put what was read in force, a slice at a time so that running streams do not wait."""
-        if rows.whole:
-            for gone in self._entries.keys() - {row[0] for row in rows.rows}:
-                self._ring(self._entries.pop(gone).provider_id).remove(gone)
+        gone = self._entries.keys() - {row[0] for row in rows.rows} if rows.whole else set(rows.deleted)
+        for token_id in gone & self._entries.keys():
+            self._ring(self._entries.pop(token_id).provider_id).remove(token_id)
         for start in range(0, len(rows.rows), SLICE):
             now, wall = time.monotonic(), datetime.now(UTC)
             for row in rows.rows[start : start + SLICE]:

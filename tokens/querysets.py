@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from django.db.models import Case, Count, F, Q, QuerySet, Value, When
 from django.utils import timezone
 
+from providers.leases import LeaseQuerySet
+
 if TYPE_CHECKING:
     from tokens.models import UpstreamToken  # noqa: F401
 
@@ -19,7 +21,7 @@ BY_PERSON = Q(state="disabled") & ~Q(reason__startswith=f"{AUTH}:")  # whatever 
 RENEWABLE = ~Q(sealed_refresh="") | Q(account__isnull=False)
 
 
-class TokenQuerySet(QuerySet["UpstreamToken"]):
+class TokenQuerySet(LeaseQuerySet, QuerySet["UpstreamToken"]):
     # --- questions ---------------------------------------------------------------------------------------------------
     def usable(self) -> "TokenQuerySet":
         """Tokens that answer now, those that are renewed first included."""
@@ -115,11 +117,10 @@ class TokenQuerySet(QuerySet["UpstreamToken"]):
         return self.update(state="disabled", reason=reason[:REASON_LENGTH], cause=cause)
 
     # --- leases ------------------------------------------------------------------------------------------------------
-    def claim(self, until: datetime, by: str) -> int:
+    def claim(self, seconds: float, by: str) -> int:
         """Take the tokens' one stream for the request `by`, where nobody has it. Returns the rows taken."""
-        free = Q(busy_until=None) | Q(busy_until__lt=timezone.now())
-        return self.filter(free).update(busy_until=until, busy_with=by)
+        return self.claim_lease("busy_until", seconds, busy_with=by)
 
     def release(self, by: str) -> int:
         """Give the stream back, if `by` still has it."""
-        return self.filter(busy_with=by).update(busy_until=None, busy_with="")
+        return self.filter(busy_with=by).release_lease("busy_until", busy_with="")

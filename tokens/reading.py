@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
-from providers.models import Revision
+from providers.leases import read_clock_difference
+from providers.stamped import read_changes
 from tokens.models import UpstreamToken
 
 COLUMNS = (
@@ -14,19 +16,24 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What one reading brought: all tokens, or those changed since the version seen before."""
+    """What one reading brought: all tokens, or those changed and deleted since the version seen before."""
 
     version: int
     whole: bool
     rows: list[tuple[Any, ...]]
+    deleted: tuple[UUID, ...] = ()
 
 
 def read(seen: int) -> Rows:
     """The tokens that changed since version `seen`, all of them when that cannot be told; in a database thread."""
-    revision = Revision.objects.filter(topic="tokens").first()
-    version, floor = (revision.version, revision.floor) if revision else (0, 0)
-    whole = seen < 0 or seen < floor or seen > version
-    tokens = UpstreamToken.objects.order_by()
-    if not whole:
-        tokens = tokens.filter(changed__gt=seen)
-    return Rows(version, whole, list(tokens.values_list(*COLUMNS).iterator(10_000)))
+    found = read_changes("tokens", UpstreamToken.objects.all(), COLUMNS, seen)
+    rows = on_this_clock(found.rows) if found.rows else []
+    return Rows(found.version, found.whole, rows, tuple(UUID(row_id) for row_id in found.deleted))
+
+
+def on_this_clock(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """The rows with the ends of rests, which are times of the database's clock, as times of this process's."""
+    difference, at = read_clock_difference(), COLUMNS.index("rests_until")
+    if not difference:
+        return rows
+    return [(*row[:at], row[at] - difference, *row[at + 1 :]) if row[at] else row for row in rows]

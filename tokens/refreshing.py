@@ -15,11 +15,13 @@ from datetime import UTC, datetime, timedelta
 from django.conf import settings
 from django.db import DatabaseError
 from django.db.models import F, Q
+from django.db.models.functions import Now
 from kombu.exceptions import OperationalError
 
 from providers.base import BaseAdapter
 from providers.exceptions import Contended, ProviderError, UpstreamError
 from providers.http import Client
+from providers.leases import time_from_now
 from providers.models import Provider
 from providers.offloop import off_loop
 from providers.vault import VaultError
@@ -136,25 +138,25 @@ def begin(provider_id: int, *, force: bool = False) -> datetime | None:
     if not Provider.objects.filter(pk=provider_id).exists():
         return None
     Refresh.objects.bulk_create([Refresh(provider_id=provider_id)], ignore_conflicts=True)
-    now = datetime.now(UTC)
-    free = Q(running_until=None) | Q(running_until__lt=now)
+    rows = Refresh.objects.filter(provider=provider_id)
     if not force:
-        window = now - timedelta(seconds=settings.REFRESH_WINDOW_SECONDS)
-        free &= Q(began_at=None) | Q(began_at__lte=window)
-    rows = Refresh.objects.filter(free, provider=provider_id)
-    return now if rows.update(began_at=now, running_until=now + timedelta(seconds=LEASE_SECONDS)) else None
+        window = time_from_now(-settings.REFRESH_WINDOW_SECONDS)
+        rows = rows.filter(Q(began_at=None) | Q(began_at__lte=window))
+    if not rows.claim_lease("running_until", LEASE_SECONDS, began_at=time_from_now()):
+        return None
+    return Refresh.objects.values_list("began_at", flat=True).get(provider=provider_id)
 
 
 def prolong(provider_id: int, began_at: datetime) -> bool:
     """Whether the run still has its lease."""
-    until = datetime.now(UTC) + timedelta(seconds=LEASE_SECONDS)
-    return bool(Refresh.objects.filter(provider=provider_id, began_at=began_at).update(running_until=until))
+    rows = Refresh.objects.filter(provider=provider_id, began_at=began_at)
+    return bool(rows.renew_lease("running_until", LEASE_SECONDS))
 
 
 def end(provider_id: int, began_at: datetime, report: Report) -> None:
-    Refresh.objects.filter(provider=provider_id, began_at=began_at).update(
-        running_until=None,
-        ended_at=datetime.now(UTC),
+    Refresh.objects.filter(provider=provider_id, began_at=began_at).release_lease(
+        "running_until",
+        ended_at=Now(),
         renewed=report.renewed,
         runs=F("runs") + 1,
         errors=F("errors") + report.errors,

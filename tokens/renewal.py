@@ -11,13 +11,14 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from uuid import UUID
 
 from django.conf import settings
 from django.db import DatabaseError, transaction
 from django.db.models import F, Q
+from django.db.models.functions import Now
 
 from providers import vault
 from providers.base import BaseAdapter
@@ -132,13 +133,11 @@ def take_lease(order: Order) -> Lease | Renewed | None:
     AuthRejected when the token is gone, disabled or refused; VaultError.
     """
     leftovers.apply(order.token_id)
-    now = datetime.now(UTC)
     rows = UpstreamToken.objects.filter(pk=order.token_id)
-    free = rows.filter(Q(renewing_until=None) | Q(renewing_until__lt=now), sealed=order.sealed)
+    same = rows.filter(sealed=order.sealed)
     if not order.revive:
-        free = free.exclude(state=State.DISABLED)
-    until = now + timedelta(seconds=settings.RENEW_LEASE_SECONDS)
-    got = free.update(renewing_until=until)
+        same = same.exclude(state=State.DISABLED)
+    got = same.claim_lease("renewing_until", settings.RENEW_LEASE_SECONDS)
     row = rows.select_related("account").first()
     if row is None:
         raise AuthRejected("The token is gone.")
@@ -146,7 +145,8 @@ def take_lease(order: Order) -> Lease | Renewed | None:
         return Renewed(row.sealed, row.expires_at)
     if not got and row.state == State.DISABLED and not order.revive:
         raise AuthRejected(f"The token is disabled ({row.reason}).")
-    if not got:
+    until = row.renewing_until
+    if not got or until is None:
         return None
     try:
         account = row.account if row.account and row.account.enabled else None
@@ -229,19 +229,20 @@ def dated(fresh: Fresh, refresh: str) -> Fresh:
 # --- what is written; in database threads -----------------------------------------------------------------------------
 def release(token_id: UUID, until: datetime) -> None:
     """Give the lease that ends at `until` back, unless another has one by now."""
-    UpstreamToken.objects.filter(pk=token_id, renewing_until=until).update(renewing_until=None)
+    UpstreamToken.objects.filter(pk=token_id, renewing_until=until).release_lease("renewing_until")
 
 
 @transaction.atomic
 def refused(lease: Lease, why: str) -> None:
     """It cannot be renewed: it is disabled if what it has is worth nothing, and marked in any case."""
-    order, now = lease.order, datetime.now(UTC)
+    order = lease.order
     reason = f"{AUTH}: {why}"[:REASON_LENGTH]
     rows = UpstreamToken.objects.filter(pk=order.token_id, sealed=order.sealed)
     rows = rows.exclude(BY_PERSON)  # whose reason says who switched it off
-    rows.update(reason=reason, last_failure_at=now)
-    worthless = Q() if order.rejected else Q(sealed="") | Q(expires_at__lte=now)
-    rows.filter(worthless).update(state=State.DISABLED, cause="")
+    worthless = Q() if order.rejected else Q(sealed="") | Q(expires_at__lte=Now())
+    # the state first: its trigger locks the topic's row, which is locked before rows of tokens
+    rows.filter(worthless).update(state=State.DISABLED, cause="", reason=reason)
+    rows.update(reason=reason, last_failure_at=Now())
     release(order.token_id, lease.until)
     if lease.account is not None:
         UpstreamAccount.objects.filter(pk=lease.account.pk).update(failures=F("failures") + 1, reason=reason)

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from providers.stamped import delete_old_tombstones
 from tokens import checkup, refreshing, sweeping
 from tokens.models import State, Transition, UpstreamToken, WrittenBatch
 
@@ -60,4 +61,5 @@ def forget_transitions() -> int:
     """Delete changes of tokens' states older than TRANSITION_DAYS; returns how many."""
     old = Transition.objects.filter(at__lt=timezone.now() - timedelta(days=settings.TRANSITION_DAYS))
     WrittenBatch.objects.filter(written_at__lt=Now() - WRITER_GONE).delete()
+    delete_old_tombstones()
     return old.delete()[0]

@@ -12,7 +12,16 @@ from django.utils import timezone
 from rest_framework.request import Request
 
 from api import authentication, keys
-from api.authentication import UNKNOWN, Caller, KeyAuthentication, Keyring, StaffAuthentication, presented_key, touch
+from api.authentication import (
+    UNKNOWN,
+    Caller,
+    KeyAuthentication,
+    Keyring,
+    StaffAuthentication,
+    presented_key,
+    read_changed_keys,
+    touch,
+)
 from api.models import ApiKey
 from providers.exceptions import Forbidden, GatewayError, InvalidKey, InvalidRequest
 from providers.offloop import off_loop
@@ -198,6 +207,55 @@ async def test_a_key_that_ended_is_refused_once_the_ring_was_told_to_forget(end:
     with pytest.raises(InvalidKey) as caught:
         await ring.caller(meta)
     assert caught.value.message == UNKNOWN  # the same text as for an unknown one
+
+
+@committed
+@pytest.mark.parametrize("end", ENDS)
+async def test_of_changed_keys_the_ring_drops_those_alone(end: str, watched: Watched) -> None:
+    (row, meta), (other, others_meta) = await off_loop(issued), await off_loop(issued, "mallory")
+    ring = Keyring(10)
+    ring.take(await off_loop(read_changed_keys, ring.seen))
+    for each in (meta, others_meta):
+        await ring.caller(each)
+    await off_loop(ENDS[end], row)
+    await off_loop(issued, "a third")
+    ring.take(await off_loop(read_changed_keys, ring.seen))
+    watched.asked.clear()
+    assert (await ring.caller(others_meta)).key_id == other.pk
+    assert watched.asked == []
+    with pytest.raises(InvalidKey):
+        await ring.caller(meta)
+    assert len(watched.asked) == 1
+
+
+@committed
+async def test_a_user_who_is_switched_on_again_is_let_in_again() -> None:
+    row, meta = await off_loop(issued)
+    ring = Keyring(10)
+    users = get_user_model().objects
+    for active in (False, True):
+        await off_loop(users.filter(pk=row.user_id).update, is_active=active)
+        ring.take(await off_loop(read_changed_keys, ring.seen))
+        if not active:
+            with pytest.raises(InvalidKey):
+                await ring.caller(meta)
+    assert (await ring.caller(meta)).key_id == row.pk
+
+
+@committed
+async def test_an_answer_that_was_on_its_way_when_its_key_changed_is_not_kept(watched: Watched) -> None:
+    row, meta = await off_loop(issued)
+    ring = Keyring(10)
+    ring.take(await off_loop(read_changed_keys, ring.seen))
+    watched.gate.clear()
+    asking = asyncio.create_task(ring.caller(meta))
+    await asyncio.to_thread(watched.reached.wait, 20)
+    watched.gate.set()
+    await off_loop(ENDS["revoked"], row)
+    ring.take(await off_loop(read_changed_keys, ring.seen))
+    assert (await asking).key_id == row.pk
+    with pytest.raises(InvalidKey):
+        await ring.caller(meta)
 
 
 @committed

@@ -11,6 +11,7 @@ from typing import Any, cast
 from celery import current_app
 from django.conf import settings
 from django.db.models import Min
+from django.db.models.functions import Now
 from django.http import HttpRequest
 from django.utils import timezone
 from rest_framework.request import Request
@@ -84,12 +85,12 @@ def next_at(tokens: TokenQuerySet) -> datetime | None:
 
 def updater(provider: Provider) -> dict[str, Any]:
     """How the renewal of the provider's pool stands, under the keys of the proxy's updater."""
-    now, tokens = timezone.now(), UpstreamToken.objects.filter(provider=provider)
+    tokens = UpstreamToken.objects.filter(provider=provider)
     run = Refresh.objects.filter(provider=provider).first() or Refresh(provider=provider)
     accounts: str = settings.ACCOUNTS_FILE
     return {
         "is_running": renews(provider),
-        "is_updating": run.running_until is not None and run.running_until > now,
+        "is_updating": Refresh.objects.filter(provider=provider, running_until__gt=Now()).exists(),
         "update_interval": interval(),
         "last_update": moment(run.ended_at),
         "update_count": run.runs,

@@ -10,14 +10,12 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import aclosing
-from datetime import timedelta
 from functools import partial
 from typing import Any
 from uuid import uuid4
 
 from django.conf import settings
 from django.db import DatabaseError, transaction
-from django.utils import timezone
 
 from conversations.documents import vectors
 from conversations.documents.minilm import WIDTH, MiniLM, Missing
@@ -145,10 +143,9 @@ def outdate(maker: str) -> None:
 
 def take(maker: str) -> str | None:
     """The id of a document that lacks embeddings, now for this process to give; in a database thread."""
-    until = timezone.now() + timedelta(seconds=LEASE_SECONDS)
     lacking = Document.objects.lacking_embeddings()
     found = lacking.order_by("created_at").values_list("pk", flat=True).first()
-    if found is None or not lacking.filter(pk=found).update(alive_until=until):
+    if found is None or not lacking.filter(pk=found).renew_lease("alive_until", LEASE_SECONDS):
         return None
     others = Document.objects.filter(pk=found).exclude(embedding_model=maker)
     if others.exists():
@@ -165,13 +162,12 @@ async def document(embed: Embed, document_id: str) -> None:
     while rows := await off_loop(lacking, document_id):
         found = await embed([text for _, text in rows])
         await off_loop(write, document_id, [number for number, _ in rows], found)
-    await off_loop(Document.objects.filter(pk=document_id).update, alive_until=None)
+    await off_loop(Document.objects.filter(pk=document_id).release_lease, "alive_until")
 
 
 def lacking(document_id: str) -> list[tuple[int, str]]:
     """The last passages without an embedding, and the lease prolonged."""
-    until = timezone.now() + timedelta(seconds=LEASE_SECONDS)
-    Document.objects.filter(pk=document_id).update(alive_until=until)
+    Document.objects.filter(pk=document_id).renew_lease("alive_until", LEASE_SECONDS)
     rows = Passage.objects.filter(document_id=document_id, embedding=None).order_by("-number")
     return list(rows.values_list("number", "text")[:BATCH])
 

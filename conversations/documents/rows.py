@@ -159,16 +159,23 @@ def touch(row: Document) -> None:
 
 def take(document_id: str) -> Lease | None:
     """The lease of a document that nobody is processing, or None."""
-    until = timezone.now() + timedelta(seconds=LEASE_TIMES * settings.DOCUMENT_SECONDS)
-    taken = Document.objects.free().filter(pk=document_id)
-    changed = taken.update(state=DocumentState.PROCESSING, reason="", alive_until=until)
-    return Lease(document_id, until) if changed else None
+    free = Document.objects.free().filter(pk=document_id)
+    seconds = LEASE_TIMES * settings.DOCUMENT_SECONDS
+    if not free.claim_lease("alive_until", seconds, state=DocumentState.PROCESSING, reason=""):
+        return None
+    return read_lease(document_id)
 
 
 def prolong(lease: Lease) -> Lease | None:
     """The same lease from now on, or None when it is not held any more."""
-    until = timezone.now() + timedelta(seconds=LEASE_TIMES * settings.DOCUMENT_SECONDS)
-    return Lease(lease.document_id, until) if held(lease).update(alive_until=until) else None
+    seconds = LEASE_TIMES * settings.DOCUMENT_SECONDS
+    return read_lease(lease.document_id) if held(lease).renew_lease("alive_until", seconds) else None
+
+
+def read_lease(document_id: str) -> Lease | None:
+    """The lease just claimed or renewed, with the end that the database has set."""
+    until = Document.objects.filter(pk=document_id).values_list("alive_until", flat=True).first()
+    return Lease(document_id, until) if until else None
 
 
 @contextmanager
@@ -198,7 +205,7 @@ def write(lease: Lease, text: Text, divided: Divided) -> bool:
             Passage.objects.bulk_create(some)
         state = DocumentState.INGESTED if divided.spans else DocumentState.EMPTY
         done = {"state": state, "digest": text.digest, "chars": len(text.said), "index": divided.packed}
-        held(lease).update(**done, alive_until=None)
+        held(lease).release_lease("alive_until", **done)
     return True
 
 
@@ -218,4 +225,4 @@ def fail(lease: Lease, state: DocumentState, reason: str) -> None:
 
 
 def give_back(lease: Lease) -> None:
-    held(lease).update(state=DocumentState.UPLOADED, alive_until=None)
+    held(lease).release_lease("alive_until", state=DocumentState.UPLOADED)

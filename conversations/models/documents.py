@@ -8,6 +8,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from conversations.models.files import StoredFile
+from providers.leases import LeaseQuerySet, is_free
 
 
 class DocumentState(models.TextChoices):
@@ -24,7 +25,7 @@ def new_document_id() -> str:
     return f"doc_{secrets.token_hex(16)}"
 
 
-class DocumentQuerySet(models.QuerySet["Document"]):
+class DocumentQuerySet(LeaseQuerySet, models.QuerySet["Document"]):
     def of(self, user_id: int) -> "DocumentQuerySet":
         """A user's own, without those of files that have expired."""
         gone = Q(file__expires_at__isnull=False, file__expires_at__lte=Now())
@@ -42,7 +43,7 @@ class DocumentQuerySet(models.QuerySet["Document"]):
     def free(self) -> "DocumentQuerySet":
         """Those that somebody may take in now: nobody does, or whoever did is dead; what failed may be tried again once
         its lease is over."""
-        over = Q(alive_until__isnull=True) | Q(alive_until__lte=Now())
+        over = is_free("alive_until")
         begun = Q(state__in=(DocumentState.PROCESSING, DocumentState.ERROR))
         return self.filter(Q(state=DocumentState.UPLOADED) | (begun & over))
 
@@ -53,7 +54,7 @@ class DocumentQuerySet(models.QuerySet["Document"]):
     def lacking_embeddings(self) -> "DocumentQuerySet":
         """Those whose passages have none yet and for which nobody is getting them; the first passage's is written
         last."""
-        free = self.filter(Q(alive_until__isnull=True) | Q(alive_until__lte=Now()), state=DocumentState.INGESTED)
+        free = self.filter(is_free("alive_until"), state=DocumentState.INGESTED)
         first = Passage.objects.filter(document=models.OuterRef("pk"), number=0, embedding=None)
         return free.filter(models.Exists(first))
 

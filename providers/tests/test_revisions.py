@@ -8,8 +8,8 @@ from django.db.models import F
 from django.utils import timezone
 
 from api.models import ApiKey
-from providers.models import ChatModel, ModelAlias, Provider, Revision
-from providers.revisions import CHANNEL
+from providers.models import ChatModel, ModelAlias, Provider, Revision, Tombstone
+from providers.revisions import CHANNEL, TOMBSTONES_AT_ONCE
 from tokens.models import UpstreamToken
 
 pytestmark = pytest.mark.django_db
@@ -163,23 +163,72 @@ def test_bulk_update_stamps_too(provider: Provider) -> None:
     assert set(UpstreamToken.objects.filter(changed__gt=seen)) == set(rows[:2])
 
 
-def test_inserts_do_not_lift_the_floor_and_a_delete_lifts_it_to_its_own_version(provider: Provider) -> None:
+def buried(topic: str, seen: int) -> set[str]:
+    """The ids of the rows deleted after version `seen`."""
+    graves = Tombstone.objects.filter(topic=topic, version__gt=seen, version__lte=version(topic))
+    return set(graves.values_list("row_id", flat=True))
+
+
+def ids(*rows: Any) -> set[str]:
+    """As the database writes them."""
+    return {str(row.pk) if POSTGRES or isinstance(row.pk, int) else row.pk.hex for row in rows}
+
+
+def test_a_deleted_token_leaves_a_tombstone_with_its_version_and_lifts_no_floor(provider: Provider) -> None:
     rows = [UpstreamToken.of(provider, f"sk-made-up-{number:04}") for number in range(3)]
     before = floor("tokens")
     UpstreamToken.objects.bulk_create(rows)
     UpstreamToken.objects.update(strikes=1)
     assert floor("tokens") == before
     seen = version("tokens")
+    expected = ids(rows[0])
     rows[0].delete()
-    assert seen < floor("tokens") <= version("tokens")
-
-
-def test_tokens_that_go_with_their_provider_lift_the_floor(provider: Provider, token: UpstreamToken) -> None:
+    assert buried("tokens", seen) == expected
+    assert floor("tokens") == before
     seen = version("tokens")
+    expected = ids(*rows[1:])
+    UpstreamToken.objects.filter(pk__in=[row.pk for row in rows[1:]]).delete()
+    assert buried("tokens", seen) == expected
+
+
+def test_a_deletion_that_is_rolled_back_leaves_no_tombstone(token: UpstreamToken) -> None:
+    before = buried("tokens", 0)
+    with transaction.atomic():
+        UpstreamToken.objects.all().delete()
+        assert buried("tokens", 0) != before
+        transaction.set_rollback(True)
+    assert buried("tokens", 0) == before
+
+
+@pytest.mark.skipif(not POSTGRES, reason="one row at a time on SQLite")
+def test_very_many_deleted_at_once_and_truncate_lift_the_floor(provider: Provider) -> None:
+    seen = version("tokens")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO tokens_upstreamtoken (id, provider_id, kind, label, sealed, sealed_refresh, fingerprint,"
+            " masked, state, reason, strikes, priority, weight, busy_with, cause, requests, failures, created_at,"
+            " changed)"
+            " SELECT gen_random_uuid(), %s, 'key', '', '', '', n, '', 'active', '', 0, 0, 1, '', '', 0, 0, now(), 0"
+            " FROM generate_series(1, %s) AS n",
+            [provider.pk, TOMBSTONES_AT_ONCE + 1],
+        )
+        cursor.execute("DELETE FROM tokens_upstreamtoken")
+        assert buried("tokens", seen) == set()
+        assert floor("tokens") == version("tokens")
+        before = floor("tokens")
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # what waits for the end of the transaction forbids TRUNCATE
+        cursor.execute("TRUNCATE tokens_upstreamtoken CASCADE")
+    assert floor("tokens") == version("tokens") > before
+
+
+def test_tokens_that_go_with_their_provider_leave_tombstones(provider: Provider, token: UpstreamToken) -> None:
+    seen = version("tokens")
+    expected = ids(token)
     with Bumped() as bumped:
         provider.delete()
     assert bumped.topics == {"tokens", "catalogue"}
-    assert floor("tokens") > seen
+    assert buried("tokens", seen) == expected
+    assert floor("tokens") <= seen
 
 
 # --- keys and users ---------------------------------------------------------------------------------------------------
@@ -202,6 +251,32 @@ def test_what_decides_whether_a_key_is_accepted_raises_the_keys() -> None:
         with Bumped() as bumped:
             deed()
         assert bumped.topics == {"keys"}, name
+
+
+def test_a_changed_key_is_stamped_and_no_other() -> None:
+    user = get_user_model().objects.create_user("alice")
+    first, second = (ApiKey.objects.create(user=user, prefix=f"sk-ps-{n}", digest=f"d{n}") for n in range(2))
+    seen = version("keys")
+    ApiKey.objects.filter(pk=first.pk).revoke()
+    assert list(ApiKey.objects.filter(changed__gt=seen)) == [first]
+    seen = version("keys")
+    expected = ids(second)
+    second.delete()
+    assert buried("keys", seen) == expected
+    assert not ApiKey.objects.filter(changed__gt=seen).exists()
+
+
+def test_a_user_who_is_switched_on_or_off_changes_his_keys_and_no_others() -> None:
+    alice, mallory = (get_user_model().objects.create_user(name) for name in ("alice", "mallory"))
+    keys = [ApiKey.objects.create(user=alice, prefix=f"sk-ps-{n}", digest=f"d{n}") for n in range(2)]
+    ApiKey.objects.create(user=mallory, prefix="sk-ps-9", digest="d9")
+    for active in (False, True):
+        seen = version("keys")
+        get_user_model().objects.filter(pk=alice.pk).update(is_active=active)
+        assert set(ApiKey.objects.filter(changed__gt=seen)) == set(keys)
+    seen = version("keys")
+    alice.save()  # as it is
+    assert not ApiKey.objects.filter(changed__gt=seen).exists()
 
 
 def test_last_use_and_sign_ins_raise_nothing() -> None:

@@ -17,7 +17,12 @@ from providers.models import ChatModel, ModelAlias, Provider, VirtualModel
 from providers.offloop import off_loop
 from tokens.models import UpstreamToken
 
-KEPT = frozenset(("django_migrations", "django_content_type", "auth_permission", "providers_revision"))
+KEPT = frozenset(
+    (
+        *("django_migrations", "django_content_type", "auth_permission"),
+        *("providers_revision", "providers_tombstone"),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)

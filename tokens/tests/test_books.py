@@ -194,7 +194,7 @@ def test_a_batch_with_an_old_number_is_not_written_again(token: UpstreamToken) -
 
 
 @committed
-async def test_the_pool_reads_what_changed_since_it_looked_and_everything_after_a_delete() -> None:
+async def test_the_pool_reads_what_changed_and_what_was_deleted_since_it_looked() -> None:
     def several() -> list[UpstreamToken]:
         provider = Provider.objects.create(name="p", kind="echo")
         made = [UpstreamToken.of(provider, f"sk-made-up-{number}") for number in range(4)]
@@ -212,13 +212,17 @@ async def test_the_pool_reads_what_changed_since_it_looked_and_everything_after_
     assert changed.version > first.version
     await off_loop(lambda: UpstreamToken.objects.update(requests=5))
     assert (await off_loop(Pool.read, changed.version)).rows == []
+    gone = made[0].pk
+    pool = Pool()
+    await pool.take(first)
     await off_loop(made[0].delete)
     after = await off_loop(Pool.read, changed.version)
-    assert (after.whole, len(after.rows)) == (True, 3)
+    assert (after.whole, after.rows, after.deleted) == (False, [], (gone,))
     assert (await off_loop(Pool.read, after.version + 1)).whole  # a database that was restored from a copy
-    pool = Pool()
+    await pool.take(changed)
     await pool.take(after)
     assert pool.seen == after.version
+    assert {token.pk for token in made[1:]} == pool._entries.keys()
 
 
 @committed
