@@ -16,6 +16,7 @@ from api.models import ApiKey
 from providers.choices import Capability
 from providers.models import ChatModel, Provider
 from proxysite import predecessors
+from tokens import secret_check
 
 MIGRATION_LOCK = 0x70726F78  # a Postgres advisory lock, so that processes that start together migrate once
 ADMINISTRATOR = "admin"
@@ -47,6 +48,8 @@ def migrate() -> None:
 def prepare() -> FirstRun | None:
     """Make what a new database lacks; None when there was a user already."""
     migrate()
+    secret_check.require_secrets()
+    secret_check.enable_readable()
     users = get_user_model().objects
     with transaction.atomic():
         if users.exists() or ApiKey.objects.exists():

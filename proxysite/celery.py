@@ -7,6 +7,7 @@ Tasks are idempotent sweeps whose state is the database's, so a lost or doubled 
 import fcntl
 import logging
 import os
+import sys
 import threading
 import time
 import warnings
@@ -16,7 +17,7 @@ from typing import TextIO
 
 from celery import Celery
 from celery.exceptions import SecurityWarning
-from celery.signals import beat_embedded_init, before_task_publish, worker_ready
+from celery.signals import beat_embedded_init, before_task_publish, worker_init, worker_ready
 from django.utils.module_loading import import_string
 from kombu.transport import TRANSPORT_ALIASES
 
@@ -63,6 +64,19 @@ def make_folders(**message: object) -> None:
     if not settings.REDIS_URL:
         for folder in ("queue", "control"):
             settings.HOME.path(folder, "x")
+
+
+@worker_init.connect
+def check_secrets(**message: object) -> None:
+    """A worker without the database's secrets ends, with one line."""
+    from proxysite.running import require_secrets
+    from tokens.secret_check import SecretsDiffer
+
+    try:
+        require_secrets()
+    except SecretsDiffer as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(1) from None
 
 
 class Embedded:

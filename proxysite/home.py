@@ -8,14 +8,21 @@ import os
 import secrets
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
+
+
+def fresh_field_key() -> str:
+    """A random key for the vault; its id is made of it, so that two keys never bear one name."""
+    key = urlsafe_b64encode(secrets.token_bytes(32)).decode()
+    return f"k{sha256(key.encode()).hexdigest()[:12]}:{key}"
 
 
 def fresh_secrets() -> dict[str, str]:
     """Random values for every secret a home needs: Django's key, the vault's first key, the pepper of digests."""
     return {
         "SECRET_KEY": secrets.token_urlsafe(48),
-        "FIELD_KEYS": f"k1:{urlsafe_b64encode(secrets.token_bytes(32)).decode()}",
+        "FIELD_KEYS": fresh_field_key(),
         "KEY_PEPPER": secrets.token_urlsafe(32),
     }
 

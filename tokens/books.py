@@ -53,6 +53,7 @@ DEEDS: dict[str, Callable[[TokenQuerySet, Note], int]] = {
     "exhaust": lambda rows, note: rows.exhaust(note.until or datetime.now(UTC), note.reason, note.cause),
     "fail": lambda rows, note: rows.fail(note.until or datetime.now(UTC), note.reason, note.cause),
     "absolve": lambda rows, note: rows.absolve(note.cause),
+    "unreadable": lambda rows, note: rows.mark_unreadable(note.cause),
 }
 
 

@@ -3,7 +3,8 @@
 works          a token that strikes or checks disabled is enabled; one that a person switched off stays off
 rejected       one that can be renewed is, and asked about once more; else a strike
 out of quota   it is exhausted for a time
-rate limited, provider failed, unreadable, unproven: nothing is changed
+unreadable     it is disabled until its secret can be opened again
+rate limited, provider failed, unproven: nothing is changed
 
 An upstream that answers the same question without any token proves nothing about one: its tokens are "unproven". When
 a provider cannot be reached, or fails or limits all that were asked about, its other tokens are not asked about.
@@ -150,6 +151,8 @@ def apply(token: UpstreamToken, outcome: str, problem: Problem | None) -> str:
         seconds = min(max(seconds, 1.0), max(settings.QUOTA_REST_SECONDS, settings.MAX_REST_SECONDS))
         until = timezone.now() + timedelta(seconds=seconds)
         return "exhausted for a time" if row.exhaust(until, f"quota: {problem}") else ""
+    if outcome == UNREADABLE and row.mark_unreadable():
+        return "disabled until it can be opened"
     return ""
 
 

@@ -168,6 +168,16 @@ class Transition(models.Model):
         return f"{self.before} → {self.after}"
 
 
+class SecretCheck(models.Model):
+    """By this a process finds out whether its secrets are the database's (tokens/secret_check.py)."""
+
+    name = models.CharField(max_length=32, primary_key=True)
+    value = models.TextField()
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class WrittenBatch(models.Model):
     """The last batch that a process has written (tokens/batches.py): none is applied twice."""
 

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from tokens.models import UpstreamToken  # noqa: F401
 
 REASON_LENGTH = 200
+UNREADABLE = "its secret cannot be opened with this gateway's FIELD_KEYS"
 AUTH = "auth"  # how the reason begins when an upstream rejected the token
 BY_AUTH = Q(state="disabled", reason__startswith=f"{AUTH}:")  # disabled by strikes or checks: a good check enables it
-BY_PERSON = Q(state="disabled") & ~Q(reason__startswith=f"{AUTH}:")  # whatever else it says: it stays off
+# whatever else it says: it stays off
+BY_PERSON = Q(state="disabled") & ~Q(reason__startswith=f"{AUTH}:") & ~Q(reason=UNREADABLE)
 RENEWABLE = ~Q(sealed_refresh="") | Q(account__isnull=False)
 
 
@@ -40,6 +42,10 @@ class TokenQuerySet(LeaseQuerySet, QuerySet["UpstreamToken"]):
     def watched(self) -> "TokenQuerySet":
         """All but those that a person switched off, of providers that are asked with tokens."""
         return self.filter(provider__enabled=True).exclude(BY_PERSON).exclude(provider__mode="guest")
+
+    def unreadable(self) -> "TokenQuerySet":
+        """Those that were disabled because their secrets could not be opened."""
+        return self.filter(state="disabled", reason=UNREADABLE)
 
     @staticmethod
     def lasting(now: datetime) -> Q:
@@ -115,6 +121,10 @@ class TokenQuerySet(LeaseQuerySet, QuerySet["UpstreamToken"]):
 
     def disable(self, reason: str, cause: str = "") -> int:
         return self.update(state="disabled", reason=reason[:REASON_LENGTH], cause=cause)
+
+    def mark_unreadable(self, cause: str = "") -> int:
+        """Its secret does not open: it is not used until it does (tokens/secret_check.py). Returns the rows."""
+        return self.exclude(state="disabled").update(state="disabled", reason=UNREADABLE, cause=cause)
 
     # --- leases ------------------------------------------------------------------------------------------------------
     def claim(self, seconds: float, by: str) -> int:

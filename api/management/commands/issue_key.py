@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from api import keys
 from providers.models import ChatModel, ModelAlias
+from tokens.secret_check import require_secrets
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -38,6 +39,7 @@ class Command(BaseCommand):
     def handle(
         self, *args: Any, user: str, name: str, models: str, expires: str, dry_run: bool, **options: Any
     ) -> None:
+        require_secrets()
         wanted = [public_id.strip() for public_id in models.split(",") if public_id.strip()]
         known = {
             *ChatModel.objects.values_list("public_id", flat=True),

@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from providers.models import Provider
 from tokens import checkup
 from tokens.models import UpstreamToken
+from tokens.secret_check import require_secrets
 
 
 class Command(BaseCommand):
@@ -24,6 +25,7 @@ class Command(BaseCommand):
         parser.add_argument("--format", choices=["text", "json"], default="text")
 
     def handle(self, *args: Any, provider: str | None, dry_run: bool, **options: Any) -> None:
+        require_secrets()
         tokens = UpstreamToken.objects.all()
         if provider is not None:
             if not Provider.objects.filter(name=provider).exists():

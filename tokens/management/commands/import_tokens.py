@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from providers.models import Provider
 from tokens import importing
+from tokens.secret_check import require_secrets
 
 SHOWN = 20  # malformed lines that are listed one by one
 
@@ -25,6 +26,7 @@ class Command(BaseCommand):
         parser.add_argument("--format", choices=["text", "json"], default="text")
 
     def handle(self, *args: Any, provider: str, file: str, dry_run: bool, **options: Any) -> None:
+        require_secrets()
         row = Provider.objects.filter(name=provider).first()
         if row is None:
             names = ", ".join(Provider.objects.values_list("name", flat=True)) or "none"

@@ -12,6 +12,7 @@ from providers.exceptions import GatewayError
 from providers.models import Provider
 from providers.vault import VaultError
 from tokens import syncing
+from tokens.secret_check import require_secrets
 
 
 class Command(BaseCommand):
@@ -24,6 +25,7 @@ class Command(BaseCommand):
         parser.add_argument("--format", choices=["text", "json"], default="text")
 
     def handle(self, *args: Any, provider: str, prefix: str, dry_run: bool, **options: Any) -> None:
+        require_secrets()
         row = Provider.objects.filter(name=provider).first()
         if row is None or row.kind not in registry.kinds():
             names = ", ".join(Provider.objects.values_list("name", flat=True)) or "none"
