@@ -18,7 +18,7 @@ from django.utils import timezone
 from providers import vault
 from providers.leases import LeaseQuerySet
 from providers.models import Provider
-from tokens.querysets import AUTH, TokenQuerySet
+from tokens.querysets import AUTH, UNREADABLE, TokenQuerySet
 
 
 class State(models.TextChoices):
@@ -139,7 +139,8 @@ class UpstreamToken(models.Model):
     @property
     def disabled_by_person(self) -> bool:
         """Whether a person switched it off: no check and no answer of an upstream switches it on again."""
-        return self.state == State.DISABLED and not self.reason.startswith(f"{AUTH}:")
+        by_a_machine = self.reason.startswith(f"{AUTH}:") or self.reason == UNREADABLE
+        return self.state == State.DISABLED and not by_a_machine
 
     @property
     def renewable(self) -> bool:
