@@ -28,6 +28,7 @@ from conversations.documents import embed, ingest
 from conversations.documents.recall import Embed
 from conversations.history import History
 from providers.catalogue import Catalogue
+from providers.database_errors import is_outage, log_unless_outage
 from providers.http import Client
 from providers.offloop import off_loop
 from tokens import books, refreshing, renewal
@@ -137,8 +138,12 @@ class Gateway:
 
         try:
             await work()
-        except (WriteFailed, DatabaseError):
+        except WriteFailed:
             self.ledger.suspend()
+        except DatabaseError as error:
+            log_unless_outage(error)
+            if is_outage(error):
+                self.ledger.suspend()
         except Exception:
             logger.exception("housekeeping failed and is tried again later")
 
@@ -151,8 +156,10 @@ class Gateway:
             if used:
                 try:
                     await off_loop(touch, used)
-                except DatabaseError:
-                    self.keyring.used = used | self.keyring.used
+                except DatabaseError as error:
+                    log_unless_outage(error)
+                    if is_outage(error):
+                        self.keyring.used = used | self.keyring.used
 
 
 async def again_and_again(work: Callable[[], Coroutine[Any, Any, None]]) -> None:

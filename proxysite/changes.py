@@ -15,6 +15,7 @@ from django.db import DatabaseError, connection
 from api.authentication import read_changed_keys
 from api.gateway import Gateway
 from api.writers import POSTGRES_PARAMETERS
+from providers.database_errors import log_unless_outage
 from providers.models import Revision
 from providers.offloop import off_loop
 from providers.patience import Patience
@@ -69,6 +70,7 @@ class Watcher:
                 await (self._listen() if connection.vendor == "postgresql" else self._poll())
             except (DatabaseError, OSError, TimeoutError) as error:
                 logger.warning("changes cannot be read: %s", type(error).__name__)
+                log_unless_outage(error)
                 self._gateway.ledger.suspend()
                 await asyncio.sleep(POLL_SECONDS)
                 self._seen = {}

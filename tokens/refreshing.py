@@ -19,6 +19,7 @@ from django.db.models.functions import Now
 from kombu.exceptions import OperationalError
 
 from providers.base import BaseAdapter
+from providers.database_errors import log_unless_outage
 from providers.exceptions import Contended, ProviderError, UpstreamError
 from providers.http import Client
 from providers.leases import time_from_now
@@ -171,8 +172,9 @@ async def keep(troubles: Troubles) -> None:
         provider_id = await troubles.alarms.get()
         try:
             await off_loop(send, provider_id)
-        except DatabaseError:
+        except DatabaseError as error:
             logger.warning("the renewal of a pool is not ordered while the database does not answer")
+            log_unless_outage(error)
 
 
 def send(provider_id: int) -> None:

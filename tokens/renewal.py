@@ -23,6 +23,7 @@ from django.db.models.functions import Now
 from providers import vault
 from providers.base import BaseAdapter
 from providers.chat import Fresh
+from providers.database_errors import log_unless_outage
 from providers.exceptions import (
     AuthRejected,
     BadResponse,
@@ -106,8 +107,9 @@ async def keep() -> None:
         try:
             if await asyncio.to_thread(leftovers.waiting):
                 await off_loop(leftovers.apply)
-        except DatabaseError:
+        except DatabaseError as error:
             logger.warning("renewed tokens wait for the database")
+            log_unless_outage(error)
         await asyncio.sleep(APPLY_SECONDS)
 
 
@@ -124,7 +126,8 @@ async def run(adapter: BaseAdapter, order: Order) -> Renewed:
             if time.monotonic() >= until:
                 raise Contended("The token is being renewed.")
             await asyncio.sleep(LOOK_SECONDS)
-    except DatabaseError:
+    except DatabaseError as error:
+        log_unless_outage(error)
         raise Contended("The token cannot be renewed while the database does not answer.") from None
 
 

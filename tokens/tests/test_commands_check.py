@@ -11,6 +11,8 @@ from providers.tests.commands import refused, run
 from proxysite.celery import app
 from tokens import checkup, tasks
 from tokens.models import UpstreamToken
+from tokens.querysets import UNREADABLE
+from tokens.secret_check import require_secrets
 from tokens.tasks import check_disabled
 from tokens.tests.listing import BAD, GOOD, Upstream, problem, serving, token
 
@@ -164,8 +166,11 @@ def test_checking_dry_asks_and_changes_nothing(upstream: Upstream, provider: Pro
 
 def test_a_secret_that_does_not_open_is_reported(provider: Provider, upstream: Upstream) -> None:
     token(provider)
+    require_secrets()  # the database is known: one damaged token does not mean that the secrets are wrong
     UpstreamToken.objects.update(sealed="v1.lost.AAAA")
     assert "unreadable: sealed with key 'lost'" in run("check_tokens")
+    row = UpstreamToken.objects.get()
+    assert (row.state, row.reason, row.strikes) == ("disabled", UNREADABLE, 0)
     assert upstream.asked == [None]
 
 
