@@ -15,6 +15,10 @@ import django
 
 django.setup(set_prefix=False)
 
+from proxysite import places  # noqa: E402
+
+places.require_home()
+
 from django.conf import settings  # noqa: E402
 from django.db import DatabaseError  # noqa: E402
 

@@ -45,6 +45,7 @@ from proxysite.bodies import (
 )
 from proxysite.body_budget import COUNTED_BYTES, BodyBudget, largest_body_bytes
 from proxysite.callers import Visitor
+from proxysite.hosts import HostRequest
 
 Send = Callable[[Message], Awaitable[None]]
 IMPATIENT = ("/v1/", "/health")  # programs call these: they are told when the database hangs
@@ -76,6 +77,8 @@ class BoundedHandler(ASGIHandler):
     `places` counts the requests that are served, `waiting` those of unknown callers whose body is still to come: slow
     strangers keep none of the places that others need.
     """
+
+    request_class = HostRequest
 
     def __init__(self, budget: BodyBudget) -> None:
         super().__init__()

@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import TextIO
 
 from celery import Celery
@@ -21,10 +22,23 @@ from celery.signals import beat_embedded_init, before_task_publish, worker_init,
 from django.utils.module_loading import import_string
 from kombu.transport import TRANSPORT_ALIASES
 
+from proxysite import places
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "proxysite.settings")
 logger = logging.getLogger(__name__)
 PAUSE_SECONDS = 5.0  # before a worker or a beat that has ended begins again
+
+
+def is_own_process(program: str) -> bool:
+    """Return whether this is a worker or beat beside `serve`: it uses the home that `serve` has made."""
+    return "celery" in Path(program).parts[-2:]
+
+
 TRANSPORT_ALIASES["filesystem"] = "proxysite.queue:Transport"
+
+if is_own_process(sys.argv[0]):
+    places.require_home()
+    os.umask(0o077)
 
 app = Celery("proxysite")
 app.config_from_object("django.conf:settings", namespace="CELERY")

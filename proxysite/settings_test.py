@@ -7,10 +7,15 @@ import atexit
 import os
 import shutil
 import tempfile
+from pathlib import Path
+
+from proxysite.home import Home
 
 _home = tempfile.mkdtemp(prefix="proxysite-tests-")
 atexit.register(shutil.rmtree, _home, ignore_errors=True)
 os.environ["PROXYSITE_HOME"] = _home
+os.environ["MARKER_FILE"] = "none"
+Home(Path(_home)).secrets()
 for _name in ("DATABASE_URL", "REDIS_URL"):
     os.environ.setdefault(_name, "")  # what a person's own .env says is not for tests
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -65,8 +66,11 @@ async def readyz(request: LeanRequest) -> HttpResponse:
     return HttpResponse(b"ready\n", content_type="text/plain")
 
 
-def home(request: HttpRequest) -> JsonResponse:
-    """What this is and where its doors are."""
+def home(request: HttpRequest) -> HttpResponse:
+    """Say what this is and where its endpoints are: a page for browsers, JSON for programs."""
+    if "text/html" in request.headers.get("accept", ""):
+        base_url = request.build_absolute_uri("/v1")
+        return render(request, "home.html", {"version": settings.VERSION, "base_url": base_url})
     return JsonResponse(
         {
             "service": "proxysite",

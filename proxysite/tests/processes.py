@@ -116,7 +116,12 @@ class Gateway:
     def __init__(self, home: Path) -> None:
         self.home = home
         self._env = surroundings(
-            HOME=str(home), PROXYSITE_HOME=str(home / "var"), DATABASE_URL="", REDIS_URL="", EMBEDDED_WORKER="false"
+            HOME=str(home),
+            PROXYSITE_HOME=str(home / "var"),
+            DATABASE_URL="",
+            REDIS_URL="",
+            EMBEDDED_WORKER="false",
+            MARKER_FILE="none",
         )
         command = [sys.executable, "manage.py", "serve", "--port", "0"]
         self._program = Program(command, home / "serve.log", self._env)

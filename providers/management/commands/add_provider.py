@@ -4,14 +4,15 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import transaction
 
 from providers import registry
+from providers.management.base import GatewayCommand
 from providers.models import ChatModel, Provider
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     help = "Add an upstream, or change the one of that name."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -4,14 +4,15 @@ import json
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import transaction
 
 from providers import seeding
+from providers.management.base import GatewayCommand
 from providers.presets import PRESETS
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     help = "Add well-known upstreams; rows of the same name stay as they are."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -5,15 +5,16 @@ from argparse import ArgumentParser
 from collections import Counter
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from providers.management.base import GatewayCommand
 from providers.models import Provider
 from tokens import checkup
 from tokens.models import UpstreamToken
 from tokens.secret_check import require_secrets
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     help = (
         "Ask the upstreams about every token: a rejected one gets a strike, one that works is enabled unless a person "
         "switched it off."

@@ -7,8 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from providers.management.base import GatewayCommand
 from providers.models import Provider
 from tokens import importing
 from tokens.secret_check import require_secrets
@@ -16,7 +17,7 @@ from tokens.secret_check import require_secrets
 SHOWN = 20  # malformed lines that are listed one by one
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     help = "Import tokens, one per line, or email:password where accounts sign in; # begins a comment."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

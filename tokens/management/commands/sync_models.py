@@ -5,17 +5,18 @@ from argparse import ArgumentParser
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from providers import registry
 from providers.exceptions import GatewayError
+from providers.management.base import GatewayCommand
 from providers.models import Provider
 from providers.vault import VaultError
 from tokens import syncing
 from tokens.secret_check import require_secrets
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     help = "Ask a provider which models it has and add those that are missing; rows that are there stay as they are."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -1,0 +1,338 @@
+"""Read settings from variables: each is declared once, with its type and its range. No Django in here.
+
+A variable comes from the environment, else from the `.env` file, else from a gateway that runs (`suggest`), else it
+has its default. A value that is not allowed becomes a line in `problems`; `raise_problems` ends the program with them.
+`declared` says what is in force and from where.
+"""
+
+import builtins
+import math
+import re
+from collections.abc import Callable, Iterable, MutableMapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import environ
+
+Value = TypeVar("Value")
+Number = TypeVar("Number", int, float)
+DEFAULT, ENVIRONMENT, FILE = "default", "environment", ".env"
+TRUE = ("true", "1", "yes", "on", "y", "t")
+FALSE = ("false", "0", "no", "off", "n", "f")
+TEN_YEARS_SECONDS = 315_360_000
+LONGEST_TIMER_SECONDS = 31_536_000  # a year: what event loops and sockets take as a time-out
+MOST = 2**53
+SHOWN_CHARS = 60  # of a value in an error
+SIMILARITY = 0.86  # of two names, from which on one may be a slip of the other
+SHORTEST_NAME = 7  # shorter names are like too many others
+POSTGRES = ("postgres", "postgresql", "psql", "pgsql")
+DATABASE_FORMS = "postgres://user:password@host:5432/name or sqlite:////path/of/a/file"
+HOST_NAME = re.compile(r"\*|\.?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?|\[[0-9A-Fa-f:.]+\]")
+ORIGIN = re.compile(r"null|[a-z][a-z0-9+.-]*://[^/\s?#]+")
+OURS = "PROXYSITE_"
+
+
+class InvalidSettings(SystemExit):
+    """Settings that cannot be used. The interpreter prints the lines to standard error and exits with 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """One setting as it is in force. `allowed` says in words which values it may have; "" when any text will do."""
+
+    name: str
+    value: Any
+    source: str
+    allowed: str
+    is_secret: bool = False
+
+
+class Environment:
+    """The variables of this process, with the methods that declare and read settings.
+
+    An empty variable counts as one that is not set.
+    """
+
+    def __init__(self, variables: MutableMapping[str, str], sources: dict[str, str] | None = None) -> None:
+        self.variables = variables
+        self.problems: list[str] = []
+        self.warnings: list[str] = []
+        self.declared: dict[str, Declared] = {}
+        self._sources = sources or {}
+        self._suggested: dict[str, tuple[str, str]] = {}
+
+    # --- where values come from -----------------------------------------------------------------
+    def suggest(self, name: str, value: str, source: str) -> None:
+        """Use `value` where the variable is not set at all."""
+        if name not in self.variables:
+            self._suggested[name] = value, source
+
+    def read_aliases(self, aliases: dict[str, str]) -> None:
+        """Remember which variables were set from another program's (`aliases`: our name -> theirs)."""
+        for ours, theirs in aliases.items():
+            self._sources[ours] = f"{theirs} of the {self.source_of(theirs)}"
+
+    def source_of(self, name: str) -> str:
+        """Where a variable that is set comes from, in a word."""
+        return self._sources.get(name, ENVIRONMENT)
+
+    def find(self, name: str) -> tuple[str, str]:
+        """Return the variable's text and its source; ("", "default") when it is not set."""
+        if text := self.variables.get(name, "").strip():
+            return text, self.source_of(name)
+        return self._suggested.get(name, ("", DEFAULT))
+
+    # --- kinds of settings ----------------------------------------------------------------------
+    def count(self, name: str, default: int, least: int = 1, most: int = MOST) -> int:
+        """Read a whole number."""
+
+        def parse(text: str) -> int:
+            return check_range(int(text), least, most)
+
+        return self.read(name, default, parse, f"a whole number {describe_range(least, most)}")
+
+    def number(self, name: str, default: float, least: float = 0, most: float = MOST) -> float:
+        """Read a number that may have a fraction."""
+
+        def parse(text: str) -> float:
+            return check_range(float(text), least, most)
+
+        return self.read(name, float(default), parse, f"a number {describe_range(least, most)}")
+
+    def seconds(self, name: str, default: float, least: float = 0.001) -> float:
+        """Read a time-out or pause."""
+        return self.number(name, default, least, LONGEST_TIMER_SECONDS)
+
+    def whole_seconds(self, name: str, default: int, least: int = 1) -> int:
+        """Read a time in whole seconds; 0 is allowed only where it means something."""
+        return self.count(name, default, least, TEN_YEARS_SECONDS)
+
+    def size_bytes(self, name: str, default: int, least: int = 1) -> int:
+        return self.count(name, default, least)
+
+    def share(self, name: str, default: float) -> float:
+        """Read a part of a whole: more than 0, at most 1."""
+        return self.number(name, default, 0.01, 1)
+
+    def switch(self, name: str, default: bool) -> bool:
+        def parse(text: str) -> bool:
+            if text.lower() not in TRUE + FALSE:
+                raise ValueError
+            return text.lower() in TRUE
+
+        return self.read(name, default, parse, "true or false")
+
+    def choice(self, name: str, default: str, values: Iterable[str]) -> str:
+        """Read one of `values`, in any case; returns it as `values` spells it."""
+        spelt = {value.lower(): value for value in values}
+
+        def parse(text: str) -> str:
+            if text.lower() not in spelt:
+                raise ValueError
+            return spelt[text.lower()]
+
+        return self.read(name, default, parse, f"one of {', '.join(spelt.values())}")
+
+    def text(self, name: str, default: str = "") -> str:
+        return self.read(name, default, check_text, "")
+
+    def secret(self, name: str, default: str = "") -> str:
+        """Read a text that nobody may see."""
+        return self.read(name, default, check_text, "", is_secret=True)
+
+    def names(self, name: str, default: list[str], is_secret: bool = False) -> list[str]:
+        """Read a list of texts, comma separated."""
+        return self.read(name, default, split_list, "", is_secret)
+
+    def host_names(self, name: str, default: list[str]) -> list[str]:
+        """Read the names by which a site is reached."""
+
+        def parse(text: str) -> list[str]:
+            return check_each(split_list(text), HOST_NAME)
+
+        allowed = "host names without https:// and port, comma separated: gateway.example,192.168.1.5,[::1]"
+        return self.read(name, default, parse, allowed)
+
+    def origins(self, name: str, default: list[str], wildcard: bool = False) -> list[str]:
+        """Read the origins of web pages."""
+
+        def parse(text: str) -> list[str]:
+            given = split_list(text)
+            check_each([entry for entry in given if not (wildcard and entry == "*")], ORIGIN)
+            return given
+
+        allowed = "origins, comma separated: https://app.example,http://localhost:3000"
+        return self.read(name, default, parse, allowed)
+
+    def url(self, name: str, default: str, schemes: tuple[str, ...]) -> str:
+        """Read a URL with a host. Its value is never shown whole: it may hold a password."""
+
+        def parse(text: str) -> str:
+            parts = urlsplit(text)
+            has_place = parts.hostname or (parts.scheme == "unix" and parts.path)
+            if parts.scheme not in schemes or not has_place or parts.port == 0:
+                raise ValueError
+            return text
+
+        beginnings = " or ".join(f"{scheme}://" for scheme in schemes)
+        return self.read(name, default, parse, f"a URL that begins with {beginnings}")
+
+    def database_url(self, name: str, default: str) -> str:
+        """Read the address of a database."""
+        return self.read(name, default, check_database_url, DATABASE_FORMS)
+
+    def folder(self, name: str, default: Path, beside: Path) -> Path:
+        """Read a directory; a relative path of the `.env` file begins where that file is (`beside`)."""
+
+        def parse(text: str) -> Path:
+            path = Path(check_text(text)).expanduser()
+            return (beside / path if self.find(name)[1] == FILE else path).absolute()
+
+        return self.read(name, default.absolute(), parse, "the path of a directory")
+
+    def read(
+        self,
+        name: str,
+        default: Value,
+        parse: Callable[[str], Value],
+        allowed: str,
+        is_secret: bool = False,
+    ) -> Value:
+        """Parse the variable and note it in `declared`; a ValueError of `parse` becomes a problem."""
+        text, source = self.find(name)
+        value = default
+        if text:
+            try:
+                value = parse(text)
+            except (ValueError, OverflowError):
+                self.problems.append(describe_fault(name, text, allowed, is_secret, source))
+        self.declared[name] = Declared(name, value, source, allowed, is_secret)
+        return value
+
+    # --- what is wrong --------------------------------------------------------------------------
+    def refuse(self, line: str) -> None:
+        """Note a problem that only the settings file can see."""
+        self.problems.append(line)
+
+    def warn_of_slips(self, known: Iterable[str] = ()) -> None:
+        """Note a warning for each variable whose name is almost one of ours.
+
+        `known` are more names that are right.
+        """
+        names = {*self.declared, *known}
+        for given in sorted(set(self.variables) - names):
+            if meant := find_meant(given, names):
+                self.warnings.append(f"{given} is no setting, and is not read: did you mean {meant}?")
+            elif given.startswith(OURS):
+                self.warnings.append(f"{given} is no setting, and is not read: `make settings` lists them.")
+
+    def raise_problems(self) -> None:
+        """Raise InvalidSettings with a line for each problem, if there is one."""
+        if self.problems:
+            raise InvalidSettings("\n".join(self.problems))
+
+
+class SettingsEnvironment(Environment):
+    """The same, with django-environ's names too."""
+
+    def int(self, name: builtins.str, default: builtins.int) -> builtins.int:
+        return self.count(name, default, least=0)
+
+    def float(self, name: builtins.str, default: builtins.float) -> builtins.float:
+        return self.number(name, default)
+
+    def bool(self, name: builtins.str, default: builtins.bool) -> builtins.bool:
+        return self.switch(name, default)
+
+    def str(self, name: builtins.str, default: builtins.str = "") -> builtins.str:
+        return self.text(name, default)
+
+    def list(self, name: builtins.str, default: builtins.list[builtins.str]) -> builtins.list[builtins.str]:
+        return self.names(name, default)
+
+
+def load(file: Path) -> SettingsEnvironment:
+    """Return the process's environment, completed by the `.env` file.
+
+    Changes os.environ, so that the processes that this one starts see the same.
+    """
+    variables: MutableMapping[str, str] = environ.Env.ENVIRON
+    before = set(variables)
+    environ.Env.read_env(str(file))
+    found = SettingsEnvironment(variables, {name: FILE for name in variables if name not in before})
+    if file.is_file() and not is_readable(file):
+        found.warnings.append(f"{file} cannot be read: its settings are not in force.")
+    return found
+
+
+def is_readable(file: Path) -> bool:
+    try:
+        with file.open("rb"):
+            return True
+    except OSError:
+        return False
+
+
+# --- parts --------------------------------------------------------------------------------------
+def check_range(value: Number, least: float, most: float) -> Number:
+    """Return the number. Raises ValueError when it is out of range, endless or none."""
+    if not math.isfinite(value) or not least <= value <= most:
+        raise ValueError
+    return value
+
+
+def describe_range(least: float, most: float) -> str:
+    if most >= LONGEST_TIMER_SECONDS:
+        return f"of at least {least:g}" if least else "of 0 or more"
+    return f"from {least:g} to {most:g}"
+
+
+def split_list(text: str) -> list[str]:
+    return [part for part in (part.strip() for part in check_text(text).split(",")) if part]
+
+
+def check_text(text: str) -> str:
+    if any(ord(character) < 32 or ord(character) == 127 for character in text):
+        raise ValueError
+    return text
+
+
+def check_each(entries: list[str], pattern: re.Pattern[str]) -> list[str]:
+    """Return the entries. Raises ValueError when one does not match the pattern."""
+    if not all(pattern.fullmatch(entry) for entry in entries):
+        raise ValueError
+    return entries
+
+
+def check_database_url(text: str) -> str:
+    """Return the URL. Raises ValueError when it names no database that we can use."""
+    if text.startswith("sqlite:"):
+        if not text.startswith("sqlite:///") or not text.removeprefix("sqlite:///"):
+            raise ValueError
+        return text
+    parts = urlsplit(text)
+    if parts.scheme not in POSTGRES or not parts.path.strip("/"):
+        raise ValueError
+    if "," not in parts.netloc and parts.port == 0:
+        raise ValueError
+    return text
+
+
+def describe_fault(name: str, text: str, allowed: str, is_secret: bool, source: str) -> str:
+    """Say in one line what is wrong with a variable; what may hold a password is not repeated."""
+    named = name if source in (ENVIRONMENT, FILE, DEFAULT) else f"{name} ({source})"
+    hidden = is_secret or (" or " in allowed and "://" in allowed) or "@" in text
+    short = text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}..."
+    shown = "its value" if hidden else ascii(short)
+    return f"{named}: {shown} is not {allowed or 'a text without control characters'}."
+
+
+def find_meant(given: str, names: set[str]) -> str | None:
+    """Return the setting that a variable's name is a slip of, or None."""
+    if len(given) < SHORTEST_NAME - 1:
+        return None
+    candidates = [name for name in names if len(name) >= SHORTEST_NAME]
+    return next(iter(get_close_matches(given.upper(), candidates, n=1, cutoff=SIMILARITY)), None)
