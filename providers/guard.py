@@ -42,10 +42,12 @@ def base_url_problem(text: str, allow_private: bool) -> str | None:
         return "A base URL is plain ASCII without spaces or backslashes."
     if "" in host.split(".") or "%" in host:
         return "The host name is not in its plain form."
+    if url.path.rstrip("/").endswith("/chat/completions"):
+        return "Leave /chat/completions out: a base URL is what stands before it."
     if allow_private:
         return None
-    if url.scheme != "https":
-        return "Plain http is for private addresses only: use https, or “allow private”."
+    if url.scheme != "https" and _host_problem(host) is None:
+        return "Plain http is for private addresses only: use https, or tick “allow private” if this host is yours."
     return _host_problem(host)
 
 

@@ -7,7 +7,7 @@ write to another database than the gateway that runs here uses. No command takes
 import errno
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management import ManagementUtility
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
 from proxysite import markers
 from proxysite.configuration import DEFAULT, ENVIRONMENT, Declared
@@ -28,6 +28,7 @@ STANDALONE = """check collectstatic compilemessages diffsettings findstatic make
 TABLE_MAKERS = ("migrate",)
 READERS = ("dumpdata", "inspectdb", "showmigrations", "axes_list_attempts")
 CONTROL_C = 130
+NOTES = "proxysite_copy"  # a table that is there while `copy_database` writes to a database
 
 
 class CommandLine(ManagementUtility):
@@ -87,7 +88,9 @@ def describe_error(error: DatabaseError) -> str:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if "no such table" in reason or "no such column" in reason or "does not exist" in reason:
         return f"The database does not fit this program: {reason}. Run `make serve` first, which brings it up to date."
-    return f"The database cannot be used: {reason}. See DATABASE_URL; --traceback shows more."
+    if isinstance(error, OperationalError | InterfaceError):
+        return f"The database cannot be used: {reason}. See DATABASE_URL."
+    return f"The database refused it: {reason}. --traceback shows more."
 
 
 # --- the database -------------------------------------------------------------------------------
@@ -103,8 +106,17 @@ def find_database(makes_tables: bool = False) -> None:
     refuse_other_database(home)
     if settings.EMBEDDED_DATABASE and not Path(settings.DATABASES["default"]["NAME"]).is_file():
         raise no_database()
-    if not makes_tables and "django_migrations" not in connection.introspection.table_names():
+    tables = connection.introspection.table_names()
+    if not makes_tables and "django_migrations" not in tables:
         raise no_database()
+    refuse_unfinished_copy(tables)
+
+
+def refuse_unfinished_copy(tables: Sequence[str]) -> None:
+    """Raise CommandError when `copy_database` has not come to its end in this database."""
+    if NOTES in tables:
+        database = show_database(markers.describe_database(settings.DATABASES["default"]))
+        raise CommandError(f"The copy into {database} is not finished: run copy_database again, without DATABASE_URL.")
 
 
 def no_database() -> CommandError:

@@ -55,9 +55,8 @@ class Command(GatewayCommand):
                     row.save()
                 transaction.set_rollback(options["dry_run"])
         except ValidationError as error:
-            raise CommandError(
-                "; ".join(f"{field}: {' '.join(texts)}" for field, texts in error.message_dict.items())
-            ) from None
+            wrong = "; ".join(f"{field}: {' '.join(texts)}" for field, texts in error.message_dict.items())
+            raise CommandError(wrong.replace("tick “allow private”", "give --allow-private")) from None
         done = "would be " if options["dry_run"] else ""
         self.stdout.write(
             f"Provider {name} {done}{'added' if made else 'changed'}; models: {', '.join(model) or 'none'}."

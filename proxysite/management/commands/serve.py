@@ -10,10 +10,10 @@ from typing import Any, TextIO
 
 from django.conf import settings
 from django.core.management.base import CommandError
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
 
 from providers.management.base import GatewayCommand
-from proxysite import hosts, markers, places
+from proxysite import command_line, hosts, markers, places
 from proxysite.bootstrap import FirstRun
 from proxysite.configuration import DEFAULT
 from proxysite.home import tighten_mode
@@ -52,6 +52,7 @@ class Command(GatewayCommand):
         listener = listen(host, port)
         try:
             journal.require_room(settings.HOME.root / "journal")
+            command_line.refuse_unfinished_copy(connection.introspection.table_names())
             first = bootstrap.prepare()
             self.check(databases=["default"])
         except OSError as error:
