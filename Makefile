@@ -76,4 +76,5 @@ $(BIN)/python:
 		|| { echo "Python 3.11 or newer is needed, and $(PYTHON) is older; name another with make PYTHON=/path/to/python3." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
 		|| { echo "$(PYTHON) has no venv; on Debian and Ubuntu: apt-get install python3-venv." >&2; exit 1; }
+	@echo "Making .venv with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv --clear .venv

@@ -32,6 +32,7 @@ POSTGRES = ("postgres", "postgresql", "psql", "pgsql")
 DATABASE_FORMS = "postgres://user:password@host:5432/name or sqlite:////path/of/a/file"
 HOST_NAME = re.compile(r"\*|\.?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?|\[[0-9A-Fa-f:.]+\]")
 ORIGIN = re.compile(r"null|[a-z][a-z0-9+.-]*://[^/\s?#]+")
+COMMENTED = re.compile(r"(?:export )?(?P<name>\w+)=(?P<value>(?:[^\s'\"].*?)?)\s+#.*")
 OURS = "PROXYSITE_"
 
 
@@ -263,9 +264,24 @@ def load(file: Path) -> SettingsEnvironment:
     before = set(variables)
     environ.Env.read_env(str(file))
     found = SettingsEnvironment(variables, {name: FILE for name in variables if name not in before})
+    for name, value in find_commented(file):
+        if found.source_of(name) == FILE:
+            variables[name] = value
     if file.is_file() and not is_readable(file):
         found.warnings.append(f"{file} cannot be read: its settings are not in force.")
     return found
+
+
+def find_commented(file: Path) -> list[tuple[str, str]]:
+    """Return the variables of a `.env` file that have a comment behind their value, without it.
+
+    django-environ takes a comment for a part of the value. One begins with a space and #; a quoted value has none.
+    """
+    if not is_readable(file):
+        return []
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    found = (COMMENTED.fullmatch(line) for line in lines)
+    return [(match["name"], match["value"]) for match in found if match is not None]
 
 
 def is_readable(file: Path) -> bool:

@@ -218,6 +218,30 @@ def test_the_env_file_is_a_source_and_the_environment_wins(monkeypatch: pytest.M
     assert (env.text("HOST", ""), env.declared["HOST"].source) == ("127.0.0.1", "environment")
 
 
+def test_the_example_file_works_with_every_line_uncommented(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    text = re.sub(r"^# ([A-Z][A-Z0-9_]+=)", r"\1", EXAMPLE, flags=re.MULTILINE)
+    (tmp_path / ".env").write_text(text)
+    variables: dict[str, str] = {}
+    monkeypatch.setattr(configuration.environ.Env, "ENVIRON", variables)
+    configuration.load(tmp_path / ".env")
+    assert set(variables) == set(settings.DECLARED)
+    found = run_settings(monkeypatch, tmp_path, **variables | {"PROXYSITE_HOME": str(tmp_path / "home")})
+    assert found["PORT"] == 8000
+    assert found["SETTING_WARNINGS"] == []
+
+
+def test_a_comment_behind_a_value_is_none_of_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text(
+        "A=1   # one\nexport B=a#b # two\nC='a # b'\nD=a#b\nE= # nothing\nF=\"x # y\"\n# G=1 # no\nH=mine # x\n"
+    )
+    variables = {"H": "kept # whole"}
+    monkeypatch.setattr(configuration.environ.Env, "ENVIRON", variables)
+    configuration.load(file)
+    expected = {"A": "1", "B": "a#b", "C": "a # b", "D": "a#b", "E": "", "F": "x # y", "H": "kept # whole"}
+    assert variables == expected
+
+
 def test_every_variable_that_the_program_reads_is_a_setting() -> None:
     """Nothing but the settings file reads the environment, though it may be set for libraries."""
     found = {}

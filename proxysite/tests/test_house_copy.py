@@ -20,6 +20,7 @@ pytestmark = [
     pytest.mark.timeout(240),  # a dozen processes, one after the other
 ]
 USAGE_ROWS = 3_000
+PATIENCE_SECONDS = 60.0  # the target is migrated first
 FILL = f"""
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -155,7 +156,7 @@ def test_a_copy_that_was_killed_goes_on(filled, target):
             assert process.poll() is None, process.communicate()
             return progress(target) > before + 3
 
-        wait_for(went_on, "some slices are written")
+        wait_for(went_on, "some slices are written", PATIENCE_SECONDS)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert "not finished" in serve_refused(house, target)
@@ -186,7 +187,7 @@ def serve_refused(house, url):
 def test_a_source_that_changed_after_the_kill_is_noticed(filled, target):
     house, _ = filled
     process = launch(house, target, "--slice-rows", "20")
-    wait_for(lambda: progress(target) > 40, "some slices are written")
+    wait_for(lambda: progress(target) > 40, "some slices are written", PATIENCE_SECONDS)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     (first,) = house.query("SELECT min(rowid) FROM api_usagerecord")[0]
