@@ -18,7 +18,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
 from proxysite import markers
-from proxysite.configuration import DEFAULT, ENVIRONMENT, Declared
+from proxysite.configuration import Declared
+from proxysite.setting_values import DEFAULT, ENVIRONMENT
 
 MAKERS = ("serve",)
 # Django's commands that work without the gateway's rows

@@ -18,7 +18,7 @@ from django.template.loader import render_to_string
 
 from api import exceptions
 from providers.exceptions import InvalidRequest
-from proxysite.configuration import DEFAULT
+from proxysite.setting_values import DEFAULT
 
 logger = logging.getLogger(__name__)
 ANY_HOST = ("/v1/", "/healthz", "/readyz")  # beginnings of addresses that answer for any name

@@ -13,8 +13,9 @@ from urllib.parse import quote, unquote
 import environ
 
 from proxysite import markers
-from proxysite.configuration import DATABASE_FORMS, Environment, InvalidSettings
+from proxysite.configuration import Environment, InvalidSettings
 from proxysite.home import Home, fresh_secrets
+from proxysite.setting_values import DATABASE_FORMS
 
 RUNNING = "the gateway that runs"  # the source of what it suggests
 NO_FILE = "none"

@@ -13,7 +13,8 @@ from django.db import DatabaseError, connections
 
 from providers.management.base import GatewayCommand
 from proxysite import databases, markers, places
-from proxysite.configuration import DATABASE_FORMS, Environment, check_database_url
+from proxysite.configuration import Environment
+from proxysite.setting_values import DATABASE_FORMS, check_database_url
 from proxysite.transfer import copying
 from proxysite.transfer.copying import CopyRefused, Plan
 from proxysite.transfer.source import Source

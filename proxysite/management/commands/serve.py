@@ -15,8 +15,8 @@ from django.db import DatabaseError, connection
 from providers.management.base import GatewayCommand
 from proxysite import command_line, hosts, markers, places
 from proxysite.bootstrap import FirstRun
-from proxysite.configuration import DEFAULT
 from proxysite.home import tighten_mode
+from proxysite.setting_values import DEFAULT
 
 logger = logging.getLogger(__name__)
 REACHABLE = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}  # noqa: S104 - where "everywhere" answers here
