@@ -7,8 +7,12 @@ import sys
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "proxysite.settings")
-    from proxysite.command_line import CommandLine
-
+    try:
+        from proxysite.command_line import CommandLine
+    except ModuleNotFoundError as error:
+        if error.name != "django":
+            raise
+        sys.exit("This Python has no Django: run .venv/bin/python manage.py, after the first `make serve`.")
     CommandLine(sys.argv).execute()
 
 

@@ -85,6 +85,7 @@ def claim_home(home: Path) -> TextIO | None:
         except BlockingIOError:
             time.sleep(LOCK_PAUSE_SECONDS)
         else:
+            file.truncate(0)  # what the last gateway said of itself
             return file
     file.close()
     return None

@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,14 @@ def test_a_databases_fault_is_one_line(error: Exception, text: str) -> None:
     said = command_line.describe_error(error)
     assert text in said
     assert "\n" not in said
+
+
+def test_a_python_without_our_packages_is_one_line() -> None:
+    command = [sys.executable, "-S", str(settings.BASE_DIR / "manage.py"), "issue_key", "alice"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert ".venv/bin/python" in line
 
 
 # --- make serve -------------------------------------------------------------------------------------------------------

@@ -53,6 +53,18 @@ def test_a_later_record_replaces_a_longer_one(homes):
         lock.close()
 
 
+def test_a_gateway_that_is_starting_says_nothing_of_the_last_one(homes):
+    lock = markers.claim_home(homes[0])
+    assert lock is not None
+    markers.write_record(lock, record(homes[0]))
+    lock.close()
+    lock = markers.claim_home(homes[0])
+    assert lock is not None
+    assert markers.is_locked(homes[0])
+    assert markers.read_record(homes[0]) is None
+    lock.close()
+
+
 def test_several_gateways_of_a_checkout_are_listed_and_dead_ones_leave(homes, tmp_path):
     file = tmp_path / "list"
     locks = []

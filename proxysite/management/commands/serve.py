@@ -45,6 +45,8 @@ class Command(GatewayCommand):
 
         if options["listening_on"] is not None:
             return running.one(socket.socket(fileno=options["listening_on"]), parent=options["parent"])
+        if workers < 1:
+            raise CommandError("--workers is at least 1.")
         if workers > 1 and settings.EMBEDDED_DATABASE:
             raise CommandError("Several workers need Postgres: set DATABASE_URL, or serve with one.")
         raise_file_limit()
