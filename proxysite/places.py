@@ -54,13 +54,17 @@ def suggest_database(env: Environment, home: Home) -> None:
         env.suggest("DATABASE_URL", record.url, RUNNING)
 
 
-def read_secrets(env: Environment, home: Home, make: bool) -> Secrets:
-    """Return the secrets of the environment, else those kept in the home, which `make` makes where there are none.
+def declare_secrets(env: Environment) -> dict[str, str]:
+    """Return the secrets that the environment gives; "" for the others."""
+    return {name: env.secret(name) for name in SECRET_NAMES}
 
-    A home that cannot be read or made becomes a problem of the settings.
+
+def complete_secrets(env: Environment, home: Home, given: dict[str, str], make: bool) -> Secrets:
+    """Return the given secrets and those kept in the home, which `make` makes where there are none.
+
+    Raises InvalidSettings when the home cannot be read or made.
     """
     fresh = fresh_secrets()
-    given = {name: env.secret(name) for name in fresh}
     kept: dict[str, str] = {}
     try:
         if make:
@@ -70,6 +74,7 @@ def read_secrets(env: Environment, home: Home, make: bool) -> Secrets:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         env.refuse(f"PROXYSITE_HOME: {home.root} cannot be used: {reason}.")
+        env.raise_problems()
     found = Secrets({name: given[name] or kept.get(name) or fresh[name] for name in fresh})
     found.are_kept = all(given[name] or kept.get(name) for name in fresh)
     return found

@@ -26,11 +26,7 @@ if not IS_SERVING:
 HOME = Home(env.folder("PROXYSITE_HOME", BASE_DIR / "var", beside=BASE_DIR))
 if not IS_SERVING:
     places.suggest_database(env, HOME)
-_secrets = places.read_secrets(env, HOME, make=IS_SERVING)
-HAS_SECRETS = _secrets.are_kept  # else they are random, for commands that need none
-SECRET_KEY = _secrets["SECRET_KEY"]
-FIELD_KEYS = _secrets["FIELD_KEYS"].split(",")  # "id:base64 of 32 bytes", the first encrypts, all decrypt
-KEY_PEPPER = _secrets["KEY_PEPPER"]  # of API key digests and token fingerprints: changing it voids every API key
+_given_secrets = places.declare_secrets(env)  # the others are in the home, see the end
 
 # --- where and how it is served -------------------------------------------------------------------------------------
 VERSION = "0.1.0"
@@ -326,5 +322,12 @@ env.warn_of_slips((*aliases.ALIASES, *aliases.LOUD))
 env.raise_problems()
 DECLARED = env.declared  # what is in force and from where, for `show_settings` and the commands
 SETTING_WARNINGS = env.warnings
+
+# --- secrets: only now, so that `serve` makes no home for settings that are wrong ----------------------------------
+_secrets = places.complete_secrets(env, HOME, _given_secrets, make=IS_SERVING)
+HAS_SECRETS = _secrets.are_kept  # else they are random, for commands that need none
+SECRET_KEY = _secrets["SECRET_KEY"]
+FIELD_KEYS = _secrets["FIELD_KEYS"].split(",")  # "id:base64 of 32 bytes", the first encrypts, all decrypt
+KEY_PEPPER = _secrets["KEY_PEPPER"]  # of API key digests and token fingerprints: changing it voids every API key
 if HAS_SECRETS:
     places.make_folders(HOME)

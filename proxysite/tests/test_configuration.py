@@ -179,6 +179,12 @@ def test_serve_makes_the_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     assert again["KEY_PEPPER"] == found["KEY_PEPPER"]
 
 
+def test_serve_makes_nothing_while_a_setting_is_wrong(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(InvalidSettings):
+        run_settings(monkeypatch, tmp_path, "serve", BEHIND_TLS="maybe")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_help_of_serve_makes_no_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     run_settings(monkeypatch, tmp_path, "serve", "--help")
     assert list(tmp_path.iterdir()) == []
