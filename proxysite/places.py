@@ -54,11 +54,6 @@ def suggest_database(env: Environment, home: Home) -> None:
         env.suggest("DATABASE_URL", record.url, RUNNING)
 
 
-def declare_secrets(env: Environment) -> dict[str, str]:
-    """Return the secrets that the environment gives; "" for the others."""
-    return {name: env.secret(name) for name in SECRET_NAMES}
-
-
 def complete_secrets(env: Environment, home: Home, given: dict[str, str], make: bool) -> Secrets:
     """Return the given secrets and those kept in the home, which `make` makes where there are none.
 

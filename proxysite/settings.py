@@ -26,7 +26,11 @@ if not IS_SERVING:
 HOME = Home(env.folder("PROXYSITE_HOME", BASE_DIR / "var", beside=BASE_DIR))
 if not IS_SERVING:
     places.suggest_database(env, HOME)
-_given_secrets = places.declare_secrets(env)  # the others are in the home, see the end
+_given_secrets = {  # the others are in the home, see the end
+    "SECRET_KEY": env.secret("SECRET_KEY"),
+    "FIELD_KEYS": env.secret("FIELD_KEYS"),
+    "KEY_PEPPER": env.secret("KEY_PEPPER"),
+}
 
 # --- where and how it is served -------------------------------------------------------------------------------------
 VERSION = "0.1.0"
