@@ -262,7 +262,7 @@ TAIL_SECONDS = env.seconds("TAIL_SECONDS", 5, least=0)  # for usage and [DONE] a
 UPSTREAM_ANSWER_BYTES = env.size_bytes("UPSTREAM_ANSWER_BYTES", 64 * 2**20)  # of one whole answer
 UPSTREAM_EVENT_BYTES = env.size_bytes("UPSTREAM_EVENT_BYTES", 8 * 2**20)  # of one event of a stream
 UPSTREAM_IDLE_SECONDS = env.seconds("UPSTREAM_IDLE_SECONDS", 30)  # a kept connection is reused within it
-RESEND_SECONDS = env.seconds("RESEND_SECONDS", 1, least=0)  # a kept connection that closes so soon was closed before use
+RESEND_SECONDS = env.seconds("RESEND_SECONDS", 1, least=0)  # a kept connection that closes so soon was never used
 DNS_KEEP_SECONDS = env.seconds("DNS_KEEP_SECONDS", 30, least=0)  # addresses of a host are used again within it
 DNS_STALE_SECONDS = env.seconds("DNS_STALE_SECONDS", 300, least=0)  # and for so long while a new look-up fails
 DNS_FAILED_SECONDS = env.seconds("DNS_FAILED_SECONDS", 5, least=0)  # a name that was not found is not looked up again
