@@ -18,7 +18,7 @@ from django.utils.safestring import SafeString
 from api import keys
 from api.forms import ApiKeyForm
 from api.models import ApiKey, Status, UsageRecord
-from providers.admin import NOTHING, BigTableAdmin, audit, badge, counted, moment
+from providers.admin_tables import NOTHING, BigTableAdmin, audit, badge, counted, moment
 from providers.chat import CHAT, COMPLETIONS, EMBEDDINGS
 from tokens.models import UpstreamToken
 

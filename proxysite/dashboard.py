@@ -29,7 +29,7 @@ from api.models import Status, UsageRecord
 from api.views import pool
 from api.views.staff import Mistake
 from providers import registry
-from providers.admin import audit
+from providers.admin_tables import audit
 from providers.choices import Mode
 from providers.models import Provider
 from tokens import importing, standings
@@ -200,6 +200,7 @@ def board(request: HttpRequest) -> dict[str, Any]:
         changes = Transition.objects.select_related("token__provider").order_by("-at", "-pk")
         found["transitions"] = list(changes[:MOST_LINES])
     found["may_switch"] = may(request, Provider, "change")
+    found["may_confirm"] = may(request, UpstreamToken, "change")
     return found
 
 

@@ -18,7 +18,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
 
-from providers.admin import NOTHING, BigTableAdmin, audit, badge, counted, moment
+from providers.admin_tables import NOTHING, BigTableAdmin, audit, badge, counted, moment
 from tokens import accounts, inspecting
 from tokens.forms import AccountForm, TokenForm, take
 from tokens.models import State, UpstreamAccount, UpstreamToken
@@ -143,6 +143,9 @@ class UpstreamTokenAdmin(BigTableAdmin):
     @admin.display(description="state")
     def standing(self, token: UpstreamToken) -> SafeString:
         """The badge and, unless all is well, why."""
+        if token.provider.set_aside:
+            address = reverse("admin:providers_provider_confirm", args=[token.provider_id])
+            return format_html('{} <a class="quiet" href="{}">why</a>', badge("bad", "set aside"), address)
         colour, word = state(token, timezone.now())
         strikes = f"{token.strikes} strike{pluralize(token.strikes)}" if token.strikes else ""
         why = strikes if colour == "good" else token.reason

@@ -89,13 +89,14 @@ def summarize(outcomes: Mapping[str, int]) -> str:
 
 def check(tokens: QuerySet[UpstreamToken], *, dry_run: bool = False) -> Iterator[Finding]:
     """Check these tokens, some at a time, and apply what is found; no transaction is open while upstreams are asked.
-    Those of providers that are asked as a guest are left out.
+    Those of providers that are asked as a guest, or are set aside, are left out.
     """
     ids = [pk for pk, _ in sorted(tokens.values_list("pk", "provider_id"), key=lambda row: row[1])]
     failing = Failing()
     for start in range(0, len(ids), AT_ONCE):
         rows = UpstreamToken.objects.filter(pk__in=ids[start : start + AT_ONCE], provider__kind__in=registry.kinds())
-        batch = list(rows.exclude(provider__mode=Mode.GUEST).select_related("provider"))
+        there = rows.exclude(provider__mode=Mode.GUEST).select_related("provider")
+        batch = [token for token in there if not token.provider.set_aside]
         asked = [token for token in batch if token.provider_id not in failing.problems]
         found = dict(zip(asked, asyncio.run(answers(asked, renew=not dry_run)), strict=True))
         for token in batch:
@@ -194,7 +195,9 @@ def judge(problem: Problem | None, open_door: bool) -> Answer:
 
 
 def adapter(provider: Provider, client: Client) -> BaseAdapter:
-    """The provider's adapter outside the gateway. Raises KeyError when there is none of that kind."""
+    """The provider's adapter outside the gateway. Raises KeyError when there is none of that kind; ProviderDown when
+    the provider is set aside.
+    """
     return registry.adapter_class(provider.kind)(catalogue.upstream(provider), client)
 
 

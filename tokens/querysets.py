@@ -10,6 +10,7 @@ from django.db.models import Case, Count, F, Q, QuerySet, Value, When
 from django.utils import timezone
 
 from providers.leases import LeaseQuerySet
+from providers.models import Provider
 
 if TYPE_CHECKING:
     from tokens.models import UpstreamToken  # noqa: F401
@@ -41,7 +42,8 @@ class TokenQuerySet(LeaseQuerySet, QuerySet["UpstreamToken"]):
 
     def watched(self) -> "TokenQuerySet":
         """All but those that a person switched off, of providers that are asked with tokens."""
-        return self.filter(provider__enabled=True).exclude(BY_PERSON).exclude(provider__mode="guest")
+        asked = self.filter(provider__enabled=True).exclude(provider__in=Provider.objects.set_aside_ids())
+        return asked.exclude(BY_PERSON).exclude(provider__mode="guest")
 
     def unreadable(self) -> "TokenQuerySet":
         """Those that were disabled because their secrets could not be opened."""

@@ -20,7 +20,7 @@ from kombu.exceptions import OperationalError
 
 from providers.base import BaseAdapter
 from providers.database_errors import log_unless_outage
-from providers.exceptions import Contended, ProviderError, UpstreamError
+from providers.exceptions import Contended, ProviderDown, ProviderError, UpstreamError
 from providers.http import Client
 from providers.leases import time_from_now
 from providers.models import Provider
@@ -112,6 +112,8 @@ async def _renew(tokens: Sequence[UpstreamToken], report: Report) -> None:
     try:
         asked = adapter(tokens[0].provider, client)
         await asyncio.gather(*(_work(asked, renewals, waiting, report) for _ in range(AT_ONCE)))
+    except ProviderDown as error:  # its address was changed since the tokens were read
+        report.add(ProviderError(error.message))
     except KeyError:
         report.add(ProviderError(f"There is no adapter named {tokens[0].provider.kind!r}."))
     finally:

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 
 from api.views.staff import ADD_TOKENS, CHANGE_PROVIDER, Mistake, StaffDoor, body, named, success, the_provider
 from providers import registry
-from providers.admin import audit
+from providers.admin_tables import audit
 from providers.choices import Mode
 from providers.models import Provider
 from tokens import importing, inspecting, seeding, standings

@@ -145,7 +145,7 @@ class Gateway:
     def provide(self, name: str, base_url: str, *models: str, tokens: Iterable[str], private: bool = True) -> None:
         """A provider that speaks OpenAI, its models and tokens."""
         options = [option for model in models for option in ("--model", model)]
-        options += ["--allow-private"] if private else []
+        options += ["--confirm-tokens", *(["--allow-private"] if private else [])]
         self.manage("add_provider", name, "--kind", "openai_compatible", "--base-url", base_url, *options)
         secrets = list(tokens)
         report = self.manage("import_tokens", name, "-", given="\n".join(secrets))

@@ -18,6 +18,7 @@ from django.utils import timezone
 from providers import vault
 from providers.adapters import openai_compatible
 from providers.models import Provider
+from proxysite.testing.rows import move
 from tokens import accounts
 from tokens.admin import state
 from tokens.models import Kind, State, UpstreamAccount, UpstreamToken
@@ -198,7 +199,7 @@ def test_an_action_reaches_what_the_filter_shows_on_every_page(admin_client: Cli
 def test_an_action_on_very_many_is_noted_once(
     admin_client: Client, token: UpstreamToken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("providers.admin.AUDITED", 10)
+    monkeypatch.setattr("providers.admin_tables.AUDITED", 10)
     UpstreamToken.objects.bulk_create([UpstreamToken.of(token.provider, f"{SECRET}-{n}") for n in range(60)])
     for action in ("disable", "delete_selected"):
         posted = {"action": action, "_selected_action": [str(token.pk)], "select_across": 1}
@@ -370,7 +371,7 @@ def test_tokens_are_checked_by_an_action_and_the_answer_says_what_came_of_it(
     admin_client: Client, token: UpstreamToken
 ) -> None:
     with serving(SECRET) as upstream:
-        Provider.objects.update(base_url=upstream.url, allow_private=True)
+        move(token.provider, base_url=upstream.url, allow_private=True)
         UpstreamToken.objects.all().disable("auth: no")
         html = act(admin_client, "check_tokens", token).content.decode()
     assert "1 checked: 1 works." in html

@@ -9,6 +9,7 @@ import pytest
 from providers.models import Provider
 from providers.tests.commands import refused, run
 from proxysite.celery import app
+from proxysite.testing.rows import move
 from tokens import checkup, tasks
 from tokens.models import UpstreamToken
 from tokens.querysets import UNREADABLE
@@ -132,7 +133,7 @@ def test_the_sweep_of_the_disabled_is_bounded_too(upstream: Upstream, provider: 
 
 def test_an_upstream_that_is_away_costs_no_token_anything(provider: Provider, upstream: Upstream) -> None:
     token(provider)
-    Provider.objects.update(base_url="http://127.0.0.1:9/v1")
+    move(provider, base_url="http://127.0.0.1:9/v1")
     assert "provider failed: The upstream cannot be reached." in run("check_tokens")
     assert UpstreamToken.objects.get().strikes == 0
 

@@ -30,6 +30,9 @@ class Command(GatewayCommand):
         parser.add_argument(
             "--allow-private", action="store_true", help="allow an address on this machine or network, and plain http"
         )
+        parser.add_argument(
+            "--confirm-tokens", action="store_true", help="the tokens that it has may be sent to the new address"
+        )
         parser.add_argument("--dry-run", action="store_true", help="check, change nothing")
 
     def handle(self, *args: Any, name: str, kind: str, base_url: str, model: list[str], **options: Any) -> None:
@@ -44,6 +47,8 @@ class Command(GatewayCommand):
         try:
             with transaction.atomic():
                 provider.full_clean()
+                if options["confirm_tokens"]:
+                    provider.confirm_destination()
                 provider.save()
                 for entry in model:
                     public_id, _, upstream_name = entry.partition("=")
@@ -61,3 +66,8 @@ class Command(GatewayCommand):
         self.stdout.write(
             f"Provider {name} {done}{'added' if made else 'changed'}; models: {', '.join(model) or 'none'}."
         )
+        if provider.set_aside:
+            self.stdout.write(
+                f"{provider.set_aside} Until then it is not asked: confirm it in the admin, or run this again"
+                " with --confirm-tokens."
+            )
