@@ -7,7 +7,9 @@ from uuid import UUID
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
-from django.db.models import Q, QuerySet
+from django.core.exceptions import ObjectDoesNotExist
+from django.db.models import CharField, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Cast
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -20,6 +22,8 @@ from api.forms import ApiKeyForm
 from api.models import ApiKey, Status, UsageRecord
 from providers.admin_tables import NOTHING, BigTableAdmin, audit, badge, counted, moment
 from providers.chat import CHAT, COMPLETIONS, EMBEDDINGS
+from providers.deletion_admin import SlicedDeletion
+from providers.models import Deletion
 from tokens.models import UpstreamToken
 
 SHOWN_MODELS = 2  # a list names so many of a key's models
@@ -46,7 +50,7 @@ class KeyStateFilter(admin.SimpleListFilter):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(BigTableAdmin):
+class ApiKeyAdmin(SlicedDeletion, BigTableAdmin):
     form = ApiKeyForm
     list_display = ("key", "name", "user", "models", "standing", "last_used", "created")
     list_select_related = ("user",)
@@ -170,6 +174,27 @@ class StatusFilter(admin.SimpleListFilter):
         return troubled if wanted == "troubled" else troubled.filter(status=wanted)
 
 
+DELETED_NAMES = {"user": "auth.user", "provider": "providers.provider", "key": "api.apikey"}
+
+
+def name_of_deleted(label: str, name: str) -> Subquery:
+    """The name under which the row that a record's `name` refers to was deleted, if it was."""
+    mine = Deletion.objects.filter(model=label, object_id=Cast(OuterRef(f"{name}_id"), CharField()))
+    return Subquery(mine.values("name")[:1])
+
+
+def referred(record: Any, name: str) -> str:
+    """What a record refers to; of what is gone its name then, or else its id."""
+    pk = getattr(record, f"{name}_id")
+    if pk is None:
+        return NOTHING
+    try:
+        row = getattr(record, name)
+    except ObjectDoesNotExist:
+        row = None
+    return str(row) if row is not None else f"{getattr(record, f'{name}_gone') or pk} (deleted)"
+
+
 COLOURS = {Status.COMPLETE: "good", Status.ABANDONED: "off", Status.INTERRUPTED: "wait"}
 
 
@@ -179,7 +204,7 @@ def in_milliseconds(span: float | None) -> str:
 
 @admin.register(UsageRecord)
 class UsageRecordAdmin(BigTableAdmin):
-    list_display = ("started", "user", "model", "provider", "outcome", "tokens", "duration")
+    list_display = ("started", "caller", "model", "upstream", "outcome", "tokens", "duration")
     list_select_related = ("user", "provider")
     list_filter = (StatusFilter, "stream", EndpointFilter)
     sortable_by = ()
@@ -187,8 +212,8 @@ class UsageRecordAdmin(BigTableAdmin):
     search_help_text = "A whole request id: req_… or chatcmpl-…"
     actions = None
     fieldsets = (
-        (None, {"fields": ("request", "started", "asked", "user", "key")}),
-        ("How it went", {"fields": ("outcome", "http", "provider", "token", "tries", "milliseconds")}),
+        (None, {"fields": ("request", "started", "asked", "caller", "with_key")}),
+        ("How it went", {"fields": ("outcome", "http", "upstream", "with_token", "tries", "milliseconds")}),
         ("Tokens", {"fields": ("prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens", "source")}),
     )
     started = moment("started_at", "started")
@@ -202,6 +227,12 @@ class UsageRecordAdmin(BigTableAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """With the names of the users and providers that are gone: of those on the page alone."""
+        gone = {f"{name}_gone": name_of_deleted(label, name) for name, label in DELETED_NAMES.items()}
+        rows: QuerySet[Any] = super().get_queryset(request).annotate(**gone)
+        return rows
+
     def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
         for prefix in REQUEST_PREFIXES:
             term = term.removeprefix(prefix)
@@ -213,6 +244,28 @@ class UsageRecordAdmin(BigTableAdmin):
     @admin.display(description="request")
     def request(self, record: UsageRecord) -> str:
         return str(record)
+
+    @admin.display(description="user")
+    def caller(self, record: Any) -> str:
+        return referred(record, "user")
+
+    @admin.display(description="provider")
+    def upstream(self, record: Any) -> str:
+        return referred(record, "provider")
+
+    @admin.display(description="key")
+    def with_key(self, record: Any) -> str:
+        return referred(record, "key")
+
+    @admin.display(description="token")
+    def with_token(self, record: Any) -> SafeString | str:
+        try:
+            token = record.token
+        except UpstreamToken.DoesNotExist:
+            return f"{record.token_id} (deleted)"
+        if token is None:
+            return NOTHING
+        return format_html('<a href="{}">{}</a>', reverse("admin:tokens_upstreamtoken_change", args=[token.pk]), token)
 
     @admin.display(description="asked")
     def asked(self, record: UsageRecord) -> str:

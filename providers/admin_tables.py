@@ -20,9 +20,11 @@ from django.utils.safestring import SafeString
 AHEAD = 4  # pages that a list looks beyond the one it shows
 NOTHING = "-"  # where there is no value, as Django's admin writes it
 NAMED = 20  # rows that are named before a deletion; the others are counted
+MOST_COUNTED = 10_000  # rows that go along with a deletion; beyond it is “more than”
+DEPTH = 3  # references that are followed to count them
 AUDITED = 1_000  # rows of one action that each get a note in their history
 SEARCH_LENGTH = 200
-Summary = tuple[list[Any], dict[str, int], set[str], list[Any]]  # names, counts, what may not be deleted, protected
+Summary = tuple[list[Any], dict[str, Any], set[str], list[Any]]  # names, counts, what may not be deleted, protected
 
 
 # --- what the admins share ------------------------------------------------------------------------------------------
@@ -117,24 +119,49 @@ class BigTableAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return str(row)
 
 
+def bounded_count(rows: QuerySet[Any]) -> int:
+    """Count rows, MOST_COUNTED + 1 at most."""
+    return rows.order_by().values("pk")[: MOST_COUNTED + 1].count()
+
+
+def at_most(model: type[Model], count: int) -> str:
+    """`2 upstream tokens`, or `more than 10000 upstream tokens`."""
+    return f"more than {counted(model, MOST_COUNTED)}" if count > MOST_COUNTED else counted(model, count)
+
+
+def dependents(model: type[Model], path: str = "", depth: int = DEPTH) -> dict[type[Model], str]:
+    """The models whose rows go along with rows of `model`, each with the first lookup that leads back to those."""
+    going = [relation for relation in model._meta.related_objects if relation.on_delete is CASCADE]
+    found: dict[type[Model], str] = {}
+    for relation in going:
+        back = f"{relation.field.name}__{path}" if path else relation.field.name
+        found.setdefault(relation.related_model, back)
+    if depth > 1:
+        for relation in going:
+            found = dependents(relation.related_model, found[relation.related_model], depth - 1) | found
+    return found
+
+
 def summarised(site: admin.AdminSite, objs: QuerySet[Any] | list[Any], request: HttpRequest) -> Summary:
-    """What a deletion takes along, for the page that asks: a few names, and counts of the rest and of what depends."""
+    """What a deletion takes along, for the page that asks: a few names, and counts of the rest and of what depends;
+    no count goes far beyond MOST_COUNTED, however many there are.
+    """
     opts = objs[0]._meta
-    total = len(objs) if isinstance(objs, list) else objs.count()
+    total = len(objs) if isinstance(objs, list) else bounded_count(objs)
     names: list[Any] = [str(row) for row in objs[:NAMED]]
     if total > NAMED:
-        names.append(f"… and {total - NAMED} more")
-    counts = {str(opts.verbose_name_plural): total}
+        names.append(f"… and {'many' if total > MOST_COUNTED else total - NAMED} more")
+    counts: dict[str, Any] = {str(opts.verbose_name_plural): shown_count(total)}
     lacking = set()
-    for relation in opts.related_objects:
-        if relation.on_delete is not CASCADE:
-            continue
-        dependent: type[Model] = relation.related_model
-        count = dependent._default_manager.filter(**{f"{relation.field.name}__in": objs}).count()
-        if count:
-            names.append(counted(dependent, count))
-            counts[str(dependent._meta.verbose_name_plural)] = count
+    for dependent, back in dependents(opts.model).items():
+        if count := bounded_count(dependent._base_manager.filter(**{f"{back}__in": objs})):
+            names.append(at_most(dependent, count))
+            counts[str(dependent._meta.verbose_name_plural)] = shown_count(count)
             registered = site._registry.get(dependent)
             if registered is not None and not registered.has_delete_permission(request):
                 lacking.add(str(dependent._meta.verbose_name))
     return names, counts, lacking, []
+
+
+def shown_count(count: int) -> int | str:
+    return f"more than {MOST_COUNTED}" if count > MOST_COUNTED else count

@@ -16,8 +16,10 @@ from django.db.models import F, Q
 
 from providers import destination, registry
 from providers.choices import Capability, Mode, Rotation, Search, Thinking, Thinks
+from providers.deletion_model import Deletion
 from providers.guard import base_url_problem
 
+__all__ = ["ChatModel", "Deletion", "ModelAlias", "Provider", "Revision", "VirtualModel"]
 NAME = RegexValidator(r"\A[a-z0-9][a-z0-9_.-]*\Z", "Lower-case letters, digits, dot, hyphen and underscore only.")
 MODEL_ID = RegexValidator(r"\A[^\s\x00-\x1f\x7f]+\Z", "A model id has no spaces or control characters.")
 

@@ -16,8 +16,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from providers import destination, registry
-from providers.admin_tables import Summary, audit, badge, summarised
+from providers.admin_tables import audit, badge
 from providers.choices import Mode
+from providers.deletion_admin import SlicedDeletion
 from providers.models import ChatModel, Provider
 
 INLINE_MODELS = 50  # a provider with more has them on their own page: a form has a limit of fields
@@ -68,7 +69,7 @@ class ChatModelInline(admin.TabularInline):  # type: ignore[type-arg]
 
 
 @admin.register(Provider)
-class ProviderAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class ProviderAdmin(SlicedDeletion, admin.ModelAdmin):  # type: ignore[type-arg]
     form = ProviderForm
     list_display = ("name", "kind", "base_url", "standing", "asked_as", "model_count")
     list_filter = ("enabled", "mode", "kind")
@@ -94,9 +95,6 @@ class ProviderAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def get_inlines(self, request: HttpRequest, obj: Provider | None) -> Any:
         few = obj is None or obj.models.count() <= INLINE_MODELS
         return [ChatModelInline] if few and request.user.is_superuser else []
-
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Summary:
-        return summarised(self.admin_site, objs, request)
 
     # --- the form ------------------------------------------------------------------------------------------------
     def get_fieldsets(self, request: HttpRequest, obj: Provider | None = None) -> Any:

@@ -66,6 +66,11 @@ app.conf.beat_schedule = {
         "options": {"expire_seconds": 60},
     },
     "delete kept answers": {"task": "api.tasks.delete_kept_answers", "schedule": 3_600.0},
+    "carry on deletions": {
+        "task": "proxysite.tasks.carry_on_deletions",
+        "schedule": 60.0,
+        "options": {"expire_seconds": 60},
+    },
     "forget old sessions": {"task": "proxysite.tasks.clear_sessions", "schedule": 86_400.0},
 }
 

@@ -296,6 +296,10 @@ IDEMPOTENCY_ANSWER_BYTES = env.size_bytes("IDEMPOTENCY_ANSWER_BYTES", 2**20)  # 
 IDEMPOTENCY_BYTES_PER_USER = env.count("IDEMPOTENCY_BYTES_PER_USER", 64 * 2**20)  # then the oldest go
 IDEMPOTENCY_KEYS_PER_USER = env.count("IDEMPOTENCY_KEYS_PER_USER", 2_000)  # likewise
 
+# --- deletions ------------------------------------------------------------------------------------------------------
+DELETION_WAIT_SECONDS = env.float("DELETION_WAIT_SECONDS", default=2)  # a person waits so long; then the worker goes on
+DELETION_RUN_SECONDS = env.float("DELETION_RUN_SECONDS", default=20)  # of one task; the rest is another one
+
 # --- accounting -----------------------------------------------------------------------------------------------------
 SPOOL_LIMIT_BYTES = env.size_bytes("SPOOL_LIMIT_BYTES", 64 * 2**20, least=0)  # rows while the database is away
 UNWRITTEN_LIMIT_BYTES = env.size_bytes("UNWRITTEN_LIMIT_BYTES", 16 * 2**20)  # of rows in memory on a full disk

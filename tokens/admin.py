@@ -19,10 +19,11 @@ from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
 
 from providers.admin_tables import NOTHING, BigTableAdmin, audit, badge, counted, moment
+from providers.deletion_admin import SlicedDeletion
 from tokens import accounts, inspecting
 from tokens.forms import AccountForm, TokenForm, take
 from tokens.models import State, UpstreamAccount, UpstreamToken
-from tokens.querysets import BY_AUTH, RENEWABLE
+from tokens.querysets import BY_AUTH, DELETED, RENEWABLE
 
 WRITTEN_WITH_SECRET = (
     *(
@@ -83,7 +84,7 @@ class StateFilter(admin.SimpleListFilter):
 
 
 @admin.register(UpstreamToken)
-class UpstreamTokenAdmin(BigTableAdmin):
+class UpstreamTokenAdmin(SlicedDeletion, BigTableAdmin):
     form = TokenForm
     list_display = ("token", "provider", "label", "standing", "kept_until", "requests", "last_used")
     list_select_related = ("provider",)
@@ -100,6 +101,10 @@ class UpstreamTokenAdmin(BigTableAdmin):
     last_failure = moment("last_failure_at", "last failure")
     created = moment("created_at", "created")
     settings_fieldset = ("Use", {"fields": ("label", "expires_at", "priority", "weight")})
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Without those that are being deleted, which may be very many."""
+        return super().get_queryset(request).exclude(state=State.DISABLED, reason=DELETED)
 
     def get_fieldsets(self, request: HttpRequest, obj: UpstreamToken | None = None) -> Any:
         if obj is None:
@@ -209,7 +214,7 @@ class UpstreamTokenAdmin(BigTableAdmin):
 
 # --- accounts -------------------------------------------------------------------------------------------------------
 @admin.register(UpstreamAccount)
-class UpstreamAccountAdmin(BigTableAdmin):
+class UpstreamAccountAdmin(SlicedDeletion, BigTableAdmin):
     form = AccountForm
     list_display = ("email", "provider", "standing", "its_token", "signed_in", "failures")
     list_select_related = ("provider", "token")

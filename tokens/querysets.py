@@ -21,6 +21,7 @@ AUTH = "auth"  # how the reason begins when an upstream rejected the token
 BY_AUTH = Q(state="disabled", reason__startswith=f"{AUTH}:")  # disabled by strikes or checks: a good check enables it
 # whatever else it says: it stays off
 BY_PERSON = Q(state="disabled") & ~Q(reason__startswith=f"{AUTH}:") & ~Q(reason=UNREADABLE)
+DELETED = "it is being deleted"  # the reason of a token that is given up
 RENEWABLE = ~Q(sealed_refresh="") | Q(account__isnull=False)
 
 
