@@ -27,9 +27,9 @@ from api.views.staff import GATEWAY  # noqa: E402
 from providers.offloop import off_loop  # noqa: E402
 from proxysite.bodies import Receive  # noqa: E402
 from proxysite.body_budget import BodyBudget  # noqa: E402
-from proxysite.bounded_handler import BoundedHandler  # noqa: E402
 from proxysite.changes import Watcher  # noqa: E402
 from proxysite.handlers import LeanHandler, Send  # noqa: E402
+from proxysite.password_gate import GatedHandler  # noqa: E402
 from proxysite.urls import served_lean  # noqa: E402
 from tokens import secret_check  # noqa: E402
 from tokens.secret_check import SecretsDiffer  # noqa: E402
@@ -43,7 +43,7 @@ class Application:
     def __init__(self) -> None:
         budget = BodyBudget()
         self.lean = LeanHandler(budget)
-        self.stock = BoundedHandler(budget)
+        self.stock = GatedHandler(budget)
         self._starting: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
 

@@ -9,6 +9,7 @@ import builtins
 import re
 from collections.abc import Callable, Iterable, MutableMapping
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -38,6 +39,7 @@ from proxysite.setting_values import (
 )
 
 Value = TypeVar("Value")
+Network = IPv4Network | IPv6Network
 COMMENTED = re.compile(r"(?:export )?(?P<name>\w+)=(?P<value>(?:[^\s'\"].*?)?)\s+#.*")
 OURS = "PROXYSITE_"
 
@@ -173,6 +175,14 @@ class Environment:
 
         allowed = "origins, comma separated: https://app.example,http://localhost:3000"
         return self.read(name, default, parse, allowed)
+
+    def networks(self, name: str, default: list[Network]) -> list[Network]:
+        """Read networks and addresses; an address is a network of one."""
+
+        def parse(text: str) -> list[Network]:
+            return [ip_network(part, strict=False) for part in split_list(text)]
+
+        return self.read(name, default, parse, "addresses or networks such as 10.0.0.0/8, comma separated")
 
     def url(self, name: str, default: str, schemes: tuple[str, ...]) -> str:
         """Read a URL with a host. Its value is never shown whole: it may hold a password."""

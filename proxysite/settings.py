@@ -87,6 +87,7 @@ INSTALLED_APPS = [
     "proxysite",
 ]
 MIDDLEWARE = [
+    "proxysite.content_security.ContentSecurity",
     "corsheaders.middleware.CorsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -119,9 +120,25 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
-AXES_FAILURE_LIMIT = env.count("LOGIN_FAILURE_LIMIT", 10)
+
+# --- logins ---------------------------------------------------------------------------------------------------------
+TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES", [])  # whose X-Forwarded-For counts
+AXES_FAILURE_LIMIT = env.count("LOGIN_FAILURE_LIMIT", 10)  # of one name from one address
+LOGIN_ADDRESS_LIMIT = env.count("LOGIN_ADDRESS_LIMIT", 50)  # failures from one address, whatever the names
+LOGIN_NAME_LIMIT = env.count("LOGIN_NAME_LIMIT", 100)  # failures of one name, wherever from; then it is slow
+LOGIN_NAME_PAUSE_SECONDS = env.seconds("LOGIN_NAME_PAUSE_SECONDS", 10)  # between two tries of such a name
+LOGIN_KNOWN_DAYS = env.count("LOGIN_KNOWN_DAYS", 90)  # an address where one logged in stays known so long
 AXES_COOLOFF_TIME = env.number("LOGIN_LOCK_HOURS", 0.25, least=0.001, most=8_760)
-AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+LOGINS_AT_ONCE = env.count("LOGINS_AT_ONCE", 1)  # passwords hashed at the same time, per process
+LOGINS_WAITING = env.count("LOGINS_WAITING", 20)  # for their turn, per process; more get a 503
+LOGINS_WAITING_PER_ADDRESS = env.count("LOGINS_WAITING_PER_ADDRESS", 5)
+LOGIN_WAIT_SECONDS = env.seconds("LOGIN_WAIT_SECONDS", 10)
+AXES_HANDLER = "proxysite.login_locks.LoginLocks"
+AXES_LOCKOUT_CALLABLE = "proxysite.login_locks.answer_locked"
+AXES_CLIENT_IP_CALLABLE = "providers.client_address.counted_address"
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]  # what a good login forgets; the other locks are our own
+AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # who waits is let in, whatever others try meanwhile
 AXES_VERBOSE = False
 REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],

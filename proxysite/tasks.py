@@ -5,12 +5,14 @@ from django.conf import settings
 from django.core.management import call_command
 
 from providers import deletions
+from proxysite import login_locks
 
 
 @shared_task
 def clear_sessions() -> None:
-    """Delete admin sessions that have expired."""
+    """Delete admin sessions that have expired, and logins that are of no use any more."""
     call_command("clearsessions")
+    login_locks.forget_old()
 
 
 @shared_task
