@@ -1,6 +1,7 @@
 """The admin of API keys, which are shown once, and of usage records, which are read only."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, cast
 from uuid import UUID
 
@@ -10,20 +11,21 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import CharField, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Cast
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from api import keys
+from api import issued_forms, keys
 from api.forms import ApiKeyForm
 from api.models import ApiKey, Status, UsageRecord
 from providers.admin_tables import NOTHING, BigTableAdmin, audit, badge, counted, moment
 from providers.chat import CHAT, COMPLETIONS, EMBEDDINGS
 from providers.deletion_admin import SlicedDeletion
 from providers.models import Deletion
+from providers.secret_search import SecretSearch
 from tokens.models import UpstreamToken
 
 SHOWN_MODELS = 2  # a list names so many of a key's models
@@ -50,14 +52,14 @@ class KeyStateFilter(admin.SimpleListFilter):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(SlicedDeletion, BigTableAdmin):
+class ApiKeyAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
     form = ApiKeyForm
     list_display = ("key", "name", "user", "models", "standing", "last_used", "created")
     list_select_related = ("user",)
     list_filter = (KeyStateFilter,)
     sortable_by = ("created",)
     search_fields = ("prefix",)
-    search_help_text = "The beginning of a key, or a whole user name."
+    search_help_text = "A whole key or its beginning, or a whole user name. What you type stays out of addresses."
     actions = ("revoke",)
     autocomplete_fields = ("user",)
     readonly_fields = ("key", "standing", "last_used", "created", "revoked")
@@ -68,7 +70,10 @@ class ApiKeyAdmin(SlicedDeletion, BigTableAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
         if obj is None:
-            described = {"fields": ("user", "name"), "description": "The key is made when you save, and shown once."}
+            described = {
+                "fields": ("user", "name", "form_number"),
+                "description": "The key is made when you save, and shown once.",
+            }
             return ((None, described), self.rights)
         who = (None, {"fields": ("key", "standing", "user", "name")})
         return (who, self.rights, ("What happened", {"fields": ("last_used", "created", "revoked")}))
@@ -94,11 +99,23 @@ class ApiKeyAdmin(SlicedDeletion, BigTableAdmin):
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         only_save = {"show_save_and_add_another": False, "show_save_and_continue": False}
-        return super().add_view(request, form_url, {**(extra_context or {}), **only_save})
+        try:
+            return super().add_view(request, form_url, {**(extra_context or {}), **only_save})
+        except issued_forms.UsedAlready:  # two clicks at the same moment: the other one's key was shown nowhere
+            text = "This form was sent twice. If you have not seen its key, revoke the newest one and issue another."
+            self.message_user(request, text, messages.WARNING)
+            return HttpResponseRedirect(reverse("admin:api_apikey_changelist"))
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """The form can tell whether it was sent before."""
+        made = super().get_form(request, obj, change, **kwargs)
+        made.is_used = staticmethod(partial(issued_forms.is_used, request))  # type: ignore[attr-defined]
+        return made
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """A new row gets its key; of a known one only what was changed is written, so that no revocation is undone."""
         if not change:
+            issued_forms.mark_used(request, form.cleaned_data.get("form_number", ""))
             obj.issued = keys.generate()
             obj.prefix, obj.digest = obj.issued[: keys.SHOWN_LENGTH], keys.digest(obj.issued)
         obj.save(update_fields=form.changed_data if change else None)
@@ -118,8 +135,16 @@ class ApiKeyAdmin(SlicedDeletion, BigTableAdmin):
         return page
 
     def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
-        prefix = term.rstrip("…")[: keys.SHOWN_LENGTH]
-        return queryset.filter(Q(prefix__startswith=prefix) | Q(user__username=term))
+        return queryset.filter(Q(prefix__startswith=self.open_term(term.rstrip("…"))) | Q(user__username=term))
+
+    def open_term(self, term: str) -> str:
+        return term[: keys.SHOWN_LENGTH] if term.startswith(keys.PREFIX) else term
+
+    def by_secret(self, queryset: QuerySet[Any], secret: str) -> QuerySet[Any]:
+        return queryset.filter(digest=keys.digest(secret))
+
+    def open_name(self, row: ApiKey) -> str:
+        return row.prefix
 
     @admin.display(description="key")
     def key(self, row: ApiKey) -> str:

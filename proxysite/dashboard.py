@@ -192,7 +192,8 @@ def board(request: HttpRequest) -> dict[str, Any]:
         dealt = cards(providers)
         found |= {"cards": dealt[:MOST_CARDS], "more_cards": len(dealt) - MOST_CARDS, "configuration": configuration()}
         if may(request, UpstreamToken, "add"):
-            found["paste_into"] = [one.provider for one in dealt]
+            found["paste_into"] = [one.provider for one in dealt if one.provider.needs_token]
+            found["paste_beside"] = [one.provider for one in dealt if not one.provider.needs_token]
     if may(request, UsageRecord, "view"):
         found["spans"] = [span("last hour", timedelta(hours=1)), span("last 24 hours", timedelta(days=1))]
         found["failures"] = failures()
@@ -241,6 +242,9 @@ def switch_mode(request: HttpRequest) -> HttpResponse:
 def paste(request: HttpRequest) -> HttpResponse:
     """Import tokens from the page's text field; what was pasted is never shown again."""
     provider = chosen(request, UpstreamToken, "add")
+    if not provider.needs_token and "anyway" not in request.POST:
+        text = f"The provider {provider} asks for no token: nothing was imported."
+        return back(request, messages.WARNING, f"{text} Choose another provider, or tick the box.")
     report = importing.run(provider, importing.split_lines(request.POST.get("tokens", "")))
     new = report.counts[importing.NEW]
     if new:

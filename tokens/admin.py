@@ -18,8 +18,10 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
 
+from providers import vault
 from providers.admin_tables import NOTHING, BigTableAdmin, audit, badge, counted, moment
 from providers.deletion_admin import SlicedDeletion
+from providers.secret_search import SecretSearch
 from tokens import accounts, inspecting
 from tokens.forms import AccountForm, TokenForm, take
 from tokens.models import State, UpstreamAccount, UpstreamToken
@@ -39,6 +41,7 @@ WRITTEN_WITH_SECRET = (
         "cause",
     ),
 )
+SHOWN_END = 4  # characters of a secret that its mask ends with
 SHOWN_CHANGES = 20  # of a token's state, on its page
 
 
@@ -84,14 +87,17 @@ class StateFilter(admin.SimpleListFilter):
 
 
 @admin.register(UpstreamToken)
-class UpstreamTokenAdmin(SlicedDeletion, BigTableAdmin):
+class UpstreamTokenAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
     form = TokenForm
     list_display = ("token", "provider", "label", "standing", "kept_until", "requests", "last_used")
     list_select_related = ("provider",)
     list_filter = ("provider", StateFilter)
     sortable_by = ("requests", "last_used")
     search_fields = ("masked",)
-    search_help_text = "The beginning of the masked form or of the label, or a token's id."
+    search_help_text = (
+        "A whole token, its last four characters, the beginning of its masked form or label, or its id."
+        " What you type is posted and stays out of addresses."
+    )
     actions = ("check_tokens", "reset", "disable", "enable")
     readonly_fields = (
         *("id", "token", "kind", "of_account", "renews", "standing", "strikes", "requests", "failures"),
@@ -139,7 +145,15 @@ class UpstreamTokenAdmin(SlicedDeletion, BigTableAdmin):
         try:
             return queryset.filter(pk=UUID(term))
         except ValueError:
-            return queryset.filter(Q(masked__startswith=term) | Q(label__startswith=term))
+            pass
+        ends = Q(masked__endswith=f"…{term}") if len(term) == SHOWN_END else Q()
+        return queryset.filter(ends | Q(masked__startswith=term) | Q(label__startswith=term))
+
+    def by_secret(self, queryset: QuerySet[Any], secret: str) -> QuerySet[Any]:
+        return queryset.filter(fingerprint=vault.fingerprint(secret))
+
+    def open_name(self, row: UpstreamToken) -> str:
+        return row.masked
 
     @admin.display(description="token")
     def token(self, row: UpstreamToken) -> str:
