@@ -6,7 +6,7 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.contrib.admin.utils import model_ngettext
-from django.contrib.admin.views.main import PAGE_VAR
+from django.contrib.admin.views.main import PAGE_VAR, ChangeList
 from django.contrib.contenttypes.models import ContentType
 from django.core.paginator import Paginator
 from django.db.models import CASCADE, Model, QuerySet
@@ -18,6 +18,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 AHEAD = 4  # pages that a list looks beyond the one it shows
+LAST_PAGE = 1_000  # what is further on is found by a search or a filter: skipping so many rows takes seconds
 NOTHING = "-"  # where there is no value, as Django's admin writes it
 NAMED = 20  # rows that are named before a deletion; the others are counted
 MOST_COUNTED = 10_000  # rows that go along with a deletion; beyond it is “more than”
@@ -85,6 +86,13 @@ class AheadPaginator(Paginator):  # type: ignore[type-arg]
         return start + min(found, reach) if found else 0
 
 
+class BigTableList(ChangeList):
+    """A list that sorts only by the columns that are offered for it, whatever an address asks: others have no index."""
+
+    def get_ordering_field(self, field_name: Any) -> Any:
+        return super().get_ordering_field(field_name) if field_name in (self.sortable_by or ()) else None
+
+
 class BigTableAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """For tables with a million rows: nothing is counted, searches are exact or by prefix, deletions name few rows."""
 
@@ -95,8 +103,12 @@ class BigTableAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def get_paginator(self, request: HttpRequest, queryset: Any, per_page: int, *args: Any, **kwargs: Any) -> Any:
         paginator = AheadPaginator(queryset, per_page, *args, **kwargs)
         number = request.GET.get(PAGE_VAR, "")
-        paginator.number = int(number) if number.isdecimal() and 0 < len(number) < 8 and int(number) else 1
+        typed = int(number) if number.isdecimal() and 0 < len(number) < 8 and int(number) else 1
+        paginator.number = min(typed, LAST_PAGE)
         return paginator
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return BigTableList
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

@@ -56,8 +56,10 @@ CORS_EXPOSE_HEADERS = [
 ]
 CORS_PREFLIGHT_MAX_AGE = 86_400
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS
-SECURE_HSTS_SECONDS = 31_536_000 if BEHIND_TLS else 0
-SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = BEHIND_TLS
+HSTS_SECONDS = env.whole_seconds("HSTS_SECONDS", 31_536_000, least=0)  # browsers insist on https for so long
+HSTS_SUBDOMAINS = env.switch("HSTS_SUBDOMAINS", True)
+SECURE_HSTS_SECONDS = HSTS_SECONDS if BEHIND_TLS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = BEHIND_TLS and HSTS_SUBDOMAINS
 # people alone are sent to https: programs follow no redirect of a POST, and may ask the gateway beside its proxy
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^health$", r"^v1(/|$)"]
 if BEHIND_TLS:

@@ -316,3 +316,17 @@ def test_a_key_is_found_by_itself_and_is_in_no_address(admin_client: Client, ali
     assert len(listed(admin_client, KEYS, q="alice")) == 2
     assert admin_client.get(f"{KEYS}search/").status_code == 405
     assert 'id="changelist-search" role="search" method="post"' in admin_client.get(KEYS).content.decode()
+
+
+def test_an_address_typed_by_hand_cannot_sort_or_skip_a_big_table(admin_client: Client) -> None:
+    for _ in range(3):
+        record()
+    with CaptureQueriesContext(connection) as queries:
+        assert admin_client.get(USAGE, {"o": "1.3"}).status_code == 200
+        admin_client.get(USAGE, {"p": "9999999"})
+    asked = [query["sql"] for query in queries if 'FROM "api_usagerecord"' in query["sql"]]
+    assert asked
+    orders = {sql.rsplit("ORDER BY ", 1)[1].split(" LIMIT")[0] for sql in asked if "ORDER BY" in sql}
+    assert orders <= {'"api_usagerecord"."id" DESC', "1 DESC"}
+    offsets = [int(found) for sql in asked for found in re.findall(r"OFFSET (\d+)", sql)]
+    assert max(offsets, default=0) < 100_000
