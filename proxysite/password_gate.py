@@ -72,9 +72,9 @@ class GatedHandler(BoundedHandler):
         except Full:
             logger.warning("login put off, too many at once: from %s", client_address(request))
             return with_policy(refuse())
-        return await self.serve(request)
+        return await self.answer_in_turn(request)
 
-    async def serve(self, request: HttpRequest) -> HttpResponseBase:
+    async def answer_in_turn(self, request: HttpRequest) -> HttpResponseBase:
         """Answer; the place is held until the work is done, also when the caller has left."""
         served = asyncio.ensure_future(super().get_response_async(request))
         served.add_done_callback(self._gate.leave)

@@ -295,18 +295,17 @@ def _set_unreadable(pool: "Pool", call: Call, entry: Entry) -> None:
 def _record_rate_limit(pool: "Pool", call: Call, entry: Entry, error: RateLimited) -> None:
     """Rest the token; or the provider, when one token after the other gets the same refusal."""
     health, now = pool.health(call.upstream), time.monotonic()
+    seconds = error.retry_after_seconds
     whole = health.limits.record_refusal(now, entry.id, error.message, error.organization)
     breaker = health.breaker
     if breaker.end_probe(call.request_id) or (whole and not breaker.is_open):
-        seconds = error.retry_after_seconds or settings.REST_SECONDS
-        seconds = min(max(seconds, 1.0), settings.MAX_PROVIDER_REST_SECONDS)
+        seconds = min(max(seconds or settings.REST_SECONDS, 1.0), settings.MAX_PROVIDER_REST_SECONDS)
         breaker.open(now, error.message, cause=LIMITED, seconds=seconds)
         return
     if error.of_model:
-        seconds = min(error.retry_after_seconds or settings.REST_SECONDS, settings.MAX_REST_SECONDS)
+        seconds = min(seconds or settings.REST_SECONDS, settings.MAX_REST_SECONDS)
         pool.ring_of(entry).limit_model(entry, call.model, now + max(seconds, 1.0))
         return
-    seconds = error.retry_after_seconds
     if seconds is None:
         if entry.rests_until > now:
             return  # several answers of one window escalate once
