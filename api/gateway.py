@@ -13,7 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 
-from api import writers
+from api import watchdog, writers
 from api.authentication import Caller, Keyring, touch
 from api.background import Background
 from api.elsewhere import Elsewhere
@@ -92,6 +92,7 @@ class Gateway:
             *(self.ledger.keep, self.heartbeat.keep, partial(books.keep, self.pool), self._sweep, self._touch),
             self.breaker_sharing.keep,
             *(self.history.keep, self.background.keep, self.elsewhere.keep, self.idempotency.keep),
+            watchdog.keep,
             *(renewal.keep, self.pool.claims.keep, partial(refreshing.keep, self.pool.troubles)),
         ]
         if self.embed is not None:

@@ -253,5 +253,10 @@ def upstream(provider: Provider) -> Upstream:
         reports_usage=provider.reports_usage,
         allow_private=provider.allow_private,
         timeouts=timeouts,
-        limits=Limits(settings.UPSTREAM_ANSWER_BYTES, settings.UPSTREAM_EVENT_BYTES),
+        limits=Limits(
+            settings.UPSTREAM_ANSWER_BYTES,
+            settings.UPSTREAM_EVENT_BYTES,
+            settings.UPSTREAM_STREAM_BYTES,
+            settings.COUNT_KEPT_BYTES,
+        ),
     )

@@ -212,6 +212,7 @@ KEEPALIVE_SECONDS = env.whole_seconds("KEEPALIVE_SECONDS", 75)
 GRACE_SECONDS = env.whole_seconds("GRACE_SECONDS", 30, least=0)  # running answers may finish within it after SIGTERM
 REQUESTS_IN_FLIGHT = env.count("REQUESTS_IN_FLIGHT", 5_000)  # per process; more get a 503
 JSON_DEPTH = env.count("JSON_DEPTH", 64, most=500)
+LOOP_STALL_SECONDS = env.seconds("LOOP_STALL_SECONDS", 0.2)  # then it is logged what stops the event loop
 JSON_ITEMS = env.count("JSON_ITEMS", 200_000)  # brackets, colons and commas outside of texts
 JSON_INLINE_BYTES = env.size_bytes("JSON_INLINE_BYTES", 64 * 2**10)  # larger bodies are read in a thread
 JSON_ESCAPES = env.count("JSON_ESCAPES", 4_000_000)  # backslashes: a text of nothing else is slow to read
@@ -280,6 +281,7 @@ TOTAL_SECONDS = env.seconds("TOTAL_SECONDS", 600)  # one request with all its at
 TAIL_SECONDS = env.seconds("TAIL_SECONDS", 5, least=0)  # for usage and [DONE] after the finish reason
 UPSTREAM_ANSWER_BYTES = env.size_bytes("UPSTREAM_ANSWER_BYTES", 64 * 2**20)  # of one whole answer
 UPSTREAM_EVENT_BYTES = env.size_bytes("UPSTREAM_EVENT_BYTES", 8 * 2**20)  # of one event of a stream
+UPSTREAM_STREAM_BYTES = env.size_bytes("UPSTREAM_STREAM_BYTES", 512 * 2**20)  # of a whole stream
 UPSTREAM_IDLE_SECONDS = env.seconds("UPSTREAM_IDLE_SECONDS", 30)  # a kept connection is reused within it
 RESEND_SECONDS = env.seconds("RESEND_SECONDS", 1, least=0)  # a kept connection that closes so soon was never used
 DNS_KEEP_SECONDS = env.seconds("DNS_KEEP_SECONDS", 30, least=0)  # addresses of a host are used again within it
@@ -323,6 +325,9 @@ DELETION_RUN_SECONDS = env.float("DELETION_RUN_SECONDS", default=20)  # of one t
 SPOOL_LIMIT_BYTES = env.size_bytes("SPOOL_LIMIT_BYTES", 64 * 2**20, least=0)  # rows while the database is away
 UNWRITTEN_LIMIT_BYTES = env.size_bytes("UNWRITTEN_LIMIT_BYTES", 16 * 2**20)  # of rows in memory on a full disk
 COUNT_INLINE_BYTES = env.size_bytes("COUNT_INLINE_BYTES", 16 * 2**10, least=0)  # longer texts are counted in a thread
+COUNT_EXACT_CHARS = env.count("COUNT_EXACT_CHARS", 2**20)  # of longer texts a sample is counted
+COUNT_KEPT_BYTES = env.size_bytes("COUNT_KEPT_BYTES", 4 * 2**20)  # kept of one answer for counting it
+COUNT_CACHE_CHARS = env.count("COUNT_CACHE_CHARS", 2**20)  # then the tokenizer forgets the words it met
 KEY_CACHE_SIZE = env.count("KEY_CACHE_SIZE", 20_000)
 
 # --- credentials of the K2Think and Kimi proxies: taken into rows on the first start --------------------------------

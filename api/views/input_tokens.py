@@ -45,7 +45,10 @@ async def count(request: LeanRequest) -> HttpResponseBase:
         asked = asked_of(caller, request.request_id, body, remembering.budget(window, body))
         said = await in_time(off_loop(beginning.look_up, asked))
     chat = asking.chat_body(body, said)
-    counted = {"object": "response.input_tokens", "input_tokens": await counting.of_body(chat)}
+    found = await counting.of_body(chat)
+    counted: dict[str, Any] = {"object": "response.input_tokens", "input_tokens": found.tokens}
+    if not found.exact:
+        counted["estimated"] = True  # counted from a sample
     return JsonAnswer(orjson.dumps(counted), request.request_id, began)
 
 
