@@ -28,7 +28,7 @@ from rest_framework.request import Request
 from api import keys
 from api.models import ApiKey
 from providers.exceptions import Forbidden, InvalidKey, InvalidRequest
-from providers.offloop import in_time, off_loop
+from providers.offloop import QUICK, in_time
 from providers.stamped import Changes, read_changes
 
 T = TypeVar("T")
@@ -198,7 +198,7 @@ class Keyring:
         if caller is None:
             if not settings.PASSTHROUGH_PROVIDER:
                 raise InvalidKey(UNKNOWN)
-            return await in_time(off_loop(bringing, key))
+            return await in_time(QUICK.run(bringing, key))
         if caller.expires <= now:
             raise InvalidKey(UNKNOWN)
         key_id: Any = caller.key_id
@@ -211,7 +211,7 @@ class Keyring:
         future = self._asked.get(digest)
         if future is None:
             generation = self._generation
-            future = self._asked[digest] = asyncio.ensure_future(off_loop(find, digest))
+            future = self._asked[digest] = asyncio.ensure_future(QUICK.run(find, digest))
             future.add_done_callback(lambda done: self._keep(digest, done, generation))
         return await in_time(asyncio.shield(future))
 

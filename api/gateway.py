@@ -30,7 +30,7 @@ from conversations.history import History
 from providers.catalogue import Catalogue
 from providers.database_errors import is_outage, log_unless_outage
 from providers.http import Client
-from providers.offloop import off_loop
+from providers.offloop import HOUSEKEEPING
 from tokens import books, refreshing, renewal
 from tokens.breaker_sharing import Sharing
 from tokens.pool import Pool
@@ -125,7 +125,7 @@ class Gateway:
         works: list[Callable[[], Coroutine[Any, Any, object]]] = [
             self.ledger.replay,
             self.ledger.sweep,
-            partial(off_loop, turns.sweep),
+            partial(HOUSEKEEPING.run, turns.sweep),
         ]
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
@@ -156,7 +156,7 @@ class Gateway:
             used, self.keyring.used = self.keyring.used, {}
             if used:
                 try:
-                    await off_loop(touch, used)
+                    await HOUSEKEEPING.run(touch, used)
                 except DatabaseError as error:
                     log_unless_outage(error)
                     if is_outage(error):

@@ -13,7 +13,7 @@ from django.db import DataError, IntegrityError, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from conversations import earlier, items, search
+from conversations import earlier, items, search, stored_bytes
 from conversations.items import SYSTEM, Entry
 from conversations.models import RUNNING, Conversation, Document, Farewell, Item, Turn, TurnStatus
 from conversations.places import interrupt
@@ -87,6 +87,10 @@ def set_outcome(turn: Turn, finished: Finished) -> None:
     turn.usage, turn.error, turn.extras = finished.usage, finished.error, items.storable(finished.extras)
     turn.thought = items.storable(finished.thought)
     turn.tokens += weight(finished.entries)
+    size = stored_bytes.size_of(finished.entries) * (2 if turn.background else 1)  # its events are rows too
+    size += stored_bytes.json_size(turn.extras) + stored_bytes.json_size(turn.thought)
+    turn.stored_bytes += size
+    stored_bytes.add(turn.user_id, size)
     turn.finished_at, turn.alive_until = timezone.now(), None
 
 

@@ -25,7 +25,7 @@ from providers.exceptions import (
     Saturated,
     ShuttingDown,
 )
-from providers.offloop import in_time, off_loop
+from providers.offloop import LONG, in_time
 from proxysite.bodies import (
     FORM_BYTES,
     UPLOADS,
@@ -173,7 +173,7 @@ class BoundedHandler(ASGIHandler):
             raise InvalidKey("The API key is not valid.")
         limit_bytes = settings.FILE_LIMIT_BYTES + FORM_BYTES
         refuse_announced(scope, limit_bytes)
-        await in_time(off_loop(files.require_room, user_id, max(0, announced(scope) - FORM_BYTES)))
+        await in_time(LONG.run(files.require_room, user_id, max(0, announced(scope) - FORM_BYTES)))
         buffer = BodyBuffer(COUNTED_BYTES)
         try:
             with self._uploads.one(user_id):

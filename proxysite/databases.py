@@ -16,7 +16,8 @@ def configured(config: dict[str, Any], *, wait_seconds: int, statement_seconds: 
         **config.get("OPTIONS", {}),
         "connect_timeout": wait_seconds,
         "tcp_user_timeout": wait_seconds * 1000,
-        "options": f"-c statement_timeout={statement_seconds * 1000}",
+        "options": f"-c statement_timeout={statement_seconds * 1000}"
+        f" -c idle_in_transaction_session_timeout={2 * statement_seconds * 1000}",
         "pool": {"min_size": 1, "max_size": pool_size, "timeout": wait_seconds},
     }
     return config | {"CONN_MAX_AGE": 0, "OPTIONS": options}

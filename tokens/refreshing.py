@@ -24,7 +24,7 @@ from providers.exceptions import Contended, ProviderDown, ProviderError, Upstrea
 from providers.http import Client
 from providers.leases import time_from_now
 from providers.models import Provider
-from providers.offloop import off_loop
+from providers.offloop import HOUSEKEEPING
 from providers.vault import VaultError
 from tokens import accounts
 from tokens.checkup import adapter
@@ -173,7 +173,7 @@ async def keep(troubles: Troubles) -> None:
     while True:
         provider_id = await troubles.alarms.get()
         try:
-            await off_loop(send, provider_id)
+            await HOUSEKEEPING.run(send, provider_id)
         except DatabaseError as error:
             logger.warning("the renewal of a pool is not ordered while the database does not answer")
             log_unless_outage(error)
