@@ -247,7 +247,7 @@ SESSION_IDLE_SECONDS = env.whole_seconds("SESSION_IDLE_SECONDS", 3_600, least=0)
 CONVERSATION_IDLE_SECONDS = env.whole_seconds("CONVERSATION_IDLE_SECONDS", 2_592_000, least=0)  # the same of any other
 RESPONSE_KEEP_SECONDS = env.whole_seconds("RESPONSE_KEEP_SECONDS", 2_592_000, least=0)  # also stored completions
 BACKGROUND_PER_USER = env.count("BACKGROUND_PER_USER", 100, least=0)  # responses at once, per process; 0: no limit
-STORED_ANSWER_BYTES = env.size_bytes("STORED_ANSWER_BYTES", 64 * 2**20)  # of one answer; then its beginning is kept
+STORED_ANSWER_BYTES = env.size_bytes("STORED_ANSWER_BYTES", 16 * 2**20)  # of one answer; then its beginning is kept
 STORED_BYTES_PER_USER = env.count("STORED_BYTES_PER_USER", 4 * 2**30, least=0)  # of all contents; 0: no limit
 SEARCH_TEXT_CHARS = env.count("SEARCH_TEXT_CHARS", 20_000, most=100_000)  # of one item by which it is found
 FAREWELL_TRIES = env.count("FAREWELL_TRIES", 8, least=0)  # to delete a chat at its upstream, doubling pauses; a day

@@ -24,6 +24,7 @@ PLAIN_KEY = rf'"(?!(?:{TELLING})")[^"\\\n]*+"[ \t\r\n]*+:[ \t\r\n]*+'
 PLAIN_MEMBER = rf'{PLAIN_KEY}(?:"[^"\\\n]*+"|[-+.0-9A-Za-z]++)[ \t\r\n]*+'
 PLAIN_OBJECT = rf"\{{[ \t\r\n]*+{PLAIN_MEMBER}(?:,[ \t\r\n]*+{PLAIN_MEMBER})*+\}}"
 PLAIN_OBJECTS = re.compile(rf"{PLAIN_OBJECT}(?:[\s,]*+{PLAIN_OBJECT})*+")
+MOST_CALLS = 1_024  # of one answer; what more of them would be stays text
 Steps = Generator[None, None, None]  # of a construct: each step waits for more text
 
 
@@ -278,8 +279,8 @@ class CallScan(JsonScan):
 
     # --- what was decided -----------------------------------------------------------------------------------------
     def _settle(self, calls: list[Call], tags: Iterable[str] = ()) -> bool:
-        """What is held is these calls, in these tags, or only text."""
-        if not calls:
+        """What is held is these calls, in these tags, or only text; so it is when there were too many calls."""
+        if not calls or self.made + len(calls) > MOST_CALLS:
             self._release()
             return False
         self._closers.update(forms.closing(tag) for tag in tags)

@@ -10,6 +10,7 @@ import pytest
 from providers.chat import CHAT, Attempt, Batches, ChatRequest, Chunk, delta
 from providers.exceptions import BadResponse
 from providers.filters.callreader import CallReader
+from providers.filters.callscan import MOST_CALLS
 from providers.filters.shaping import PORTION_CHARS, Filter, portions, shaped
 from providers.filters.thinking import ThinkingShown, ThinkingSplitter
 
@@ -106,3 +107,10 @@ def test_of_much_hidden_thinking_only_the_beginning_is_kept() -> None:
     for _ in range(1_000):
         step.chunks([delta(REQUEST, reasoning_content="x" * 100)])
     assert 1_000 < len("".join(unshown)) < 10_000
+
+
+async def test_an_answer_has_so_many_calls_and_no_more() -> None:
+    (answer,) = await through([[whole('<tool_call>{"name":"f"}</tool_call>' * 2_000)]], stream=False)
+    message = answer["choices"][0]["message"]
+    assert len(message["tool_calls"]) == MOST_CALLS
+    assert message["content"].count("<tool_call>") == 2_000 - MOST_CALLS
