@@ -178,9 +178,10 @@ class Background:
         self._until: float | None = None  # once it drains: when that ends, on the monotonic clock
 
     def take_place(self, user_id: int, in_flight: int) -> "Place":
-        """Take a place for one more response of the user, who frees it. Raises KeyLimitExceeded when the user has
-        none left; Saturated unless one more may begin beside those that run and the requests in flight, this one among them; ShuttingDown
-        when nothing begins any more.
+        """Take a place for one more response of the user, who frees it.
+
+        Raises KeyLimitExceeded when the user has none left; Saturated unless one more may begin beside those that run
+        and the requests in flight, this one among them; ShuttingDown when nothing begins any more.
         """
         if self._until is not None:
             raise ShuttingDown("The server is shutting down.", retry_after_seconds=1)

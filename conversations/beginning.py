@@ -32,14 +32,14 @@ def begin(asked: Asked, until: float = math.inf) -> Begun:
     try:
         with transaction.atomic():
             limit_transaction(until)
-            begun = placed(asked)
+            begun = placed(asked, until)
             require_time(until)
             return begun
     except IntegrityError:  # somebody else began at the same moment
         raise Busy from None
 
 
-def placed(asked: Asked) -> Begun:
+def placed(asked: Asked, until: float) -> Begun:
     conversation, begins = place_of(asked)
     require_free(conversation)
     own = [entry for entry in asked.entries if entry.role in SYSTEM]
@@ -71,7 +71,7 @@ def placed(asked: Asked) -> Begun:
         stored_bytes=size,
         alive_until=Now() + timedelta(seconds=settings.TURN_LEASE_SECONDS),
     )
-    put(turn, new, output=False)
+    put(turn, new, output=False, until=until)
     stored_bytes.add(asked.user_id, size)
     touch(conversation, turn, new)
     knows = (repeated or not own) and not turned_back and all(entry.role != "assistant" for entry in heard)
