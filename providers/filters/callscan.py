@@ -204,7 +204,7 @@ class CallScan(JsonScan):
         """The JSON object here, as the arguments of a call; whether it is one."""
         begun = len(self._held)
         closed = yield from self._json()
-        call = forms.made(name, "".join(self._held[begun:])) if closed else None
+        call = forms.made(name, "".join(self._held[begun:])) if closed and self._holding else None
         return self._settle([call] if call else [])
 
     def _value(self, *, tagged: bool) -> Generator[None, None, list[Call]]:
@@ -280,7 +280,7 @@ class CallScan(JsonScan):
     # --- what was decided -----------------------------------------------------------------------------------------
     def _settle(self, calls: list[Call], tags: Iterable[str] = ()) -> bool:
         """What is held is these calls, in these tags, or only text; so it is when there were too many calls."""
-        if not calls or self.made + len(calls) > MOST_CALLS:
+        if not calls or not self._holding or self.made + len(calls) > MOST_CALLS:
             self._release()
             return False
         self._closers.update(forms.closing(tag) for tag in tags)

@@ -18,6 +18,7 @@ TOKENS = {  # one token of JSON after blanks: a string, a scalar or a mark; by w
     True: re.compile(r'[ \t\r\n]*+(?:("(?:[^"\\]++|\\.)*+")|([-+.0-9A-Za-z]++)|([{}\[\],:]))', re.DOTALL),
     False: re.compile(r'[ \t\r\n]*+(?:("(?:[^"\\\n]++|\\.)*+")|([-+.0-9A-Za-z]++)|([{}\[\],:]))'),
 }
+MOST_HELD_CHARS = 8 * 2**20  # of what may be a call; more than that is text
 STRING, SCALAR_TOKEN = 1, 2  # groups of these patterns
 Taken = Generator[None, None, int]
 Decided = Generator[None, None, bool]
@@ -31,6 +32,7 @@ class JsonScan:
         self._window, self._at, self._final = "", 0, False
         self._held: list[str] = []
         self._holding = False
+        self._held_chars = 0
         self._out: list[str | Call] = []
         self._blank: list[
             str
@@ -57,6 +59,9 @@ class JsonScan:
             self._line = visible[-1:]
         if self._holding:
             self._held.append(text)
+            self._held_chars += size
+            if self._held_chars > MOST_HELD_CHARS:
+                self._release()
         else:
             self._say(text)
 
@@ -71,7 +76,7 @@ class JsonScan:
             self._blank.append(text)
 
     def _hold(self) -> None:
-        self._holding = True
+        self._holding, self._held_chars = True, 0
 
     def _release(self) -> None:
         """What is held is text."""

@@ -114,3 +114,35 @@ async def test_an_answer_has_so_many_calls_and_no_more() -> None:
     message = answer["choices"][0]["message"]
     assert len(message["tool_calls"]) == MOST_CALLS
     assert message["content"].count("<tool_call>") == 2_000 - MOST_CALLS
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"name":"f","arguments":{"x":"' + "y" * 5_000 + '"}}',
+        '<tool_call>{"name":"f","arguments":{"x":"' + "y" * 5_000 + '"}}</tool_call>',
+        "<function=f>\n<parameter=x>" + "y" * 5_000 + "</parameter></function>",
+        "call function: f arguments: {" + '"x": "' + "y" * 5_000 + '"}',
+        '```json\n{"name":"f","arguments":{"x":"' + "y" * 5_000 + '"}}\n```',
+    ],
+    ids=lambda text: text[:20],
+)
+async def test_what_is_too_long_for_a_call_is_text(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (answer,) = await through([[whole(text)]], stream=False)
+    assert answer["choices"][0]["finish_reason"] == "tool_calls"
+    monkeypatch.setattr("providers.filters.jsonscan.MOST_HELD_CHARS", 3_000)
+    (answer,) = await through([[whole(text)]], stream=False)
+    assert answer["choices"][0]["message"]["content"] == text
+    assert answer["choices"][0]["finish_reason"] == "stop"
+
+
+async def test_text_is_not_held_for_ever_for_a_call_that_must_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("providers.filters.callreader.MOST_WAITING_CHARS", 3_000)
+    body = REQUEST.body | {"tool_choice": "required"}
+    request, attempt = ChatRequest(id="0" * 32, endpoint=CHAT, model="m", body=body), Attempt("p", "m")
+    reader = CallReader(request, attempt)
+    told = [reader.chunks([delta(REQUEST, content="word " * 100)]) for _ in range(10)]
+    assert [said(chunks) for chunks in told[:6]] == [""] * 6
+    assert "".join(map(said, told)) == "word " * 1_000
+    reader.chunks([delta(REQUEST, finish_reason="stop")])
+    assert not attempt.lacks_call
