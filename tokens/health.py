@@ -10,7 +10,7 @@ from tokens.breaker import Breaker
 from tokens.retry_budget import RetryBudget
 
 if TYPE_CHECKING:
-    from tokens.consequences import Call
+    from tokens.calls import Call
 
 SAME_LIMIT_SECONDS = 10.0  # within which refusals belong together
 UNANSWERED_SECONDS = 1.0  # without an answer, before refusals that name nobody mean the provider
