@@ -161,7 +161,7 @@ def _record_provider_failure(pool: "Pool", call: Call, error: UpstreamError) -> 
         if not only_token and not was_open:
             mark_failing(pool, call, entry, f"failing: {error.message}", is_proved=is_proved)
     was_probe = breaker.end_probe(call.request_id)
-    if was_probe or (breaker.should_open(now, only_token=only_token) and not health.is_promising(now)):
+    if was_probe or health.should_open(now, only_token=only_token):
         breaker.open(now, error.message)
         forgive_failing_tokens(pool, call)
     if entry is not None:

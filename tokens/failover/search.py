@@ -75,7 +75,7 @@ class Search:
         """Return whom to ask next, None to give up. Raises PoolResting, DatabaseUnavailable."""
         if self.tries.last is None:
             return await self._find_free_choice(self.candidates)
-        if not self.tries.may_try_on():
+        if not self.tries.may_try_on() and not await self._wait_for_proof():
             return None
         choice = self._take_again()
         if choice is None and self.tries.failed:
@@ -83,6 +83,20 @@ class Search:
         if choice is None:
             choice = await self._find_affordable_choice()
         return choice if choice is not None and self.trace.may_go_on() else None
+
+    async def _wait_for_proof(self) -> bool:
+        """Wait a moment for the calls of others; returns whether they showed that the provider answers.
+
+        A request that met tokens that fail, one after the other, gets one more call then.
+        """
+        until = time.perf_counter() + settings.LAST_CHANCE_SECONDS
+        while self.tries.is_out_of_attempts() and time.perf_counter() < until:
+            if not self.tries.is_failing(self.tries.failed):
+                return True
+            if not self.tries.may_be_proved_healthy():
+                return False
+            await asyncio.sleep(TRIAL_POLL_SECONDS)
+        return False
 
     def _take_again(self) -> Choice | None:
         """Return the choice whose token was rejected and is renewed to be asked once more."""

@@ -58,6 +58,16 @@ class Tries:
             attempts += 1
         return self._provider_failures < attempts
 
+    def is_out_of_attempts(self) -> bool:
+        """Whether nothing but the number of the provider's failures forbids one more call."""
+        tried = self._refusals + self._provider_failures
+        has_room = tried < int(settings.MAX_TOKENS_TRIED) and time.perf_counter() < self.deadline
+        return has_room and self._provider_failures == settings.MAX_ATTEMPTS
+
+    def may_be_proved_healthy(self) -> bool:
+        """Whether calls are running that may still show that the fault is not the provider's."""
+        return any(self._pool.health(candidate.adapter.upstream).is_undecided() for candidate in self.failed)
+
     def may_resend(self) -> bool:
         """Whether the next call may become two: a kept connection may have been closed."""
         return self._provider_failures + 1 < int(settings.MAX_ATTEMPTS)
