@@ -168,7 +168,7 @@ DATABASES = {
         places.read_database_url(env, DATABASE_URL),
         wait_seconds=DATABASE_TIMEOUT_SECONDS,
         statement_seconds=env.whole_seconds("STATEMENT_TIMEOUT_SECONDS", 30),
-        pool_size=env.count("DATABASE_POOL_SIZE", 8),
+        pool_size=env.count("DATABASE_POOL_SIZE", 14),
     )
 }
 EMBEDDED_DATABASE = DATABASES["default"]["ENGINE"].endswith("sqlite3")
