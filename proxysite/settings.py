@@ -212,7 +212,7 @@ KEEPALIVE_SECONDS = env.whole_seconds("KEEPALIVE_SECONDS", 75)
 GRACE_SECONDS = env.whole_seconds("GRACE_SECONDS", 30, least=0)  # running answers may finish within it after SIGTERM
 REQUESTS_IN_FLIGHT = env.count("REQUESTS_IN_FLIGHT", 5_000)  # per process; more get a 503
 JSON_DEPTH = env.count("JSON_DEPTH", 64, most=500)
-LOOP_STALL_SECONDS = env.seconds("LOOP_STALL_SECONDS", 0.2)  # then it is logged what stops the event loop
+LOOP_STALL_SECONDS = env.seconds("LOOP_STALL_SECONDS", 0.2, least=0)  # then it is logged what stops the event loop
 JSON_ITEMS = env.count("JSON_ITEMS", 200_000)  # brackets, colons and commas outside of texts
 JSON_INLINE_BYTES = env.size_bytes("JSON_INLINE_BYTES", 64 * 2**10)  # larger bodies are read in a thread
 JSON_ESCAPES = env.count("JSON_ESCAPES", 4_000_000)  # backslashes: a text of nothing else is slow to read
