@@ -264,6 +264,7 @@ EMBEDDING_SECONDS = env.seconds("EMBEDDING_SECONDS", 5)  # a question waits so l
 PING_SECONDS = env.seconds("PING_SECONDS", 10)  # of silence, then a comment goes out
 MAX_ATTEMPTS = env.count("MAX_ATTEMPTS", 3)  # of one request that the provider fails; then it gives up
 MAX_TOKENS_TRIED = env.count("MAX_TOKENS_TRIED", 20)  # for one request, refused ones and all others
+ONLY_TOKEN_RETRIES = env.count("ONLY_TOKEN_RETRIES", 1, least=0)  # of the only credential, if the failure may pass
 LAST_CHANCE_SECONDS = env.seconds("LAST_CHANCE_SECONDS", 2)  # a failed request waits for the answers of others
 RETRY_SHARE = env.share("RETRY_SHARE", 0.2)  # retries at a failing provider, of its requests in 10 seconds …
 RETRIES_PER_SECOND = env.count("RETRIES_PER_SECOND", 3, least=0)  # … or so many, if that is more

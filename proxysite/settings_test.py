@@ -39,5 +39,6 @@ if not EMBEDDED_DATABASE:
 BODY_LIMIT_BYTES = 2**20
 DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_LIMIT_BYTES
 ATTEMPT_PAUSE_SECONDS = 0.01
+ONLY_TOKEN_RETRIES = 0  # a fault that a test scripts once is seen; the tests of the retry switch it on
 LOGGING["root"]["level"] = "WARNING"
 LOOP_STALL_SECONDS = 0  # the loop stands still between tests

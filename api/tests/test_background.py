@@ -64,7 +64,7 @@ async def test_the_grace_begins_with_the_signal_whoever_listens(gateway, upstrea
     gate.open()
 
 
-@pytest.mark.settings(GRACE_SECONDS=1)
+@pytest.mark.settings(GRACE_SECONDS=1, BACKGROUND_PER_USER=0)
 async def test_very_many_that_a_shutdown_cuts_off_are_written_in_batches(gateway, upstream, alice, caplog, monkeypatch):
     many, batches = 230, []
     finish_all = turn_batches.finish_all

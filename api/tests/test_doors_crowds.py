@@ -117,10 +117,10 @@ async def test_a_connection_that_the_upstream_wants_closed_is_not_used_again(gat
 async def test_a_slow_name_server_keeps_nobody_else_waiting(gateway, upstream, alice, second, slow_names):
     """The second provider is known by its name too, so that both need a look-up."""
     other, row = second
-    fake = Provider.objects.filter(name="fake")
+    fake = await off_loop(Provider.objects.get, name="fake")
     named = other.url.replace("127.0.0.1", "quick.example")
-    await off_loop(fake.update, base_url="https://slow.example/v1", connect_seconds=0.2)
-    await off_loop(Provider.objects.filter(pk=row.pk).update, base_url=named)
+    await off_loop(rows.move, fake, base_url="https://slow.example/v1", connect_seconds=0.2)
+    await off_loop(rows.move, row, base_url=named)
     await off_loop(rows.model, row, "n")
     await gateway.reload()
     answer = await gateway.chat(alice.key)

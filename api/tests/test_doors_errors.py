@@ -87,7 +87,7 @@ async def test_a_fault_of_ours_before_the_first_byte_is_a_500_that_tells_nothing
         raise RuntimeError("secret-detail")
         yield
 
-    monkeypatch.setattr("tokens.failover.answer", broken)
+    monkeypatch.setattr("tokens.failover.loop.answer", broken)
     answer = await gateway.chat(alice.key, stream=streams)
     assert answer.status == 500
     assert answer.error["type"] == "server_error"

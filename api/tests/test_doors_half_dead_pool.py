@@ -168,11 +168,20 @@ async def test_a_limit_of_the_organization_rests_the_provider_not_one_token_afte
     assert len(upstream.requests) <= 3
 
 
+@pytest.mark.settings(ONLY_TOKEN_RETRIES=1)
 async def test_the_only_credential_is_asked_again_after_a_passing_failure(gateway, upstream, alice, token):
     upstream.will(refuse(503))
     assert (await gateway.chat(alice.key)).status == 200
     used = await rows.only_usage()
     assert [one["outcome"] for one in used.attempts] == ["ServerFailed", "answered"]
+
+
+@pytest.mark.settings(ONLY_TOKEN_RETRIES=1)
+@pytest.mark.parametrize("status", [400, 401, 429])
+async def test_the_only_credential_is_asked_once_when_asking_again_is_in_vain(gateway, upstream, alice, token, status):
+    upstream.always(refuse(status))
+    await gateway.chat(alice.key)
+    assert len(upstream.requests) == 1
 
 
 # --- what must be reached -------------------------------------------------------------------------------

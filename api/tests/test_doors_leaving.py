@@ -8,7 +8,6 @@ import struct
 
 import pytest
 
-from providers.models import Provider
 from providers.offloop import off_loop
 from proxysite.testing import eventually, rows, speech
 from proxysite.testing.gateway import request, request_head
@@ -130,7 +129,7 @@ async def test_while_connecting(gateway, alice, token):
         for caller in (one, two):  # fill what the kernel accepts for it
             caller.setblocking(False)
             caller.connect_ex(deaf.getsockname())
-        await off_loop(Provider.objects.update, base_url=f"http://127.0.0.1:{deaf.getsockname()[1]}/v1")
+        await off_loop(rows.move_all, base_url=f"http://127.0.0.1:{deaf.getsockname()[1]}/v1")
         await gateway.reload()
         async with gateway.wire() as wire:
             await wire.send(request(alice.key))

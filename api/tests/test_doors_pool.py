@@ -26,7 +26,7 @@ DEEDS = (
     *("tokens/reset/0", "tokens/reset-all", "tokens/reload", "tokens/check", "tokens/update"),
     *("tokens/reset-consecutive", "tokens/updater/force-update", "switch_mode"),
 )
-STANDING = {"total", "active", "inactive", "resting", "exhausted", "disabled", "expired"}
+STANDING = {"total", "active", "inactive", "resting", "exhausted", "failing", "disabled", "expired"}
 
 
 @pytest.fixture
@@ -228,7 +228,7 @@ def test_the_counts_have_the_proxys_keys_and_each_provider_its_own(ask, pool):
         "max_failures": 3,
     }
     k2, others = providers
-    assert k2.keys() == others.keys() == {"name", "mode", *STANDING}
+    assert k2.keys() == others.keys() == {"name", "mode", "breaker", *STANDING}
     assert (k2["name"], k2["mode"], k2["total"], k2["active"], k2["inactive"]) == ("k2", "user", 3, 3, 0)
     assert others == {
         "name": "other",

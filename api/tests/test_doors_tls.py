@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import trustme
 
-from providers.models import Provider
 from providers.offloop import off_loop
 from proxysite.testing import rows
 from proxysite.testing.gateway import request
@@ -47,7 +46,7 @@ async def serve(gateway):
         server = Upstream(tls=server_side(certificate), host=host)
         await server.start()
         started.append(server)
-        await off_loop(Provider.objects.update, base_url=server.url)
+        await off_loop(rows.move_all, base_url=server.url)
         await gateway.reload()
         return server
 
@@ -101,7 +100,7 @@ async def test_an_upstream_without_tls_is_not_asked_in_the_clear(gateway, alice)
 
     async with await asyncio.start_server(plain, "127.0.0.1", 0) as server:
         url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
-        await off_loop(Provider.objects.update, base_url=url)
+        await off_loop(rows.move_all, base_url=url)
         await gateway.reload()
         answer = await gateway.chat(alice.key)
     assert (answer.status, answer.error["code"]) == (502, "upstream_tls")
@@ -112,7 +111,7 @@ async def test_an_upstream_without_tls_is_not_asked_in_the_clear(gateway, alice)
 async def test_a_handshake_that_stalls_is_given_up_in_time(gateway, alice, token):
     with socket.create_server(("127.0.0.1", 0)) as mute:  # the kernel accepts, nobody speaks
         url = f"https://127.0.0.1:{mute.getsockname()[1]}/v1"
-        await off_loop(Provider.objects.update, base_url=url, connect_seconds=0.1)
+        await off_loop(rows.move_all, base_url=url, connect_seconds=0.1)
         await gateway.reload()
         answer = await gateway.chat(alice.key)
     assert (answer.status, answer.error["code"]) == (504, "upstream_timeout")

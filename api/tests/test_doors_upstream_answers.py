@@ -259,7 +259,7 @@ async def test_bytes_after_an_answer_belong_to_no_answer(gateway, upstream, alic
 async def test_a_refused_connection(gateway, alice, provider, token, streams):
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
-    await off_loop(Provider.objects.update, base_url=f"http://127.0.0.1:{port}/v1")
+    await off_loop(rows.move_all, base_url=f"http://127.0.0.1:{port}/v1")
     await gateway.reload()
     answer = await gateway.chat(alice.key, stream=streams)
     assert (answer.status, answer.error["code"]) == (502, "upstream_unreachable")
@@ -276,7 +276,7 @@ async def test_a_connection_that_nobody_accepts_is_given_up_in_time(gateway, ali
             caller.setblocking(False)
             caller.connect_ex(deaf.getsockname())
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}/v1"
-        await off_loop(Provider.objects.update, base_url=url, connect_seconds=0.1)
+        await off_loop(rows.move_all, base_url=url, connect_seconds=0.1)
         await gateway.reload()
         answer = await gateway.chat(alice.key)
     assert (answer.status, answer.error["code"]) == (504, "upstream_timeout")
@@ -286,7 +286,7 @@ async def test_a_connection_that_nobody_accepts_is_given_up_in_time(gateway, ali
 
 @pytest.mark.parametrize("name", ["a" * 64 + ".example", "x..example"])
 async def test_a_name_that_does_not_resolve(gateway, alice, name):
-    await off_loop(Provider.objects.update, base_url=f"https://{name}/v1")
+    await off_loop(rows.move_all, base_url=f"https://{name}/v1")
     await gateway.reload()
     answer = await gateway.chat(alice.key)
     assert (answer.status, answer.error["code"]) == (502, "upstream_unreachable")

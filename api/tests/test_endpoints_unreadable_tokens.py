@@ -18,6 +18,6 @@ async def test_the_next_token_answers_and_the_unreadable_one_is_marked_and_logge
     assert (found.state, found.reason, found.strikes) == ("disabled", UNREADABLE, 0)
     assert [text for text in caplog.messages if str(broken.pk) in text and "FIELD_KEYS" in text] != []
     outcomes = [one["outcome"] for row in await rows.usage() for one in row.attempts]
-    assert sorted(outcomes) == ["VaultError", *["answered"] * 4]
+    assert sorted(outcomes) == ["UnreadableToken", *["answered"] * 4]
     assert all("k9" not in request.bearer for request in upstream.requests)
     caplog.clear()

@@ -132,7 +132,9 @@ def work_with(chat):
     callwords.offer(chat)
     orjson.dumps(calling.rewrite(chat))
     orjson.dumps(paired(items.to_messages([entry.clean() for entry in items.of_messages(messages)])))
-    assert all(isinstance(text, str) for text in counting.prompt_texts(chat))
+    prompt = counting.Prompt()
+    prompt.add_body(chat)
+    assert all(isinstance(text, str) for text in prompt.texts)
 
 
 def read_chat(raw):

@@ -60,6 +60,11 @@ def move(*providers: Provider, base_url: str, **fields: Any) -> None:
         row.save()
 
 
+def move_all(base_url: str, **fields: Any) -> None:
+    """All providers are at `base_url` now, as `move` does it."""
+    move(*Provider.objects.all(), base_url=base_url, **fields)
+
+
 def model(owner: Provider, public_id: str, upstream_name: str = "upstream-model", **fields: Any) -> ChatModel:
     return ChatModel.objects.create(provider=owner, public_id=public_id, upstream_name=upstream_name, **fields)
 

@@ -4,18 +4,17 @@ import asyncio
 import logging
 import threading
 from datetime import timedelta
+from ipaddress import ip_network
 
 import pytest
 from axes.models import AccessAttempt, AccessLog
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import User
-from django.core.exceptions import ImproperlyConfigured
 from django.test import Client, RequestFactory
 from django.utils import timezone
 
 from providers import client_address
 from proxysite import login_locks, tasks
-from proxysite.addresses import networks
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 PASSWORD = "correct horse battery"
@@ -145,14 +144,14 @@ def test_what_no_lock_needs_is_deleted(admin):
         ("", HOME, "unknown"),
     ],
 )
-@pytest.mark.settings(TRUSTED_PROXIES=networks("TRUSTED_PROXIES", ["10.0.0.0/29"]))
+@pytest.mark.settings(TRUSTED_PROXIES=[ip_network("10.0.0.0/29")])
 def test_the_rightmost_hop_that_is_not_trusted_is_the_caller(peer, forwarded, client):
     headers = {"HTTP_X_FORWARDED_FOR": forwarded} if forwarded else {}
     request = RequestFactory().get("/", REMOTE_ADDR=peer, **headers)
     assert client_address.client_address(request) == client
 
 
-@pytest.mark.settings(TRUSTED_PROXIES=networks("TRUSTED_PROXIES", [PROXY]))
+@pytest.mark.settings(TRUSTED_PROXIES=[ip_network(PROXY)])
 def test_behind_a_trusted_proxy_nobody_locks_the_others_out(admin):
     for number in range(10):
         log_in(password="wrong", address=PROXY, HTTP_X_FORWARDED_FOR=f"{number}.9.9.9, {AWAY}")
@@ -169,13 +168,8 @@ def test_a_proxy_that_is_not_named_is_hinted_at_once(admin, caplog, monkeypatch)
     assert PROXY in hints[0]
 
 
-def test_a_setting_that_is_no_network_is_one_clear_line():
-    with pytest.raises(ImproperlyConfigured, match=r"TRUSTED_PROXIES: 'proxy\.local' is no address"):
-        networks("TRUSTED_PROXIES", ["10.0.0.1", "proxy.local"])
-
-
 # --- the audit log ----------------------------------------------------------------------------------------------------
-@pytest.mark.settings(TRUSTED_PROXIES=networks("TRUSTED_PROXIES", [PROXY]))
+@pytest.mark.settings(TRUSTED_PROXIES=[ip_network(PROXY)])
 def test_the_audit_log_says_who_and_from_where_and_no_password(admin, caplog):
     caplog.set_level(logging.INFO, "audit")
     client = Client()

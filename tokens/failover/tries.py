@@ -23,11 +23,11 @@ class Tries:
     """
 
     __slots__ = (
-        "_asked_again",
         "_failed_requests",
         "_pool",
         "_provider_failures",
         "_refusals",
+        "_second_chances",
         "deadline",
         "failed",
         "last",
@@ -42,7 +42,7 @@ class Tries:
         self.failed: list[Candidate] = []
         self.last: UpstreamError | None = None
         self.unaffordable: set[int] = set()  # providers whose retry budget is used up
-        self._asked_again = False  # a credential that is the only one, after a passing failure
+        self._second_chances = 0  # of a credential that is the only one, after a passing failure
         self._failed_requests: dict[int, FailedRequest] = {}  # by provider
         self._provider_failures = self._refusals = 0
 
@@ -123,10 +123,12 @@ class Tries:
 
     def take_second_chance(self, candidate: Candidate, entry: Entry | None) -> bool:
         """Whether the credential may be asked again: it is the only one, and the failure may have passed."""
-        if self._asked_again or not isinstance(self.last, PASSING) or not self._pool.shared:
+        if self._second_chances >= settings.ONLY_TOKEN_RETRIES or not isinstance(self.last, PASSING):
             return False
-        self._asked_again = not self._pool.has_other(candidate.adapter.upstream, entry)
-        return self._asked_again
+        if not self._pool.shared or self._pool.has_other(candidate.adapter.upstream, entry):
+            return False
+        self._second_chances += 1
+        return True
 
     def add_token(self, entry: Entry | None) -> None:
         """Ask this credential no more."""
