@@ -52,7 +52,7 @@ CORS_ALLOW_HEADERS = [
 ]
 CORS_EXPOSE_HEADERS = [
     *("x-request-id", "openai-processing-ms", "openai-version", "retry-after", "retry-after-ms", "x-should-retry"),
-    *("idempotent-replayed", "idempotent-stored"),
+    *("idempotent-replayed", "idempotent-stored", "x-proxysite-provider", "x-proxysite-model"),
 ]
 CORS_PREFLIGHT_MAX_AGE = 86_400
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS
@@ -246,6 +246,7 @@ MAX_TOKENS_TRIED = env.int("MAX_TOKENS_TRIED", default=20)  # for one request, r
 RETRY_SHARE = env.float("RETRY_SHARE", default=0.2)  # retries at a failing provider, of its requests in 10 seconds …
 RETRIES_PER_SECOND = env.int("RETRIES_PER_SECOND", default=3)  # … or so many, if that is more
 ATTEMPT_PAUSE_SECONDS = env.float("ATTEMPT_PAUSE_SECONDS", default=0.5)  # before a failed provider is asked again
+NAME_UPSTREAMS = env.bool("NAME_UPSTREAMS", default=True)  # headers of an answer say which provider and model it is of
 TOOL_SUPPORT = env.bool("TOOL_SUPPORT", default=True)  # models that cannot call tools are told in words how to
 MAX_TOKEN_FAILURES = env.int("MAX_TOKEN_FAILURES", default=3)  # consecutive strikes that disable a token
 REST_SECONDS = env.float("REST_SECONDS", default=5)  # of a rate-limited token whose upstream names no time
