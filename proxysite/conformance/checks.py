@@ -1,8 +1,8 @@
 """The single questions that a scenario asks of the evidence.
 
-Each check is a function of the evidence that returns what it found, as a Finding. REQUIRED: a gateway
-for which it is not so fails the scenario. ADVISED: it passes only in part. NOTED: it is told and
-changes nothing.
+Each check is a function of the evidence that returns what it found, as a Finding. REQUIRED: a
+gateway for which it is not so fails the scenario. ADVISED: it passes only in part. NOTED: it is
+told and changes nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -64,7 +64,7 @@ class Check:
         return Finding(self.name, ok, text, self.weight)
 
 
-# --- how often the upstream was asked ---------------------------------------------------------------
+# --- how often the upstream was asked -------------------------------------------------------------
 def asked_at_most(most: int, weight: str = REQUIRED) -> Check:
     def test(evidence: Evidence) -> tuple[bool, str]:
         return len(evidence.first) <= most, f"the upstream was asked {times(len(evidence.first))}"
@@ -118,7 +118,7 @@ def not_sent_unchanged() -> Check:
     return Check("not sent again unchanged", test)
 
 
-# --- what the caller got ----------------------------------------------------------------------------
+# --- what the caller got --------------------------------------------------------------------------
 def ended_within(name: str, seconds: Callable[[Timings], float], weight: str = REQUIRED) -> Check:
     def test(evidence: Evidence) -> tuple[bool, str]:
         most = seconds(evidence.timings)
@@ -129,15 +129,16 @@ def ended_within(name: str, seconds: Callable[[Timings], float], weight: str = R
 
 def whole_answer() -> Check:
     def test(evidence: Evidence) -> tuple[bool, str]:
-        return evidence.answer.is_whole, f"{len(evidence.answer.text.split())} of {len(WORDS)} words"
+        number = len(evidence.answer.text.split())
+        return evidence.answer.is_whole, f"{number} of {len(WORDS)} words"
 
     return Check("the whole answer", test, ADVISED)
 
 
 def alive_afterwards() -> Check:
     def test(evidence: Evidence) -> tuple[bool, str]:
-        words = {True: "answers afterwards", False: "does not answer afterwards", None: "was not asked"}
-        return evidence.is_alive is True, f"the gateway {words[evidence.is_alive]}"
+        answers = "answers" if evidence.is_alive else "does not answer"
+        return evidence.is_alive is True, f"the gateway {answers} afterwards"
 
     return Check("alive afterwards", test)
 
@@ -164,7 +165,7 @@ def reason_passed_on(code: str) -> Check:
     return Check("the upstream's reason is passed on", test, ADVISED)
 
 
-# --- the fallback -----------------------------------------------------------------------------------
+# --- the fallback ---------------------------------------------------------------------------------
 def fallback_noted() -> Check:
     def test(evidence: Evidence) -> tuple[bool, str]:
         return True, f"fallback asked {times(len(evidence.fallback))}"
@@ -196,7 +197,7 @@ def rejection_not_passed_on() -> Check:
     return Check("the fallback's refusal does not hide the fault", test)
 
 
-# --- an outage --------------------------------------------------------------------------------------
+# --- an outage ------------------------------------------------------------------------------------
 def served_during_outage() -> Check:
     def test(evidence: Evidence) -> tuple[bool, str]:
         lasted = evidence.timings.outage_seconds

@@ -14,6 +14,8 @@ import h11
 
 from proxysite.conformance.timings import Timings
 
+Headers = dict[str, str]
+
 
 @dataclass(slots=True)
 class Asked:
@@ -60,8 +62,8 @@ class Exchange:
         """Seconds since the log was cleared."""
         return time.monotonic() - self.since
 
-    # --- whole answers ------------------------------------------------------------------------------
-    async def send_json(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
+    # --- whole answers ----------------------------------------------------------------------------
+    async def send_json(self, status: int, body: Any, headers: Headers | None = None) -> None:
         data = json.dumps(body).encode()
         await self.send_head(status, "application/json", len(data), headers)
         await self.send_part(data)
@@ -75,14 +77,15 @@ class Exchange:
         headers = {name.replace("_", "-"): value for name, value in more.items()}
         await self.send_json(status, {"error": error}, headers)
 
-    # --- piece by piece -----------------------------------------------------------------------------
+    # --- piece by piece ---------------------------------------------------------------------------
     async def send_head(
-        self, status: int, kind: str, length: int | None = None, headers: dict[str, str] | None = None
+        self, status: int, kind: str, length: int | None = None, headers: Headers | None = None
     ) -> None:
         lines = {"content-type": kind} | (headers or {})
         if length is not None:
             lines["content-length"] = str(length)
-        await self._write(self.protocol.send(h11.Response(status_code=status, headers=[*lines.items()])))
+        head = h11.Response(status_code=status, headers=[*lines.items()])
+        await self._write(self.protocol.send(head))
 
     async def send_part(self, data: bytes) -> None:
         await self._write(self.protocol.send(h11.Data(data=data)))
@@ -103,7 +106,7 @@ class Exchange:
         except OSError:
             raise Left from None
 
-    # --- how connections end ------------------------------------------------------------------------
+    # --- how connections end ----------------------------------------------------------------------
     def close(self) -> None:
         """Close the connection, whatever is missing of the answer."""
         self.writer.close()

@@ -12,7 +12,7 @@ Fault = Callable[[Exchange], Awaitable[None]]
 OVERLOADED = "The engine is overloaded at the moment."
 
 
-# --- refusals ---------------------------------------------------------------------------------------
+# --- refusals -------------------------------------------------------------------------------------
 async def limit_rate_once(exchange: Exchange) -> None:
     if exchange.asked.attempt > 1:
         return await answer(exchange)
@@ -52,7 +52,7 @@ async def refuse_content(exchange: Exchange) -> None:
     await exchange.refuse(400, message, "content_policy_violation")
 
 
-# --- connections ------------------------------------------------------------------------------------
+# --- connections ----------------------------------------------------------------------------------
 async def reset_once(exchange: Exchange) -> None:
     if exchange.asked.attempt > 1:
         return await answer(exchange)
@@ -67,7 +67,7 @@ async def never_answer(exchange: Exchange) -> None:
     exchange.close()
 
 
-# --- answers ----------------------------------------------------------------------------------------
+# --- answers --------------------------------------------------------------------------------------
 async def answer(exchange: Exchange) -> None:
     """The healthy one."""
     if exchange.asked.streams:
@@ -143,11 +143,12 @@ async def end_without_done(exchange: Exchange) -> None:
     return await end_stream(exchange, done=False)
 
 
-# --- pieces of answers --------------------------------------------------------------------------------
+# --- pieces of answers ----------------------------------------------------------------------------
 def usage(exchange: Exchange) -> dict[str, int]:
     """Return the usage of the answer, and note that it was named."""
-    prompt = len(str(exchange.asked.body.get("messages"))) // 4
-    found = {"prompt_tokens": prompt, "completion_tokens": len(WORDS), "total_tokens": prompt + len(WORDS)}
+    prompt, completion = exchange.asked.prompt_chars // 4, len(WORDS)
+    found = {"prompt_tokens": prompt, "completion_tokens": completion}
+    found["total_tokens"] = prompt + completion
     exchange.asked.usage = found
     return found
 

@@ -7,6 +7,7 @@ fail           a required check does not hold, a hang, or a partial answer told 
 not exercised  the fault did not come about, so nothing is shown
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from proxysite.conformance.caller import ANSWERED, ERROR, HANG
@@ -33,7 +34,7 @@ def judge(scenario: Scenario, evidence: Evidence) -> Verdict:
     return Verdict(scenario, verdict, reason, findings, evidence)
 
 
-def decide(scenario: Scenario, evidence: Evidence, findings: tuple[Finding, ...]) -> tuple[str, str]:
+def decide(scenario: Scenario, evidence: Evidence, findings: Sequence[Finding]) -> tuple[str, str]:
     """Return the verdict and its reason in one line."""
     answer = evidence.answer
     if any(one.outcome == HANG for one in evidence.answers):

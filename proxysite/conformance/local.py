@@ -107,7 +107,8 @@ class Scratch:
     def conformance(self, *arguments: str) -> int:
         """Run the command for everybody to see; returns its exit code."""
         command = [sys.executable, "manage.py", "conformance", *arguments]
-        return subprocess.run(command, cwd=BASE, env=self.environment, check=False).returncode  # noqa: S603
+        done = subprocess.run(command, cwd=BASE, env=self.environment, check=False)  # noqa: S603
+        return done.returncode
 
 
 def set_up(scratch: Scratch, wall: str) -> None:
@@ -128,8 +129,9 @@ def main(arguments: Sequence[str]) -> int:
     """Run everything; returns the exit code of `conformance`."""
     with tempfile.TemporaryDirectory(prefix="proxysite-conformance-") as folder:
         scratch = Scratch(Path(folder))
-        upstream = scratch.running("faulty_upstream", "--port", "0")
-        with scratch.running("serve", "--port", "0") as gateway, upstream as wall:
+        where = ("--host", "127.0.0.1", "--port", "0")
+        upstream = scratch.running("faulty_upstream", *where)
+        with scratch.running("serve", *where) as gateway, upstream as wall:
             wall_url, url = wall.wait_for(SERVES), gateway.wait_for(SERVES)
             set_up(scratch, wall_url)
             options = ("--wall", wall_url, "--profile", "fast", *arguments)

@@ -13,8 +13,8 @@ TITLE_CHARS, VERDICT_CHARS = 26, 14
 def describe_verdict(verdict: Verdict) -> str:
     """Return one line of the table."""
     scenario = verdict.scenario
-    reason = " ".join(verdict.reason.split())
-    return f"{scenario.id}  {scenario.title:<{TITLE_CHARS}}{verdict.verdict:<{VERDICT_CHARS}}{reason}"
+    title, found = scenario.title.ljust(TITLE_CHARS), verdict.verdict.ljust(VERDICT_CHARS)
+    return f"{scenario.id}  {title}{found}{' '.join(verdict.reason.split())}"
 
 
 def count_verdicts(verdicts: Sequence[Verdict]) -> dict[str, int]:
@@ -29,7 +29,8 @@ def summarize(verdicts: Sequence[Verdict]) -> str:
 
 
 def as_json(verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    return {"summary": count_verdicts(verdicts), "scenarios": [describe_fully(one) for one in verdicts]}
+    scenarios = [describe_fully(one) for one in verdicts]
+    return {"summary": count_verdicts(verdicts), "scenarios": scenarios}
 
 
 def describe_fully(verdict: Verdict) -> dict[str, Any]:
@@ -45,7 +46,8 @@ def describe_fully(verdict: Verdict) -> dict[str, Any]:
     }
     if evidence is not None:
         found["answers"] = [asdict(one) for one in evidence.answers]
-        found["asked"] = [leave_out_body(asdict(one)) for one in (*evidence.first, *evidence.fallback)]
+        asked = (*evidence.first, *evidence.fallback)
+        found["asked"] = [leave_out_body(asdict(one)) for one in asked]
     return found
 
 

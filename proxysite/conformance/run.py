@@ -26,9 +26,12 @@ class Run:
     """Use it as a context manager. `url` is the gateway's base URL, with its /v1."""
 
     def __init__(self, url: str, key: str, wall_url: str, timings: Timings, *, stream: bool = True) -> None:
-        headers = {"authorization": f"Bearer {key}"}
-        base, limit = f"{url.rstrip('/')}/", httpx.Timeout(None, connect=10.0)
-        self._gateway = httpx.AsyncClient(base_url=base, headers=headers, timeout=limit, trust_env=False)
+        self._gateway = httpx.AsyncClient(
+            base_url=f"{url.rstrip('/')}/",
+            headers={"authorization": f"Bearer {key}"},
+            timeout=httpx.Timeout(None, connect=10.0),
+            trust_env=False,
+        )
         self._wall = httpx.AsyncClient(base_url=wall_url, timeout=10.0, trust_env=False)
         self._timings, self._stream = timings, stream
 
@@ -39,14 +42,16 @@ class Run:
         await self._gateway.aclose()
         await self._wall.aclose()
 
-    # --- the wall -----------------------------------------------------------------------------------
+    # --- the wall ---------------------------------------------------------------------------------
     async def reset_wall(self) -> None:
         """Clear the wall's log. Raises WallError."""
         try:
-            response = await self._wall.post("/control/reset", json={"timings": asdict(self._timings)})
+            timings = {"timings": asdict(self._timings)}
+            response = await self._wall.post("/control/reset", json=timings)
             response.raise_for_status()
         except httpx.HTTPError as error:
-            raise WallError(f"No faulty upstream answers at {self._wall.base_url}: {error}") from None
+            where = self._wall.base_url
+            raise WallError(f"No faulty upstream answers at {where}: {error}") from None
 
     async def read_log(self) -> list[Asked]:
         try:
@@ -55,7 +60,7 @@ class Run:
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
             raise WallError(f"The faulty upstream's log cannot be read: {error}") from None
 
-    # --- the gateway --------------------------------------------------------------------------------
+    # --- the gateway ------------------------------------------------------------------------------
     async def wait_until_ready(self) -> None:
         """Return when the gateway answers for the healthy model. Raises WallError."""
         await self.reset_wall()
@@ -66,18 +71,19 @@ class Run:
                 break
             if time.monotonic() >= until:
                 told = answer.error or "it answers with another text"
-                raise WallError(f"The gateway does not pass {HEALTHY} on to the faulty upstream: {told}")
+                raise WallError(f"The gateway does not pass {HEALTHY} on to the upstream: {told}")
             await asyncio.sleep(PAUSE_SECONDS)
         if not any(one.model == HEALTHY for one in await self.read_log()):
-            raise WallError(f"The gateway answers for {HEALTHY}, but not by asking this faulty upstream.")
+            raise WallError(f"The gateway answers for {HEALTHY} without asking this upstream.")
 
     async def judge_all(self, scenarios: Sequence[Scenario] = SCENARIOS) -> AsyncIterator[Verdict]:
         for scenario in scenarios:
             yield await self.judge_scenario(scenario)
 
     async def judge_scenario(self, scenario: Scenario) -> Verdict:
-        """Judge one; repeated while its fault is not reached: a gateway may still avoid the upstream
-        for what the scenario before did.
+        """Judge one; repeated while its fault is not reached.
+
+        A gateway may still avoid the upstream for what the scenario before did.
         """
         until = time.monotonic() + self._timings.reach_seconds
         while True:

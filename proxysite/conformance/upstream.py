@@ -54,7 +54,7 @@ class FaultyUpstream:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    # --- connections --------------------------------------------------------------------------------
+    # --- connections ------------------------------------------------------------------------------
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101
@@ -74,7 +74,8 @@ class FaultyUpstream:
         protocol = h11.Connection(h11.SERVER)
         while (found := await read_request(protocol, reader, writer)) is not None:
             request, body = found
-            await self._answer(request, body, Exchange(reader, writer, protocol, nothing_asked(), self._timings))
+            exchange = Exchange(reader, writer, protocol, nothing_asked(), self._timings)
+            await self._answer(request, body, exchange)
             if writer.is_closing() or protocol.our_state is not h11.DONE:
                 return
             protocol.start_next_cycle()
@@ -85,8 +86,7 @@ class FaultyUpstream:
         if method == "POST" and path.endswith("/chat/completions"):
             await self._play(request, body, exchange)
         elif method == "GET" and path.endswith("/models"):
-            models = [{"id": name, "object": "model", "created": 0, "owned_by": "wall"} for name in faults.MODELS]
-            await exchange.send_json(200, {"object": "list", "data": models})
+            await exchange.send_json(200, list_models())
         elif method == "POST" and path == "/control/reset":
             await self._take_reset(body, exchange)
         elif method == "GET" and path == "/control/log":
@@ -105,13 +105,14 @@ class FaultyUpstream:
         self._reset()
         return await exchange.send_json(200, {"timings": asdict(timings)})
 
-    # --- the faults ---------------------------------------------------------------------------------
+    # --- the faults -------------------------------------------------------------------------------
     async def _play(self, request: h11.Request, data: bytes, exchange: Exchange) -> None:
         try:
             body = json.loads(data)
             fault = faults.MODELS.get(tag := tag_of(str(body["model"])))
         except (ValueError, TypeError, KeyError):
-            return await exchange.refuse(400, "The body is no chat completion request.", "invalid_json")
+            message = "The body is no chat completion request."
+            return await exchange.refuse(400, message, "invalid_json")
         exchange.since = self._since
         exchange.asked = asked = self._note(tag, request, body, exchange.seconds)
         if fault is None:
@@ -148,6 +149,11 @@ def tag_of(model: str) -> str:
     if name in faults.MODELS:
         return name
     return "-".join(name.split("-")[:2])
+
+
+def list_models() -> dict[str, Any]:
+    facts = {"object": "model", "created": 0, "owned_by": "wall"}
+    return {"object": "list", "data": [{"id": name} | facts for name in faults.MODELS]}
 
 
 def digest_credential(request: h11.Request) -> str:

@@ -134,7 +134,7 @@ async def test_the_right_outcome_without_advised_conduct_is_partial(toy: Any) ->
 async def test_a_gateway_that_does_not_lead_to_the_wall_is_not_judged(wall: str, toy: Any, upstream: Upstream) -> None:
     await toy("make_it_up", "S04")
     async with Run(upstream.url, "sk-caller", wall, TIMINGS) as run:
-        with pytest.raises(WallError, match="not by asking this faulty upstream"):
+        with pytest.raises(WallError, match="without asking this upstream"):
             await run.wait_until_ready()
     async with Run(upstream.url, "sk-caller", "http://127.0.0.1:1", TIMINGS) as run:
         with pytest.raises(WallError, match="No faulty upstream answers"):
