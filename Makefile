@@ -6,13 +6,15 @@ ARGS ?=
 BIN := .venv/bin
 BASE := .venv/.base
 DEVELOPMENT := .venv/.development
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement
 
 .DEFAULT_GOAL := serve
-.PHONY: serve test test-services bench conformance check lock interop clean help
+.PHONY: serve settings test test-services bench conformance check lock interop clean help
 
 serve: $(BASE) ## start the gateway on HOST:PORT (127.0.0.1:8000); worker and beat run inside
 	@exec $(BIN)/python manage.py serve $(ARGS)
+
+settings: $(BASE) ## every setting that is in force, and where it comes from
+	@$(BIN)/python manage.py show_settings $(ARGS)
 
 test: $(DEVELOPMENT) ## all tests on SQLite; pytest options in ARGS
 	@DATABASE_URL= REDIS_URL= $(BIN)/python -m pytest -n 2 $(ARGS)
@@ -65,8 +67,9 @@ help: ## this list
 $(BASE): requirements/base.txt | $(BIN)/python
 $(DEVELOPMENT): requirements/development.txt | $(BIN)/python
 $(BASE) $(DEVELOPMENT):
-	@echo "Installing $< into .venv"
-	@$(INSTALL) $<
+	@if [ -e $@ ]; then echo "Installing into .venv, because $< has changed:"; \
+	else echo "Installing $< into .venv, once; this takes a minute or two:"; fi
+	@PYTHON="$(BIN)/python" sh requirements/install.sh $<
 	@touch $@
 
 $(BIN)/python:
@@ -76,4 +79,5 @@ $(BIN)/python:
 		|| { echo "Python 3.11 or newer is needed, and $(PYTHON) is older; name another with make PYTHON=/path/to/python3." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
 		|| { echo "$(PYTHON) has no venv; on Debian and Ubuntu: apt-get install python3-venv." >&2; exit 1; }
+	@echo "Making .venv with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv --clear .venv

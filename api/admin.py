@@ -1,25 +1,31 @@
 """The admin of API keys, which are shown once, and of usage records, which are read only."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, cast
 from uuid import UUID
 
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
-from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import ObjectDoesNotExist
+from django.db.models import CharField, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Cast
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from api import keys
+from api import issued_forms, keys
 from api.forms import ApiKeyForm
 from api.models import ApiKey, Status, UsageRecord
-from providers.admin import NOTHING, BigTableAdmin, audit, badge, counted, moment
+from providers.admin_tables import NOTHING, BigTableAdmin, audit, badge, counted, moment
 from providers.chat import CHAT, COMPLETIONS, EMBEDDINGS
+from providers.deletion_admin import SlicedDeletion
+from providers.models import Deletion
+from providers.secret_search import SecretSearch
 from tokens.models import UpstreamToken
 
 SHOWN_MODELS = 2  # a list names so many of a key's models
@@ -46,14 +52,14 @@ class KeyStateFilter(admin.SimpleListFilter):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(BigTableAdmin):
+class ApiKeyAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
     form = ApiKeyForm
     list_display = ("key", "name", "user", "models", "standing", "last_used", "created")
     list_select_related = ("user",)
     list_filter = (KeyStateFilter,)
     sortable_by = ("created",)
     search_fields = ("prefix",)
-    search_help_text = "The beginning of a key, or a whole user name."
+    search_help_text = "A whole key or its beginning, or a whole user name. What you type stays out of addresses."
     actions = ("revoke",)
     autocomplete_fields = ("user",)
     readonly_fields = ("key", "standing", "last_used", "created", "revoked")
@@ -64,7 +70,10 @@ class ApiKeyAdmin(BigTableAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
         if obj is None:
-            described = {"fields": ("user", "name"), "description": "The key is made when you save, and shown once."}
+            described = {
+                "fields": ("user", "name", "form_number"),
+                "description": "The key is made when you save, and shown once.",
+            }
             return ((None, described), self.rights)
         who = (None, {"fields": ("key", "standing", "user", "name")})
         return (who, self.rights, ("What happened", {"fields": ("last_used", "created", "revoked")}))
@@ -90,11 +99,23 @@ class ApiKeyAdmin(BigTableAdmin):
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         only_save = {"show_save_and_add_another": False, "show_save_and_continue": False}
-        return super().add_view(request, form_url, {**(extra_context or {}), **only_save})
+        try:
+            return super().add_view(request, form_url, {**(extra_context or {}), **only_save})
+        except issued_forms.UsedAlready:  # two clicks at the same moment: the other one's key was shown nowhere
+            text = "This form was sent twice. If you have not seen its key, revoke the newest one and issue another."
+            self.message_user(request, text, messages.WARNING)
+            return HttpResponseRedirect(reverse("admin:api_apikey_changelist"))
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """The form can tell whether it was sent before."""
+        made = super().get_form(request, obj, change, **kwargs)
+        made.is_used = staticmethod(partial(issued_forms.is_used, request))  # type: ignore[attr-defined]
+        return made
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """A new row gets its key; of a known one only what was changed is written, so that no revocation is undone."""
         if not change:
+            issued_forms.mark_used(request, form.cleaned_data.get("form_number", ""))
             obj.issued = keys.generate()
             obj.prefix, obj.digest = obj.issued[: keys.SHOWN_LENGTH], keys.digest(obj.issued)
         obj.save(update_fields=form.changed_data if change else None)
@@ -114,8 +135,16 @@ class ApiKeyAdmin(BigTableAdmin):
         return page
 
     def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
-        prefix = term.rstrip("…")[: keys.SHOWN_LENGTH]
-        return queryset.filter(Q(prefix__startswith=prefix) | Q(user__username=term))
+        return queryset.filter(Q(prefix__startswith=self.open_term(term.rstrip("…"))) | Q(user__username=term))
+
+    def open_term(self, term: str) -> str:
+        return term[: keys.SHOWN_LENGTH] if term.startswith(keys.PREFIX) else term
+
+    def by_secret(self, queryset: QuerySet[Any], secret: str) -> QuerySet[Any]:
+        return queryset.filter(digest=keys.digest(secret))
+
+    def open_name(self, row: ApiKey) -> str:
+        return row.prefix
 
     @admin.display(description="key")
     def key(self, row: ApiKey) -> str:
@@ -170,6 +199,27 @@ class StatusFilter(admin.SimpleListFilter):
         return troubled if wanted == "troubled" else troubled.filter(status=wanted)
 
 
+DELETED_NAMES = {"user": "auth.user", "provider": "providers.provider", "key": "api.apikey"}
+
+
+def name_of_deleted(label: str, name: str) -> Subquery:
+    """The name under which the row that a record's `name` refers to was deleted, if it was."""
+    mine = Deletion.objects.filter(model=label, object_id=Cast(OuterRef(f"{name}_id"), CharField()))
+    return Subquery(mine.values("name")[:1])
+
+
+def referred(record: Any, name: str) -> str:
+    """What a record refers to; of what is gone its name then, or else its id."""
+    pk = getattr(record, f"{name}_id")
+    if pk is None:
+        return NOTHING
+    try:
+        row = getattr(record, name)
+    except ObjectDoesNotExist:
+        row = None
+    return str(row) if row is not None else f"{getattr(record, f'{name}_gone') or pk} (deleted)"
+
+
 COLOURS = {Status.COMPLETE: "good", Status.ABANDONED: "off", Status.INTERRUPTED: "wait"}
 
 
@@ -179,7 +229,7 @@ def in_milliseconds(span: float | None) -> str:
 
 @admin.register(UsageRecord)
 class UsageRecordAdmin(BigTableAdmin):
-    list_display = ("started", "user", "model", "provider", "outcome", "tokens", "duration")
+    list_display = ("started", "caller", "model", "upstream", "outcome", "tokens", "duration")
     list_select_related = ("user", "provider")
     list_filter = (StatusFilter, "stream", EndpointFilter)
     sortable_by = ()
@@ -187,8 +237,8 @@ class UsageRecordAdmin(BigTableAdmin):
     search_help_text = "A whole request id: req_… or chatcmpl-…"
     actions = None
     fieldsets = (
-        (None, {"fields": ("request", "started", "asked", "user", "key")}),
-        ("How it went", {"fields": ("outcome", "http", "provider", "token", "tries", "milliseconds")}),
+        (None, {"fields": ("request", "started", "asked", "caller", "with_key")}),
+        ("How it went", {"fields": ("outcome", "http", "upstream", "with_token", "tries", "milliseconds")}),
         ("Tokens", {"fields": ("prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens", "source")}),
     )
     started = moment("started_at", "started")
@@ -202,6 +252,12 @@ class UsageRecordAdmin(BigTableAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """With the names of the users and providers that are gone: of those on the page alone."""
+        gone = {f"{name}_gone": name_of_deleted(label, name) for name, label in DELETED_NAMES.items()}
+        rows: QuerySet[Any] = super().get_queryset(request).annotate(**gone)
+        return rows
+
     def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
         for prefix in REQUEST_PREFIXES:
             term = term.removeprefix(prefix)
@@ -213,6 +269,28 @@ class UsageRecordAdmin(BigTableAdmin):
     @admin.display(description="request")
     def request(self, record: UsageRecord) -> str:
         return str(record)
+
+    @admin.display(description="user")
+    def caller(self, record: Any) -> str:
+        return referred(record, "user")
+
+    @admin.display(description="provider")
+    def upstream(self, record: Any) -> str:
+        return referred(record, "provider")
+
+    @admin.display(description="key")
+    def with_key(self, record: Any) -> str:
+        return referred(record, "key")
+
+    @admin.display(description="token")
+    def with_token(self, record: Any) -> SafeString | str:
+        try:
+            token = record.token
+        except UpstreamToken.DoesNotExist:
+            return f"{record.token_id} (deleted)"
+        if token is None:
+            return NOTHING
+        return format_html('<a href="{}">{}</a>', reverse("admin:tokens_upstreamtoken_change", args=[token.pk]), token)
 
     @admin.display(description="asked")
     def asked(self, record: UsageRecord) -> str:

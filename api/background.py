@@ -28,8 +28,15 @@ from api.responses.parts import Event
 from conversations.history import SHUT_DOWN, OpenTurn
 from conversations.items import storable
 from providers.chat import Batches, Trace
-from providers.exceptions import DatabaseUnavailable, GatewayError, InternalError, Saturated, ShuttingDown
-from providers.offloop import in_time, off_loop
+from providers.exceptions import (
+    DatabaseUnavailable,
+    GatewayError,
+    InternalError,
+    KeyLimitExceeded,
+    Saturated,
+    ShuttingDown,
+)
+from providers.offloop import HOUSEKEEPING, in_time, off_loop
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +46,7 @@ FLUSH_SECONDS = 0.1
 AGAIN_SECONDS = 0.5  # then a database that did not answer is asked once more
 PATIENCE_SECONDS = 30.0  # of listeners with a database that is away
 LOOK_SECONDS = 0.05  # then the row of a broken off answer is looked at once more
+RETRY_SECONDS = 5  # a user who has too many is told to come back
 EARLIER_SECONDS = 0.5  # before the grace is over: who listens is still told
 
 
@@ -129,6 +137,33 @@ async def patiently(question: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
         await asyncio.sleep(AGAIN_SECONDS)
 
 
+class Place:
+    """A user's place for one response. As a context it is free at the end, unless it was kept."""
+
+    def __init__(self, user_id: int, places: dict[int, int]) -> None:
+        self._user_id, self._places = user_id, places
+        self._kept = False
+
+    def __enter__(self) -> "Place":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if not self._kept:
+            self.free()
+
+    def keep(self) -> Callable[[object], None]:
+        """The place stays taken until what is returned is called, for example by a task that is done."""
+        self._kept = True
+        return lambda done: self.free()
+
+    def free(self) -> None:
+        left = self._places.get(self._user_id, 0) - 1
+        if left > 0:
+            self._places[self._user_id] = left
+        else:
+            self._places.pop(self._user_id, None)
+
+
 # --- all of a process -------------------------------------------------------------------------------------------------
 class Background:
     """Those of one process. `feeds`: by the turn's id."""
@@ -138,22 +173,32 @@ class Background:
         self._answering: set[asyncio.Task[None]] = set()
         self._stopping: set[asyncio.Task[None]] = set()
         self._flushing = asyncio.Lock()
+        self._places: dict[int, int] = {}  # taken, by user
         self._loop: asyncio.AbstractEventLoop | None = None
         self._until: float | None = None  # once it drains: when that ends, on the monotonic clock
 
-    def require_room(self, in_flight: int) -> None:
-        """Raise Saturated unless one more may begin beside those that run and the requests in flight, this one among
-        them; ShuttingDown when nothing begins any more.
+    def take_place(self, user_id: int, in_flight: int) -> "Place":
+        """Take a place for one more response of the user, who frees it.
+
+        Raises KeyLimitExceeded when the user has none left; Saturated unless one more may begin beside those that run
+        and the requests in flight, this one among them; ShuttingDown when nothing begins any more.
         """
         if self._until is not None:
             raise ShuttingDown("The server is shutting down.", retry_after_seconds=1)
         if len(self._answering) + in_flight > settings.REQUESTS_IN_FLIGHT:
             raise Saturated("Too many responses are running in the background.", retry_after_seconds=1)
+        most = settings.BACKGROUND_PER_USER
+        if most and self._places.get(user_id, 0) >= most:
+            message = f"You have {most} responses running in the background; wait until some have ended."
+            raise KeyLimitExceeded(message, retry_after_seconds=RETRY_SECONDS)
+        self._places[user_id] = self._places.get(user_id, 0) + 1
+        return Place(user_id, self._places)
 
     def begin(
-        self, turn: OpenTurn, trace: Trace, batches: Batches, events: Events, when_over: Callable[[object], None]
+        self, turn: OpenTurn, trace: Trace, answer: tuple[Batches, Events], *when_over: Callable[[object], None]
     ) -> Feed:
-        """Answer, whoever listens; `when_over` is called when the answer has ended."""
+        """Answer, whoever listens; each of `when_over` is called when the answer has ended."""
+        batches, events = answer
         self._loop = asyncio.get_running_loop()
         feed = self.feeds[turn.id] = Feed(turn.id, stop=turn.stop)
         feed.add(events.begin())
@@ -163,7 +208,8 @@ class Background:
             tasks.add(task)
             task.add_done_callback(tasks.discard)
         answering.add_done_callback(lambda done: stopping.cancel())
-        answering.add_done_callback(when_over)
+        for callback in when_over:
+            answering.add_done_callback(callback)
         return feed
 
     def end_soon(self, turn_id: str) -> None:
@@ -225,7 +271,7 @@ class Background:
 async def kept(fresh: Sequence[tuple[UUID, list[Event]]]) -> None:
     """Write events; where the database refuses some for what they are, those of that response are left out."""
     try:
-        await off_loop(stored.write, fresh)
+        await HOUSEKEEPING.run(stored.write, fresh)
     except (DataError, TypeError, ValueError) as error:
         if len(fresh) == 1:
             logger.warning("events of a response in the background cannot be written: %s", error)

@@ -1,16 +1,16 @@
 """How many tokens a request took: as the upstream says, else counted here and marked as an estimate.
 
-The vocabulary (o200k) is loaded when it is first needed: about 30 MB. Other vocabularies differ by some per cent,
-hence "estimated".
+Other vocabularies than the one that is used here (`tokenizer.py`) differ by some per cent, hence "estimated".
 """
 
-import asyncio
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+import orjson
 from django.conf import settings
 
+from api import tokenizer
 from providers.chat import Trace
 
 HIGHEST = 10**9  # a larger figure is no token count
@@ -68,10 +68,10 @@ async def usage(trace: Trace) -> Usage:
     if trace.answered_by is None:
         return Usage(estimated=False)
     prompt = asked(trace)
-    size = sum(map(len, prompt)) + sum(map(len, trace.text)) + sum(map(len, thought(trace)))
-    if size <= settings.COUNT_INLINE_BYTES:
+    size = prompt.chars + sum(map(len, trace.text)) + sum(map(len, thought(trace)))
+    if size <= settings.COUNT_INLINE_BYTES and tokenizer.is_ready():
         return estimate(prompt, trace)
-    return await asyncio.get_running_loop().run_in_executor(None, estimate, prompt, trace)
+    return await tokenizer.in_thread(partial(estimate, prompt, trace))
 
 
 def rough(trace: Trace) -> Usage:
@@ -79,14 +79,64 @@ def rough(trace: Trace) -> Usage:
     found = reported(trace.usage)
     if found is not None or trace.answered_by is None:
         return found or Usage()
-    prompt, said = sum(map(len, asked(trace))), sum(map(len, trace.text))
-    thoughts = sum(map(len, thought(trace)))
-    return Usage(prompt // 4, (said + thoughts) // 4, thoughts // 4, estimated=True)
+    prompt = asked(trace)
+    said = sum(map(len, trace.text)) + trace.unkept_text
+    thoughts = sum(map(len, thought(trace))) + trace.unkept_reasoning
+    tokens = prompt.chars // 4 + prompt.tokens
+    return Usage(tokens, (said + thoughts) // 4, thoughts // 4, estimated=True)
 
 
-def asked(trace: Trace) -> list[str]:
+@dataclass(slots=True)
+class Prompt:
+    """What upstreams had to read: texts, and besides them so many tokens."""
+
+    texts: list[str] = field(default_factory=list)
+    tokens: int = 0
+
+    @property
+    def chars(self) -> int:
+        return sum(map(len, self.texts))
+
+    def add_body(self, body: dict[str, Any]) -> None:
+        """Add all that a body gives to read: messages, tools, prompt or input."""
+        messages = body.get("messages") or ()
+        self.tokens += PER_MESSAGE * len(messages)
+        for message in messages:
+            content = message.get("content")
+            if isinstance(content, str):
+                self.texts.append(content)
+            elif content:
+                self.texts.extend(part["text"] for part in content if isinstance(part.get("text"), str))
+            self.texts.extend(as_json(call.get("function", "")) for call in message.get("tool_calls") or ())
+        self.texts.extend(as_json(body[name]) for name in ("tools", "functions") if body.get(name))
+        self._add_input(body.get("prompt"))
+        self._add_input(body.get("input"))
+
+    def _add_input(self, given: Any) -> None:
+        """Add a text, a list of texts, or lists of token numbers."""
+        for item in given if isinstance(given, list) else [given]:
+            if isinstance(item, str):
+                self.texts.append(item)
+            elif isinstance(item, list):
+                self.tokens += len(item)
+            elif item:
+                self.tokens += 1
+
+
+def as_json(value: Any) -> str:
+    """The JSON text of what an upstream reads as JSON."""
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        return str(value)
+
+
+def asked(trace: Trace) -> Prompt:
     """All that upstreams had to read for the request: its own question, and those of its strategy."""
-    return [text for body in (trace.request.body, *(trace.further or ())) for text in prompt_texts(body)]
+    prompt = Prompt()
+    for body in (trace.request.body, *(trace.further or ())):
+        prompt.add_body(body)
+    return prompt
 
 
 def thought(trace: Trace) -> list[str]:
@@ -94,57 +144,31 @@ def thought(trace: Trace) -> list[str]:
     return [*trace.reasoning, *(text for attempt in trace.attempts for text in attempt.unshown or ())]
 
 
-def estimate(prompt: list[str], trace: Trace) -> Usage:
-    reasoning = count("".join(thought(trace)))
-    messages = sum(len(body.get("messages") or ()) for body in (trace.request.body, *(trace.further or ())))
-    return Usage(
-        prompt=read(prompt, messages),
-        completion=count("".join(trace.text)) + reasoning,
-        reasoning=reasoning,
-        estimated=True,
-    )
-
-
-async def of_body(body: dict[str, Any]) -> int:
-    """Tokens of a chat body's text, as they are estimated here."""
-    prompt, messages = prompt_texts(body), len(body.get("messages") or ())
-    if sum(map(len, prompt)) <= settings.COUNT_INLINE_BYTES:
-        return read(prompt, messages)
-    return await asyncio.get_running_loop().run_in_executor(None, read, prompt, messages)
-
-
-def read(prompt: list[str], messages: int) -> int:
-    """Tokens of what an upstream has to read."""
-    return sum(map(count, prompt)) + PER_MESSAGE * messages
-
-
-@cache
-def vocabulary() -> Any:
-    from splintr import Tokenizer
-
-    return Tokenizer.from_pretrained("o200k_base")
-
-
-def count(text: str) -> int:
-    return len(vocabulary().encode_ordinary(text)) if text else 0
-
-
-def prompt_texts(body: dict[str, Any]) -> list[str]:
-    """All text that the upstream had to read: messages, tools, prompt or input."""
-    texts: list[str] = []
-    for message in body.get("messages") or ():
-        content = message.get("content")
-        if isinstance(content, str):
-            texts.append(content)
-        elif content:
-            texts.extend(part["text"] for part in content if isinstance(part.get("text"), str))
-        texts.extend(str(call.get("function", "")) for call in message.get("tool_calls") or ())
-    texts.extend(str(body[name]) for name in ("tools", "functions") if body.get(name))
-    for given in (body.get("prompt"), body.get("input")):
-        items = given if isinstance(given, list) else [given]
-        texts.extend(
-            item if isinstance(item, str) else " x" * (len(item) if isinstance(item, list) else 1)
-            for item in items
-            if item
+def estimate(prompt: Prompt, trace: Trace, most_chars: int | None = None) -> Usage:
+    """Count what the request took; inline without `most_chars`, which is that of `count_all`."""
+    if most_chars is None:
+        read = sum(map(tokenizer.count, prompt.texts))
+        said, reasoning = (tokenizer.count("".join(texts)) for texts in (trace.text, thought(trace)))
+    else:
+        read = tokenizer.count_all(prompt.texts, most_chars).tokens
+        said, reasoning = (
+            tokenizer.count_all(["".join(texts)], most_chars).tokens for texts in (trace.text, thought(trace))
         )
-    return texts
+    said += unkept(said, trace.text, trace.unkept_text)
+    reasoning += unkept(reasoning, trace.reasoning, trace.unkept_reasoning)
+    return Usage(read + prompt.tokens, said + reasoning, reasoning, estimated=True)
+
+
+def unkept(tokens: int, kept: list[str], chars: int) -> int:
+    """Estimate the tokens of so many characters that were not kept, as those of the kept ones are."""
+    return round(tokens * chars / max(1, sum(map(len, kept)))) if chars else 0
+
+
+async def of_body(body: dict[str, Any]) -> tokenizer.Count:
+    """Tokens of a chat body's text, as they are estimated here."""
+    prompt = Prompt()
+    prompt.add_body(body)
+    if prompt.chars <= settings.COUNT_INLINE_BYTES and tokenizer.is_ready():
+        return tokenizer.Count(sum(map(tokenizer.count, prompt.texts)) + prompt.tokens)
+    found = await tokenizer.in_thread(partial(tokenizer.count_all, prompt.texts))
+    return tokenizer.Count(found.tokens + prompt.tokens, found.exact)

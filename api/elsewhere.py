@@ -14,7 +14,7 @@ from api.background import PATIENCE_SECONDS, Feed, happens, patiently
 from api.responses import stored
 from api.responses.parts import Event
 from providers.exceptions import DatabaseUnavailable, GatewayError, InternalError, ShuttingDown
-from providers.offloop import in_time, off_loop
+from providers.offloop import HOUSEKEEPING, in_time
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Elsewhere:
         """Whether there was news."""
         wanted = {UUID(feed.id): feed.next for feed in self.feeds.values() if not feed.over}
         try:
-            found = await in_time(off_loop(stored.news, wanted)) if wanted else {}
+            found = await in_time(HOUSEKEEPING.run(stored.news, wanted)) if wanted else {}
         except DatabaseUnavailable as error:
             self._away_since = self._away_since or time.monotonic()
             if time.monotonic() - self._away_since > PATIENCE_SECONDS:

@@ -1,14 +1,18 @@
 """The form of API keys in the admin."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from django import forms
+from django.core.exceptions import ValidationError
 
+from api.issued_forms import new_number
 from providers.models import ChatModel, ModelAlias, VirtualModel
 
 
 class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]
+    is_used: Callable[[str], bool]  # set by the admin: whether a form of this number has issued its key
+    form_number = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput, initial=new_number)
     allowed_models = forms.MultipleChoiceField(
         required=False,
         widget=forms.CheckboxSelectMultiple,
@@ -17,6 +21,8 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if self.instance.pk is not None:
+            del self.fields["form_number"]
         if "allowed_models" in self.fields:  # absent for those who may only look
             self.fields["allowed_models"].choices = self.choices()  # type: ignore[attr-defined]
 
@@ -29,3 +35,10 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean_allowed_models(self) -> list[str]:
         return list(self.cleaned_data["allowed_models"])
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        if "form_number" in self.fields and self.is_used(cleaned.get("form_number", "")):
+            text = "This form has issued its key already, and a key is shown once: open a new form."
+            self.add_error(None, ValidationError(text))
+        return cleaned

@@ -13,7 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 
-from api import writers
+from api import watchdog, writers
 from api.authentication import Caller, Keyring, touch
 from api.background import Background
 from api.elsewhere import Elsewhere
@@ -28,8 +28,9 @@ from conversations.documents import embed, ingest
 from conversations.documents.recall import Embed
 from conversations.history import History
 from providers.catalogue import Catalogue
+from providers.database_errors import is_outage, log_unless_outage
 from providers.http import Client
-from providers.offloop import off_loop
+from providers.offloop import HOUSEKEEPING
 from tokens import books, refreshing, renewal
 from tokens.breaker_sharing import Sharing
 from tokens.pool import Pool
@@ -91,6 +92,7 @@ class Gateway:
             *(self.ledger.keep, self.heartbeat.keep, partial(books.keep, self.pool), self._sweep, self._touch),
             self.breaker_sharing.keep,
             *(self.history.keep, self.background.keep, self.elsewhere.keep, self.idempotency.keep),
+            watchdog.keep,
             *(renewal.keep, self.pool.claims.keep, partial(refreshing.keep, self.pool.troubles)),
         ]
         if self.embed is not None:
@@ -123,7 +125,7 @@ class Gateway:
         works: list[Callable[[], Coroutine[Any, Any, object]]] = [
             self.ledger.replay,
             self.ledger.sweep,
-            partial(off_loop, turns.sweep),
+            partial(HOUSEKEEPING.run, turns.sweep),
         ]
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
@@ -137,8 +139,12 @@ class Gateway:
 
         try:
             await work()
-        except (WriteFailed, DatabaseError):
+        except WriteFailed:
             self.ledger.suspend()
+        except DatabaseError as error:
+            log_unless_outage(error)
+            if is_outage(error):
+                self.ledger.suspend()
         except Exception:
             logger.exception("housekeeping failed and is tried again later")
 
@@ -150,9 +156,11 @@ class Gateway:
             used, self.keyring.used = self.keyring.used, {}
             if used:
                 try:
-                    await off_loop(touch, used)
-                except DatabaseError:
-                    self.keyring.used = used | self.keyring.used
+                    await HOUSEKEEPING.run(touch, used)
+                except DatabaseError as error:
+                    log_unless_outage(error)
+                    if is_outage(error):
+                        self.keyring.used = used | self.keyring.used
 
 
 async def again_and_again(work: Callable[[], Coroutine[Any, Any, None]]) -> None:

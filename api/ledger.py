@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.conf import settings
 
@@ -34,6 +34,7 @@ RETRY_SECONDS = 0.5  # between two tries to reach a database that is away
 DATABASE_AWAY = "the database does not answer"
 JOURNAL_FAILS = "the journal cannot be written"
 CODE_LENGTH = 64
+PIECE_BYTES = 64  # that a piece of text takes besides its characters
 CLIENT_CLOSED = 499  # nginx's status for a caller that left
 
 
@@ -67,11 +68,39 @@ def note(trace: Trace, batch: list[Chunk]) -> None:
         for choice in chunk.get("choices") or ():
             said = choice.get("delta") or choice.get("message") or choice
             if text := said.get("content") or said.get("text"):
-                trace.text.append(text if isinstance(text, str) else str(text))
+                keep_text(trace, text if isinstance(text, str) else str(text))
             if thought := said.get("reasoning_content") or said.get("reasoning"):
-                trace.reasoning.append(thought if isinstance(thought, str) else str(thought))
+                keep_thought(trace, thought if isinstance(thought, str) else str(thought))
             if calls := said.get("tool_calls") or said.get("function_call"):
-                trace.text.append(str(calls))
+                for call in calls if isinstance(calls, list) else (calls,):
+                    keep_text(trace, call_text(call))
+
+
+def keep_text(trace: Trace, text: str) -> None:
+    """Keep a piece of what was said; of a very long answer only how long the piece is."""
+    trace.kept_bytes += len(text) + PIECE_BYTES
+    if trace.kept_bytes <= settings.COUNT_KEPT_BYTES:
+        trace.text.append(text)
+    else:
+        trace.unkept_text += len(text)
+
+
+def keep_thought(trace: Trace, thought: str) -> None:
+    """The same for a piece of thinking."""
+    trace.kept_bytes += len(thought) + PIECE_BYTES
+    if trace.kept_bytes <= settings.COUNT_KEPT_BYTES:
+        trace.reasoning.append(thought)
+    else:
+        trace.unkept_reasoning += len(thought)
+
+
+def call_text(call: Any) -> str:
+    """What a model wrote for a call: its name and its arguments."""
+    function = call.get("function", call) if isinstance(call, dict) else None
+    if not isinstance(function, dict):
+        return ""
+    parts = (function.get("name"), function.get("arguments"))
+    return " ".join(part for part in parts if isinstance(part, str) and part)
 
 
 class Waiting(NamedTuple):

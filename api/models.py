@@ -110,16 +110,18 @@ class UsageRecord(models.Model):
     """One accepted request, whatever became of it. Written by `api/ledger.py` alone.
 
     The id is a UUIDv7, so the primary key is in the order of time. What a row refers to may be deleted later or,
-    while the row waits in the spool, before it is written: the references are not enforced, and become null on
-    delete.
+    while the row waits in the spool, before it is written: the references are not enforced, and stay when it goes, so
+    that a deletion writes nothing here and past months still say whose they were (`Deletion` has the name).
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     started_at = models.DateTimeField()
-    key = models.ForeignKey(ApiKey, models.SET_NULL, null=True, db_constraint=False, db_index=False)
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, db_constraint=False, db_index=False)
-    provider = models.ForeignKey(Provider, models.SET_NULL, null=True, db_constraint=False, db_index=False)
-    token = models.ForeignKey(UpstreamToken, models.SET_NULL, null=True, db_constraint=False, db_index=False)
+    key = models.ForeignKey(ApiKey, models.DO_NOTHING, null=True, db_constraint=False, db_index=False)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.DO_NOTHING, null=True, db_constraint=False, db_index=False
+    )
+    provider = models.ForeignKey(Provider, models.DO_NOTHING, null=True, db_constraint=False, db_index=False)
+    token = models.ForeignKey(UpstreamToken, models.DO_NOTHING, null=True, db_constraint=False, db_index=False)
     endpoint = models.CharField(max_length=32)
     model = models.CharField(max_length=200)
     stream = models.BooleanField()

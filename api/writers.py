@@ -278,5 +278,6 @@ def writer() -> Writer:
 POSTGRES_PARAMETERS = frozenset(
     """
     dbname user password host port options connect_timeout tcp_user_timeout sslmode sslrootcert sslcert sslkey service
+    application_name
     """.split()
 )

@@ -182,7 +182,8 @@ class Proxysite:
 
     def _env(self) -> dict[str, str]:
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
-        return kept | {"PROXYSITE_HOME": str(self.home), "DATABASE_URL": self.database_url, "REDIS_URL": ""}
+        places = {"PROXYSITE_HOME": str(self.home), "DATABASE_URL": self.database_url}
+        return kept | places | {"REDIS_URL": "", "MARKER_FILE": "none"}
 
     def _server_does(self, statement: str) -> None:
         if self.database_server:

@@ -11,7 +11,7 @@ from django.template.defaultfilters import filesizeformat
 
 from conversations import admin_documents, admin_log, profiles, strategies  # noqa: F401 - pages of their own
 from conversations.models import StoredFile
-from providers.admin import BigTableAdmin, moment
+from providers.admin_tables import BigTableAdmin, moment
 from providers.models import ChatModel, VirtualModel
 
 

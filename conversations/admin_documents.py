@@ -14,7 +14,7 @@ from django.views.decorators.csrf import csrf_protect
 from conversations import files
 from conversations.documents import ingest
 from conversations.models import Document, DocumentState, Purpose
-from providers.admin import BigTableAdmin, badge, moment
+from providers.admin_tables import BigTableAdmin, badge, moment
 from providers.exceptions import GatewayError
 
 COLOURS = {

@@ -21,7 +21,7 @@ from django.utils.text import Truncator
 
 from conversations import exporting, retention, search
 from conversations.models import RUNNING, Conversation, Item, Turn, TurnStatus
-from providers.admin import NOTHING, BigTableAdmin, audit, badge, moment
+from providers.admin_tables import NOTHING, BigTableAdmin, audit, badge, moment
 
 TURNS_SHOWN = 50
 SHOWN_CHARS = 20_000  # of one item

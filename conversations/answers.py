@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import orjson
+from django.conf import settings
 from msgspec import Struct, field
 
 from conversations import items
@@ -20,6 +21,14 @@ OPENAI = frozenset(
     provider x_groq metadata
     """.split()
 )  # what a chunk has anyway, or what says nothing about how it was thought up
+
+
+def size_of(value: Any) -> int:
+    """Bytes of what is no text, as JSON."""
+    try:
+        return len(orjson.dumps(value))
+    except orjson.JSONEncodeError:
+        return len(str(value))
 
 
 class Part(Struct):
@@ -68,10 +77,20 @@ class Part(Struct):
         return Entry("message", "assistant", data, text or refusal)
 
 
+PIECE_BYTES = 64  # that a piece of text takes besides its characters
+PART_BYTES = 1_024  # that a part takes besides its pieces
+
+
 class Answer:
-    """The first choice of an answer in `parts`; what other choices say is in `others`."""
+    """The first choice of an answer in `parts`; what other choices say is in `others`.
+
+    Beyond STORED_ANSWER_BYTES nothing more is taken in: then it is `cut`, as an answer is that has reached the number
+    of tokens it may have.
+    """
 
     def __init__(self, request: str) -> None:
+        self._bytes_left: int = settings.STORED_ANSWER_BYTES
+        self.cut = False
         self._request = request
         self._calls: dict[int, Part] = {}
         self.parts: list[Part] = []
@@ -84,12 +103,26 @@ class Answer:
         """Fold chunks in."""
         for chunk in batch:
             self.begun = True
+            if self.cut or self._is_too_long(chunk):
+                self.cut, self.finish_reason = True, "length"
+                continue
             if not chunk.keys() <= OPENAI:
                 self.extras.update({name: value for name, value in chunk.items() if name not in OPENAI})
             for choice in chunk.get("choices") or ():
                 index = choice.get("index") or 0
                 mine = self if not index else self.others.setdefault(index, Answer(self._request))
                 mine._choice(choice)
+
+    def _is_too_long(self, chunk: Chunk) -> bool:
+        """Whether there is no room for the chunk; if there is, it is taken."""
+        for choice in chunk.get("choices") or ():
+            said = choice.get("message") or choice.get("delta") or {}
+            for value in said.values():
+                if value is not None:
+                    self._bytes_left -= PIECE_BYTES + (len(value) if isinstance(value, str) else size_of(value))
+            if logprobs := choice.get("logprobs"):
+                self._bytes_left -= size_of(logprobs)
+        return self._bytes_left < 0
 
     def _choice(self, choice: dict[str, Any]) -> None:
         whole = "message" in choice
@@ -111,6 +144,7 @@ class Answer:
 
     def _part(self, kind: str) -> Part:
         if not self.parts or self.parts[-1].type != kind:
+            self._bytes_left -= PART_BYTES
             self.parts.append(Part(kind, items.public_id(kind, self._request, len(self.parts))))
         return self.parts[-1]
 

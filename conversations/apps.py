@@ -12,6 +12,14 @@ class ConversationsConfig(AppConfig):
         from conversations import checks, files, retention  # noqa: F401
 
         post_migrate.connect(install_triggers, sender=self)
+        register_deletions()
+
+
+def register_deletions() -> None:
+    """Files are deleted one by one as rows, so that their bytes go too."""
+    from providers.deletions import Rules, register
+
+    register("conversations.storedfile", Rules(erase=lambda rows: rows.delete()[0]))
 
 
 def install_triggers(using: str, **kwargs: object) -> None:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from conversations import insisting
-from conversations.usage import guessed, summed
+from conversations.usage import guessed, summed, tokens
 from providers.catalogue import Candidate
 from providers.chat import Batches, ChatRequest, Chunk, Trace
 from providers.exceptions import InternalError, PoolError, Rejected, UpstreamTimeout
@@ -116,14 +116,14 @@ class Asking:
         Failover leaves `kept` calls, and those reserved, to others.
         """
         trace, own = self._trace, Trace(inner, began=self._trace.began, more=partial(self._more, kept))
-        before, usage, text = self._spent, None, []
+        before, usage, produced = self._spent, None, 0
         self._left -= 1
         self._reserved = max(0, self._reserved - 1)
         try:
             async with aclosing(insisting.answer(inner, self._candidates, self._pool, own)) as batches:
                 async for batch in batches:
                     for chunk in batch:
-                        text += said_in(chunk)
+                        produced += sum(map(tokens, said_in(chunk)))
                         if chunk.get("usage"):
                             usage = chunk["usage"]
                             chunk["usage"] = summed(before, usage)
@@ -137,7 +137,7 @@ class Asking:
                 trace.queue_ms = own.queue_ms
             usage = usage or own.usage
             if usage is None and own.answered_by is not None:
-                usage = guessed(texts([inner.body, *(own.further or ())]), [*own.text, *text])
+                usage = guessed(texts([inner.body, *(own.further or ())]), own.text, produced)
             if usage is not None:  # others may have ended meanwhile
                 self._spent = summed(self._spent, usage)
             trace.usage = self.usage()

@@ -3,6 +3,7 @@ said before is read, as much as fits, and what is asked is written down. Or, whe
 upstream would be told.
 """
 
+import math
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -12,7 +13,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
-from conversations import earlier, items, overlap
+from conversations import earlier, items, overlap, stored_bytes
 from conversations.earlier import Line
 from conversations.items import SYSTEM, Entry
 from conversations.models import Conversation, Door, Turn, TurnStatus
@@ -21,18 +22,24 @@ from conversations.places import Asked, Busy, behind, place_of, require_free
 from conversations.turns import Begun, put, touch, weight
 from providers.chat import Resume
 from providers.exceptions import InvalidRequest
+from providers.offloop import limit_transaction, require_time
 
 
-def begin(asked: Asked) -> Begun:
-    """Raises Busy, UnknownUrl, InvalidRequest."""
+def begin(asked: Asked, until: float = math.inf) -> Begun:
+    """Begin the turn, unless it is later than `until` of the monotonic clock: then nobody waits for it any more, and
+    nobody else is to wait because of it. Raises Busy, UnknownUrl, InvalidRequest, TooLate.
+    """
     try:
         with transaction.atomic():
-            return placed(asked)
+            limit_transaction(until)
+            begun = placed(asked, until)
+            require_time(until)
+            return begun
     except IntegrityError:  # somebody else began at the same moment
         raise Busy from None
 
 
-def placed(asked: Asked) -> Begun:
+def placed(asked: Asked, until: float) -> Begun:
     conversation, begins = place_of(asked)
     require_free(conversation)
     own = [entry for entry in asked.entries if entry.role in SYSTEM]
@@ -45,6 +52,8 @@ def placed(asked: Asked) -> Begun:
         replace(conversation, told.unanswered[0].turn_id)  # it is asked again
         told.items = told.items[: -len(told.unanswered)]
     messages = composed(asked, [] if own else told.system, told.items, heard)
+    size = stored_bytes.size_of(new) + stored_bytes.json_size(asked.settings)
+    stored_bytes.require_room(asked.user_id, size)
     conversation.last += 1
     turn = Turn.objects.create(
         id=UUID(asked.request_id),
@@ -59,9 +68,11 @@ def placed(asked: Asked) -> Begun:
         metadata=asked.metadata,
         settings=items.storable(asked.settings),
         tokens=weight(said(new)),
+        stored_bytes=size,
         alive_until=Now() + timedelta(seconds=settings.TURN_LEASE_SECONDS),
     )
-    put(turn, new, output=False)
+    put(turn, new, output=False, until=until)
+    stored_bytes.add(asked.user_id, size)
     touch(conversation, turn, new)
     knows = (repeated or not own) and not turned_back and all(entry.role != "assistant" for entry in heard)
     return Begun(

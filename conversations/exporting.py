@@ -15,7 +15,7 @@ import orjson
 from django.db.models import QuerySet
 
 from conversations.models import Conversation, Item, Turn, TurnStatus
-from providers.offloop import off_loop
+from providers.offloop import LONG
 
 CONVERSATIONS_AT_ONCE = 200
 ROWS_AT_ONCE = 20  # an item may hold images
@@ -48,7 +48,7 @@ def pieces(conversations: QuerySet[Conversation], form: Form) -> Iterator[bytes]
 async def streamed(conversations: QuerySet[Conversation], form: Form) -> AsyncIterator[bytes]:
     """The same for the event loop."""
     made = pieces(conversations, form)
-    while (piece := await off_loop(next, made, None)) is not None:
+    while (piece := await LONG.run(next, made, None)) is not None:
         yield piece
 
 

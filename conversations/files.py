@@ -27,6 +27,7 @@ from django.db.models.signals import post_delete
 from django.dispatch import receiver
 from django.utils import timezone
 
+from conversations import stored_bytes
 from conversations.documents import extract
 from conversations.models import Purpose, Status, StoredFile, new_id
 from providers.exceptions import BodyTooLarge, InvalidRequest, Saturated, UnknownUrl
@@ -120,6 +121,7 @@ def require_room(user_id: int, size: int) -> None:
         raise InvalidRequest(f"You have {settings.FILES_PER_USER} files; delete some first.", code="too_many_files")
     if mine.sizes() + size > settings.FILES_BYTES_PER_USER:
         raise InvalidRequest("Your files take up all the room you have; delete some first.", code="too_many_files")
+    stored_bytes.require_room(user_id, size)
 
 
 def write(path: Path, pieces: Iterable[bytes]) -> tuple[int, str]:

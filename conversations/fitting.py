@@ -22,7 +22,7 @@ from conversations.longtexts import Long, beside, changed, long_texts, question_
 from conversations.summaries import Summarise, Wanted, brief
 from conversations.usage import tokens
 from providers.exceptions import InvalidRequest
-from providers.offloop import heard, off_loop
+from providers.offloop import LONG, heard
 
 LEAST_SHARE = 0.25  # of the budget that long texts have, however long the conversation is, while the window has it
 STEPS = 16  # the room of long texts changes in so many steps: what is shown of them stays the same for some turns
@@ -117,7 +117,7 @@ class Work:
             hits = ranking(known, question) if self.question.strip() else []
             return within_tokens(partial(excerpt, long.text, known.outline, hits), frame, room)
 
-        return [known.document_id, summary_id], await heard(off_loop(cut))
+        return [known.document_id, summary_id], await heard(LONG.run(cut))
 
     async def asked(self, *, embedded: bool) -> Question:
         given = self.options.get("rag")

@@ -28,7 +28,7 @@ from conversations.turn_batches import TurnBatches
 from conversations.turns import Begun, Finished, Lost
 from providers.chat import Batches, Resume, Trace
 from providers.exceptions import ConversationBusy, DatabaseUnavailable, GatewayError
-from providers.offloop import in_time, off_loop
+from providers.offloop import HOUSEKEEPING, TURNS, in_time, off_loop
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +38,7 @@ POLL_SECONDS = 0.1  # while another process has the conversation
 TICK_SECONDS = 0.5
 CUT_SHORT = ("length", "content_filter")
 UNWRITTEN = {"code": "database_unavailable", "message": "The database was away at the end of this answer."}
+TOO_LONG = {"code": "answer_too_long", "message": "Only the beginning of this answer was stored."}
 SHUT_DOWN = {"code": "server_shutdown", "message": "The server was shutting down."}
 ABANDONED = {"code": "abandoned", "message": "The caller left before the end."}
 
@@ -116,7 +117,8 @@ class History:
 
     async def _begin(self, asked: Asked) -> Begun:
         """What is begun although nobody waits for it any more is taken back."""
-        work = asyncio.ensure_future(off_loop(beginning.begin, asked))
+        until = time.monotonic() + settings.DATABASE_TIMEOUT_SECONDS
+        work = asyncio.ensure_future(TURNS.run_for(asked.user_id, beginning.begin, asked, until))
         try:
             return await in_time(asyncio.shield(work))
         except (DatabaseUnavailable, asyncio.CancelledError):
@@ -185,13 +187,13 @@ class History:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             try:
-                for turn_id in await off_loop(turns.to_stop, self._stoppable()) if self._stoppable() else ():
+                for turn_id in await HOUSEKEEPING.run(turns.to_stop, self._stoppable()) if self._stoppable() else ():
                     if turn := self.running.get(turn_id):
                         turn.stop.set()
                 await self._write_late()
                 if self.running and time.monotonic() - prolonged > settings.TURN_LEASE_SECONDS / 3:
                     prolonged = time.monotonic()
-                    await off_loop(turns.prolong, list(self.running))
+                    await HOUSEKEEPING.run(turns.prolong, list(self.running))
             except DatabaseError as error:
                 logger.warning("the leases of running turns were not prolonged: %s", error)
 
@@ -200,7 +202,7 @@ class History:
         while self._unwritten:
             late = self._unwritten[0]
             try:
-                await off_loop(turns.finish, late)
+                await HOUSEKEEPING.run(turns.finish, late)
             except Lost:
                 pass  # it was written late, or taken for dead
             except turns.UNWRITABLE as error:
@@ -235,7 +237,8 @@ def outcome(turn: OpenTurn, trace: Trace, error: BaseException | None) -> Finish
     """What is written down of a turn that ended with this exception, or well."""
     answer, problem = turn.answer, problem_of(error)
     if error is None:
-        cut = turn.door == Door.RESPONSE and answer.finish_reason in CUT_SHORT
+        cut = answer.cut or (turn.door == Door.RESPONSE and answer.finish_reason in CUT_SHORT)
+        problem = TOO_LONG if answer.cut and turn.door != Door.RESPONSE else None
         status = TurnStatus.INCOMPLETE if cut else TurnStatus.COMPLETED
     elif turn.stop.is_set():
         status, problem = TurnStatus.CANCELLED, None

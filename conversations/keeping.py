@@ -15,7 +15,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from conversations import retention, turns
+from conversations import retention, stored_bytes, turns
 from conversations.items import SYSTEM, Entry
 from conversations.models import RUNNING, Conversation, Door, EventBatch, Item, Kind, Turn, TurnStatus
 from conversations.models.log import SAID, told_of
@@ -67,6 +67,8 @@ def add_items(conversation: Conversation, entries: Sequence[Entry]) -> list[Item
     locked = free(conversation)
     locked.last += 1
     clean = [entry.clean() for entry in entries]
+    size = stored_bytes.size_of(clean)
+    stored_bytes.require_room(locked.user_id, size)
     turn = Turn.objects.create(
         conversation=locked,
         user_id=locked.user_id,
@@ -74,9 +76,11 @@ def add_items(conversation: Conversation, entries: Sequence[Entry]) -> list[Item
         door=Door.ITEMS,
         status=TurnStatus.COMPLETED,
         tokens=turns.weight(entry for entry in clean if entry.role not in SYSTEM),
+        stored_bytes=size,
         finished_at=timezone.now(),
     )
     turns.put(turn, clean, output=False)
+    stored_bytes.add(locked.user_id, size)
     locked.title = locked.title or turns.title_of(turn)
     turns.touch(locked, turn, clean)
     return list(turn.items.order_by("id"))
@@ -126,7 +130,8 @@ def take_out(conversation: Conversation, item: Item) -> None:
     transaction.on_commit(retention.merge)
     left = list(item.turn.items.all())
     weight = turns.weight(entry for entry in left if entry.role not in SYSTEM)
-    Turn.objects.filter(pk=item.turn_id).update(tokens=weight, thought={}, extras={})
+    size = stored_bytes.size_of(left)
+    Turn.objects.filter(pk=item.turn_id).update(tokens=weight, stored_bytes=size, thought={}, extras={})
     EventBatch.objects.filter(turn=item.turn_id).delete()
     if item.role in SYSTEM:
         retention.unlink(conversation)
@@ -174,7 +179,7 @@ def forget_completion(turn: Turn) -> None:
         EventBatch.objects.filter(turn=turn).delete()
         Conversation.objects.filter(pk=thread.pk).update(title="")
         nothing: dict[str, Any] = {"metadata": {}, "settings": {}, "extras": {}, "thought": {}}
-        row.update(stored=False, **nothing, usage=None, error=None, tokens=0)
+        row.update(stored=False, **nothing, usage=None, error=None, tokens=0, stored_bytes=0)
         transaction.on_commit(retention.merge)
 
 

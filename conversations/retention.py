@@ -19,7 +19,7 @@ from conversations import words
 from conversations.models import Conversation, Document, EventBatch, Item, Passage, Turn
 
 CONVERSATIONS_AT_ONCE = 200
-ITEMS_AT_ONCE = 2_000
+ITEMS_AT_ONCE = 1_000
 DOCUMENTS_AT_ONCE = 100
 MERGE_SECONDS = 2.0  # after a deletion; the hourly sweep goes on
 SWEEP_MERGE_SECONDS = 60.0

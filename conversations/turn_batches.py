@@ -11,7 +11,7 @@ from conversations import search, turns
 from conversations.models import RUNNING, Conversation, Item, Turn
 from conversations.turns import Finished, Lost
 from providers.exceptions import ConversationBusy, DatabaseUnavailable
-from providers.offloop import off_loop
+from providers.offloop import HOUSEKEEPING
 
 AT_ONCE = 50
 PATIENCE_SECONDS = 10.0  # of one batch; what waits behind a batch that fails is not tried
@@ -43,7 +43,7 @@ class TurnBatches:
             batch, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
             try:
                 async with asyncio.timeout(PATIENCE_SECONDS):
-                    problems = await off_loop(finish_all, [finished for finished, _ in batch])
+                    problems = await HOUSEKEEPING.run(finish_all, [finished for finished, _ in batch])
             except (DatabaseError, TimeoutError):
                 batch, self._waiting = batch + self._waiting, []
                 problems = {finished.id: away() for finished, _ in batch}

@@ -2,6 +2,7 @@
 those of the dead. How one begins is `beginning.py`.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,17 +14,19 @@ from django.db import DataError, IntegrityError, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from conversations import earlier, items, search
+from conversations import earlier, items, search, stored_bytes
 from conversations.items import SYSTEM, Entry
 from conversations.models import RUNNING, Conversation, Document, Farewell, Item, Turn, TurnStatus
 from conversations.places import interrupt
 from conversations.usage import tokens
 from providers.chat import Resume
+from providers.offloop import require_time
 
 TITLE_CHARS = 80
 PER_ITEM = 4  # tokens that an upstream adds to each message
 PER_ATTACHMENT = 1_000  # tokens of a part that is no text, roughly
 SWEPT_AT_ONCE = 500
+PUT_AT_ONCE = 200  # items that are written before somebody looks at the clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,10 @@ def set_outcome(turn: Turn, finished: Finished) -> None:
     turn.usage, turn.error, turn.extras = finished.usage, finished.error, items.storable(finished.extras)
     turn.thought = items.storable(finished.thought)
     turn.tokens += weight(finished.entries)
+    size = stored_bytes.size_of(finished.entries) * (2 if turn.background else 1)  # its events are rows too
+    size += stored_bytes.json_size(turn.extras) + stored_bytes.json_size(turn.thought)
+    turn.stored_bytes += size
+    stored_bytes.add(turn.user_id, size)
     turn.finished_at, turn.alive_until = timezone.now(), None
 
 
@@ -127,10 +134,12 @@ def unsaid(conversation: Conversation, turn: Turn) -> None:
         conversation.system_id = earlier.instructed_by(conversation, turn.number - 1)
 
 
-def put(turn: Turn, entries: Sequence[Entry], *, output: bool) -> None:
-    """Write a turn's items, and their words into the index."""
-    rows = Item.objects.bulk_create(new_items(turn, entries, output=output))
-    search.add(turn.user_id, rows)
+def put(turn: Turn, entries: Sequence[Entry], *, output: bool, until: float = math.inf) -> None:
+    """Write a turn's items, and their words into the index. Raises TooLate after `until` of the monotonic clock."""
+    rows = new_items(turn, entries, output=output)
+    for start in range(0, len(rows), PUT_AT_ONCE):
+        require_time(until)
+        search.add(turn.user_id, Item.objects.bulk_create(rows[start : start + PUT_AT_ONCE]))
 
 
 def new_items(turn: Turn, entries: Sequence[Entry], *, output: bool) -> list[Item]:

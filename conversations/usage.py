@@ -39,12 +39,12 @@ def summed(first: Any, second: Any) -> Any:
     return first if second is None else second
 
 
-def guessed(asked: Sequence[str], produced: Sequence[str]) -> dict[str, Any]:
+def guessed(asked: Sequence[str], produced: Sequence[str], counted: int = 0) -> dict[str, Any]:
     """Usage by the length of the texts, `asked` the messages': four letters are a token, and so is one sign of a script
-    without spaces.
+    without spaces. `counted`: tokens of what was produced besides.
     """
     prompt = sum(tokens(text) + PER_MESSAGE for text in asked)
-    completion = sum(map(tokens, produced))
+    completion = counted + sum(map(tokens, produced))
     total = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
     return total | {"estimated": True}
 

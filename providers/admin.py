@@ -1,220 +1,23 @@
-"""The admin of providers, models and aliases, and what the admins of all apps share: tables too big to count, badges.
+"""The admin of models and aliases; that of providers is in `provider_admin.py`.
 
 `Revision` is not registered: its rows are counters that database triggers write, and a hand in them would make
 processes miss a change.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.contrib.admin.models import CHANGE, DELETION, LogEntry
-from django.contrib.admin.utils import model_ngettext
-from django.contrib.admin.views.main import PAGE_VAR
-from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ValidationError
-from django.core.paginator import Paginator
-from django.db.models import CASCADE, Count, Exists, Model, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
-from django.utils.formats import date_format
-from django.utils.functional import cached_property
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
 
-from providers import registry
-from providers.choices import Capability, Mode
-from providers.models import ChatModel, ModelAlias, Provider
+from providers import provider_admin  # noqa: F401 - it registers providers
+from providers.choices import Capability
+from providers.models import ChatModel, ModelAlias
 
 admin.site.site_url = None  # the site's root is JSON for machines
-
-AHEAD = 4  # pages that a list looks beyond the one it shows
-NOTHING = "-"  # where there is no value, as Django's admin writes it
-NAMED = 20  # rows that are named before a deletion; the others are counted
-AUDITED = 1_000  # rows of one action that each get a note in their history
-SEARCH_LENGTH = 200
-Summary = tuple[list[Any], dict[str, int], set[str], list[Any]]  # names, counts, what may not be deleted, protected
-INLINE_MODELS = 50  # a provider with more has them on their own page: a form has a limit of fields
-
-
-# --- what the admins share ------------------------------------------------------------------------------------------
-def badge(colour: str, text: object) -> SafeString:
-    """A short state, coloured: good, wait, bad or off."""
-    return format_html('<span class="badge badge-{}">{}</span>', colour, text)
-
-
-def moment(name: str, label: str) -> Callable[[Any, Any], str]:
-    """A column or read-only field for the time `name`, to the second."""
-
-    @admin.display(description=label, ordering=name)
-    def shown(self: Any, row: Any) -> str:
-        at = getattr(row, name)
-        return date_format(timezone.localtime(at), "Y-m-d H:i:s") if at else NOTHING
-
-    return shown
-
-
-def counted(model: type[Model], count: int) -> str:
-    """`1 upstream token`, `2 upstream tokens`."""
-    return f"{count} {model_ngettext(model._meta, count)}"
-
-
-def audit(
-    request: HttpRequest, rows: QuerySet[Any], what: str, flag: int = CHANGE, called: Callable[[Any], str] = str
-) -> None:
-    """Note in the rows' history what is about to be done to them (before: their filter may not hold after); one note
-    for all when they are very many. `called`: a row's name there; an id where what a row says of itself is private.
-    """
-    some = list(rows[: AUDITED + 1])
-    if not some:
-        return
-    kind = ContentType.objects.get_for_model(some[0])
-    many = f"more than {counted(type(some[0]), AUDITED)}"
-    notes = [(None, many)] if len(some) > AUDITED else [(row.pk, called(row)[:200]) for row in some]
-    entry = {"user_id": request.user.pk, "content_type": kind, "action_flag": flag, "change_message": what}
-    LogEntry.objects.bulk_create(LogEntry(object_id=pk, object_repr=name, **entry) for pk, name in notes)
-
-
-class AheadPaginator(Paginator):  # type: ignore[type-arg]
-    """Pages of a table that is never counted: `count` says how far it looked, `more` whether there is more."""
-
-    number = 1
-    more = False
-
-    @cached_property
-    def count(self) -> int:
-        seen = self._look((self.number - 1) * self.per_page)
-        return seen or self._look(0)
-
-    def _look(self, start: int) -> int:
-        """The position of the last row that can be seen from `start`; 0 when there is none."""
-        reach = self.per_page * (1 + AHEAD)
-        rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]
-        found = len(rows.values_list("pk")[start : start + reach + 1])
-        self.more = found > reach
-        return start + min(found, reach) if found else 0
-
-
-class BigTableAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """For tables with a million rows: nothing is counted, searches are exact or by prefix, deletions name few rows."""
-
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
-    list_per_page = 50
-
-    def get_paginator(self, request: HttpRequest, queryset: Any, per_page: int, *args: Any, **kwargs: Any) -> Any:
-        paginator = AheadPaginator(queryset, per_page, *args, **kwargs)
-        number = request.GET.get(PAGE_VAR, "")
-        paginator.number = int(number) if number.isdecimal() and 0 < len(number) < 8 and int(number) else 1
-        return paginator
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        term = search_term.strip()[:SEARCH_LENGTH]
-        return (self.found(queryset, term) if term else queryset), False
-
-    def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
-        """The rows that `term` means."""
-        raise NotImplementedError
-
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Summary:
-        return summarised(self.admin_site, objs, request)
-
-    def log_deletions(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
-        return audit(request, queryset, "", DELETION, self.called_in_history)
-
-    def called_in_history(self, row: Any) -> str:
-        """The name of a row in the history, which outlives it."""
-        return str(row)
-
-
-def summarised(site: admin.AdminSite, objs: QuerySet[Any] | list[Any], request: HttpRequest) -> Summary:
-    """What a deletion takes along, for the page that asks: a few names, and counts of the rest and of what depends."""
-    opts = objs[0]._meta
-    total = len(objs) if isinstance(objs, list) else objs.count()
-    names: list[Any] = [str(row) for row in objs[:NAMED]]
-    if total > NAMED:
-        names.append(f"… and {total - NAMED} more")
-    counts = {str(opts.verbose_name_plural): total}
-    lacking = set()
-    for relation in opts.related_objects:
-        if relation.on_delete is not CASCADE:
-            continue
-        dependent: type[Model] = relation.related_model
-        count = dependent._default_manager.filter(**{f"{relation.field.name}__in": objs}).count()
-        if count:
-            names.append(counted(dependent, count))
-            counts[str(dependent._meta.verbose_name_plural)] = count
-            registered = site._registry.get(dependent)
-            if registered is not None and not registered.has_delete_permission(request):
-                lacking.add(str(dependent._meta.verbose_name))
-    return names, counts, lacking, []
-
-
-# --- providers ------------------------------------------------------------------------------------------------------
-def kinds() -> list[tuple[str, str]]:
-    return [(kind, f"{registry.adapter_class(kind).label} – {kind}") for kind in registry.kinds()]
-
-
-class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
-    kind = forms.ChoiceField(choices=kinds, initial="openai_compatible", help_text="The dialect that it speaks.")
-
-    class Meta:
-        labels = {"base_url": "Base URL"}
-        widgets = {
-            "base_url": forms.TextInput(attrs={"class": "vTextField"}),
-            "headers": forms.Textarea(attrs={"rows": 3, "cols": 60}),
-        }
-
-
-class ChatModelInline(admin.TabularInline):  # type: ignore[type-arg]
-    model = ChatModel
-    fields = ("public_id", "upstream_name", "enabled", "priority", "weight", "context_window")
-    extra = 0
-    show_change_link = True
-
-
-@admin.register(Provider)
-class ProviderAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    form = ProviderForm
-    list_display = ("name", "kind", "base_url", "enabled", "asked_as", "model_count")
-    list_filter = ("enabled", "mode", "kind")
-    search_fields = ("name", "base_url")
-    fieldsets = (
-        (None, {"fields": ("name", "kind", "base_url", "enabled")}),
-        ("As whom it is asked", {"fields": ("mode", "needs_token", "rotation")}),
-        ("What it can do", {"fields": ("native_tools", "reports_usage")}),
-        ("Network", {"fields": ("allow_private", "headers")}),
-        (
-            "Patience",
-            {
-                "fields": (("connect_seconds", "first_byte_seconds"), ("gap_seconds", "total_seconds")),
-                "classes": ("collapse",),
-            },
-        ),
-    )
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        rows: QuerySet[Any] = super().get_queryset(request).annotate(models_there=Count("models"))
-        return rows
-
-    def get_inlines(self, request: HttpRequest, obj: Provider | None) -> Any:
-        few = obj is None or obj.models.count() <= INLINE_MODELS
-        return [ChatModelInline] if few and request.user.is_superuser else []
-
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Summary:
-        return summarised(self.admin_site, objs, request)
-
-    @admin.display(description="mode", ordering="mode")
-    def asked_as(self, provider: Provider) -> SafeString:
-        return badge("wait" if provider.mode == Mode.GUEST else "good", provider.mode)
-
-    @admin.display(description="models", ordering="models_there")
-    def model_count(self, provider: Any) -> int:
-        found: int = provider.models_there
-        return found
 
 
 # --- models ---------------------------------------------------------------------------------------------------------

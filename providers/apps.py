@@ -12,6 +12,18 @@ class ProvidersConfig(AppConfig):
         from providers import checks  # noqa: F401
 
         post_migrate.connect(install_triggers, sender=self)
+        register_deletions()
+
+
+def register_deletions() -> None:
+    """A provider that is deleted is asked no more from that moment on."""
+    from providers.deletions import Rules, register
+    from providers.models import Provider
+
+    def mark(ids: list[int]) -> None:
+        Provider.objects.filter(pk__in=ids).update(enabled=False)
+
+    register("providers.provider", Rules(mark, one_by_one=True))
 
 
 def install_triggers(using: str, **kwargs: object) -> None:

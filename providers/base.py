@@ -35,10 +35,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much is read: bytes of a whole answer, and of one event of a stream."""
+    """How much is read: bytes of a whole answer, of one event of a stream, and of a whole stream; and how much is kept
+    of thinking that the caller does not get, for counting it.
+    """
 
     answer_bytes: int
     event_bytes: int
+    stream_bytes: int = 2**29
+    kept_bytes: int = 2**22
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +128,11 @@ class BaseAdapter:
     # --- what comes up -----------------------------------------------------------------------------------------------
     def ask(self, request: ChatRequest, model: UpstreamModel, credential: Credential, attempt: Attempt) -> Batches:
         """Yield lists of chunks while the answer streams, or one list with the whole answer. Raises UpstreamError."""
-        steps = filters.needed(request, model, attempt)
+        steps = filters.needed(request, model, attempt, self.upstream.limits.kept_bytes)
         relayed = self.relay(request, model, credential, attempt)
         if not steps and (request.stream or not self.stream_only):
             return relayed
-        return shaped(relayed, steps, stream=request.stream)
+        return shaped(relayed, steps, stream=request.stream, most_bytes=self.upstream.limits.answer_bytes)
 
     async def relay(
         self, request: ChatRequest, model: UpstreamModel, credential: Credential, attempt: Attempt
@@ -151,6 +155,7 @@ class BaseAdapter:
                 yield conform.as_stream(answer) if streams else [answer]
                 return
             reader = self.reader(request, credential)
+            reader.bytes_left = self.upstream.limits.stream_bytes
             try:
                 async with aclosing(response.pieces(self.upstream.timeouts.gap)) as pieces:
                     async for piece in pieces:

@@ -17,7 +17,7 @@ from providers import registry
 from providers.base import BaseAdapter, Limits, Upstream
 from providers.chat import CHAT, ChatRequest, UpstreamModel
 from providers.choices import Mode
-from providers.exceptions import InvalidRequest, ModelNotFound
+from providers.exceptions import InvalidRequest, ModelNotFound, ProviderDown
 from providers.http import Client, Timeouts
 from providers.models import ChatModel, ModelAlias, Provider, VirtualModel
 
@@ -132,6 +132,13 @@ class Rows:
     models: list[dict[str, Any]]
     aliases: dict[str, Meaning]
     virtuals: Sequence[Mapping[str, Any]]
+    set_aside: frozenset[int] = frozenset()  # ids of providers whose address nobody has confirmed
+
+
+def waiting_ids(rows: Rows) -> frozenset[str]:
+    """Return the public ids, virtual ones too, that a provider which is set aside would answer for."""
+    own = {row["public_id"] for row in rows.models if row["provider_id"] in rows.set_aside}
+    return frozenset(own | {row["public_id"] for row in rows.virtuals if row["base"] in own})
 
 
 class Catalogue:
@@ -142,15 +149,19 @@ class Catalogue:
         self._adapters: dict[int, BaseAdapter] = {}
         self._candidates: dict[str, list[Candidate]] = {}
         self._meanings: dict[str, Meaning] = {}
+        self._waiting: frozenset[str] = frozenset()  # public ids that only providers set aside could answer for
 
     @staticmethod
     def read() -> Rows:
         """Two queries and one for the aliases; runs in a database thread."""
-        upstreams = [upstream(provider) for provider in Provider.objects.filter(enabled=True)]
+        providers = list(Provider.objects.filter(enabled=True))
+        set_aside = frozenset(provider.pk for provider in providers if provider.set_aside)
+        upstreams = [upstream(provider) for provider in providers if provider.pk not in set_aside]
         models = list(ChatModel.objects.served().values("provider_id", *COLUMNS))
         aliases = ModelAlias.objects.values_list("alias", "public_id", "thinking", "search")
         virtuals = list(VirtualModel.objects.filter(enabled=True).values("public_id", "base", "strategy", "options"))
-        return Rows(upstreams, models, {name: Meaning(*meant) for name, *meant in aliases}, virtuals)
+        meanings = {name: Meaning(*meant) for name, *meant in aliases}
+        return Rows(upstreams, models, meanings, virtuals, set_aside)
 
     def take(self, rows: Rows) -> None:
         """Put what was read in force. Adapters of unchanged providers stay, with what they have learnt."""
@@ -169,9 +180,11 @@ class Catalogue:
         for same in candidates.values():
             same.sort(key=lambda candidate: candidate.priority)
         candidates = virtual(rows.virtuals, candidates) | candidates
-        meanings = {name: meant for name, meant in rows.aliases.items() if meant.public_id in candidates}
-        self._meanings = meanings | {public_id: Meaning(public_id) for public_id in candidates}
-        self._adapters, self._candidates = adapters, candidates
+        waiting = waiting_ids(rows) - candidates.keys()
+        public_ids = candidates.keys() | waiting
+        meanings = {name: meant for name, meant in rows.aliases.items() if meant.public_id in public_ids}
+        self._meanings = meanings | {public_id: Meaning(public_id) for public_id in public_ids}
+        self._adapters, self._candidates, self._waiting = adapters, candidates, waiting
 
     def meaning(self, name: str) -> Meaning | None:
         """What a caller's model name means, or None; a model is found before an alias of the same name."""
@@ -180,11 +193,13 @@ class Catalogue:
     def candidates(self, public_id: str, request: ChatRequest, provider: str = "") -> list[Candidate]:
         """Those that can take the request, in the order to try them, of one provider only when it is named.
 
-        Raises ModelNotFound, InvalidRequest when none can.
+        Raises ModelNotFound, InvalidRequest when none can; ProviderDown when those that could are set aside.
         """
         found = self._candidates.get(public_id)
         if found and provider:
             found = [candidate for candidate in found if candidate.adapter.upstream.name == provider]
+        if not found and public_id in self._waiting:
+            raise ProviderDown("The provider of this model is set aside until its new address is confirmed.")
         if not found:
             raise ModelNotFound(f"The model {request.model!r} does not exist.", param="model")
         if len(found) == 1:
@@ -212,7 +227,12 @@ def weighted(candidates: list[Candidate]) -> list[Candidate]:
 
 
 def upstream(provider: Provider) -> Upstream:
-    """The frozen value of a provider's row, with the settings where the row says nothing."""
+    """The frozen value of a provider's row, with the settings where the row says nothing.
+
+    Raises ProviderDown when the provider is set aside: nobody is to have an adapter that would ask it.
+    """
+    if provider.set_aside:
+        raise ProviderDown(provider.set_aside)
     timeouts = Timeouts(
         connect=provider.connect_seconds or settings.CONNECT_SECONDS,
         first_byte=provider.first_byte_seconds or settings.FIRST_BYTE_SECONDS,
@@ -233,5 +253,10 @@ def upstream(provider: Provider) -> Upstream:
         reports_usage=provider.reports_usage,
         allow_private=provider.allow_private,
         timeouts=timeouts,
-        limits=Limits(settings.UPSTREAM_ANSWER_BYTES, settings.UPSTREAM_EVENT_BYTES),
+        limits=Limits(
+            settings.UPSTREAM_ANSWER_BYTES,
+            settings.UPSTREAM_EVENT_BYTES,
+            settings.UPSTREAM_STREAM_BYTES,
+            settings.COUNT_KEPT_BYTES,
+        ),
     )

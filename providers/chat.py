@@ -172,6 +172,9 @@ class Trace(Struct):
     usage: dict[str, Any] | None = None  # as the upstream gave it
     text: list[str] = field(default_factory=list)  # what was produced, for counting when no usage came
     reasoning: list[str] = field(default_factory=list)
+    kept_bytes: int = 0  # what both take in memory; beyond a limit only lengths are kept
+    unkept_text: int = 0  # characters
+    unkept_reasoning: int = 0
     further: list[dict[str, Any]] | None = None  # bodies of questions that a strategy asked besides the request's own
     counted: Any = None  # what the ledger wrote down: api.counting.Usage
     extras: dict[str, Any] | None = None  # what a strategy thought on the way, JSON, whether or not it was shown

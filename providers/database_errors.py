@@ -55,6 +55,12 @@ def explain_database_error(error: AnyDatabaseError) -> GatewayError:
     return InternalError("Something went wrong here.")
 
 
+def log_unless_outage(error: BaseException) -> None:
+    """Log a database error that will not pass by itself, for work that is tried again in any case."""
+    if isinstance(error, AnyDatabaseError) and not is_outage(error):
+        log_fault(error)
+
+
 def log_fault(error: AnyDatabaseError) -> None:
     """Log a database error that is no outage with its traceback; each kind once a minute.
 

@@ -133,7 +133,7 @@ class UnsupportedMediaType(CallerError):
 
 
 class KeyLimitExceeded(CallerError):
-    """The caller's own API key has as much as it may have: requests that run, or bytes of their bodies."""
+    """The caller has as much as it may have: requests that run, bytes of bodies, responses in the background."""
 
     status = 429
     type = "requests"

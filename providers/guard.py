@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import httpx
 
+ALLOW = "tick “allow private” (--allow-private)"
 # reachable "globally" for Python's ipaddress, yet doors to other networks
 TUNNELS = [
     ip_network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96", "fec0::/10")
@@ -35,27 +36,33 @@ def base_url_problem(text: str, allow_private: bool) -> str | None:
     if port is not None and not 0 < port < 65_536:
         return "The port is a number from 1 to 65535."
     if url.scheme not in ("http", "https") or not host:
-        return "Give an address that begins with https:// (or http:// with “allow private”)."
+        return f"Give an address that begins with https:// (or http://, then {ALLOW})."
     if url.userinfo or url.fragment or url.query or "#" in text or "?" in text or "@" in text:
         return "A base URL has no user, query or fragment."
     if text != text.strip() or not text.isascii() or not text.isprintable() or "\\" in text or " " in text:
         return "A base URL is plain ASCII without spaces or backslashes."
     if "" in host.split(".") or "%" in host:
         return "The host name is not in its plain form."
+    if url.path.rstrip("/").endswith("/chat/completions"):
+        return "Leave /chat/completions out: a base URL is what stands before it."
     if allow_private:
         return None
-    if url.scheme != "https":
-        return "Plain http is for private addresses only: use https, or “allow private”."
-    return _host_problem(host)
+    problem = _host_problem(host)
+    if problem is None and url.scheme != "https":
+        return (
+            "Over plain http everybody on the way can read the token: use https, or allow private addresses (only for "
+            "a host of your own)."
+        )
+    return problem
 
 
 def _host_problem(host: str) -> str | None:
     if host == "localhost" or host.endswith((".localhost", ".local", ".internal")):
-        return "This host is private; tick “allow private” if that is meant."
+        return f"This host is private: {ALLOW} if that is meant."
     try:
         literal_is_public = public(host)
     except ValueError:
         # digits alone, or 0x…: other spellings of an IPv4 address
         last = host.rsplit(".", 1)[-1]
         return "Write the address in its plain form." if last.isdigit() or last.lower().startswith("0x") else None
-    return None if literal_is_public else "This address is private; tick “allow private” if that is meant."
+    return None if literal_is_public else f"This address is private: {ALLOW} if that is meant."

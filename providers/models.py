@@ -6,15 +6,20 @@ within a priority by weight. `Revision` counts changes per topic; `providers/rev
 it.
 """
 
+from typing import Any
+
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import F, Q
 
-from providers import registry
+from providers import destination, registry
 from providers.choices import Capability, Mode, Rotation, Search, Thinking, Thinks
+from providers.deletion_model import Deletion
 from providers.guard import base_url_problem
 
+__all__ = ["ChatModel", "Deletion", "ModelAlias", "Provider", "Revision", "VirtualModel"]
 NAME = RegexValidator(r"\A[a-z0-9][a-z0-9_.-]*\Z", "Lower-case letters, digits, dot, hyphen and underscore only.")
 MODEL_ID = RegexValidator(r"\A[^\s\x00-\x1f\x7f]+\Z", "A model id has no spaces or control characters.")
 
@@ -46,6 +51,13 @@ def is_object(value: object) -> None:
     """Raise ValidationError unless it is a JSON object."""
     if not isinstance(value, dict):
         raise ValidationError("Give an object.")
+
+
+class ProviderQuerySet(models.QuerySet["Provider"]):
+    def set_aside_ids(self) -> list[int]:
+        """Those that are not asked until a person confirms their address; there are a few hundred rows at most."""
+        columns = self.only("pk", "kind", "base_url", "confirmed_destination")
+        return [provider.pk for provider in columns if provider.set_aside]
 
 
 class Provider(models.Model):
@@ -99,7 +111,12 @@ class Provider(models.Model):
     total_seconds = models.FloatField(
         null=True, blank=True, validators=[MinValueValidator(0.01)], help_text="Empty: the setting TOTAL_SECONDS."
     )
+    confirmed_destination = models.CharField(
+        max_length=500, blank=True, editable=False, help_text="The origin that its tokens may be sent to."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = ProviderQuerySet.as_manager()
 
     class Meta:
         ordering = ["name"]
@@ -116,6 +133,33 @@ class Provider(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Write the row; a new address is confirmed by itself while there is no credential to lose."""
+        if self._state.adding or (self.set_aside and not self.has_credentials()):
+            self.confirm_destination()
+            if kwargs.get("update_fields") is not None:
+                kwargs["update_fields"] = {*kwargs["update_fields"], "confirmed_destination"}
+        super().save(*args, **kwargs)
+
+    @property
+    def destination(self) -> str:
+        """The origin that its credentials go to; empty where its adapter sends none."""
+        return destination.destination(self.kind, self.base_url)
+
+    @property
+    def set_aside(self) -> str:
+        """Why it is not asked until a person confirms its address, for the staff; empty when it is asked."""
+        return "" if self._state.adding else destination.problem(self)
+
+    def has_credentials(self) -> bool:
+        """Whether a stranger at its address would learn something: our tokens and accounts, or callers' tokens."""
+        borrowed = self.name == settings.PASSTHROUGH_PROVIDER
+        return borrowed or any(getattr(self, name).exists() for name in ("tokens", "accounts"))
+
+    def confirm_destination(self) -> None:
+        """Agree that credentials are sent to its present address; the caller saves."""
+        self.confirmed_destination = self.destination
 
     def clean(self) -> None:
         if not isinstance(self.headers, dict):  # an empty list or text passes the field's own validators

@@ -1,35 +1,85 @@
-"""Database work of the event loop: plain functions run in a few threads of their own, with connections that are
-closed when old; and what is told when the database cannot answer, or not in time.
+"""Database work of the event loop: plain functions run in threads, with connections that are closed when old; and what
+is told when the database cannot answer, or not in time.
+
+Each kind of work has threads of its own, so that none can take them all: QUICK for what every request may need (key
+look-ups, claims of tokens), TURNS for what is remembered of requests, LONG for documents, search and exports,
+HOUSEKEEPING for what nobody waits for. Of one caller at most `PER_CALLER` pieces of work run at once. Work that nobody
+waits for any more is not begun.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+import math
+import time
+from collections.abc import Awaitable, Callable, Hashable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import ParamSpec, TypeVar
+from weakref import WeakValueDictionary
 
 from django.conf import settings
 from django.db import Error as AnyDatabaseError
-from django.db import close_old_connections
+from django.db import OperationalError, close_old_connections, connection
 
 from providers.database_errors import explain_database_error
 from providers.exceptions import DatabaseUnavailable
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_threads = ThreadPoolExecutor(4, thread_name_prefix="database")
+PER_CALLER = 2  # fewer than any kind has threads that serves callers
+
+
+class TooLate(OperationalError):
+    """The work took so long that nobody waits for it any more: its transaction is rolled back."""
+
+
+class Threads:
+    """The threads of one kind of work."""
+
+    def __init__(self, kind: str, size: int) -> None:
+        self._executor = ThreadPoolExecutor(size, thread_name_prefix=f"database-{kind}")
+        self._callers: WeakValueDictionary[Hashable, asyncio.Semaphore] = WeakValueDictionary()
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`function(*args)` in a thread. The function may use the ORM; whatever it raises is raised here."""
+
+        return await asyncio.wrap_future(self._begin(partial(function, *args, **kwargs)))
+
+    async def run_for(self, caller: Hashable, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same for a caller, who waits while enough of his work runs."""
+        own = self._callers.get(caller)
+        if own is None:
+            own = self._callers[caller] = asyncio.Semaphore(PER_CALLER)
+        await own.acquire()
+        loop = asyncio.get_running_loop()
+
+        def release(done: Future[T]) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(own.release)
+
+        work = self._begin(partial(function, *args, **kwargs))
+        work.add_done_callback(release)  # when it has ended, not when nobody waits for it any more
+        return await asyncio.wrap_future(work)
+
+    def _begin(self, function: Callable[[], T]) -> "Future[T]":
+        def work() -> T:
+            close_old_connections()
+            try:
+                return function()
+            finally:
+                close_old_connections()
+
+        return self._executor.submit(work)
+
+
+QUICK = Threads("quick", 2)
+TURNS = Threads("turns", 4)
+LONG = Threads("long", 3)
+HOUSEKEEPING = Threads("housekeeping", 2)
 
 
 async def off_loop(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """`function(*args)` in a database thread. The function may use the ORM; whatever it raises is raised here."""
-
-    def work() -> T:
-        close_old_connections()
-        try:
-            return function(*args, **kwargs)
-        finally:
-            close_old_connections()
-
-    return await asyncio.get_running_loop().run_in_executor(_threads, work)
+    """`function(*args)` in a thread of the turns' kind."""
+    return await TURNS.run(function, *args, **kwargs)
 
 
 async def in_time(answer: Awaitable[T]) -> T:
@@ -49,3 +99,21 @@ async def heard(answer: Awaitable[T]) -> T:
         return await answer
     except AnyDatabaseError as error:
         raise explain_database_error(error) from error
+
+
+# --- in a database thread ---------------------------------------------------------------------------------------------
+def limit_transaction(until: float) -> None:
+    """Let no statement of this transaction run or wait for a lock after `until` (of the monotonic clock). Raises
+    TooLate when that is over.
+    """
+    require_time(until)
+    if until < math.inf and connection.vendor == "postgresql":
+        milliseconds = max(1, int((until - time.monotonic()) * 1_000))
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL statement_timeout = {milliseconds}; SET LOCAL lock_timeout = {milliseconds}")
+
+
+def require_time(until: float) -> None:
+    """Raise TooLate after `until`, so that the transaction is rolled back and lets others go on."""
+    if time.monotonic() > until:
+        raise TooLate("The work took longer than anybody waits for it.")

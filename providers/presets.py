@@ -44,6 +44,11 @@ class Preset:
     official: bool = True  # else seeded only when it is named
     aliases: tuple[dict[str, Any], ...] = ()  # fields of ModelAlias rows; names that are there stay as they are
 
+    @property
+    def is_usual(self) -> bool:
+        """Whether it is seeded without being named: a service that anybody can reach, by its official interface."""
+        return self.official and not self.fields.get("allow_private")
+
 
 PRESETS: dict[str, Preset] = {
     "openai": Preset("OpenAI", "https://api.openai.com/v1"),

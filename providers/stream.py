@@ -1,5 +1,6 @@
 """The bytes of one stream -> batches of conforming chunks, and whether the stream ended well. No I/O."""
 
+import sys
 from collections.abc import Callable
 from typing import Protocol
 
@@ -44,7 +45,18 @@ class StreamReader:
     began, have their finish reason.
     """
 
-    __slots__ = ("_broken", "_choices", "_conformer", "_error", "_halves", "_read_event", "_splitter", "done", "over")
+    __slots__ = (
+        "_broken",
+        "_choices",
+        "_conformer",
+        "_error",
+        "_halves",
+        "_read_event",
+        "_splitter",
+        "bytes_left",
+        "done",
+        "over",
+    )
 
     def __init__(
         self, read_event: Callable[[bytes], Chunk | None], event_bytes: int, *, chat: bool, choices: int = 1
@@ -56,6 +68,7 @@ class StreamReader:
         self._halves = Halves()
         self._broken = 0
         self._error: UpstreamError | None = None
+        self.bytes_left = sys.maxsize  # that the stream may still have
         self.done = self.over = False
 
     @property
@@ -64,6 +77,10 @@ class StreamReader:
 
     def feed(self, piece: bytes) -> list[Chunk]:
         """The chunks that this piece completes, up to [DONE] or an error."""
+        self.bytes_left -= len(piece)
+        if self.bytes_left < 0:
+            self._fail(BadResponse("The upstream sent too long a stream."))
+            return []
         try:
             events = self._splitter.feed(piece)
         except EventTooLong:

@@ -45,6 +45,11 @@ def seal(secret: str, bound_to: str) -> str:
     return f"v1.{key_id}.{urlsafe_b64encode(sealed).decode()}"
 
 
+def key_id_of(sealed: str) -> str:
+    """Return the id of the key that sealed it."""
+    return sealed.split(".")[1] if sealed.count(".") > 1 else ""
+
+
 def unseal(sealed: str, bound_to: str) -> str:
     """The secret. Raises VaultError when the key is missing or the text was changed or moved to another row."""
     version, _, rest = sealed.partition(".")

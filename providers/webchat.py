@@ -109,6 +109,7 @@ class WebChat(BaseAdapter):
         with await self.client.send("POST", target, self.headers(turn.credential), body, attempt) as response:
             attempt.status = response.status
             await self.accept(response, turn.credential)
+            reader.bytes_left = self.upstream.limits.stream_bytes
             try:
                 async with aclosing(response.pieces(timeouts.gap)) as pieces:
                     async for piece in pieces:

@@ -14,11 +14,15 @@ ALIASES = {
 LOUD = ("DEBUG", "DEBUG_LOGGING")  # more is logged, and nothing else: no debug pages
 
 
-def apply(environ: MutableMapping[str, str]) -> None:
-    """Set our names from theirs where ours are not set."""
+def apply(environ: MutableMapping[str, str]) -> dict[str, str]:
+    """Set our names from theirs where ours are not set; return which were set so: our name -> theirs."""
+    done = {}
     for theirs, ours in ALIASES.items():
         if environ.get(theirs) and not environ.get(ours):
             environ[ours] = environ[theirs]
-    loud = any(environ.get(name, "").strip().lower() in ("true", "1", "yes", "on") for name in LOUD)
+            done[ours] = theirs
+    loud = [name for name in LOUD if environ.get(name, "").strip().lower() in ("true", "1", "yes", "on")]
     if loud and not environ.get("LOG_LEVEL"):
         environ["LOG_LEVEL"] = "DEBUG"
+        done["LOG_LEVEL"] = loud[0]
+    return done

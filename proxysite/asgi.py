@@ -5,6 +5,7 @@ Servers without lifespan (daphne) are served too: the first request then opens t
 
 import asyncio
 import gc
+import logging
 import os
 from typing import Any
 
@@ -14,16 +15,26 @@ import django
 
 django.setup(set_prefix=False)
 
+from proxysite import places  # noqa: E402
+
+places.require_home()
+
+from django.conf import settings  # noqa: E402
 from django.db import DatabaseError  # noqa: E402
 
 from api.gateway import Gateway, again_and_again  # noqa: E402
 from api.views.staff import GATEWAY  # noqa: E402
+from providers.offloop import off_loop  # noqa: E402
 from proxysite.bodies import Receive  # noqa: E402
 from proxysite.body_budget import BodyBudget  # noqa: E402
-from proxysite.bounded_handler import BoundedHandler  # noqa: E402
 from proxysite.changes import Watcher  # noqa: E402
 from proxysite.handlers import LeanHandler, Send  # noqa: E402
+from proxysite.password_gate import GatedHandler  # noqa: E402
 from proxysite.urls import served_lean  # noqa: E402
+from tokens import secret_check  # noqa: E402
+from tokens.secret_check import SecretsDiffer  # noqa: E402
+
+logger = logging.getLogger(__name__)
 
 
 class Application:
@@ -32,7 +43,7 @@ class Application:
     def __init__(self) -> None:
         budget = BodyBudget()
         self.lean = LeanHandler(budget)
-        self.stock = BoundedHandler(budget)
+        self.stock = GatedHandler(budget)
         self._starting: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
 
@@ -59,6 +70,9 @@ class Application:
         except OSError as error:  # one line that says what is wrong; a traceback would hide it
             await send({"type": "lifespan.startup.failed", "message": f"The gateway cannot start: {error}"})
             return
+        except SecretsDiffer:
+            await send({"type": "lifespan.startup.failed"})
+            return
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self.stop()
@@ -66,6 +80,7 @@ class Application:
 
     async def start(self) -> None:
         """Read the directories and begin to keep house; a database that is away is waited for while serving."""
+        await check_secrets()
         gateway = Gateway.make()
         watcher = Watcher(gateway)
         try:
@@ -90,6 +105,18 @@ class Application:
             await asyncio.gather(self._watching, return_exceptions=True)
         if gateway is not None:
             await gateway.stop()
+
+
+async def check_secrets() -> None:
+    """Raise SecretsDiffer unless this process has the database's secrets; one that is away is not waited for."""
+    try:
+        async with asyncio.timeout(settings.DATABASE_TIMEOUT_SECONDS):
+            await off_loop(secret_check.require_secrets)
+    except SecretsDiffer as error:
+        logger.critical("%s", error)
+        raise
+    except (DatabaseError, TimeoutError):
+        logger.warning("the database does not answer; whether it has these secrets is not known")
 
 
 def calm_collector() -> None:

@@ -15,7 +15,8 @@ from api import keys
 from api.models import ApiKey
 from providers.choices import Capability
 from providers.models import ChatModel, Provider
-from proxysite import predecessors
+from proxysite import predecessors, schema_check
+from tokens import secret_check
 
 MIGRATION_LOCK = 0x70726F78  # a Postgres advisory lock, so that processes that start together migrate once
 ADMINISTRATOR = "admin"
@@ -47,6 +48,9 @@ def migrate() -> None:
 def prepare() -> FirstRun | None:
     """Make what a new database lacks; None when there was a user already."""
     migrate()
+    schema_check.require_columns()
+    secret_check.require_secrets()
+    secret_check.enable_readable()
     users = get_user_model().objects
     with transaction.atomic():
         if users.exists() or ApiKey.objects.exists():

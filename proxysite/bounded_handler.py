@@ -25,7 +25,7 @@ from providers.exceptions import (
     Saturated,
     ShuttingDown,
 )
-from providers.offloop import in_time, off_loop
+from providers.offloop import LONG, in_time
 from proxysite.bodies import (
     FORM_BYTES,
     UPLOADS,
@@ -45,6 +45,7 @@ from proxysite.bodies import (
 )
 from proxysite.body_budget import COUNTED_BYTES, BodyBudget, largest_body_bytes
 from proxysite.callers import Visitor
+from proxysite.hosts import HostRequest
 
 Send = Callable[[Message], Awaitable[None]]
 IMPATIENT = ("/v1/", "/health")  # programs call these: they are told when the database hangs
@@ -76,6 +77,8 @@ class BoundedHandler(ASGIHandler):
     `places` counts the requests that are served, `waiting` those of unknown callers whose body is still to come: slow
     strangers keep none of the places that others need.
     """
+
+    request_class = HostRequest
 
     def __init__(self, budget: BodyBudget) -> None:
         super().__init__()
@@ -170,7 +173,7 @@ class BoundedHandler(ASGIHandler):
             raise InvalidKey("The API key is not valid.")
         limit_bytes = settings.FILE_LIMIT_BYTES + FORM_BYTES
         refuse_announced(scope, limit_bytes)
-        await in_time(off_loop(files.require_room, user_id, max(0, announced(scope) - FORM_BYTES)))
+        await in_time(LONG.run(files.require_room, user_id, max(0, announced(scope) - FORM_BYTES)))
         buffer = BodyBuffer(COUNTED_BYTES)
         try:
             with self._uploads.one(user_id):

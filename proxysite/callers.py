@@ -15,7 +15,7 @@ from django.utils.crypto import constant_time_compare
 from api.authentication import Caller
 from api.gateway import Gateway
 from providers.exceptions import GatewayError
-from providers.offloop import in_time, off_loop
+from providers.offloop import QUICK, in_time
 from proxysite.body_budget import Owner
 
 KEY_HEADERS = {b"authorization": "HTTP_AUTHORIZATION", b"x-api-key": "HTTP_X_API_KEY"}
@@ -49,7 +49,7 @@ class Visitor:
         if self.caller is not None:
             return self.caller.key_id
         if session_key := cookie(self._scope, settings.SESSION_COOKIE_NAME):
-            user_id = await in_time(off_loop(find_session_user, session_key))
+            user_id = await in_time(QUICK.run(find_session_user, session_key))
             return None if user_id is None else f"user {user_id}"
         return None
 

@@ -7,23 +7,38 @@ Tasks are idempotent sweeps whose state is the database's, so a lost or doubled 
 import fcntl
 import logging
 import os
+import sys
 import threading
 import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import TextIO
 
 from celery import Celery
 from celery.exceptions import SecurityWarning
-from celery.signals import beat_embedded_init, before_task_publish, worker_ready
+from celery.signals import beat_embedded_init, before_task_publish, worker_init, worker_ready
 from django.utils.module_loading import import_string
 from kombu.transport import TRANSPORT_ALIASES
+
+from proxysite import places
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "proxysite.settings")
 logger = logging.getLogger(__name__)
 PAUSE_SECONDS = 5.0  # before a worker or a beat that has ended begins again
+
+
+def is_own_process(program: str) -> bool:
+    """Return whether this is a worker or beat beside `serve`: it uses the home that `serve` has made."""
+    return "celery" in Path(program).parts[-2:]
+
+
 TRANSPORT_ALIASES["filesystem"] = "proxysite.queue:Transport"
+
+if is_own_process(sys.argv[0]):
+    places.require_home()
+    os.umask(0o077)
 
 app = Celery("proxysite")
 app.config_from_object("django.conf:settings", namespace="CELERY")
@@ -51,6 +66,11 @@ app.conf.beat_schedule = {
         "options": {"expire_seconds": 60},
     },
     "delete kept answers": {"task": "api.tasks.delete_kept_answers", "schedule": 3_600.0},
+    "carry on deletions": {
+        "task": "proxysite.tasks.carry_on_deletions",
+        "schedule": 60.0,
+        "options": {"expire_seconds": 60},
+    },
     "forget old sessions": {"task": "proxysite.tasks.clear_sessions", "schedule": 86_400.0},
 }
 
@@ -63,6 +83,19 @@ def make_folders(**message: object) -> None:
     if not settings.REDIS_URL:
         for folder in ("queue", "control"):
             settings.HOME.path(folder, "x")
+
+
+@worker_init.connect
+def check_secrets(**message: object) -> None:
+    """A worker without the database's secrets ends, with one line."""
+    from proxysite.running import require_secrets
+    from tokens.secret_check import SecretsDiffer
+
+    try:
+        require_secrets()
+    except SecretsDiffer as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(1) from None
 
 
 class Embedded:

@@ -15,8 +15,9 @@ from django.db import DatabaseError, connection
 from api.authentication import read_changed_keys
 from api.gateway import Gateway
 from api.writers import POSTGRES_PARAMETERS
+from providers.database_errors import log_unless_outage
 from providers.models import Revision
-from providers.offloop import off_loop
+from providers.offloop import HOUSEKEEPING
 from providers.patience import Patience
 from providers.revisions import CHANNEL
 from tokens.breaker_sharing import read_hints
@@ -42,7 +43,7 @@ class Watcher:
 
     async def read_all(self) -> None:
         """Everything, once. Raises DatabaseError."""
-        await self._apply(await off_loop(versions), everything=True)
+        await self._apply(await HOUSEKEEPING.run(versions), everything=True)
 
     async def _apply(self, found: dict[str, int], everything: bool = False) -> None:
         """Read what changed between the versions seen and those found. Raises TimeoutError."""
@@ -54,13 +55,13 @@ class Watcher:
         gateway = self._gateway
         changed = {topic for topic in found.keys() | self._seen.keys() if found.get(topic) != self._seen.get(topic)}
         if everything or "catalogue" in changed:
-            gateway.catalogue.take(await off_loop(gateway.catalogue.read))
+            gateway.catalogue.take(await HOUSEKEEPING.run(gateway.catalogue.read))
         if everything or "tokens" in changed:
-            await gateway.pool.take(await off_loop(Pool.read, -1 if everything else gateway.pool.seen))
+            await gateway.pool.take(await HOUSEKEEPING.run(Pool.read, -1 if everything else gateway.pool.seen))
         if everything or "breakers" in changed:
-            gateway.breaker_sharing.apply(await off_loop(read_hints))
+            gateway.breaker_sharing.apply(await HOUSEKEEPING.run(read_hints))
         if everything or "keys" in changed:
-            gateway.keyring.take(await off_loop(read_changed_keys, gateway.keyring.seen))
+            gateway.keyring.take(await HOUSEKEEPING.run(read_changed_keys, gateway.keyring.seen))
 
     async def keep(self) -> None:
         """Watch until cancelled; a fault of the database means to read everything again when it is back."""
@@ -69,13 +70,14 @@ class Watcher:
                 await (self._listen() if connection.vendor == "postgresql" else self._poll())
             except (DatabaseError, OSError, TimeoutError) as error:
                 logger.warning("changes cannot be read: %s", type(error).__name__)
+                log_unless_outage(error)
                 self._gateway.ledger.suspend()
                 await asyncio.sleep(POLL_SECONDS)
                 self._seen = {}
 
     async def _poll(self) -> None:
         while True:
-            await self._apply(await off_loop(versions))
+            await self._apply(await HOUSEKEEPING.run(versions))
             await asyncio.sleep(POLL_SECONDS)
 
     async def _listen(self) -> None:

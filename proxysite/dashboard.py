@@ -29,7 +29,7 @@ from api.models import Status, UsageRecord
 from api.views import pool
 from api.views.staff import Mistake
 from providers import registry
-from providers.admin import audit
+from providers.admin_tables import audit
 from providers.choices import Mode
 from providers.models import Provider
 from tokens import importing, standings
@@ -192,7 +192,8 @@ def board(request: HttpRequest) -> dict[str, Any]:
         dealt = cards(providers)
         found |= {"cards": dealt[:MOST_CARDS], "more_cards": len(dealt) - MOST_CARDS, "configuration": configuration()}
         if may(request, UpstreamToken, "add"):
-            found["paste_into"] = [one.provider for one in dealt]
+            found["paste_into"] = [one.provider for one in dealt if one.provider.needs_token]
+            found["paste_beside"] = [one.provider for one in dealt if not one.provider.needs_token]
     if may(request, UsageRecord, "view"):
         found["spans"] = [span("last hour", timedelta(hours=1)), span("last 24 hours", timedelta(days=1))]
         found["failures"] = failures()
@@ -200,6 +201,7 @@ def board(request: HttpRequest) -> dict[str, Any]:
         changes = Transition.objects.select_related("token__provider").order_by("-at", "-pk")
         found["transitions"] = list(changes[:MOST_LINES])
     found["may_switch"] = may(request, Provider, "change")
+    found["may_confirm"] = may(request, UpstreamToken, "change")
     return found
 
 
@@ -240,6 +242,9 @@ def switch_mode(request: HttpRequest) -> HttpResponse:
 def paste(request: HttpRequest) -> HttpResponse:
     """Import tokens from the page's text field; what was pasted is never shown again."""
     provider = chosen(request, UpstreamToken, "add")
+    if not provider.needs_token and "anyway" not in request.POST:
+        text = f"The provider {provider} asks for no token: nothing was imported."
+        return back(request, messages.WARNING, f"{text} Choose another provider, or tick the box.")
     report = importing.run(provider, importing.split_lines(request.POST.get("tokens", "")))
     new = report.counts[importing.NEW]
     if new:

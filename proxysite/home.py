@@ -2,22 +2,36 @@
 
 Shape: `Home.path(*parts)` -> Path below the directory; `Home.secrets()` -> {name: value}, made once at random and
 kept in `secrets.env` (mode 0600). A secret given by the environment wins and is never written down.
+Only `serve` makes a home; every other process uses one that is there (`Home.read_secrets`).
 """
 
 import os
 import secrets
+import stat
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
+
+
+def fresh_field_key() -> str:
+    """A random key for the vault; its id is made of it, so that two keys never bear one name."""
+    key = urlsafe_b64encode(secrets.token_bytes(32)).decode()
+    return f"k{sha256(key.encode()).hexdigest()[:12]}:{key}"
 
 
 def fresh_secrets() -> dict[str, str]:
     """Random values for every secret a home needs: Django's key, the vault's first key, the pepper of digests."""
     return {
         "SECRET_KEY": secrets.token_urlsafe(48),
-        "FIELD_KEYS": f"k1:{urlsafe_b64encode(secrets.token_bytes(32)).decode()}",
+        "FIELD_KEYS": fresh_field_key(),
         "KEY_PEPPER": secrets.token_urlsafe(32),
     }
+
+
+LOOSE_BITS = 0o077  # what others than the owner may do
+FOLDERS = ("static", "uploads")  # that Django wants to be there when it starts
+FILES = ("secrets.env", "*.sqlite3*")  # that nobody else may read, whatever the directory's mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +57,34 @@ class Home:
             text = self._keep(file, "".join(f"{name}={value}\n" for name, value in fresh_secrets().items()))
         return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
+    def read_secrets(self) -> dict[str, str]:
+        """Return the kept secrets, {} when there are none. Writes nothing.
+
+        Raises OSError when they are there and cannot be read.
+        """
+        try:
+            text = (self.root / "secrets.env").read_text(encoding="utf-8")
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+
+    def make_folders(self) -> None:
+        """Make the directories that must be there before a request comes."""
+        for name in FOLDERS:
+            self.path(name, "x")
+
+    def tighten(self) -> list[str]:
+        """Take from others what they may do with the home and its secrets; say in lines what was done or could not be.
+
+        A mode is never loosened. Directories lose every right of others, files of value too.
+        """
+        if not self.root.is_dir():
+            return []
+        folders = [path for path in self.root.iterdir() if path.is_dir() and not path.is_symlink()]
+        files = [path for pattern in FILES for path in self.root.glob(pattern) if path.is_file()]
+        found = [tighten_mode(path) for path in (self.root, *folders, *files)]
+        return [line for line in found if line]
+
     @staticmethod
     def _keep(file: Path, text: str) -> str:
         """Write `text` whole or, when another process was first, return what that one wrote."""
@@ -56,3 +98,17 @@ class Home:
         finally:
             draft.unlink()
         return text
+
+
+def tighten_mode(path: Path) -> str | None:
+    """Take all rights of group and others from a file or directory; a line that says so, None when there were none."""
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if not mode & LOOSE_BITS:
+            return None
+        path.chmod(mode & ~LOOSE_BITS)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return f"others may read {path}, and its mode cannot be changed: {error.strerror}"
+    return f"others could read {path}: its mode was {mode:04o} and is {mode & ~LOOSE_BITS:04o} now"

@@ -56,6 +56,6 @@ def configured(level: str) -> dict[str, Any]:
             "celery": {"level": "WARNING"},
             "django_celery_beat": {"level": "WARNING"},
             "httpx": {"level": "WARNING"},
-            "axes": {"level": "WARNING"},
+            "axes": {"level": "ERROR"},
         },
     }

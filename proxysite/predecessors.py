@@ -85,6 +85,8 @@ def adopt_k2think() -> Iterator[str]:
         provider.mode = mode
     provider.save()
     yield f"The provider {K2THINK} is there, in the mode {mode}."
+    if provider.set_aside:
+        yield f"{K2THINK} is not asked: {provider.set_aside}"
     yield from adopt_file(provider, "USER_TOKENS_FILE" if settings.USER_TOKENS_FILE else "TOKENS_FILE")
     yield from adopt_file(provider, "ACCOUNTS_FILE")
 

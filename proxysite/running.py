@@ -7,7 +7,7 @@ import sys
 import threading
 
 from django.conf import settings
-from django.db import connection, connections
+from django.db import DatabaseError, connection, connections
 
 EMBEDDED_DELAY_SECONDS = 2.0  # serve first, then load Celery
 STARTUP_FAILED = 3
@@ -42,6 +42,20 @@ def one(listener: socket.socket, parent: int | None = None) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0 if server.started else STARTUP_FAILED)  # all is closed; a thread may hang on a frozen database for ever
+
+
+def require_secrets() -> None:
+    """Raise SecretsDiffer unless this process has the database's secrets; a database that is away is not asked."""
+    from providers.database_errors import is_outage
+    from tokens import secret_check
+
+    try:
+        secret_check.require_secrets()
+    except DatabaseError as error:
+        if not is_outage(error):
+            raise
+    finally:
+        connections.close_all()
 
 
 def start_embedded() -> None:

@@ -7,10 +7,15 @@ import atexit
 import os
 import shutil
 import tempfile
+from pathlib import Path
+
+from proxysite.home import Home
 
 _home = tempfile.mkdtemp(prefix="proxysite-tests-")
 atexit.register(shutil.rmtree, _home, ignore_errors=True)
 os.environ["PROXYSITE_HOME"] = _home
+os.environ["MARKER_FILE"] = "none"
+Home(Path(_home)).secrets()
 for _name in ("DATABASE_URL", "REDIS_URL"):
     os.environ.setdefault(_name, "")  # what a person's own .env says is not for tests
 
@@ -35,3 +40,4 @@ BODY_LIMIT_BYTES = 2**20
 DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_LIMIT_BYTES
 ATTEMPT_PAUSE_SECONDS = 0.01
 LOGGING["root"]["level"] = "WARNING"
+LOOP_STALL_SECONDS = 0  # the loop stands still between tests

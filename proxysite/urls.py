@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin
+from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
 from django.urls import include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
@@ -27,7 +28,7 @@ from api.views import (
     stored_responses,
 )
 from providers.exceptions import InternalError, InvalidRequest, UnknownUrl
-from proxysite import dashboard
+from proxysite import dashboard, hosts
 
 STAFF = [
     path("", dashboard.index),
@@ -131,6 +132,8 @@ def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def handler400(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if isinstance(exception, DisallowedHost):
+        return hosts.answer_unknown_host(request)
     return exceptions.answer(InvalidRequest("The request cannot be read."), exceptions.request_id(request))
 
 

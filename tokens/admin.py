@@ -18,11 +18,14 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
 
-from providers.admin import NOTHING, BigTableAdmin, audit, badge, counted, moment
+from providers import vault
+from providers.admin_tables import NOTHING, BigTableAdmin, audit, badge, counted, moment
+from providers.deletion_admin import SlicedDeletion
+from providers.secret_search import SecretSearch
 from tokens import accounts, inspecting
 from tokens.forms import AccountForm, TokenForm, take
 from tokens.models import State, UpstreamAccount, UpstreamToken
-from tokens.querysets import BY_AUTH, RENEWABLE
+from tokens.querysets import BY_AUTH, DELETED, RENEWABLE
 
 WRITTEN_WITH_SECRET = (
     *(
@@ -38,6 +41,7 @@ WRITTEN_WITH_SECRET = (
         "cause",
     ),
 )
+SHOWN_END = 4  # characters of a secret that its mask ends with
 SHOWN_CHANGES = 20  # of a token's state, on its page
 
 
@@ -83,14 +87,17 @@ class StateFilter(admin.SimpleListFilter):
 
 
 @admin.register(UpstreamToken)
-class UpstreamTokenAdmin(BigTableAdmin):
+class UpstreamTokenAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
     form = TokenForm
     list_display = ("token", "provider", "label", "standing", "kept_until", "requests", "last_used")
     list_select_related = ("provider",)
     list_filter = ("provider", StateFilter)
     sortable_by = ("requests", "last_used")
     search_fields = ("masked",)
-    search_help_text = "The beginning of the masked form or of the label, or a token's id."
+    search_help_text = (
+        "A whole token, its last four characters, the beginning of its masked form or label, or its id."
+        " What you type is posted and stays out of addresses."
+    )
     actions = ("check_tokens", "reset", "disable", "enable")
     readonly_fields = (
         *("id", "token", "kind", "of_account", "renews", "standing", "strikes", "requests", "failures"),
@@ -100,6 +107,10 @@ class UpstreamTokenAdmin(BigTableAdmin):
     last_failure = moment("last_failure_at", "last failure")
     created = moment("created_at", "created")
     settings_fieldset = ("Use", {"fields": ("label", "expires_at", "priority", "weight")})
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Without those that are being deleted, which may be very many."""
+        return super().get_queryset(request).exclude(state=State.DISABLED, reason=DELETED)
 
     def get_fieldsets(self, request: HttpRequest, obj: UpstreamToken | None = None) -> Any:
         if obj is None:
@@ -134,7 +145,15 @@ class UpstreamTokenAdmin(BigTableAdmin):
         try:
             return queryset.filter(pk=UUID(term))
         except ValueError:
-            return queryset.filter(Q(masked__startswith=term) | Q(label__startswith=term))
+            pass
+        ends = Q(masked__endswith=f"…{term}") if len(term) == SHOWN_END else Q()
+        return queryset.filter(ends | Q(masked__startswith=term) | Q(label__startswith=term))
+
+    def by_secret(self, queryset: QuerySet[Any], secret: str) -> QuerySet[Any]:
+        return queryset.filter(fingerprint=vault.fingerprint(secret))
+
+    def open_name(self, row: UpstreamToken) -> str:
+        return row.masked
 
     @admin.display(description="token")
     def token(self, row: UpstreamToken) -> str:
@@ -143,6 +162,9 @@ class UpstreamTokenAdmin(BigTableAdmin):
     @admin.display(description="state")
     def standing(self, token: UpstreamToken) -> SafeString:
         """The badge and, unless all is well, why."""
+        if token.provider.set_aside:
+            address = reverse("admin:providers_provider_confirm", args=[token.provider_id])
+            return format_html('{} <a class="quiet" href="{}">why</a>', badge("bad", "set aside"), address)
         colour, word = state(token, timezone.now())
         strikes = f"{token.strikes} strike{pluralize(token.strikes)}" if token.strikes else ""
         why = strikes if colour == "good" else token.reason
@@ -206,7 +228,7 @@ class UpstreamTokenAdmin(BigTableAdmin):
 
 # --- accounts -------------------------------------------------------------------------------------------------------
 @admin.register(UpstreamAccount)
-class UpstreamAccountAdmin(BigTableAdmin):
+class UpstreamAccountAdmin(SlicedDeletion, BigTableAdmin):
     form = AccountForm
     list_display = ("email", "provider", "standing", "its_token", "signed_in", "failures")
     list_select_related = ("provider", "token")

@@ -1,5 +1,7 @@
 """The app, and the triggers of its tables."""
 
+from uuid import UUID
+
 from django.apps import AppConfig
 from django.db import connections
 from django.db.models.signals import post_migrate
@@ -15,6 +17,24 @@ class TokensConfig(AppConfig):
 
     def ready(self) -> None:
         post_migrate.connect(install_triggers, sender=self)
+        register_deletions()
+
+
+def register_deletions() -> None:
+    """Tokens that are deleted are picked no more from that moment on, and their accounts do not sign in."""
+    from providers.deletions import Rules, register
+    from tokens.models import UpstreamAccount, UpstreamToken
+    from tokens.querysets import DELETED
+
+    def mark_tokens(ids: list[UUID]) -> None:
+        UpstreamToken.objects.filter(pk__in=ids).disable(DELETED)
+
+    def mark_accounts(ids: list[UUID]) -> None:
+        UpstreamAccount.objects.filter(pk__in=ids).update(enabled=False)
+        UpstreamToken.objects.filter(account__in=ids).disable(DELETED)
+
+    register("tokens.upstreamtoken", Rules(mark_tokens))
+    register("tokens.upstreamaccount", Rules(mark_accounts))
 
 
 def install_triggers(using: str, **kwargs: object) -> None:

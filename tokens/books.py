@@ -21,7 +21,7 @@ from django.db import connection, transaction
 from providers.database_errors import is_outage, log_fault
 from providers.leases import read_clock_difference
 from providers.models import Revision
-from providers.offloop import off_loop
+from providers.offloop import HOUSEKEEPING
 from tokens.batches import Batch, Batches
 from tokens.models import UpstreamToken
 from tokens.notes import Note
@@ -53,6 +53,7 @@ DEEDS: dict[str, Callable[[TokenQuerySet, Note], int]] = {
     "exhaust": lambda rows, note: rows.exhaust(note.until or datetime.now(UTC), note.reason, note.cause),
     "fail": lambda rows, note: rows.fail(note.until or datetime.now(UTC), note.reason, note.cause),
     "absolve": lambda rows, note: rows.absolve(note.cause),
+    "unreadable": lambda rows, note: rows.mark_unreadable(note.cause),
 }
 
 
@@ -144,11 +145,11 @@ async def write_batch(
     left_out: set[UUID] = set()
     try:
         try:
-            left_out = await off_loop(work, batch, False)
+            left_out = await HOUSEKEEPING.run(work, batch, False)
         except AnyDatabaseError as error:
             if is_outage(error):
                 raise
-            left_out = await off_loop(work, batch, True)
+            left_out = await HOUSEKEEPING.run(work, batch, True)
     except AnyDatabaseError as error:
         if is_outage(error):
             logger.warning("the state of %d tokens waits for the database", len(batch.rows))

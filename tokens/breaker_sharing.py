@@ -18,7 +18,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from providers.offloop import off_loop
+from providers.offloop import HOUSEKEEPING
 from tokens.breaker import HEALTHY_SECONDS, Breaker
 from tokens.models import BreakerState
 from tokens.pool import Pool
@@ -79,7 +79,7 @@ class Sharing:
         if not changes:
             return
         try:
-            await off_loop(write_changes, changes)
+            await HOUSEKEEPING.run(write_changes, changes)
         except DatabaseFault:
             logger.warning("the state of %d circuit breakers waits for the database", len(changes))
         else:

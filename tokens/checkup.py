@@ -3,7 +3,8 @@
 works          a token that strikes or checks disabled is enabled; one that a person switched off stays off
 rejected       one that can be renewed is, and asked about once more; else a strike
 out of quota   it is exhausted for a time
-rate limited, provider failed, unreadable, unproven: nothing is changed
+unreadable     it is disabled until its secret can be opened again
+rate limited, provider failed, unproven: nothing is changed
 
 An upstream that answers the same question without any token proves nothing about one: its tokens are "unproven". When
 a provider cannot be reached, or fails or limits all that were asked about, its other tokens are not asked about.
@@ -88,13 +89,14 @@ def summarize(outcomes: Mapping[str, int]) -> str:
 
 def check(tokens: QuerySet[UpstreamToken], *, dry_run: bool = False) -> Iterator[Finding]:
     """Check these tokens, some at a time, and apply what is found; no transaction is open while upstreams are asked.
-    Those of providers that are asked as a guest are left out.
+    Those of providers that are asked as a guest, or are set aside, are left out.
     """
     ids = [pk for pk, _ in sorted(tokens.values_list("pk", "provider_id"), key=lambda row: row[1])]
     failing = Failing()
     for start in range(0, len(ids), AT_ONCE):
         rows = UpstreamToken.objects.filter(pk__in=ids[start : start + AT_ONCE], provider__kind__in=registry.kinds())
-        batch = list(rows.exclude(provider__mode=Mode.GUEST).select_related("provider"))
+        there = rows.exclude(provider__mode=Mode.GUEST).select_related("provider")
+        batch = [token for token in there if not token.provider.set_aside]
         asked = [token for token in batch if token.provider_id not in failing.problems]
         found = dict(zip(asked, asyncio.run(answers(asked, renew=not dry_run)), strict=True))
         for token in batch:
@@ -150,6 +152,8 @@ def apply(token: UpstreamToken, outcome: str, problem: Problem | None) -> str:
         seconds = min(max(seconds, 1.0), max(settings.QUOTA_REST_SECONDS, settings.MAX_REST_SECONDS))
         until = timezone.now() + timedelta(seconds=seconds)
         return "exhausted for a time" if row.exhaust(until, f"quota: {problem}") else ""
+    if outcome == UNREADABLE and row.mark_unreadable():
+        return "disabled until it can be opened"
     return ""
 
 
@@ -191,7 +195,9 @@ def judge(problem: Problem | None, open_door: bool) -> Answer:
 
 
 def adapter(provider: Provider, client: Client) -> BaseAdapter:
-    """The provider's adapter outside the gateway. Raises KeyError when there is none of that kind."""
+    """The provider's adapter outside the gateway. Raises KeyError when there is none of that kind; ProviderDown when
+    the provider is set aside.
+    """
     return registry.adapter_class(provider.kind)(catalogue.upstream(provider), client)
 
 

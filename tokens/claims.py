@@ -19,7 +19,7 @@ from django.db import OperationalError, connection, transaction
 from django.db.models.functions import Now
 
 from providers.exceptions import DatabaseUnavailable
-from providers.offloop import off_loop
+from providers.offloop import HOUSEKEEPING, QUICK
 from tokens.models import UpstreamToken
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class Claims:
     async def claim(self, token_id: UUID, request_id: str, provider_id: int) -> bool:
         """Whether the token is this request's now. Raises DatabaseUnavailable."""
         self._held[token_id] = request_id  # before asking, so that nobody here asks for it too
-        task = asyncio.ensure_future(off_loop(claim, token_id, request_id, provider_id))
+        task = asyncio.ensure_future(QUICK.run(claim, token_id, request_id, provider_id))
         try:
             async with asyncio.timeout(settings.DATABASE_TIMEOUT_SECONDS):
                 busy = await asyncio.shield(task)
@@ -82,7 +82,7 @@ class Claims:
                 await asyncio.wait((after,))
                 if after.exception() is not None:
                     return
-            await off_loop(release, token_id, request_id)
+            await QUICK.run(release, token_id, request_id)
         except DatabaseFault:
             logger.warning("the stream of a token is free only when its lease ends")
         finally:
@@ -107,7 +107,7 @@ class Claims:
     async def prolong(self) -> None:
         if self._held:
             try:
-                await off_loop(prolong, dict(self._held))
+                await HOUSEKEEPING.run(prolong, dict(self._held))
             except DatabaseFault:
                 logger.warning("the streams of %d tokens are not prolonged", len(self._held))
 

@@ -8,6 +8,7 @@ All of it changes memory only; what must last is noted in the pool. Whose fault 
     everything else                             nobody's: the request's, or a model that is missing
 """
 
+import logging
 import random
 import time
 from dataclasses import dataclass
@@ -30,12 +31,15 @@ from providers.exceptions import (
     UpstreamError,
 )
 from providers.rate_limits import Limit
+from tokens import querysets
 from tokens.breaker import LIMITED, FailedRequest
 from tokens.notes import Note
 from tokens.rings import Entry
 
 if TYPE_CHECKING:
     from tokens.pool import Pool
+
+logger = logging.getLogger(__name__)
 
 STRIKE, REST, EXHAUST, BREAK, UNREADABLE = "strike", "rest", "exhaust", "break", "unreadable"
 FAIL, ABSOLVE = "fail", "absolve"
@@ -148,7 +152,7 @@ def record_error(pool: "Pool", call: Call, error: UpstreamError) -> FailedReques
         _note_rejected(pool, call, entry, entry.sealed)
         _strike(pool, entry, f"auth: {error.message}", call.request_id)
     elif deed == UNREADABLE:
-        _set_unreadable(pool, entry, error)
+        _set_unreadable(pool, call, entry)
     elif deed == EXHAUST:
         _exhaust(pool, call, entry, error)
     elif isinstance(error, RateLimited):
@@ -278,27 +282,30 @@ def _strike(pool: "Pool", entry: Entry, reason: str, cause: str) -> None:
     pool.note(entry, Note(STRIKE, entry.id, reason=reason, cause=cause))
 
 
-def _set_unreadable(pool: "Pool", entry: Entry, error: UpstreamError) -> None:
-    entry.state, entry.reason = "disabled", error.message
+def _set_unreadable(pool: "Pool", call: Call, entry: Entry) -> None:
+    """Its secret does not open: it is not asked until `tokens/secret_check.py` finds that it does."""
+    if not entry.enabled:
+        return
+    logger.error("the token %s is used no more: %s", entry.id, querysets.UNREADABLE)
+    entry.state, entry.reason = "disabled", querysets.UNREADABLE
     pool.replace(entry)
-    pool.note(entry, Note(UNREADABLE, entry.id, reason=error.message))
+    pool.note(entry, Note(UNREADABLE, entry.id, cause=call.request_id))
 
 
 def _record_rate_limit(pool: "Pool", call: Call, entry: Entry, error: RateLimited) -> None:
     """Rest the token; or the provider, when one token after the other gets the same refusal."""
     health, now = pool.health(call.upstream), time.monotonic()
+    seconds = error.retry_after_seconds
     whole = health.limits.record_refusal(now, entry.id, error.message, error.organization)
     breaker = health.breaker
     if breaker.end_probe(call.request_id) or (whole and not breaker.is_open):
-        seconds = error.retry_after_seconds or settings.REST_SECONDS
-        seconds = min(max(seconds, 1.0), settings.MAX_PROVIDER_REST_SECONDS)
+        seconds = min(max(seconds or settings.REST_SECONDS, 1.0), settings.MAX_PROVIDER_REST_SECONDS)
         breaker.open(now, error.message, cause=LIMITED, seconds=seconds)
         return
     if error.of_model:
-        seconds = min(error.retry_after_seconds or settings.REST_SECONDS, settings.MAX_REST_SECONDS)
+        seconds = min(seconds or settings.REST_SECONDS, settings.MAX_REST_SECONDS)
         pool.ring_of(entry).limit_model(entry, call.model, now + max(seconds, 1.0))
         return
-    seconds = error.retry_after_seconds
     if seconds is None:
         if entry.rests_until > now:
             return  # several answers of one window escalate once

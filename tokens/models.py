@@ -18,7 +18,7 @@ from django.utils import timezone
 from providers import vault
 from providers.leases import LeaseQuerySet
 from providers.models import Provider
-from tokens.querysets import AUTH, TokenQuerySet
+from tokens.querysets import AUTH, UNREADABLE, TokenQuerySet
 
 
 class State(models.TextChoices):
@@ -139,7 +139,8 @@ class UpstreamToken(models.Model):
     @property
     def disabled_by_person(self) -> bool:
         """Whether a person switched it off: no check and no answer of an upstream switches it on again."""
-        return self.state == State.DISABLED and not self.reason.startswith(f"{AUTH}:")
+        by_a_machine = self.reason.startswith(f"{AUTH}:") or self.reason == UNREADABLE
+        return self.state == State.DISABLED and not by_a_machine
 
     @property
     def renewable(self) -> bool:
@@ -166,6 +167,16 @@ class Transition(models.Model):
 
     def __str__(self) -> str:
         return f"{self.before} → {self.after}"
+
+
+class SecretCheck(models.Model):
+    """By this a process finds out whether its secrets are the database's (tokens/secret_check.py)."""
+
+    name = models.CharField(max_length=32, primary_key=True)
+    value = models.TextField()
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class WrittenBatch(models.Model):

@@ -46,10 +46,11 @@ class TokenCounts(NamedTuple):
     failing: int
     disabled: int
     expired: int
-    busy: int  # of the ready ones: their one stream is in use
+    in_use: int  # their one stream is in use
 
     def __str__(self) -> str:
-        parts = [f"{number} {word}" for word, number in zip(self._fields[1:], self[1:], strict=True) if number]
+        words = (field.replace("_", " ") for field in self._fields[1:])
+        parts = [f"{number} {word}" for word, number in zip(words, self[1:], strict=True) if number]
         noun = "token" if self.total == 1 else "tokens"
         return f"{self.total} {noun}" + (f": {', '.join(parts)}" if parts else "")
 
@@ -249,8 +250,9 @@ class Pool:
         limited_here = ring.limited_for(model, now)
         by_standing["ready"] -= limited_here
         by_standing["limited"] += limited_here
-        busy = len(self.claims.busy() & ring.entries.keys())
-        return TokenCounts(len(ring.entries), **by_standing, busy=min(busy, by_standing["ready"]))
+        in_use = min(len(self.claims.busy() & ring.entries.keys()), by_standing["ready"])
+        by_standing["ready"] -= in_use
+        return TokenCounts(len(ring.entries), **by_standing, in_use=in_use)
 
     def has_untried(self, upstream: Upstream, tried: Collection[UUID], model: str) -> bool:
         """Return whether a ready token of the provider is not in `tried`."""

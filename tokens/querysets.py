@@ -10,14 +10,18 @@ from django.db.models import Case, Count, F, Q, QuerySet, Value, When
 from django.utils import timezone
 
 from providers.leases import LeaseQuerySet
+from providers.models import Provider
 
 if TYPE_CHECKING:
     from tokens.models import UpstreamToken  # noqa: F401
 
 REASON_LENGTH = 200
+UNREADABLE = "its secret cannot be opened with this gateway's FIELD_KEYS"
 AUTH = "auth"  # how the reason begins when an upstream rejected the token
 BY_AUTH = Q(state="disabled", reason__startswith=f"{AUTH}:")  # disabled by strikes or checks: a good check enables it
-BY_PERSON = Q(state="disabled") & ~Q(reason__startswith=f"{AUTH}:")  # whatever else it says: it stays off
+# whatever else it says: it stays off
+BY_PERSON = Q(state="disabled") & ~Q(reason__startswith=f"{AUTH}:") & ~Q(reason=UNREADABLE)
+DELETED = "it is being deleted"  # the reason of a token that is given up
 RENEWABLE = ~Q(sealed_refresh="") | Q(account__isnull=False)
 
 
@@ -39,7 +43,12 @@ class TokenQuerySet(LeaseQuerySet, QuerySet["UpstreamToken"]):
 
     def watched(self) -> "TokenQuerySet":
         """All but those that a person switched off, of providers that are asked with tokens."""
-        return self.filter(provider__enabled=True).exclude(BY_PERSON).exclude(provider__mode="guest")
+        asked = self.filter(provider__enabled=True).exclude(provider__in=Provider.objects.set_aside_ids())
+        return asked.exclude(BY_PERSON).exclude(provider__mode="guest")
+
+    def unreadable(self) -> "TokenQuerySet":
+        """Those that were disabled because their secrets could not be opened."""
+        return self.filter(state="disabled", reason=UNREADABLE)
 
     @staticmethod
     def lasting(now: datetime) -> Q:
@@ -115,6 +124,10 @@ class TokenQuerySet(LeaseQuerySet, QuerySet["UpstreamToken"]):
 
     def disable(self, reason: str, cause: str = "") -> int:
         return self.update(state="disabled", reason=reason[:REASON_LENGTH], cause=cause)
+
+    def mark_unreadable(self, cause: str = "") -> int:
+        """Its secret does not open: it is not used until it does (tokens/secret_check.py). Returns the rows."""
+        return self.exclude(state="disabled").update(state="disabled", reason=UNREADABLE, cause=cause)
 
     # --- leases ------------------------------------------------------------------------------------------------------
     def claim(self, seconds: float, by: str) -> int:

@@ -19,11 +19,12 @@ from django.db.models.functions import Now
 from kombu.exceptions import OperationalError
 
 from providers.base import BaseAdapter
-from providers.exceptions import Contended, ProviderError, UpstreamError
+from providers.database_errors import log_unless_outage
+from providers.exceptions import Contended, ProviderDown, ProviderError, UpstreamError
 from providers.http import Client
 from providers.leases import time_from_now
 from providers.models import Provider
-from providers.offloop import off_loop
+from providers.offloop import HOUSEKEEPING
 from providers.vault import VaultError
 from tokens import accounts
 from tokens.checkup import adapter
@@ -111,6 +112,8 @@ async def _renew(tokens: Sequence[UpstreamToken], report: Report) -> None:
     try:
         asked = adapter(tokens[0].provider, client)
         await asyncio.gather(*(_work(asked, renewals, waiting, report) for _ in range(AT_ONCE)))
+    except ProviderDown as error:  # its address was changed since the tokens were read
+        report.add(ProviderError(error.message))
     except KeyError:
         report.add(ProviderError(f"There is no adapter named {tokens[0].provider.kind!r}."))
     finally:
@@ -170,9 +173,10 @@ async def keep(troubles: Troubles) -> None:
     while True:
         provider_id = await troubles.alarms.get()
         try:
-            await off_loop(send, provider_id)
-        except DatabaseError:
+            await HOUSEKEEPING.run(send, provider_id)
+        except DatabaseError as error:
             logger.warning("the renewal of a pool is not ordered while the database does not answer")
+            log_unless_outage(error)
 
 
 def send(provider_id: int) -> None:

@@ -23,6 +23,7 @@ from django.db.models.functions import Now
 from providers import vault
 from providers.base import BaseAdapter
 from providers.chat import Fresh
+from providers.database_errors import log_unless_outage
 from providers.exceptions import (
     AuthRejected,
     BadResponse,
@@ -32,7 +33,7 @@ from providers.exceptions import (
     UpstreamError,
     UpstreamTimeout,
 )
-from providers.offloop import off_loop
+from providers.offloop import HOUSEKEEPING
 from providers.wire import jwt
 from tokens import leftovers
 from tokens.leftovers import Renewed, Secrets
@@ -105,9 +106,10 @@ async def keep() -> None:
     while True:
         try:
             if await asyncio.to_thread(leftovers.waiting):
-                await off_loop(leftovers.apply)
-        except DatabaseError:
+                await HOUSEKEEPING.run(leftovers.apply)
+        except DatabaseError as error:
             logger.warning("renewed tokens wait for the database")
+            log_unless_outage(error)
         await asyncio.sleep(APPLY_SECONDS)
 
 
@@ -116,7 +118,7 @@ async def run(adapter: BaseAdapter, order: Order) -> Renewed:
     until = time.monotonic() + settings.RENEW_LEASE_SECONDS * PATIENCE
     try:
         while True:
-            found = await off_loop(take_lease, order)
+            found = await HOUSEKEEPING.run(take_lease, order)
             if isinstance(found, Renewed):
                 return found
             if found is not None:
@@ -124,7 +126,8 @@ async def run(adapter: BaseAdapter, order: Order) -> Renewed:
             if time.monotonic() >= until:
                 raise Contended("The token is being renewed.")
             await asyncio.sleep(LOOK_SECONDS)
-    except DatabaseError:
+    except DatabaseError as error:
+        log_unless_outage(error)
         raise Contended("The token cannot be renewed while the database does not answer.") from None
 
 
@@ -165,10 +168,10 @@ async def use(adapter: BaseAdapter, lease: Lease) -> Renewed:
     try:
         fresh = await obtain(adapter, lease)
     except AuthRejected as error:
-        await off_loop(refused, lease, error.message)
+        await HOUSEKEEPING.run(refused, lease, error.message)
         raise
     except UpstreamError:
-        await off_loop(release, token_id, lease.until)
+        await HOUSEKEEPING.run(release, token_id, lease.until)
         raise
     proof = lease.secrets.proof
     if lease.secrets.refresh:
@@ -181,7 +184,7 @@ async def use(adapter: BaseAdapter, lease: Lease) -> Renewed:
     if renewed is None:
         raise AuthRejected("The token is gone.")
     if lease.account is not None:
-        await off_loop(signed_in, lease.account)
+        await HOUSEKEEPING.run(signed_in, lease.account)
     return renewed
 
 
@@ -189,10 +192,10 @@ async def commit(token_id: UUID, proof: str, fresh: Fresh) -> Renewed | None:
     """`leftovers.commit`, again and again when the database is away for a moment."""
     for pause in COMMIT_PAUSES:
         try:
-            return await off_loop(leftovers.commit, token_id, proof, fresh)
+            return await HOUSEKEEPING.run(leftovers.commit, token_id, proof, fresh)
         except DatabaseError:
             await asyncio.sleep(pause)
-    return await off_loop(leftovers.commit, token_id, proof, fresh)
+    return await HOUSEKEEPING.run(leftovers.commit, token_id, proof, fresh)
 
 
 async def obtain(adapter: BaseAdapter, lease: Lease) -> Fresh:

@@ -23,7 +23,7 @@ from api.idempotency import claims
 from api.idempotency.claims import Answer, Asked, Claim
 from api.streaming import JsonAnswer
 from providers.exceptions import CallerError, DatabaseUnavailable, GatewayError, InvalidRequest, Rejected
-from providers.offloop import in_time, off_loop
+from providers.offloop import HOUSEKEEPING, in_time, off_loop
 
 if TYPE_CHECKING:
     from api.gateway import Gateway, LeanRequest
@@ -229,7 +229,7 @@ class Idempotency:
             await asyncio.sleep(max(SHORTEST_SECONDS, settings.IDEMPOTENCY_LEASE_SECONDS / 3))
             if self.running:
                 try:
-                    await off_loop(claims.prolong_claims, dict(self.running))
+                    await HOUSEKEEPING.run(claims.prolong_claims, dict(self.running))
                 except DatabaseError as error:
                     logger.warning("the claims of idempotency keys were not prolonged: %s", error)
 

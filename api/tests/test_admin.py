@@ -271,3 +271,62 @@ def test_rare_outcomes_are_found_by_their_index(admin_client: Client) -> None:
         admin_client.get(USAGE, {"status": "error"})
     asked = [query["sql"] for query in queries if 'FROM "api_usagerecord"' in query["sql"]]
     assert all("NOT " in sql and "'complete'" in sql for sql in asked)
+
+
+# --- a form is used once ----------------------------------------------------------------------------------------------
+def number_of(client: Client) -> str:
+    html = client.get(f"{KEYS}add/").content.decode()
+    (number,) = re.findall(r'name="form_number" value="([^"]+)"', html)
+    return str(number)
+
+
+def test_a_form_that_is_sent_again_issues_no_second_key(admin_client: Client, alice: User) -> None:
+    posted = form(user=alice.pk, form_number=number_of(admin_client))
+    wrong = admin_client.post(f"{KEYS}add/", posted | {"allowed_models": ["nothing"]})
+    assert b"Select a valid choice" in wrong.content
+    assert b"issued-key" in admin_client.post(f"{KEYS}add/", posted).content, "a corrected form is not a used one"
+    again = admin_client.post(f"{KEYS}add/", posted)
+    assert b"has issued its key already" in again.content
+    assert ApiKey.objects.count() == 1
+    assert number_of(admin_client) != posted["form_number"]
+
+
+def test_two_clicks_at_once_make_one_key(admin_client: Client, alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    posted = form(user=alice.pk, form_number=number_of(admin_client))
+    admin_client.post(f"{KEYS}add/", posted)
+    monkeypatch.setattr("api.issued_forms.is_used", lambda request, number: False)  # both looked before either wrote
+    answer = admin_client.post(f"{KEYS}add/", posted, follow=True)
+    assert "This form was sent twice." in answer.content.decode()
+    assert ApiKey.objects.count() == 1
+
+
+# --- searching --------------------------------------------------------------------------------------------------------
+def test_a_key_is_found_by_itself_and_is_in_no_address(admin_client: Client, alice: User) -> None:
+    row, key = keys.issue(alice)
+    keys.issue(alice)
+    answer = admin_client.post(f"{KEYS}search/", {"q": f" {key}\n"})
+    assert answer.headers["location"] == change(row)
+    assert admin_client.post(f"{KEYS}search/", {"q": keys.generate()}).headers["location"] == KEYS
+    cut = admin_client.post(f"{KEYS}search/", {"q": key[:-1]})
+    assert cut.headers["location"] == f"{KEYS}?q={row.prefix}", "no more of it than the list shows"
+    answer = admin_client.post(f"{KEYS}search/", {"q": row.prefix, "is": "valid"})
+    assert answer.headers["location"] == f"{KEYS}?is=valid&q={row.prefix}"
+    assert listed(admin_client, answer.headers["location"]) == [row]
+    assert listed(admin_client, KEYS, q=str(row)) == [row]
+    assert len(listed(admin_client, KEYS, q="alice")) == 2
+    assert admin_client.get(f"{KEYS}search/").status_code == 405
+    assert 'id="changelist-search" role="search" method="post"' in admin_client.get(KEYS).content.decode()
+
+
+def test_an_address_typed_by_hand_cannot_sort_or_skip_a_big_table(admin_client: Client) -> None:
+    for _ in range(3):
+        record()
+    with CaptureQueriesContext(connection) as queries:
+        assert admin_client.get(USAGE, {"o": "1.3"}).status_code == 200
+        admin_client.get(USAGE, {"p": "9999999"})
+    asked = [query["sql"] for query in queries if 'FROM "api_usagerecord"' in query["sql"]]
+    assert asked
+    orders = {sql.rsplit("ORDER BY ", 1)[1].split(" LIMIT")[0] for sql in asked if "ORDER BY" in sql}
+    assert orders <= {'"api_usagerecord"."id" DESC', "1 DESC"}
+    offsets = [int(found) for sql in asked for found in re.findall(r"OFFSET (\d+)", sql)]
+    assert max(offsets, default=0) < 100_000

@@ -350,6 +350,19 @@ async def test_the_last_use_is_noted_at_most_once_a_minute_and_written() -> None
     assert found.last_used_at == used[row.pk]
 
 
+@pytest.mark.django_db
+def test_last_uses_are_written_in_one_statement(django_assert_num_queries: Any) -> None:
+    rows = [issued(f"user {number}")[0] for number in range(20)]
+    now = timezone.now()
+    used = {row.pk: now + timedelta(seconds=row.pk) for row in reversed(rows)}
+    with django_assert_num_queries(1):
+        touch(used | {0: now})
+    assert dict(ApiKey.objects.values_list("pk", "last_used_at")) == used
+    seen = {row.pk: row.changed for row in ApiKey.objects.all()}
+    touch(used)
+    assert {row.pk: row.changed for row in ApiKey.objects.all()} == seen
+
+
 # --- DRF --------------------------------------------------------------------------------------------------------------
 def request(meta: dict[str, Any]) -> Request:
     return Request(RequestFactory().get("/v1/models", **meta))

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from api import counting
-from api.counting import HIGHEST, Usage, count, prompt_texts, reported, rough, usage
+from api import counting, tokenizer
+from api.counting import HIGHEST, Prompt, Usage, reported, rough, usage
+from api.tokenizer import count
 from providers.chat import CHAT, COMPLETIONS, EMBEDDINGS, ChatRequest, Trace
 
 HI = {"model": "m", "messages": [{"role": "user", "content": "hello world"}]}
@@ -16,6 +17,12 @@ def trace(body: dict[str, Any] = HI, *, endpoint: str = CHAT, answered: bool = T
     if answered:
         found.attempt("p", "m").end("answered")
     return found
+
+
+def prompt_of(body: dict[str, Any]) -> Prompt:
+    prompt = Prompt()
+    prompt.add_body(body)
+    return prompt
 
 
 BOTH = {"prompt_tokens": 3, "completion_tokens": 5}
@@ -78,7 +85,7 @@ async def test_figures_that_cannot_be_believed_are_counted_here_and_marked(given
 
 
 async def test_reported_figures_are_not_marked_and_nothing_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counting, "vocabulary", lambda: pytest.fail("counted although it was told"))
+    monkeypatch.setattr(tokenizer, "vocabulary", lambda: pytest.fail("counted although it was told"))
     found = await usage(trace(usage={"prompt_tokens": 3, "completion_tokens": 5}, text=["x" * 10**6]))
     assert found == Usage(3, 5, estimated=False)
 
@@ -141,13 +148,15 @@ async def test_long_texts_are_counted_beside_the_event_loop_with_the_same_result
     ids=str,
 )
 def test_everything_the_upstream_had_to_read_is_counted(body: dict[str, Any], endpoint: str, tokens: int) -> None:
-    assert sum(map(count, prompt_texts(body))) == tokens
+    prompt = prompt_of(body)
+    overhead = counting.PER_MESSAGE * len(body.get("messages", ()))
+    assert sum(map(count, prompt.texts)) + prompt.tokens - overhead == tokens
 
 
 def test_tools_and_earlier_calls_are_part_of_the_prompt() -> None:
     call = {"id": "c", "function": {"name": "weather", "arguments": '{"city": "Rome"}'}}
     tool = {"type": "function", "function": {"name": "weather", "description": "tells the weather"}}
-    texts = " ".join(prompt_texts({"messages": [{"role": "assistant", "tool_calls": [call]}], "tools": [tool]}))
+    texts = " ".join(prompt_of({"messages": [{"role": "assistant", "tool_calls": [call]}], "tools": [tool]}).texts)
     for part in ("Rome", "tells the weather"):
         assert part in texts
 
@@ -155,7 +164,7 @@ def test_tools_and_earlier_calls_are_part_of_the_prompt() -> None:
 def test_a_rough_count_needs_no_vocabulary_and_is_near(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "The quick brown fox jumps over the lazy dog. " * 50
     exact = count(text)
-    monkeypatch.setattr(counting, "vocabulary", lambda: pytest.fail("counted"))
+    monkeypatch.setattr(tokenizer, "vocabulary", lambda: pytest.fail("counted"))
     found = rough(trace(text=[text]))
     assert found.estimated
     assert exact / 2 < found.completion < exact * 2

@@ -195,12 +195,13 @@ async def test_echo_has_every_door(gateway, alice, echo):
 
 
 # --- health -----------------------------------------------------------------------------------------------------------
-async def test_health_is_open_and_tells_counts_only_to_those_with_a_key(gateway, alice, token):
+async def test_health_is_open_and_tells_counts_to_staff_alone(gateway, alice, operator, token):
     stranger = await gateway.ask("GET", "/health")
     assert stranger.status == 200
     assert stranger.json.keys() == {"status", "version", "worker", "beat"}
     assert [stranger.json[name] for name in ("status", "worker", "beat")] == ["ok", "ok", "ok"]
-    for headers in ({"authorization": f"Bearer {alice.key}"}, {"x-api-key": alice.key}):
+    assert (await gateway.ask("GET", "/health", alice.key)).json == stranger.json
+    for headers in ({"authorization": f"Bearer {operator.key}"}, {"x-api-key": operator.key}):
         known = await gateway.ask("GET", "/health", headers=headers)
         assert known.json["tokens"] == {"total": 1, "active": 1, "inactive": 0}
     assert (await gateway.ask("GET", "/health", "sk-ps-unknown")).status == 401
@@ -215,12 +216,12 @@ async def test_health_says_when_the_worker_inside_the_process_has_failed(gateway
     failed("worker").unlink()
 
 
-async def test_counts_follow_the_state_of_the_tokens(gateway, upstream, alice, token, provider):
+async def test_counts_follow_the_state_of_the_tokens(gateway, upstream, operator, token, provider):
     await off_loop(rows.tokens, provider, "sk-up-2", "sk-up-3", state="disabled")
     upstream.will(refuse(429, retry_after="60"))
-    await gateway.chat(alice.key)
+    await gateway.chat(operator.key)
     await gateway.token(token)
-    found = await gateway.ask("GET", "/health", alice.key)
+    found = await gateway.ask("GET", "/health", operator.key)
     assert found.json["tokens"] == {"total": 3, "active": 0, "inactive": 3}
 
 

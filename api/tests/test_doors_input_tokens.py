@@ -3,7 +3,8 @@
 import openai
 import pytest
 
-from api.counting import PER_MESSAGE, count
+from api.counting import PER_MESSAGE
+from api.tokenizer import count
 from conversations.models import Conversation, Turn
 from providers.offloop import off_loop
 from proxysite.testing import speech

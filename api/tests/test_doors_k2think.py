@@ -32,8 +32,7 @@ async def provider(upstream, transactional_db):
 
     def make() -> Provider:
         row, _ = seed("k2think-web")
-        Provider.objects.filter(pk=row.pk).update(name="fake", base_url=api(upstream), allow_private=True)
-        row.refresh_from_db()
+        rows.move(row, base_url=api(upstream), name="fake", allow_private=True)
         return row
 
     return await off_loop(make)
@@ -281,7 +280,7 @@ async def test_the_official_interface_gives_thinking_and_answer_too(gateway, ups
 
     def make() -> None:
         row, _ = seed("k2think")
-        Provider.objects.filter(pk=row.pk).update(base_url=upstream.url, allow_private=True)
+        rows.move(row, base_url=upstream.url, allow_private=True)
         rows.tokens(row, "sk-official-1")
 
     await off_loop(make)

@@ -99,17 +99,66 @@ def test_tokens_that_a_caller_brings_along_open_no_door(ask, pool, path):
     assert ask(path, key="tok-of-my-own-1,tok-of-my-own-2")[0] == 401
 
 
-def test_who_may_only_look_may_only_look(ask, pool):
-    looker = rows.person("looker", is_staff=True)
-    assert ask("tokens/stats", key=looker.key)[0] == 200
+ROLES = {
+    "nobody": (),
+    "sees providers": ("view_provider",),
+    "sees tokens": ("view_upstreamtoken",),
+    "sees both": ("view_provider", "view_upstreamtoken"),
+    "changes tokens": ("change_upstreamtoken",),
+    "adds tokens": ("add_upstreamtoken",),
+    "changes providers": ("change_provider",),
+}
+NEEDED = {
+    "tokens/stats": ("upstreamtoken",),
+    "tokens/content": ("upstreamtoken",),
+    "tokens/consecutive-failures": ("upstreamtoken",),
+    "tokens/updater/status": ("upstreamtoken",),
+    "status": ("upstreamtoken", "provider"),
+    "tokens/reset/0": "change_upstreamtoken",
+    "tokens/reset-all": "change_upstreamtoken",
+    "tokens/check": "change_upstreamtoken",
+    "tokens/reset-consecutive": "change_upstreamtoken",
+    "tokens/updater/force-update": "change_upstreamtoken",
+    "tokens/reload": "add_upstreamtoken",
+    "tokens/update": "add_upstreamtoken",
+    "switch_mode": "change_provider",
+}
+
+
+def may(path, permissions):
+    needed = NEEDED[path]
+    if isinstance(needed, str):
+        return needed in permissions
+    return all({f"view_{name}", f"change_{name}"} & set(permissions) for name in needed)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_each_door_opens_to_those_whose_permissions_django_asks_for(ask, pool, role):
+    assert NEEDED.keys() == {*LOOKS, *DEEDS}
+    member = rows.person("member", is_staff=True)
+    member.user.user_permissions.add(*Permission.objects.filter(codename__in=ROLES[role]))
     UpstreamToken.objects.all().disable("by boss")
-    for path in DEEDS:
-        assert ask(path, key=looker.key, body={"mode": "guest", "tokens": ["sk-new-new-new"]})[0] == 403, path
-    assert UpstreamToken.objects.filter(state="disabled").count() == 3
-    looker.user.user_permissions.add(Permission.objects.get(codename="change_upstreamtoken"))
-    assert ask("tokens/reset-all", key=looker.key)[0] == 200
-    assert ask("tokens/update", key=looker.key, body={"tokens": []})[0] == 403
-    assert ask("switch_mode", key=looker.key, body={"mode": "guest"})[0] == 403
+    client = Client()
+    client.force_login(member.user)
+    for path in (*LOOKS, *DEEDS):
+        refused = ask(path, key=member.key, body={"mode": "guest", "tokens": []})[0] == 403
+        assert refused != may(path, ROLES[role]), path
+        if path in LOOKS:
+            assert (client.get(f"/admin/{path}").status_code == 403) == refused, path
+    changes = "change_upstreamtoken" in ROLES[role]
+    assert (UpstreamToken.objects.filter(state="disabled").count() == 0) == changes
+
+
+def test_who_may_only_add_tokens_is_told_no_counts(ask, pool, tmp_path, settings):
+    path = tmp_path / "tokens.txt"
+    path.write_text("sk-from-the-file-000001\n")
+    settings.TOKENS_FILE, settings.TOKENS_PROVIDER = str(path), "k2"
+    adder = rows.person("adder", is_staff=True)
+    adder.user.user_permissions.add(Permission.objects.get(codename="add_upstreamtoken"))
+    status, found = ask("tokens/reload", key=adder.key)
+    assert (status, "data" in found) == (200, False), found
+    adder.user.user_permissions.add(Permission.objects.get(codename="view_upstreamtoken"))
+    assert "data" in ask("tokens/reload", key=adder.key)[1]
 
 
 def test_a_session_of_the_admin_opens_the_doors_and_changes_things_only_with_the_csrf_token(boss, pool):

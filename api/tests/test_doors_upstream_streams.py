@@ -245,7 +245,7 @@ async def test_an_upstream_that_does_not_close_after_the_finish_reason_is_not_wa
         ("end_turn", "stop"),
         ("max_tokens", "length"),
         ("pause_turn", "length"),
-        ("tool_use", "tool_calls"),
+        ("tool_use", "stop"),  # it called nothing
     ],
 )
 async def test_finish_reasons_are_those_of_openai(gateway, upstream, alice, given, shown):

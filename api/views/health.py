@@ -5,6 +5,7 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -12,6 +13,7 @@ from api import exceptions
 from api.authentication import KeyAuthentication, StaffAuthentication
 from api.gateway import LeanRequest
 from api.views.door import Door
+from api.views.staff import TOKENS, may_view
 from providers.exceptions import UnknownUrl
 from tokens.models import UpstreamToken
 
@@ -19,7 +21,7 @@ PARTS = ("worker", "beat")  # of Celery, inside `serve`
 
 
 class Health(Door):
-    """Open; with a valid key or a staff session also how many tokens there are and can be used.
+    """Open; for staff that may view tokens, by key or session, also how many tokens there are and can be used.
 
     `worker` and `beat` are "ok" or "failed", where they run inside `serve`; they are begun again by themselves.
     """
@@ -28,23 +30,24 @@ class Health(Door):
     permission_classes: list[Any] = []
 
     def perform_authentication(self, request: Request) -> None:
-        """Left to `known`: DRF's own would forget the session's user."""
+        """Left to `may_count`: DRF's own would forget the session's user."""
 
     def get(self, request: Request) -> Response:
         answer: dict[str, Any] = {"status": "ok", "version": settings.VERSION}
         if settings.EMBEDDED_WORKER:
             answer |= {part: "failed" if failed(part).exists() else "ok" for part in PARTS}
-        if self.known(request):
+        if self.may_count(request):
             answer["tokens"] = UpstreamToken.objects.all().counts()
         return Response(answer)
 
     @staticmethod
-    def known(request: Request) -> bool:
-        """Whether the caller is staff or has a valid key. Raises InvalidKey on one that is not valid."""
+    def may_count(request: Request) -> bool:
+        """Whether the caller is staff that may view tokens. Raises InvalidKey on a key that is not valid."""
         if {"HTTP_AUTHORIZATION", "HTTP_X_API_KEY"} & request.META.keys():
-            KeyAuthentication().authenticate(request)
-            return True
-        return StaffAuthentication().authenticate(request) is not None
+            user, caller = KeyAuthentication().authenticate(request)
+            return not caller.models and may_view(user, TOKENS)
+        found = StaffAuthentication().authenticate(request)
+        return found is not None and may_view(found[0], TOKENS)
 
 
 def failed(part: str) -> Path:
@@ -65,8 +68,11 @@ async def readyz(request: LeanRequest) -> HttpResponse:
     return HttpResponse(b"ready\n", content_type="text/plain")
 
 
-def home(request: HttpRequest) -> JsonResponse:
-    """What this is and where its doors are."""
+def home(request: HttpRequest) -> HttpResponse:
+    """Say what this is and where its endpoints are: a page for browsers, JSON for programs."""
+    if "text/html" in request.headers.get("accept", ""):
+        base_url = request.build_absolute_uri("/v1")
+        return render(request, "home.html", {"version": settings.VERSION, "base_url": base_url})
     return JsonResponse(
         {
             "service": "proxysite",

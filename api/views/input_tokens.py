@@ -24,7 +24,7 @@ from api.wellformed import read_beside_loop
 from conversations import beginning, items
 from conversations.models import Door
 from conversations.places import Asked
-from providers.offloop import in_time, off_loop
+from providers.offloop import TURNS, in_time
 
 
 @door("POST")
@@ -37,15 +37,20 @@ async def count(request: LeanRequest) -> HttpResponseBase:
     name = body.get("model")
     window = gateway.catalogue.window(meaning(gateway, caller, name).public_id) if name else None
     if named := inputs.references(body):
-        body = inputs.resolved(body, await in_time(off_loop(own_items, caller, list(named.values()))))
+        body = inputs.resolved(
+            body, await in_time(TURNS.run_for(caller.user_id, own_items, caller, list(named.values())))
+        )
     body = sealed.opened(body)
     said = asking.own_messages(body)
     if schema.conversation_id(body) or body.get("previous_response_id"):
         caller.require_storing()
         asked = asked_of(caller, request.request_id, body, remembering.budget(window, body))
-        said = await in_time(off_loop(beginning.look_up, asked))
+        said = await in_time(TURNS.run_for(caller.user_id, beginning.look_up, asked))
     chat = asking.chat_body(body, said)
-    counted = {"object": "response.input_tokens", "input_tokens": await counting.of_body(chat)}
+    found = await counting.of_body(chat)
+    counted: dict[str, Any] = {"object": "response.input_tokens", "input_tokens": found.tokens}
+    if not found.exact:
+        counted["estimated"] = True  # counted from a sample
     return JsonAnswer(orjson.dumps(counted), request.request_id, began)
 
 

@@ -13,9 +13,21 @@ from django.http import HttpRequest
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from api.views.staff import ADD_TOKENS, CHANGE_PROVIDER, Mistake, StaffDoor, body, named, success, the_provider
+from api.views.staff import (
+    ADD_TOKENS,
+    CHANGE_PROVIDER,
+    PROVIDERS,
+    TOKENS,
+    Mistake,
+    StaffDoor,
+    body,
+    may_view,
+    named,
+    success,
+    the_provider,
+)
 from providers import registry
-from providers.admin import audit
+from providers.admin_tables import audit
 from providers.choices import Mode
 from providers.models import Provider
 from tokens import importing, inspecting, seeding, standings
@@ -128,7 +140,8 @@ class Reload(StaffDoor):
             report = seeding.reload(provider)
         except seeding.NoFile as error:
             raise Mistake(str(error)) from None
-        return success(f"{provider}: {told(report)}", data=stats(request))
+        more = {"data": stats(request)} if may_view(request.user, TOKENS) else {}
+        return success(f"{provider}: {told(report)}", **more)
 
 
 class Check(StaffDoor):
@@ -188,6 +201,8 @@ class SwitchMode(StaffDoor):
 
 
 class Status(StaffDoor):
+    looks_at = (TOKENS, PROVIDERS)
+
     def get(self, request: Request) -> Response:
         provider = the_provider(request)
         config = {

@@ -18,7 +18,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from api.views.staff import Mistake, StaffDoor, running, success, the_provider
-from providers.admin import audit
+from providers.admin_tables import audit
 from providers.choices import Mode
 from providers.models import Provider
 from tokens import tasks

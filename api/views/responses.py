@@ -7,6 +7,7 @@ background it is answered whoever listens, and the caller gets its state at once
 import time
 from collections.abc import Iterator
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -16,7 +17,7 @@ from django.http import HttpResponseBase
 
 from api import own_places, remembering
 from api.authentication import Caller
-from api.background import Feed
+from api.background import Feed, Place
 from api.exceptions import door
 from api.gateway import Gateway, LeanRequest
 from api.idempotency.replay import idempotent
@@ -36,7 +37,7 @@ from conversations.places import Asked
 from providers.catalogue import Meaning
 from providers.chat import CHAT, Batches
 from providers.exceptions import GatewayError
-from providers.offloop import in_time, off_loop
+from providers.offloop import TURNS, in_time
 
 DOOR = "responses"
 
@@ -49,12 +50,31 @@ async def create(request: LeanRequest) -> HttpResponseBase:
     require_json(request)
     raw = await request.whole_body()
     body = await read_beside_loop(schema.read, raw)
-    if body.get("background"):
-        gateway.background.require_room(gateway.in_flight)
+    asked_for = Requested(body, len(raw), began)
+    if not body.get("background"):
+        return await answer(request, caller, asked_for, None)
+    with gateway.background.take_place(caller.user_id or 0, gateway.in_flight) as place:
+        return await answer(request, caller, asked_for, place)
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """A request's body, the bytes it had, and when it came, on the monotonic clock."""
+
+    body: dict[str, Any]
+    size_bytes: int
+    began: float
+
+
+async def answer(request: LeanRequest, caller: Caller, asked_for: Requested, place: Place | None) -> HttpResponseBase:
+    """The response; in the background when it has a `place` there. Raises GatewayError."""
+    gateway, body, began = request.gateway, asked_for.body, asked_for.began
     meant = meaning(gateway, caller, body["model"])
     caller.require_own_choice(body)
     if named := inputs.references(body):
-        body = inputs.resolved(body, await in_time(off_loop(own_items, caller, list(named.values()))))
+        body = inputs.resolved(
+            body, await in_time(TURNS.run_for(caller.user_id, own_items, caller, list(named.values())))
+        )
     body = sealed.opened(body)
     places = own_places.of_response(body)
     try:
@@ -63,13 +83,14 @@ async def create(request: LeanRequest) -> HttpResponseBase:
         chat = asking.chat_body(body, said) | ({"stream": True} if body.get("background") else {})
         created_at = recalled.turn.begun.created_at if recalled else int(time.time())
         head = head_of(body, asked.request_id, created_at, stored=asked.stored)
-        thinking = Thinking(meant.public_id, len(raw), paths=body.get("mpr_candidates"))
+        thinking = Thinking(meant.public_id, asked_for.size_bytes, paths=body.get("mpr_candidates"))
         question = msgspec.structs.replace(chat_request(request.request_id, CHAT, chat, meant, recalled), door=DOOR)
         places.told = chat
         trace, batches = await answering(gateway, caller, question, thinking, recalled)
-        if recalled is not None and head.background:
+        if recalled is not None and place is not None:
             events = Events(head, recalled.turn.answer)
-            feed = gateway.background.begin(recalled.turn, trace, batches, events, request.keep_body())
+            ends = place.keep(), request.keep_body()
+            feed = gateway.background.begin(recalled.turn, trace, (batches, events), *ends)
             return in_background(request, feed, head, began, streamed=bool(body.get("stream")))
         renderer = EventRenderer(trace, head, recalled.turn.answer if recalled else None)
         if question.stream:
@@ -116,7 +137,7 @@ async def recall(gateway: Gateway, asked: Asked, body: dict[str, Any]) -> tuple[
         recalled = await gateway.history.recall(asked)
         return recalled, recalled.messages
     if asked.previous_id:
-        return None, await in_time(off_loop(beginning.look_up, asked))
+        return None, await in_time(TURNS.run_for(asked.user_id, beginning.look_up, asked))
     return None, asking.own_messages(body)
 
 

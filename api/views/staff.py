@@ -1,10 +1,10 @@
 """What the staff doors under /admin/ have in common: who may come in, how they answer, which provider they are about.
 
-A member of staff shows an API key, or the session of Django's admin (then POST needs the CSRF token); who changes
-something needs Django's permission for it besides. What the deed itself refuses is 400 with {"status": "error",
-"message"}, or 503 when the worker's queue is away; who may not come in gets OpenAI's error object. `?provider=NAME` (or
-"provider" in the body) names the provider; without it the one meant is TOKENS_PROVIDER, else the K2Think one, else the
-only one with tokens, else the only one.
+A member of staff shows an API key, or the session of Django's admin (then POST needs the CSRF token). Who looks needs
+Django's permission to view the rows besides, who changes something the one for that. What the deed itself refuses is
+400 with {"status": "error", "message"}, or 503 when the worker's queue is away; who may not come in gets OpenAI's error
+object. `?provider=NAME` (or "provider" in the body) names the provider; without it the one meant is TOKENS_PROVIDER,
+else the K2Think one, else the only one with tokens, else the only one.
 """
 
 from typing import Any, ClassVar, cast
@@ -27,6 +27,7 @@ from tokens.models import UpstreamToken
 GATEWAY = "proxysite.gateway"  # scope key: the gateway that runs in this process
 K2THINK = "k2think"  # how the kinds of the K2Think adapters begin
 CHANGE_TOKENS, ADD_TOKENS = "tokens.change_upstreamtoken", "tokens.add_upstreamtoken"
+TOKENS, PROVIDERS = "tokens.upstreamtoken", "providers.provider"
 CHANGE_PROVIDER = "providers.change_provider"
 
 
@@ -57,20 +58,31 @@ class StaffOrKey(KeyAuthentication):
         return found
 
 
+def may_view(user: Any, *models: str) -> bool:
+    """Whether a member of staff may look at rows of all these models, each `app.model`; who may change them may."""
+    if not (user.is_active and user.is_staff):
+        return False
+    pairs = (model.split(".") for model in models)
+    return all(user.has_perm(f"{app}.view_{name}") or user.has_perm(f"{app}.change_{name}") for app, name in pairs)
+
+
 class MayDo(BasePermission):
-    """Staff may look; who changes something needs Django's permission for it, as in the admin."""
+    """Who looks needs Django's permission to view the rows, who changes something the one for that, as in the admin."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         user = cast(Any, request.user)
-        return bool(user.is_staff and (request.method in SAFE_METHODS or user.has_perm(view.deed)))
+        if request.method in SAFE_METHODS:
+            return may_view(user, *view.looks_at)
+        return bool(user.is_staff and user.has_perm(view.deed))
 
 
 class StaffDoor(Door):
-    """A door for staff; `deed` is the permission that its POST needs."""
+    """A door for staff; `deed` is the permission that its POST needs, `looks_at` the models whose rows GET shows."""
 
     authentication_classes = [StaffOrKey]
     permission_classes = [MayDo]
     deed: ClassVar[str] = CHANGE_TOKENS
+    looks_at: ClassVar[tuple[str, ...]] = (TOKENS,)
 
     def handle_exception(self, exc: Exception) -> Response:
         if isinstance(exc, Mistake | NoWorker):

@@ -24,7 +24,7 @@ from conversations.models import Document, DocumentState, Passage
 from providers.catalogue import Catalogue
 from providers.chat import EMBEDDINGS, ChatRequest, Chunk, Trace
 from providers.exceptions import BadResponse, GatewayError, ModelNotFound
-from providers.offloop import off_loop
+from providers.offloop import LONG
 from tokens.failover import loop as failover
 from tokens.pool import Pool
 
@@ -115,13 +115,13 @@ async def keep(embed: Embed) -> None:
     maker = ""
     while True:
         try:
-            if not maker and await off_loop(Document.objects.filter(state=DocumentState.INGESTED).exists):
+            if not maker and await LONG.run(Document.objects.filter(state=DocumentState.INGESTED).exists):
                 maker = await maker_of(embed)
-                await off_loop(outdate, maker)
-            document_id = await off_loop(take, maker) if maker else None
+                await LONG.run(outdate, maker)
+            document_id = await LONG.run(take, maker) if maker else None
             while document_id is not None:
                 await document(embed, document_id)
-                document_id = await off_loop(take, maker)
+                document_id = await LONG.run(take, maker)
         except (GatewayError, DatabaseError) as error:
             logger.warning("documents are not embedded now: %s", type(error).__name__)
         await asyncio.sleep(LOOK_SECONDS)
@@ -159,10 +159,10 @@ async def document(embed: Embed, document_id: str) -> None:
     """Embed a document's passages, the last first: its first one has an embedding when all have. Raises
     GatewayError, DatabaseError.
     """
-    while rows := await off_loop(lacking, document_id):
+    while rows := await LONG.run(lacking, document_id):
         found = await embed([text for _, text in rows])
-        await off_loop(write, document_id, [number for number, _ in rows], found)
-    await off_loop(Document.objects.filter(pk=document_id).release_lease, "alive_until")
+        await LONG.run(write, document_id, [number for number, _ in rows], found)
+    await LONG.run(Document.objects.filter(pk=document_id).release_lease, "alive_until")
 
 
 def lacking(document_id: str) -> list[tuple[int, str]]:

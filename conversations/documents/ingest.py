@@ -21,7 +21,7 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from conversations import files
+from conversations import files, stored_bytes
 from conversations.documents.divide import Divided, Indivisible, Outline, Splitting
 from conversations.documents.recall import Known, outline_of, shelf
 from conversations.documents.rows import (
@@ -41,7 +41,7 @@ from conversations.documents.rows import (
 from conversations.documents.waiting import Begun, Line
 from conversations.models import Document, DocumentState, Status, StoredFile
 from providers.exceptions import DatabaseUnavailable, InvalidRequest, Saturated
-from providers.offloop import heard, in_time, off_loop
+from providers.offloop import LONG, heard, in_time
 
 logger = logging.getLogger(__name__)
 WORKERS = 2
@@ -76,7 +76,7 @@ async def known(place: Place | None, text: Text, queue: Hashable) -> Known:
     """`take_in`, without an end to its patience. Raises Indivisible besides."""
     pause, longest = LOOK_SECONDS
     while True:
-        found = await in_time(off_loop(look, place)) if place is not None else None
+        found = await in_time(LONG.run(look, place)) if place is not None else None
         if found is None:
             done = await heard(line.join(queue, (place, text.digest), partial(in_turn, place, text)))
             if done is not None:
@@ -123,11 +123,11 @@ async def made_once(user_id: int | None, digest: str, make: Callable[[], Awaitab
     of that document, empty when there is none. Raises what `make` raises.
     """
     place = None if user_id is None else Place(user_id, digest)
-    while place is not None and (found := await in_time(off_loop(claim, place))) is not None:
+    while place is not None and (found := await in_time(LONG.run(claim, place))) is not None:
         if found.lease is not None:
             return await made_now(found.lease, digest, make)
         if found.state == DocumentState.INGESTED:
-            return await in_time(off_loop(text_of_rows, found.document_id)), found.document_id
+            return await in_time(LONG.run(text_of_rows, found.document_id)), found.document_id
         if found.state in (DocumentState.EMPTY, DocumentState.ERROR):
             break
         await asyncio.sleep(LOOK_SECONDS[1])
@@ -141,7 +141,7 @@ async def made_now(lease: Lease, digest: str, make: Callable[[], Awaitable[str]]
             text = Text(await make(), digest, Splitting())
             made = await asyncio.get_running_loop().run_in_executor(TEXTS, divided, text)
             async with held.lock:
-                kept = await heard(off_loop(write, held.lease, text, made))
+                kept = await heard(LONG.run(write, held.lease, text, made))
         except BaseException:
             await asyncio.shield(held.give_back())
             raise
@@ -161,7 +161,7 @@ class Held:
             await asyncio.sleep(settings.DOCUMENT_SECONDS / 2)
             async with self.lock:
                 try:
-                    longer = await asyncio.shield(heard(off_loop(prolong, self.lease)))
+                    longer = await asyncio.shield(heard(LONG.run(prolong, self.lease)))
                 except DatabaseUnavailable:
                     continue
                 if longer is None:
@@ -171,7 +171,7 @@ class Held:
     async def give_back(self) -> None:
         with suppress(DatabaseUnavailable):
             async with self.lock:
-                await heard(off_loop(give_back, self.lease))
+                await heard(LONG.run(give_back, self.lease))
 
 
 @asynccontextmanager
@@ -217,6 +217,7 @@ def claimed(file: StoredFile) -> Document:
     """The file's document, made if there is none; one that failed is to be tried again. Raises InvalidRequest."""
     document = Document.objects.light().filter(file=file).first()
     if document is None:
+        stored_bytes.require_room(file.user_id, file.size_bytes)
         document = made_for(file)
     if document is None:
         most = settings.DOCUMENTS_PER_USER

@@ -24,7 +24,7 @@ from conversations.documents.divide import Outline
 from conversations.documents.retrieve import Hit, Key, fuse, within
 from conversations.models import Document, DocumentState, Passage
 from providers.exceptions import GatewayError
-from providers.offloop import heard, in_time, off_loop
+from providers.offloop import LONG, heard, in_time
 
 logger = logging.getLogger(__name__)
 PASSAGE_BYTES = 24  # that an outline takes in memory for each passage, besides its packed bytes
@@ -137,7 +137,7 @@ def read_packed(document_id: str) -> bytes | None:
 async def outline_of(document_id: str) -> Outline | None:
     """`Shelf.outline` for the loop; only what the database does must come in time. Raises DatabaseUnavailable."""
     found = shelf.kept(document_id)
-    if found is None and (packed := await in_time(off_loop(read_packed, document_id))) is not None:
+    if found is None and (packed := await in_time(LONG.run(read_packed, document_id))) is not None:
         found = await asyncio.to_thread(opened, document_id, packed)
     return found
 
@@ -179,10 +179,10 @@ async def recall(user_id: int, document_ids: Sequence[str], question: Question, 
     """The passages of the user's own documents that fit the question best, within `budget` characters. Raises
     DatabaseUnavailable.
     """
-    owned = await in_time(off_loop(own, user_id, document_ids))
+    owned = await in_time(LONG.run(own, user_id, document_ids))
     outlines = {key: found for key in owned if (found := await outline_of(key)) is not None}
-    numbers = await heard(off_loop(chosen, outlines, question, budget))
-    return await in_time(off_loop(read, numbers))
+    numbers = await heard(LONG.run(chosen, outlines, question, budget))
+    return await in_time(LONG.run(read, numbers))
 
 
 def own(user_id: int, document_ids: Sequence[str]) -> list[str]:

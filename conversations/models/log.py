@@ -149,6 +149,7 @@ class Turn(models.Model):
     error = models.JSONField(null=True)  # {"code", "message"}
     finish_reason = models.CharField(max_length=32, blank=True)
     tokens = models.PositiveIntegerField(default=0)  # roughly, of its items; decides what still fits into a window
+    stored_bytes = models.BigIntegerField(default=0, db_default=0, editable=False)  # of its items, roughly
     replaced = models.BooleanField(default=False)  # its question was asked anew: later turns are not told of it
     asked_to_stop = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -170,6 +171,7 @@ class Turn(models.Model):
         ]
         indexes = [
             models.Index(fields=["user", "door", "-id"], condition=Q(stored=True), name="turn_stored"),
+            models.Index(fields=["user", "stored_bytes"], name="turn_stored_bytes"),
             models.Index(fields=["alive_until"], condition=Q(status__in=RUNNING), name="turn_running"),
         ]
 

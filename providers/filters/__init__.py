@@ -9,8 +9,8 @@ from providers.filters.shaping import Filter
 from providers.filters.thinking import ThinkingShown, ThinkingSplitter
 
 
-def needed(request: ChatRequest, model: UpstreamModel, attempt: Attempt) -> list[Filter]:
-    """The filters for one answer, in their order; new ones for each attempt."""
+def needed(request: ChatRequest, model: UpstreamModel, attempt: Attempt, kept_bytes: int = 2**22) -> list[Filter]:
+    """The filters for one answer, in their order; new ones for each attempt. `kept_bytes`: of hidden thinking."""
     if model.thinks == "separate" and model.thinking == "reasoning" and model.tools == "native":
         return []
     if request.endpoint != CHAT:
@@ -22,5 +22,5 @@ def needed(request: ChatRequest, model: UpstreamModel, attempt: Attempt) -> list
         steps.append(CallReader(request, attempt))  # before thinking is shown in the text: a call in it is none
     if model.thinking != "reasoning":
         attempt.unshown = []
-        steps.append(ThinkingShown(model.thinking, attempt.unshown))
+        steps.append(ThinkingShown(model.thinking, attempt.unshown, kept_bytes))
     return steps

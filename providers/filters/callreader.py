@@ -14,6 +14,7 @@ from providers.filters.callscan import CallScan
 from providers.filters.toolcalls import new_id
 
 Delta = dict[str, Any]
+MOST_WAITING_CHARS = 2**20  # of text in which a call must come
 OWN_REASONS = ("stop", "tool_calls", "function_call")  # the model stopped by itself
 
 
@@ -53,7 +54,9 @@ class CallReader:
         deltas = reading.delta(given)
         if reason is not None:
             deltas += reading.end()
-            self._attempt.lacks_call |= self._retries and not reading.called and reason != "content_filter"
+            self._attempt.lacks_call |= (
+                self._retries and not (reading.called or reading.gave_up) and reason != "content_filter"
+            )
             reason = reading.reason(reason)
             if not deltas or reading.called:
                 deltas.append({})
@@ -68,12 +71,14 @@ class CallReader:
 class Reading:
     """One choice."""
 
-    __slots__ = ("_next", "_offer", "_scan", "_waiting")
+    __slots__ = ("_next", "_offer", "_scan", "_waiting", "_waiting_chars", "gave_up")
 
     def __init__(self, scan: CallScan, offer: callwords.Offer) -> None:
         self._scan, self._offer = scan, offer
         self._next = 0  # index of the next call
         self._waiting: list[str | Call] | None = [] if offer.demanded else None
+        self._waiting_chars = 0
+        self.gave_up = False  # so much text has come without a call that it went on
 
     @property
     def called(self) -> bool:
@@ -110,7 +115,9 @@ class Reading:
     def _told(self, items: list[str | Call]) -> list[Delta]:
         if self._waiting is not None:
             self._waiting += items
-            if not self._scan.made:
+            self._waiting_chars += sum(len(item) for item in items if isinstance(item, str))
+            self.gave_up = self._waiting_chars > MOST_WAITING_CHARS and not self._scan.made
+            if not self._scan.made and not self.gave_up:
                 return []
             items, self._waiting = self._waiting, None
         return [{"content": item} if isinstance(item, str) else self._call(item) for item in items]

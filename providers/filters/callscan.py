@@ -11,7 +11,7 @@ import re
 from collections.abc import Generator, Iterable
 
 from providers.filters import callforms as forms
-from providers.filters.callforms import Call, Tools
+from providers.filters.callforms import NAME_KEYS, Call, Tools
 from providers.filters.jsonscan import JsonScan
 
 IN_SPAN = re.compile(r"[^`\n]*")
@@ -19,6 +19,12 @@ LINE_BLANKS = re.compile(r"[ \t\r]*")
 BETWEEN = re.compile(r"[\s,]*")
 RUNS = {"`": re.compile(r"`*"), "~": re.compile(r"~*")}
 OTHERS = {"`": re.compile(r"[^`]*"), "~": re.compile(r"[^~]*")}
+TELLING = "|".join((*NAME_KEYS, "tool_calls"))  # keys without which an object is no call
+PLAIN_KEY = rf'"(?!(?:{TELLING})")[^"\\\n]*+"[ \t\r\n]*+:[ \t\r\n]*+'
+PLAIN_MEMBER = rf'{PLAIN_KEY}(?:"[^"\\\n]*+"|[-+.0-9A-Za-z]++)[ \t\r\n]*+'
+PLAIN_OBJECT = rf"\{{[ \t\r\n]*+{PLAIN_MEMBER}(?:,[ \t\r\n]*+{PLAIN_MEMBER})*+\}}"
+PLAIN_OBJECTS = re.compile(rf"{PLAIN_OBJECT}(?:[\s,]*+{PLAIN_OBJECT})*+")
+MOST_CALLS = 1_024  # of one answer; what more of them would be stays text
 Steps = Generator[None, None, None]  # of a construct: each step waits for more text
 
 
@@ -157,6 +163,8 @@ class CallScan(JsonScan):
         stands = not self._line or (
             self._line in forms.ENDS and (self._last.isspace() or self._last in forms.WIDE_ENDS)
         )
+        if bracket == "{" and self._plain_objects():
+            return
         if bracket == "[":  # no call, but what is in it must not be taken for one
             yield from self._json()
             return
@@ -172,6 +180,12 @@ class CallScan(JsonScan):
                 yield from self._skip(LINE_BLANKS)
                 calls = calls if self._next in ("", "\n") else []
         self._settle(calls)
+
+    def _plain_objects(self) -> bool:
+        """Take the whole flat objects that begin here and cannot be calls; returns whether there are any."""
+        found = PLAIN_OBJECTS.match(self._window, self._at)
+        self._take(found.end() - self._at if found else 0)
+        return found is not None
 
     def _words(self) -> Steps:
         """The call in a sentence."""
@@ -190,7 +204,7 @@ class CallScan(JsonScan):
         """The JSON object here, as the arguments of a call; whether it is one."""
         begun = len(self._held)
         closed = yield from self._json()
-        call = forms.made(name, "".join(self._held[begun:])) if closed else None
+        call = forms.made(name, "".join(self._held[begun:])) if closed and self._holding else None
         return self._settle([call] if call else [])
 
     def _value(self, *, tagged: bool) -> Generator[None, None, list[Call]]:
@@ -265,8 +279,8 @@ class CallScan(JsonScan):
 
     # --- what was decided -----------------------------------------------------------------------------------------
     def _settle(self, calls: list[Call], tags: Iterable[str] = ()) -> bool:
-        """What is held is these calls, in these tags, or only text."""
-        if not calls:
+        """What is held is these calls, in these tags, or only text; so it is when there were too many calls."""
+        if not calls or not self._holding or self.made + len(calls) > MOST_CALLS:
             self._release()
             return False
         self._closers.update(forms.closing(tag) for tag in tags)

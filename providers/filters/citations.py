@@ -9,7 +9,8 @@ import re
 from typing import Any
 
 BEGIN, EMPTY = "\ue3a0cite\ue3a3", "\ue3a0cite\ue3a8"
-OPENING, SEPARATOR, CLOSING = "\ue3a0", "\ue3a3", "\ue3a8"
+SEPARATOR, CLOSING = "\ue3a3", "\ue3a8"
+START = re.compile("\ue3a0(?:\\Z|c(?:\\Z|i(?:\\Z|t(?:\\Z|e(?:\\Z|[\ue3a3\ue3a8])))))")
 INSIDE = re.compile("[\\w.:\\-\ue3a3]*", re.ASCII)
 LONGEST_MARK = 1_000  # characters; references after that are not looked at
 LONGEST_URL = 8_192
@@ -71,25 +72,23 @@ class Citations:
             if self._inside is not None:
                 at = self._in_mark(text, at, said)
                 continue
-            start = text.find(OPENING, at)
-            if start < 0:
+            found = START.search(text, at)
+            if not found:
                 self._say(text[at:], said)
                 break
+            start = found.start()
             self._say(text[at:start], said)
-            at = self._opening(text, start, said)
+            at = self._opening(text, start)
         return "".join(said)
 
-    def _opening(self, text: str, start: int, said: list[str]) -> int:
-        """What an opening character means; where the text goes on."""
+    def _opening(self, text: str, start: int) -> int:
+        """What the beginning of a mark means; where the text goes on."""
         head = text[start : start + len(BEGIN)]
+        if head not in (BEGIN, EMPTY):  # the rest of it has not come
+            self._held = head
+            return len(text)
         if head == BEGIN:
             self._inside = ""
-        elif head != EMPTY:
-            if BEGIN.startswith(head):  # the rest of it has not come
-                self._held = head
-                return len(text)
-            self._say(OPENING, said)  # a private-use character of somebody else
-            return start + 1
         return start + len(BEGIN)
 
     def _in_mark(self, text: str, at: int, said: list[str]) -> int:

@@ -43,6 +43,34 @@ def finish_reason(value: Any) -> str | None:
     return value if value in FINISH_REASONS else OTHER_REASONS.get(value, "stop")
 
 
+TEXTS = frozenset(("content", "reasoning_content", "reasoning", "refusal"))
+
+
+def as_text(value: Any) -> str | None:
+    """What a field that must be a text says: of parts their texts, of a number its digits; None when it has no text."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, dict):
+        value = [value]
+    texts = [part.get("text") if isinstance(part, dict) else part for part in value] if isinstance(value, list) else []
+    found = [text for text in texts if isinstance(text, str)]
+    return "".join(found) if found else None
+
+
+def mend_calls(said: dict[str, Any], reason: str | None, *, called: bool) -> str | None:
+    """Drop a `function_call` that is none; returns the finish reason, which names calls only when there are some."""
+    if not isinstance(said.get("function_call"), dict):
+        said.pop("function_call", None)
+    return "stop" if reason in CALL_REASONS and not called and "function_call" not in said else reason
+
+
+CALL_REASONS = ("tool_calls", "function_call")
+
+
 def as_index(value: Any, otherwise: int) -> int:
     return value if type(value) is int else otherwise
 
@@ -50,13 +78,14 @@ def as_index(value: Any, otherwise: int) -> int:
 class StreamConformer:
     """State of one streamed answer. `chunk` returns the conforming chunk, or None for one that says nothing."""
 
-    __slots__ = ("_calls", "_chat", "_finished", "_opened")
+    __slots__ = ("_called", "_calls", "_chat", "_finished", "_opened")
 
     def __init__(self, chat: bool = True) -> None:
         self._chat = chat  # else legacy completions: text instead of deltas
         self._opened: set[int] = set()
         self._finished: set[int] = set()
         self._calls: dict[int, CallParts] = {}
+        self._called: set[int] = set()  # choices that have calls
 
     @property
     def finished(self) -> bool:
@@ -85,10 +114,14 @@ class StreamConformer:
             return False
         if self._chat:
             self._delta(index, choice)
+        elif type(choice.get("text")) is not str:
+            choice["text"] = as_text(choice.get("text")) or ""
         self._opened.add(index)
         reason = choice.get("finish_reason")
         choice["finish_reason"] = reason = None if reason is None else finish_reason(reason)
         if reason:
+            if reason in CALL_REASONS and index not in self._called:
+                choice["finish_reason"] = "stop"
             self._finished.add(index)
         return True
 
@@ -100,13 +133,26 @@ class StreamConformer:
             choice["delta"] = delta = {"content": None, **delta, "role": delta.get("role") or "assistant"}
         elif "role" in delta:
             del delta["role"]
+        for name, value in delta.items():
+            if name in TEXTS and type(value) is not str and value is not None:
+                delta[name] = as_text(value)
         if "tool_calls" in delta:
-            calls = self._calls.get(index)
-            if calls is None:
-                calls = self._calls[index] = CallParts()
-            delta["tool_calls"] = calls.take(delta["tool_calls"])
-            if not delta["tool_calls"]:
-                del delta["tool_calls"]
+            self._tool_calls(index, delta)
+        if "function_call" in delta:
+            if isinstance(delta["function_call"], dict):
+                self._called.add(index)
+            else:
+                del delta["function_call"]
+
+    def _tool_calls(self, index: int, delta: dict[str, Any]) -> None:
+        calls = self._calls.get(index)
+        if calls is None:
+            calls = self._calls[index] = CallParts()
+        delta["tool_calls"] = calls.take(delta["tool_calls"])
+        if calls.told:
+            self._called.add(index)
+        if not delta["tool_calls"]:
+            del delta["tool_calls"]
 
 
 def whole(answer: Chunk) -> Chunk:
@@ -124,6 +170,9 @@ def whole(answer: Chunk) -> Chunk:
             message["tool_calls"] = whole_calls(message["tool_calls"])
             if not message["tool_calls"]:
                 del message["tool_calls"]
+        for name in TEXTS & message.keys():
+            message[name] = as_text(message[name])
+        choice["finish_reason"] = mend_calls(message, choice["finish_reason"], called="tool_calls" in message)
     return answer
 
 

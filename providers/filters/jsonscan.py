@@ -14,6 +14,12 @@ SCALAR = re.compile(r"[-+.0-9A-Za-z]*")
 IN_STRING = re.compile(r'(?:[^"\\]++|\\.)*+', re.DOTALL)  # models break lines in strings
 IN_LINE_STRING = re.compile(r'(?:[^"\\\n]++|\\.)*+')
 CLOSES = {"{": "}", "[": "]"}
+TOKENS = {  # one token of JSON after blanks: a string, a scalar or a mark; by whether strings may have line breaks
+    True: re.compile(r'[ \t\r\n]*+(?:("(?:[^"\\]++|\\.)*+")|([-+.0-9A-Za-z]++)|([{}\[\],:]))', re.DOTALL),
+    False: re.compile(r'[ \t\r\n]*+(?:("(?:[^"\\\n]++|\\.)*+")|([-+.0-9A-Za-z]++)|([{}\[\],:]))'),
+}
+MOST_HELD_CHARS = 8 * 2**20  # of what may be a call; more than that is text
+STRING, SCALAR_TOKEN = 1, 2  # groups of these patterns
 Taken = Generator[None, None, int]
 Decided = Generator[None, None, bool]
 
@@ -26,6 +32,7 @@ class JsonScan:
         self._window, self._at, self._final = "", 0, False
         self._held: list[str] = []
         self._holding = False
+        self._held_chars = 0
         self._out: list[str | Call] = []
         self._blank: list[
             str
@@ -52,6 +59,9 @@ class JsonScan:
             self._line = visible[-1:]
         if self._holding:
             self._held.append(text)
+            self._held_chars += size
+            if self._held_chars > MOST_HELD_CHARS:
+                self._release()
         else:
             self._say(text)
 
@@ -66,7 +76,7 @@ class JsonScan:
             self._blank.append(text)
 
     def _hold(self) -> None:
-        self._holding = True
+        self._holding, self._held_chars = True, 0
 
     def _release(self) -> None:
         """What is held is text."""
@@ -157,6 +167,7 @@ class JsonScan:
         closers: list[str] = []
         expected, key = "value", ""
         while True:
+            expected, key = self._tokens(closers, expected, key, watched=tools is not None and self._holding)
             if self._at == len(self._window) or self._window[self._at].isspace():
                 yield from self._skip(BLANKS)
             char, outer = self._next, len(closers) == 1 and tools is not None and self._holding
@@ -187,6 +198,41 @@ class JsonScan:
                 if outer and key in NAME_KEYS:
                     self._doubt("".join(self._held[begun:])[1:-1], tools)
                 expected = after(closers)
+
+    def _tokens(self, closers: list[str], expected: str, key: str, *, watched: bool) -> tuple[str, str]:
+        """Take at once all whole tokens that need no decision; returns what `_json` knows behind them.
+
+        Left to `_json` are the token that the text may end in, what closes the outermost bracket, what is wrong, and
+        of a `watched` value that may be a call what decides that.
+        """
+        window, at, match = self._window, self._at, TOKENS[self._holding].match
+        while 0 < len(closers) <= DEEPEST and (found := match(window, at)):
+            kind, outer = found.lastindex or 0, watched and len(closers) == 1
+            text = found[kind]
+            char = text[0]
+            if not allowed(char, expected) or (kind == SCALAR_TOKEN and found.end() == len(window)):
+                break
+            if char in "}]":
+                if len(closers) == 1:
+                    break
+                closers.pop()
+                expected = after(closers)
+            elif char in ":,":
+                expected = "key" if char == "," and closers[-1] == "}" else "value"
+            elif char in CLOSES:
+                if outer and key not in NESTED_KEYS:
+                    break
+                closers.append(CLOSES[char])
+                expected = "key or }" if char == "{" else "value or ]"
+            elif expected.startswith("key"):
+                key, expected = text[1:-1] if outer else "", ":"
+            elif outer and kind == STRING and key in NAME_KEYS:
+                break
+            else:
+                expected = after(closers)
+            at = found.end()
+        self._take(at - self._at)
+        return expected, key
 
     def _doubt(self, name: str, tools: Tools | None) -> None:
         if tools is not None and name not in tools:

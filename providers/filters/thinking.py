@@ -31,6 +31,7 @@ from providers.wire.tags import (
 
 IMPLIED_CHARS = 16_384  # held of a text that opens with no tag; without a closing one by then it is taken for thinking
 AFTER_CHARS = 4_096  # that may follow an </answer> which is taken for the last one
+PIECE_BYTES = 64  # that a kept piece of text takes besides its characters
 SHOWN = ("reasoning_content", "reasoning", "reasoning_details")  # the fields of upstreams that separate
 
 
@@ -251,8 +252,9 @@ class ThinkingShown:
     `</think>` and a blank line), "hidden" (nothing) or "reasoning" (as it comes). What is hidden goes to `unshown`.
     """
 
-    def __init__(self, thinking: str, unshown: list[str] | None = None) -> None:
+    def __init__(self, thinking: str, unshown: list[str] | None = None, kept_bytes: int = 2**22) -> None:
         self._thinking = thinking
+        self._bytes_left = kept_bytes  # of what is hidden
         self._unshown = [] if unshown is None else unshown
         self._open: set[int] = set()
 
@@ -271,12 +273,18 @@ class ThinkingShown:
         rest = {name: value for name, value in delta.items() if name not in SHOWN}
         thought = text_of(delta, "reasoning_content") or text_of(delta, "reasoning")
         if self._thinking == "hidden" and thought:
-            self._unshown.append(thought)
+            self._hide(thought)
         if self._thinking == "inline":
             ends = bool(rest.get("tool_calls")) or choice.get("finish_reason") is not None
             if text := self._inline(choice["index"], thought, text_of(rest, "content"), ends):
                 rest["content"] = text
         return choice | {"delta": rest}
+
+    def _hide(self, thought: str) -> None:
+        """Keep the thought for counting; of very much thinking only the beginning."""
+        self._bytes_left -= len(thought) + PIECE_BYTES
+        if self._bytes_left >= 0:
+            self._unshown.append(thought)
 
     def _inline(self, index: int, thought: str, content: str, ends: bool) -> str:
         """The text that says both; `ends`: no more thinking comes."""

@@ -1,7 +1,8 @@
 """Tool calls of upstreams that have them, made to conform: no I/O.
 
-Guarantees: every part has an index; the first part of a call, and only it, has id, type and name; ids are unique and do
-not change; arguments are text. A call whose name has not come is held back; what is no call is dropped.
+Guarantees: every part has an index, numbered from 0 without gaps; the first part of a call, and only it, has id, type
+and name; ids are unique and do not change; arguments are text. A call whose name has not come is held back; what is no
+call is dropped.
 """
 
 from dataclasses import dataclass
@@ -13,11 +14,14 @@ import orjson
 
 @dataclass(slots=True)
 class Call:
-    """What is known of one call: its id, its name once it came, the arguments held back until then."""
+    """What is known of one call: its id, its name once it came, the arguments held back until then, and then its number
+    among the calls that the caller hears of.
+    """
 
     id: str
     name: str = ""
     held: str = ""
+    number: int = 0
 
 
 def arguments_text(value: Any) -> str:
@@ -32,13 +36,18 @@ def new_id() -> str:
 
 
 class CallParts:
-    """The calls of one choice of a streamed answer."""
+    """The calls of one choice of a streamed answer; `told`: how many of them went on.
 
-    __slots__ = ("_calls", "_last")
+    Calls are numbered as they go on, without gaps, whatever index the upstream gave them.
+    """
+
+    __slots__ = ("_calls", "_ids", "_last", "_next", "told")
 
     def __init__(self) -> None:
-        self._calls: dict[int, Call] = {}
-        self._last = 0
+        self._calls: dict[int, Call] = {}  # by the upstream's index, or one made up for it
+        self._ids: dict[str, int] = {}  # the same index by the call's id
+        self._last, self._next = 0, 0
+        self.told = 0
 
     def take(self, parts: Any) -> list[dict[str, Any]]:
         """The conforming parts of one delta's `tool_calls`."""
@@ -54,7 +63,7 @@ class CallParts:
         index = self._last = self._index(part.get("index"), given, name)
         call = self._calls.get(index)
         if call is None:
-            call = self._calls[index] = Call(self._id(given))
+            call = self._new_call(index, given)
         call.held += arguments_text(function.get("arguments"))
         if not call.name and not name:
             return None
@@ -63,35 +72,39 @@ class CallParts:
         call.name = call.name or name
         arguments, call.held = call.held, ""
         if first:
-            own = {"index": index, "id": call.id, "type": "function"}
+            call.number, self.told = self.told, self.told + 1
+            own = {"index": call.number, "id": call.id, "type": "function"}
             return part | own | {"function": function | {"name": name, "arguments": arguments}}
         rest = {key: value for key, value in part.items() if key not in ("id", "type")}
-        return rest | {"index": index, "function": {**later_name, "arguments": arguments}}
+        return rest | {"index": call.number, "function": {**later_name, "arguments": arguments}}
 
-    def _id(self, given: Any) -> str:
-        taken = {call.id for call in self._calls.values()}
-        return given if isinstance(given, str) and given and given not in taken else new_id()
+    def _new_call(self, index: int, given: Any) -> Call:
+        own_id = given if isinstance(given, str) and given and given not in self._ids else new_id()
+        call = self._calls[index] = Call(own_id)
+        self._ids[own_id] = index
+        self._next = max(self._next, index + 1)
+        return call
 
     def _index(self, index: Any, given: Any, name: str) -> int:
         """The upstream's index; without one that of the id, else a new one for a new call, else the last part's."""
-        if type(index) is int and index >= 0:
+        if type(index) is int:
             return index
-        for known, call in self._calls.items():
-            if given and call.id == given:
-                return known
-        return max(self._calls, default=-1) + 1 if name or given or not self._calls else self._last
+        if isinstance(given, str) and given in self._ids:
+            return self._ids[given]
+        return self._next if name or given or not self._calls else self._last
 
 
 def whole_calls(calls: Any) -> list[dict[str, Any]]:
     """The calls of a whole message that are calls, mended."""
     found: list[dict[str, Any]] = []
+    taken: set[str] = set()
     for call in calls if isinstance(calls, list) else ():
         function = call.get("function") if isinstance(call, dict) else None
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
             continue
-        taken = {other["id"] for other in found}
         given = call.get("id")
         own_id = given if isinstance(given, str) and given and given not in taken else new_id()
+        taken.add(own_id)
         arguments = arguments_text(function.get("arguments")) or "{}"
         found.append({**call, "id": own_id, "type": "function", "function": {**function, "arguments": arguments}})
     return found

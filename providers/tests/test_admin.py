@@ -12,8 +12,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from providers.admin import INLINE_MODELS, AheadPaginator
+from providers.admin_tables import AheadPaginator
 from providers.models import ChatModel, ModelAlias, Provider, Revision
+from providers.provider_admin import INLINE_MODELS
 
 pytestmark = pytest.mark.django_db
 
@@ -135,7 +136,7 @@ def test_a_provider_is_added(admin_client: Client) -> None:
 @pytest.mark.parametrize(
     ("wrong", "text"),
     [
-        ({"base_url": "http://127.0.0.1:11434/v1"}, "use https"),
+        ({"base_url": "http://127.0.0.1:11434/v1"}, "This address is private"),
         ({"base_url": "https://10.0.0.1/v1"}, "allow private"),
         ({"kind": "telepathy"}, "Select a valid choice"),
         ({"headers": '{"Authorization": "Bearer x"}'}, "not a header that may be set"),

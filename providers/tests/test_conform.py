@@ -185,7 +185,7 @@ def test_a_part_without_index_and_id_belongs_to_the_call_before_it() -> None:
 
 def test_a_named_call_without_an_index_never_lands_on_one_that_is_there() -> None:
     out = deltas([chunk({"tool_calls": [part]}) for part in (call(1, made="a", name="f"), call(made="b", name="g"))])
-    assert [(one["tool_calls"][0]["index"], one["tool_calls"][0]["id"]) for one in out] == [(1, "a"), (2, "b")]
+    assert [(one["tool_calls"][0]["index"], one["tool_calls"][0]["id"]) for one in out] == [(0, "a"), (1, "b")]
 
 
 def test_whole_calls_in_one_delta_get_an_index_each() -> None:

@@ -43,7 +43,7 @@ RESETS: list[tuple[str, float | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("text", "seconds"), RESETS, ids=[text[:40] for text, _ in RESETS])
+@pytest.mark.parametrize(("text", "seconds"), RESETS, ids=[str(number) for number in range(len(RESETS))])
 def test_each_way_to_write_a_reset_is_understood(text: str, seconds: float | None) -> None:
     found = parse_reset(text)
     assert found == seconds if seconds is None else found == pytest.approx(seconds, abs=seconds / 4)
@@ -98,7 +98,7 @@ BODIES: list[tuple[dict[str, Any], float | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("error", "seconds"), BODIES)
+@pytest.mark.parametrize(("error", "seconds"), BODIES, ids=range(len(BODIES)))
 def test_bodies_of_refusals_say_when_to_come_back(error: dict[str, Any], seconds: float | None) -> None:
     found = read_body_reset(error)
     assert found == seconds if seconds is None else found == pytest.approx(seconds, abs=seconds / 4)

@@ -60,6 +60,7 @@ class Scratch:
         self.environment = {name: os.environ[name] for name in NEEDED if name in os.environ}
         self.environment |= {
             "PROXYSITE_HOME": str(folder / "home"),
+            "MARKER_FILE": "none",
             "DJANGO_SETTINGS_MODULE": "proxysite.settings",
             "DATABASE_URL": "",
             "REDIS_URL": "",

@@ -50,6 +50,7 @@ class House:
             "DATABASE_URL": database_url,
             "REDIS_URL": "",
             "EMBEDDED_WORKER": "false",
+            "MARKER_FILE": "none",
             "PYTHONDONTWRITEBYTECODE": "1",
             **environment,
         }

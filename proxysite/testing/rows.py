@@ -51,6 +51,15 @@ def provider(base_url: str, name: str = "fake", *, models: Iterable[str] = ("m",
     return row
 
 
+def move(*providers: Provider, base_url: str, **fields: Any) -> None:
+    """These providers are at `base_url` now, and a person has confirmed that their tokens may be sent there."""
+    for row in providers:
+        for name, value in ({"base_url": base_url} | fields).items():
+            setattr(row, name, value)
+        row.confirm_destination()
+        row.save()
+
+
 def model(owner: Provider, public_id: str, upstream_name: str = "upstream-model", **fields: Any) -> ChatModel:
     return ChatModel.objects.create(provider=owner, public_id=public_id, upstream_name=upstream_name, **fields)
 

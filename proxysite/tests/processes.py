@@ -116,7 +116,12 @@ class Gateway:
     def __init__(self, home: Path) -> None:
         self.home = home
         self._env = surroundings(
-            HOME=str(home), PROXYSITE_HOME=str(home / "var"), DATABASE_URL="", REDIS_URL="", EMBEDDED_WORKER="false"
+            HOME=str(home),
+            PROXYSITE_HOME=str(home / "var"),
+            DATABASE_URL="",
+            REDIS_URL="",
+            EMBEDDED_WORKER="false",
+            MARKER_FILE="none",
         )
         command = [sys.executable, "manage.py", "serve", "--port", "0"]
         self._program = Program(command, home / "serve.log", self._env)
@@ -140,7 +145,7 @@ class Gateway:
     def provide(self, name: str, base_url: str, *models: str, tokens: Iterable[str], private: bool = True) -> None:
         """A provider that speaks OpenAI, its models and tokens."""
         options = [option for model in models for option in ("--model", model)]
-        options += ["--allow-private"] if private else []
+        options += ["--confirm-tokens", *(["--allow-private"] if private else [])]
         self.manage("add_provider", name, "--kind", "openai_compatible", "--base-url", base_url, *options)
         secrets = list(tokens)
         report = self.manage("import_tokens", name, "-", given="\n".join(secrets))

@@ -337,3 +337,19 @@ def test_accounts_are_pasted_where_they_sign_in(admin_client, provider, monkeypa
 def test_only_the_first_wrong_lines_are_named(admin_client, provider):
     html = paste(admin_client, provider, *("x x" for _ in range(13)))
     assert "line 10: has a space inside and 3 more)." in html
+
+
+def test_a_provider_that_asks_for_no_token_is_not_chosen_and_takes_none_by_mistake(admin_client):
+    echo = Provider.objects.create(name="echo", kind="echo", needs_token=False)
+    assert re.search(r'<option value="" selected>', page(admin_client))
+    provider = rows.provider("https://api.example.com/v1", "k2")
+    html = page(admin_client)
+    assert re.search(rf'<option value="{provider.pk}" selected>k2</option>', html)
+    assert re.search(rf'<optgroup label="ask for no token">\s*<option value="{echo.pk}">echo', html)
+    said = paste(admin_client, echo, SECRET)
+    assert "echo asks for no token: nothing was imported." in said, re.findall(r"messagelist.*", said, re.DOTALL)[:1]
+    assert not UpstreamToken.objects.exists()
+    posted = {"provider": echo.pk, "tokens": SECRET, "anyway": "on"}
+    assert "1 imported" in admin_client.post("/admin/import", posted, follow=True).content.decode()
+    rows.provider("https://api.example.com/v1", "third")
+    assert re.search(r'<option value="" selected>', page(admin_client)), "of several none is chosen"

@@ -14,7 +14,7 @@ import pytest
 from django.conf import settings
 
 from proxysite.testing import eventually, speech
-from proxysite.testing.upstream import Gate, stream
+from proxysite.testing.upstream import Gate, refuse, stream
 
 pytestmark = pytest.mark.skipif(settings.EMBEDDED_DATABASE, reason="SQLite is for one process")
 CHAT = "/v1/chat/completions"
@@ -67,9 +67,14 @@ def asked(key, **body):
     return {"json": data, "headers": {"authorization": f"Bearer {key}"}}
 
 
-async def status(house, key):
+async def status(house, key, **body):
     async with client(house) as http:
-        return (await http.post(CHAT, **asked(key))).status_code
+        return (await http.post(CHAT, **asked(key, **body))).status_code
+
+
+async def answered(house, key, wanted):
+    """Whether the provider's model is answered with this status now."""
+    return await status(house, key, model="m") == wanted
 
 
 async def test_a_revoked_key_stops_within_a_second_in_every_process(pair, house_key):
@@ -117,6 +122,51 @@ async def test_both_processes_write_the_ledger(pair, house_key):
         with only(pair, worker):
             assert await status(pair, house_key) == 200
     assert pair.query("SELECT count(*) FROM api_usagerecord WHERE status = 'complete'") == [(2,)]
+
+
+async def test_a_rest_that_one_process_met_is_in_force_in_the_other_within_a_second(pair, house_key, house_upstream):
+    house_upstream.always(refuse(429, retry_after="60"))
+    first, second = workers(pair)
+    with only(pair, first):
+        assert await status(pair, house_key, model="m") == 429
+    assert len(house_upstream.requests) == 1
+
+    async def told_without_asking():
+        asked_before = len(house_upstream.requests)
+        return await status(pair, house_key, model="m") == 429 and len(house_upstream.requests) == asked_before
+
+    with only(pair, second):
+        await eventually(told_without_asking, 1.0)
+    assert len(house_upstream.requests) <= 2
+
+
+async def test_a_deleted_token_and_a_switched_user_are_known_to_both_within_a_second(pair, house_key, house_upstream):
+    for worker in workers(pair):
+        with only(pair, worker):
+            assert await status(pair, house_key, model="m") == 200
+    pair.query("DELETE FROM tokens_upstreamtoken")
+    assert pair.query("SELECT count(*) FROM providers_tombstone WHERE topic = 'tokens'") == [(1,)]
+    pair.query("UPDATE auth_user SET is_active = false")
+    for worker in workers(pair):
+        with only(pair, worker):
+            await eventually(lambda: answered(pair, house_key, 401), 1.0)
+    pair.query("UPDATE auth_user SET is_active = true")
+    for worker in workers(pair):
+        with only(pair, worker):
+            await eventually(lambda: answered(pair, house_key, 503), 1.0)  # the key is good, the token is gone
+    assert pair.query("SELECT floor FROM providers_revision WHERE topic = 'tokens'") == [(0,)]
+
+
+async def test_what_both_processes_count_of_one_token_adds_up(own_house, house_key, house_upstream):
+    own_house.environment["TOKEN_COUNTERS_SECONDS"] = "0.1"
+    await asyncio.to_thread(own_house.start, "--workers", "2")
+    async with client(own_house) as http:
+        many = [http.post(CHAT, **asked(house_key, model="m")) for _ in range(60)]
+        assert {answer.status_code for answer in await asyncio.gather(*many)} == {200}
+    await eventually(lambda: own_house.query("SELECT sum(requests) FROM tokens_upstreamtoken") == [(60,)])
+    assert "deadlock" not in own_house.output
+    names = own_house.query("SELECT DISTINCT application_name FROM pg_stat_activity WHERE datname = current_database()")
+    assert len([name for (name,) in names if name.startswith("proxysite ")]) >= 2
 
 
 async def test_sigterm_ends_all_of_them(pair):

@@ -141,7 +141,7 @@ def _find_situation(search: "Search", upstream: Upstream, model: str) -> Situati
     breaker = pool.breaker(upstream)
     blocked = breaker.blocked_for(now, search.trace.user_id)
     counts, wakes = pool.counts(upstream, model), pool.wakes_in(upstream, model)
-    can_be_asked = counts.ready > 0 or pool.anonymous(upstream)
+    can_be_asked = counts.ready + counts.in_use > 0 or pool.anonymous(upstream)
     if blocked is None:
         untried = pool.has_untried(upstream, search.tried, model)
         return Situation(upstream.name, counts, None if untried else wakes, False, untried)

@@ -18,6 +18,7 @@ from django.utils import timezone
 from providers import vault
 from providers.adapters import openai_compatible
 from providers.models import Provider
+from proxysite.testing.rows import move
 from tokens import accounts
 from tokens.admin import state
 from tokens.models import Kind, State, UpstreamAccount, UpstreamToken
@@ -198,7 +199,7 @@ def test_an_action_reaches_what_the_filter_shows_on_every_page(admin_client: Cli
 def test_an_action_on_very_many_is_noted_once(
     admin_client: Client, token: UpstreamToken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("providers.admin.AUDITED", 10)
+    monkeypatch.setattr("providers.admin_tables.AUDITED", 10)
     UpstreamToken.objects.bulk_create([UpstreamToken.of(token.provider, f"{SECRET}-{n}") for n in range(60)])
     for action in ("disable", "delete_selected"):
         posted = {"action": action, "_selected_action": [str(token.pk)], "select_across": 1}
@@ -370,7 +371,7 @@ def test_tokens_are_checked_by_an_action_and_the_answer_says_what_came_of_it(
     admin_client: Client, token: UpstreamToken
 ) -> None:
     with serving(SECRET) as upstream:
-        Provider.objects.update(base_url=upstream.url, allow_private=True)
+        move(token.provider, base_url=upstream.url, allow_private=True)
         UpstreamToken.objects.all().disable("auth: no")
         html = act(admin_client, "check_tokens", token).content.decode()
     assert "1 checked: 1 works." in html
@@ -483,3 +484,47 @@ def test_what_a_sign_in_was_answered_is_shown_as_text(admin_client: Client, acco
 def test_accounts_are_found_by_the_beginning_of_their_address(admin_client: Client, account: UpstreamAccount) -> None:
     found = {term: len(admin_client.get(ACCOUNTS, {"q": term}).context["cl"].result_list) for term in ("JUN", "%", "x")}
     assert found == {"JUN": 1, "%": 0, "x": 0}
+
+
+# --- searching --------------------------------------------------------------------------------------------------------
+def search(client: Client, term: str, **filters: Any) -> str:
+    """Where the search box leads."""
+    answer = client.post(f"{LIST}search/", {"q": term} | filters)
+    assert answer.status_code == 302
+    return str(answer.headers["location"])
+
+
+def test_a_token_is_found_by_its_secret_and_the_secret_is_in_no_address(
+    admin_client: Client, token: UpstreamToken
+) -> None:
+    other = UpstreamToken.of(token.provider, "sk-another-one-entirely-0001", label="of June")
+    other.save()
+    assert search(admin_client, SECRET) == change(token)
+    for unknown in ("sk-nobody-has-this-secret-0001", SECRET[:-1], SECRET + "x"):
+        assert search(admin_client, unknown) == LIST
+    assert "Nothing has this secret" in admin_client.get(LIST).content.decode()
+    for shown in (token.masked[:8], token.masked, SECRET[-4:], str(token.pk)):
+        address = search(admin_client, shown)
+        assert SECRET not in address
+        assert list(admin_client.get(address).context["cl"].result_list) == [token], shown
+    assert list(admin_client.get(search(admin_client, "of Ju")).context["cl"].result_list) == [other]
+
+
+def test_a_secret_of_two_providers_leads_to_the_list_by_its_mask(admin_client: Client, token: UpstreamToken) -> None:
+    second = Provider.objects.create(name="second", kind="openai_compatible", base_url="https://b.example/v1")
+    UpstreamToken.of(second, SECRET).save()
+    address = search(admin_client, SECRET, **{"is": "usable"})
+    assert SECRET not in address
+    assert "is=usable" in address
+    assert len(admin_client.get(address).context["cl"].result_list) == 2
+
+
+def test_the_search_is_for_those_who_may_see_tokens(client: Client, token: UpstreamToken) -> None:
+    client.force_login(User.objects.create_user("blind", is_staff=True))
+    assert client.post(f"{LIST}search/", {"q": SECRET}).status_code == 403
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(User.objects.create_superuser("strict"))
+    assert strict.post(f"{LIST}search/", {"q": SECRET}).status_code == 403
+    html = strict.get(LIST).content.decode()
+    assert 'role="search" method="post"' in html
+    assert "csrfmiddlewaretoken" in html.split('role="search"')[1][:400]

@@ -15,8 +15,10 @@ from providers.offloop import off_loop
 from tokens import books
 from tokens.batches import Batches
 from tokens.books import Counted, write, write_counter_rows, write_note_rows
+from tokens.consequences import EXHAUST, REST, STRIKE, Call
 from tokens.models import UpstreamToken
-from tokens.pool import EXHAUST, REST, STRIKE, Note, Pool
+from tokens.notes import Note
+from tokens.pool import Pool
 
 rows = pytest.mark.django_db
 committed = pytest.mark.django_db(transaction=True)
@@ -233,7 +235,7 @@ async def test_a_token_that_is_disabled_while_its_own_trouble_waits_to_be_writte
     await pool.take(await off_loop(Pool.read, -1))
     entry = pool.pick(upstream, ())
     assert entry is not None
-    pool.failed(upstream, entry, kind("made up", retry_after_seconds=1))
+    pool.record_error(Call(upstream, entry), kind("made up", retry_after_seconds=1))
     await off_loop(lambda: UpstreamToken.objects.filter(pk=token.pk).disable("by the operator"))
     await pool.take(await off_loop(Pool.read, pool.seen))
     await write(pool, 0)

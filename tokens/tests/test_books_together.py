@@ -19,8 +19,10 @@ from providers.models import Provider
 from providers.offloop import off_loop
 from tokens import books
 from tokens.books import Counted, write
+from tokens.consequences import REST, STRIKE
 from tokens.models import UpstreamToken
-from tokens.pool import REST, STRIKE, Note, Pool
+from tokens.notes import Note
+from tokens.pool import Pool
 
 pytestmark = pytest.mark.django_db(transaction=True)
 postgres = pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite locks no rows")

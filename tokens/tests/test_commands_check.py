@@ -9,8 +9,11 @@ import pytest
 from providers.models import Provider
 from providers.tests.commands import refused, run
 from proxysite.celery import app
+from proxysite.testing.rows import move
 from tokens import checkup, tasks
 from tokens.models import UpstreamToken
+from tokens.querysets import UNREADABLE
+from tokens.secret_check import require_secrets
 from tokens.tasks import check_disabled
 from tokens.tests.listing import BAD, GOOD, Upstream, problem, serving, token
 
@@ -130,7 +133,7 @@ def test_the_sweep_of_the_disabled_is_bounded_too(upstream: Upstream, provider: 
 
 def test_an_upstream_that_is_away_costs_no_token_anything(provider: Provider, upstream: Upstream) -> None:
     token(provider)
-    Provider.objects.update(base_url="http://127.0.0.1:9/v1")
+    move(provider, base_url="http://127.0.0.1:9/v1")
     assert "provider failed: The upstream cannot be reached." in run("check_tokens")
     assert UpstreamToken.objects.get().strikes == 0
 
@@ -164,8 +167,11 @@ def test_checking_dry_asks_and_changes_nothing(upstream: Upstream, provider: Pro
 
 def test_a_secret_that_does_not_open_is_reported(provider: Provider, upstream: Upstream) -> None:
     token(provider)
+    require_secrets()  # the database is known: one damaged token does not mean that the secrets are wrong
     UpstreamToken.objects.update(sealed="v1.lost.AAAA")
     assert "unreadable: sealed with key 'lost'" in run("check_tokens")
+    row = UpstreamToken.objects.get()
+    assert (row.state, row.reason, row.strikes) == ("disabled", UNREADABLE, 0)
     assert upstream.asked == [None]
 
 

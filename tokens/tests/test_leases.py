@@ -14,8 +14,10 @@ from providers.leases import read_clock_difference
 from providers.models import Provider
 from tokens import books, claims, reading, refreshing, renewal
 from tokens.batches import Batches
+from tokens.consequences import REST
 from tokens.models import Refresh, UpstreamToken
-from tokens.pool import REST, Note, Pool
+from tokens.notes import Note
+from tokens.pool import Pool
 from tokens.renewal import Lease, Order
 
 pytestmark = pytest.mark.django_db

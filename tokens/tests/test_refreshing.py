@@ -93,7 +93,7 @@ async def test_one_process_asks_once_per_window():
     assert troubles.alarms.get_nowait() == 1
 
 
-@pytest.mark.settings(MAX_ATTEMPTS=1)
+@pytest.mark.settings(MAX_TOKENS_TRIED=1)
 async def test_two_rejected_tokens_order_a_renewal_and_a_success_forgets(gateway, pair, three, site, ordered, alice):
     pool, provider_id = gateway.inner.pool, three[0].provider_id
     await off_loop(

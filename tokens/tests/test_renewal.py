@@ -142,7 +142,7 @@ async def test_a_token_that_is_rejected_although_it_was_renewed_is_struck(gatewa
     assert (found.strikes, found.state) == (1, "active")
 
 
-@pytest.mark.settings(MAX_ATTEMPTS=1)
+@pytest.mark.settings(MAX_TOKENS_TRIED=1)
 async def test_a_rejected_token_is_renewed_even_when_no_attempt_is_left(gateway, row, site, alice):
     await gateway.chat(alice.key)
     site.access.clear()

@@ -7,17 +7,19 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import transaction
 from django.utils import timezone
 
 from api import keys
+from providers.management.base import GatewayCommand
 from providers.models import ChatModel, ModelAlias
+from tokens.secret_check import require_secrets
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     help = "Issue an API key for a user, who is made when new. The key is shown once, alone on the last line."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -38,6 +40,7 @@ class Command(BaseCommand):
     def handle(
         self, *args: Any, user: str, name: str, models: str, expires: str, dry_run: bool, **options: Any
     ) -> None:
+        require_secrets()
         wanted = [public_id.strip() for public_id in models.split(",") if public_id.strip()]
         known = {
             *ChatModel.objects.values_list("public_id", flat=True),

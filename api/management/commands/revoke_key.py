@@ -3,15 +3,16 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from api import keys
 from api.models import ApiKey
+from providers.management.base import GatewayCommand
 
 SHOWN = 5  # keys that are named when the prefix fits several
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     help = "Revoke an API key; every process refuses it in under a second."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

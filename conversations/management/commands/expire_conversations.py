@@ -3,13 +3,12 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from conversations import retention
 from conversations.models import Conversation, Document
+from providers.management.base import GatewayCommand
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     help = "Delete conversations and documents that have expired, with all that is theirs."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import transaction
 
 from conversations import adopting, profiles
+from providers.management.base import GatewayCommand
 from tokens import importing
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     help = "Import OpenKimi's config.json or O1-API's config.yaml as a virtual model."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

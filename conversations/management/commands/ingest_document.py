@@ -7,16 +7,17 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from conversations import files
 from conversations.documents import extract, ingest
 from conversations.documents.divide import Indivisible, Splitting, divide
 from conversations.models import Document, DocumentState, Purpose, StoredFile
 from providers.exceptions import GatewayError
+from providers.management.base import GatewayCommand
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     help = "Take a document in for a user: plain text, Markdown, HTML, PDF or Word (.docx)."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -4,14 +4,15 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import transaction
 
 from providers.choices import Capability
+from providers.management.base import GatewayCommand
 from providers.models import ChatModel, ModelAlias, Provider
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     help = "Add a model, or change the one that the provider has: only what is given is changed."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

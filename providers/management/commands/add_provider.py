@@ -4,14 +4,15 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import transaction
 
 from providers import registry
+from providers.management.base import GatewayCommand
 from providers.models import ChatModel, Provider
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     help = "Add an upstream, or change the one of that name."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -32,6 +33,9 @@ class Command(BaseCommand):
         parser.add_argument(
             "--allow-private", action="store_true", help="allow an address on this machine or network, and plain http"
         )
+        parser.add_argument(
+            "--confirm-tokens", action="store_true", help="the tokens that it has may be sent to the new address"
+        )
         parser.add_argument("--dry-run", action="store_true", help="check, change nothing")
 
     def handle(self, *args: Any, name: str, kind: str, base_url: str, model: list[str], **options: Any) -> None:
@@ -46,6 +50,8 @@ class Command(BaseCommand):
         try:
             with transaction.atomic():
                 provider.full_clean()
+                if options["confirm_tokens"]:
+                    provider.confirm_destination()
                 provider.save()
                 for entry in model:
                     public_id, _, upstream_name = entry.partition("=")
@@ -59,10 +65,14 @@ class Command(BaseCommand):
                     row.save()
                 transaction.set_rollback(options["dry_run"])
         except ValidationError as error:
-            raise CommandError(
-                "; ".join(f"{field}: {' '.join(texts)}" for field, texts in error.message_dict.items())
-            ) from None
+            wrong = "; ".join(f"{field}: {' '.join(texts)}" for field, texts in error.message_dict.items())
+            raise CommandError(wrong.replace("tick “allow private”", "give --allow-private")) from None
         done = "would be " if options["dry_run"] else ""
         self.stdout.write(
             f"Provider {name} {done}{'added' if made else 'changed'}; models: {', '.join(model) or 'none'}."
         )
+        if provider.set_aside:
+            self.stdout.write(
+                f"{provider.set_aside} Until then it is not asked: confirm it in the admin, or run this again"
+                " with --confirm-tokens."
+            )

@@ -4,15 +4,15 @@ import json
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
+from providers.management.base import GatewayCommand
 from providers.models import ChatModel, ModelAlias, VirtualModel
 
 HEAD = ("MODEL", "PROVIDER", "UPSTREAM", "ENABLED", "CAPABILITIES", "CONTEXT", "ALIASES")
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     help = "List the models that callers may name; several rows with one id are tried in this order."
+    writes = False
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--format", choices=["text", "json"], default="text")

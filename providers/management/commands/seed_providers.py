@@ -4,24 +4,25 @@ import json
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import transaction
 
 from providers import seeding
+from providers.management.base import GatewayCommand
 from providers.presets import PRESETS
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     help = "Add well-known upstreams; rows of the same name stay as they are."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        usual = ", ".join(name for name, preset in PRESETS.items() if preset.official)
-        named = ", ".join(name for name, preset in PRESETS.items() if not preset.official)
+        usual = ", ".join(name for name, preset in PRESETS.items() if preset.is_usual)
+        named = ", ".join(name for name, preset in PRESETS.items() if not preset.is_usual)
         parser.add_argument(
             "names",
             nargs="*",
             metavar="NAME",
-            help=f"which (default: all official ones): {usual}; unofficial, only when named: {named}",
+            help=f"which (default: all official services): {usual}; only when named: {named}",
         )
         parser.add_argument("--dry-run", action="store_true", help="list, change nothing")
         parser.add_argument("--format", choices=["text", "json"], default="text")
@@ -29,7 +30,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, names: list[str], dry_run: bool, **options: Any) -> None:
         if unknown := sorted(set(names) - PRESETS.keys()):
             raise CommandError(f"No such preset: {', '.join(unknown)}; there are: {', '.join(PRESETS)}.")
-        names = names or [name for name, preset in PRESETS.items() if preset.official]
+        names = names or [name for name, preset in PRESETS.items() if preset.is_usual]
         with transaction.atomic():
             done = [{"name": name, **seed(name)} for name in dict.fromkeys(names)]
             transaction.set_rollback(dry_run)

@@ -20,6 +20,7 @@ COULD_NOT_JUDGE = 2
 class Command(BaseCommand):
     help = "Judge a gateway by sixteen faults of an upstream (docs/conformance.md). Exit code 1: it fails one."
     requires_system_checks: list[str] = []
+    needs_database = False
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("url", help="the gateway's base URL, for example http://127.0.0.1:8000/v1")

@@ -13,6 +13,7 @@ from proxysite.conformance.upstream import FaultyUpstream
 class Command(BaseCommand):
     help = "Serve an upstream that fails in sixteen ways: the model's name chooses the fault (docs/conformance.md)."
     requires_system_checks: list[str] = []
+    needs_database = False
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")

@@ -1,25 +1,34 @@
 """`serve`: prepare the home and run the gateway."""
 
-import fcntl
+import logging
+import os
 import resource
 import socket
 from argparse import SUPPRESS, ArgumentParser
+from pathlib import Path
 from typing import Any, TextIO
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError
+from django.core.management.base import CommandError
+from django.db import DatabaseError, connection
 
+from providers.management.base import GatewayCommand
+from proxysite import command_line, hosts, markers, places
 from proxysite.bootstrap import FirstRun
+from proxysite.home import tighten_mode
+from proxysite.setting_values import DEFAULT
 
+logger = logging.getLogger(__name__)
 REACHABLE = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}  # noqa: S104 - where "everywhere" answers here
 HIGHEST_PORT = 65_535
 FILES = 65_536  # 1,000 streams are 2,000 sockets
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     help = "Prepare the database, show the first secrets once, and serve."
     requires_system_checks: list[str] = []
+    needs_database = False
+    writes = False
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--host", default=settings.HOST, help=f"address to listen on (default {settings.HOST})")
@@ -36,38 +45,68 @@ class Command(BaseCommand):
 
         if options["listening_on"] is not None:
             return running.one(socket.socket(fileno=options["listening_on"]), parent=options["parent"])
+        if workers < 1:
+            raise CommandError("--workers is at least 1.")
         if workers > 1 and settings.EMBEDDED_DATABASE:
             raise CommandError("Several workers need Postgres: set DATABASE_URL, or serve with one.")
         raise_file_limit()
-        self._lock = self.own_home()
+        lock = prepare_home()
         listener = listen(host, port)
         try:
             journal.require_room(settings.HOME.root / "journal")
+            command_line.refuse_unfinished_copy(connection.introspection.table_names())
             first = bootstrap.prepare()
             self.check(databases=["default"])
         except OSError as error:
             raise CommandError(f"Cannot write to {settings.HOME.root}: {error.strerror or error}.") from None
         except DatabaseError as error:
             raise CommandError(f"No usable database: {str(error).splitlines()[0]}. See DATABASE_URL.") from None
-        address = f"http://{REACHABLE.get(host, host)}:{listener.getsockname()[1]}"
-        if first is not None:
-            self.stdout.write(welcome(first, address))
-        self.stdout.write(f"proxysite {settings.VERSION} serves {address} (Ctrl+C ends it)")
+        port = listener.getsockname()[1]
+        leave_marker(lock, host, port)
+        self.stdout.write(describe_start(first, host, port))
         self.stdout.flush()
         running.run(listener, workers)
         return None
 
-    @staticmethod
-    def own_home() -> TextIO:
-        """Hold the home's lock, so that two gateways never share one."""
-        lock = open(settings.HOME.path("serve.lock"), "w")  # noqa: SIM115 - held as long as the process lives
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CommandError(
-                f"Another instance is running on {settings.HOME.root}; give this one its own PROXYSITE_HOME."
-            ) from None
-        return lock
+
+def prepare_home() -> TextIO:
+    """Make the home its owner's alone and take its lock, so that two gateways never share one.
+
+    Returns the lock's open file. Raises CommandError.
+    """
+    os.umask(0o077)
+    home: Path = settings.HOME.root
+    for line in settings.HOME.tighten():
+        logger.warning("%s", line)
+    if settings.EMBEDDED_DATABASE:  # its file may lie outside the home
+        outside = tighten_mode(Path(settings.DATABASES["default"]["NAME"]))
+        if outside is not None:
+            logger.warning("%s", outside)
+    try:
+        lock = markers.claim_home(home)
+    except OSError as error:
+        raise CommandError(f"Cannot write to {home}: {error.strerror}. See PROXYSITE_HOME.") from None
+    if lock is None:
+        raise CommandError(f"Another instance is running on {home}; give this one its own PROXYSITE_HOME.")
+    return lock
+
+
+def leave_marker(lock: TextIO, host: str, port: int) -> None:
+    """Write down where this gateway runs, for commands in other terminals."""
+    config = settings.DATABASES["default"]
+    is_default = settings.DECLARED["DATABASE_URL"].source == DEFAULT
+    url = places.sqlite_url(Path(config["NAME"])) if settings.EMBEDDED_DATABASE else settings.DATABASE_URL
+    record = markers.Record(
+        home=str(settings.HOME.root),
+        pid=os.getpid(),
+        database=markers.describe_database(config),
+        url="" if is_default else markers.strip_password(url),
+        needs_password=bool(config.get("PASSWORD")),
+        host=host,
+        port=port,
+    )
+    markers.write_record(lock, record)
+    markers.add_home(settings.MARKER_FILE, settings.HOME.root)
 
 
 def raise_file_limit() -> None:
@@ -95,6 +134,21 @@ def listen(host: str, port: int) -> socket.socket:
         raise CommandError(f"Cannot listen on {host}:{port}: {reason}. Choose another with --port or PORT.") from None
     listener.set_inheritable(True)
     return listener
+
+
+def describe_start(first: FirstRun | None, host: str, port: int) -> str:
+    """Return what a start says: the first secrets, once; where it listens; a hint when names are not allowed yet."""
+    address = f"http://{REACHABLE.get(host, show_host(host))}:{port}"
+    lines = [welcome(first, address)] if first is not None else []
+    listens = f" listens on {show_host(host)}:{port} (all addresses) and" if host in REACHABLE else ""
+    lines.append(f"proxysite {settings.VERSION}{listens} serves {address}, admin {address}/admin/ (Ctrl+C ends it)")
+    if hint := hosts.describe_missing_names(host):
+        lines.append(hint)
+    return "\n".join(lines)
+
+
+def show_host(host: str) -> str:
+    return f"[{host}]" if ":" in host else host or "0.0.0.0"  # noqa: S104 - shown, not listened on
 
 
 def welcome(first: FirstRun, address: str) -> str:

@@ -5,14 +5,16 @@ from argparse import ArgumentParser
 from collections import Counter
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from providers.management.base import GatewayCommand
 from providers.models import Provider
 from tokens import checkup
 from tokens.models import UpstreamToken
+from tokens.secret_check import require_secrets
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     help = (
         "Ask the upstreams about every token: a rejected one gets a strike, one that works is enabled unless a person "
         "switched it off."
@@ -24,6 +26,7 @@ class Command(BaseCommand):
         parser.add_argument("--format", choices=["text", "json"], default="text")
 
     def handle(self, *args: Any, provider: str | None, dry_run: bool, **options: Any) -> None:
+        require_secrets()
         tokens = UpstreamToken.objects.all()
         if provider is not None:
             if not Provider.objects.filter(name=provider).exists():

@@ -7,15 +7,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from providers.management.base import GatewayCommand
 from providers.models import Provider
 from tokens import importing
+from tokens.secret_check import require_secrets
 
 SHOWN = 20  # malformed lines that are listed one by one
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     help = "Import tokens, one per line, or email:password where accounts sign in; # begins a comment."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -25,6 +27,7 @@ class Command(BaseCommand):
         parser.add_argument("--format", choices=["text", "json"], default="text")
 
     def handle(self, *args: Any, provider: str, file: str, dry_run: bool, **options: Any) -> None:
+        require_secrets()
         row = Provider.objects.filter(name=provider).first()
         if row is None:
             names = ", ".join(Provider.objects.values_list("name", flat=True)) or "none"

@@ -3,14 +3,15 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db.models import Q
 
+from providers.management.base import GatewayCommand
 from providers.models import Provider
 from tokens.models import State, UpstreamToken
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     help = "Enable tokens and forget their strikes and rests, also of those that a person disabled."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -5,16 +5,18 @@ from argparse import ArgumentParser
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from providers import registry
 from providers.exceptions import GatewayError
+from providers.management.base import GatewayCommand
 from providers.models import Provider
 from providers.vault import VaultError
 from tokens import syncing
+from tokens.secret_check import require_secrets
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     help = "Ask a provider which models it has and add those that are missing; rows that are there stay as they are."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -24,6 +26,7 @@ class Command(BaseCommand):
         parser.add_argument("--format", choices=["text", "json"], default="text")
 
     def handle(self, *args: Any, provider: str, prefix: str, dry_run: bool, **options: Any) -> None:
+        require_secrets()
         row = Provider.objects.filter(name=provider).first()
         if row is None or row.kind not in registry.kinds():
             names = ", ".join(Provider.objects.values_list("name", flat=True)) or "none"

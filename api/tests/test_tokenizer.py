@@ -1,0 +1,117 @@
+"""Counting of long texts: linear, beside the loop, with bounded memory."""
+
+import asyncio
+import random
+from typing import Any
+
+import pytest
+
+from api import tokenizer
+from api.counting import of_body, usage
+from api.ledger import note
+from api.tokenizer import SLICE_CHARS, count, count_all, in_thread, slices_of
+from providers.chat import CHAT, ChatRequest, Trace
+
+ENGLISH = "The quick brown fox jumps over the lazy dog, and nobody minds. "
+CHINESE = "\u5929\u5730\u7384\u9ec4\u5b87\u5b99\u6d2a\u8352\uff0c"
+
+
+def letters(size: int, seed: int = 1) -> str:
+    return "".join(random.Random(seed).choices("abcdefghijklmnopqrstuvwxyz", k=size))
+
+
+@pytest.mark.parametrize("text", [ENGLISH * 300, CHINESE * 2_000, letters(20_000), " " * 20_000, "a\nb " * 5_000])
+def test_slices_are_the_text_and_count_nearly_as_the_whole(text: str) -> None:
+    assert "".join(slices_of(text)) == text
+    assert max(map(len, slices_of(text))) <= SLICE_CHARS
+    found = count_all([text], 10**9)
+    assert found.exact
+    assert found.tokens == pytest.approx(count(text), rel=0.01, abs=2)
+
+
+def test_words_stay_whole() -> None:
+    text = ENGLISH * 300
+    assert count_all([text], 10**9).tokens == count(text)
+
+
+@pytest.mark.parametrize("texts", [[ENGLISH * 30_000], [ENGLISH * 10] * 2_000, [letters(600_000), ENGLISH * 10_000]])
+def test_of_a_longer_text_a_sample_is_counted(texts: list[str]) -> None:
+    exact, sampled = count_all(texts, 10**9), count_all(texts, 1_000)
+    assert not sampled.exact
+    assert sampled.tokens == pytest.approx(exact.tokens, rel=0.1)
+
+
+def test_a_sample_costs_the_same_whatever_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded = []
+    monkeypatch.setattr(tokenizer, "limit_cache", encoded.append)
+    count_all(["x" * 15_000_000], 1_000)
+    assert sum(encoded) <= 2 * tokenizer.SAMPLE_SLICES * SLICE_CHARS
+
+
+@pytest.mark.settings(COUNT_CACHE_CHARS=50_000)
+def test_the_tokenizer_forgets_what_it_met() -> None:
+    for seed in range(10):
+        count_all([" ".join(letters(12, seed * 1_000 + at) for at in range(2_000))], 10**9)
+    assert tokenizer.vocabulary().cache_len < 10_000
+
+
+@pytest.mark.settings(COUNT_EXACT_CHARS=10_000)
+async def test_with_many_callers_in_front_only_samples_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await in_thread(lambda most_chars: most_chars) == 10_000
+    monkeypatch.setattr(tokenizer, "_waiting", tokenizer.MOST_WAITING)
+    assert await in_thread(lambda most_chars: most_chars) == 0
+    assert tokenizer._waiting == tokenizer.MOST_WAITING
+
+
+@pytest.mark.settings(COUNT_EXACT_CHARS=10**7)
+@pytest.mark.parametrize("text", [letters(500_000), "\U0001f680" * 300_000])
+async def test_others_get_their_turn_while_a_long_text_is_counted(text: str) -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0.001)
+
+    await in_thread(lambda most_chars: None)  # loads the vocabulary
+    task = asyncio.create_task(others())
+    await asyncio.sleep(0)
+    assert (await of_body({"messages": [{"role": "user", "content": text}]})).exact
+    task.cancel()
+    assert turns > 5
+
+
+async def test_the_tokens_of_a_long_array_are_only_counted() -> None:
+    assert (await of_body({"input": [1] * 5_000_000})).tokens == 5_000_000
+
+
+# --- what is kept of an answer ----------------------------------------------------------------------------------------
+def said(**delta: Any) -> list[dict[str, Any]]:
+    return [{"choices": [{"index": 0, "delta": delta}]}]
+
+
+def asked() -> Trace:
+    trace = Trace(ChatRequest(id="0" * 32, endpoint=CHAT, model="m", body={"messages": []}))
+    trace.attempt("p", "m").end("answered")
+    return trace
+
+
+@pytest.mark.settings(COUNT_KEPT_BYTES=20_000)
+@pytest.mark.parametrize("piece", ["word ", ENGLISH, ENGLISH * 100])
+async def test_of_a_very_long_answer_the_beginning_is_kept_and_the_rest_estimated(piece: str) -> None:
+    trace, times = asked(), 2_000_000 // len(piece)
+    for _ in range(times):
+        note(trace, said(content=piece, reasoning_content=piece))
+    assert sum(len(text) + 64 for text in (*trace.text, *trace.reasoning)) <= 20_000
+    found = await usage(trace)
+    if trace.text:
+        assert found.completion == pytest.approx(2 * count(piece * 100) / 100 * times, rel=0.1)
+    assert found.estimated
+
+
+def test_a_call_counts_as_its_name_and_arguments() -> None:
+    trace = asked()
+    note(trace, said(tool_calls=[{"index": 0, "function": {"name": "f", "arguments": '{"x":1}'}}, 5, {"function": 5}]))
+    note(trace, said(function_call={"name": "g", "arguments": "{}"}))
+    assert [text for text in trace.text if text] == ['f {"x":1}', "g {}"]

@@ -1,0 +1,44 @@
+"""Deletion: rows that somebody deleted, and how far their removal has come."""
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+
+class DeletionQuerySet(models.QuerySet["Deletion"]):
+    def running(self) -> "DeletionQuerySet":
+        """Those that are not done."""
+        return self.filter(finished_at=None)
+
+    def free(self) -> "DeletionQuerySet":
+        """Those that no process works at now."""
+        return self.filter(Q(alive_until=None) | Q(alive_until__lt=Now()))
+
+
+class Deletion(models.Model):
+    """Rows of one model that were given up; what depends on them is removed in slices (`providers/deletions.py`).
+
+    A finished one stays: it says who deleted what and when, and under which name usage records know it.
+    """
+
+    model = models.CharField(max_length=100, help_text="For example <code>auth.user</code>.")
+    object_id = models.CharField(max_length=64, blank=True, help_text="Its id, when it is one row.")
+    ids = models.JSONField(default=list, help_text="The ids of the rows, as text.")
+    name = models.CharField(max_length=200, help_text="What it was called.")
+    requested_by = models.CharField(max_length=150, help_text="The user who deleted it.")
+    requested_at = models.DateTimeField(auto_now_add=True)
+    removed = models.PositiveBigIntegerField(default=0, help_text="Rows of all tables that are gone so far.")
+    alive_until = models.DateTimeField(null=True, help_text="A process works at it until then.")
+    finished_at = models.DateTimeField(null=True)
+
+    objects = DeletionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-pk"]
+        indexes = [
+            models.Index(fields=["model", "object_id"], name="deletion_object"),
+            models.Index(fields=["id"], condition=Q(finished_at=None), name="deletion_running"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,182 @@
+"""What every command goes through before it runs: is there a database, and is it the one that is meant?
+
+A command makes no home, no secrets and no database; only `serve` does. It is refused with one line where it would
+write to another database than the gateway that runs here uses. No command takes abbreviated options.
+"""
+
+import errno
+import os
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management import ManagementUtility
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
+
+from proxysite import markers
+from proxysite.configuration import Declared
+from proxysite.setting_values import DEFAULT, ENVIRONMENT
+
+MAKERS = ("serve",)
+# Django's commands that work without the gateway's rows
+STANDALONE = """check collectstatic compilemessages diffsettings findstatic makemessages makemigrations
+    optimizemigration sendtestemail sqlflush sqlmigrate sqlsequencereset squashmigrations startapp startproject
+    test testserver""".split()
+TABLE_MAKERS = ("migrate",)
+READERS = ("dumpdata", "inspectdb", "showmigrations", "axes_list_attempts")
+CONTROL_C = 130
+NOTES = "proxysite_copy"  # a table that is there while `copy_database` writes to a database
+
+
+class CommandLine(ManagementUtility):
+    """Django's command line with our rules around each command."""
+
+    def execute(self) -> None:
+        """Run the command. Exits with 1 and one line on a mistake."""
+        try:
+            super().execute()
+        except CommandError as error:
+            sys.stderr.write(f"CommandError: {error}\n")
+            sys.exit(1)
+        except KeyboardInterrupt:
+            sys.exit(CONTROL_C)
+        except BrokenPipeError:  # whoever read our output has enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            place = f" to {error.filename}" if error.filename else ""
+            sys.exit(f"The disk is full: nothing more can be written{place}.")
+
+    def fetch_command(self, subcommand: str) -> BaseCommand:
+        """Return the command with our rules around its `execute`."""
+        command = super().fetch_command(subcommand)
+        run = partial(run_command, subcommand, command, command.execute)
+        strict = partial(command.create_parser, allow_abbrev=False)
+        command.execute, command.create_parser = run, strict  # type: ignore[method-assign]
+        return command
+
+
+def run_command(name: str, command: BaseCommand, execute: Callable[..., Any], /, *args: Any, **options: Any) -> Any:
+    """Check that the command may run, and run it. A database's fault is one line too."""
+    if options.get("listening_on") is None:
+        warn_of_settings()
+    needs_database = getattr(command, "needs_database", name not in (*STANDALONE, *MAKERS))
+    try:
+        if needs_database:
+            os.umask(0o077)
+            find_database(makes_tables=name in TABLE_MAKERS)
+            if getattr(command, "writes", name not in READERS) and not options.get("dry_run"):
+                tell_database()
+        return execute(*args, **options)
+    except DatabaseError as error:
+        if options.get("traceback"):
+            raise
+        raise CommandError(describe_error(error)) from None
+
+
+def warn_of_settings() -> None:
+    for line in settings.SETTING_WARNINGS:
+        sys.stderr.write(f"Warning: {line}\n")
+
+
+def describe_error(error: DatabaseError) -> str:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if "no such table" in reason or "no such column" in reason or "does not exist" in reason:
+        return f"The database does not fit this program: {reason}. Run `make serve` first, which brings it up to date."
+    if isinstance(error, OperationalError | InterfaceError):
+        return f"The database cannot be used: {reason}. See DATABASE_URL."
+    return f"The database refused it: {reason}. --traceback shows more."
+
+
+# --- the database -------------------------------------------------------------------------------
+def find_database(makes_tables: bool = False) -> None:
+    """Check that there is a database and that it is the one that is meant. Writes nothing.
+
+    Raises CommandError. `makes_tables`: an empty Postgres database will do.
+    """
+    refuse_ambiguous_home()
+    home: Path = settings.HOME.root
+    if not settings.HAS_SECRETS or not home.is_dir():
+        raise no_database()
+    refuse_other_database(home)
+    if settings.EMBEDDED_DATABASE and not Path(settings.DATABASES["default"]["NAME"]).is_file():
+        raise no_database()
+    tables = connection.introspection.table_names()
+    if not makes_tables and "django_migrations" not in tables:
+        raise no_database()
+    refuse_unfinished_copy(tables)
+
+
+def refuse_unfinished_copy(tables: Sequence[str]) -> None:
+    """Raise CommandError when `copy_database` has not come to its end in this database."""
+    if NOTES in tables:
+        database = show_database(markers.describe_database(settings.DATABASES["default"]))
+        raise CommandError(f"The copy into {database} is not finished: run copy_database again, without DATABASE_URL.")
+
+
+def no_database() -> CommandError:
+    if settings.EMBEDDED_DATABASE or not settings.HAS_SECRETS or not settings.HOME.root.is_dir():
+        where = f"in {show_path(settings.HOME.root)}"
+    else:
+        where = f"at {markers.describe_database(settings.DATABASES['default'])}"
+    return CommandError(
+        f"There is no database {where} yet: run `make serve` first, or check PROXYSITE_HOME and DATABASE_URL."
+    )
+
+
+def refuse_ambiguous_home() -> None:
+    """Raise CommandError when several gateways run here and nothing says which is meant."""
+    if settings.DECLARED["PROXYSITE_HOME"].source != DEFAULT:
+        return
+    running = markers.find_running(settings.MARKER_FILE)
+    if len(running) > 1:
+        homes = ", ".join(show_path(Path(record.home)) for record in running)
+        raise CommandError(f"Several gateways run from here ({homes}): set PROXYSITE_HOME.")
+
+
+def refuse_other_database(home: Path) -> None:
+    """Raise CommandError when the gateway that is meant uses another database than this command would."""
+    record = markers.read_record(home)
+    if record is None and settings.DECLARED["PROXYSITE_HOME"].source != ENVIRONMENT:
+        record = next(iter(markers.find_running(settings.MARKER_FILE)), None)
+    ours = markers.describe_database(settings.DATABASES["default"])
+    if record is not None and not markers.is_same_database(record.database, ours):
+        raise CommandError(
+            f"The gateway that runs here (process {record.pid}, home {show_path(Path(record.home))}) uses "
+            f"{show_database(record.database)}, and this command would use {show_database(ours)}: "
+            "give it the same PROXYSITE_HOME and DATABASE_URL."
+        )
+
+
+def tell_database() -> None:
+    """Say on standard error which database is written to, unless it is the usual one."""
+    reasons = [
+        f"{declared.name} of {describe_source(declared)}"
+        for declared in (settings.DECLARED["PROXYSITE_HOME"], settings.DECLARED["DATABASE_URL"])
+        if declared.source != DEFAULT
+    ]
+    if reasons:
+        database = show_database(markers.describe_database(settings.DATABASES["default"]))
+        sys.stderr.write(f"Database: {database} ({', '.join(reasons)})\n")
+
+
+def describe_source(declared: Declared) -> str:
+    return "the environment" if declared.source == ENVIRONMENT else declared.source
+
+
+def show_database(address: str) -> str:
+    return address if "://" in address else show_path(Path(address))
+
+
+def show_path(path: Path) -> str:
+    """Return the path as a person in this directory would write it."""
+    try:
+        return f"./{path.relative_to(Path.cwd())}"
+    except (ValueError, OSError):
+        return str(path)

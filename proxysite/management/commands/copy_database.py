@@ -1,0 +1,137 @@
+"""`copy_database`: all that the home's SQLite database holds into a Postgres database."""
+
+import sys
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import CommandError
+from django.db import DatabaseError, connections
+
+from providers.management.base import GatewayCommand
+from proxysite import databases, markers, places
+from proxysite.configuration import Environment
+from proxysite.setting_values import DATABASE_FORMS, check_database_url
+from proxysite.transfer import copying
+from proxysite.transfer.copying import CopyRefused, Plan
+from proxysite.transfer.source import Source
+from proxysite.transfer.target import ALIAS, Target
+
+SLICE_ROWS = 2_000
+CONNECT_SECONDS = 10
+
+
+class Command(GatewayCommand):
+    help = (
+        "Copy everything from this home's SQLite database into an empty Postgres database, which is migrated first. "
+        "A copy that was interrupted goes on when it is called again."
+    )
+    writes = False  # not to the database of this home
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("url", help="the target: postgres://user:password@host:5432/name")
+        parser.add_argument("--dry-run", action="store_true", help="check both databases and count, change nothing")
+        parser.add_argument(
+            "--slice-rows", type=int, default=SLICE_ROWS, metavar="N", help=f"rows in one step (default {SLICE_ROWS})"
+        )
+
+    def handle(self, *args: Any, url: str, dry_run: bool, slice_rows: int, **options: Any) -> None:
+        if slice_rows < 1:
+            raise CommandError("--slice-rows is at least 1.")
+        connect_target(url)
+        try:
+            with opened_source() as source:
+                self.copy(source, Target(), dry_run, slice_rows)
+        except CopyRefused as error:
+            raise CommandError(str(error)) from None
+        except DatabaseError as error:
+            raise CommandError(f"The target cannot be used: {str(error).strip().splitlines()[0]}.") from None
+        finally:
+            connections[ALIAS].close()
+            del connections[ALIAS]
+            del connections.databases[ALIAS]
+
+    def copy(self, source: Source, target: Target, dry_run: bool, slice_rows: int) -> None:
+        """Copy and prove. Raises CopyRefused, DatabaseError."""
+        source_name = markers.describe_database(settings.DATABASES["default"])
+        copying.prepare_target(target, source_name, dry_run)
+        if dry_run:
+            self.show_dry_run(source)
+            return
+        plans = copying.make_plans(source, target)
+        tables = [plan.table for plan in plans]
+        if not target.has_notes():
+            target.begin(tables, source_name)
+        for plan in plans:
+            copying.copy_rows(source, target, plan, slice_rows, self.show_progress)
+        target.set_sequences(tables)
+        self.show_proofs(source, target, plans)
+        target.finish(tables)
+        target.analyze()
+        rows = sum(plan.count for plan in plans)
+        self.stdout.write(f"{rows} rows of {len(plans)} tables are copied; counts and digests agree.")
+        self.stdout.write(
+            f"The secrets and files stay in {settings.HOME.root}. "
+            "Next: DATABASE_URL=… make serve, with this home and the address that you gave here."
+        )
+
+    def show_dry_run(self, source: Source) -> None:
+        from django.apps import apps
+
+        names = sorted(model._meta.db_table for model in apps.get_models(include_auto_created=True))
+        counts = {name: source.count(name) for name in names}
+        for name, count in counts.items():
+            if count:
+                self.stdout.write(f"{name:<48} {count:>10}")
+        self.stdout.write(f"{sum(counts.values())} rows would be copied. Nothing was written: --dry-run.")
+
+    def show_progress(self, table: str, done: int, count: int) -> None:
+        if sys.stderr.isatty():
+            self.stderr.write(f"\r{table}: {done} of {count}\x1b[K", ending="")
+
+    def show_proofs(self, source: Source, target: Target, plans: list[Plan]) -> None:
+        """Print the count and digest of each table that has rows."""
+        if sys.stderr.isatty():
+            self.stderr.write("\r\x1b[K", ending="")
+        for plan in plans:
+            proof = copying.prove_copy(source, target, plan)
+            if proof.count:
+                self.stdout.write(f"{proof.table:<48} {proof.count:>10}  {proof.digest}")
+
+
+def connect_target(url: str) -> None:
+    """Make the Django connection ALIAS. Raises CommandError on an address that is none, or not one of Postgres."""
+    env = Environment({})
+    try:
+        config = places.read_database_url(env, check_database_url(url))
+    except ValueError:
+        raise CommandError(f"The target is not {DATABASE_FORMS}.") from None
+    ours = settings.DATABASES["default"]
+    if markers.is_same_database(markers.describe_database(config), markers.describe_database(ours)):
+        raise CommandError("The target is the source.")
+    if env.problems or config["ENGINE"].endswith("sqlite3"):
+        raise CommandError("The target is no Postgres: postgres://user:password@host:5432/name.")
+    if not settings.EMBEDDED_DATABASE:
+        raise CommandError(
+            f"The source would be {markers.describe_database(ours)}; only SQLite is copied: leave DATABASE_URL unset."
+        )
+    made = databases.configured(config, wait_seconds=CONNECT_SECONDS, statement_seconds=0, pool_size=1)
+    del made["OPTIONS"]["pool"]
+    connections.databases[ALIAS] = connections.configure_settings({"default": {}, ALIAS: made})[ALIAS]
+
+
+@contextmanager
+def opened_source() -> Iterator[Source]:
+    """The source, while no gateway runs on it and nobody else writes to it. Raises CommandError."""
+    lock = markers.claim_home(settings.HOME.root)
+    if lock is None:
+        raise CommandError(f"A gateway runs on {settings.HOME.root}: end it first, so that nothing changes meanwhile.")
+    source = Source(Path(settings.DATABASES["default"]["NAME"]))
+    try:
+        yield source
+    finally:
+        source.close()
+        lock.close()

@@ -1,0 +1,65 @@
+"""`show_settings`: every setting that is in force, and where it comes from."""
+
+import json
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+
+from providers.management.base import GatewayCommand
+from proxysite.configuration import Declared
+from proxysite.logging import redact
+from proxysite.places import SECRET_NAMES
+from proxysite.setting_values import DEFAULT
+
+LONGEST_SHOWN = 60
+
+
+class Command(GatewayCommand):
+    help = "List all settings with their values and where they come from; secrets are hidden."
+    requires_system_checks: list[str] = []
+    needs_database = False
+    writes = False
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--format", choices=["text", "json"], default="text")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        rows = [
+            {"name": name, "value": show_value(declared), "source": show_source(declared)}
+            for name, declared in sorted(settings.DECLARED.items())
+        ]
+        if options["format"] == "json":
+            self.stdout.write(json.dumps(rows))
+            return
+        texts = [[row["name"], show_text(row["value"]), row["source"]] for row in rows]
+        widths = [max(len(text[column]) for text in texts) for column in (0, 1)]
+        for name, value, source in texts:
+            self.stdout.write(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {source}")
+
+
+def show_value(declared: Declared) -> Any:
+    """Return the value as JSON can carry it; of a secret only whether there is one."""
+    if declared.is_secret:
+        is_set = declared.value or declared.name in SECRET_NAMES
+        return "***" if is_set else ""
+    if isinstance(declared.value, str | int | float | list):
+        return redact(declared.value) if isinstance(declared.value, str) else declared.value
+    return str(declared.value)
+
+
+def show_source(declared: Declared) -> str:
+    """Return where the value comes from; random secrets are kept in the home."""
+    if declared.name in SECRET_NAMES and declared.source == DEFAULT:
+        return "secrets.env" if settings.HAS_SECRETS else "made by the first `serve`"
+    return declared.source
+
+
+def show_text(value: Any) -> str:
+    """Return a value in the form in which a person would set it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        value = ",".join(value)
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"

@@ -1,0 +1,263 @@
+"""Settings: every value is checked, every fault is one line, every setting is listed."""
+
+import ast
+import os
+import re
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+
+from proxysite import configuration, places
+from proxysite.configuration import Environment, InvalidSettings, SettingsEnvironment
+
+FILE = settings.BASE_DIR / "proxysite" / "settings.py"
+EXAMPLE = (settings.BASE_DIR / ".env.example").read_text(encoding="utf-8")
+
+
+def problems(method: str, text: str, *arguments: Any, **options: Any) -> list[str]:
+    env = SettingsEnvironment({"X": text})
+    getattr(env, method)("X", *arguments, **options)
+    return env.problems
+
+
+def run_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *argv: str, **variables: str) -> dict[str, Any]:
+    """Return the settings of a process with these variables and no others of ours."""
+    for name in settings.DECLARED:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(configuration.environ.Env, "read_env", lambda file: None)
+    for name, value in {"PROXYSITE_HOME": str(tmp_path / "home"), "MARKER_FILE": "none", **variables}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", ["manage.py", *argv])
+    return runpy.run_path(str(FILE))
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("method", "arguments", "good", "bad"),
+    [
+        ("count", (5,), ["1", " 7 ", "5_000"], ["0", "-1", "1.5", "many", "1e3", "9" * 30]),
+        ("seconds", (5,), ["0.5", "1e2"], ["0", "-1", "nan", "inf", "1e300", "soon"]),
+        ("whole_seconds", (5,), ["1", "86400"], ["0", "0.5", "-3"]),
+        ("size_bytes", (5,), ["65536"], ["64KB", "-1"]),
+        ("share", (0.8,), ["1", "0.25"], ["0", "1.01", "nan"]),
+        ("switch", (False,), ["true", "FALSE", "1", "off", "Yes"], ["maybe", "2", "tru"]),
+        ("choice", ("", ("one", "two")), ["ONE", "two"], ["three"]),
+        ("host_names", ([],), ["a.example,[::1],.b.example", "*"], ["https://a.example", "a:8000", "a/b", "::1"]),
+        ("origins", ([],), ["https://a.example,http://b:3000"], ["a.example", "https://a.example/path", "*"]),
+        ("url", ("", ("redis", "unix")), ["redis://h:1/0", "unix:///s"], ["h:1", "redis://", "redis://h:99999", "http://h"]),
+        (
+            "database_url",
+            ("",),
+            ["postgres://u:p@h:5432/n", "postgresql:///n", "sqlite:////tmp/x.sqlite3", "sqlite:///x.sqlite3"],
+            ["garbage", "mysql://h/n", "sqlite://", "sqlite:///", "postgres://h", "postgres://h:70000/n"],
+        ),
+        ("text", ("",), ["anything"], ["a\nb", "a\x00b"]),
+        ("int", (5,), ["0", "3"], ["-1", "x"]),
+        ("float", (5,), ["0", "0.5"], ["-1", "nan", "x"]),
+        ("bool", (True,), ["no"], ["nope"]),
+    ],
+)  # fmt: skip
+def test_each_kind_of_setting_takes_its_values_and_no_others(
+    method: str, arguments: tuple[Any, ...], good: list[str], bad: list[str]
+) -> None:
+    for text in good:
+        assert problems(method, text, *arguments) == [], text
+    for text in bad:
+        (line,) = problems(method, text, *arguments)
+        assert line.startswith("X: "), line
+        assert "\n" not in line
+
+
+def test_an_empty_variable_has_its_default() -> None:
+    env = Environment({"X": " "})
+    assert env.count("X", 8) == 8
+    assert env.declared["X"].source == "default"
+
+
+def test_what_may_hold_a_password_is_not_repeated() -> None:
+    for method, text in (("database_url", "postgres//u:canary@h/n"), ("secret", "can\x01ary"), ("count", "a:canary@b")):
+        arguments = (5,) if method == "count" else ("",)
+        assert "canary" not in problems(method, text, *arguments)[0]
+
+
+def test_a_long_value_is_cut() -> None:
+    assert len(problems("count", "x" * 10_000, 5)[0]) < 200
+
+
+def test_what_another_programs_variable_set_is_named_by_it() -> None:
+    env = Environment({"REQUEST_TIMEOUT": "soon", "FIRST_BYTE_SECONDS": "soon"})
+    env.read_aliases({"FIRST_BYTE_SECONDS": "REQUEST_TIMEOUT"})
+    env.seconds("FIRST_BYTE_SECONDS", 5)
+    assert env.problems[0].startswith("FIRST_BYTE_SECONDS (REQUEST_TIMEOUT of the environment): 'soon'")
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("ALOWED_HOSTS", "ALLOWED_HOSTS"),
+        ("PROXYSITE_HOM", "PROXYSITE_HOME"),
+        ("BODY_LIMIT_BYTE", "BODY_LIMIT_BYTES"),
+        ("REDIS_URI", "REDIS_URL"),
+        ("database_url", "DATABASE_URL"),
+    ],
+)
+def test_a_misspelt_variable_is_pointed_out(given: str, meant: str) -> None:
+    env = Environment({given: "x"})
+    env.warn_of_slips(settings.DECLARED)
+    assert env.warnings == [f"{given} is no setting, and is not read: did you mean {meant}?"]
+
+
+def test_variables_of_other_programs_are_left_alone() -> None:
+    others = "HOME HOSTNAME PATH LANG SHELL LOGNAME MAIL TERM PS1 KUBERNETES_PORT REDIS_PORT POSTGRES_PASSWORD"
+    env = Environment(dict.fromkeys(others.split(), "x"))
+    env.warn_of_slips(settings.DECLARED)
+    assert env.warnings == []
+
+
+# --- the settings file ------------------------------------------------------------------------------------------------
+def test_every_setting_refuses_garbage_in_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    garbage = {name: "\x01" for name in settings.DECLARED if name != "MARKER_FILE"}
+    with pytest.raises(InvalidSettings) as caught:
+        run_settings(monkeypatch, tmp_path, **garbage)
+    named = {line.split(":")[0].split(" ")[0] for line in str(caught.value).splitlines()}
+    assert named == set(garbage)
+
+
+def test_no_number_may_be_negative_or_endless(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    numbers = {name for name, declared in settings.DECLARED.items() if "number" in declared.allowed}
+    assert len(numbers) > 50
+    for text in ("-1", "nan", "inf", "1e400"):
+        with pytest.raises(InvalidSettings) as caught:
+            run_settings(monkeypatch, tmp_path, **dict.fromkeys(numbers, text))
+        assert {line.split(":")[0] for line in str(caught.value).splitlines()} == numbers
+
+
+def test_no_setting_is_read_but_by_a_method_that_checks_it() -> None:
+    methods = {name for name in vars(SettingsEnvironment) | vars(Environment) if not name.startswith("_")}
+    plumbing = {"read_aliases", "warn_of_slips", "raise_problems", "declared", "warnings", "variables"}
+    used = {
+        node.attr
+        for node in ast.walk(ast.parse(FILE.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "env"
+    }
+    assert used - plumbing <= methods
+    assert "environ" not in used
+    assert "getenv" not in FILE.read_text(encoding="utf-8")
+    assert "os.environ" not in FILE.read_text(encoding="utf-8")
+
+
+def test_every_setting_is_in_the_example_file_with_its_default() -> None:
+    listed = dict(re.findall(r"^# ([A-Z][A-Z0-9_]+)=(\S*)", EXAMPLE, re.MULTILINE))
+    assert set(settings.DECLARED) - set(listed) == set()
+    assert set(listed) - set(settings.DECLARED) == set()
+    for name, text in listed.items():
+        declared = settings.DECLARED[name]
+        if declared.source == "default" and "number" in declared.allowed:
+            assert float(text) == float(declared.value), name
+        elif declared.source == "default" and declared.allowed == "true or false":
+            assert text == str(declared.value).lower(), name
+
+
+# --- home and database ------------------------------------------------------------------------------------------------
+def test_reading_the_settings_makes_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = run_settings(monkeypatch, tmp_path, "issue_key", "alice")
+    assert found["HAS_SECRETS"] is False
+    assert len(found["SECRET_KEY"]) > 40
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_serve_makes_the_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = run_settings(monkeypatch, tmp_path, "serve")
+    assert found["HAS_SECRETS"] is True
+    assert sorted(path.name for path in (tmp_path / "home").iterdir()) == ["secrets.env", "static", "uploads"]
+    again = run_settings(monkeypatch, tmp_path, "issue_key", "alice")
+    assert again["HAS_SECRETS"] is True
+    assert again["KEY_PEPPER"] == found["KEY_PEPPER"]
+
+
+def test_serve_makes_nothing_while_a_setting_is_wrong(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(InvalidSettings):
+        run_settings(monkeypatch, tmp_path, "serve", BEHIND_TLS="maybe")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_of_serve_makes_no_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    run_settings(monkeypatch, tmp_path, "serve", "--help")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("where", ["a file", "below a file"])
+def test_a_home_that_cannot_be_made_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: str) -> None:
+    (tmp_path / "file").touch()
+    home = tmp_path / "file" if where == "a file" else tmp_path / "file" / "home"
+    with pytest.raises(InvalidSettings, match=r"^PROXYSITE_HOME: \S+ cannot be used: [^\n]+$"):
+        run_settings(monkeypatch, tmp_path, "serve", PROXYSITE_HOME=str(home))
+
+
+@pytest.mark.parametrize("name", ["a+b", "a b", "100%", "%41", "a#b", "a?b", "größe", "家", "a&b=c"])
+def test_a_home_may_have_any_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    home = tmp_path / name
+    found = run_settings(monkeypatch, tmp_path, PROXYSITE_HOME=str(home))
+    assert found["DATABASES"]["default"]["NAME"] == str(home / "proxysite.sqlite3")
+    env = Environment({})
+    assert places.read_database_url(env, found["DATABASE_URL"])["NAME"] == str(home / "proxysite.sqlite3")
+
+
+def test_a_relative_home_of_the_env_file_begins_beside_that_file(tmp_path: Path) -> None:
+    env = Environment({"PROXYSITE_HOME": "mine"}, {"PROXYSITE_HOME": ".env"})
+    assert env.folder("PROXYSITE_HOME", Path("var"), beside=tmp_path) == tmp_path / "mine"
+    env = Environment({"PROXYSITE_HOME": "mine"})
+    assert env.folder("PROXYSITE_HOME", Path("var"), beside=tmp_path) == Path.cwd() / "mine"
+
+
+def test_the_env_file_is_a_source_and_the_environment_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("PORT=9001\nHOST=0.0.0.0\n")
+    variables = {"HOST": "127.0.0.1"}
+    monkeypatch.setattr(configuration.environ.Env, "ENVIRON", variables)
+    env = configuration.load(file)
+    assert (env.count("PORT", 8000), env.declared["PORT"].source) == (9001, ".env")
+    assert (env.text("HOST", ""), env.declared["HOST"].source) == ("127.0.0.1", "environment")
+
+
+def test_the_example_file_works_with_every_line_uncommented(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    text = re.sub(r"^# ([A-Z][A-Z0-9_]+=)", r"\1", EXAMPLE, flags=re.MULTILINE)
+    (tmp_path / ".env").write_text(text)
+    variables: dict[str, str] = {}
+    monkeypatch.setattr(configuration.environ.Env, "ENVIRON", variables)
+    configuration.load(tmp_path / ".env")
+    assert set(variables) == set(settings.DECLARED)
+    found = run_settings(monkeypatch, tmp_path, **variables | {"PROXYSITE_HOME": str(tmp_path / "home")})
+    assert found["PORT"] == 8000
+    assert found["SETTING_WARNINGS"] == []
+
+
+def test_a_comment_behind_a_value_is_none_of_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text(
+        "A=1   # one\nexport B=a#b # two\nC='a # b'\nD=a#b\nE= # nothing\nF=\"x # y\"\n# G=1 # no\nH=mine # x\n"
+    )
+    variables = {"H": "kept # whole"}
+    monkeypatch.setattr(configuration.environ.Env, "ENVIRON", variables)
+    configuration.load(file)
+    expected = {"A": "1", "B": "a#b", "C": "a # b", "D": "a#b", "E": "", "F": "x # y", "H": "kept # whole"}
+    assert variables == expected
+
+
+def test_every_variable_that_the_program_reads_is_a_setting() -> None:
+    """Nothing but the settings file reads the environment, though it may be set for libraries."""
+    found = {}
+    for folder in ("proxysite", "api", "conversations", "tokens", "providers"):
+        for file in (settings.BASE_DIR / folder).rglob("*.py"):
+            if {"tests", "testing"} & set(file.parts) or file.name == "settings_test.py":
+                continue
+            for line in file.read_text(encoding="utf-8").splitlines():
+                if re.search(r"os\.environ|getenv", line) and "setdefault(" not in line:
+                    found[f"{file.name}: {line.strip()}"] = line
+    allowed = {"configuration.py", "import_profile.py"}  # the one reads all; a profile may name variables itself
+    assert {name.split(":")[0] for name in found} <= allowed, found
+    assert os.environ["DJANGO_SETTINGS_MODULE"]

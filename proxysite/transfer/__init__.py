@@ -1,0 +1,1 @@
+"""Copying all rows of the home's SQLite database into a Postgres database."""

@@ -1,0 +1,138 @@
+"""Copy every row of the home's SQLite database into an empty Postgres database, and prove that it arrived.
+
+Rows go in slices, each with a note of how far its table is: a copy that was killed goes on where it was. Nothing
+counts before the end, where the rows of both databases are counted and digested. Foreign keys and triggers are set
+aside meanwhile, so that no order of tables matters and no gateway is told of half a copy.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from django.apps import apps
+from django.core.management import call_command
+from django.db import DatabaseError
+
+from conversations import words
+from proxysite.transfer.source import WORDS, Source
+from proxysite.transfer.target import ALIAS, MADE_BY_MIGRATE, Target
+from proxysite.transfer.values import digest_rows
+
+SLICE_BYTES = 8 * 2**20  # a slice ends here too: a document's index may have megabytes
+Progress = Callable[[str, int, int], None]
+
+
+class CopyRefused(Exception):
+    """The copy cannot be made. The text is one line for the person who asked for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A table with its columns, and the kinds that these have on Postgres."""
+
+    table: str
+    columns: tuple[str, ...]
+    kinds: tuple[str, ...]
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What was found in both databases."""
+
+    table: str
+    count: int
+    digest: str
+
+
+def prepare_target(target: Target, source_name: str, dry_run: bool) -> None:
+    """Make sure that the target is empty, or holds the beginning of this very copy, and migrate it.
+
+    Raises CopyRefused. `dry_run`: look only.
+    """
+    if target.has_notes():
+        if target.read_source() != source_name:
+            raise CopyRefused(f"The target holds the beginning of a copy of {target.read_source()}.")
+        return
+    refuse_filled(target)
+    if not dry_run:
+        call_command("migrate", database=ALIAS, verbosity=0, interactive=False)
+        refuse_filled(target)
+
+
+def refuse_filled(target: Target) -> None:
+    """Raise CopyRefused when the target has tables or rows of somebody else."""
+    tables = target.read_tables()
+    ours = {model._meta.db_table for model in apps.get_models(include_auto_created=True)} | {WORDS}
+    if foreign := sorted(set(tables) - ours):
+        raise CopyRefused(f"The target has tables that are not of this program: {', '.join(foreign[:5])}.")
+    if filled := target.find_filled([table for table in tables if table not in MADE_BY_MIGRATE]):
+        raise CopyRefused(f"The target is not empty, it has rows in: {', '.join(filled[:5])}.")
+
+
+def make_plans(source: Source, target: Target) -> list[Plan]:
+    """Return what to copy. Raises CopyRefused when the databases are not of one version."""
+    if source.read_migrations() != target.read_migrations():
+        raise CopyRefused("The source is of another version: run `make serve` on it once, end it, and copy then.")
+    plans = []
+    for table in target.read_tables():
+        kinds = target.read_kinds(table)
+        if set(source.read_columns(table)) != set(kinds):
+            raise CopyRefused(f"The table {table} has other columns in the source.")
+        plans.append(Plan(table, tuple(kinds), tuple(kinds.values()), source.count(table)))
+    return plans
+
+
+def copy_rows(source: Source, target: Target, plan: Plan, slice_rows: int, progress: Progress) -> None:
+    """Copy what the target does not have yet of one table. Raises CopyRefused."""
+    position = target.read_position(plan.table)
+    done = 0
+    try:
+        for rows, last in read_slices(source, plan, position, slice_rows):
+            target.write_slice(plan.table, plan.columns, rows, last)
+            done += len(rows)
+            progress(plan.table, done, plan.count)
+    except (DatabaseError, psycopg.Error, ValueError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise CopyRefused(f"The table {plan.table} cannot be copied: {reason}.") from None
+
+
+def read_slices(
+    source: Source, plan: Plan, position: int | None, slice_rows: int
+) -> Iterator[tuple[list[Sequence[Any]], int]]:
+    """Yield (rows, the last row's place) of what lies behind `position`."""
+    begin = {} if position is None else {"after": position}
+    rows: list[Sequence[Any]] = []
+    size = last = 0
+    for last, values in source.read_rows(plan.table, plan.columns, plan.kinds, **begin):
+        rows.append(adapt_words(plan, values) if plan.table == WORDS else values)
+        size += sum(len(value) for value in values if isinstance(value, str | bytes))
+        if len(rows) >= slice_rows or size >= SLICE_BYTES:
+            yield rows, last
+            rows, size = [], 0
+    if rows:
+        yield rows, last
+
+
+def adapt_words(plan: Plan, values: Sequence[Any]) -> list[Any]:
+    """Return a row of the full-text index as Postgres has it: a list of words, with one more for its span."""
+    row = dict(zip(plan.columns, values, strict=True))
+    span = words.of_span(row["user_id"], row["item_id"])
+    row["words"] = sorted({span, *str(row["words"]).split()})
+    return [row[column] for column in plan.columns]
+
+
+def prove_copy(source: Source, target: Target, plan: Plan) -> Proof:
+    """Count and digest a table in both databases. Raises CopyRefused when they differ."""
+    theirs = target.digest(plan.table, plan.columns, plan.kinds)
+    rows = (values for _, values in source.read_rows(plan.table, plan.columns, plan.kinds))
+    if plan.table == WORDS:
+        rows = (adapt_words(plan, values) for values in rows)
+    ours = digest_rows(plan.kinds, rows)
+    if ours != theirs:
+        raise CopyRefused(
+            f"The table {plan.table} differs: {ours[0]} rows here, {theirs[0]} there. The source has changed since "
+            "the copy began: empty the target and copy again."
+        )
+    return Proof(plan.table, *ours)

@@ -1,0 +1,54 @@
+"""The SQLite database that is copied: read beside Django, as it is on disk, while nobody can write to it."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from proxysite.transfer.values import convert_value
+
+WORDS = "conversations_words"  # of the full-text index: a text here, a tsvector on Postgres
+BUSY_SECONDS = 20
+FETCHED = 500
+
+
+class Source:
+    """An SQLite file, locked against writing as long as it is open."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = sqlite3.connect(
+            f"file:{quote(str(path))}?mode=rw", uri=True, timeout=BUSY_SECONDS, isolation_level=None
+        )
+        self._db.execute("BEGIN IMMEDIATE")
+
+    def close(self) -> None:
+        self._db.rollback()
+        self._db.close()
+
+    def read_columns(self, table: str) -> list[str]:
+        """Return the names of a table's columns; none when there is no such table."""
+        return [str(row[1]) for row in self._db.execute(f'PRAGMA table_info("{table}")')]
+
+    def read_migrations(self) -> set[tuple[str, str]]:
+        return set(self._db.execute("SELECT app, name FROM django_migrations"))
+
+    def count(self, table: str) -> int:
+        return int(self._db.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0])  # noqa: S608 - a table's name
+
+    def read_rows(
+        self, table: str, columns: Sequence[str], kinds: Sequence[str], after: int = -(2**63)
+    ) -> Iterator[tuple[int, list[Any]]]:
+        """Yield (rowid, values as Postgres takes them) of the rows behind the row `after`.
+
+        Raises ValueError on a value that is not of its column's kind.
+        """
+        named = ", ".join(f'"{column}"' for column in columns)
+        statement = f'SELECT rowid, {named} FROM "{table}" WHERE rowid > ? ORDER BY rowid'  # noqa: S608 - names
+        cursor = self._db.execute(statement, [after])
+        while rows := cursor.fetchmany(FETCHED):
+            for rowid, *values in rows:
+                try:
+                    yield rowid, [convert_value(kind, value) for kind, value in zip(kinds, values, strict=True)]
+                except (ValueError, ArithmeticError) as error:
+                    raise ValueError(f"{table}, row {rowid}: {error}") from None

@@ -1,0 +1,150 @@
+"""The Postgres database that is copied into, and the notes in it that make a copy resumable.
+
+The table `proxysite_copy` is there from the first row to the end of a copy. It says how far each table is, and keeps
+the foreign keys that are put back at the end. While it is there no gateway starts on this database.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from django.db import connections, transaction
+
+from proxysite.transfer.source import WORDS
+from proxysite.transfer.values import digest_rows
+
+ALIAS = "copy_target"
+NOTES = "proxysite_copy"
+NOT_COPIED = ("django_migrations", NOTES)
+MADE_BY_MIGRATE = ("django_content_type", "auth_permission", "providers_revision", "django_celery_beat_periodictasks")
+FETCHED = 2_000
+
+
+class Target:
+    """A Postgres database, through the Django connection ALIAS."""
+
+    def __init__(self) -> None:
+        self._connection = connections[ALIAS]
+
+    # --- what is there --------------------------------------------------------------------------
+    def read_tables(self) -> list[str]:
+        """Return the names of all tables but those that only Django and this copy keep."""
+        return sorted(set(self._connection.introspection.table_names()) - set(NOT_COPIED))
+
+    def has_notes(self) -> bool:
+        return NOTES in self._connection.introspection.table_names()
+
+    def find_filled(self, tables: Sequence[str]) -> list[str]:
+        """Return those tables that have rows."""
+        return [table for table in tables if self.ask(f'SELECT EXISTS (SELECT 1 FROM "{table}")')[0][0]]  # noqa: S608
+
+    def read_kinds(self, table: str) -> dict[str, str]:
+        """Return the kind of each column that is not computed, by its name."""
+        rows = self.ask(
+            "SELECT column_name, data_type FROM information_schema.columns WHERE table_schema = current_schema()"
+            " AND table_name = %s AND is_generated = 'NEVER' ORDER BY ordinal_position",
+            [table],
+        )
+        return dict(rows)
+
+    def read_migrations(self) -> set[tuple[str, str]]:
+        return set(self.ask("SELECT app, name FROM django_migrations"))
+
+    def ask(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with self._connection.cursor() as cursor:
+            cursor.execute(statement, values)
+            rows: list[tuple[Any, ...]] = cursor.fetchall()
+            return rows
+
+    def run(self, *statements: str) -> None:
+        with self._connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+
+    # --- notes ----------------------------------------------------------------------------------
+    def begin(self, tables: Sequence[str], source: str) -> None:
+        """Empty the tables, note the copy, and set triggers and foreign keys aside, all or nothing."""
+        keys = self.ask(
+            "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint"
+            " WHERE contype = 'f' AND connamespace = current_schema()::regnamespace"
+        )
+        with transaction.atomic(using=ALIAS), self._connection.cursor() as cursor:
+            cursor.execute(
+                f"CREATE TABLE {NOTES} (kind text, name text, position bigint, detail text, PRIMARY KEY (kind, name))"
+            )
+            add = f"INSERT INTO {NOTES} (kind, name, position, detail) VALUES (%s, %s, %s, %s)"  # noqa: S608
+            cursor.execute(add, ["source", "", None, source])
+            for table, name, definition in keys:
+                cursor.execute(add, ["key", f"{table} {name}", None, definition])
+                cursor.execute(f'ALTER TABLE {table} DROP CONSTRAINT "{name}"')
+            for table in tables:
+                cursor.execute(f'ALTER TABLE "{table}" DISABLE TRIGGER USER')
+                cursor.execute(f'DELETE FROM "{table}"')  # noqa: S608
+
+    def read_source(self) -> str:
+        return str(self.ask(f"SELECT detail FROM {NOTES} WHERE kind = 'source'")[0][0])  # noqa: S608
+
+    def read_position(self, table: str) -> int | None:
+        """Return the last row of the source that is here; None when none is."""
+        rows = self.ask(f"SELECT position FROM {NOTES} WHERE kind = 'table' AND name = %s", [table])  # noqa: S608
+        return int(rows[0][0]) if rows else None
+
+    def finish(self, tables: Sequence[str]) -> None:
+        """Put foreign keys and triggers back and forget the notes, all or nothing. Checks every foreign key."""
+        keys = self.ask(f"SELECT name, detail FROM {NOTES} WHERE kind = 'key' ORDER BY name")  # noqa: S608
+        with transaction.atomic(using=ALIAS), self._connection.cursor() as cursor:
+            for place, definition in keys:
+                table, _, name = place.partition(" ")
+                cursor.execute(f'ALTER TABLE {table} ADD CONSTRAINT "{name}" {definition}')
+            for table in tables:
+                cursor.execute(f'ALTER TABLE "{table}" ENABLE TRIGGER USER')
+            cursor.execute(f"DROP TABLE {NOTES}")
+
+    # --- rows -----------------------------------------------------------------------------------
+    def write_slice(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], last: int) -> None:
+        """Write rows and how far the table is now, all or nothing."""
+        named = ", ".join(f'"{column}"' for column in columns)
+        with transaction.atomic(using=ALIAS), self._connection.cursor() as cursor:
+            if table == WORDS:
+                statement = f"INSERT INTO {WORDS} ({named}) VALUES (%s, %s, array_to_tsvector(%s::text[]))"  # noqa: S608
+                cursor.executemany(statement, rows)
+            else:
+                with cursor.copy(f'COPY "{table}" ({named}) FROM STDIN') as copy:
+                    for row in rows:
+                        copy.write_row(row)
+            cursor.execute(
+                f"INSERT INTO {NOTES} (kind, name, position) VALUES ('table', %s, %s)"  # noqa: S608
+                " ON CONFLICT (kind, name) DO UPDATE SET position = excluded.position",
+                [table, last],
+            )
+
+    def set_sequences(self, tables: Sequence[str]) -> None:
+        """Let each counter of ids go on behind the highest id."""
+        rows = self.ask(
+            "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = current_schema()"
+            " AND (is_identity = 'YES' OR column_default LIKE 'nextval(%%')"
+        )
+        for table, column in rows:
+            if table in tables:
+                self.run(
+                    f"SELECT setval(pg_get_serial_sequence('\"{table}\"', '{column}'),"  # noqa: S608
+                    f' coalesce(max("{column}"), 1), max("{column}") IS NOT NULL) FROM "{table}"'
+                )
+
+    def digest(self, table: str, columns: Sequence[str], kinds: Sequence[str]) -> tuple[int, str]:
+        """Return the number of rows and their digest (`digest_rows`)."""
+        return digest_rows(kinds, self._read_rows(table, columns, kinds))
+
+    def _read_rows(self, table: str, columns: Sequence[str], kinds: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        shown = ", ".join(SHOWN.get(kind, '"{}"').format(column) for column, kind in zip(columns, kinds, strict=True))
+        with transaction.atomic(using=ALIAS), self._connection.connection.cursor(name="copied") as cursor:
+            cursor.itersize = FETCHED
+            cursor.execute(f'SELECT {shown} FROM "{table}"')  # noqa: S608
+            yield from cursor
+
+    def analyze(self) -> None:
+        """Let the planner know the tables."""
+        self.run("ANALYZE")
+
+
+# how a column is read to be compared, where not as it is
+SHOWN = {"jsonb": '"{}"::text', "inet": 'host("{}")', "tsvector": 'tsvector_to_array("{}")'}

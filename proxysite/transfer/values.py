@@ -1,0 +1,117 @@
+"""Values of SQLite as Postgres takes them, and the form in which both can be compared. No I/O.
+
+A `kind` is the type that Postgres gives a column (`information_schema.columns.data_type`).
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from ipaddress import ip_address
+from typing import Any
+from uuid import UUID
+
+REPLACEMENT = "\ufffd"  # for what Postgres cannot hold in a text
+DIGEST_BYTES = 16
+MODULUS = 1 << (8 * DIGEST_BYTES)
+TEXTS = ("character varying", "text", "character")
+INTEGERS = ("smallint", "integer", "bigint")
+
+
+# --- from SQLite to Postgres --------------------------------------------------------------------
+def convert_value(kind: str, value: Any) -> Any:
+    """Return a value of SQLite as the type that a column of this kind takes. Raises ValueError."""
+    if value is None:
+        return None
+    return CONVERTERS.get(kind, str)(value)
+
+
+def convert_text(value: Any) -> str:
+    return str(value).replace("\0", REPLACEMENT)
+
+
+def convert_json(value: Any) -> str:
+    """Return JSON text that Postgres takes: without NUL and halves of surrogate pairs."""
+    text = str(value)
+    if "\\u" not in text and "\0" not in text:
+        return text
+    return json.dumps(clean_json(json.loads(text)), ensure_ascii=False)
+
+
+def clean_json(value: Any) -> Any:
+    if isinstance(value, str):
+        return convert_text(value.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+    if isinstance(value, list):
+        return [clean_json(entry) for entry in value]
+    if isinstance(value, dict):
+        return {clean_json(name): clean_json(entry) for name, entry in value.items()}
+    return value
+
+
+def convert_time_stamp(value: Any) -> datetime:
+    found = datetime.fromisoformat(str(value))
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def convert_bytes(value: Any) -> bytes:
+    return value.encode() if isinstance(value, str) else bytes(value)
+
+
+CONVERTERS: dict[str, Callable[[Any], Any]] = {
+    "boolean": bool,
+    "uuid": lambda value: UUID(str(value)),
+    "timestamp with time zone": convert_time_stamp,
+    "date": lambda value: date.fromisoformat(str(value)),
+    "time without time zone": lambda value: time.fromisoformat(str(value)),
+    "interval": lambda value: timedelta(microseconds=int(value)),
+    "numeric": lambda value: Decimal(str(value)),
+    "double precision": float,
+    "jsonb": convert_json,
+    "bytea": convert_bytes,
+    **dict.fromkeys(TEXTS, convert_text),
+    **dict.fromkeys(INTEGERS, int),
+}
+
+
+# --- to compare ---------------------------------------------------------------------------------
+def normalize_value(kind: str, value: Any) -> Any:
+    """Return a value in the one form that is the same for both databases."""
+    if value is None:
+        return None
+    if kind == "jsonb":
+        return normalize_json(json.loads(value, parse_float=Decimal, parse_int=Decimal))
+    if kind == "inet":
+        return str(ip_address(str(value).partition("/")[0]))
+    if kind == "bytea":
+        return hashlib.sha256(bytes(value)).hexdigest()
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    if isinstance(value, Decimal):
+        return str(value.normalize())
+    if kind == "tsvector":
+        return sorted(value)
+    if isinstance(value, UUID | date | time | timedelta):
+        return str(value)
+    return value
+
+
+def normalize_json(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return str(value.normalize() + 0)
+    if isinstance(value, list):
+        return [normalize_json(entry) for entry in value]
+    if isinstance(value, dict):
+        return sorted((name, normalize_json(entry)) for name, entry in value.items())
+    return f"{type(value).__name__} {value}"
+
+
+def digest_rows(kinds: Sequence[str], rows: Iterable[Sequence[Any]]) -> tuple[int, str]:
+    """Return the number of rows and their digest, which does not depend on their order."""
+    total = count = 0
+    for row in rows:
+        values = [normalize_value(kind, value) for kind, value in zip(kinds, row, strict=True)]
+        digest = hashlib.blake2b(repr(values).encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES)
+        total += int.from_bytes(digest.digest(), "big")
+        count += 1
+    return count, f"{total % MODULUS:0{2 * DIGEST_BYTES}x}"
