@@ -202,10 +202,10 @@ class PostgresWriter:
         try:
             db = self._connection or await self._open()
             try:
-                await self._patience.wait(self._copy(db, lines), db.close)
+                await self._patience.wait(self._copy(db, lines), db)
             except psycopg.errors.UniqueViolation:
                 values = convert_rows(rows, self._values)
-                await self._patience.wait(self._insert(db, values), db.close)
+                await self._patience.wait(self._insert(db, values), db)
         except (psycopg.DataError, psycopg.IntegrityError, *NO_ROW) as error:
             raise RowsRefused(str(error)) from error
         except (TimeoutError, asyncio.CancelledError) as error:

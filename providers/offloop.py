@@ -71,7 +71,7 @@ class Threads:
         return self._executor.submit(work)
 
 
-QUICK = Threads("quick", 2)
+QUICK = Threads("quick", 4)
 TURNS = Threads("turns", 4)
 LONG = Threads("long", 3)
 HOUSEKEEPING = Threads("housekeeping", 2)

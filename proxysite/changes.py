@@ -90,9 +90,9 @@ class Watcher:
         listener = None
         try:
             listener = await psycopg.AsyncConnection.connect(**parameters, autocommit=True)
-            await patience.wait(listener.execute(f"LISTEN {CHANNEL}"), listener.close)
+            await patience.wait(listener.execute(f"LISTEN {CHANNEL}"), listener)
             while True:
-                found = await patience.wait(self._versions(listener), listener.close)
+                found = await patience.wait(self._versions(listener), listener)
                 await self._apply(found)
                 async for _ in listener.notifies(timeout=HEARTBEAT_SECONDS, stop_after=1):
                     pass

@@ -168,7 +168,7 @@ DATABASES = {
         places.read_database_url(env, DATABASE_URL),
         wait_seconds=DATABASE_TIMEOUT_SECONDS,
         statement_seconds=env.whole_seconds("STATEMENT_TIMEOUT_SECONDS", 30),
-        pool_size=env.count("DATABASE_POOL_SIZE", 8),
+        pool_size=env.count("DATABASE_POOL_SIZE", 14),
     )
 }
 EMBEDDED_DATABASE = DATABASES["default"]["ENGINE"].endswith("sqlite3")
@@ -212,7 +212,7 @@ KEEPALIVE_SECONDS = env.whole_seconds("KEEPALIVE_SECONDS", 75)
 GRACE_SECONDS = env.whole_seconds("GRACE_SECONDS", 30, least=0)  # running answers may finish within it after SIGTERM
 REQUESTS_IN_FLIGHT = env.count("REQUESTS_IN_FLIGHT", 5_000)  # per process; more get a 503
 JSON_DEPTH = env.count("JSON_DEPTH", 64, most=500)
-LOOP_STALL_SECONDS = env.seconds("LOOP_STALL_SECONDS", 0.2)  # then it is logged what stops the event loop
+LOOP_STALL_SECONDS = env.seconds("LOOP_STALL_SECONDS", 0.2, least=0)  # then it is logged what stops the event loop
 JSON_ITEMS = env.count("JSON_ITEMS", 200_000)  # brackets, colons and commas outside of texts
 JSON_INLINE_BYTES = env.size_bytes("JSON_INLINE_BYTES", 64 * 2**10)  # larger bodies are read in a thread
 JSON_ESCAPES = env.count("JSON_ESCAPES", 4_000_000)  # backslashes: a text of nothing else is slow to read
@@ -264,6 +264,7 @@ EMBEDDING_SECONDS = env.seconds("EMBEDDING_SECONDS", 5)  # a question waits so l
 PING_SECONDS = env.seconds("PING_SECONDS", 10)  # of silence, then a comment goes out
 MAX_ATTEMPTS = env.count("MAX_ATTEMPTS", 3)  # of one request that the provider fails; then it gives up
 MAX_TOKENS_TRIED = env.count("MAX_TOKENS_TRIED", 20)  # for one request, refused ones and all others
+LAST_CHANCE_SECONDS = env.seconds("LAST_CHANCE_SECONDS", 2)  # a failed request waits for the answers of others
 RETRY_SHARE = env.share("RETRY_SHARE", 0.2)  # retries at a failing provider, of its requests in 10 seconds …
 RETRIES_PER_SECOND = env.count("RETRIES_PER_SECOND", 3, least=0)  # … or so many, if that is more
 ATTEMPT_PAUSE_SECONDS = env.seconds("ATTEMPT_PAUSE_SECONDS", 0.5, least=0)  # before a failed provider is asked again

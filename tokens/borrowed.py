@@ -9,9 +9,10 @@ from providers.chat import Credential
 from providers.exceptions import UpstreamError
 from providers.rate_limits import Limit
 from tokens.breaker import FailedRequest
-from tokens.consequences import Call
-from tokens.pool import Pool, TokenCounts
-from tokens.rings import Entry
+from tokens.calls import Call
+from tokens.counts import TokenCounts
+from tokens.entries import Entry
+from tokens.pool import Pool
 
 
 class Borrowed(Pool):

@@ -10,12 +10,13 @@ from tokens.breaker import Breaker
 from tokens.retry_budget import RetryBudget
 
 if TYPE_CHECKING:
-    from tokens.consequences import Call
+    from tokens.calls import Call
 
 SAME_LIMIT_SECONDS = 10.0  # within which refusals belong together
 UNANSWERED_SECONDS = 1.0  # without an answer, before refusals that name nobody mean the provider
 TOKENS_OF_ORGANIZATION = 3  # limited ones that show that their organization is
 TOKENS_OF_PROVIDER = 10  # limited ones, with one and the same answer, that show that all are
+UNDECIDED_SECONDS = 1.0  # for which the breaker waits for calls with tokens that have not failed
 PROMISE_SECONDS = 15.0  # without any answer, after which running calls promise nothing any more
 
 
@@ -107,3 +108,16 @@ class Health:
             if call.entry is not None and not call.entry.failures:
                 return True
         return False
+
+    def should_open(self, now: float, *, only_token: bool) -> bool:
+        """Return whether the breaker should open: enough has failed, and no call that runs may still
+        show that the fault is of single tokens.
+        """
+        if not self.breaker.should_open(now, only_token=only_token) or self.is_promising(now):
+            return False
+        began = now if self.failing_since is None else self.failing_since
+        return now - began > UNDECIDED_SECONDS or not self.is_undecided()
+
+    def is_undecided(self) -> bool:
+        """Return whether a call is running with a token that has not failed."""
+        return any(call.entry is not None and not call.entry.failures for call in self.running)

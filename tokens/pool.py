@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from providers import vault
@@ -19,40 +19,23 @@ from providers.chat import Credential
 from providers.choices import Mode
 from providers.exceptions import UpstreamError
 from providers.rate_limits import Limit
-from tokens import consequences
+from tokens import consequences, limits
 from tokens.batches import Batches
 from tokens.breaker import Breaker, FailedRequest
+from tokens.calls import Call
 from tokens.claims import Claims
-from tokens.consequences import Call
+from tokens.counts import TokenCounts
+from tokens.entries import FOREVER, Entry
 from tokens.health import Health
 from tokens.leftovers import Renewed
 from tokens.notes import Note
 from tokens.reading import Rows, read
 from tokens.renewal import Renewals
-from tokens.rings import FOREVER, Entry, Ring
+from tokens.rings import Ring
 from tokens.troubles import Sticky, Troubles
 
 SLICE = 1_000  # rows taken in before others get a turn
 GUEST = Mode.GUEST.value
-
-
-class TokenCounts(NamedTuple):
-    """How the tokens of a provider stand at one moment; `limited` includes those of one model."""
-
-    total: int
-    ready: int
-    limited: int
-    exhausted: int
-    failing: int
-    disabled: int
-    expired: int
-    in_use: int  # their one stream is in use
-
-    def __str__(self) -> str:
-        words = (field.replace("_", " ") for field in self._fields[1:])
-        parts = [f"{number} {word}" for word, number in zip(words, self[1:], strict=True) if number]
-        noun = "token" if self.total == 1 else "tokens"
-        return f"{self.total} {noun}" + (f": {', '.join(parts)}" if parts else "")
 
 
 class Pool:
@@ -232,7 +215,7 @@ class Pool:
         consequences.record_undecided(self, call)
 
     def record_limit(self, call: Call, limit: Limit) -> None:
-        consequences.record_limit(self, call, limit)
+        limits.record_limit(self, call, limit)
 
     # --- what to tell a caller --------------------------------------------------------------------
     def wakes_in(self, upstream: Upstream, model: str = "") -> float | None:

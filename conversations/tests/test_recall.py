@@ -82,7 +82,7 @@ async def test_a_second_question_reads_the_passages_it_needs_and_nothing_else(al
         return await recall.recall(alice.user.pk, [document_id], Question("the potter in Hexham"), 400)
 
     await ask()
-    monkeypatch.setattr(recall, "off_loop", noted)
+    monkeypatch.setattr(recall.LONG, "run", noted)
     found = await ask()
     assert 1 <= len(found) <= 2
     assert len(statements) == 2

@@ -29,7 +29,7 @@ from providers.exceptions import (
     UpstreamError,
 )
 from tokens.breaker import LIMITED
-from tokens.pool import TokenCounts
+from tokens.counts import TokenCounts
 
 if TYPE_CHECKING:
     from tokens.failover.search import Search
@@ -58,13 +58,13 @@ class Situation:
 
 def describe_outcome(search: "Search") -> GatewayError:
     """Return the error of a request that nobody answered."""
-    last = search.last
+    last = search.tries.last
     if not search.pool.shared and isinstance(last, TokenError):
         return _describe_own_tokens(last)
     if last is not None and not isinstance(last, TokenError):
         return _describe_last(last)
     if time.perf_counter() >= search.deadline:
-        text = f"The request's time was over after {_plural(len(search.tried), 'token')} had been tried."
+        text = f"The request's time was over after {_plural(len(search.tries.tokens), 'token')} had been tried."
         return DeadlineExceeded(text, retry_after_seconds=RETRY_SOON_SECONDS)
     situations = find_situations(search)
     if last is not None and any(one.has_untried for one in situations):
@@ -92,7 +92,7 @@ def _describe_last(last: UpstreamError) -> UpstreamError:
 
 
 def _describe_giving_up(search: "Search", situations: Sequence[Situation]) -> NoTokenAnswered:
-    tried = len(search.tried)
+    tried = len(search.tries.tokens)
     total = sum(one.counts.total for one in situations)
     outcomes = Counter(attempt.outcome for attempt in search.trace.attempts)
     reasons = ", ".join(f"{number} {WORDS[outcome]}" for outcome, number in outcomes.items() if outcome in WORDS)
@@ -143,7 +143,7 @@ def _find_situation(search: "Search", upstream: Upstream, model: str) -> Situati
     counts, wakes = pool.counts(upstream, model), pool.wakes_in(upstream, model)
     can_be_asked = counts.ready + counts.in_use > 0 or pool.anonymous(upstream)
     if blocked is None:
-        untried = pool.has_untried(upstream, search.tried, model)
+        untried = pool.has_untried(upstream, search.tries.tokens, model)
         return Situation(upstream.name, counts, None if untried else wakes, False, untried)
     if can_be_asked or wakes is None:
         wait = blocked if can_be_asked else None

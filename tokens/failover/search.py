@@ -1,7 +1,6 @@
 """One request's way from token to token: what was tried, what comes next, and when to give up."""
 
 import asyncio
-import random
 import time
 from collections.abc import Sequence, Set
 from typing import NamedTuple
@@ -13,23 +12,18 @@ from providers.base import Upstream
 from providers.catalogue import Candidate
 from providers.chat import Attempt, ChatRequest, Trace
 from providers.exceptions import (
-    Contended,
     PoolResting,
-    ServerFailed,
-    TokenError,
-    Unreachable,
     UpstreamError,
 )
 from tokens.breaker import FailedRequest
-from tokens.consequences import Call
+from tokens.calls import Call
+from tokens.entries import Entry
+from tokens.failover.tries import ANONYMOUS, Tries
 from tokens.pool import Pool
 from tokens.renewal import Order
-from tokens.rings import Entry
 
-ANONYMOUS = UUID(int=0)  # stands among the tried credentials for "none"
 BUSY_SECONDS = 5  # after which a caller is told to come back while all streams are in use
 TRIAL_POLL_SECONDS = 0.05
-PASSING = (Contended, ServerFailed, Unreachable)  # may be over at the next try
 
 
 class Choice(NamedTuple):
@@ -43,27 +37,19 @@ class Choice(NamedTuple):
 
 
 class Search:
-    """`last` is the last error, `deadline` is on the clock of time.perf_counter()."""
+    """Finds one choice after the other; `tries` knows what became of them."""
 
     __slots__ = (
         "_again",
-        "_asked_again",
-        "_failed_requests",
         "_held",
         "_is_contested",
-        "_provider_failures",
-        "_refusals",
         "_skipped",
         "_tokens_wait",
-        "_unaffordable",
         "candidates",
-        "deadline",
-        "failed",
-        "last",
         "pool",
         "request",
         "trace",
-        "tried",
+        "tries",
     )
 
     def __init__(
@@ -74,42 +60,43 @@ class Search:
         trace: Trace,
     ) -> None:
         self.request, self.candidates, self.pool, self.trace = request, candidates, pool, trace
-        self.tried: set[UUID] = set()
-        self.failed: list[Candidate] = []
-        self.last: UpstreamError | None = None
-        self.deadline = trace.began + candidates[0].adapter.upstream.timeouts.total
+        self.tries = Tries(pool, trace.began + candidates[0].adapter.upstream.timeouts.total)
         self._again: Choice | None = None
-        self._asked_again = False  # a credential that is the only one, after a passing failure
         self._held: UUID | None = None  # a token whose one stream this request has
         self._skipped = False
-        self._failed_requests: dict[int, FailedRequest] = {}  # by provider
-        self._provider_failures = self._refusals = 0
-        self._unaffordable: set[int] = set()  # providers whose retry budget is used up
         self._is_contested = self._tokens_wait = False
+
+    @property
+    def deadline(self) -> float:
+        return self.tries.deadline
 
     # --- what comes next --------------------------------------------------------------------------
     async def find_choice(self) -> Choice | None:
         """Return whom to ask next, None to give up. Raises PoolResting, DatabaseUnavailable."""
-        if self.last is None:
+        if self.tries.last is None:
             return await self._find_free_choice(self.candidates)
-        if not self._may_try_on():
+        if not self.tries.may_try_on() and not await self._wait_for_proof():
             return None
         choice = self._take_again()
-        if choice is None and self.failed:
+        if choice is None and self.tries.failed:
             choice = await self._find_elsewhere()
         if choice is None:
             choice = await self._find_affordable_choice()
         return choice if choice is not None and self.trace.may_go_on() else None
 
-    def _may_try_on(self) -> bool:
-        if time.perf_counter() >= self.deadline:
-            return False
-        if self._refusals + self._provider_failures >= int(settings.MAX_TOKENS_TRIED):
-            return False
-        attempts: int = settings.MAX_ATTEMPTS
-        if self._provider_failures == attempts and not self._is_failing(self.failed):
-            attempts += 1
-        return self._provider_failures < attempts
+    async def _wait_for_proof(self) -> bool:
+        """Wait a moment for the calls of others; returns whether they showed that the provider answers.
+
+        A request that met tokens that fail, one after the other, gets one more call then.
+        """
+        until = time.perf_counter() + settings.LAST_CHANCE_SECONDS
+        while self.tries.is_out_of_attempts() and time.perf_counter() < until:
+            if not self.tries.is_failing(self.tries.failed):
+                return True
+            if not self.tries.may_be_proved_healthy():
+                return False
+            await asyncio.sleep(TRIAL_POLL_SECONDS)
+        return False
 
     def _take_again(self) -> Choice | None:
         """Return the choice whose token was rejected and is renewed to be asked once more."""
@@ -118,7 +105,7 @@ class Search:
 
     async def _find_elsewhere(self) -> Choice | None:
         """Return a choice of a provider that has not failed this request, if one can be had now."""
-        others = [one for one in self.candidates if one not in self.failed]
+        others = [one for one in self.candidates if one not in self.tries.failed]
         choice = self._next_choice(others)
         return None if choice is None else await self._claim(choice, others)
 
@@ -128,35 +115,19 @@ class Search:
         Before a provider that fails is asked again, it gets a pause. One that answers others needs
         none, and its retries do not count.
         """
-        if self._is_failing(self.failed):
-            await asyncio.sleep(self._pause_seconds())
+        if self.tries.is_failing(self.tries.failed):
+            await asyncio.sleep(self.tries.pause_seconds())
         while (choice := await self._find_free_choice(self.candidates)) is not None:
-            budget = self.pool.health(choice.candidate.adapter.upstream).budget
-            if not self._is_failing([choice.candidate]) or budget.take_retry(time.monotonic()):
+            if self.tries.take_retry(choice.candidate):
                 return choice
-            self._unaffordable.add(choice.candidate.adapter.upstream.id)
             self._put_back(choice)
         return None
-
-    def _is_failing(self, candidates: Sequence[Candidate]) -> bool:
-        """Return whether one of these failed this request, and does not answer others either."""
-        now = time.monotonic()
-        return any(
-            candidate in self.failed and not self.pool.health(candidate.adapter.upstream).is_healthy(now)
-            for candidate in candidates
-        )
 
     def _put_back(self, choice: Choice) -> None:
         """Let others have the token that was chosen."""
         if choice.entry is not None:
             choice.entry.held_until = 0.0
         self.release()
-
-    def _pause_seconds(self) -> float:
-        """The pause before the next try; drawn at random, so that requests do not come together."""
-        longest = max(0.0, self.deadline - time.perf_counter())
-        pause: float = settings.ATTEMPT_PAUSE_SECONDS * (0.75 + random.random() / 2)  # noqa: S311
-        return min(pause, longest)
 
     async def _find_free_choice(self, candidates: Sequence[Candidate]) -> Choice | None:
         """Return a choice whose token this request may use now; waits while all are in use."""
@@ -174,8 +145,8 @@ class Search:
         """
         busy = self.pool.claims.busy() if self.pool.shared else frozenset[UUID]()
         self._is_contested = self._tokens_wait = False
-        order = sorted(candidates, key=self.failed.count) if self.failed else candidates
-        is_first = self.last is None and not self._skipped
+        order = sorted(candidates, key=self.tries.failed.count) if self.tries.failed else candidates
+        is_first = self.tries.last is None and not self._skipped
         for candidate in order:
             found = self._choose_of(candidate, busy, is_first=is_first)
             if found is not None:
@@ -184,7 +155,7 @@ class Search:
 
     def _choose_of(self, candidate: Candidate, busy: Set[UUID], *, is_first: bool) -> Choice | None:
         pool, upstream = self.pool, candidate.adapter.upstream
-        if upstream.id in self._unaffordable:
+        if upstream.id in self.tries.unaffordable:
             return None
         now = time.monotonic()
         blocked = pool.breaker(upstream).blocked_for(now, self.trace.user_id)
@@ -193,10 +164,10 @@ class Search:
             preferred = None
             if self.request.conversation or self.request.resume:
                 preferred = self._preferred(upstream)
-            entry = pool.pick(upstream, tried, preferred, candidate.model.name, proven=bool(self.tried))
+            entry = pool.pick(upstream, tried, preferred, candidate.model.name, proven=bool(self.tries.tokens))
             if entry is not None:
                 return Choice(candidate, entry)
-            if ANONYMOUS not in self.tried and pool.anonymous(upstream):
+            if ANONYMOUS not in self.tries.tokens and pool.anonymous(upstream):
                 return Choice(candidate, None)
             self._note_who_waits(candidate, busy)
         if is_first:
@@ -204,15 +175,15 @@ class Search:
         return None
 
     def _not_to_ask(self, candidate: Candidate, busy: Set[UUID]) -> Set[UUID]:
-        return self.tried | busy if candidate.adapter.one_at_a_time else self.tried
+        return self.tries.tokens | busy if candidate.adapter.one_at_a_time else self.tries.tokens
 
     def _note_who_waits(self, candidate: Candidate, busy: Set[UUID]) -> None:
         pool, upstream = self.pool, candidate.adapter.upstream
         if candidate.adapter.one_at_a_time:
-            wanted = busy - self.tried
+            wanted = busy - self.tries.tokens
             if not wanted.isdisjoint(pool.rotate_as(upstream).entries):
                 self._is_contested = True
-        if pool.held_for(upstream, self.tried) is not None:
+        if pool.held_for(upstream, self.tries.tokens) is not None:
             self._tokens_wait = True
 
     def _note_skipped(self, candidate: Candidate, blocked: float | None) -> None:
@@ -234,7 +205,7 @@ class Search:
             return None
         for candidate in order:
             upstream = candidate.adapter.upstream
-            if candidate in self.failed or upstream.id in self._unaffordable:
+            if candidate in self.tries.failed or upstream.id in self.tries.unaffordable:
                 continue
             blocked = self.pool.breaker(upstream).blocked_for(time.monotonic(), self.trace.user_id)
             if blocked is None:
@@ -286,7 +257,7 @@ class Search:
         Returns whether it was in use.
         """
         resume, claims = self.request.resume, self.pool.claims
-        if resume is None or resume.token_id in self.tried or resume.token_id not in claims.busy():
+        if resume is None or resume.token_id in self.tries.tokens or resume.token_id not in claims.busy():
             return False
         until = time.perf_counter() + settings.RESUME_WAIT_SECONDS
         while resume.token_id in claims.busy() and (left := until - time.perf_counter()) > 0:
@@ -300,7 +271,7 @@ class Search:
         token_id = entry.id if entry else None
         attempt = self.trace.attempt(upstream.name, name, token_id, upstream.id)
         attempt.deadline = self.deadline
-        attempt.may_resend = self._provider_failures + 1 < int(settings.MAX_ATTEMPTS)
+        attempt.may_resend = self.tries.may_resend()
         return attempt
 
     def new_call(self, choice: Choice) -> Call:
@@ -311,7 +282,7 @@ class Search:
             choice.candidate.model.name,
             self.request.id,
             self.trace.user_id,
-            self._failed_requests.get(upstream.id) if self._failed_requests else None,
+            self.tries.failed_request(upstream.id),
         )
 
     def record_failure(
@@ -319,42 +290,25 @@ class Search:
     ) -> None:
         """Record what the failed choice means for the next one.
 
-        `failed` is the request's failure at this provider; `again`: the token was rejected, and is
-        renewed and asked once more.
+        `failed` is the request's failure at this provider; `again`: the token was rejected, and is renewed and asked
+        once more.
         """
-        self.last = error
-        self._provider_failures += int(self.trace.attempts[-1].resent)
         candidate, entry, _ = choice
+        resent = self.trace.attempts[-1].resent
+        if resent:
+            self.tries.record_resent()
         if again and entry is not None:
-            self._refusals += 1
+            self.tries.record_refusal(error)
             self._again = Choice(candidate, entry, entry.rejected)
             if entry.rejected == entry.sealed:  # begun even if no attempt is left to use it
                 order = Order(entry.id, entry.sealed, rejected=True)
                 self.pool.renewals.begin(candidate.adapter, order)
             return
-        if failed is not None:
-            self._failed_requests[candidate.adapter.upstream.id] = failed
-        if isinstance(error, TokenError):
-            self._refusals += 1
-        else:
-            self._provider_failures += 1
-            self.failed.append(candidate)
-        if self._may_ask_again(choice, error):
-            self._asked_again = True
-            self.release()
-            return
-        self.tried.add(entry.id if entry else ANONYMOUS)
+        self.tries.record_failure(candidate, error, failed)
+        is_only = len(self.candidates) == 1 and not resent  # what was resent was asked twice already
+        if not (is_only and self.tries.take_second_chance(candidate, entry)):
+            self.tries.add_token(entry)
         self.release()
-
-    def _may_ask_again(self, choice: Choice, error: UpstreamError) -> bool:
-        """Return whether the credential is the only one, and the failure may have passed."""
-        if self._asked_again or not isinstance(error, PASSING) or not self.pool.shared:
-            return False
-        if self.trace.attempts[-1].resent:  # it was asked twice already
-            return False
-        if len(self.candidates) > 1:
-            return False
-        return not self.pool.has_other(choice.candidate.adapter.upstream, choice.entry)
 
     def release(self) -> None:
         """Give back the stream of a token, if this request has one."""

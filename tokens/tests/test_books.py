@@ -15,7 +15,7 @@ from providers.offloop import off_loop
 from tokens import books
 from tokens.batches import Batches
 from tokens.books import Counted, write, write_counter_rows, write_note_rows
-from tokens.consequences import EXHAUST, REST, STRIKE, Call
+from tokens.calls import EXHAUST, REST, STRIKE, Call
 from tokens.models import UpstreamToken
 from tokens.notes import Note
 from tokens.pool import Pool

@@ -19,7 +19,7 @@ from providers.models import Provider
 from providers.offloop import off_loop
 from tokens import books
 from tokens.books import Counted, write
-from tokens.consequences import REST, STRIKE
+from tokens.calls import REST, STRIKE
 from tokens.models import UpstreamToken
 from tokens.notes import Note
 from tokens.pool import Pool

@@ -26,12 +26,12 @@ from providers.exceptions import (
 )
 from providers.models import Provider
 from providers.rate_limits import Limit
-from tokens import consequences
+from tokens import consequences, failing, limits
 from tokens import pool as pool_module
 from tokens.breaker import LIMITED
-from tokens.consequences import Call
+from tokens.calls import Call
+from tokens.entries import Entry
 from tokens.pool import Pool
-from tokens.rings import Entry
 
 UPSTREAM = catalogue.upstream(Provider(pk=1, name="p", kind="openai_compatible", base_url="https://api.example.com"))
 
@@ -47,7 +47,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     found = Clock()
-    for module in (pool_module, consequences):
+    for module in (pool_module, consequences, failing, limits):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=found.monotonic))
     return found
 
@@ -245,7 +245,7 @@ STEPS = st.lists(
 def module_clock() -> Iterator[Clock]:
     patch = pytest.MonkeyPatch()
     found = Clock()
-    for module in (pool_module, consequences):
+    for module in (pool_module, consequences, failing, limits):
         patch.setattr(module, "time", SimpleNamespace(monotonic=found.monotonic))
     yield found
     patch.undo()

@@ -14,7 +14,7 @@ from providers.leases import read_clock_difference
 from providers.models import Provider
 from tokens import books, claims, reading, refreshing, renewal
 from tokens.batches import Batches
-from tokens.consequences import REST
+from tokens.calls import REST
 from tokens.models import Refresh, UpstreamToken
 from tokens.notes import Note
 from tokens.pool import Pool

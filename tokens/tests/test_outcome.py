@@ -28,10 +28,10 @@ from providers.exceptions import (
 from providers.models import Provider
 from tokens.borrowed import Borrowed
 from tokens.breaker import LIMITED
+from tokens.entries import Entry
 from tokens.failover.outcome import describe_outcome
 from tokens.failover.search import Search
 from tokens.pool import Pool
-from tokens.rings import Entry
 
 UPSTREAM = catalogue.upstream(Provider(pk=1, name="acme", kind="openai_compatible", base_url="https://api.example.com"))
 NOW = 0.0
@@ -57,7 +57,7 @@ def search(pool: Pool, last: UpstreamError | None = None, tried: tuple[int, ...]
     )
     trace = Trace(ChatRequest("0" * 32, CHAT, "m", {}))
     found = Search(trace.request, [candidate], pool, trace)
-    found.last, found.tried = last, {UUID(int=number) for number in tried}
+    found.tries.last, found.tries.tokens = last, {UUID(int=number) for number in tried}
     if last is not None:
         trace.attempt("acme", "m").end(type(last).__name__)
     return found
@@ -146,7 +146,7 @@ def test_an_empty_pool_is_told_apart() -> None:
 
 def test_a_request_whose_time_is_over_is_told_so() -> None:
     asked = search(pool_of("ready", "limited"), RateLimited("slow down"), (1,))
-    asked.deadline = time.perf_counter() - 1
+    asked.tries.deadline = time.perf_counter() - 1
     assert isinstance(describe_outcome(asked), DeadlineExceeded)
 
 

@@ -32,13 +32,14 @@ from providers.exceptions import (
 )
 from providers.models import Provider
 from providers.vault import VaultError
-from tokens import consequences
+from tokens import consequences, failing, limits
 from tokens import pool as pool_module
-from tokens.consequences import BREAK, EXHAUST, REST, STRIKE, UNREADABLE, Call, find_consequence
+from tokens.calls import BREAK, EXHAUST, REST, STRIKE, UNREADABLE, Call
+from tokens.consequences import find_consequence
+from tokens.entries import FOREVER, Entry
 from tokens.models import UpstreamToken
 from tokens.pool import Pool
 from tokens.reading import COLUMNS, Rows
-from tokens.rings import FOREVER, Entry
 
 PROVIDER_ERRORS = [Unreachable, BadTls, BadResponse, UnexpectedRedirect, Disconnected, ServerFailed, UpstreamTimeout]
 NOT_THE_TOKENS = [Rejected, ModelMissing, Contended]
@@ -77,7 +78,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     found = Clock()
-    for module in (pool_module, consequences):
+    for module in (pool_module, consequences, failing, limits):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=found.monotonic))
     return found
 

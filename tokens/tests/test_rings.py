@@ -6,7 +6,8 @@ from uuid import UUID
 
 import pytest
 
-from tokens.rings import FOREVER, TRIAL_SECONDS, Entry, Ring, find_standing
+from tokens.entries import FOREVER, Entry, find_standing
+from tokens.rings import TRIAL_SECONDS, Ring
 
 ROTATIONS = ["round_robin", "least_used", "random", "priority"]
 
