@@ -8,7 +8,7 @@ BASE := .venv/.base
 DEVELOPMENT := .venv/.development
 
 .DEFAULT_GOAL := serve
-.PHONY: serve settings test test-services bench check lock interop clean help
+.PHONY: serve settings test test-services bench conformance check lock interop clean help
 
 serve: $(BASE) ## start the gateway on HOST:PORT (127.0.0.1:8000); worker and beat run inside
 	@exec $(BIN)/python manage.py serve $(ARGS)
@@ -26,6 +26,9 @@ test-services: $(DEVELOPMENT) ## the same tests on Postgres and Redis (DATABASE_
 
 bench: $(BASE) ## measure the gateway beside nginx and print a table; needs Linux, gcc and two cores
 	@$(BIN)/python -m benchmarks.run $(ARGS)
+
+conformance: $(BASE) ## the gateway in front of an upstream that fails in sixteen ways; prints a table
+	@$(BIN)/python -m proxysite.conformance.local $(ARGS)
 
 check: $(DEVELOPMENT) ## linters, types, import rules, migrations, deployment checks
 	@set -e; export PROXYSITE_HOME="$$(mktemp -d)" DATABASE_URL= REDIS_URL=; trap 'rm -rf "$$PROXYSITE_HOME"' EXIT; \

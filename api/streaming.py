@@ -10,13 +10,15 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import aclosing
 from typing import Any, Protocol
+from urllib.parse import quote
 
+from django.conf import settings
 from django.http import HttpResponse, StreamingHttpResponse
 
 from api import exceptions
 from api.openai import PING
 from api.own_places import OwnPlaces
-from providers.chat import Batches, Chunk
+from providers.chat import Batches, Chunk, Trace
 from providers.exceptions import GatewayError, InternalError, ShuttingDown
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -80,6 +82,7 @@ class StreamAnswer(StreamingHttpResponse):
         self._head_sent = self._over = False
         self.writing = False
         self.places: OwnPlaces | None = None  # how the caller names fields that an error may be about
+        self.trace: Trace | None = None  # of an answer that comes from upstreams now
 
     async def relay(self, send: Send) -> None:
         """Send the answer. Returns when it is out; raises CancelledError when the caller left."""
@@ -121,6 +124,8 @@ class StreamAnswer(StreamingHttpResponse):
         self._head_sent = True
         own = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in self.items()]
         ours = [*headers, *own, *answer_headers(self._request_id, self._began)]
+        if status == 200 and self.trace is not None:
+            ours += upstream_headers(self.trace)
         await self._send({"type": "http.response.start", "status": status, "headers": ours})
 
     async def _fail(self, error: GatewayError) -> None:
@@ -142,6 +147,21 @@ def answer_headers(request_id: str, began: float) -> list[tuple[bytes, bytes]]:
         (b"openai-processing-ms", b"%d" % ((time.monotonic() - began) * 1000)),
         (b"openai-version", b"2020-10-01"),
         (b"vary", b"Authorization"),
+    ]
+
+
+def upstream_headers(trace: Trace) -> list[tuple[bytes, bytes]]:
+    """Return the headers that name the provider whose answer it is, and that provider's model.
+
+    There are none when the answer has not begun yet, or the operator wants none.
+    """
+    attempt = trace.answered_by if settings.NAME_UPSTREAMS else None
+    if attempt is None or attempt.first_byte_ms is None:
+        return []
+    model = attempt.model if attempt.model.isascii() else quote(attempt.model)
+    return [
+        (b"x-proxysite-provider", attempt.provider.encode("ascii")),
+        (b"x-proxysite-model", model.encode("ascii")),
     ]
 
 

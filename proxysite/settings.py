@@ -52,7 +52,7 @@ CORS_ALLOW_HEADERS = [
 ]
 CORS_EXPOSE_HEADERS = [
     *("x-request-id", "openai-processing-ms", "openai-version", "retry-after", "retry-after-ms", "x-should-retry"),
-    *("idempotent-replayed", "idempotent-stored"),
+    *("idempotent-replayed", "idempotent-stored", "x-proxysite-provider", "x-proxysite-model"),
 ]
 CORS_PREFLIGHT_MAX_AGE = 86_400
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS
@@ -269,6 +269,7 @@ LAST_CHANCE_SECONDS = env.seconds("LAST_CHANCE_SECONDS", 2)  # a failed request 
 RETRY_SHARE = env.share("RETRY_SHARE", 0.2)  # retries at a failing provider, of its requests in 10 seconds …
 RETRIES_PER_SECOND = env.count("RETRIES_PER_SECOND", 3, least=0)  # … or so many, if that is more
 ATTEMPT_PAUSE_SECONDS = env.seconds("ATTEMPT_PAUSE_SECONDS", 0.5, least=0)  # before a failed provider is asked again
+NAME_UPSTREAMS = env.switch("NAME_UPSTREAMS", True)  # headers of an answer say which provider and model it is of
 TOOL_SUPPORT = env.switch("TOOL_SUPPORT", True)  # models that cannot call tools are told in words how to
 MAX_TOKEN_FAILURES = env.count("MAX_TOKEN_FAILURES", 3)  # consecutive strikes that disable a token
 REST_SECONDS = env.seconds("REST_SECONDS", 5, least=0)  # of a rate-limited token whose upstream names no time

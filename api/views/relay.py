@@ -17,7 +17,7 @@ from api.exceptions import door
 from api.gateway import Gateway, LeanRequest
 from api.idempotency.replay import idempotent
 from api.openai import Renderer
-from api.streaming import JsonAnswer, StreamAnswer
+from api.streaming import JsonAnswer, StreamAnswer, upstream_headers
 from api.wellformed import read_beside_loop
 from conversations import longprompts
 from conversations.attachments import attach
@@ -57,9 +57,11 @@ async def relay(request: LeanRequest, endpoint: str, forced: str = "", conversat
         renderer = Renderer(trace, names)
         if asked.stream:
             streamed = StreamAnswer(batches, renderer, gateway.heartbeat, request.request_id)
-            streamed.places = places
+            streamed.places, streamed.trace = places, trace
             return streamed
-        return await whole(batches, renderer, request.request_id, began)
+        answer = await whole(batches, renderer, request.request_id, began)
+        answer.raw_headers += upstream_headers(trace)
+        return answer
     except GatewayError as error:
         if places is not None:
             places.rename(error)

@@ -27,7 +27,7 @@ from api.responses.objects import Head, Outcome, head_of, response_object
 from api.responses.parts import Event
 from api.responses.rendering import EventRenderer, lines
 from api.responses.repeated import repeated
-from api.streaming import JsonAnswer, StreamAnswer
+from api.streaming import JsonAnswer, StreamAnswer, upstream_headers
 from api.views.relay import Thinking, answering, chat_request, meaning, require_json, whole
 from api.wellformed import read_beside_loop
 from conversations import beginning, items
@@ -95,9 +95,11 @@ async def answer(request: LeanRequest, caller: Caller, asked_for: Requested, pla
         renderer = EventRenderer(trace, head, recalled.turn.answer if recalled else None)
         if question.stream:
             streamed = StreamAnswer(batches, renderer, gateway.heartbeat, request.request_id)
-            streamed.places = places
+            streamed.places, streamed.trace = places, trace
             return streamed
-        return await whole(batches, renderer, request.request_id, began)
+        answer = await whole(batches, renderer, request.request_id, began)
+        answer.raw_headers += upstream_headers(trace)
+        return answer
     except GatewayError as error:
         places.rename(error)
         raise

@@ -23,6 +23,13 @@ def test_add_provider_makes_the_row_and_its_models() -> None:
     assert names == {"big": "acme/big", "small": "small"}
 
 
+def test_add_provider_gives_its_models_a_priority() -> None:
+    run("add_provider", "acme", *OPENAI, "--model", "big", "--model", "small", "--priority", "2")
+    assert set(ChatModel.objects.values_list("public_id", "priority")) == {("big", 2), ("small", 2)}
+    run("add_provider", "acme", *OPENAI, "--model", "big")
+    assert ChatModel.objects.get(public_id="big").priority == 2
+
+
 def test_add_provider_again_changes_the_row() -> None:
     run("add_provider", "acme", *OPENAI, "--model", "big=one")
     options = ("--kind", "openai_compatible", "--base-url", "http://127.0.0.1:9/v1", "--allow-private", "--no-token")

@@ -24,6 +24,9 @@ class Command(GatewayCommand):
         parser.add_argument(
             "--model", action="append", default=[], metavar="PUBLIC[=UPSTREAM]", help="a model to offer; repeat it"
         )
+        parser.add_argument(
+            "--priority", type=int, metavar="N", help="of these models: among rows of one id the lowest goes first"
+        )
         parser.add_argument("--no-tools", action="store_true", help="its models cannot call tools themselves")
         parser.add_argument("--no-token", action="store_true", help="it asks for no credential")
         parser.add_argument("--no-usage", action="store_true", help="it refuses stream_options")
@@ -56,6 +59,8 @@ class Command(GatewayCommand):
                         provider=provider, public_id=public_id
                     )
                     row.upstream_name = upstream_name or public_id
+                    if options["priority"] is not None:
+                        row.priority = options["priority"]
                     row.full_clean()
                     row.save()
                 transaction.set_rollback(options["dry_run"])

@@ -1,0 +1,138 @@
+"""One chat completion asked of a gateway, read as a careful client reads it."""
+
+import asyncio
+import json
+import re
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from proxysite.conformance.dialogue import PROMPT, is_whole
+
+ANSWERED, ERROR, HANG = "answered", "error", "hang"
+MESSAGE_CHARS = 200
+
+
+@dataclass(slots=True)
+class Answer:
+    """What a caller got. `outcome`: ANSWERED when nothing told the caller that the answer failed.
+
+    `begun_at`: seconds after the scenario's start at which it was asked. `named`: the values of the
+    answer's headers, for a gateway that tells in them which model answered.
+    """
+
+    outcome: str = ERROR
+    text: str = ""
+    error: str = ""
+    code: str = ""
+    status: int | None = None
+    seconds: float = 0.0
+    begun_at: float = 0.0
+    model: str = ""
+    usage: dict[str, Any] | None = None
+    retry_after_seconds: float = 0.0
+    named: list[str] = field(default_factory=list)
+
+    @property
+    def is_whole(self) -> bool:
+        return self.outcome == ANSWERED and is_whole(self.text)
+
+
+async def ask(client: httpx.AsyncClient, model: str, *, stream: bool, seconds: float) -> Answer:
+    """Ask the gateway; an answer that has not ended after `seconds` is a hang."""
+    answer, began = Answer(), time.monotonic()
+    body: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": PROMPT}]}
+    if stream:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+    try:
+        async with asyncio.timeout(seconds):
+            await read_answer(client, body, answer)
+    except TimeoutError:
+        answer.outcome, answer.error = HANG, f"no end within {seconds:g} s"
+    except httpx.HTTPError as error:
+        answer.outcome, answer.error = ERROR, f"{type(error).__name__}: {error}"
+    answer.seconds = round(time.monotonic() - began, 3)
+    return answer
+
+
+async def read_answer(client: httpx.AsyncClient, body: dict[str, Any], answer: Answer) -> None:
+    """Fill in the answer. Raises httpx.HTTPError."""
+    async with client.stream("POST", "chat/completions", json=body) as response:
+        answer.status = response.status_code
+        answer.named = [*response.headers.values()]
+        answer.retry_after_seconds = read_seconds(response.headers.get("retry-after", ""))
+        if response.status_code != 200:
+            note_error(answer, parse(await response.aread()))
+        elif not body.get("stream"):
+            read_whole(parse(await response.aread()), answer)
+        else:
+            await read_stream(response, answer)
+
+
+def read_whole(body: dict[str, Any], answer: Answer) -> None:
+    message = (choices_of(body) or [{}])[0].get("message")
+    if body.get("error") or not isinstance(message, dict):
+        return note_error(answer, body)
+    answer.outcome, answer.text = ANSWERED, message.get("content") or ""
+    note_facts(answer, body)
+    return None
+
+
+async def read_stream(response: httpx.Response, answer: Answer) -> None:
+    """Read events up to [DONE], an error or the proper end of the body. Raises httpx.HTTPError.
+
+    Events that are no JSON are left out.
+    """
+    async for line in response.aiter_lines():
+        if not line.startswith("data:"):
+            continue
+        data = line.removeprefix("data:").strip()
+        if data == "[DONE]":
+            break
+        event = parse(data.encode())
+        if event.get("error"):
+            return note_error(answer, event)
+        note_facts(answer, event)
+        for choice in choices_of(event):
+            delta = choice.get("delta")
+            text = delta.get("content") if isinstance(delta, dict) else None
+            answer.text += text or ""
+    answer.outcome = ANSWERED
+    return None
+
+
+def choices_of(body: dict[str, Any]) -> list[dict[str, Any]]:
+    choices = body.get("choices")
+    found = choices if isinstance(choices, list) else []
+    return [choice for choice in found if isinstance(choice, dict)]
+
+
+def note_facts(answer: Answer, body: dict[str, Any]) -> None:
+    answer.model = str(body.get("model") or answer.model)
+    if isinstance(body.get("usage"), dict):
+        answer.usage = body["usage"]
+
+
+def note_error(answer: Answer, body: dict[str, Any]) -> None:
+    given = body.get("error")
+    error = given if isinstance(given, dict) else {"message": given}
+    message = str(error.get("message") or "no message")[:MESSAGE_CHARS]
+    where = f"HTTP {answer.status}" if answer.status != 200 else "an error event"
+    answer.outcome, answer.code = ERROR, str(error.get("code") or "")
+    answer.error = f"{where}: {message}"
+
+
+def read_seconds(text: str) -> float:
+    """Return the seconds of a Retry-After; 0 when it has none."""
+    return float(text) if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text) else 0.0
+
+
+def parse(data: bytes) -> dict[str, Any]:
+    """Return the JSON object; an empty one when it is none."""
+    try:
+        found = json.loads(data)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

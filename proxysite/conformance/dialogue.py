@@ -1,0 +1,18 @@
+"""What is asked, and the one text that every healthy answer of the faulty upstream has."""
+
+PROMPT = "Say in sixty words what a gateway owes the people who call it when an upstream fails."
+TEXT = (
+    "A gateway owes its callers three things when an upstream fails. First an answer, if any other"
+    " upstream can give one. Second the truth, told soon and in plain words, if none can. Third"
+    " restraint, so that an upstream in trouble is not asked again and again. Half an answer that"
+    " looks whole is worse than a clear error today."
+)
+WORDS = TEXT.split()
+CUT_AFTER = 40  # words of a stream that dies
+STALL_AFTER = 20  # words of a stream that falls silent
+MALFORMED_AFTER = 9  # words; then comes the event that is no JSON
+
+
+def is_whole(text: str) -> bool:
+    """Return whether this is the text, with no word more or less."""
+    return text.split() == WORDS

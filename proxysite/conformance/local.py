@@ -1,0 +1,143 @@
+"""`make conformance`: our own gateway, in a home of its own, in front of the faulty upstream.
+
+Everything is set up by the commands that an operator uses. Arguments go to `conformance`.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from proxysite.conformance.scenarios import HEALTHY, HEALTHY_WITHOUT_PREFILL, SCENARIOS
+
+BASE = Path(__file__).resolve().parents[2]
+NEEDED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH")
+STARTING_SECONDS = 60.0
+ENDING_SECONDS = 10.0
+KEY = re.compile(r"API key +(\S+)")
+SERVES = re.compile(r"serves (http://127\.0\.0\.1:\d+)")
+TOKENS = ("sk-wall-1", "sk-wall-2", "sk-wall-3")
+FALLBACK_TOKENS = ("sk-fallback-1", "sk-fallback-2")
+# The faults of the profile `fast` last 3 to 20 seconds: the gateway waits for less.
+FAST = {
+    "FIRST_BYTE_SECONDS": "2",
+    "GAP_SECONDS": "2",
+    "BREAKER_SECONDS": "1",
+    "REST_SECONDS": "1",
+    "FAILING_SECONDS": "1",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where a running command writes."""
+
+    path: Path
+    process: "subprocess.Popen[bytes]"
+
+    def wait_for(self, pattern: re.Pattern[str]) -> str:
+        """Return what the pattern's group matches, when it is there. Raises SystemExit."""
+        until = time.monotonic() + STARTING_SECONDS
+        while (found := pattern.search(text := self.path.read_text())) is None:
+            if self.process.poll() is not None or time.monotonic() >= until:
+                raise SystemExit(f"{self.path.stem} does not serve:\n{text}")
+            time.sleep(0.05)
+        return found[1]
+
+
+class Scratch:
+    """A home in a folder that is deleted afterwards, and the processes on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {name: os.environ[name] for name in NEEDED if name in os.environ}
+        self.environment |= {
+            "PROXYSITE_HOME": str(folder / "home"),
+            "MARKER_FILE": "none",
+            "DJANGO_SETTINGS_MODULE": "proxysite.settings",
+            "DATABASE_URL": "",
+            "REDIS_URL": "",
+            "EMBEDDED_WORKER": "false",
+            **FAST,
+        }
+
+    @contextmanager
+    def running(self, *arguments: str) -> Iterator[Output]:
+        """Run a command until the block ends."""
+        path = self.folder / f"{arguments[0]}.log"
+        with path.open("wb") as log:
+            process = subprocess.Popen(  # noqa: S603
+                [sys.executable, "manage.py", *arguments],
+                cwd=BASE,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            yield Output(path, process)
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(ENDING_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def manage(self, *arguments: str, stdin: str = "") -> None:
+        """Run a command to its end. Raises SystemExit when it fails."""
+        done = subprocess.run(  # noqa: S603
+            [sys.executable, "manage.py", *arguments],
+            cwd=BASE,
+            env=self.environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise SystemExit(f"{' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
+
+    def conformance(self, *arguments: str) -> int:
+        """Run the command for everybody to see; returns its exit code."""
+        command = [sys.executable, "manage.py", "conformance", *arguments]
+        done = subprocess.run(command, cwd=BASE, env=self.environment, check=False)  # noqa: S603
+        return done.returncode
+
+
+def set_up(scratch: Scratch, wall: str) -> None:
+    """Make the providers: the wall, and the fallback that is asked after it.
+
+    The fallback comes first: when the healthy models are in force, everything is.
+    """
+    where = ("--kind", "openai_compatible", "--base-url", f"{wall}/v1", "--allow-private")
+    fallbacks = [f"--model={one.model}={one.fallback}" for one in SCENARIOS]
+    scratch.manage("add_provider", "fallback", *where, "--priority", "1", *fallbacks)
+    scratch.manage("import_tokens", "fallback", "-", stdin="\n".join(FALLBACK_TOKENS))
+    models = [one.model for one in SCENARIOS] + [HEALTHY, HEALTHY_WITHOUT_PREFILL]
+    scratch.manage("add_provider", "wall", *where, *(f"--model={name}" for name in models))
+    scratch.manage("import_tokens", "wall", "-", stdin="\n".join(TOKENS))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run everything; returns the exit code of `conformance`."""
+    with tempfile.TemporaryDirectory(prefix="proxysite-conformance-") as folder:
+        scratch = Scratch(Path(folder))
+        where = ("--host", "127.0.0.1", "--port", "0")
+        upstream = scratch.running("faulty_upstream", *where)
+        with scratch.running("serve", *where) as gateway, upstream as wall:
+            wall_url, url = wall.wait_for(SERVES), gateway.wait_for(SERVES)
+            set_up(scratch, wall_url)
+            options = ("--wall", wall_url, "--profile", "fast", *arguments)
+            return scratch.conformance(f"{url}/v1", gateway.wait_for(KEY), *options)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,140 @@
+"""The sixteen scenarios, one after the other, against a gateway in front of the faulty upstream."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict
+
+import httpx
+
+from proxysite.conformance.caller import Answer, ask
+from proxysite.conformance.checks import Evidence
+from proxysite.conformance.exchange import Asked
+from proxysite.conformance.judge import NOT_EXERCISED, Verdict, judge
+from proxysite.conformance.scenarios import HEALTHY, SCENARIOS, Scenario
+from proxysite.conformance.timings import Timings
+
+ALIVE_SECONDS = 10.0  # within which a healthy request is answered after a fault
+PAUSE_SECONDS = 0.5  # before a scenario whose fault was not reached is repeated
+
+
+class WallError(Exception):
+    """The wall or the gateway is not there, or not set up: nothing can be judged."""
+
+
+class Run:
+    """Use it as a context manager. `url` is the gateway's base URL, with its /v1."""
+
+    def __init__(self, url: str, key: str, wall_url: str, timings: Timings, *, stream: bool = True) -> None:
+        self._gateway = httpx.AsyncClient(
+            base_url=f"{url.rstrip('/')}/",
+            headers={"authorization": f"Bearer {key}"},
+            timeout=httpx.Timeout(None, connect=10.0),
+            trust_env=False,
+        )
+        self._wall = httpx.AsyncClient(base_url=wall_url, timeout=10.0, trust_env=False)
+        self._timings, self._stream = timings, stream
+
+    async def __aenter__(self) -> "Run":
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._gateway.aclose()
+        await self._wall.aclose()
+
+    # --- the wall ---------------------------------------------------------------------------------
+    async def reset_wall(self) -> None:
+        """Clear the wall's log. Raises WallError."""
+        try:
+            timings = {"timings": asdict(self._timings)}
+            response = await self._wall.post("/control/reset", json=timings)
+            response.raise_for_status()
+        except httpx.HTTPError as error:
+            where = self._wall.base_url
+            raise WallError(f"No faulty upstream answers at {where}: {error}") from None
+
+    async def read_log(self) -> list[Asked]:
+        try:
+            response = await self._wall.get("/control/log")
+            return [Asked(**entry) for entry in response.json()["log"]]
+        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+            raise WallError(f"The faulty upstream's log cannot be read: {error}") from None
+
+    # --- the gateway ------------------------------------------------------------------------------
+    async def wait_until_ready(self) -> None:
+        """Return when the gateway answers for the healthy model. Raises WallError."""
+        await self.reset_wall()
+        until = time.monotonic() + self._timings.reach_seconds
+        while True:
+            answer = await self._ask(HEALTHY, self._timings.hang_seconds)
+            if answer.is_whole:
+                break
+            if time.monotonic() >= until:
+                told = answer.error or "it answers with another text"
+                raise WallError(f"The gateway does not pass {HEALTHY} on to the upstream: {told}")
+            await asyncio.sleep(PAUSE_SECONDS)
+        if not any(one.model == HEALTHY for one in await self.read_log()):
+            raise WallError(f"The gateway answers for {HEALTHY} without asking this upstream.")
+
+    async def judge_all(self, scenarios: Sequence[Scenario] = SCENARIOS) -> AsyncIterator[Verdict]:
+        for scenario in scenarios:
+            yield await self.judge_scenario(scenario)
+
+    async def judge_scenario(self, scenario: Scenario) -> Verdict:
+        """Judge one; repeated while its fault is not reached.
+
+        A gateway may still avoid the upstream for what the scenario before did.
+        """
+        until = time.monotonic() + self._timings.reach_seconds
+        while True:
+            verdict = judge(scenario, await self.gather(scenario))
+            if verdict.verdict != NOT_EXERCISED or time.monotonic() >= until:
+                return verdict
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def gather(self, scenario: Scenario) -> Evidence:
+        """Make the scenario's requests, and return what was seen."""
+        await self.reset_wall()
+        if scenario.is_outage:
+            answers = await self._ask_through_outage(scenario)
+        else:
+            lasts = getattr(self._timings, scenario.lasts) if scenario.lasts else 0.0
+            answers = [await self._ask(scenario.model, lasts + self._timings.hang_seconds)]
+        log = await self.read_log()
+        evidence = Evidence(
+            self._timings,
+            scenario.fallback,
+            answers,
+            first=[one for one in log if one.model == scenario.model],
+            fallback=[one for one in log if one.model == scenario.fallback],
+        )
+        if scenario.asks_alive and evidence.was_exercised:
+            evidence.is_alive = await self._is_alive()
+        return evidence
+
+    async def _is_alive(self) -> bool:
+        """Return whether a healthy request is answered: at once, or when the gateway says to come
+        again.
+        """
+        until = time.monotonic() + ALIVE_SECONDS
+        while True:
+            answer = await self._ask(HEALTHY, max(1.0, until - time.monotonic()))
+            wait = answer.retry_after_seconds
+            if answer.is_whole or not wait or time.monotonic() + wait >= until:
+                return answer.is_whole
+            await asyncio.sleep(wait)
+
+    async def _ask_through_outage(self, scenario: Scenario) -> list[Answer]:
+        """Ask at a fixed pace, beginning with the outage."""
+        began, answers = time.monotonic(), []
+        for number in range(self._timings.outage_requests):
+            due = began + number * self._timings.outage_interval_seconds
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            begun_at = time.monotonic() - began
+            answer = await self._ask(scenario.model, self._timings.hang_seconds)
+            answer.begun_at = round(begun_at, 3)
+            answers.append(answer)
+        return answers
+
+    async def _ask(self, model: str, seconds: float) -> Answer:
+        return await ask(self._gateway, model, stream=self._stream, seconds=seconds)

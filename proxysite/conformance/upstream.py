@@ -1,0 +1,196 @@
+"""The faulty upstream: an OpenAI-compatible server that breaks as the model's name says.
+
+    POST …/chat/completions    plays the fault of the model
+    GET  …/models              lists the models
+    POST /control/reset        forgets the log and the attempts; {"timings": {…}} sets timings
+    GET  /control/log          what was asked since, with the seconds at which it came
+
+Credentials are kept as digests. The log has the latest requests only.
+"""
+
+import asyncio
+import hashlib
+import json
+import time
+from collections import Counter, deque
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any
+
+import h11
+
+from proxysite.conformance import faults
+from proxysite.conformance.exchange import Asked, Exchange, Left
+from proxysite.conformance.timings import PROFILES, read_timings
+
+LOG_ENTRIES = 10_000
+BODY_BYTES = 4 * 2**20
+IDLE_SECONDS = 75.0
+
+
+class FaultyUpstream:
+    """Listens from `start` to `stop`."""
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 0, profile: str = "full") -> None:
+        self._host, self._port = host, port
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timings = PROFILES[profile]
+        self._reset()
+
+    def _reset(self) -> None:
+        self._since = time.monotonic()
+        self._log: deque[Asked] = deque(maxlen=LOG_ENTRIES)
+        self._attempts: Counter[str] = Counter()
+
+    async def start(self) -> int:
+        """Listen; returns the port. Raises OSError."""
+        self._server = await asyncio.start_server(self._accept, self._host, self._port)
+        self._port = int(self._server.sockets[0].getsockname()[1])
+        return self._port
+
+    async def stop(self) -> None:
+        self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # --- connections ------------------------------------------------------------------------------
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        try:
+            await self._serve(reader, writer)
+        except (OSError, TimeoutError, h11.ProtocolError, Left):
+            pass  # the gateway left, or sent what is no HTTP
+        finally:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one request of the connection after the other."""
+        protocol = h11.Connection(h11.SERVER)
+        while (found := await read_request(protocol, reader, writer)) is not None:
+            request, body = found
+            exchange = Exchange(reader, writer, protocol, nothing_asked(), self._timings)
+            await self._answer(request, body, exchange)
+            if writer.is_closing() or protocol.our_state is not h11.DONE:
+                return
+            protocol.start_next_cycle()
+
+    async def _answer(self, request: h11.Request, body: bytes, exchange: Exchange) -> None:
+        path = request.target.split(b"?")[0].decode("latin-1")
+        method = request.method.decode("ascii")
+        if method == "POST" and path.endswith("/chat/completions"):
+            await self._play(request, body, exchange)
+        elif method == "GET" and path.endswith("/models"):
+            await exchange.send_json(200, list_models())
+        elif method == "POST" and path == "/control/reset":
+            await self._take_reset(body, exchange)
+        elif method == "GET" and path == "/control/log":
+            entries = [asdict(entry) for entry in self._log]
+            await exchange.send_json(200, {"log": entries, "timings": asdict(self._timings)})
+        else:
+            await exchange.refuse(404, f"There is no {method} {path} here.", "not_found")
+
+    async def _take_reset(self, body: bytes, exchange: Exchange) -> None:
+        try:
+            given = json.loads(body or b"{}")
+            timings = read_timings(given["timings"]) if "timings" in given else self._timings
+        except (ValueError, TypeError) as error:
+            return await exchange.refuse(400, str(error), "invalid_value")
+        self._timings = timings
+        self._reset()
+        return await exchange.send_json(200, {"timings": asdict(timings)})
+
+    # --- the faults -------------------------------------------------------------------------------
+    async def _play(self, request: h11.Request, data: bytes, exchange: Exchange) -> None:
+        try:
+            body = json.loads(data)
+            fault = faults.MODELS.get(tag := tag_of(str(body["model"])))
+        except (ValueError, TypeError, KeyError):
+            message = "The body is no chat completion request."
+            return await exchange.refuse(400, message, "invalid_json")
+        exchange.since = self._since
+        exchange.asked = asked = self._note(tag, request, body, exchange.seconds)
+        if fault is None:
+            return await exchange.refuse(404, f"There is no model {tag!r}.", "model_not_found")
+        try:
+            return await fault(exchange)
+        except Left:
+            asked.ending = asked.ending or "the gateway left"
+            raise
+
+    def _note(self, tag: str, request: h11.Request, body: dict[str, Any], at: float) -> Asked:
+        """Write the request into the log."""
+        self._attempts[tag] += 1
+        messages = body.get("messages")
+        last = messages[-1] if isinstance(messages, list) and messages else {}
+        asked = Asked(
+            number=len(self._log) + 1,
+            at=round(at, 4),
+            model=tag,
+            attempt=self._attempts[tag],
+            credential=digest_credential(request),
+            streams=bool(body.get("stream")),
+            last_role=str(last.get("role", "")) if isinstance(last, dict) else "",
+            prompt_chars=len(json.dumps(messages)),
+            body=body,
+        )
+        self._log.append(asked)
+        return asked
+
+
+def tag_of(model: str) -> str:
+    """Return the name by which a model is known here: `openai/fb-s01-anything` is `fb-s01`."""
+    name = model.rpartition("/")[2].strip().lower()
+    if name in faults.MODELS:
+        return name
+    return "-".join(name.split("-")[:2])
+
+
+def list_models() -> dict[str, Any]:
+    facts = {"object": "model", "created": 0, "owned_by": "wall"}
+    return {"object": "list", "data": [{"id": name} | facts for name in faults.MODELS]}
+
+
+def digest_credential(request: h11.Request) -> str:
+    for name, value in request.headers:
+        if name == b"authorization":
+            return hashlib.sha256(value).hexdigest()[:12]
+    return ""
+
+
+def nothing_asked() -> Asked:
+    """Return the entry of a request that no log has."""
+    return Asked(0, 0.0, "", 0, "", False, "", 0, {})
+
+
+async def read_request(
+    protocol: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> tuple[h11.Request, bytes] | None:
+    """Return the connection's next request and its body; None when the connection has ended.
+
+    Raises TimeoutError, h11.ProtocolError, OSError.
+    """
+    request, body = None, bytearray()
+    async with asyncio.timeout(IDLE_SECONDS):
+        while True:
+            event = protocol.next_event()
+            if event is h11.NEED_DATA:
+                if protocol.they_are_waiting_for_100_continue:
+                    go_on = protocol.send(h11.InformationalResponse(status_code=100, headers=[]))
+                    writer.write(go_on or b"")
+                protocol.receive_data(await reader.read(65_536))
+            elif isinstance(event, h11.Request):
+                request = event
+            elif isinstance(event, h11.Data):
+                body += event.data
+                if len(body) > BODY_BYTES:
+                    raise h11.RemoteProtocolError("The body is too large.")
+            elif isinstance(event, h11.EndOfMessage) and request is not None:
+                return request, bytes(body)
+            else:  # the connection is closed
+                return None
