@@ -5,14 +5,14 @@ half-open --the probe is answered--> closed          --the probe fails--> open, 
 
 One request counts once, however many calls it made. A breaker that was opened by the requests of
 one or two callers alone lets the requests of others through: the fault may be in what those callers
-send. Times are seconds of the monotonic clock, but for `opened_at`. The state is this process's
+send. One that was opened by requests for one model alone lets those for other models through. Times are seconds of the monotonic clock, but for `opened_at`. The state is this process's
 own; `tokens/breaker_sharing.py` tells the other processes.
 """
 
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from tokens.breaker_sharing import Hint
@@ -28,12 +28,21 @@ HEALTHY_SECONDS = 5.0  # an answer is a sign of health for so long
 FAILED, LIMITED = "failed", "limited"  # why it is open: the provider fails, or limits us as a whole
 
 
+class FailedCall(NamedTuple):
+    """A call that the provider failed: whose, with which token, for which model."""
+
+    caller: int | None
+    token: object
+    model: str = ""
+
+
 @dataclass(slots=True, eq=False)
 class FailedRequest:
     """A request that the provider failed at least once."""
 
     at: float
     caller: int | None
+    model: str = ""
     tokens: set[object] = field(default_factory=set)
     answered: bool = False  # by a later call
 
@@ -53,9 +62,10 @@ class Breaker:
     answered_at: float = float("-inf")
     changes: int = 0  # how often it opened or closed
     callers: set[int | None] = field(default_factory=set)  # whose requests failed
+    models: set[str] = field(default_factory=set)  # that were asked
     _outcomes: deque[Any] = field(default_factory=lambda: deque(maxlen=WINDOW_REQUESTS))
 
-    def blocked_for(self, now: float, caller: int | None = None) -> float | None:
+    def blocked_for(self, now: float, caller: int | None = None, model: str = "") -> float | None:
         """Return the seconds until the provider may be asked again; None when it may be now."""
         if not self.open_until:
             return None
@@ -63,6 +73,9 @@ class Breaker:
             return 1.0 if self.probe is not None else None
         is_of_few = self.cause == FAILED and 0 < len(self.callers) < SEVERAL_CALLERS
         if is_of_few and caller is not None and caller not in self.callers:
+            return None
+        is_of_one_model = self.cause == FAILED and len(self.models) == 1
+        if is_of_one_model and model and model not in self.models:
             return None
         return self.open_until - now
 
@@ -106,19 +119,19 @@ class Breaker:
         self.open_until, self.openings, self.probe = 0.0, 0, None
         self.opened_at, self.cause, self.reason = None, FAILED, ""
         self.callers.clear()
+        self.models.clear()
         self._outcomes = deque((one for one in self._outcomes if isinstance(one, float)), maxlen=WINDOW_REQUESTS)
         self.changes += 1
 
-    def record_failure(
-        self, now: float, request: FailedRequest | None, *, caller: int | None, token: object
-    ) -> FailedRequest:
+    def record_failure(self, now: float, request: FailedRequest | None, call: FailedCall) -> FailedRequest:
         """Record that the provider failed a call; returns what to give to the request's next one."""
         if request is None:
-            request = FailedRequest(now, caller)
+            request = FailedRequest(now, call.caller, call.model)
             self._outcomes.append(request)
-        request.tokens.add(token)
+        request.tokens.add(call.token)
         if self.open_until:
-            self.callers.add(caller)
+            self.callers.add(call.caller)
+            self.models.add(call.model)
         return request
 
     def should_open(self, now: float, *, only_token: bool) -> bool:
@@ -139,6 +152,7 @@ class Breaker:
         failed, _ = self._recent(now)
         if not self.open_until:
             self.callers = {one.caller for one in failed}
+            self.models = {one.model for one in failed}
         pause = min(self.pause_seconds * 2 ** min(self.openings, 16), LONGEST_PAUSE_SECONDS)
         self.open_until = now + (seconds or pause)
         self.opened_at, self.cause, self.reason = datetime.now(UTC), cause, reason
@@ -149,7 +163,8 @@ class Breaker:
     def hear_open(self, open_until: float, hint: "Hint") -> None:
         """Open because another process's breaker did; nobody has to be told."""
         self.open_until, self.opened_at = open_until, hint.opened_at or hint.changed_at
-        self.cause, self.reason, self.callers = hint.cause, hint.reason, set(hint.callers)
+        self.cause, self.reason = hint.cause, hint.reason
+        self.callers, self.models = set(hint.callers), set(hint.models)
 
     def hear_closed(self) -> None:
         """Close because another process's breaker did; nobody has to be told."""

@@ -19,7 +19,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from providers.offloop import HOUSEKEEPING
-from tokens.breaker import HEALTHY_SECONDS, Breaker
+from tokens.breaker import HEALTHY_SECONDS, SEVERAL_CALLERS, Breaker
 from tokens.models import BreakerState
 from tokens.pool import Pool
 
@@ -40,6 +40,7 @@ class Change:
     cause: str
     reason: str
     callers: tuple[int, ...]
+    models: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class Hint:
     cause: str
     reason: str
     callers: tuple[int, ...]
+    models: tuple[str, ...] = ()
 
 
 class Sharing:
@@ -103,7 +105,8 @@ def describe_change(provider_id: int, breaker: Breaker, now: float) -> Change:
     callers = tuple(sorted(caller for caller in breaker.callers if caller is not None))
     seconds = max(0.0, breaker.open_until - now) if breaker.is_open else None
     reason = breaker.reason[:REASON_LENGTH]
-    return Change(provider_id, seconds, breaker.opened_at, breaker.cause, reason, callers)
+    models = tuple(sorted(breaker.models))
+    return Change(provider_id, seconds, breaker.opened_at, breaker.cause, reason, callers, models)
 
 
 # --- in database threads ------------------------------------------------------------------------
@@ -118,6 +121,7 @@ def write_changes(changes: list[Change]) -> None:
             "cause": change.cause,
             "reason": change.reason,
             "callers": list(change.callers),
+            "asked_models": list(change.models),
             "process": PROCESS,
         }
         rows = BreakerState.objects.filter(pk=change.provider_id)
@@ -138,6 +142,7 @@ def read_hints() -> list[Hint]:
             row.cause,
             row.reason,
             tuple(row.callers),
+            tuple(row.asked_models),
         )
         for row in rows
     ]
@@ -156,5 +161,8 @@ def describe_open(state: BreakerState) -> str:
         text = f"not asked until {state.open_until:%H:%M:%S} UTC, {since}"
     else:
         text = f"the next request finds out whether it works again; failing {since}"
-    callers = "" if not 0 < len(state.callers) < 3 else " (for the callers whose requests failed)"
-    return f"{text}{callers}: {state.reason}"
+    if len(state.asked_models) == 1 and state.asked_models[0]:
+        text += f" (for the model {state.asked_models[0]} alone)"
+    elif 0 < len(state.callers) < SEVERAL_CALLERS:
+        text += " (for the callers whose requests failed)"
+    return f"{text}: {state.reason}"

@@ -26,7 +26,7 @@ from providers.exceptions import (
     UpstreamError,
 )
 from tokens import querysets
-from tokens.breaker import FailedRequest
+from tokens.breaker import FailedCall, FailedRequest
 from tokens.calls import ABSOLVE, BREAK, EXHAUST, REST, STRIKE, UNREADABLE, Call
 from tokens.entries import Entry
 from tokens.failing import forgive_failing_tokens, mark_failing, prove_failing_tokens
@@ -154,7 +154,7 @@ def _record_provider_failure(pool: "Pool", call: Call, error: UpstreamError) -> 
     is_proved, was_open = breaker.is_healthy(now), breaker.is_open
     health.end_failed(call, now)
     token = entry.id if entry is not None else None
-    failed = breaker.record_failure(now, call.failed, caller=call.caller, token=token)
+    failed = breaker.record_failure(now, call.failed, FailedCall(call.caller, token, call.model))
     only_token = not pool.has_other(call.upstream, entry)
     if entry is not None and not isinstance(error, NOT_BY_TOKEN):
         entry.failures += 1

@@ -238,6 +238,7 @@ class BreakerState(models.Model):
     cause = models.CharField(max_length=16)
     reason = models.CharField(max_length=200, blank=True)
     callers = models.JSONField(default=list)
+    asked_models = models.JSONField(default=list)
     process = models.CharField(max_length=32)
 
     def __str__(self) -> str:

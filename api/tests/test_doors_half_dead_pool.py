@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from providers.models import ChatModel
 from providers.offloop import off_loop
 from proxysite.testing import eventually, rows
 from proxysite.testing.upstream import refuse, say
@@ -206,3 +207,49 @@ async def test_a_pool_with_three_quarters_dead_tokens_answers_nearly_everybody(g
     assert then[200] >= 399, then
     often = {bearer: times for bearer, times in asked(upstream).items() if bearer in dead and times > 3}
     assert not often
+
+
+# --- several providers of one model -------------------------------------------------------------------------
+async def test_another_token_of_the_provider_is_asked_before_another_provider(gateway, upstream, alice, three, second):
+    other, _ = second
+    upstream.will(refuse(500))
+    assert (await gateway.chat(alice.key)).status == 200
+    assert (len(upstream.requests), len(other.requests)) == (2, 0)
+    upstream.always(refuse(500))
+    assert (await gateway.chat(alice.key)).status == 200
+    assert len(other.requests) == 1
+
+
+@pytest.mark.parametrize(("window", "status"), [(4_000, 400), (None, 200), (64_000, 200)])
+async def test_a_request_that_is_too_long_goes_to_a_model_with_a_larger_window(
+    gateway, upstream, alice, three, second, window, status
+):
+    other, row = second
+
+    def set_windows():
+        ChatModel.objects.exclude(provider=row).update(context_window=8_000)
+        ChatModel.objects.filter(provider=row).update(context_window=window)
+
+    await off_loop(set_windows)
+    await gateway.reload()
+    upstream.always(refuse(400, code="context_length_exceeded"))
+    answer = await gateway.chat(alice.key)
+    assert answer.status == status
+    assert (len(upstream.requests), len(other.requests)) == (1, int(status == 200))
+    if status == 400:
+        assert answer.error["code"] == "context_length_exceeded"
+
+
+@pytest.mark.settings(BREAKER_SECONDS=60, BREAKER_FAILURES=3)
+async def test_a_model_that_fails_shuts_its_provider_for_no_other_model(gateway, upstream, alice, three, provider):
+    await off_loop(rows.model, provider, "broken", "broken-upstream")
+    await gateway.reload()
+
+    async def script(exchange):
+        await (refuse(503) if b"broken-upstream" in exchange.request.body else say("Hello"))(exchange)
+
+    upstream.always(script)
+    for _ in range(6):
+        await gateway.chat(alice.key, model="broken")
+    assert (await gateway.chat(alice.key, model="broken")).error["code"] == "provider_unavailable"
+    assert (await gateway.chat(alice.key)).status == 200

@@ -233,6 +233,8 @@ def test_the_counts_have_the_proxys_keys_and_each_provider_its_own(ask, pool):
     assert others == {
         "name": "other",
         "mode": "user",
+        "breaker": "closed",
+        "failing": 0,
         "total": 6,
         "active": 2,
         "inactive": 4,

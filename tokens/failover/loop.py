@@ -63,7 +63,9 @@ async def answer(request: ChatRequest, candidates: Sequence[Candidate], pool: Po
                     pool.sticky.keep(request.conversation, entry.provider_id, entry.id)
                 return
             except UpstreamError as error:
-                if attempt.first_byte_ms is not None or isinstance(error, Rejected):
+                if attempt.first_byte_ms is not None:
+                    raise
+                if isinstance(error, Rejected) and not search.leave_small_windows(choice, error):
                     raise
                 again = judge.gets_another_chance
                 search.record_failure(choice, error, judge.call.failed, again=again)

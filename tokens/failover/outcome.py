@@ -139,7 +139,7 @@ def find_situations(search: "Search") -> list[Situation]:
 def _find_situation(search: "Search", upstream: Upstream, model: str) -> Situation:
     pool, now = search.pool, time.monotonic()
     breaker = pool.breaker(upstream)
-    blocked = breaker.blocked_for(now, search.trace.user_id)
+    blocked = breaker.blocked_for(now, search.trace.user_id, model)
     counts, wakes = pool.counts(upstream, model), pool.wakes_in(upstream, model)
     can_be_asked = counts.ready + counts.in_use > 0 or pool.anonymous(upstream)
     if blocked is None:

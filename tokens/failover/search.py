@@ -13,6 +13,7 @@ from providers.catalogue import Candidate
 from providers.chat import Attempt, ChatRequest, Trace
 from providers.exceptions import (
     PoolResting,
+    Rejected,
     UpstreamError,
 )
 from tokens.breaker import FailedRequest
@@ -24,6 +25,7 @@ from tokens.renewal import Order
 
 BUSY_SECONDS = 5  # after which a caller is told to come back while all streams are in use
 TRIAL_POLL_SECONDS = 0.05
+TOO_LONG = "context_length_exceeded"
 
 
 class Choice(NamedTuple):
@@ -34,6 +36,15 @@ class Choice(NamedTuple):
     candidate: Candidate
     entry: Entry | None
     rejected: str | None = None
+
+
+def may_be_larger(candidate: Candidate, small: Candidate) -> bool:
+    """Return whether a model may have a larger context window than the other one."""
+    is_same_provider = candidate.adapter.upstream.id == small.adapter.upstream.id
+    if is_same_provider and candidate.model.name == small.model.name:
+        return False
+    window, least = candidate.context_window, small.context_window
+    return window is None or least is None or window > least
 
 
 class Search:
@@ -77,7 +88,7 @@ class Search:
             return await self._find_free_choice(self.candidates)
         if not self.tries.may_try_on() and not await self._wait_for_proof():
             return None
-        choice = self._take_again()
+        choice = self._take_again() or await self._find_once_more()
         if choice is None and self.tries.failed:
             choice = await self._find_elsewhere()
         if choice is None:
@@ -102,6 +113,20 @@ class Search:
         """Return the choice whose token was rejected and is renewed to be asked once more."""
         choice, self._again = self._again, None
         return choice
+
+    async def _find_once_more(self) -> Choice | None:
+        """Return another token of the provider whose first failure may have passed.
+
+        None when that provider fails others as well and its retry budget is used up.
+        """
+        if not self.tries.is_first_failure() or self.pool.breaker(self.tries.failed[-1].adapter.upstream).is_open:
+            return None
+        candidates = [self.tries.failed[-1]]
+        choice = await self._claim(self._next_choice(candidates), candidates)
+        if choice is None or self.tries.take_retry(choice.candidate):
+            return choice
+        self._put_back(choice)
+        return None
 
     async def _find_elsewhere(self) -> Choice | None:
         """Return a choice of a provider that has not failed this request, if one can be had now."""
@@ -158,7 +183,7 @@ class Search:
         if upstream.id in self.tries.unaffordable:
             return None
         now = time.monotonic()
-        blocked = pool.breaker(upstream).blocked_for(now, self.trace.user_id)
+        blocked = pool.breaker(upstream).blocked_for(now, self.trace.user_id, candidate.model.name)
         if blocked is None:
             tried = self._not_to_ask(candidate, busy)
             preferred = None
@@ -207,7 +232,9 @@ class Search:
             upstream = candidate.adapter.upstream
             if candidate in self.tries.failed or upstream.id in self.tries.unaffordable:
                 continue
-            blocked = self.pool.breaker(upstream).blocked_for(time.monotonic(), self.trace.user_id)
+            blocked = self.pool.breaker(upstream).blocked_for(
+                time.monotonic(), self.trace.user_id, candidate.model.name
+            )
             if blocked is None:
                 entry = self.pool.pick_failing(upstream, self._not_to_ask(candidate, busy))
                 if entry is not None:
@@ -309,6 +336,16 @@ class Search:
         if not (is_only and self.tries.take_second_chance(candidate, entry)):
             self.tries.add_token(entry)
         self.release()
+
+    def leave_small_windows(self, choice: Choice, error: Rejected) -> bool:
+        """Leave out the models that are no larger than the one for which the request was too long.
+
+        Returns whether others are left; False for every other error.
+        """
+        if error.shown_code != TOO_LONG:
+            return False
+        self.candidates = [one for one in self.candidates if may_be_larger(one, choice.candidate)]
+        return bool(self.candidates)
 
     def release(self) -> None:
         """Give back the stream of a token, if this request has one."""

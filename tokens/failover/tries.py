@@ -8,7 +8,7 @@ from uuid import UUID
 from django.conf import settings
 
 from providers.catalogue import Candidate
-from providers.exceptions import Contended, ServerFailed, TokenError, Unreachable, UpstreamError
+from providers.exceptions import Contended, Rejected, ServerFailed, TokenError, Unreachable, UpstreamError
 from tokens.breaker import FailedRequest
 from tokens.entries import Entry
 from tokens.pool import Pool
@@ -68,6 +68,10 @@ class Tries:
         """Whether calls are running that may still show that the fault is not the provider's."""
         return any(self._pool.health(candidate.adapter.upstream).is_undecided() for candidate in self.failed)
 
+    def is_first_failure(self) -> bool:
+        """Whether a provider has failed this request for the first time, and the failure may have passed."""
+        return self._provider_failures == 1 and isinstance(self.last, PASSING)
+
     def may_resend(self) -> bool:
         """Whether the next call may become two: a kept connection may have been closed."""
         return self._provider_failures + 1 < int(settings.MAX_ATTEMPTS)
@@ -113,7 +117,7 @@ class Tries:
             self._failed_requests[candidate.adapter.upstream.id] = failed
         if isinstance(error, TokenError):
             self._refusals += 1
-        else:
+        elif not isinstance(error, Rejected):
             self._provider_failures += 1
             self.failed.append(candidate)
 

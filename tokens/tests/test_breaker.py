@@ -1,4 +1,4 @@
-from tokens.breaker import LIMITED, LONGEST_PAUSE_SECONDS, Breaker
+from tokens.breaker import LIMITED, LONGEST_PAUSE_SECONDS, Breaker, FailedCall
 
 ALICE, BOB, CAROL, DAVE = 1, 2, 3, 4
 
@@ -7,9 +7,17 @@ def breaker(limit: int = 3, pause_seconds: float = 10.0) -> Breaker:
     return Breaker(limit, pause_seconds)
 
 
-def fail(found: Breaker, at: float, caller: int = ALICE, token: object = None, *, only_token: bool = False) -> None:
+def fail(
+    found: Breaker,
+    at: float,
+    caller: int = ALICE,
+    token: object = None,
+    *,
+    only_token: bool = False,
+    model: str = "",
+) -> None:
     """A request of `caller` fails with one token."""
-    found.record_failure(at, None, caller=caller, token=token or object())
+    found.record_failure(at, None, FailedCall(caller, token or object(), model))
     if found.should_open(at, only_token=only_token):
         found.open(at, "made up")
 
@@ -24,7 +32,7 @@ def opened(at: float = 100.0) -> Breaker:
 
 def fail_probe(found: Breaker, at: float) -> None:
     found.begin("probe", at)
-    found.record_failure(at, None, caller=ALICE, token="t")
+    found.record_failure(at, None, FailedCall(ALICE, "t"))
     assert found.end_probe("probe")
     found.open(at, "made up")
 
@@ -42,7 +50,7 @@ def test_it_stays_closed_until_enough_requests_have_failed() -> None:
 def test_one_request_counts_once_however_many_calls_it_made() -> None:
     found, request = breaker(), None
     for token in range(20):
-        request = found.record_failure(100.0, request, caller=ALICE, token=token)
+        request = found.record_failure(100.0, request, FailedCall(ALICE, token))
         assert not found.should_open(100.0, only_token=False)
 
 
@@ -65,7 +73,7 @@ def test_failures_of_the_only_token_open_it() -> None:
 def test_a_request_that_was_answered_in_the_end_is_no_failure() -> None:
     found = breaker()
     for _ in range(20):
-        request = found.record_failure(100.0, None, caller=ALICE, token=object())
+        request = found.record_failure(100.0, None, FailedCall(ALICE, object()))
         found.record_answer(100.0, request)
         assert not found.should_open(100.0, only_token=False)
 
@@ -115,6 +123,16 @@ def test_when_three_callers_fail_it_is_shut_for_all() -> None:
         assert found.blocked_for(101.0, caller) is None
         fail(found, 101.0, caller)
     assert found.blocked_for(101.0, DAVE) == 9.0
+
+
+def test_a_model_that_fails_shuts_it_for_that_model_only() -> None:
+    found = breaker()
+    for caller in (ALICE, BOB, CAROL):
+        fail(found, 100.0, caller, model="broken")
+    assert found.blocked_for(101.0, DAVE, "broken") == 9.0
+    assert found.blocked_for(101.0, DAVE, "fine") is None
+    fail(found, 101.0, DAVE, model="fine")
+    assert found.blocked_for(101.0, DAVE, "another") == 9.0
 
 
 def test_a_request_whose_caller_is_not_known_waits() -> None:
