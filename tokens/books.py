@@ -225,6 +225,8 @@ def apply_note(note: Note) -> None:
 
 def add_counters(rows: list[Counted]) -> set[UUID]:
     """Add to the counters in one statement. Returns the tokens whose rows somebody else keeps locked."""
+    if not rows:
+        return set()
     rows = sorted(rows)
     with connection.cursor() as cursor:
         if connection.vendor != "postgresql":

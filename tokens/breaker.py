@@ -5,8 +5,10 @@ half-open --the probe is answered--> closed          --the probe fails--> open, 
 
 One request counts once, however many calls it made. A breaker that was opened by the requests of
 one or two callers alone lets the requests of others through: the fault may be in what those callers
-send. One that was opened by requests for one model alone lets those for other models through. Times are seconds of the monotonic clock, but for `opened_at`. The state is this process's
-own; `tokens/breaker_sharing.py` tells the other processes.
+send. One that was opened by requests for one model alone lets those for other models through.
+
+Times are seconds of the monotonic clock, but for `opened_at`. The state is this process's own;
+`tokens/breaker_sharing.py` tells the other processes.
 """
 
 from collections import deque
