@@ -146,7 +146,7 @@ async def test_an_outage_is_not_multiplied_and_touches_no_token(gateway, upstrea
 async def test_after_an_outage_all_are_answered_again(gateway, upstream, alice, three):
     upstream.always(refuse(503))
     await ask_all(gateway, alice.key, 30, 10)
-    assert gateway.blocked() is not None
+    assert gateway.is_failing()
     upstream.always(say("Hello"))
 
     async def is_back():

@@ -270,6 +270,10 @@ class RunningGateway:
         """How many of the latest requests the breaker of the provider `fake` counts as failed."""
         return len(self._breaker._recent(time.monotonic())[0])
 
+    def is_failing(self) -> bool:
+        """Whether the breaker of the provider `fake` is open or half-open."""
+        return self._breaker.is_open
+
     def blocked(self) -> float | None:
         """For how many seconds it is open; None when the provider may be asked."""
         return self._breaker.blocked_for(time.monotonic())

@@ -25,8 +25,9 @@ from providers.exceptions import (
     UpstreamTimeout,
 )
 from providers.vault import VaultError
+from tokens.failover.chooser import Choice
 from tokens.failover.outcome import describe_outcome
-from tokens.failover.search import Choice, Search
+from tokens.failover.search import Search
 from tokens.pool import Pool
 from tokens.renewal import Order
 

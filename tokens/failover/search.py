@@ -2,13 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Sequence, Set
-from typing import NamedTuple
+from collections.abc import Sequence
 from uuid import UUID
 
 from django.conf import settings
 
-from providers.base import Upstream
 from providers.catalogue import Candidate
 from providers.chat import Attempt, ChatRequest, Trace
 from providers.exceptions import (
@@ -18,24 +16,14 @@ from providers.exceptions import (
 )
 from tokens.breaker import FailedRequest
 from tokens.calls import Call
-from tokens.entries import Entry
-from tokens.failover.tries import ANONYMOUS, Tries
+from tokens.failover.chooser import Choice, Chooser
+from tokens.failover.tries import Tries
 from tokens.pool import Pool
 from tokens.renewal import Order
 
 BUSY_SECONDS = 5  # after which a caller is told to come back while all streams are in use
 TRIAL_POLL_SECONDS = 0.05
 TOO_LONG = "context_length_exceeded"
-
-
-class Choice(NamedTuple):
-    """Whom to ask next and with what; `rejected` is what the token had when it was asked and
-    rejected before.
-    """
-
-    candidate: Candidate
-    entry: Entry | None
-    rejected: str | None = None
 
 
 def may_be_larger(candidate: Candidate, small: Candidate) -> bool:
@@ -52,10 +40,8 @@ class Search:
 
     __slots__ = (
         "_again",
+        "_chooser",
         "_held",
-        "_is_contested",
-        "_skipped",
-        "_tokens_wait",
         "candidates",
         "pool",
         "request",
@@ -74,8 +60,7 @@ class Search:
         self.tries = Tries(pool, trace.began + candidates[0].adapter.upstream.timeouts.total)
         self._again: Choice | None = None
         self._held: UUID | None = None  # a token whose one stream this request has
-        self._skipped = False
-        self._is_contested = self._tokens_wait = False
+        self._chooser = Chooser(request, pool, trace, self.tries)
 
     @property
     def deadline(self) -> float:
@@ -122,16 +107,18 @@ class Search:
         if not self.tries.is_first_failure() or self.pool.breaker(self.tries.failed[-1].adapter.upstream).is_open:
             return None
         candidates = [self.tries.failed[-1]]
-        choice = await self._claim(self._next_choice(candidates), candidates)
-        if choice is None or self.tries.take_retry(choice.candidate):
-            return choice
-        self._put_back(choice)
-        return None
+        choice = self._chooser.choose(candidates)
+        if choice is None:
+            return None
+        if not self.tries.take_retry(choice.candidate):
+            self._put_back(choice)
+            return None
+        return await self._claim(choice, candidates)
 
     async def _find_elsewhere(self) -> Choice | None:
         """Return a choice of a provider that has not failed this request, if one can be had now."""
         others = [one for one in self.candidates if one not in self.tries.failed]
-        choice = self._next_choice(others)
+        choice = self._chooser.choose(others)
         return None if choice is None else await self._claim(choice, others)
 
     async def _find_affordable_choice(self) -> Choice | None:
@@ -156,97 +143,11 @@ class Search:
 
     async def _find_free_choice(self, candidates: Sequence[Candidate]) -> Choice | None:
         """Return a choice whose token this request may use now; waits while all are in use."""
-        choice = await self._claim(self._next_choice(candidates), candidates)
-        while choice is None and self._tokens_wait and time.perf_counter() < self.deadline:
+        choice = await self._claim(self._chooser.choose(candidates), candidates)
+        while choice is None and self._chooser.tokens_wait and time.perf_counter() < self.deadline:
             await asyncio.sleep(TRIAL_POLL_SECONDS)
-            choice = await self._claim(self._next_choice(candidates), candidates)
+            choice = await self._claim(self._chooser.choose(candidates), candidates)
         return choice
-
-    def _next_choice(self, candidates: Sequence[Candidate]) -> Choice | None:
-        """Return the next candidate with a token not yet tried; those that failed come last.
-
-        Notes whether tokens are missed only because their one stream is in use (`_is_contested`),
-        or because they are on trial (`_tokens_wait`): all from one view of what is in use.
-        """
-        busy = self.pool.claims.busy() if self.pool.shared else frozenset[UUID]()
-        self._is_contested = self._tokens_wait = False
-        order = sorted(candidates, key=self.tries.failed.count) if self.tries.failed else candidates
-        is_first = self.tries.last is None and not self._skipped
-        for candidate in order:
-            found = self._choose_of(candidate, busy, is_first=is_first)
-            if found is not None:
-                return found
-        return self._choose_failing(order, busy)
-
-    def _choose_of(self, candidate: Candidate, busy: Set[UUID], *, is_first: bool) -> Choice | None:
-        pool, upstream = self.pool, candidate.adapter.upstream
-        if upstream.id in self.tries.unaffordable:
-            return None
-        now = time.monotonic()
-        blocked = pool.breaker(upstream).blocked_for(now, self.trace.user_id, candidate.model.name)
-        if blocked is None:
-            tried = self._not_to_ask(candidate, busy)
-            preferred = None
-            if self.request.conversation or self.request.resume:
-                preferred = self._preferred(upstream)
-            entry = pool.pick(upstream, tried, preferred, candidate.model.name, proven=bool(self.tries.tokens))
-            if entry is not None:
-                return Choice(candidate, entry)
-            if ANONYMOUS not in self.tries.tokens and pool.anonymous(upstream):
-                return Choice(candidate, None)
-            self._note_who_waits(candidate, busy)
-        if is_first:
-            self._note_skipped(candidate, blocked)
-        return None
-
-    def _not_to_ask(self, candidate: Candidate, busy: Set[UUID]) -> Set[UUID]:
-        return self.tries.tokens | busy if candidate.adapter.one_at_a_time else self.tries.tokens
-
-    def _note_who_waits(self, candidate: Candidate, busy: Set[UUID]) -> None:
-        pool, upstream = self.pool, candidate.adapter.upstream
-        if candidate.adapter.one_at_a_time:
-            wanted = busy - self.tries.tokens
-            if not wanted.isdisjoint(pool.rotate_as(upstream).entries):
-                self._is_contested = True
-        if pool.held_for(upstream, self.tries.tokens) is not None:
-            self._tokens_wait = True
-
-    def _note_skipped(self, candidate: Candidate, blocked: float | None) -> None:
-        """Note a candidate that cannot be asked, once in a request."""
-        upstream, name = candidate.adapter.upstream, candidate.model.name
-        breaker = self.pool.breaker(upstream)
-        if blocked is None:
-            reason = str(self.pool.counts(upstream, name))
-        else:
-            reason = f"breaker open for {blocked:.1f} s: {breaker.reason}"
-        self.trace.attempt(upstream.name, name).end("skipped", reason)
-        self._skipped = True
-
-    def _choose_failing(self, order: Sequence[Candidate], busy: Set[UUID]) -> Choice | None:
-        """Return a token that seems to fail, of a provider that this request has not asked yet:
-        our judgement alone refuses nobody.
-        """
-        if self._is_contested or self._tokens_wait:
-            return None
-        for candidate in order:
-            upstream = candidate.adapter.upstream
-            if candidate in self.tries.failed or upstream.id in self.tries.unaffordable:
-                continue
-            blocked = self.pool.breaker(upstream).blocked_for(
-                time.monotonic(), self.trace.user_id, candidate.model.name
-            )
-            if blocked is None:
-                entry = self.pool.pick_failing(upstream, self._not_to_ask(candidate, busy))
-                if entry is not None:
-                    return Choice(candidate, entry)
-        return None
-
-    def _preferred(self, upstream: Upstream) -> UUID | None:
-        """Return the token that has the conversation so far, at the upstream or by our choice."""
-        resume = self.request.resume
-        if resume:
-            return resume.token_id
-        return self.pool.sticky.token(self.request.conversation, upstream.id)
 
     # --- tokens that may have one stream at a time --------------------------------------------------
     async def _claim(self, choice: Choice | None, candidates: Sequence[Candidate]) -> Choice | None:
@@ -254,17 +155,17 @@ class Search:
 
         Waits while all are in use. Raises PoolResting, DatabaseUnavailable.
         """
-        if not self.pool.shared or (choice is None and not self._is_contested):
+        if not self.pool.shared or (choice is None and not self._chooser.is_contested):
             return choice
         if choice is not None and not choice.candidate.adapter.one_at_a_time:
             return choice
         claims = self.pool.claims
         until = min(self.deadline, time.perf_counter() + settings.CLAIM_WAIT_SECONDS)
         if await self._wait_for_own_token():
-            choice = self._next_choice(candidates)
+            choice = self._chooser.choose(candidates)
         while True:
             if choice is None:
-                if not self._is_contested:
+                if not self._chooser.is_contested:
                     return None
                 left = until - time.perf_counter()
                 if left <= 0:
@@ -276,7 +177,7 @@ class Search:
             elif await claims.claim(choice.entry.id, self.request.id, choice.entry.provider_id):
                 self._held = choice.entry.id
                 return choice
-            choice = self._next_choice(candidates)
+            choice = self._chooser.choose(candidates)
 
     async def _wait_for_own_token(self) -> bool:
         """Wait a moment for the token that has the conversation: its stream may be ending.
@@ -332,6 +233,9 @@ class Search:
                 self.pool.renewals.begin(candidate.adapter, order)
             return
         self.tries.record_failure(candidate, error, failed)
+        if isinstance(error, Rejected):  # nothing is wrong with the token
+            self.release()
+            return
         is_only = len(self.candidates) == 1 and not resent  # what was resent was asked twice already
         if not (is_only and self.tries.take_second_chance(candidate, entry)):
             self.tries.add_token(entry)

@@ -24,7 +24,6 @@ from providers.exceptions import (
     RateLimited,
     Rejected,
     ServerFailed,
-    TokenUnreadable,
     UnexpectedRedirect,
     Unreachable,
     UnreadableToken,
@@ -124,7 +123,6 @@ def state(entry: Entry) -> tuple[Any, ...]:
         (UnreadableToken, UNREADABLE),
         *((kind, BREAK) for kind in PROVIDER_ERRORS),
         *((kind, None) for kind in NOT_THE_TOKENS),
-        (TokenUnreadable, None),  # no upstream was asked: `Pool.unreadable` marks it
     ],
 )
 def test_each_error_has_its_consequence(kind: type[UpstreamError], deed: str | None) -> None:

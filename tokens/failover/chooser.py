@@ -1,0 +1,120 @@
+"""Which candidate and which of its tokens a request asks next, from one view of what is in use."""
+
+import time
+from collections.abc import Sequence, Set
+from typing import NamedTuple
+from uuid import UUID
+
+from providers.base import Upstream
+from providers.catalogue import Candidate
+from providers.chat import ChatRequest, Trace
+from tokens.entries import Entry
+from tokens.failover.tries import ANONYMOUS, Tries
+from tokens.pool import Pool
+
+
+class Choice(NamedTuple):
+    """Whom to ask next and with what; `rejected` is what the token had when it was asked and
+    rejected before.
+    """
+
+    candidate: Candidate
+    entry: Entry | None
+    rejected: str | None = None
+
+
+class Chooser:
+    """Chooses for one request. After `choose`, `is_contested` and `tokens_wait` say who is missed, and why."""
+
+    __slots__ = ("_pool", "_request", "_skipped", "_trace", "_tries", "is_contested", "tokens_wait")
+
+    def __init__(self, request: ChatRequest, pool: Pool, trace: Trace, tries: Tries) -> None:
+        self._request, self._pool, self._trace, self._tries = request, pool, trace, tries
+        self._skipped = False
+        self.is_contested = self.tokens_wait = False
+
+    def choose(self, candidates: Sequence[Candidate]) -> Choice | None:
+        """Return the next candidate with a token not yet tried; those that failed come last.
+
+        Notes whether tokens are missed only because their one stream is in use (`is_contested`),
+        or because they are on trial (`tokens_wait`): all from one view of what is in use.
+        """
+        busy = self._pool.claims.busy() if self._pool.shared else frozenset[UUID]()
+        self.is_contested = self.tokens_wait = False
+        order = sorted(candidates, key=self._tries.failed.count) if self._tries.failed else candidates
+        is_first = self._tries.last is None and not self._skipped
+        for candidate in order:
+            found = self._choose_of(candidate, busy, is_first=is_first)
+            if found is not None:
+                return found
+        return self._choose_failing(order, busy)
+
+    def _choose_of(self, candidate: Candidate, busy: Set[UUID], *, is_first: bool) -> Choice | None:
+        pool, upstream = self._pool, candidate.adapter.upstream
+        if upstream.id in self._tries.unaffordable:
+            return None
+        now = time.monotonic()
+        blocked = pool.breaker(upstream).blocked_for(now, self._trace.user_id, candidate.model.name)
+        if blocked is None:
+            tried = self._not_to_ask(candidate, busy)
+            preferred = None
+            if self._request.conversation or self._request.resume:
+                preferred = self._preferred(upstream)
+            entry = pool.pick(upstream, tried, preferred, candidate.model.name, proven=bool(self._tries.tokens))
+            if entry is not None:
+                return Choice(candidate, entry)
+            if ANONYMOUS not in self._tries.tokens and pool.anonymous(upstream):
+                return Choice(candidate, None)
+            self._note_who_waits(candidate, busy)
+        if is_first:
+            self._note_skipped(candidate, blocked)
+        return None
+
+    def _not_to_ask(self, candidate: Candidate, busy: Set[UUID]) -> Set[UUID]:
+        return self._tries.tokens | busy if candidate.adapter.one_at_a_time else self._tries.tokens
+
+    def _note_who_waits(self, candidate: Candidate, busy: Set[UUID]) -> None:
+        pool, upstream = self._pool, candidate.adapter.upstream
+        if candidate.adapter.one_at_a_time:
+            wanted = busy - self._tries.tokens
+            if not wanted.isdisjoint(pool.rotate_as(upstream).entries):
+                self.is_contested = True
+        if pool.held_for(upstream, self._tries.tokens) is not None:
+            self.tokens_wait = True
+
+    def _note_skipped(self, candidate: Candidate, blocked: float | None) -> None:
+        """Note a candidate that cannot be asked, once in a request."""
+        upstream, name = candidate.adapter.upstream, candidate.model.name
+        breaker = self._pool.breaker(upstream)
+        if blocked is None:
+            reason = str(self._pool.counts(upstream, name))
+        else:
+            reason = f"breaker open for {blocked:.1f} s: {breaker.reason}"
+        self._trace.attempt(upstream.name, name).end("skipped", reason)
+        self._skipped = True
+
+    def _choose_failing(self, order: Sequence[Candidate], busy: Set[UUID]) -> Choice | None:
+        """Return a token that seems to fail, of a provider that this request has not asked yet:
+        our judgement alone refuses nobody.
+        """
+        if self.is_contested or self.tokens_wait:
+            return None
+        for candidate in order:
+            upstream = candidate.adapter.upstream
+            if candidate in self._tries.failed or upstream.id in self._tries.unaffordable:
+                continue
+            blocked = self._pool.breaker(upstream).blocked_for(
+                time.monotonic(), self._trace.user_id, candidate.model.name
+            )
+            if blocked is None:
+                entry = self._pool.pick_failing(upstream, self._not_to_ask(candidate, busy))
+                if entry is not None:
+                    return Choice(candidate, entry)
+        return None
+
+    def _preferred(self, upstream: Upstream) -> UUID | None:
+        """Return the token that has the conversation so far, at the upstream or by our choice."""
+        resume = self._request.resume
+        if resume:
+            return resume.token_id
+        return self._pool.sticky.token(self._request.conversation, upstream.id)
