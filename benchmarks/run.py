@@ -42,6 +42,7 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--scale", action="store_true", help=f"only: cost per request with 10 and {MANY:,} tokens and keys")
     add("--log", action="store_true", help="only: recall, turns and search over a million stored items")
     add("--attacks", action="store_true", help="only: hostile requests beside ordinary ones")
+    add("--half-dead", action="store_true", help="only: a pool of mostly dead tokens, and an outage")
     add("--json", type=Path, metavar="FILE", help="write all figures of all rounds there")
     chosen = parser.parse_args(arguments)
     chosen.only = ["json"] if chosen.scale else chosen.only.split(",")
@@ -170,10 +171,10 @@ def main() -> int:
     os.chdir(HERE.parent)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
     chosen = options()
-    if chosen.log or chosen.attacks:
+    others = {"log": chosen.log, "attacks": chosen.attacks, "half_dead": chosen.half_dead}
+    if module := next((name for name, is_chosen in others.items() if is_chosen), ""):
         server = ["--database", chosen.database] if chosen.database else []
-        module = "benchmarks.log" if chosen.log else "benchmarks.attacks"
-        os.execv(sys.executable, [sys.executable, "-m", module, *server])
+        os.execv(sys.executable, [sys.executable, "-m", f"benchmarks.{module}", *server])
     try:
         return 0 if bench(chosen) else 1
     except BenchError as error:

@@ -1,0 +1,175 @@
+"""`make bench ARGS=--half-dead`: a pool of which three quarters are dead, and a total outage.
+
+    python -m benchmarks.half_dead [--database postgres://…] [--requests 10000] [--outage 60]
+
+Two hundred tokens; 150 of them answer 401, 402, 429 or 500 to everything, five others fail half of their requests. A
+hundred requests run at once, every second one streamed. Prints how many were answered, what the dead tokens cost, and
+how an outage ends; exit status 1 when a bound is missed. Nobody else may work on the machine.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.ordinary import percentile
+from benchmarks.scripted_upstream import ScriptedUpstream
+from benchmarks.targets import Proxysite, Workplace
+
+TOKENS, DEAD_SHARE, UNSTEADY, AT_ONCE = 200, 0.75, 5, 100
+LEAST_ANSWERED, MOST_ASKED, ADDED_P95_MS, AMPLIFICATION = 0.999, 3, 100.0, 1.2  # the bounds
+FIRST_ANSWER_SECONDS, ALL_ANSWERED_SECONDS, LONGEST_PAUSE_SECONDS = 2.0, 10.0, 60.0
+CALLER_PAUSE_SECONDS = 0.1  # during the outage, after a refusal
+
+
+@dataclass(slots=True)
+class Load:
+    """Callers of one gateway; `answers` are (when it ended, whether it was a 200, milliseconds)."""
+
+    port: int
+    key: str
+    answers: list[tuple[float, bool, float]] = field(default_factory=list)
+    statuses: Counter[str] = field(default_factory=Counter)
+
+    async def ask(self, number: int) -> bool:
+        """One request, streamed when its number is odd; returns whether it was answered whole."""
+        body = b'{"model":"bench","messages":[{"role":"user","content":"hi"}]%b}' % (
+            b',"stream":true' if number % 2 else b""
+        )
+        head = (
+            f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {self.key}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        )
+        began = time.perf_counter()
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            writer.write(head.encode() + body)
+            answer = await reader.read()
+            writer.close()
+        except OSError:
+            answer = b""
+        is_good = answer.startswith(b"HTTP/1.1 200") and b"Hello" in answer and b'"error"' not in answer
+        self.statuses[answer[9:12].decode() or "none"] += 1
+        ended = time.perf_counter()
+        self.answers.append((ended, is_good, (ended - began) * 1_000))
+        return is_good
+
+    async def ask_many(self, requests: int) -> None:
+        """So many requests, a hundred at once."""
+        numbers = iter(range(requests))
+
+        async def caller() -> None:
+            for number in numbers:
+                await self.ask(number)
+
+        await asyncio.gather(*(caller() for _ in range(AT_ONCE)))
+
+    async def ask_until(self, over: asyncio.Event) -> None:
+        """A hundred callers who ask again a moment after a refusal."""
+
+        async def caller(number: int) -> None:
+            while not over.is_set():
+                if not await self.ask(number):
+                    await asyncio.sleep(CALLER_PAUSE_SECONDS)
+
+        await asyncio.gather(*(caller(number) for number in range(AT_ONCE)))
+
+    def p95_ms(self, first: int = 0) -> float:
+        return percentile([milliseconds for _, _, milliseconds in self.answers[first:]], 0.95)
+
+
+class Report:
+    """The lines that are printed, and which bounds are missed."""
+
+    def __init__(self) -> None:
+        self.is_good = True
+
+    def check(self, text: str, holds: bool) -> None:
+        self.is_good = self.is_good and holds
+        print(f"{'ok    ' if holds else 'MISSED'} {text}", flush=True)
+
+
+async def measure_pool(subject: Proxysite, upstream: ScriptedUpstream, requests: int, report: Report) -> None:
+    """The same pool without dead tokens, and with them; each on a process of its own."""
+    with subject.running() as target:
+        calm = Load(target.port, subject.key)
+        await calm.ask_many(requests // 3)
+    upstream.kill_tokens(TOKENS, DEAD_SHARE, UNSTEADY)
+    upstream.asked.clear()
+    with subject.running() as target:
+        load = Load(target.port, subject.key)
+        await load.ask_many(requests)
+    answered = sum(is_good for _, is_good, _ in load.answers)
+    share = answered / requests
+    report.check(f"{answered:,} of {requests:,} answered ({share:.2%}) {dict(load.statuses)}", share >= LEAST_ANSWERED)
+    added = load.p95_ms(requests // 5) - calm.p95_ms(requests // 15)
+    text = f"p95 {load.p95_ms(requests // 5):.0f} ms once learnt, {added:+.0f} ms beside the pool without dead tokens"
+    report.check(text, added < ADDED_P95_MS)
+    for status in sorted(set(upstream.dead.values())):
+        most = max(upstream.asked[number] for number, dead in upstream.dead.items() if dead == status)
+        report.check(
+            f"dead tokens that answer {status}: asked {most} times at most", status == 500 or most <= MOST_ASKED
+        )
+
+
+async def measure_outage(subject: Proxysite, upstream: ScriptedUpstream, seconds: float, report: Report) -> None:
+    """All tokens are good, then nobody is answered, then all are good again."""
+    upstream.dead, upstream.unsteady = {}, set()
+    with subject.running() as target:
+        load, over = Load(target.port, subject.key), asyncio.Event()
+        await load.ask_many(1_000)
+        upstream.is_down = True
+        upstream.asked.clear()
+        load.answers.clear()
+        asking = asyncio.create_task(load.ask_until(over))
+        await asyncio.sleep(seconds)
+        calls, requests = upstream.asked.total(), len(load.answers)
+        report.check(f"{calls} calls for {requests:,} requests in the outage", calls <= AMPLIFICATION * requests)
+        upstream.is_down = False
+        healed = time.perf_counter()
+        await asyncio.sleep(LONGEST_PAUSE_SECONDS + ALL_ANSWERED_SECONDS)
+        over.set()
+        await asking
+    after = [(at - healed, is_good) for at, is_good, _ in load.answers if at > healed]
+    first = next((at for at, is_good in after if is_good), float("inf"))
+    last_refused = max((at for at, is_good in after if not is_good), default=0.0)
+    report.check(
+        f"first answer {first:.1f} s after the upstream healed", first <= LONGEST_PAUSE_SECONDS + FIRST_ANSWER_SECONDS
+    )
+    report.check(
+        f"all traffic {last_refused - first:.1f} s after the first answer", last_refused - first <= ALL_ANSWERED_SECONDS
+    )
+
+
+async def run(chosen: argparse.Namespace) -> bool:
+    upstream, report = ScriptedUpstream(), Report()
+    await upstream.start()
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[-1]})
+    with tempfile.TemporaryDirectory(prefix="proxysite-half-dead-") as name:
+        place = Workplace(Path(name), cores[0], upstream.port, Path())
+        store = "Postgres" if chosen.database else "SQLite"
+        subject = Proxysite(place, f"proxysite, {store}", TOKENS, 1, chosen.database)
+        with subject.prepared():
+            await measure_pool(subject, upstream, chosen.requests, report)
+        again = Proxysite(place, f"proxysite, {store}", TOKENS + 1, 1, chosen.database)
+        with again.prepared():
+            await measure_outage(again, upstream, chosen.outage, report)
+    return report.is_good
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--database", default="", metavar="URL")
+    parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--outage", type=float, default=60.0, metavar="SECONDS")
+    return 0 if asyncio.run(run(parser.parse_args(arguments))) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

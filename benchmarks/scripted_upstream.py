@@ -1,0 +1,75 @@
+"""An upstream that treats each token as it is told, and counts what each was asked."""
+
+import asyncio
+import random
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+
+STATUSES = (401, 402, 429, 500)  # what dead tokens are answered with, in turns
+ANSWER_SECONDS = 0.02
+UNSTEADY_SHARE = 0.5  # of their requests that unsteady tokens fail
+BEARER = re.compile(rb"authorization: bearer sk-made-up-([0-9a-f]{32})", re.IGNORECASE)
+LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
+WHOLE = (
+    b'{"id":"x","object":"chat.completion","created":1,"model":"bench","choices":[{"index":0,"message":'
+    b'{"role":"assistant","content":"Hello"},"finish_reason":"stop"}],'
+    b'"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}'
+)
+CHUNK = (
+    b'data: {"id":"x","object":"chat.completion.chunk","created":1,"model":"bench",'
+    b'"choices":[{"index":0,"delta":{"content":"Hello"},"finish_reason":%b}]}\n\n'
+)
+STREAM = CHUNK % b"null" * 3 + CHUNK % b'"stop"' + b"data: [DONE]\n\n"
+REFUSAL = b'{"error":{"message":"No.","type":"made_up","code":null}}'
+
+
+@dataclass(slots=True)
+class ScriptedUpstream:
+    """`dead` are the numbers of the tokens that never answer, with their status; `is_down`: nobody is answered."""
+
+    dead: dict[int, int] = field(default_factory=dict)
+    unsteady: set[int] = field(default_factory=set)
+    is_down: bool = False
+    asked: Counter[int] = field(default_factory=Counter)
+    port: int = 0
+    _draw: random.Random = field(default_factory=lambda: random.Random(7))
+
+    async def start(self) -> None:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1_000)
+        self.port = server.sockets[0].getsockname()[1]
+
+    def kill_tokens(self, total: int, share: float, unsteady: int) -> None:
+        """Let this share of the tokens be dead, and some of the others fail now and then."""
+        numbers = self._draw.sample(range(total), total)
+        count = int(total * share)
+        self.dead = {number: STATUSES[place % len(STATUSES)] for place, number in enumerate(numbers[:count])}
+        self.unsteady = set(numbers[count : count + unsteady])
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = LENGTH.search(head)
+                body = await reader.readexactly(int(length[1]) if length else 0)
+                bearer = BEARER.search(head)
+                writer.write(await self._answer(int(bearer[1], 16) if bearer else -1, body))
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+    async def _answer(self, number: int, body: bytes) -> bytes:
+        self.asked[number] += 1
+        fails = number in self.unsteady and self._draw.random() < UNSTEADY_SHARE
+        status = 503 if self.is_down else self.dead.get(number, 500 if fails else 200)
+        if status != 200:
+            return response(status, "application/json", REFUSAL)
+        await asyncio.sleep(ANSWER_SECONDS)
+        if b'"stream":true' in body:
+            return response(200, "text/event-stream", STREAM)
+        return response(200, "application/json", WHOLE)
+
+
+def response(status: int, content_type: str, body: bytes) -> bytes:
+    head = f"HTTP/1.1 {status} X\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
