@@ -33,11 +33,12 @@ class ScriptedUpstream:
     is_down: bool = False
     asked: Counter[int] = field(default_factory=Counter)
     port: int = 0
+    _server: asyncio.Server | None = None
     _draw: random.Random = field(default_factory=lambda: random.Random(7))
 
     async def start(self) -> None:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1_000)
-        self.port = server.sockets[0].getsockname()[1]
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1_000)
+        self.port = self._server.sockets[0].getsockname()[1]
 
     def kill_tokens(self, total: int, share: float, unsteady: int) -> None:
         """Let this share of the tokens be dead, and some of the others fail now and then."""
@@ -55,8 +56,8 @@ class ScriptedUpstream:
                 bearer = BEARER.search(head)
                 writer.write(await self._answer(int(bearer[1], 16) if bearer else -1, body))
                 await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            writer.close()
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            writer.close()  # the caller has left, or the benchmark is over
 
     async def _answer(self, number: int, body: bytes) -> bytes:
         self.asked[number] += 1
