@@ -31,6 +31,13 @@ from django.utils import timezone
 from providers.client_address import client_address
 
 logger = logging.getLogger("audit")
+LONGEST_NAME = 255  # characters
+
+
+def read_username(request: Any, credentials: dict[str, Any] | None = None) -> str:
+    """Return the name that somebody logs in with, no longer than a row of axes takes."""
+    name = (credentials or request.POST).get("username") or ""
+    return str(name)[:LONGEST_NAME]
 
 
 class LoginLocks(AxesDatabaseHandler):  # type: ignore[misc]

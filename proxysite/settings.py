@@ -136,6 +136,7 @@ LOGINS_WAITING = env.count("LOGINS_WAITING", 20)  # for their turn, per process;
 LOGINS_WAITING_PER_ADDRESS = env.count("LOGINS_WAITING_PER_ADDRESS", 5)
 LOGIN_WAIT_SECONDS = env.seconds("LOGIN_WAIT_SECONDS", 10)
 AXES_HANDLER = "proxysite.login_locks.LoginLocks"
+AXES_USERNAME_CALLABLE = "proxysite.login_locks.read_username"
 AXES_LOCKOUT_CALLABLE = "proxysite.login_locks.answer_locked"
 AXES_CLIENT_IP_CALLABLE = "providers.client_address.counted_address"
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]  # what a good login forgets; the other locks are our own

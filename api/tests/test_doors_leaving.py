@@ -112,16 +112,16 @@ async def test_a_caller_that_reads_all_text_but_not_the_end_pays_all_the_same(ga
 
 async def test_while_a_resting_provider_is_about_to_be_asked_again(gateway, upstream, alice, provider, token, settings):
     settings.ATTEMPT_PAUSE_SECONDS = 30
-    await off_loop(rows.tokens, provider, "sk-up-2")
+    await off_loop(rows.tokens, provider, "sk-up-2", "sk-up-3")
     await gateway.reload()
-    upstream.will(refuse(500))
+    upstream.will(refuse(500), refuse(500))
     async with gateway.wire() as wire:
         await wire.send(request(alice.key))
-        await upstream.asked()
+        await upstream.asked(2)
         wire.leave()
         row = (await eventually(rows.usage))[0]
     assert row.status == "abandoned"
-    assert len(upstream.requests) == 1
+    assert len(upstream.requests) == 2
 
 
 async def test_while_connecting(gateway, alice, token):

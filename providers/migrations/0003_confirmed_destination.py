@@ -6,9 +6,10 @@ from django.db import migrations, models
 def confirm_present(apps, schema_editor):
     from providers.destination import destination
 
-    for provider in apps.get_model("providers", "Provider").objects.all():
+    database = schema_editor.connection.alias
+    for provider in apps.get_model("providers", "Provider").objects.using(database):
         provider.confirmed_destination = destination(provider.kind, provider.base_url)
-        provider.save(update_fields=["confirmed_destination"])
+        provider.save(update_fields=["confirmed_destination"], using=database)
 
 
 class Migration(migrations.Migration):

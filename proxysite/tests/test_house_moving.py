@@ -12,6 +12,7 @@ import pytest
 from django.conf import settings
 from openai import AsyncOpenAI
 
+from providers.destination import origin
 from providers.tests.kimi_site import Site, jwt
 from proxysite.testing.house import House
 from proxysite.testing.upstream import Exchange, reply, stream
@@ -90,7 +91,8 @@ async def test_the_commands_for_users_of_the_kimi_proxy(empty_house, upstream):
     assert "KIMI_TOKENS: 2 imported for kimi-web." in said
     assert await asyncio.to_thread(empty_house.end) == 0
     true = "true" if empty_house.database_url else "1"
-    where = f"base_url = '{upstream.url}', allow_private = {true}"
+    confirmed = f"confirmed_destination = '{origin(upstream.url)}'"
+    where = f"base_url = '{upstream.url}', allow_private = {true}, {confirmed}"
     empty_house.query(f"UPDATE providers_provider SET {where} WHERE name = 'kimi-web'")
     await serve(empty_house, again)
     for bearer in ("my-old-team-key", f"{jwt('stranger')},{jwt('another')}"):

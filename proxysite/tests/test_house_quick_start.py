@@ -57,7 +57,8 @@ async def test_the_first_hour(stranger, upstream, tmp_path):
 
         for command in PAGE.commands("A provider"):
             await shell.paste(command)
-        where = f"base_url = 'http://localhost:{upstream.port}/v1', allow_private = 1"
+        local = f"http://localhost:{upstream.port}"
+        where = f"base_url = '{local}/v1', allow_private = 1, confirmed_destination = '{local}'"
         stranger.query(f"UPDATE providers_provider SET {where} WHERE name = 'moonshot'")
         for command in PAGE.commands("Tokens"):
             said = await shell.paste(command)

@@ -6,8 +6,9 @@ import sys
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from providers.management.base import GatewayCommand
 from proxysite.conformance import report
 from proxysite.conformance.judge import FAIL, Verdict
 from proxysite.conformance.run import Run, WallError
@@ -17,10 +18,10 @@ from proxysite.conformance.timings import PROFILES
 COULD_NOT_JUDGE = 2
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     help = "Judge a gateway by sixteen faults of an upstream (docs/conformance.md). Exit code 1: it fails one."
     requires_system_checks: list[str] = []
-    needs_database = False
+    needs_database = writes = False
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("url", help="the gateway's base URL, for example http://127.0.0.1:8000/v1")

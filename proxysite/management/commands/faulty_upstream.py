@@ -4,16 +4,17 @@ import asyncio
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from providers.management.base import GatewayCommand
 from proxysite.conformance.timings import PROFILES
 from proxysite.conformance.upstream import FaultyUpstream
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     help = "Serve an upstream that fails in sixteen ways: the model's name chooses the fault (docs/conformance.md)."
     requires_system_checks: list[str] = []
-    needs_database = False
+    needs_database = writes = False
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
