@@ -60,7 +60,7 @@ class Borrowed(Pool):
 
     # --- nothing that a caller's own token meets counts against the provider or is remembered -------
     def record_answer(self, call: Call) -> None:
-        health, now = self.health(call.upstream), time.monotonic()
+        health, now = call.health, time.monotonic()
         health.end(call, now, answered=True)
         health.breaker.record_answer(now)
 

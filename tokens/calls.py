@@ -1,10 +1,14 @@
 """One call to an upstream, and the names of what it can do to a token."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from providers.base import Upstream
 from tokens.breaker import FailedRequest
 from tokens.entries import Entry
+
+if TYPE_CHECKING:
+    from tokens.health import Health
 
 STRIKE, REST, EXHAUST, BREAK, UNREADABLE = "strike", "rest", "exhaust", "break", "unreadable"
 FAIL, ABSOLVE = "fail", "absolve"
@@ -16,6 +20,7 @@ class Call:
 
     upstream: Upstream
     entry: Entry | None
+    health: "Health"  # of the provider
     model: str = ""  # the upstream's name of it
     request_id: str = ""
     caller: int | None = None  # the user

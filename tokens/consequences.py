@@ -57,7 +57,7 @@ def find_consequence(error: UpstreamError) -> str | None:
 # --- the call ends well -------------------------------------------------------------------------
 def record_first_chunk(pool: "Pool", call: Call) -> None:
     """Record that an answer has begun: a breaker closes and a trial ends at once."""
-    breaker = pool.breaker(call.upstream)
+    breaker = call.health.breaker
     if breaker.is_open:
         breaker.close()
     if call.entry is not None and call.entry.held_until:
@@ -66,7 +66,7 @@ def record_first_chunk(pool: "Pool", call: Call) -> None:
 
 def record_answer(pool: "Pool", call: Call) -> None:
     """Record that the answer ended well."""
-    health, now = pool.health(call.upstream), time.monotonic()
+    health, now = call.health, time.monotonic()
     health.end(call, now, answered=True)
     health.breaker.record_answer(now, call.failed)
     if health.limits.tokens:
@@ -112,8 +112,8 @@ def record_error(pool: "Pool", call: Call, error: UpstreamError) -> FailedReques
         pool.count_use(entry, int(deed is not None))
     if deed == BREAK:
         return _record_provider_failure(pool, call, error)
-    pool.health(call.upstream).end(call, now)
-    pool.breaker(call.upstream).record_refusal(now)
+    call.health.end(call, now)
+    call.health.breaker.record_refusal(now)
     if entry is None:
         return call.failed
     if deed == STRIKE:
@@ -131,7 +131,7 @@ def record_error(pool: "Pool", call: Call, error: UpstreamError) -> FailedReques
 def record_rejected(pool: "Pool", call: Call, entry: Entry, sealed: str) -> None:
     """The upstream rejected what the token had: it is renewed and asked again before a strike."""
     entry.held_until = 0.0
-    health, now = pool.health(call.upstream), time.monotonic()
+    health, now = call.health, time.monotonic()
     health.end(call, now)
     health.breaker.record_refusal(now)
     pool.count_use(entry, 1)
@@ -140,7 +140,7 @@ def record_rejected(pool: "Pool", call: Call, entry: Entry, sealed: str) -> None
 
 def record_undecided(pool: "Pool", call: Call) -> None:
     """The call ended without telling anything, for example because the caller left."""
-    health = pool.health(call.upstream)
+    health = call.health
     health.end(call, time.monotonic())
     health.breaker.end_probe(call.request_id)
     if call.entry is not None:
@@ -149,7 +149,7 @@ def record_undecided(pool: "Pool", call: Call) -> None:
 
 def _record_provider_failure(pool: "Pool", call: Call, error: UpstreamError) -> FailedRequest:
     """The token is left alone at once; that is written down only where others show its fault."""
-    health, now, entry = pool.health(call.upstream), time.monotonic(), call.entry
+    health, now, entry = call.health, time.monotonic(), call.entry
     breaker = health.breaker
     is_proved, was_open = breaker.is_healthy(now), breaker.is_open
     health.end_failed(call, now)
@@ -181,7 +181,7 @@ def _count_trouble(pool: "Pool", call: Call, *, auth: bool) -> None:
     """Count it; two in a row call for new credentials, but not while the provider itself fails."""
     tokens = len(pool.rotate_as(call.upstream).entries)
     wanted = pool.troubles.count(call.upstream.id, auth=auth, tokens=tokens)
-    if wanted and not pool.breaker(call.upstream).is_open:
+    if wanted and not call.health.breaker.is_open:
         pool.troubles.alarm(call.upstream.id)
 
 

@@ -69,7 +69,7 @@ class Health:
     def begin(self, call: "Call", now: float) -> None:
         """Note that a call is about to be made."""
         self.running[call] = now
-        if self.breaker.is_open:
+        if self.breaker.open_until:
             self.breaker.begin(call.request_id, now)
         if call.failed is None:
             self.budget.count_request(now)

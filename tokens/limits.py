@@ -32,7 +32,7 @@ def record_limit(pool: "Pool", call: Call, limit: Limit) -> None:
 
 def record_rate_limit(pool: "Pool", call: Call, entry: Entry, error: RateLimited) -> None:
     """Rest the token; or the provider, when one token after the other gets the same refusal."""
-    health, now = pool.health(call.upstream), time.monotonic()
+    health, now = call.health, time.monotonic()
     seconds = error.retry_after_seconds
     whole = health.limits.record_refusal(now, entry.id, error.message, error.organization)
     breaker = health.breaker

@@ -123,7 +123,8 @@ class Ring:
         It goes to the end of its rotation. `proven` leaves out tokens that are on trial. Returns
         None when there is none.
         """
-        self._wake(now)
+        if (self._resting and self._resting[0][0] <= now) or (self._expiring and self._expiring[0][0] <= now):
+            self._wake(now)
         ready = self._ready
         limits = self._model_limits.get(model) if self._model_limits else None
         passed: list[tuple[float, float, int, int, Entry]] = []

@@ -23,6 +23,9 @@ class Choice(NamedTuple):
     rejected: str | None = None
 
 
+NOBODY: frozenset[UUID] = frozenset()
+
+
 class Chooser:
     """Chooses for one request. After `choose`, `is_contested` and `tokens_wait` say who is missed, and why."""
 
@@ -33,13 +36,17 @@ class Chooser:
         self._skipped = False
         self.is_contested = self.tokens_wait = False
 
+    def has_single_streams(self, candidates: Sequence[Candidate]) -> bool:
+        """Whether tokens of one of these may have one stream at a time, which has to be claimed."""
+        return self._pool.shared and any(candidate.adapter.one_at_a_time for candidate in candidates)
+
     def choose(self, candidates: Sequence[Candidate]) -> Choice | None:
         """Return the next candidate with a token not yet tried; those that failed come last.
 
         Notes whether tokens are missed only because their one stream is in use (`is_contested`),
         or because they are on trial (`tokens_wait`): all from one view of what is in use.
         """
-        busy = self._pool.claims.busy() if self._pool.shared else frozenset[UUID]()
+        busy = self._pool.claims.busy() if self.has_single_streams(candidates) else NOBODY
         self.is_contested = self.tokens_wait = False
         order = sorted(candidates, key=self._tries.failed.count) if self._tries.failed else candidates
         is_first = self._tries.last is None and not self._skipped

@@ -37,7 +37,7 @@ async def answer(request: ChatRequest, candidates: Sequence[Candidate], pool: Po
     search = Search(request, candidates, pool, trace)
     deadline = search.deadline
     try:
-        while (choice := await search.find_choice()) is not None:
+        while (choice := search.choose_first() or await search.find_choice()) is not None:
             candidate, entry, _ = choice
             attempt, model = search.new_attempt(choice), candidate.model_for(request)
             try:
@@ -53,10 +53,7 @@ async def answer(request: ChatRequest, candidates: Sequence[Candidate], pool: Po
                     async with aclosing(asked) as batches:
                         async for batch in batches:
                             if attempt.first_byte_ms is None:
-                                attempt.first_byte_ms = (time.perf_counter() - attempt.began) * 1000
-                                pool.record_first_chunk(judge.call)
-                                if attempt.limit is not None:
-                                    pool.record_limit(judge.call, attempt.limit)
+                                judge.note_first_chunk()
                             yield batch
                             if time.perf_counter() >= deadline:
                                 raise UpstreamTimeout("The answer took longer than a request may.")
@@ -112,8 +109,17 @@ class Judge:
         self.gets_another_chance = False
 
     def __enter__(self) -> "Judge":
-        self._pool.health(self.call.upstream).begin(self.call, time.monotonic())
+        self.call.health.begin(self.call, time.monotonic())
         return self
+
+    def note_first_chunk(self) -> None:
+        """The answer has begun: nobody else is asked from now on."""
+        attempt, call = self._attempt, self.call
+        attempt.first_byte_ms = (time.perf_counter() - attempt.began) * 1000
+        if call.health.breaker.open_until or (call.entry is not None and call.entry.held_until):
+            self._pool.record_first_chunk(call)
+        if attempt.limit is not None:
+            self._pool.record_limit(call, attempt.limit)
 
     def __exit__(
         self,

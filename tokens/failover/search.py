@@ -67,6 +67,12 @@ class Search:
         return self.tries.deadline
 
     # --- what comes next --------------------------------------------------------------------------
+    def choose_first(self) -> Choice | None:
+        """Return whom to ask first, where nobody has to be waited for: most requests need no more."""
+        if self.tries.last is not None or self._chooser.has_single_streams(self.candidates):
+            return None
+        return self._chooser.choose(self.candidates)
+
     async def find_choice(self) -> Choice | None:
         """Return whom to ask next, None to give up. Raises PoolResting, DatabaseUnavailable."""
         if self.tries.last is None:
@@ -199,7 +205,8 @@ class Search:
         token_id = entry.id if entry else None
         attempt = self.trace.attempt(upstream.name, name, token_id, upstream.id)
         attempt.deadline = self.deadline
-        attempt.may_resend = self.tries.may_resend()
+        if self.tries.last is not None or settings.MAX_ATTEMPTS == 1:
+            attempt.may_resend = self.tries.may_resend()
         return attempt
 
     def new_call(self, choice: Choice) -> Call:
@@ -207,6 +214,7 @@ class Search:
         return Call(
             upstream,
             choice.entry,
+            self.pool.health(upstream),
             choice.candidate.model.name,
             self.request.id,
             self.trace.user_id,

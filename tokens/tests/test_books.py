@@ -235,7 +235,7 @@ async def test_a_token_that_is_disabled_while_its_own_trouble_waits_to_be_writte
     await pool.take(await off_loop(Pool.read, -1))
     entry = pool.pick(upstream, ())
     assert entry is not None
-    pool.record_error(Call(upstream, entry), kind("made up", retry_after_seconds=1))
+    pool.record_error(Call(upstream, entry, pool.health(upstream)), kind("made up", retry_after_seconds=1))
     await off_loop(lambda: UpstreamToken.objects.filter(pk=token.pk).disable("by the operator"))
     await pool.take(await off_loop(Pool.read, pool.seen))
     await write(pool, 0)

@@ -66,8 +66,9 @@ def pool(clock: Clock) -> Pool:
 
 def begin(pool: Pool, number: int, **fields: Any) -> Call:
     """A call with the token of this number."""
-    call = Call(UPSTREAM, pool.rotate_as(UPSTREAM).entries[UUID(int=number)], **fields)
-    pool.health(UPSTREAM).begin(call, pool_module.time.monotonic())
+    health = pool.health(UPSTREAM)
+    call = Call(UPSTREAM, pool.rotate_as(UPSTREAM).entries[UUID(int=number)], health, **fields)
+    health.begin(call, pool_module.time.monotonic())
     return call
 
 

@@ -98,11 +98,11 @@ def picked(pool: Pool, tried: tuple[UUID, ...] = ()) -> Entry:
 
 
 def fail(pool: Pool, entry: Entry | None, error: UpstreamError) -> None:
-    pool.record_error(Call(UPSTREAM, entry), error)
+    pool.record_error(Call(UPSTREAM, entry, pool.health(UPSTREAM)), error)
 
 
 def succeed(pool: Pool, entry: Entry | None) -> None:
-    pool.record_answer(Call(UPSTREAM, entry))
+    pool.record_answer(Call(UPSTREAM, entry, pool.health(UPSTREAM)))
 
 
 def error(kind: type[UpstreamError], retry_after_seconds: float | None = None) -> UpstreamError:
