@@ -17,7 +17,6 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, TypeVar, cast
 
-from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 from django.db import connection
@@ -28,6 +27,7 @@ from rest_framework.request import Request
 from api import keys
 from api.models import ApiKey
 from providers.exceptions import Forbidden, InvalidKey, InvalidRequest
+from providers.fast_settings import settings
 from providers.offloop import QUICK, in_time
 from providers.stamped import Changes, read_changes
 

@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.conf import settings
-
 from providers.exceptions import KeyLimitExceeded
+from providers.fast_settings import settings
 
 
 class KeyRequests:

@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from django.conf import settings
-
 from api import counting, journal, usage_rows
 from api.models import Status
 from api.recovery import REPLAYED_AT_ONCE, Recovery, RowWriter
@@ -27,6 +25,7 @@ from api.write_errors import DISK_FULL, WriteFailed, is_disk_full
 from api.writers import Writer
 from providers.chat import Batches, Chunk, Trace
 from providers.exceptions import DatabaseUnavailable, GatewayError
+from providers.fast_settings import settings
 
 logger = logging.getLogger(__name__)
 

@@ -7,12 +7,12 @@ the field in `param`. Source: OpenAI's API reference for chat completions, compl
 
 from typing import Annotated, Any, Literal
 
-from django.conf import settings
 from msgspec import UNSET, Meta, Struct
 
 from api.wellformed import Maybe, missing, refuse_long, well_formed
 from providers.chat import CHAT, COMPLETIONS, EMBEDDINGS
 from providers.exceptions import InvalidRequest
+from providers.fast_settings import settings
 
 OWN = ("conversation_id", "session_id", "store", "reasoning_format", "mpr_candidates")  # ours, never sent on
 REMEMBERED = frozenset(("conversation_id", "session_id", "store"))  # what may make a request part of the log

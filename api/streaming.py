@@ -12,7 +12,6 @@ from contextlib import aclosing
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from django.conf import settings
 from django.http import HttpResponse, StreamingHttpResponse
 
 from api import exceptions
@@ -20,6 +19,7 @@ from api.openai import PING
 from api.own_places import OwnPlaces
 from providers.chat import Batches, Chunk, Trace
 from providers.exceptions import GatewayError, InternalError, ShuttingDown
+from providers.fast_settings import settings
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 SSE_HEADERS = (

@@ -12,11 +12,11 @@ from typing import Any
 
 import msgspec
 import orjson
-from django.conf import settings
 from msgspec import Struct, UnsetType
 
 from api.json_cost import Structure, measure
 from providers.exceptions import InvalidJson, InvalidRequest
+from providers.fast_settings import settings
 
 # fields that would let a caller choose where a request goes or who it says it is
 ROUTING = frozenset(

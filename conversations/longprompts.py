@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from django.conf import settings
 
 from conversations import summaries, turns
 from conversations.asking import Asking, texts
@@ -20,6 +19,7 @@ from conversations.summaries import Summaries
 from conversations.usage import guessed, summed
 from providers.catalogue import Candidate
 from providers.chat import ANSWERING, Batches, ChatRequest, Trace
+from providers.fast_settings import settings
 from providers.offloop import in_time, off_loop
 from tokens.pool import Pool
 

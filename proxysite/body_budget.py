@@ -6,9 +6,8 @@ beyond COUNTED_BYTES takes a `Share`, which its request gives back when it ends.
 
 from collections import Counter
 
-from django.conf import settings
-
 from providers.exceptions import KeyLimitExceeded, Saturated
+from providers.fast_settings import settings
 
 COUNTED_BYTES = 65_536  # larger bodies are counted
 Owner = int | str  # the id of an API key, or a text for callers without one

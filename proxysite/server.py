@@ -13,7 +13,6 @@ import time
 from types import FrameType
 from typing import Any, cast
 
-from django.conf import settings
 from uvicorn import Config, Server
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -27,6 +26,7 @@ from providers.exceptions import (
     RequestTimeout,
     ShuttingDown,
 )
+from providers.fast_settings import settings
 from proxysite.bodies import WHOLE
 from proxysite.handlers import LEAVE
 

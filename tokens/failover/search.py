@@ -5,8 +5,6 @@ import time
 from collections.abc import Sequence
 from uuid import UUID
 
-from django.conf import settings
-
 from providers.catalogue import Candidate
 from providers.chat import Attempt, ChatRequest, Trace
 from providers.exceptions import (
@@ -14,6 +12,7 @@ from providers.exceptions import (
     Rejected,
     UpstreamError,
 )
+from providers.fast_settings import settings
 from tokens.breaker import FailedRequest
 from tokens.calls import Call
 from tokens.failover.chooser import Choice, Chooser
