@@ -131,6 +131,8 @@ class StreamConformer:
             delta = choice["delta"] = {}
         if index not in self._opened:
             choice["delta"] = delta = {"content": None, **delta, "role": delta.get("role") or "assistant"}
+        elif len(delta) == 1 and type(delta.get("content")) is str:
+            return  # nearly every chunk: a piece of text and nothing else
         elif "role" in delta:
             del delta["role"]
         for name, value in delta.items():
