@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -65,16 +65,6 @@ class Kept:
         """The requests that the journal would tell a successor about."""
         paths = journal.orphans(self.ledger._journals)
         return sorted(facts[0] for path in paths for facts in journal.entries(path.read_bytes()))
-
-
-@pytest.fixture
-async def kept(tmp_path: Path) -> AsyncIterator[Kept]:
-    found = Kept(tmp_path)
-    task = asyncio.create_task(found.ledger.keep())
-    yield found
-    assert not task.done(), "the writing task has died"
-    task.cancel()
-    await asyncio.wait([task])
 
 
 def trace(number: int = 1, *, stream: bool = True, body: dict[str, Any] | None = None) -> Trace:

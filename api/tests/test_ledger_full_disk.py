@@ -2,13 +2,12 @@
 
 import asyncio
 import errno
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from api import journal, ledger
+from api import journal
 from api.journal import FIRST_SLOTS
 from api.tests.test_ledger import Kept, until
 from api.tests.test_ledger_recovery import ids, serve, trace
@@ -49,19 +48,7 @@ class Disk:
             raise OSError(errno.ENOSPC, "No space left on device")
 
 
-@pytest.fixture(autouse=True)
-def retries_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "RETRY_SECONDS", 0.005)
-
-
-@pytest.fixture
-async def kept(tmp_path: Path) -> AsyncIterator[Kept]:
-    found = Kept(tmp_path)
-    task = asyncio.create_task(found.ledger.keep())
-    yield found
-    assert not task.done(), "the writing task has died"
-    task.cancel()
-    await asyncio.wait([task])
+pytestmark = pytest.mark.usefixtures("retries_at_once")
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import orjson
 import pytest
 from django.conf import settings as django_settings
 
-from api import journal, ledger
+from api import journal
 from api.journal import SLOT_BYTES, Journal
 from api.spool import Spool
 from api.tests.test_ledger import Kept, answered, chunk, served, trace, until
@@ -28,19 +27,7 @@ def row(number: int) -> list[Any]:
     return list((dict(zip(COLUMNS, VALUES, strict=True)) | {"id": f"{number:032x}"}).values())
 
 
-@pytest.fixture(autouse=True)
-def retries_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "RETRY_SECONDS", 0.005)
-
-
-@pytest.fixture
-async def kept(tmp_path: Path) -> AsyncIterator[Kept]:
-    found = Kept(tmp_path)
-    task = asyncio.create_task(found.ledger.keep())
-    yield found
-    assert not task.done(), "the writing task has died"
-    task.cancel()
-    await asyncio.wait([task])
+pytestmark = pytest.mark.usefixtures("retries_at_once")
 
 
 def ids(kept: Kept) -> list[int]:

@@ -1,36 +1,22 @@
 """No file and no row that was left behind stops a start, a recovery, or what comes after it."""
 
-import asyncio
 import errno
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-from api import ledger, leftovers
+from api import leftovers
 from api.journal import SLOT_BYTES, Journal
 from api.spool import Spool
 from api.tests.test_ledger import Kept, until
 from api.tests.test_ledger_recovery import AT, facts, ids, row
 from api.writers import COLUMNS
 
-
-@pytest.fixture(autouse=True)
-def retries_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "RETRY_SECONDS", 0.005)
-
-
-@pytest.fixture
-async def kept(tmp_path: Path) -> AsyncIterator[Kept]:
-    found = Kept(tmp_path)
-    task = asyncio.create_task(found.ledger.keep())
-    yield found
-    assert not task.done(), "the writing task has died"
-    task.cancel()
-    await asyncio.wait([task])
+pytestmark = pytest.mark.usefixtures("retries_at_once")
 
 
 def make_directory(path: Path) -> None:
