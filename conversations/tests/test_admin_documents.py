@@ -1,6 +1,7 @@
 """Documents in the admin: given to a user by a form, shown without what stands in them."""
 
 import pytest
+from django.contrib.admin.utils import quote
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
@@ -43,7 +44,7 @@ async def test_a_document_is_uploaded_for_a_user_and_taken_in(browser, alice):
         "song.md",
         alice.user.pk,
     )
-    for address in (LIST, f"{LIST}{row.pk}/change/", f"{LIST}?q={row.pk}", f"{LIST}?q=alice"):
+    for address in (LIST, f"{LIST}{quote(row.pk)}/change/", f"{LIST}?q={row.pk}", f"{LIST}?q=alice"):
         content = (await off_loop(browser.get, address)).content
         assert b"song.md" in content
         assert b"ingested" in content
@@ -73,9 +74,10 @@ def test_deleting_one_deletes_its_passages(browser, alice):
     document = ingest.claimed(file)
     ingest.process(document.pk)
     assert Passage.objects.exists()
-    page = browser.get(f"{LIST}{document.pk}/delete/")
+    address = f"{LIST}{quote(document.pk)}/delete/"
+    page = browser.get(address)
     assert b"passages" in page.content
-    browser.post(f"{LIST}{document.pk}/delete/", {"post": "yes"})
+    browser.post(address, {"post": "yes"})
     assert not Document.objects.exists()
     assert not Passage.objects.exists()
     assert StoredFile.objects.exists()
