@@ -6,13 +6,15 @@ on first use; OpenAI's ids (conv_…, resp_…, chatcmpl-…) must exist. `store
 With a key that stores nothing `store` is taken for false, as OpenAI does it, and a conversation is refused.
 """
 
+from functools import partial
 from typing import Any
 
 from django.conf import settings
 
 from api import inputs
 from api.authentication import Caller
-from api.gateway import Gateway
+from api.gateway import LeanRequest
+from api.wellformed import call_beside_loop
 from conversations import items
 from conversations.budget import prompt_tokens
 from conversations.history import Recalled
@@ -26,10 +28,10 @@ OPENAI_IDS = {"conv_": "conversation_id", "resp_": "previous_id", "chatcmpl-": "
 
 
 async def recalled(
-    gateway: Gateway, caller: Caller, request_id: str, body: dict[str, Any], meant: Meaning
+    request: LeanRequest, caller: Caller, body: dict[str, Any], meant: Meaning, size_bytes: int
 ) -> Recalled | None:
     """The turn that begins, or None when nothing of the request is to be kept; the body's messages become all that the
-    upstream is told. Raises InvalidRequest, Forbidden, UnknownUrl, ConversationBusy.
+    upstream is told. `size_bytes` is the body's. Raises InvalidRequest, Forbidden, UnknownUrl, ConversationBusy.
     """
     name, session = name_in(body)
     stored = bool(body.get("store")) and caller.stores and caller.user_id is not None
@@ -39,19 +41,19 @@ async def recalled(
     if name and (body.get("n") or 1) > 1:
         raise InvalidRequest("A conversation goes on with one answer: n is 1.", param="n")
     asked = Asked(
-        request_id=request_id.removeprefix("req_"),
+        request_id=request.request_id.removeprefix("req_"),
         user_id=caller.user_id or 0,
         door=Door.CHAT,
         model=body["model"],
-        entries=items.of_messages(body["messages"]),
+        entries=await call_beside_loop(size_bytes, partial(items.of_messages, body["messages"])),
         **place(name),
         stored=stored,
         idle_seconds=idle(name, session=session),
         metadata=inputs.metadata(body.pop("metadata", None)) if stored else {},
         settings={field: body[field] for field in REPEATED if body.get(field) is not None},
-        budget=budget(gateway.catalogue.window(meant.public_id), body),
+        budget=budget(request.gateway.catalogue.window(meant.public_id), body),
     )
-    begun = await gateway.history.recall(asked)
+    begun = await request.gateway.history.recall(asked)
     if name:
         body["messages"] = begun.messages
     return begun

@@ -27,6 +27,7 @@ SSE_HEADERS = (
     (b"cache-control", b"no-cache, no-store"),
     (b"x-accel-buffering", b"no"),
 )
+SLICE_BYTES = 256 * 2**10  # of one write; a longer one would be copied whole, again and again
 
 
 class Rendering(Protocol):
@@ -116,7 +117,13 @@ class StreamAnswer(StreamingHttpResponse):
         self.writing, self._over = True, self._over or last
         if not self._head_sent:
             await self._head(200, SSE_HEADERS)
-        await self._send({"type": "http.response.body", "body": data, "more_body": not last})
+        if len(data) > SLICE_BYTES:
+            for start in range(0, len(data), SLICE_BYTES):
+                slice_ = data[start : start + SLICE_BYTES]
+                await self._send({"type": "http.response.body", "body": slice_, "more_body": True})
+            data = b""
+        if data or last:
+            await self._send({"type": "http.response.body", "body": data, "more_body": not last})
         self.written_at = time.monotonic()
         self.writing = False
 

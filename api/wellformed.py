@@ -8,7 +8,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import orjson
@@ -18,6 +18,7 @@ from api.json_cost import Structure, measure
 from providers.exceptions import InvalidJson, InvalidRequest
 from providers.fast_settings import settings
 
+T = TypeVar("T")
 # fields that would let a caller choose where a request goes or who it says it is
 ROUTING = frozenset(
     """
@@ -37,6 +38,13 @@ async def read_beside_loop(read: Callable[[bytes], dict[str, Any]], raw: bytes) 
     if len(raw) <= settings.JSON_INLINE_BYTES:
         return read(raw)
     return await asyncio.get_running_loop().run_in_executor(_thread, read, raw)
+
+
+async def call_beside_loop(size_bytes: int, function: Callable[[], T]) -> T:
+    """Return `function()`, which works on what a body of this size said: in the same thread when it is a large one."""
+    if size_bytes <= settings.JSON_INLINE_BYTES:
+        return function()
+    return await asyncio.get_running_loop().run_in_executor(_thread, function)
 
 
 def well_formed(raw: bytes, shape: type[Struct]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from django.db import connection
 from api.spool import Row
 from api.write_errors import RowsRefused, WriteFailed, is_disk_full
 from providers.patience import Patience
+from providers.queued_sqlite3.write_queue import write_queue
 
 logger = logging.getLogger(__name__)
 
@@ -143,14 +144,15 @@ class SqliteWriter:
         return found.f_bavail * found.f_frsize < SMALLEST_ROOM_BYTES
 
     def _insert(self, db: sqlite3.Connection, values: list[Row]) -> None:
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            db.executemany(self.INSERT, values)
-            db.execute("COMMIT")
-        except BaseException:
-            if db.in_transaction:  # SQLite has rolled back by itself when the disk is full
-                db.execute("ROLLBACK")
-            raise
+        with write_queue.held(self._timeout, first=True):
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                db.executemany(self.INSERT, values)
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:  # SQLite has rolled back by itself when the disk is full
+                    db.execute("ROLLBACK")
+                raise
 
     def _open(self) -> sqlite3.Connection:
         uri = self._path.startswith("file:")

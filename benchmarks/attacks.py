@@ -62,16 +62,18 @@ def request(path: str, header: str, length: int) -> bytes:
 
 
 def send(port: int, data: Sequence[bytes], statuses: Counter[str]) -> None:
-    """Send one request and read its answer to the end; counts its status."""
+    """Send one request and read its answer to the end; counts its status, and that of a stream without end as cut."""
     status = "no answer"
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), ANSWER_SECONDS) as connection:
         with suppress(ConnectionError):  # the answer may come before all is sent
             for piece in data:
                 connection.sendall(piece)
-        first = connection.recv(65_536)
+        tail = first = connection.recv(65_536)
         status = first[9:12].decode() or status
-        while connection.recv(2**20):
-            pass
+        while piece := connection.recv(2**20):
+            tail = tail[-64:] + piece
+        if b"event-stream" in first and b"[DONE]" not in tail[-64:]:
+            status += " cut"
     statuses[status] += 1
 
 

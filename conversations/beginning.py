@@ -1,9 +1,13 @@
 """The beginning of a turn, one transaction in a database thread: its place is found and nobody else let in, what was
 said before is read, as much as fits, and what is asked is written down. Or, when nothing is to be kept, only what its
 upstream would be told.
+
+A question of more than PUT_AT_ONCE items is written in several transactions, so that others can write in between. Until
+the last one its turn is queued: nobody else may begin one, and if the process dies, later turns are not told of it.
 """
 
 import math
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -13,16 +17,18 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
-from conversations import earlier, items, overlap, stored_bytes
+from conversations import earlier, items, overlap, stored_bytes, turns
 from conversations.earlier import Line
 from conversations.items import SYSTEM, Entry
 from conversations.models import Conversation, Door, Turn, TurnStatus
 from conversations.pairing import paired
 from conversations.places import Asked, Busy, behind, place_of, require_free
-from conversations.turns import Begun, put, touch, weight
+from conversations.turns import Begun, drop, new_items, put, put_items, touch, weight
 from providers.chat import Resume
 from providers.exceptions import InvalidRequest
 from providers.offloop import limit_transaction, require_time
+
+PAUSE_SECONDS = 0.005  # between two parts of a long question: the event loop needs the interpreter too
 
 
 def begin(asked: Asked, until: float = math.inf) -> Begun:
@@ -32,14 +38,21 @@ def begin(asked: Asked, until: float = math.inf) -> Begun:
     try:
         with transaction.atomic():
             limit_transaction(until)
-            begun = placed(asked, until)
+            begun, turn, new = placed(asked, until)
             require_time(until)
-            return begun
     except IntegrityError:  # somebody else began at the same moment
         raise Busy from None
+    if turn.status == TurnStatus.QUEUED:
+        try:
+            put_rest(turn, new, until)
+        except BaseException:
+            drop(begun)
+            raise
+    return begun
 
 
-def placed(asked: Asked, until: float) -> Begun:
+def placed(asked: Asked, until: float) -> tuple[Begun, Turn, list[Entry]]:
+    """The turn that was begun, its row, and its items; the row is queued while not all of them are written."""
     conversation, begins = place_of(asked)
     require_free(conversation)
     own = [entry for entry in asked.entries if entry.role in SYSTEM]
@@ -55,13 +68,14 @@ def placed(asked: Asked, until: float) -> Begun:
     size = stored_bytes.size_of(new) + stored_bytes.json_size(asked.settings)
     stored_bytes.require_room(asked.user_id, size)
     conversation.last += 1
+    is_whole = len(new) <= turns.PUT_AT_ONCE
     turn = Turn.objects.create(
         id=UUID(asked.request_id),
         conversation=conversation,
         user_id=asked.user_id,
         number=conversation.last,
         door=asked.door,
-        status=TurnStatus.IN_PROGRESS,
+        status=TurnStatus.IN_PROGRESS if is_whole else TurnStatus.QUEUED,
         model=asked.model,
         stored=asked.stored,
         background=asked.background,
@@ -71,11 +85,12 @@ def placed(asked: Asked, until: float) -> Begun:
         stored_bytes=size,
         alive_until=Now() + timedelta(seconds=settings.TURN_LEASE_SECONDS),
     )
-    put(turn, new, output=False, until=until)
+    if is_whole:
+        put(turn, new, output=False, until=until)
     stored_bytes.add(asked.user_id, size)
-    touch(conversation, turn, new)
+    touch(conversation, turn, new if is_whole else ())
     knows = (repeated or not own) and not turned_back and all(entry.role != "assistant" for entry in heard)
-    return Begun(
+    begun = Begun(
         id=asked.request_id,
         conversation_id=conversation.pk,
         number=turn.number,
@@ -84,6 +99,28 @@ def placed(asked: Asked, until: float) -> Begun:
         messages=messages,
         resume=resume_of(conversation, turn) if knows else None,
     )
+    return begun, turn, new
+
+
+def put_rest(turn: Turn, new: Sequence[Entry], until: float) -> None:
+    """Write the items of a queued turn, some in each transaction, and then start it. Of a conversation that is deleted
+    meanwhile the rest is not written. Raises TooLate.
+    """
+    rows = new_items(turn, new, output=False)
+    try:
+        for start in range(0, len(rows), turns.PUT_AT_ONCE):
+            with transaction.atomic():
+                limit_transaction(until)
+                put_items(turn, rows[start : start + turns.PUT_AT_ONCE])
+            time.sleep(PAUSE_SECONDS)
+        with transaction.atomic():
+            limit_transaction(until)
+            Turn.objects.filter(pk=turn.pk, status=TurnStatus.QUEUED).update(status=TurnStatus.IN_PROGRESS)
+            if any(entry.role in SYSTEM for entry in new):
+                Conversation.objects.filter(pk=turn.conversation_id).update(system=turn)
+    except IntegrityError:
+        if Turn.objects.filter(pk=turn.pk).exists():
+            raise
 
 
 def heard_of(conversation: Conversation, asked: Asked) -> tuple[list[Entry], bool]:

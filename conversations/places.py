@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Case, QuerySet, Value, When
 from django.db.models.functions import Now
 
 from conversations import earlier, retention
@@ -156,7 +156,9 @@ def require_free(conversation: Conversation) -> None:
 
 
 def interrupt(turns: QuerySet[Turn]) -> int:
-    """End those of the turns whose process is dead: what was asked stays, what came of it is not known."""
+    """End those of the turns whose process is dead: what was asked stays, what came of it is not known. Of a queued one
+    not even all that was asked was written: it has failed.
+    """
     dead = turns.filter(alive_until__lte=Now(), status__in=RUNNING)
-    ended = {"status": TurnStatus.INCOMPLETE, "error": INTERRUPTED}
-    return dead.update(**ended, finished_at=Now(), alive_until=None)
+    status = Case(When(status=TurnStatus.QUEUED, then=Value(TurnStatus.FAILED)), default=Value(TurnStatus.INCOMPLETE))
+    return dead.update(status=status, error=INTERRUPTED, finished_at=Now(), alive_until=None)

@@ -26,7 +26,7 @@ TITLE_CHARS = 80
 PER_ITEM = 4  # tokens that an upstream adds to each message
 PER_ATTACHMENT = 1_000  # tokens of a part that is no text, roughly
 SWEPT_AT_ONCE = 500
-PUT_AT_ONCE = 200  # items that are written before somebody looks at the clock
+PUT_AT_ONCE = 100  # items that are written before somebody looks at the clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,12 @@ def put(turn: Turn, entries: Sequence[Entry], *, output: bool, until: float = ma
     rows = new_items(turn, entries, output=output)
     for start in range(0, len(rows), PUT_AT_ONCE):
         require_time(until)
-        search.add(turn.user_id, Item.objects.bulk_create(rows[start : start + PUT_AT_ONCE]))
+        put_items(turn, rows[start : start + PUT_AT_ONCE])
+
+
+def put_items(turn: Turn, rows: list[Item]) -> None:
+    """Write some items of a turn, and their words into the index, with one statement each."""
+    search.add(turn.user_id, Item.objects.bulk_create(rows))
 
 
 def new_items(turn: Turn, entries: Sequence[Entry], *, output: bool) -> list[Item]:

@@ -159,7 +159,11 @@ class BaseAdapter:
             try:
                 async with aclosing(response.pieces(self.upstream.timeouts.gap)) as pieces:
                     async for piece in pieces:
-                        if batch := reader.feed(piece):
+                        if reader.waiting_bytes and reader.ends_large_event(piece):
+                            batch = await reader.feed_beside_loop(piece)
+                        else:
+                            batch = reader.feed(piece)
+                        if batch:
                             yield batch
                         if reader.over:
                             break

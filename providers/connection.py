@@ -15,6 +15,7 @@ import httptools
 from providers.exceptions import BadResponse, Disconnected, ProviderError, UpstreamTimeout
 
 HIGH_WATER_BYTES = 256 * 1024
+SLICE_BYTES = 64 * 1024  # that are worked on at once; then others get their turn
 HEAD_LIMIT_BYTES = 64 * 1024
 
 
@@ -193,14 +194,22 @@ class Connection(asyncio.Protocol):
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def body(self, gap_seconds: float) -> AsyncGenerator[bytes, None]:
-        """Yield what each read brought, joined; the silence between two reads is limited to `gap_seconds`."""
+        """Yield what each read brought, joined, in slices; the silence between two reads is limited to
+        `gap_seconds`.
+        """
         while True:
             if self.pieces:
                 pieces, self.pieces, self._size = self.pieces, [], 0
                 if self._paused:
                     self._resume()
                 self.limit(gap_seconds, "The upstream's stream stalled.")
-                yield pieces[0] if len(pieces) == 1 else b"".join(pieces)
+                data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+                if len(data) <= SLICE_BYTES:
+                    yield data
+                    continue
+                for start in range(0, len(data), SLICE_BYTES):
+                    yield data[start : start + SLICE_BYTES]
+                    await asyncio.sleep(0)
             elif self.error is not None:
                 raise self.error
             elif self.ended:

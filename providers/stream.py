@@ -1,7 +1,9 @@
 """The bytes of one stream -> batches of conforming chunks, and whether the stream ended well. No I/O."""
 
+import asyncio
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from providers.chat import Chunk
@@ -12,6 +14,13 @@ from providers.wire.sse import EventTooLong, Splitter
 
 DONE = b"[DONE]"
 BROKEN_EVENTS = 10  # of one stream; with more the stream is given up
+LARGE_EVENT_BYTES = 256 * 2**10  # an event that is longer is read in a thread
+_thread = ThreadPoolExecutor(1, thread_name_prefix="events")  # one: more would only take turns with the event loop
+
+
+def has_surrogates(data: bytes) -> bool:
+    """Whether a JSON text has escapes of surrogates; ask only when it has a backslash, which is found much sooner."""
+    return b"\\ud" in data or b"\\uD" in data
 
 
 class AnySplitter(Protocol):
@@ -56,6 +65,7 @@ class StreamReader:
         "bytes_left",
         "done",
         "over",
+        "waiting_bytes",
     )
 
     def __init__(
@@ -69,6 +79,7 @@ class StreamReader:
         self._broken = 0
         self._error: UpstreamError | None = None
         self.bytes_left = sys.maxsize  # that the stream may still have
+        self.waiting_bytes = 0  # of an event that is not complete, or more
         self.done = self.over = False
 
     @property
@@ -86,7 +97,19 @@ class StreamReader:
         except EventTooLong:
             self._fail(BadResponse("The upstream sent too long an event."))
             return []
+        if not events:
+            self.waiting_bytes += len(piece)
+            return []
+        self.waiting_bytes = 0
         return self._take(events)
+
+    def ends_large_event(self, piece: bytes) -> bool:
+        """Whether to feed this piece beside the event loop: with its line end a large event may be complete."""
+        return self.waiting_bytes > LARGE_EVENT_BYTES and b"\n" in piece
+
+    async def feed_beside_loop(self, piece: bytes) -> list[Chunk]:
+        """The same as `feed`, in a thread: reading a large event takes longer than others should wait."""
+        return await asyncio.get_running_loop().run_in_executor(_thread, self.feed, piece)
 
     def finish(self) -> list[Chunk]:
         """The bytes are over: what a last event that lacks its blank line says."""
@@ -106,7 +129,7 @@ class StreamReader:
                     self.done = self.over = True
                     break
                 chunk = self._read_event(data)
-                if chunk is not None and (self._halves.waiting or b"\\ud" in data or b"\\uD" in data):
+                if chunk is not None and (self._halves.waiting or (b"\\" in data and has_surrogates(data))):
                     chunk = self._halves.mend(chunk)
                 if chunk is None:
                     self._count_broken()
@@ -158,7 +181,7 @@ class DialectReader(StreamReader):
         return batch
 
     def _conform(self, said: list[Chunk], data: bytes) -> list[Chunk]:
-        if self._halves.waiting or b"\\ud" in data or b"\\uD" in data:
+        if self._halves.waiting or (b"\\" in data and has_surrogates(data)):
             said = [self._halves.mend(chunk) for chunk in said]
         found = (self._conformer.chunk(chunk) for chunk in said)
         return [chunk for chunk in found if chunk is not None]

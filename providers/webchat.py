@@ -113,7 +113,11 @@ class WebChat(BaseAdapter):
             try:
                 async with aclosing(response.pieces(timeouts.gap)) as pieces:
                     async for piece in pieces:
-                        if batch := reader.feed(piece):
+                        if reader.waiting_bytes and reader.ends_large_event(piece):
+                            batch = await reader.feed_beside_loop(piece)
+                        else:
+                            batch = reader.feed(piece)
+                        if batch:
                             yield batch
                         if reader.over:
                             break

@@ -8,6 +8,7 @@ import asyncio
 import tempfile
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import IO, Any, cast
 from urllib.parse import unquote_to_bytes
@@ -25,6 +26,7 @@ UPLOADS = frozenset(("/v1/files", "/v1/files/upload"))  # forms with a file, whi
 FORM_BYTES = 65_536  # what a form may add to its file
 NUL_IN_ADDRESS = "The request's address has a NUL character."
 NO_DISK = "There is no room for large requests here now."
+_thread = ThreadPoolExecutor(1, thread_name_prefix="bodies")
 
 
 class CallerLeft(Exception):
@@ -87,6 +89,13 @@ class BodyBuffer:
         with self.take_file() as file:
             return file.read()
 
+    async def read_beside_loop(self) -> bytes:
+        """The same as `read`; a file is read in a thread, so that the event loop goes on meanwhile."""
+        if self._file is None:
+            return self.read()
+        file = self.take_file()
+        return await asyncio.get_running_loop().run_in_executor(_thread, read_and_close, file)
+
     def take_file(self) -> IO[bytes]:
         """Return the whole body as a file for a reader who will have all of it in memory. Raises Saturated."""
         if self.share is not None:
@@ -109,6 +118,12 @@ class BodyBuffer:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def read_and_close(file: IO[bytes]) -> bytes:
+    """Return all that is in a file."""
+    with file:
+        return file.read()
 
 
 def require_readable_address(scope: Message) -> None:
@@ -159,7 +174,7 @@ async def read_body(scope: Message, receive: Receive, limit_bytes: int, share: S
     buffer = BodyBuffer(settings.BODY_MEMORY_BYTES, share)
     try:
         await fill(buffer, receive, limit_bytes)
-        return buffer.read()
+        return await buffer.read_beside_loop()
     finally:
         buffer.close()
 

@@ -10,7 +10,8 @@ def configured(config: dict[str, Any], *, wait_seconds: int, statement_seconds: 
     """`config` as its URL says, with what is missing."""
     if config["ENGINE"].endswith("sqlite3"):
         init = "; ".join(f"PRAGMA {pragma}" for pragma in PRAGMAS) + ";"
-        return config | {"OPTIONS": {"timeout": 20, "transaction_mode": "IMMEDIATE", "init_command": init}}
+        options = {"timeout": 20, "transaction_mode": "IMMEDIATE", "init_command": init}
+        return config | {"ENGINE": "providers.queued_sqlite3", "OPTIONS": options}
     options = {
         "application_name": f"proxysite {os.getpid()}",
         **config.get("OPTIONS", {}),

@@ -11,6 +11,7 @@ from django.db import DatabaseError, connection, connections
 
 EMBEDDED_DELAY_SECONDS = 2.0  # serve first, then load Celery
 STARTUP_FAILED = 3
+SWITCH_SECONDS = 0.0005  # for how long a thread that computes may keep the interpreter from the event loop
 
 
 def run(listener: socket.socket, workers: int) -> None:
@@ -34,6 +35,7 @@ def one(listener: socket.socket, parent: int | None = None) -> None:
     """One process's server; `parent` is the supervisor of a worker. Ends the process."""
     from proxysite.server import GracefulServer, config
 
+    sys.setswitchinterval(SWITCH_SECONDS)
     server = GracefulServer(config())
     server.parent = parent
     factory = server.config.get_loop_factory()

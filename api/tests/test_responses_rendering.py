@@ -14,7 +14,7 @@ from api.counting import Usage
 from api.responses import schema
 from api.responses.objects import head_of
 from api.responses.rendering import EventRenderer
-from api.streaming import Heartbeat, StreamAnswer
+from api.streaming import SLICE_BYTES, Heartbeat, StreamAnswer
 from conversations.answers import Answer
 from providers.chat import CHAT, Batches, ChatRequest, Chunk, Trace, completion, delta, usage_chunk
 from providers.exceptions import Disconnected, GatewayError, RateLimited, Rejected
@@ -369,6 +369,17 @@ async def sent_by_the_server(*batches: list[Chunk], error: GatewayError) -> list
 
     await StreamAnswer(upstream(), renderer(), Heartbeat(60), f"req_{ID}").relay(send)
     return messages
+
+
+async def test_a_large_event_is_sent_in_slices() -> None:
+    text = "x" * (2 * SLICE_BYTES)
+    _, *bodies = await sent_by_the_server([delta(REQUEST, content=text)], error=Disconnected("It broke off."))
+    assert max(len(body["body"]) for body in bodies) == SLICE_BYTES
+    assert [body["more_body"] for body in bodies] == [*[True] * (len(bodies) - 1), False]
+    deltas = [
+        event for event in parsed(b"".join(body["body"] for body in bodies)) if event["type"].endswith("text.delta")
+    ]
+    assert deltas[0]["delta"] == text
 
 
 async def test_a_stream_that_breaks_off_ends_with_the_failure_and_nothing_after_it() -> None:

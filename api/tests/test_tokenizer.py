@@ -1,7 +1,7 @@
 """Counting of long texts: linear, beside the loop, with bounded memory."""
 
-import asyncio
 import random
+import threading
 from typing import Any
 
 import pytest
@@ -65,21 +65,22 @@ async def test_with_many_callers_in_front_only_samples_are_counted(monkeypatch: 
 
 @pytest.mark.settings(COUNT_EXACT_CHARS=10**7)
 @pytest.mark.parametrize("text", [letters(500_000), "\U0001f680" * 300_000])
-async def test_others_get_their_turn_while_a_long_text_is_counted(text: str) -> None:
-    turns = 0
+async def test_a_long_text_is_counted_in_small_parts_beside_the_event_loop(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts: list[int] = []
+    threads: set[str] = set()
 
-    async def others() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0.001)
+    def note(chars: int) -> None:
+        parts.append(chars)
+        threads.add(threading.current_thread().name)
 
     await in_thread(lambda most_chars: None)  # loads the vocabulary
-    task = asyncio.create_task(others())
-    await asyncio.sleep(0)
+    monkeypatch.setattr(tokenizer, "limit_cache", note)
     assert (await of_body({"messages": [{"role": "user", "content": text}]})).exact
-    task.cancel()
-    assert turns > 5
+    assert sum(parts) == len(text)
+    assert max(parts) <= tokenizer.SLICES_AT_ONCE * tokenizer.SLICE_CHARS
+    assert {name.partition("_")[0] for name in threads} == {"counting"}
 
 
 async def test_the_tokens_of_a_long_array_are_only_counted() -> None:

@@ -20,7 +20,7 @@ from api.responses import asking, inputs, schema, sealed
 from api.streaming import JsonAnswer
 from api.views.relay import meaning, require_json
 from api.views.responses import own_items
-from api.wellformed import read_beside_loop
+from api.wellformed import call_beside_loop, read_beside_loop
 from conversations import beginning, items
 from conversations.models import Door
 from conversations.places import Asked
@@ -32,8 +32,9 @@ async def count(request: LeanRequest) -> HttpResponseBase:
     gateway, began = request.gateway, time.monotonic()
     caller = await request.authenticate()
     require_json(request)
-    read = partial(schema.read, shape=schema.CountBody)
-    body = await read_beside_loop(read, await request.whole_body())
+    raw = await request.whole_body()
+    size_bytes = len(raw)
+    body = await read_beside_loop(partial(schema.read, shape=schema.CountBody), raw)
     name = body.get("model")
     window = gateway.catalogue.window(meaning(gateway, caller, name).public_id) if name else None
     if named := inputs.references(body):
@@ -41,12 +42,13 @@ async def count(request: LeanRequest) -> HttpResponseBase:
             body, await in_time(TURNS.run_for(caller.user_id, own_items, caller, list(named.values())))
         )
     body = sealed.opened(body)
-    said = asking.own_messages(body)
+    said = await call_beside_loop(size_bytes, partial(asking.own_messages, body))
     if schema.conversation_id(body) or body.get("previous_response_id"):
         caller.require_storing()
-        asked = asked_of(caller, request.request_id, body, remembering.budget(window, body))
+        budget = remembering.budget(window, body)
+        asked = await call_beside_loop(size_bytes, partial(asked_of, caller, request.request_id, body, budget))
         said = await in_time(TURNS.run_for(caller.user_id, beginning.look_up, asked))
-    chat = asking.chat_body(body, said)
+    chat = await call_beside_loop(size_bytes, partial(asking.chat_body, body, said))
     found = await counting.of_body(chat)
     counted: dict[str, Any] = {"object": "response.input_tokens", "input_tokens": found.tokens}
     if not found.exact:

@@ -48,7 +48,7 @@ async def relay(request: LeanRequest, endpoint: str, forced: str = "", conversat
     try:
         if endpoint == CHAT and not schemas.REMEMBERED.isdisjoint(body):
             places = own_places.of_chat(body)
-            recalled = await remembering.recalled(gateway, caller, request.request_id, body, meant)
+            recalled = await remembering.recalled(request, caller, body, meant, len(raw))
         paths, names = body.get("mpr_candidates"), remembering.shown(body)
         asked = chat_request(request.request_id, endpoint, body, meant, recalled)
         trace, batches = await answering(

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -29,7 +30,7 @@ from api.responses.rendering import EventRenderer, lines
 from api.responses.repeated import repeated
 from api.streaming import JsonAnswer, StreamAnswer, upstream_headers
 from api.views.relay import Thinking, answering, chat_request, meaning, require_json, whole
-from api.wellformed import read_beside_loop
+from api.wellformed import call_beside_loop, read_beside_loop
 from conversations import beginning, items
 from conversations.history import Recalled
 from conversations.models import Conversation, Door, Item
@@ -78,9 +79,13 @@ async def answer(request: LeanRequest, caller: Caller, asked_for: Requested, pla
     body = sealed.opened(body)
     places = own_places.of_response(body)
     try:
-        asked = asked_of(gateway, caller, request.request_id, body, meant)
+        size_bytes = asked_for.size_bytes
+        asking_of = partial(asked_of, gateway, caller, request.request_id, body, meant)
+        asked = await call_beside_loop(size_bytes, asking_of)
         recalled, said = await recall(gateway, asked, body)
-        chat = asking.chat_body(body, said) | ({"stream": True} if body.get("background") else {})
+        chat = await call_beside_loop(size_bytes, partial(asking.chat_body, body, said))
+        if body.get("background"):
+            chat["stream"] = True
         created_at = recalled.turn.begun.created_at if recalled else int(time.time())
         head = head_of(body, asked.request_id, created_at, stored=asked.stored)
         thinking = Thinking(meant.public_id, asked_for.size_bytes, paths=body.get("mpr_candidates"))

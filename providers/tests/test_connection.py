@@ -1,12 +1,13 @@
 """One connection to an upstream under answers of every size: it serves the next request as if nothing had been."""
 
 import asyncio
+import random
 import time
 
 import pytest
 
 from providers.chat import SENT_AGAIN, Attempt, ChatRequest, Trace
-from providers.connection import HIGH_WATER_BYTES, Connection
+from providers.connection import HIGH_WATER_BYTES, SLICE_BYTES, Connection
 from providers.exceptions import BadResponse, Disconnected
 from providers.http import Client, Target, Timeouts
 from proxysite.testing.upstream import END, head, raw, reply
@@ -132,6 +133,26 @@ async def test_a_paused_connection_is_not_used_again():
     assert connection.reusable
     connection._paused = True
     assert not connection.reusable
+
+
+async def test_a_body_is_worked_on_in_slices_and_others_get_their_turn_between_them():
+    connection, line = Connection(asyncio.get_running_loop()), Line()
+    connection.connection_made(line)
+    data = random.Random(8).randbytes(3 * SLICE_BYTES + 7)
+    connection.data_received(head(200, {"content-length": str(len(data))}) + data)
+    turns = iter(range(100))
+
+    async def others():
+        while True:
+            next(turns)
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(others())
+    pieces = [piece async for piece in connection.body(5)]
+    task.cancel()
+    assert b"".join(pieces) == data
+    assert [len(piece) for piece in pieces] == [*[SLICE_BYTES] * 3, 7]
+    assert next(turns) >= 3
 
 
 # --- sent again -------------------------------------------------------------------------------------------------------

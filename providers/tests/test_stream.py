@@ -1,4 +1,6 @@
+import json
 import random
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -7,8 +9,8 @@ import pytest
 
 from providers.chat import Chunk
 from providers.exceptions import BadResponse, Disconnected, RateLimited, UpstreamError
-from providers.stream import BROKEN_EVENTS, StreamReader
-from providers.wire.jsons import loads
+from providers.stream import BROKEN_EVENTS, LARGE_EVENT_BYTES, StreamReader
+from providers.wire.jsons import loads, loads_raw
 
 
 def read_event(data: bytes) -> Chunk | None:
@@ -127,3 +129,47 @@ def test_a_legacy_stream_is_judged_by_the_same_rules() -> None:
     [chunk] = found.feed(b"data: %b\n\n" % orjson.dumps({"choices": [choice]}))
     found.judge()
     assert chunk["choices"] == [choice]
+
+
+# --- large events -----------------------------------------------------------------------------------------------------
+async def test_a_large_event_is_read_beside_the_event_loop_and_says_the_same() -> None:
+    threads: list[str] = []
+
+    def read(data: bytes) -> Chunk | None:
+        threads.append(threading.current_thread().name.partition("_")[0])
+        return read_event(data)
+
+    found = StreamReader(read, 10 * LARGE_EVENT_BYTES, chat=True)
+    stream = event("x" * 3 * LARGE_EVENT_BYTES) + HELLO + DONE
+    chunks: list[Chunk] = []
+    for start in range(0, len(stream), 65_536):
+        piece = stream[start : start + 65_536]
+        chunks += await found.feed_beside_loop(piece) if found.ends_large_event(piece) else found.feed(piece)
+    assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks)[-8:] == "xxxhello"
+    found.judge()
+    assert threads == ["events"] * 4  # what came in the same read too
+
+
+def test_an_event_is_large_only_while_it_has_not_ended() -> None:
+    found = reader(10 * LARGE_EVENT_BYTES)
+    assert not found.ends_large_event(b"\n")
+    found.feed(b"data: " + b"x" * LARGE_EVENT_BYTES)
+    assert not found.ends_large_event(b"x")
+    assert found.ends_large_event(b"\n\n")
+    found.feed(b"\n\n" + HELLO)
+    assert not found.ends_large_event(HELLO)
+
+
+@pytest.mark.parametrize("text", ["plain", 'quote " and \\ backslash', "\\u0041", "\u4f60\u597d", "\U0001f680"])
+def test_escapes_in_any_text_are_read_as_what_they_mean(text: str) -> None:
+    said = json.dumps({"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]})
+    assert run(b"data: " + said.encode() + b"\n\n" + DONE)[0] == text
+
+
+def test_halves_of_a_character_in_two_events_are_joined() -> None:
+    halves = [
+        f'data: {{"choices": [{{"index": 0, "delta": {{"content": "\\u{half}"}}}}]}}\n\n' for half in ("d83d", "de80")
+    ]
+    found = StreamReader(loads_raw, 10_000, chat=True)
+    chunks = found.feed("".join(halves).encode())
+    assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks) == "\U0001f680"
