@@ -31,6 +31,11 @@ from providers.offloop import limit_transaction, require_time
 PAUSE_SECONDS = 0.005  # between two parts of a long question: the event loop needs the interpreter too
 
 
+def begin_within(asked: Asked, seconds: float) -> Begun:
+    """`begin`, at most so long after it has begun to."""
+    return begin(asked, time.monotonic() + seconds)
+
+
 def begin(asked: Asked, until: float = math.inf) -> Begun:
     """Begin the turn, unless it is later than `until` of the monotonic clock: then nobody waits for it any more, and
     nobody else is to wait because of it. Raises Busy, UnknownUrl, InvalidRequest, TooLate.

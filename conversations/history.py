@@ -117,8 +117,8 @@ class History:
 
     async def _begin(self, asked: Asked) -> Begun:
         """What is begun although nobody waits for it any more is taken back."""
-        until = time.monotonic() + settings.DATABASE_TIMEOUT_SECONDS
-        work = asyncio.ensure_future(TURNS.run_for(asked.user_id, beginning.begin, asked, until))
+        seconds = settings.DATABASE_TIMEOUT_SECONDS
+        work = await TURNS.start_for(asked.user_id, beginning.begin_within, asked, seconds)
         try:
             return await in_time(asyncio.shield(work))
         except (DatabaseUnavailable, asyncio.CancelledError):

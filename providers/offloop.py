@@ -32,12 +32,36 @@ class TooLate(OperationalError):
     """The work took so long that nobody waits for it any more: its transaction is rolled back."""
 
 
+class Line:
+    """The work of one caller: PER_CALLER pieces run, others wait in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._free = asyncio.Semaphore(PER_CALLER)
+        self._waiting = 0
+
+    async def enter(self) -> None:
+        """Return when the next piece may begin. Raises DatabaseUnavailable when those in front are late."""
+        rounds = 1 + self._waiting // PER_CALLER
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(rounds * settings.DATABASE_TIMEOUT_SECONDS):
+                await self._free.acquire()
+        except TimeoutError:
+            raise late() from None
+        finally:
+            self._waiting -= 1
+
+    def leave(self) -> None:
+        """A piece has ended: the next one may begin."""
+        self._free.release()
+
+
 class Threads:
     """The threads of one kind of work."""
 
     def __init__(self, kind: str, size: int) -> None:
         self._executor = ThreadPoolExecutor(size, thread_name_prefix=f"database-{kind}")
-        self._callers: WeakValueDictionary[Hashable, asyncio.Semaphore] = WeakValueDictionary()
+        self._lines: WeakValueDictionary[Hashable, Line] = WeakValueDictionary()
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """`function(*args)` in a thread. The function may use the ORM; whatever it raises is raised here."""
@@ -45,20 +69,28 @@ class Threads:
         return await asyncio.wrap_future(self._begin(partial(function, *args, **kwargs)))
 
     async def run_for(self, caller: Hashable, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The same for a caller, who waits while enough of his work runs."""
-        own = self._callers.get(caller)
-        if own is None:
-            own = self._callers[caller] = asyncio.Semaphore(PER_CALLER)
-        await own.acquire()
+        """The same for a caller, who waits while enough of his work runs. Raises DatabaseUnavailable."""
+        return await (await self.start_for(caller, function, *args, **kwargs))
+
+    async def start_for(
+        self, caller: Hashable, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> "asyncio.Future[T]":
+        """Return the work when it has been given to the threads: waiting for one's own work is not waiting for the
+        database. Raises DatabaseUnavailable when that takes so long that the database cannot be well.
+        """
+        line = self._lines.get(caller)
+        if line is None:
+            line = self._lines[caller] = Line()
+        await line.enter()
         loop = asyncio.get_running_loop()
 
-        def release(done: Future[T]) -> None:
+        def leave(done: Future[T]) -> None:
             if not loop.is_closed():
-                loop.call_soon_threadsafe(own.release)
+                loop.call_soon_threadsafe(line.leave)
 
         work = self._begin(partial(function, *args, **kwargs))
-        work.add_done_callback(release)  # when it has ended, not when nobody waits for it any more
-        return await asyncio.wrap_future(work)
+        work.add_done_callback(leave)  # when it has ended, not when nobody waits for it any more
+        return asyncio.wrap_future(work)
 
     def _begin(self, function: Callable[[], T]) -> "Future[T]":
         def work() -> T:
@@ -90,7 +122,11 @@ async def in_time(answer: Awaitable[T]) -> T:
         async with asyncio.timeout(settings.DATABASE_TIMEOUT_SECONDS):
             return await heard(answer)
     except TimeoutError:
-        raise DatabaseUnavailable("The database does not answer.", retry_after_seconds=2) from None
+        raise late() from None
+
+
+def late() -> DatabaseUnavailable:
+    return DatabaseUnavailable("The database does not answer.", retry_after_seconds=2)
 
 
 async def heard(answer: Awaitable[T]) -> T:

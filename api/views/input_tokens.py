@@ -39,7 +39,7 @@ async def count(request: LeanRequest) -> HttpResponseBase:
     window = gateway.catalogue.window(meaning(gateway, caller, name).public_id) if name else None
     if named := inputs.references(body):
         body = inputs.resolved(
-            body, await in_time(TURNS.run_for(caller.user_id, own_items, caller, list(named.values())))
+            body, await in_time(await TURNS.start_for(caller.user_id, own_items, caller, list(named.values())))
         )
     body = sealed.opened(body)
     said = await call_beside_loop(size_bytes, partial(asking.own_messages, body))
@@ -47,7 +47,7 @@ async def count(request: LeanRequest) -> HttpResponseBase:
         caller.require_storing()
         budget = remembering.budget(window, body)
         asked = await call_beside_loop(size_bytes, partial(asked_of, caller, request.request_id, body, budget))
-        said = await in_time(TURNS.run_for(caller.user_id, beginning.look_up, asked))
+        said = await in_time(await TURNS.start_for(caller.user_id, beginning.look_up, asked))
     chat = await call_beside_loop(size_bytes, partial(asking.chat_body, body, said))
     found = await counting.of_body(chat)
     counted: dict[str, Any] = {"object": "response.input_tokens", "input_tokens": found.tokens}

@@ -74,7 +74,7 @@ async def answer(request: LeanRequest, caller: Caller, asked_for: Requested, pla
     caller.require_own_choice(body)
     if named := inputs.references(body):
         body = inputs.resolved(
-            body, await in_time(TURNS.run_for(caller.user_id, own_items, caller, list(named.values())))
+            body, await in_time(await TURNS.start_for(caller.user_id, own_items, caller, list(named.values())))
         )
     body = sealed.opened(body)
     places = own_places.of_response(body)
@@ -142,7 +142,7 @@ async def recall(gateway: Gateway, asked: Asked, body: dict[str, Any]) -> tuple[
         recalled = await gateway.history.recall(asked)
         return recalled, recalled.messages
     if asked.previous_id:
-        return None, await in_time(TURNS.run_for(asked.user_id, beginning.look_up, asked))
+        return None, await in_time(await TURNS.start_for(asked.user_id, beginning.look_up, asked))
     return None, asking.own_messages(body)
 
 

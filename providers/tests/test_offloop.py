@@ -4,11 +4,13 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.db import transaction
 
 from providers import offloop
+from providers.exceptions import DatabaseUnavailable
 from providers.models import Revision
 from providers.offloop import HOUSEKEEPING, LONG, PER_CALLER, QUICK, TURNS, Threads, TooLate, limit_transaction
 
@@ -57,6 +59,23 @@ async def test_a_caller_with_much_work_leaves_threads_to_others(work: Work, kind
     assert len(work.begun) == PER_CALLER
     work.may_end.set()
     assert await asyncio.gather(*waiting) == ["slow"] * 50
+
+
+async def test_who_waits_for_his_own_work_does_not_wait_for_the_database(work: Work, settings: Any) -> None:
+    """Many pieces, each in time, take longer together than one may; only when they are late has the database gone."""
+    settings.DATABASE_TIMEOUT_SECONDS = 0.2
+    threads = Threads("test", 4)
+    running = [asyncio.create_task(threads.run_for("mallory", time.sleep, 0.02)) for _ in range(40)]
+    assert await asyncio.gather(*running) == [None] * 40
+    stuck = [asyncio.create_task(threads.run_for("mallory", work.piece, "stuck")) for _ in range(PER_CALLER)]
+    await work.begins(PER_CALLER)
+    late = [asyncio.create_task(threads.run_for("mallory", work.piece, "late")) for _ in range(3)]
+    for task in late:
+        with pytest.raises(DatabaseUnavailable):
+            await task
+    work.may_end.set()
+    await asyncio.gather(*stuck)
+    assert await threads.run_for("mallory", lambda: "then") == "then"
 
 
 async def test_work_that_nobody_waits_for_any_more_is_not_begun(work: Work) -> None:
