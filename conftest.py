@@ -24,7 +24,7 @@ import uvloop
 
 from providers.models import Provider
 from providers.offloop import off_loop
-from proxysite.testing import rows
+from proxysite.testing import database, rows
 from proxysite.testing.rows import Person
 from tokens.models import UpstreamToken
 
@@ -40,6 +40,14 @@ def pytest_asyncio_loop_factories(
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """The loop that `serve` runs on."""
     return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """pytest-django's fixture; before the test database is dropped, threads of this process have left it."""
+    yield
+    with django_db_blocker.unblock():
+        database.wait_for_others_to_leave()
 
 
 @pytest.fixture
@@ -76,9 +84,7 @@ def operator(transactional_db: None) -> Person:
 @pytest.fixture
 def ledger_lock(transactional_db: None) -> Any:
     """`async with ledger_lock:` no usage row can be written meanwhile."""
-    from proxysite.testing.database import LedgerLock
-
-    return LedgerLock()
+    return database.LedgerLock()
 
 
 @pytest.fixture
@@ -86,11 +92,9 @@ def database_proxy(transactional_db: None) -> Iterator[Any]:
     """Postgres behind a proxy that can freeze; name it before `gateway`."""
     from django.db import connection
 
-    from proxysite.testing.database import DatabaseProxy
-
     if connection.vendor != "postgresql":
         pytest.skip("SQLite is no server that could stop answering")
-    with DatabaseProxy() as proxy:
+    with database.DatabaseProxy() as proxy:
         yield proxy
 
 

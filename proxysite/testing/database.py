@@ -1,13 +1,45 @@
-"""Faults of the database: rows that cannot be written for a while."""
+"""Faults of the database: rows that cannot be written for a while. And the end of the tests' own one."""
 
 import asyncio
 import sqlite3
 import threading
+import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connection, connections
+
+LEAVING_SECONDS = 10.0
+OTHERS = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+
+
+def wait_for_others_to_leave() -> None:
+    """Return when this thread's connection is the only one to the Postgres database, which can then be dropped.
+
+    A pool may still be opening a connection in the background. Whoever stays is ended, and the last statement of each
+    is in a warning.
+    """
+    if connection.vendor != "postgresql":
+        return
+    end = time.monotonic() + LEAVING_SECONDS
+    while query(f"SELECT 1 {OTHERS}") and time.monotonic() < end:
+        time.sleep(0.05)
+    if stayed := query(f"SELECT query, pg_terminate_backend(pid) {OTHERS}"):
+        warnings.warn(f"open sessions at the end of the tests: {stayed}", stacklevel=1)
+
+
+def query(statement: str) -> list[Any]:
+    """Return the rows of a statement, asked outside of the connection pool, which is closed."""
+    connection.close()
+    connection.close_pool()  # type: ignore[attr-defined]
+    import psycopg
+
+    names = ("dbname", "user", "password", "host", "port")
+    parameters = connection.get_connection_params()
+    with psycopg.connect(**{name: parameters[name] for name in names if name in parameters}) as db:
+        return db.execute(statement).fetchall()
 
 
 class LedgerLock:
