@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
-from weakref import WeakValueDictionary
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -31,6 +30,7 @@ from conversations import stored_bytes
 from conversations.documents import extract
 from conversations.models import Purpose, Status, StoredFile, new_id
 from providers.exceptions import BodyTooLarge, InvalidRequest, Saturated, UnknownUrl
+from providers.keyed_locks import KeyedLocks
 
 logger = logging.getLogger(__name__)
 ID = re.compile(r"file-[0-9a-f]{32}", re.ASCII)
@@ -38,11 +38,7 @@ ORPHAN_SECONDS = 3_600.0  # after which bytes without a row are nobody's
 PIECE_BYTES = 65_536
 AT_A_TIME = 500
 readers = ThreadPoolExecutor(4, thread_name_prefix="documents")  # no more documents are read at the same time
-turns: WeakValueDictionary[int, threading.Lock] = WeakValueDictionary()  # an upload of a user waits for his last one
-
-
-def turn(user_id: int) -> threading.Lock:
-    return turns.setdefault(user_id, threading.Lock())
+upload_locks = KeyedLocks(threading.Lock)  # by user id: an upload of a user waits for his last one
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,13 +147,13 @@ def write(path: Path, pieces: Iterable[bytes]) -> tuple[int, str]:
 
 def read_in_turn(user_id: int, file_id: str, filename: str, content_type: str) -> str:
     """`read_text`, one at a time for each user, so that nobody has all readers. Raises Saturated."""
-    mine = turn(user_id)
-    if not mine.acquire(timeout=2 * settings.FILE_TEXT_SECONDS):
+    lock = upload_locks.get_lock(user_id)
+    if not lock.acquire(timeout=2 * settings.FILE_TEXT_SECONDS):
         raise Saturated("Your other documents are still being read.", retry_after_seconds=5)
     try:
         return read_text(file_id, filename, content_type)
     finally:
-        mine.release()
+        lock.release()
 
 
 def read_text(file_id: str, filename: str, content_type: str) -> str:

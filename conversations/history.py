@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, ParamSpec, TypeVar
-from weakref import WeakValueDictionary
 
 from django.conf import settings
 from django.db import DatabaseError
@@ -28,6 +27,7 @@ from conversations.turn_batches import TurnBatches
 from conversations.turns import Begun, Finished, Lost
 from providers.chat import Batches, Resume, Trace
 from providers.exceptions import ConversationBusy, DatabaseUnavailable, GatewayError
+from providers.keyed_locks import KeyedLocks
 from providers.offloop import HOUSEKEEPING, TURNS, in_time, off_loop
 
 logger = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class Recalled:
 
 class History:
     def __init__(self) -> None:
-        self._queues: WeakValueDictionary[tuple[int, str], asyncio.Lock] = WeakValueDictionary()
+        self._locks = KeyedLocks(asyncio.Lock)  # by user and conversation
         self._writing: set[asyncio.Task[None]] = set()
         self._unwritten: list[Finished] = []
         self._batches = TurnBatches()
@@ -98,7 +98,7 @@ class History:
         wanted = asked.name or asked.conversation_id
         if not wanted:
             return None
-        lock = self._queues.setdefault((asked.user_id, wanted), asyncio.Lock())
+        lock = self._locks.get_lock((asked.user_id, wanted))
         try:
             async with asyncio.timeout(until - time.monotonic()):
                 await lock.acquire()
