@@ -1,17 +1,16 @@
 """Deeds with the files of users: store, find, open, delete, sweep.
 
 A file is one row (`StoredFile`) and, below PROXYSITE_HOME/files, its bytes under the row's id and the text that was
-read out of it under `<id>.text`; both of mode 0600. Bytes come first and whole (draft, fsync, rename), then the row;
+read out of it under `<id>.text`; both of mode 0600. Bytes come first and whole (`durable_files`), then the row;
 when a row goes, whatever made it go, its bytes go too. What a crash leaves behind is swept.
 """
 
 import hashlib
 import logging
-import os
 import re
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TookTooLong
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from django.utils import timezone
 from conversations import stored_bytes
 from conversations.documents import extract
 from conversations.models import Purpose, Status, StoredFile, new_id
+from providers.durable_files import write_durable_file
 from providers.exceptions import BodyTooLarge, InvalidRequest, Saturated, UnknownUrl
 from providers.keyed_locks import KeyedLocks
 
@@ -121,27 +121,23 @@ def require_room(user_id: int, size: int) -> None:
 
 
 def write(path: Path, pieces: Iterable[bytes]) -> tuple[int, str]:
-    """Write the file whole or not at all; returns its size and SHA-256. Raises BodyTooLarge."""
-    draft, size, digest = path.with_name(f".{path.name}"), 0, hashlib.sha256()
-    try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            for piece in pieces:
-                size += len(piece)
-                if size > settings.FILE_LIMIT_BYTES:
-                    raise BodyTooLarge(f"A file has at most {settings.FILE_LIMIT_BYTES} bytes.", param="file")
-                digest.update(piece)
-                file.write(piece)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.rename(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    """Write the file whole or not at all; return its size and SHA-256.
+
+    Raises BodyTooLarge, OSError.
+    """
+    size, digest = 0, hashlib.sha256()
+
+    def measured() -> Iterator[bytes]:
+        nonlocal size
+        for piece in pieces:
+            size += len(piece)
+            if size > settings.FILE_LIMIT_BYTES:
+                most = settings.FILE_LIMIT_BYTES
+                raise BodyTooLarge(f"A file has at most {most} bytes.", param="file")
+            digest.update(piece)
+            yield piece
+
+    write_durable_file(path, measured())
     return size, digest.hexdigest()
 
 
@@ -171,8 +167,8 @@ def read_text(file_id: str, filename: str, content_type: str) -> str:
 
 
 def write_text(file_id: str, text: str) -> None:
-    with os.fdopen(os.open(text_path_of(file_id), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(text.encode("utf-8", "replace"))
+    """Write the text of a stored file beside it, whole or not at all. Raises OSError."""
+    write_durable_file(text_path_of(file_id), [text.encode("utf-8", "replace")])
 
 
 def line(text: str, longest: int) -> str:
