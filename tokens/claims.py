@@ -16,9 +16,9 @@ from uuid import UUID
 from django.conf import settings
 from django.db import Error as DatabaseFault  # InterfaceError too, which is no DatabaseError
 from django.db import OperationalError, connection, transaction
-from django.db.models.functions import Now
 
 from providers.exceptions import DatabaseUnavailable
+from providers.leases import is_held
 from providers.offloop import HOUSEKEEPING, QUICK
 from tokens.models import UpstreamToken
 
@@ -121,7 +121,7 @@ def claim(token_id: UUID, request_id: str, provider_id: int) -> set[UUID]:
     """Empty when the claim was made; else the provider's tokens that are busy, this one among them."""
     if claimed(token_id, request_id):
         return set()
-    busy = UpstreamToken.objects.filter(provider=provider_id, busy_until__gt=Now())
+    busy = UpstreamToken.objects.filter(is_held("busy_until"), provider=provider_id)
     return {token_id, *busy.values_list("pk", flat=True)}
 
 

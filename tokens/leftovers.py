@@ -125,14 +125,14 @@ def commit(token_id: UUID, proof: str, fresh: Fresh) -> Renewed | None:
         ends = fresh.expires_at if fresh.expires_at and fresh.expires_at > datetime.now(UTC) else None
         # the secrets may have been sealed anew meanwhile, with another key
         same = UpstreamToken.objects.filter(pk=token_id, sealed=row.sealed, sealed_refresh=row.sealed_refresh)
-        if same.update(
+        if same.release_lease(
+            "renewing_until",
             sealed=sealed,
             sealed_refresh=refresh,
             expires_at=ends,
             state=Case(When(BY_AUTH, then=Value(State.ACTIVE)), default=F("state")),
             reason=Case(When(Q(state=State.ACTIVE) | BY_AUTH, then=Value("")), default=F("reason")),
             strikes=0,
-            renewing_until=None,
             cause="",
         ):
             return Renewed(sealed, ends)

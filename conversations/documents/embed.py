@@ -145,7 +145,7 @@ def take(maker: str) -> str | None:
     """The id of a document that lacks embeddings, now for this process to give; in a database thread."""
     lacking = Document.objects.lacking_embeddings()
     found = lacking.order_by("created_at").values_list("pk", flat=True).first()
-    if found is None or not lacking.filter(pk=found).renew_lease("alive_until", LEASE_SECONDS):
+    if found is None or not lacking.filter(pk=found).claim_lease("alive_until", LEASE_SECONDS):
         return None
     others = Document.objects.filter(pk=found).exclude(embedding_model=maker)
     if others.exists():

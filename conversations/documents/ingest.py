@@ -223,7 +223,7 @@ def claimed(file: StoredFile) -> Document:
         most = settings.DOCUMENTS_PER_USER
         raise InvalidRequest(f"You have {most} documents; delete some files first.", code="too_many_documents")
     failed = Document.objects.filter(pk=document.pk, state=DocumentState.ERROR)
-    if failed.update(state=DocumentState.UPLOADED, reason="", alive_until=None):
+    if failed.release_lease("alive_until", state=DocumentState.UPLOADED, reason=""):
         document.refresh_from_db()
     return document
 
