@@ -3,7 +3,7 @@
 One `History` per process. A turn of a conversation begins when no other runs, here or in another process: who comes
 second waits, in order of coming, at most CONVERSATION_WAIT_SECONDS. `remember` is the outermost tap on the answer: it
 folds what goes by and writes the turn down when all is said, broken off or abandoned; only then the generator ends, so
-whoever hears the end can go on anywhere at once. `keep` prolongs the leases of running turns and hears who is to stop.
+whoever hears the end can go on anywhere at once. `keep` renews the leases of running turns and hears who is to stop.
 """
 
 import asyncio
@@ -182,8 +182,8 @@ class History:
 
     # --- housekeeping ---------------------------------------------------------------------------------------------
     async def keep(self) -> None:
-        """Prolong the leases of running turns, and tell those that are to stop; until cancelled."""
-        prolonged = time.monotonic()
+        """Renew the leases of running turns, and tell those that are to stop; until cancelled."""
+        renewed_at = time.monotonic()
         while True:
             await asyncio.sleep(TICK_SECONDS)
             try:
@@ -191,11 +191,11 @@ class History:
                     if turn := self.running.get(turn_id):
                         turn.stop.set()
                 await self._write_late()
-                if self.running and time.monotonic() - prolonged > settings.TURN_LEASE_SECONDS / 3:
-                    prolonged = time.monotonic()
-                    await HOUSEKEEPING.run(turns.prolong, list(self.running))
+                if self.running and time.monotonic() - renewed_at > settings.TURN_LEASE_SECONDS / 3:
+                    renewed_at = time.monotonic()
+                    await HOUSEKEEPING.run(turns.renew_leases, list(self.running))
             except DatabaseError as error:
-                logger.warning("the leases of running turns were not prolonged: %s", error)
+                logger.warning("the leases of running turns were not renewed: %s", error)
 
     async def _write_late(self) -> None:
         """Raises DatabaseError while the database is away; a turn that it never takes holds up no other."""

@@ -202,8 +202,8 @@ def attachments(data: dict[str, Any]) -> int:
 
 
 # --- the living and the dead ------------------------------------------------------------------------------------------
-def prolong(turn_ids: Sequence[str]) -> None:
-    """This process still works on these turns."""
+def renew_leases(turn_ids: Sequence[str]) -> None:
+    """Write that this process still works on these turns."""
     running = Turn.objects.running().filter(pk__in=map(UUID, turn_ids))
     running.renew_lease("alive_until", settings.TURN_LEASE_SECONDS)
 

@@ -1,7 +1,7 @@
 """The one stream that some upstreams allow a token at a time, claimed across processes.
 
 A claim is one conditional UPDATE of the row (`busy_until`, `busy_with`): the named exception to "no query on the path".
-It is given back however the stream ends; while a stream runs its lease is prolonged; the claims of a process that was
+It is given back however the stream ends; while a stream runs its lease is renewed; the claims of a process that was
 killed end with theirs. What this process itself holds it knows, and does not ask the database for. A row that somebody
 else keeps locked counts as busy: a claim waits for no lock longer than LOCK_SECONDS, so that few threads are enough.
 """
@@ -99,17 +99,18 @@ class Claims:
             await asyncio.wait_for(self._freed.wait(), min(seconds, LOOK_SECONDS))
 
     async def keep(self) -> None:
-        """Prolong the leases of running streams until cancelled."""
+        """Renew the leases of running streams until cancelled."""
         while True:
             await asyncio.sleep(settings.CLAIM_SECONDS / 4)
-            await self.prolong()
+            await self.renew()
 
-    async def prolong(self) -> None:
+    async def renew(self) -> None:
+        """Renew the leases of this process's claims. Writes their rows."""
         if self._held:
             try:
-                await HOUSEKEEPING.run(prolong, dict(self._held))
+                await HOUSEKEEPING.run(renew_claims, dict(self._held))
             except DatabaseFault:
-                logger.warning("the streams of %d tokens are not prolonged", len(self._held))
+                logger.warning("the leases of %d streams are not renewed", len(self._held))
 
     async def settle(self) -> None:
         """Wait until what ended is given back."""
@@ -145,6 +146,7 @@ def release(token_id: UUID, request_id: str) -> None:
     UpstreamToken.objects.filter(pk=token_id).release(request_id)
 
 
-def prolong(held: dict[UUID, str]) -> None:
+def renew_claims(held: dict[UUID, str]) -> None:
+    """Renew the leases of these tokens' streams: request ids by token."""
     rows = UpstreamToken.objects.filter(pk__in=held, busy_with__in=set(held.values()))
     rows.renew_lease("busy_until", settings.CLAIM_SECONDS)

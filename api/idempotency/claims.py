@@ -136,7 +136,7 @@ def release_key(claim: Claim) -> None:
     delete_rows(claimed_rows(claim))
 
 
-def prolong_claims(running: Mapping[str, int]) -> None:
+def renew_claims(running: Mapping[str, int]) -> None:
     """Write that this process still works on these: holders and their rows."""
     unanswered = IdempotentRequest.objects.filter(status=None)
     rows = unanswered.filter(pk__in=running.values(), holder__in=running.keys())

@@ -40,7 +40,7 @@ class Farewell(models.Model):
     def __str__(self) -> str:
         return self.chat_id
 
-    def take(self) -> bool:
+    def claim_try(self) -> bool:
         """Begin a try; False when somebody else has begun it since this row was read.
 
         Writes the number of tries and when the next one is due. No lease (`providers/leases.py`):
