@@ -2,8 +2,8 @@
 
 from django.apps import AppConfig
 from django.conf import settings
-from django.db import connections
-from django.db.models.signals import post_migrate
+
+from providers.triggers import TriggerSet, install_after_migrate
 
 
 class ApiConfig(AppConfig):
@@ -11,7 +11,7 @@ class ApiConfig(AppConfig):
     verbose_name = "API"
 
     def ready(self) -> None:
-        post_migrate.connect(install_triggers, sender=self)
+        install_after_migrate(self, list_trigger_sets)
         register_deletions()
 
 
@@ -32,12 +32,14 @@ def register_deletions() -> None:
     register("api.apikey", Rules(mark_keys, one_by_one=True))
 
 
-def install_triggers(using: str, **kwargs: object) -> None:
+def list_trigger_sets() -> list[TriggerSet]:
+    """Return the triggers of this app's tables, and that of the users'."""
     from django.apps import apps
 
-    from api import user_trigger
-    from providers.revisions import Watch, install
+    from api.user_trigger import list_user_triggers
+    from providers.revisions import Watch, list_watch_triggers
 
     columns = ("id", "user_id", "digest", "allowed_models", "expires_at", "revoked_at", "stores_content")
-    install(connections[using], [Watch("api_apikey", "keys", columns, stamped=True)])
-    user_trigger.install(connections[using], apps.get_model(settings.AUTH_USER_MODEL)._meta.db_table)
+    keys = Watch("api_apikey", "keys", columns, stamped=True)
+    users = apps.get_model(settings.AUTH_USER_MODEL)._meta.db_table
+    return [*list_watch_triggers([keys]), *list_user_triggers(users)]

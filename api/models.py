@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from providers.leases import LeaseQuerySet
 from providers.models import Provider
 from tokens.models import UpstreamToken
 
@@ -71,6 +72,10 @@ class ApiKey(models.Model):
         return self.expires_at is not None and self.expires_at <= timezone.now()
 
 
+class IdempotentRequestQuerySet(LeaseQuerySet, models.QuerySet["IdempotentRequest"]):
+    """Requests with an `Idempotency-Key`, with the lease `claimed_until`."""
+
+
 class IdempotentRequest(models.Model):
     """A request with an `Idempotency-Key`, and its answer once there is one. Written by `api/idempotency/claims.py`."""
 
@@ -84,6 +89,8 @@ class IdempotentRequest(models.Model):
     size_bytes = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(help_text="From then on the key is a new one.")
+
+    objects = IdempotentRequestQuerySet.as_manager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["user", "key"], name="idempotent_request_key")]

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from api.leftovers import read_regular_file, still_at
+from providers.durable_files import sync_directory
 
 Row = list[Any]
 
@@ -49,6 +50,11 @@ class Spool:
                 os.close(file)
 
     def _append(self, file: int, data: bytes) -> None:
+        """Write at the end of a file; the bytes and its name are on disk when this returns.
+
+        No `write_durable_file`: what a file has already must not be written again for each row.
+        Raises SpoolFull or OSError, then nothing was written.
+        """
         before = os.fstat(file).st_size
         if before + len(data) > self._limit:
             raise SpoolFull(f"it has reached {self._limit} bytes")
@@ -56,6 +62,8 @@ class Spool:
             while data:
                 data = data[os.write(file, data) :]
             os.fsync(file)
+            if not before:
+                sync_directory(self.directory)
         except OSError:
             os.ftruncate(file, before)  # no half row for the next one to stand behind
             raise

@@ -4,10 +4,10 @@ It updates a watched column of each key to what it is, so that the triggers of `
 a process drops the keys of this user from its cache and no others.
 """
 
-from django.db.backends.base.base import BaseDatabaseWrapper
+from providers.revisions import unwatched_table
+from providers.triggers import Trigger, TriggerSet
 
-from providers import revisions
-
+NAME = "proxysite_user_switched"
 TOUCH = "UPDATE api_apikey SET user_id = user_id WHERE user_id = NEW.id;"
 POSTGRES_FUNCTION = f"""
 CREATE OR REPLACE FUNCTION proxysite_user_switched() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -17,24 +17,21 @@ BEGIN
 END $$
 """
 POSTGRES = """
-CREATE TRIGGER proxysite_user_switched AFTER UPDATE OF is_active ON {users}
+AFTER UPDATE OF is_active ON {users}
 FOR EACH ROW WHEN (OLD.is_active IS DISTINCT FROM NEW.is_active) EXECUTE FUNCTION proxysite_user_switched()
 """
 SQLITE = """
-CREATE TRIGGER proxysite_user_switched AFTER UPDATE OF is_active ON {users} WHEN OLD.is_active <> NEW.is_active
+AFTER UPDATE OF is_active ON {users} WHEN OLD.is_active <> NEW.is_active
 BEGIN {touch} END
 """
 
 
-def install(connection: BaseDatabaseWrapper, users: str) -> None:
-    """Create the trigger again, whatever was there before, once both tables exist."""
-    revisions.remove(connection, users)  # earlier versions watched the users themselves
-    with connection.cursor() as cursor:
-        if not set(connection.introspection.table_names(cursor)) >= {users, "api_apikey"}:
-            return
-        if connection.vendor == "postgresql":
-            cursor.execute(f"DROP TRIGGER IF EXISTS proxysite_user_switched ON {users}")
-            cursor.execute(POSTGRES_FUNCTION)
-        else:
-            cursor.execute("DROP TRIGGER IF EXISTS proxysite_user_switched")
-        cursor.execute((POSTGRES if connection.vendor == "postgresql" else SQLITE).format(users=users, touch=TOUCH))
+def list_user_triggers(users: str) -> list[TriggerSet]:
+    """Return the trigger of the table `users`, and what drops those of earlier releases."""
+    switched = TriggerSet(
+        frozenset((users, "api_apikey")),
+        sqlite=(Trigger(NAME, users, SQLITE.format(users=users, touch=TOUCH)),),
+        postgres=(Trigger(NAME, users, POSTGRES.format(users=users)),),
+        functions={NAME: POSTGRES_FUNCTION},
+    )
+    return [unwatched_table(users), switched]

@@ -1,8 +1,8 @@
 """The app, and the triggers of its tables."""
 
 from django.apps import AppConfig
-from django.db import connections
-from django.db.models.signals import post_migrate
+
+from providers.triggers import TriggerSet, install_after_migrate
 
 
 class ConversationsConfig(AppConfig):
@@ -11,7 +11,7 @@ class ConversationsConfig(AppConfig):
     def ready(self) -> None:
         from conversations import checks, files, retention  # noqa: F401
 
-        post_migrate.connect(install_triggers, sender=self)
+        install_after_migrate(self, list_trigger_sets)
         register_deletions()
 
 
@@ -22,8 +22,8 @@ def register_deletions() -> None:
     register("conversations.storedfile", Rules(erase=lambda rows: rows.delete()[0]))
 
 
-def install_triggers(using: str, **kwargs: object) -> None:
+def list_trigger_sets() -> list[TriggerSet]:
+    """Return the triggers of this app's tables."""
     from conversations import partings, words
 
-    words.install(connections[using])
-    partings.install(connections[using])
+    return [words.TRIGGERS, partings.TRIGGERS]

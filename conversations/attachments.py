@@ -13,7 +13,6 @@ from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakValueDictionary
 
 from django.conf import settings
 
@@ -23,6 +22,7 @@ from conversations.models import StoredFile
 from providers.catalogue import Candidate
 from providers.exceptions import InternalError, InvalidRequest, Saturated
 from providers.filters.attachments import FILE_ID, TEXT, file_parts
+from providers.keyed_locks import KeyedLocks
 from providers.offloop import in_time, off_loop
 
 MOST_PARTS = 20
@@ -47,7 +47,7 @@ class Document:
 
 
 # a request of a user waits for the documents of his last one, so that nobody has all readers
-turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+request_locks = KeyedLocks(asyncio.Lock)  # by user id
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ async def gathered(parts: list[tuple[str, dict[str, Any]]], user_id: int | None,
     if inline := {place: part["file"] for place, part in parts if place not in found}:
         patience = 2 * settings.FILE_TEXT_SECONDS
         try:
-            async with asyncio.timeout(patience), turns.setdefault(user_id or 0, asyncio.Lock()):
+            async with asyncio.timeout(patience), request_locks.get_lock(user_id or 0):
                 until, loop = time.monotonic() + patience, asyncio.get_running_loop()
                 found |= await loop.run_in_executor(files.readers, unpacked, inline, wanted, until)
         except TimeoutError:

@@ -9,13 +9,11 @@ the last one its turn is queued: nobody else may begin one, and if the process d
 import math
 import time
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models.functions import Now
 
 from conversations import earlier, items, overlap, stored_bytes, turns
 from conversations.earlier import Line
@@ -26,6 +24,7 @@ from conversations.places import Asked, Busy, behind, place_of, require_free
 from conversations.turns import Begun, drop, new_items, put, put_items, touch, weight
 from providers.chat import Resume
 from providers.exceptions import InvalidRequest
+from providers.leases import time_from_now
 from providers.offloop import limit_transaction, require_time
 
 PAUSE_SECONDS = 0.005  # between two parts of a long question: the event loop needs the interpreter too
@@ -88,7 +87,7 @@ def placed(asked: Asked, until: float) -> tuple[Begun, Turn, list[Entry]]:
         settings=items.storable(asked.settings),
         tokens=weight(said(new)),
         stored_bytes=size,
-        alive_until=Now() + timedelta(seconds=settings.TURN_LEASE_SECONDS),
+        alive_until=time_from_now(settings.TURN_LEASE_SECONDS),
     )
     if is_whole:
         put(turn, new, output=False, until=until)

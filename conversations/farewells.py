@@ -45,7 +45,8 @@ def say() -> int:
 
 def taken(but: Collection[UUID]) -> list[Farewell]:
     """The next ones, each of another token, for this caller alone."""
-    return [farewell for farewell in Farewell.objects.due().one_each(checkup.AT_ONCE, but) if farewell.take()]
+    due = Farewell.objects.due().one_each(checkup.AT_ONCE, but)
+    return [farewell for farewell in due if farewell.claim_try()]
 
 
 def sorted_out(batch: Sequence[Farewell]) -> tuple[list[Farewell], list[tuple[Farewell, UpstreamToken]]]:

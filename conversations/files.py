@@ -1,24 +1,22 @@
 """Deeds with the files of users: store, find, open, delete, sweep.
 
 A file is one row (`StoredFile`) and, below PROXYSITE_HOME/files, its bytes under the row's id and the text that was
-read out of it under `<id>.text`; both of mode 0600. Bytes come first and whole (draft, fsync, rename), then the row;
+read out of it under `<id>.text`; both of mode 0600. Bytes come first and whole (`durable_files`), then the row;
 when a row goes, whatever made it go, its bytes go too. What a crash leaves behind is swept.
 """
 
 import hashlib
 import logging
-import os
 import re
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TookTooLong
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
-from weakref import WeakValueDictionary
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -30,7 +28,9 @@ from django.utils import timezone
 from conversations import stored_bytes
 from conversations.documents import extract
 from conversations.models import Purpose, Status, StoredFile, new_id
+from providers.durable_files import write_durable_file
 from providers.exceptions import BodyTooLarge, InvalidRequest, Saturated, UnknownUrl
+from providers.keyed_locks import KeyedLocks
 
 logger = logging.getLogger(__name__)
 ID = re.compile(r"file-[0-9a-f]{32}", re.ASCII)
@@ -38,11 +38,7 @@ ORPHAN_SECONDS = 3_600.0  # after which bytes without a row are nobody's
 PIECE_BYTES = 65_536
 AT_A_TIME = 500
 readers = ThreadPoolExecutor(4, thread_name_prefix="documents")  # no more documents are read at the same time
-turns: WeakValueDictionary[int, threading.Lock] = WeakValueDictionary()  # an upload of a user waits for his last one
-
-
-def turn(user_id: int) -> threading.Lock:
-    return turns.setdefault(user_id, threading.Lock())
+upload_locks = KeyedLocks(threading.Lock)  # by user id: an upload of a user waits for his last one
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,39 +121,35 @@ def require_room(user_id: int, size: int) -> None:
 
 
 def write(path: Path, pieces: Iterable[bytes]) -> tuple[int, str]:
-    """Write the file whole or not at all; returns its size and SHA-256. Raises BodyTooLarge."""
-    draft, size, digest = path.with_name(f".{path.name}"), 0, hashlib.sha256()
-    try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            for piece in pieces:
-                size += len(piece)
-                if size > settings.FILE_LIMIT_BYTES:
-                    raise BodyTooLarge(f"A file has at most {settings.FILE_LIMIT_BYTES} bytes.", param="file")
-                digest.update(piece)
-                file.write(piece)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.rename(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    """Write the file whole or not at all; return its size and SHA-256.
+
+    Raises BodyTooLarge, OSError.
+    """
+    size, digest = 0, hashlib.sha256()
+
+    def measured() -> Iterator[bytes]:
+        nonlocal size
+        for piece in pieces:
+            size += len(piece)
+            if size > settings.FILE_LIMIT_BYTES:
+                most = settings.FILE_LIMIT_BYTES
+                raise BodyTooLarge(f"A file has at most {most} bytes.", param="file")
+            digest.update(piece)
+            yield piece
+
+    write_durable_file(path, measured())
     return size, digest.hexdigest()
 
 
 def read_in_turn(user_id: int, file_id: str, filename: str, content_type: str) -> str:
     """`read_text`, one at a time for each user, so that nobody has all readers. Raises Saturated."""
-    mine = turn(user_id)
-    if not mine.acquire(timeout=2 * settings.FILE_TEXT_SECONDS):
+    lock = upload_locks.get_lock(user_id)
+    if not lock.acquire(timeout=2 * settings.FILE_TEXT_SECONDS):
         raise Saturated("Your other documents are still being read.", retry_after_seconds=5)
     try:
         return read_text(file_id, filename, content_type)
     finally:
-        mine.release()
+        lock.release()
 
 
 def read_text(file_id: str, filename: str, content_type: str) -> str:
@@ -175,8 +167,8 @@ def read_text(file_id: str, filename: str, content_type: str) -> str:
 
 
 def write_text(file_id: str, text: str) -> None:
-    with os.fdopen(os.open(text_path_of(file_id), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(text.encode("utf-8", "replace"))
+    """Write the text of a stored file beside it, whole or not at all. Raises OSError."""
+    write_durable_file(text_path_of(file_id), [text.encode("utf-8", "replace")])
 
 
 def line(text: str, longest: int) -> str:

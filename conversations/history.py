@@ -3,7 +3,7 @@
 One `History` per process. A turn of a conversation begins when no other runs, here or in another process: who comes
 second waits, in order of coming, at most CONVERSATION_WAIT_SECONDS. `remember` is the outermost tap on the answer: it
 folds what goes by and writes the turn down when all is said, broken off or abandoned; only then the generator ends, so
-whoever hears the end can go on anywhere at once. `keep` prolongs the leases of running turns and hears who is to stop.
+whoever hears the end can go on anywhere at once. `keep` renews the leases of running turns and hears who is to stop.
 """
 
 import asyncio
@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, ParamSpec, TypeVar
-from weakref import WeakValueDictionary
 
 from django.conf import settings
 from django.db import DatabaseError
@@ -28,6 +27,7 @@ from conversations.turn_batches import TurnBatches
 from conversations.turns import Begun, Finished, Lost
 from providers.chat import Batches, Resume, Trace
 from providers.exceptions import ConversationBusy, DatabaseUnavailable, GatewayError
+from providers.keyed_locks import KeyedLocks
 from providers.offloop import HOUSEKEEPING, TURNS, in_time, off_loop
 
 logger = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class Recalled:
 
 class History:
     def __init__(self) -> None:
-        self._queues: WeakValueDictionary[tuple[int, str], asyncio.Lock] = WeakValueDictionary()
+        self._locks = KeyedLocks(asyncio.Lock)  # by user and conversation
         self._writing: set[asyncio.Task[None]] = set()
         self._unwritten: list[Finished] = []
         self._batches = TurnBatches()
@@ -98,7 +98,7 @@ class History:
         wanted = asked.name or asked.conversation_id
         if not wanted:
             return None
-        lock = self._queues.setdefault((asked.user_id, wanted), asyncio.Lock())
+        lock = self._locks.get_lock((asked.user_id, wanted))
         try:
             async with asyncio.timeout(until - time.monotonic()):
                 await lock.acquire()
@@ -182,8 +182,8 @@ class History:
 
     # --- housekeeping ---------------------------------------------------------------------------------------------
     async def keep(self) -> None:
-        """Prolong the leases of running turns, and tell those that are to stop; until cancelled."""
-        prolonged = time.monotonic()
+        """Renew the leases of running turns, and tell those that are to stop; until cancelled."""
+        renewed_at = time.monotonic()
         while True:
             await asyncio.sleep(TICK_SECONDS)
             try:
@@ -191,11 +191,11 @@ class History:
                     if turn := self.running.get(turn_id):
                         turn.stop.set()
                 await self._write_late()
-                if self.running and time.monotonic() - prolonged > settings.TURN_LEASE_SECONDS / 3:
-                    prolonged = time.monotonic()
-                    await HOUSEKEEPING.run(turns.prolong, list(self.running))
+                if self.running and time.monotonic() - renewed_at > settings.TURN_LEASE_SECONDS / 3:
+                    renewed_at = time.monotonic()
+                    await HOUSEKEEPING.run(turns.renew_leases, list(self.running))
             except DatabaseError as error:
-                logger.warning("the leases of running turns were not prolonged: %s", error)
+                logger.warning("the leases of running turns were not renewed: %s", error)
 
     async def _write_late(self) -> None:
         """Raises DatabaseError while the database is away; a turn that it never takes holds up no other."""

@@ -14,8 +14,9 @@ from django.db.models.functions import Now
 from conversations import earlier, retention
 from conversations.items import Entry
 from conversations.models import RUNNING, Conversation, Door, Kind, Turn, TurnStatus
-from conversations.models.log import SAID
+from conversations.models.log import SAID, TurnQuerySet
 from providers.exceptions import InvalidRequest, UnknownUrl
+from providers.leases import is_expired, is_held
 
 INTERRUPTED = {"code": "interrupted", "message": "The process that made this answer has ended."}
 
@@ -141,24 +142,25 @@ def turn_of(user_id: int, public_id: str) -> Turn | None:
 def as_it_stands(turn: Turn) -> Turn:
     """The turn, ended if its process has died."""
     rows = Turn.objects.filter(pk=turn.pk)
-    if turn.status in RUNNING and rows.filter(alive_until__lte=Now()).exists() and interrupt(rows):
+    is_dead = turn.status in RUNNING and rows.filter(is_expired("alive_until")).exists()
+    if is_dead and interrupt(rows):
         turn.refresh_from_db()
     return turn
 
 
 def require_free(conversation: Conversation) -> None:
     """Raise Busy while another turn runs; one whose process is dead is ended."""
-    running = conversation.turns.filter(status__in=RUNNING)
+    running = Turn.objects.running().filter(conversation=conversation)
     if running.exists():
-        if running.filter(alive_until__gt=Now()).exists():
+        if running.filter(is_held("alive_until")).exists():
             raise Busy
         interrupt(running)
 
 
-def interrupt(turns: QuerySet[Turn]) -> int:
+def interrupt(turns: TurnQuerySet) -> int:
     """End those of the turns whose process is dead: what was asked stays, what came of it is not known. Of a queued one
     not even all that was asked was written: it has failed.
     """
-    dead = turns.filter(alive_until__lte=Now(), status__in=RUNNING)
+    dead = turns.running().filter(is_expired("alive_until"))
     status = Case(When(status=TurnStatus.QUEUED, then=Value(TurnStatus.FAILED)), default=Value(TurnStatus.INCOMPLETE))
-    return dead.update(status=status, error=INTERRUPTED, finished_at=Now(), alive_until=None)
+    return dead.release_lease("alive_until", status=status, error=INTERRUPTED, finished_at=Now())

@@ -11,7 +11,6 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import DataError, IntegrityError, transaction
-from django.db.models.functions import Now
 from django.utils import timezone
 
 from conversations import earlier, items, search, stored_bytes
@@ -85,7 +84,10 @@ def finish(finished: Finished) -> None:
 
 
 def set_outcome(turn: Turn, finished: Finished) -> None:
-    """Set what came of a turn; it is not saved."""
+    """Set what came of a turn, and the end of its lease with it; it is not saved.
+
+    No `release_lease`: the lease ends in the statement that writes the whole row.
+    """
     turn.status, turn.finish_reason = finished.status, finished.finish_reason[:32]
     turn.usage, turn.error, turn.extras = finished.usage, finished.error, items.storable(finished.extras)
     turn.thought = items.storable(finished.thought)
@@ -200,10 +202,10 @@ def attachments(data: dict[str, Any]) -> int:
 
 
 # --- the living and the dead ------------------------------------------------------------------------------------------
-def prolong(turn_ids: Sequence[str]) -> None:
-    """This process still works on these turns."""
-    until = Now() + timedelta(seconds=settings.TURN_LEASE_SECONDS)
-    Turn.objects.filter(pk__in=map(UUID, turn_ids), status__in=RUNNING).update(alive_until=until)
+def renew_leases(turn_ids: Sequence[str]) -> None:
+    """Write that this process still works on these turns."""
+    running = Turn.objects.running().filter(pk__in=map(UUID, turn_ids))
+    running.renew_lease("alive_until", settings.TURN_LEASE_SECONDS)
 
 
 def to_stop(turn_ids: Sequence[str]) -> list[str]:

@@ -3,8 +3,7 @@
 A text becomes a set of words before any database sees it (`conversations.documents.terms`, and each character of
 scripts without spaces by itself, so that one is found too); the owner is one word more, which no text has, so that one
 look into the index answers whose and what. Postgres: a tsvector with a GIN index. SQLite: FTS5 over the same table.
-A row goes when its item goes, whatever deletes that: triggers do it, on SQLite made again after each `migrate`,
-because schema changes rebuild tables there and drop triggers.
+A row goes when its item goes, whatever deletes that: triggers do it.
 """
 
 import sqlite3
@@ -17,6 +16,13 @@ from django.db import connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from conversations.documents.terms import RUNS, terms
+from providers.triggers import (
+    Trigger,
+    TriggerSet,
+    drop_triggers,
+    execute_statements,
+    install_triggers,
+)
 
 LONGEST_CHARS = 100_000  # a tsvector has room for the words of so much text in any language
 AT_A_TIME = 200  # rows of one statement
@@ -40,72 +46,75 @@ SQLITE = (
     " content_rowid = 'item_id', tokenize = 'ascii', detail = 'none', columnsize = 0)",
 )
 SQLITE_TABLES = ("conversations_words_index", "conversations_words_left", "conversations_words")
-POSTGRES_TRIGGERS = (
-    """
-    CREATE OR REPLACE FUNCTION conversations_forget_words() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN
-        IF TG_OP = 'TRUNCATE' THEN
-            TRUNCATE conversations_words;
-        ELSE
-            DELETE FROM conversations_words WHERE item_id = ANY (ARRAY(SELECT id FROM gone));
-        END IF;
-        RETURN NULL;
-    END $$
-    """,
-    "DROP TRIGGER IF EXISTS conversations_words_delete ON conversations_item",
-    "CREATE TRIGGER conversations_words_delete AFTER DELETE ON conversations_item REFERENCING OLD TABLE AS gone"
-    " FOR EACH STATEMENT EXECUTE FUNCTION conversations_forget_words()",
-    "DROP TRIGGER IF EXISTS conversations_words_truncate ON conversations_item",
-    "CREATE TRIGGER conversations_words_truncate AFTER TRUNCATE ON conversations_item"
-    " FOR EACH STATEMENT EXECUTE FUNCTION conversations_forget_words()",
-)
-SQLITE_TRIGGERS = (
-    "DROP TRIGGER IF EXISTS conversations_item_words",
-    "CREATE TRIGGER conversations_item_words AFTER DELETE ON conversations_item BEGIN"
-    " DELETE FROM conversations_words WHERE item_id = OLD.id; END",
-    "DROP TRIGGER IF EXISTS conversations_words_insert",
-    "CREATE TRIGGER conversations_words_insert AFTER INSERT ON conversations_words BEGIN"
-    " INSERT INTO conversations_words_index (rowid, words) VALUES (NEW.item_id, NEW.words); END",
-    "DROP TRIGGER IF EXISTS conversations_words_delete",
-    "CREATE TRIGGER conversations_words_delete AFTER DELETE ON conversations_words BEGIN"
-    " INSERT INTO conversations_words_index (conversations_words_index, rowid, words)"
-    " VALUES ('delete', OLD.item_id, OLD.words);"
-    " INSERT OR IGNORE INTO conversations_words_left (id) VALUES (1); END",
-)
 ERASING = "INSERT INTO conversations_words_index (conversations_words_index, rank) VALUES ('secure-delete', 1)"
+ITEMS = "conversations_item"
+FORGET = "DELETE FROM conversations_words WHERE item_id = OLD.id;"
+CALL = "FOR EACH STATEMENT EXECUTE FUNCTION conversations_forget_words()"
+FUNCTION = """
+CREATE OR REPLACE FUNCTION conversations_forget_words() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        TRUNCATE conversations_words;
+    ELSE
+        DELETE FROM conversations_words WHERE item_id = ANY (ARRAY(SELECT id FROM gone));
+    END IF;
+    RETURN NULL;
+END $$
+"""
+TRIGGERS = TriggerSet(
+    frozenset((ITEMS, "conversations_words")),
+    sqlite=(
+        Trigger(
+            "conversations_item_words",
+            ITEMS,
+            f"AFTER DELETE ON {ITEMS} BEGIN {FORGET} END",
+        ),
+        Trigger(
+            "conversations_words_insert",
+            "conversations_words",
+            "AFTER INSERT ON conversations_words BEGIN"
+            " INSERT INTO conversations_words_index (rowid, words)"
+            " VALUES (NEW.item_id, NEW.words); END",
+        ),
+        Trigger(
+            "conversations_words_delete",
+            "conversations_words",
+            "AFTER DELETE ON conversations_words BEGIN"
+            " INSERT INTO conversations_words_index (conversations_words_index, rowid, words)"
+            " VALUES ('delete', OLD.item_id, OLD.words);"
+            " INSERT OR IGNORE INTO conversations_words_left (id) VALUES (1); END",
+        ),
+    ),
+    postgres=(
+        Trigger(
+            "conversations_words_delete",
+            ITEMS,
+            f"AFTER DELETE ON {ITEMS} REFERENCING OLD TABLE AS gone {CALL}",
+        ),
+        Trigger(
+            "conversations_words_truncate",
+            ITEMS,
+            f"AFTER TRUNCATE ON {ITEMS} {CALL}",
+        ),
+    ),
+    functions={"conversations_forget_words": FUNCTION},
+    sqlite_settings=(ERASING,) if ERASES else (),
+)
 MERGE = "INSERT INTO conversations_words_index (conversations_words_index, rank) VALUES ('merge', %s)"
 
 
 # --- the tables -------------------------------------------------------------------------------------------------------
 def create(database: BaseDatabaseWrapper) -> None:
-    """The tables, for the migration."""
-    run(database, POSTGRES if database.vendor == "postgresql" else SQLITE)
-    install(database)
+    """Create the tables and their triggers, for the migration. Writes the schema alone."""
+    execute_statements(database, POSTGRES if database.vendor == "postgresql" else SQLITE)
+    install_triggers(database, [TRIGGERS])
 
 
 def drop(database: BaseDatabaseWrapper) -> None:
-    if database.vendor == "postgresql":
-        run(database, ("DROP TABLE conversations_words", "DROP FUNCTION conversations_forget_words CASCADE"))
-    else:
-        run(database, ["DROP TRIGGER IF EXISTS conversations_item_words"])
-        run(database, [f"DROP TABLE {table}" for table in SQLITE_TABLES])
-
-
-def install(database: BaseDatabaseWrapper) -> None:
-    """Create the triggers again, whatever was there before; before the tables are there, nothing."""
-    with database.cursor() as cursor:
-        there = set(database.introspection.table_names(cursor))
-    if not {"conversations_words", "conversations_item"} <= there:
-        return
-    run(database, POSTGRES_TRIGGERS if database.vendor == "postgresql" else SQLITE_TRIGGERS)
-    if database.vendor != "postgresql" and ERASES:
-        run(database, [ERASING])
-
-
-def run(database: BaseDatabaseWrapper, statements: Iterable[str]) -> None:
-    with database.cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement)
+    """Drop the triggers and the tables, for the migration. Writes the schema alone."""
+    drop_triggers(database, TRIGGERS)
+    tables = ("conversations_words",) if database.vendor == "postgresql" else SQLITE_TABLES
+    execute_statements(database, [f"DROP TABLE {table}" for table in tables])
 
 
 # --- words ------------------------------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """The app, and the triggers of its tables."""
 
 from django.apps import AppConfig
-from django.db import connections
-from django.db.models.signals import post_migrate
+
+from providers.triggers import TriggerSet, install_after_migrate
 
 
 class ProvidersConfig(AppConfig):
@@ -11,7 +11,7 @@ class ProvidersConfig(AppConfig):
     def ready(self) -> None:
         from providers import checks  # noqa: F401
 
-        post_migrate.connect(install_triggers, sender=self)
+        install_after_migrate(self, list_trigger_sets)
         register_deletions()
 
 
@@ -26,8 +26,9 @@ def register_deletions() -> None:
     register("providers.provider", Rules(mark, one_by_one=True))
 
 
-def install_triggers(using: str, **kwargs: object) -> None:
-    from providers.revisions import Watch, install
+def list_trigger_sets() -> list[TriggerSet]:
+    """Return the triggers of this app's tables."""
+    from providers.revisions import Watch, list_watch_triggers
 
     tables = ("providers_provider", "providers_chatmodel", "providers_modelalias", "providers_virtualmodel")
-    install(connections[using], [Watch(table, "catalogue") for table in tables])
+    return list_watch_triggers(Watch(table, "catalogue") for table in tables)

@@ -2,17 +2,20 @@
 
 from django.db import models
 from django.db.models import Q
-from django.db.models.functions import Now
+
+from providers.leases import LeaseQuerySet, is_free
 
 
-class DeletionQuerySet(models.QuerySet["Deletion"]):
+class DeletionQuerySet(LeaseQuerySet, models.QuerySet["Deletion"]):
+    """Deletions, with the lease `alive_until`."""
+
     def running(self) -> "DeletionQuerySet":
         """Those that are not done."""
         return self.filter(finished_at=None)
 
     def free(self) -> "DeletionQuerySet":
         """Those that no process works at now."""
-        return self.filter(Q(alive_until=None) | Q(alive_until__lt=Now()))
+        return self.filter(is_free("alive_until"))
 
 
 class Deletion(models.Model):

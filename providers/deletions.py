@@ -13,7 +13,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -28,7 +27,7 @@ from providers.models import Deletion
 
 logger = logging.getLogger(__name__)
 SLICE = 1_000  # rows of one transaction
-LEASE = timedelta(seconds=60)  # a killed process holds a deletion no longer
+LEASE_SECONDS = 60.0  # a killed process holds a deletion no longer
 LONGEST_PAUSE_SECONDS = 0.25  # after a slice others get their turn at the database
 TASK = "proxysite.tasks.carry_on_deletions"
 NAME_LENGTH = 200
@@ -94,17 +93,17 @@ def order() -> None:
 def carry_on(deletion: Deletion, seconds: float) -> bool:
     """Remove slice after slice, for about so long; returns whether all is gone. Does nothing where another does it."""
     mine = Deletion.objects.running().filter(pk=deletion.pk)
-    if not mine.free().update(alive_until=Now() + LEASE):
+    if not mine.claim_lease("alive_until", LEASE_SECONDS):
         return not mine.exists()
     until = time.monotonic() + seconds
     try:
         for removed in slices(apps.get_model(deletion.model), deletion.ids):
-            mine.update(removed=F("removed") + removed, alive_until=Now() + LEASE)
+            mine.renew_lease("alive_until", LEASE_SECONDS, removed=F("removed") + removed)
             if removed and time.monotonic() >= until:
                 return False
         mine.update(finished_at=Now())
     finally:
-        mine.update(alive_until=None)
+        mine.release_lease("alive_until")
     return True
 
 

@@ -1,7 +1,8 @@
 """Leases: a column of a row says until when somebody alone may do something.
 
-All times are the database's: processes on machines whose clocks differ agree on who has a lease. Who holds one is told
-by another column, or by the time itself, which is then read back after the claim.
+All times are the database's: processes on machines whose clocks differ agree on who has a lease.
+Its holder is named by another column, or by the time itself, which is read back after the claim.
+A process that dies releases nothing: its lease ends by itself.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -22,7 +23,17 @@ def time_from_now(seconds: float = 0) -> Combinable:
 
 def is_free(field: str) -> Q:
     """Return the condition that nobody has the lease of the column now."""
-    return Q(**{f"{field}__isnull": True}) | Q(**{f"{field}__lte": Now()})
+    return Q(**{f"{field}__isnull": True}) | is_expired(field)
+
+
+def is_expired(field: str) -> Q:
+    """Return the condition that the lease of the column has ended without being released."""
+    return Q(**{f"{field}__lte": Now()})
+
+
+def is_held(field: str) -> Q:
+    """Return the condition that somebody has the lease of the column now."""
+    return Q(**{f"{field}__gt": Now()})
 
 
 def read_clock_difference() -> timedelta:
@@ -42,14 +53,23 @@ class LeaseQuerySet:
     """For query sets of rows with leases; `field` is the column that holds the end of one."""
 
     def claim_lease(self, field: str, seconds: float, **values: Any) -> int:
-        """Take the lease of these rows where nobody has it, and write `values`. Returns the rows taken."""
+        """Take the lease of these rows where nobody has it, and write `values`.
+
+        Returns the number of rows taken.
+        """
         free = cast("QuerySet[Any]", self).filter(is_free(field))
         return free.update(**{field: time_from_now(seconds)}, **values)
 
-    def renew_lease(self, field: str, seconds: float) -> int:
-        """Let the lease of these rows end later. Returns the rows; filter by who holds it."""
-        return cast("QuerySet[Any]", self).update(**{field: time_from_now(seconds)})
+    def renew_lease(self, field: str, seconds: float, **values: Any) -> int:
+        """Let the lease of these rows end later, and write `values`.
+
+        Returns the number of rows. Filter by who holds the lease.
+        """
+        return cast("QuerySet[Any]", self).update(**{field: time_from_now(seconds)}, **values)
 
     def release_lease(self, field: str, **values: Any) -> int:
-        """End the lease of these rows and write `values`. Returns the rows; filter by who holds it."""
+        """End the lease of these rows, and write `values`.
+
+        Returns the number of rows. Filter by who holds the lease.
+        """
         return cast("QuerySet[Any]", self).update(**{field: None}, **values)

@@ -33,7 +33,10 @@ class TooLate(OperationalError):
 
 
 class Line:
-    """The work of one caller: PER_CALLER pieces run, others wait in the order in which they came."""
+    """The work of one caller: PER_CALLER pieces run, others wait in the order in which they came.
+
+    Not a `KeyedLocks`: several pieces run at once, and how long one may wait depends on its place.
+    """
 
     def __init__(self) -> None:
         self._free = asyncio.Semaphore(PER_CALLER)

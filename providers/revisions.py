@@ -8,87 +8,19 @@ once and TRUNCATE lift the topic's floor instead, below which a reader starts an
 
 The topic's row is locked before any row of the table and until commit: versions become visible in their order and none
 is skipped, and two writers never wait for each other.
-
-They are installed after each `migrate`, not by single migrations: SQLite's schema changes rebuild tables and drop
-triggers.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from django.db.backends.base.base import BaseDatabaseWrapper
+from providers.triggers import Trigger, TriggerSet
 
 CHANNEL = "proxysite"
 TOMBSTONES_AT_ONCE = 5_000  # rows of one statement; more are as quickly read anew
-
-
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """One table to watch. All names come from this project's code, never from input."""
-
-    table: str
-    topic: str
-    columns: tuple[str, ...] = ()  # none: any column
-    stamped: bool = False
-
-
-def install(connection: BaseDatabaseWrapper, watches: Iterable[Watch]) -> None:
-    """Create the triggers again, whatever was there before; tables that do not exist yet are left for a later run."""
-    with connection.cursor() as cursor:
-        tables = set(connection.introspection.table_names(cursor))
-        if "providers_tombstone" not in tables:
-            return
-        statements = _POSTGRES_FUNCTIONS if connection.vendor == "postgresql" else []
-        write = _postgres if connection.vendor == "postgresql" else _sqlite
-        for watch in watches:
-            if watch.table in tables:
-                statements = [*statements, *_drops(connection.vendor, watch.table), *write(watch)]
-        for statement in statements:
-            cursor.execute(statement)
-
-
-def remove(connection: BaseDatabaseWrapper, table: str) -> None:
-    """Drop the triggers of a table that is watched no more."""
-    with connection.cursor() as cursor:
-        if table in connection.introspection.table_names(cursor):
-            for statement in _drops(connection.vendor, table):
-                cursor.execute(statement)
-
-
-def _drops(vendor: str, table: str) -> list[str]:
-    if vendor == "postgresql":
-        names = ("write", "delete", "truncate", "stamp")
-        return [f"DROP TRIGGER IF EXISTS proxysite_{name} ON {table}" for name in names]
-    return [f"DROP TRIGGER IF EXISTS proxysite_{table}_{event}" for event in ("insert", "update", "delete")]
-
-
-def _sqlite(watch: Watch) -> list[str]:
-    of = f" OF {', '.join(watch.columns)}" if watch.columns else ""
-    version = f"(SELECT version FROM providers_revision WHERE topic = '{watch.topic}')"  # noqa: S608 - own names
-    bump = (
-        f"INSERT INTO providers_revision (topic, version, floor) VALUES ('{watch.topic}', 1, 0) "  # noqa: S608
-        "ON CONFLICT (topic) DO UPDATE SET version = version + 1;"
-    )
-    stamp = f" UPDATE {watch.table} SET changed = {version} WHERE rowid = NEW.rowid;"  # noqa: S608
-    bury = (
-        " INSERT INTO providers_tombstone (topic, row_id, version, deleted_at)"  # noqa: S608
-        f" VALUES ('{watch.topic}', OLD.id, {version}, strftime('%Y-%m-%d %H:%M:%f', 'now'));"
-    )
-    statements = []
-    for event, when, more in (
-        ("insert", "INSERT", stamp),
-        ("update", f"UPDATE{of}", stamp),
-        ("delete", "DELETE", bury),
-    ):
-        body = bump + (more if watch.stamped else "")
-        statements.append(
-            f"CREATE TRIGGER proxysite_{watch.table}_{event} AFTER {when} ON {watch.table} BEGIN {body} END"
-        )
-    return statements
-
-
-_POSTGRES_FUNCTIONS = [
-    """
+SQLITE_EVENTS = ("insert", "update", "delete")
+POSTGRES_NAMES = ("write", "delete", "truncate", "stamp")
+POSTGRES_FUNCTIONS = {
+    "proxysite_bump": """
     CREATE OR REPLACE FUNCTION proxysite_bump() RETURNS trigger LANGUAGE plpgsql AS $$
     DECLARE anew boolean := TG_OP = 'TRUNCATE';
     BEGIN
@@ -99,14 +31,14 @@ _POSTGRES_FUNCTIONS = [
         RETURN NULL;
     END $$
     """,
-    """
+    "proxysite_stamp": """
     CREATE OR REPLACE FUNCTION proxysite_stamp() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
         NEW.changed := (SELECT version FROM providers_revision WHERE topic = TG_ARGV[0]);
         RETURN NEW;
     END $$
     """,
-    f"""
+    "proxysite_bury": f"""
     CREATE OR REPLACE FUNCTION proxysite_bury() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
         IF (SELECT count(*) > {TOMBSTONES_AT_ONCE} FROM gone) THEN
@@ -119,20 +51,82 @@ _POSTGRES_FUNCTIONS = [
         RETURN NULL;
     END $$
     """,  # noqa: S608 - a constant
-]
+}
 
 
-def _postgres(watch: Watch) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """One table to watch. All names come from this project's code, never from input."""
+
+    table: str
+    topic: str
+    columns: tuple[str, ...] = ()  # none: any column
+    stamped: bool = False
+
+
+def list_watch_triggers(watches: Iterable[Watch]) -> list[TriggerSet]:
+    """Return the triggers of the tables that are watched, and the functions they call."""
+    own_tables = frozenset(("providers_tombstone",))
+    functions = TriggerSet(own_tables, functions=POSTGRES_FUNCTIONS)
+    return [functions, *(_watch_triggers(watch, own_tables) for watch in watches)]
+
+
+def unwatched_table(table: str) -> TriggerSet:
+    """Return what drops the triggers of a table that an earlier release watched."""
+    sqlite = tuple(Trigger(_sqlite_name(table, event), table) for event in SQLITE_EVENTS)
+    return TriggerSet(frozenset((table,)), sqlite, _postgres_drops(table))
+
+
+def _watch_triggers(watch: Watch, own_tables: frozenset[str]) -> TriggerSet:
+    return TriggerSet(own_tables | {watch.table}, _sqlite(watch), _postgres(watch))
+
+
+def _sqlite_name(table: str, event: str) -> str:
+    return f"proxysite_{table}_{event}"
+
+
+def _postgres_drops(table: str) -> tuple[Trigger, ...]:
+    """Return all triggers that a watched table may have had before."""
+    return tuple(Trigger(f"proxysite_{name}", table) for name in POSTGRES_NAMES)
+
+
+def _sqlite(watch: Watch) -> tuple[Trigger, ...]:
     of = f" OF {', '.join(watch.columns)}" if watch.columns else ""
-    wanted = [
-        ("write", f"BEFORE INSERT OR DELETE OR UPDATE{of}", "", "STATEMENT", "bump"),
-        ("truncate", "AFTER TRUNCATE", "", "STATEMENT", "bump"),
-    ]
+    version = f"(SELECT version FROM providers_revision WHERE topic = '{watch.topic}')"  # noqa: S608 - own names
+    bump = (
+        f"INSERT INTO providers_revision (topic, version, floor) VALUES ('{watch.topic}', 1, 0) "  # noqa: S608
+        "ON CONFLICT (topic) DO UPDATE SET version = version + 1;"
+    )
+    stamp = f" UPDATE {watch.table} SET changed = {version} WHERE rowid = NEW.rowid;"  # noqa: S608
+    bury = (
+        " INSERT INTO providers_tombstone (topic, row_id, version, deleted_at)"  # noqa: S608
+        f" VALUES ('{watch.topic}', OLD.id, {version}, strftime('%Y-%m-%d %H:%M:%f', 'now'));"
+    )
+    triggers = []
+    for event, when, more in (
+        ("insert", "INSERT", stamp),
+        ("update", f"UPDATE{of}", stamp),
+        ("delete", "DELETE", bury),
+    ):
+        name = _sqlite_name(watch.table, event)
+        body = bump + (more if watch.stamped else "")
+        definition = f"AFTER {when} ON {watch.table} BEGIN {body} END"
+        triggers.append(Trigger(name, watch.table, definition))
+    return tuple(triggers)
+
+
+def _postgres(watch: Watch) -> tuple[Trigger, ...]:
+    table, topic = watch.table, f"'{watch.topic}'"
+    of = f" OF {', '.join(watch.columns)}" if watch.columns else ""
+    bump = f"FOR EACH STATEMENT EXECUTE FUNCTION proxysite_bump({topic})"
+    stamp = f"FOR EACH ROW EXECUTE FUNCTION proxysite_stamp({topic})"
+    bury = f"FOR EACH STATEMENT EXECUTE FUNCTION proxysite_bury({topic})"
+    definitions = {
+        "write": f"BEFORE INSERT OR DELETE OR UPDATE{of} ON {table} {bump}",
+        "truncate": f"AFTER TRUNCATE ON {table} {bump}",
+    }
     if watch.stamped:
-        wanted.append(("stamp", f"BEFORE INSERT OR UPDATE{of}", "", "ROW", "stamp"))
-        wanted.append(("delete", "AFTER DELETE", " REFERENCING OLD TABLE AS gone", "STATEMENT", "bury"))
-    return [
-        f"CREATE TRIGGER proxysite_{name} {when} ON {watch.table}{tables} FOR EACH {level}"
-        f" EXECUTE FUNCTION proxysite_{function}('{watch.topic}')"
-        for name, when, tables, level, function in wanted
-    ]
+        definitions["stamp"] = f"BEFORE INSERT OR UPDATE{of} ON {table} {stamp}"
+        definitions["delete"] = f"AFTER DELETE ON {table} REFERENCING OLD TABLE AS gone {bury}"
+    created = (Trigger(f"proxysite_{name}", table, definition) for name, definition in definitions.items())
+    return (*_postgres_drops(table), *created)

@@ -5,13 +5,14 @@ kept in `secrets.env` (mode 0600). A secret given by the environment wins and is
 Only `serve` makes a home; every other process uses one that is there (`Home.read_secrets`).
 """
 
-import os
 import secrets
 import stat
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+
+from providers.durable_files import write_durable_file
 
 
 def fresh_field_key() -> str:
@@ -88,15 +89,10 @@ class Home:
     @staticmethod
     def _keep(file: Path, text: str) -> str:
         """Write `text` whole or, when another process was first, return what that one wrote."""
-        draft = file.with_name(f".{file.name}.{os.getpid()}")
-        draft.touch(mode=0o600)
-        draft.write_text(text, encoding="utf-8")
         try:
-            os.link(draft, file)
+            write_durable_file(file, [text.encode()], overwrite=False)
         except FileExistsError:
             return file.read_text(encoding="utf-8")
-        finally:
-            draft.unlink()
         return text
 
 

@@ -2,6 +2,9 @@
 
 kombu's own writes a message in place, and a worker that reads half of one ends. Here a message appears under its name
 when it is complete, and one that cannot be read is moved aside (`*.broken`).
+
+Messages are not forced to disk as `providers/durable_files.py` does it: the work that a power cut
+takes is ordered again, by the next periodic run or by whoever asked for it.
 """
 
 import logging

@@ -3,8 +3,8 @@
 from uuid import UUID
 
 from django.apps import AppConfig
-from django.db import connections
-from django.db.models.signals import post_migrate
+
+from providers.triggers import TriggerSet, install_after_migrate
 
 WATCHED = (
     *("id", "provider_id", "account_id", "sealed", "sealed_refresh", "state", "strikes", "rests_until", "expires_at"),
@@ -16,7 +16,7 @@ class TokensConfig(AppConfig):
     name = "tokens"
 
     def ready(self) -> None:
-        post_migrate.connect(install_triggers, sender=self)
+        install_after_migrate(self, list_trigger_sets)
         register_deletions()
 
 
@@ -37,10 +37,11 @@ def register_deletions() -> None:
     register("tokens.upstreamaccount", Rules(mark_accounts))
 
 
-def install_triggers(using: str, **kwargs: object) -> None:
-    from providers.revisions import Watch, install
-    from tokens import transitions
+def list_trigger_sets() -> list[TriggerSet]:
+    """Return the triggers of this app's tables."""
+    from providers.revisions import Watch, list_watch_triggers
+    from tokens.transitions import list_transition_triggers
 
     tokens = Watch("tokens_upstreamtoken", "tokens", WATCHED, stamped=True)
-    install(connections[using], [tokens, Watch("tokens_breakerstate", "breakers")])
-    transitions.install(connections[using])
+    watches = [tokens, Watch("tokens_breakerstate", "breakers")]
+    return [*list_watch_triggers(watches), list_transition_triggers()]

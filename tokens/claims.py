@@ -1,7 +1,7 @@
 """The one stream that some upstreams allow a token at a time, claimed across processes.
 
 A claim is one conditional UPDATE of the row (`busy_until`, `busy_with`): the named exception to "no query on the path".
-It is given back however the stream ends; while a stream runs its lease is prolonged; the claims of a process that was
+It is given back however the stream ends; while a stream runs its lease is renewed; the claims of a process that was
 killed end with theirs. What this process itself holds it knows, and does not ask the database for. A row that somebody
 else keeps locked counts as busy: a claim waits for no lock longer than LOCK_SECONDS, so that few threads are enough.
 """
@@ -16,9 +16,9 @@ from uuid import UUID
 from django.conf import settings
 from django.db import Error as DatabaseFault  # InterfaceError too, which is no DatabaseError
 from django.db import OperationalError, connection, transaction
-from django.db.models.functions import Now
 
 from providers.exceptions import DatabaseUnavailable
+from providers.leases import is_held
 from providers.offloop import HOUSEKEEPING, QUICK
 from tokens.models import UpstreamToken
 
@@ -99,17 +99,18 @@ class Claims:
             await asyncio.wait_for(self._freed.wait(), min(seconds, LOOK_SECONDS))
 
     async def keep(self) -> None:
-        """Prolong the leases of running streams until cancelled."""
+        """Renew the leases of running streams until cancelled."""
         while True:
             await asyncio.sleep(settings.CLAIM_SECONDS / 4)
-            await self.prolong()
+            await self.renew()
 
-    async def prolong(self) -> None:
+    async def renew(self) -> None:
+        """Renew the leases of this process's claims. Writes their rows."""
         if self._held:
             try:
-                await HOUSEKEEPING.run(prolong, dict(self._held))
+                await HOUSEKEEPING.run(renew_claims, dict(self._held))
             except DatabaseFault:
-                logger.warning("the streams of %d tokens are not prolonged", len(self._held))
+                logger.warning("the leases of %d streams are not renewed", len(self._held))
 
     async def settle(self) -> None:
         """Wait until what ended is given back."""
@@ -121,7 +122,7 @@ def claim(token_id: UUID, request_id: str, provider_id: int) -> set[UUID]:
     """Empty when the claim was made; else the provider's tokens that are busy, this one among them."""
     if claimed(token_id, request_id):
         return set()
-    busy = UpstreamToken.objects.filter(provider=provider_id, busy_until__gt=Now())
+    busy = UpstreamToken.objects.filter(is_held("busy_until"), provider=provider_id)
     return {token_id, *busy.values_list("pk", flat=True)}
 
 
@@ -145,6 +146,7 @@ def release(token_id: UUID, request_id: str) -> None:
     UpstreamToken.objects.filter(pk=token_id).release(request_id)
 
 
-def prolong(held: dict[UUID, str]) -> None:
+def renew_claims(held: dict[UUID, str]) -> None:
+    """Renew the leases of these tokens' streams: request ids by token."""
     rows = UpstreamToken.objects.filter(pk__in=held, busy_with__in=set(held.values()))
     rows.renew_lease("busy_until", settings.CLAIM_SECONDS)

@@ -8,8 +8,6 @@ renews a token applies first what was left for it; every process does so for all
 
 import json
 import logging
-import os
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +18,7 @@ from django.db.models import Case, F, Q, Value, When
 
 from providers import vault
 from providers.chat import Fresh
+from providers.durable_files import write_durable_file
 from tokens.models import State, UpstreamToken
 from tokens.querysets import BY_AUTH
 
@@ -63,21 +62,10 @@ def bound(token_id: UUID, proof: str) -> str:
 
 
 def keep(token_id: UUID, proof: str, fresh: Fresh) -> None:
-    """On disk when this returns. Raises OSError."""
+    """Write the new credentials to a file; they are on disk when this returns. Raises OSError."""
     ends = fresh.expires_at.isoformat() if fresh.expires_at else None
     sealed = vault.seal(json.dumps([fresh.secret, fresh.refresh, ends]), bound(token_id, proof))
-    place = folder()
-    handle, draft = tempfile.mkstemp(dir=place, prefix=f".{token_id}.{proof}.")  # mode 0600
-    with open(handle, "w", encoding="ascii") as file:
-        file.write(sealed)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, place / f"{token_id}.{proof}")
-    directory = os.open(place, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    write_durable_file(folder() / f"{token_id}.{proof}", [sealed.encode("ascii")])
 
 
 def forget(token_id: UUID, proof: str) -> None:
@@ -137,14 +125,14 @@ def commit(token_id: UUID, proof: str, fresh: Fresh) -> Renewed | None:
         ends = fresh.expires_at if fresh.expires_at and fresh.expires_at > datetime.now(UTC) else None
         # the secrets may have been sealed anew meanwhile, with another key
         same = UpstreamToken.objects.filter(pk=token_id, sealed=row.sealed, sealed_refresh=row.sealed_refresh)
-        if same.update(
+        if same.release_lease(
+            "renewing_until",
             sealed=sealed,
             sealed_refresh=refresh,
             expires_at=ends,
             state=Case(When(BY_AUTH, then=Value(State.ACTIVE)), default=F("state")),
             reason=Case(When(Q(state=State.ACTIVE) | BY_AUTH, then=Value("")), default=F("reason")),
             strikes=0,
-            renewing_until=None,
             cause="",
         ):
             return Renewed(sealed, ends)

@@ -1,7 +1,7 @@
 """Many tokens renewed at once: those that end soon, and a provider's whole pool when its tokens fail in a row.
 
 A whole pool is renewed by one process at a time, and once per REFRESH_WINDOW_SECONDS: who may is decided by one
-conditional UPDATE of the provider's `Refresh` row, whose lease is prolonged while the work goes on and ends by itself
+conditional UPDATE of the provider's `Refresh` row, whose lease is renewed while the work goes on and ends by itself
 when the worker was killed. Every account signs in and every refresh token is used; a token whose renewal fails keeps
 what it has. A provider that fails itself is left alone after a few tries.
 """
@@ -93,7 +93,7 @@ def refresh(provider_id: int, *, force: bool = False) -> Report | None:
     for start in range(0, len(ids), SLICE):
         some = UpstreamToken.objects.filter(pk__in=ids[start : start + SLICE]).select_related("provider")
         renew(list(some), report)
-        if report.down or not prolong(provider_id, began_at):
+        if report.down or not renew_run(provider_id, began_at):
             break
     end(provider_id, began_at, report)
     return report
@@ -150,8 +150,8 @@ def begin(provider_id: int, *, force: bool = False) -> datetime | None:
     return Refresh.objects.values_list("began_at", flat=True).get(provider=provider_id)
 
 
-def prolong(provider_id: int, began_at: datetime) -> bool:
-    """Whether the run still has its lease."""
+def renew_run(provider_id: int, began_at: datetime) -> bool:
+    """Renew the lease of a run; return whether it still had it."""
     rows = Refresh.objects.filter(provider=provider_id, began_at=began_at)
     return bool(rows.renew_lease("running_until", LEASE_SECONDS))
 

@@ -5,20 +5,19 @@ token is in one of four states here: active, resting (active, but not before a t
 disabled. What is written: each change from one to another, and each rest that begins anew. That a rest is over shows no
 row: nothing is written when its time comes. `cause` is kept only of a change that named one: what is left from an
 earlier change is no cause.
-
-Installed after each `migrate`, like those of `providers/revisions.py`, and for the same reason.
 """
 
-from django.db.backends.base.base import BaseDatabaseWrapper
+from providers.triggers import Trigger, TriggerSet
 
-TABLES = {"tokens_upstreamtoken", "tokens_transition"}
+NAME = "proxysite_transition"
+TABLE = "tokens_upstreamtoken"
 
 WORD = """CASE WHEN {row}.state <> 'active' THEN {row}.state
     WHEN {row}.rests_until > {now} THEN 'resting' ELSE 'active' END"""
 NEW_REST = "NEW.rests_until > {now} AND (OLD.rests_until IS NULL OR OLD.rests_until <= {now})"
 
 SQLITE = """
-CREATE TRIGGER proxysite_transition AFTER UPDATE OF state, rests_until ON tokens_upstreamtoken
+AFTER UPDATE OF state, rests_until ON tokens_upstreamtoken
 WHEN {before} <> {after} OR ({new_rest})
 BEGIN
     INSERT INTO tokens_transition (token_id, at, before, after, reason, cause)
@@ -42,32 +41,25 @@ BEGIN
 END $$
 """
 POSTGRES = """
-CREATE TRIGGER proxysite_transition AFTER UPDATE OF state, rests_until ON tokens_upstreamtoken
+AFTER UPDATE OF state, rests_until ON tokens_upstreamtoken
 FOR EACH ROW WHEN (OLD.state <> NEW.state OR OLD.rests_until IS DISTINCT FROM NEW.rests_until)
 EXECUTE FUNCTION proxysite_transition()
 """
 
 
-def install(connection: BaseDatabaseWrapper) -> None:
-    """Create the trigger again, whatever was there before, once both tables exist."""
-    with connection.cursor() as cursor:
-        if not set(connection.introspection.table_names(cursor)) >= TABLES:
-            return
-        for statement in _postgres() if connection.vendor == "postgresql" else _sqlite():
-            cursor.execute(statement)
+def list_transition_triggers() -> TriggerSet:
+    """Return the trigger that writes transitions."""
+    sqlite_now = "strftime('%Y-%m-%d %H:%M:%f', 'now')"  # as Django writes times
+    return TriggerSet(
+        frozenset((TABLE, "tokens_transition")),
+        sqlite=(Trigger(NAME, TABLE, _filled(SQLITE, sqlite_now)),),
+        postgres=(Trigger(NAME, TABLE, POSTGRES),),
+        functions={NAME: _filled(POSTGRES_FUNCTION, "moment")},
+    )
 
 
 def _filled(statement: str, now: str) -> str:
-    """The statement with its conditions, each of which says `now` its own way."""
+    """Return the statement with its conditions, in each of which the present time is `now`."""
     words = {row: WORD.format(row=row, now=now) for row in ("OLD", "NEW")}
-    return statement.format(before=words["OLD"], after=words["NEW"], new_rest=NEW_REST.format(now=now), now=now)
-
-
-def _sqlite() -> list[str]:
-    now = "strftime('%Y-%m-%d %H:%M:%f', 'now')"  # as Django writes times, so that they compare as texts
-    return ["DROP TRIGGER IF EXISTS proxysite_transition", _filled(SQLITE, now)]
-
-
-def _postgres() -> list[str]:
-    drop = "DROP TRIGGER IF EXISTS proxysite_transition ON tokens_upstreamtoken"
-    return [_filled(POSTGRES_FUNCTION, "moment"), drop, POSTGRES]
+    new_rest = NEW_REST.format(now=now)
+    return statement.format(before=words["OLD"], after=words["NEW"], new_rest=new_rest, now=now)

@@ -1,11 +1,10 @@
 """The rows of idempotent requests: claim a key, keep its answer, release it. For a database thread.
 
-A key belongs to a user. Who claims it first answers; the claim ends by itself, on the clock of the
-database, unless its process prolongs it.
+A key belongs to a user. Who claims it first answers; the claim is a lease (`claimed_until`), which
+its process renews.
 """
 
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -13,8 +12,9 @@ from django.db import transaction
 from django.db.models import Count, Q, QuerySet, Sum
 from django.db.models.functions import Now
 
-from api.models import IdempotentRequest
+from api.models import IdempotentRequest, IdempotentRequestQuerySet
 from providers.exceptions import IdempotencyInFlight, IdempotencyKeyReused
+from providers.leases import is_expired, time_from_now
 
 TRIES = 5  # a row may be deleted between two statements
 DELETED_AT_ONCE = 500
@@ -61,7 +61,10 @@ def claim_key(asked: Asked) -> Claim | Answer:
 
 
 def create_claim(asked: Asked) -> None:
-    """Write a claim unless there is a row with this key."""
+    """Write a claim unless there is a row with this key.
+
+    No `claim_lease`: a key that is free has no row.
+    """
     IdempotentRequest.objects.bulk_create(
         [IdempotentRequest(user_id=asked.user_id, key=asked.key, **claim_fields(asked))],
         ignore_conflicts=True,
@@ -69,10 +72,14 @@ def create_claim(asked: Asked) -> None:
 
 
 def take_over_claim(row: IdempotentRequest, asked: Asked) -> bool:
-    """Claim a row that has expired, or whose process is dead; returns whether it was one."""
-    is_expired = Q(expires_at__lte=Now())
-    is_left = Q(status=None, claimed_until__lte=Now(), digest=asked.digest)
-    found = IdempotentRequest.objects.filter(is_expired | is_left, pk=row.pk, holder=row.holder)
+    """Claim a row that has expired, or whose process is dead; returns whether it was one.
+
+    No `claim_lease`: a row that has expired is free although its answer is kept, and a free lease
+    is not enough for another request with the same key.
+    """
+    is_over = Q(expires_at__lte=Now())
+    is_left = Q(status=None, digest=asked.digest) & is_expired("claimed_until")
+    found = IdempotentRequest.objects.filter(is_over | is_left, pk=row.pk, holder=row.holder)
     return bool(found.update(**claim_fields(asked), created_at=Now()))
 
 
@@ -84,8 +91,8 @@ def claim_fields(asked: Asked) -> dict[str, Any]:
         "status": None,
         "content": None,
         "size_bytes": 0,
-        "claimed_until": Now() + timedelta(seconds=settings.IDEMPOTENCY_LEASE_SECONDS),
-        "expires_at": Now() + timedelta(seconds=settings.IDEMPOTENCY_SECONDS),
+        "claimed_until": time_from_now(settings.IDEMPOTENCY_LEASE_SECONDS),
+        "expires_at": time_from_now(settings.IDEMPOTENCY_SECONDS),
     }
 
 
@@ -112,12 +119,12 @@ def keep_answer(claim: Claim, answer: Answer) -> bool:
     if len(answer.content) > settings.IDEMPOTENCY_ANSWER_BYTES:
         release_key(claim)
         return False
-    kept = claimed_rows(claim).update(
+    kept = claimed_rows(claim).release_lease(
+        "claimed_until",
         status=answer.status,
         content=answer.content,
         size_bytes=len(answer.content),
-        claimed_until=None,
-        expires_at=Now() + timedelta(seconds=settings.IDEMPOTENCY_SECONDS),
+        expires_at=time_from_now(settings.IDEMPOTENCY_SECONDS),
     )
     if kept:
         delete_surplus(claim.user_id)
@@ -129,14 +136,14 @@ def release_key(claim: Claim) -> None:
     delete_rows(claimed_rows(claim))
 
 
-def prolong_claims(running: Mapping[str, int]) -> None:
+def renew_claims(running: Mapping[str, int]) -> None:
     """Write that this process still works on these: holders and their rows."""
-    until = Now() + timedelta(seconds=settings.IDEMPOTENCY_LEASE_SECONDS)
-    rows = IdempotentRequest.objects.filter(pk__in=running.values(), holder__in=running.keys(), status=None)
-    rows.update(claimed_until=until)
+    unanswered = IdempotentRequest.objects.filter(status=None)
+    rows = unanswered.filter(pk__in=running.values(), holder__in=running.keys())
+    rows.renew_lease("claimed_until", settings.IDEMPOTENCY_LEASE_SECONDS)
 
 
-def claimed_rows(claim: Claim) -> QuerySet[IdempotentRequest]:
+def claimed_rows(claim: Claim) -> IdempotentRequestQuerySet:
     """The row of a claim, while it is in force."""
     return IdempotentRequest.objects.filter(pk=claim.row_id, holder=claim.holder, status=None)
 

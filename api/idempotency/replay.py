@@ -37,7 +37,7 @@ HEADER = "HTTP_IDEMPOTENCY_KEY"
 KEY_LENGTH = 255
 FINAL_STATUSES = (400, 404, 413, 415, 422)  # the request itself is at fault, and will be next time
 HASHED_INLINE_BYTES = 256 * 2**10
-SHORTEST_SECONDS = 0.05  # between two prolongations
+SHORTEST_SECONDS = 0.05  # between two renewals of the claims
 
 
 def idempotent(view: View[P]) -> View[P]:
@@ -229,9 +229,9 @@ class Idempotency:
             await asyncio.sleep(max(SHORTEST_SECONDS, settings.IDEMPOTENCY_LEASE_SECONDS / 3))
             if self.running:
                 try:
-                    await HOUSEKEEPING.run(claims.prolong_claims, dict(self.running))
+                    await HOUSEKEEPING.run(claims.renew_claims, dict(self.running))
                 except DatabaseError as error:
-                    logger.warning("the claims of idempotency keys were not prolonged: %s", error)
+                    logger.warning("the claims of idempotency keys were not renewed: %s", error)
 
     async def stop(self, seconds: float) -> None:
         """Let what runs without its callers end within so many seconds, then cut it off."""

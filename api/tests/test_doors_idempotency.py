@@ -323,7 +323,7 @@ def test_a_claim_whose_process_is_dead_can_be_taken_over_once_its_lease_ends(ali
     with pytest.raises(claims.IdempotencyInFlight):
         claims.claim_key(asked(alice, "two"))
     settings.IDEMPOTENCY_LEASE_SECONDS = 0
-    claims.prolong_claims({"one": first.row_id})
+    claims.renew_claims({"one": first.row_id})
     with pytest.raises(claims.IdempotencyKeyReused):
         claims.claim_key(asked(alice, "two", digest="another body"))
     second = claims.claim_key(asked(alice, "two"))
@@ -348,10 +348,10 @@ async def test_a_long_request_keeps_its_claim(gateway, upstream, alice, settings
     await upstream.asked()
     [row] = await kept()
 
-    async def prolonged():
+    async def renewed():
         return (await kept())[0].claimed_until > row.claimed_until
 
-    await eventually(prolonged)
+    await eventually(renewed)
     gate.open()
     assert (await first).status == 200
     keeping.cancel()

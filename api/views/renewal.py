@@ -11,7 +11,6 @@ from typing import Any, cast
 from celery import current_app
 from django.conf import settings
 from django.db.models import Min
-from django.db.models.functions import Now
 from django.http import HttpRequest
 from django.utils import timezone
 from rest_framework.request import Request
@@ -20,6 +19,7 @@ from rest_framework.response import Response
 from api.views.staff import Mistake, StaffDoor, running, success, the_provider
 from providers.admin_tables import audit
 from providers.choices import Mode
+from providers.leases import is_held
 from providers.models import Provider
 from tokens import tasks
 from tokens.inspecting import leave
@@ -90,7 +90,7 @@ def updater(provider: Provider) -> dict[str, Any]:
     accounts: str = settings.ACCOUNTS_FILE
     return {
         "is_running": renews(provider),
-        "is_updating": Refresh.objects.filter(provider=provider, running_until__gt=Now()).exists(),
+        "is_updating": Refresh.objects.filter(is_held("running_until"), provider=provider).exists(),
         "update_interval": interval(),
         "last_update": moment(run.ended_at),
         "update_count": run.runs,

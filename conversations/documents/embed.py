@@ -118,10 +118,10 @@ async def keep(embed: Embed) -> None:
             if not maker and await LONG.run(Document.objects.filter(state=DocumentState.INGESTED).exists):
                 maker = await maker_of(embed)
                 await LONG.run(outdate, maker)
-            document_id = await LONG.run(take, maker) if maker else None
+            document_id = await LONG.run(claim_next_document, maker) if maker else None
             while document_id is not None:
                 await document(embed, document_id)
-                document_id = await LONG.run(take, maker)
+                document_id = await LONG.run(claim_next_document, maker)
         except (GatewayError, DatabaseError) as error:
             logger.warning("documents are not embedded now: %s", type(error).__name__)
         await asyncio.sleep(LOOK_SECONDS)
@@ -141,11 +141,15 @@ def outdate(maker: str) -> None:
     Passage.objects.filter(number=0, embedding__isnull=False, document__in=others).update(embedding=None)
 
 
-def take(maker: str) -> str | None:
-    """The id of a document that lacks embeddings, now for this process to give; in a database thread."""
+def claim_next_document(maker: str) -> str | None:
+    """Claim a document that lacks embeddings; return its id, None when there is none.
+
+    Writes its lease and, when its embeddings are of another model, takes them out. For a
+    database thread.
+    """
     lacking = Document.objects.lacking_embeddings()
     found = lacking.order_by("created_at").values_list("pk", flat=True).first()
-    if found is None or not lacking.filter(pk=found).renew_lease("alive_until", LEASE_SECONDS):
+    if found is None or not lacking.filter(pk=found).claim_lease("alive_until", LEASE_SECONDS):
         return None
     others = Document.objects.filter(pk=found).exclude(embedding_model=maker)
     if others.exists():
@@ -166,7 +170,7 @@ async def document(embed: Embed, document_id: str) -> None:
 
 
 def lacking(document_id: str) -> list[tuple[int, str]]:
-    """The last passages without an embedding, and the lease prolonged."""
+    """Return the last passages without an embedding, (number, text) each. Renews the lease."""
     Document.objects.filter(pk=document_id).renew_lease("alive_until", LEASE_SECONDS)
     rows = Passage.objects.filter(document_id=document_id, embedding=None).order_by("-number")
     return list(rows.values_list("number", "text")[:BATCH])

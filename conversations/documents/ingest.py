@@ -29,12 +29,12 @@ from conversations.documents.rows import (
     Place,
     Text,
     claim,
-    give_back,
+    claim_document,
     look,
     made_for,
-    prolong,
+    release_document,
+    renew_claim,
     returned,
-    take,
     text_of_rows,
     write,
 )
@@ -143,42 +143,42 @@ async def made_now(lease: Lease, digest: str, make: Callable[[], Awaitable[str]]
             async with held.lock:
                 kept = await heard(LONG.run(write, held.lease, text, made))
         except BaseException:
-            await asyncio.shield(held.give_back())
+            await asyncio.shield(held.release())
             raise
     return text.said, lease.document_id if kept else ""
 
 
 class Held:
-    """A lease that is prolonged; `lock` while it is."""
+    """A lease that is renewed; `lock` is held while it is being written."""
 
     def __init__(self, lease: Lease) -> None:
         self.lease = lease
         self.lock = asyncio.Lock()
 
-    async def prolong(self) -> None:
-        """Until it is lost."""
+    async def renew_until_lost(self) -> None:
+        """Renew the lease again and again; return when somebody else has it. Writes the row."""
         while True:
             await asyncio.sleep(settings.DOCUMENT_SECONDS / 2)
             async with self.lock:
                 try:
-                    longer = await asyncio.shield(heard(LONG.run(prolong, self.lease)))
+                    longer = await asyncio.shield(heard(LONG.run(renew_claim, self.lease)))
                 except DatabaseUnavailable:
                     continue
                 if longer is None:
                     return
                 self.lease = longer
 
-    async def give_back(self) -> None:
+    async def release(self) -> None:
         with suppress(DatabaseUnavailable):
             async with self.lock:
-                await heard(LONG.run(give_back, self.lease))
+                await heard(LONG.run(release_document, self.lease))
 
 
 @asynccontextmanager
 async def holding(lease: Lease) -> AsyncIterator[Held]:
-    """The lease, prolonged within the block."""
+    """Renew the lease as long as the block runs."""
     held = Held(lease)
-    task = asyncio.create_task(held.prolong())
+    task = asyncio.create_task(held.renew_until_lost())
     try:
         yield held
     finally:
@@ -223,7 +223,7 @@ def claimed(file: StoredFile) -> Document:
         most = settings.DOCUMENTS_PER_USER
         raise InvalidRequest(f"You have {most} documents; delete some files first.", code="too_many_documents")
     failed = Document.objects.filter(pk=document.pk, state=DocumentState.ERROR)
-    if failed.update(state=DocumentState.UPLOADED, reason="", alive_until=None):
+    if failed.release_lease("alive_until", state=DocumentState.UPLOADED, reason=""):
         document.refresh_from_db()
     return document
 
@@ -244,7 +244,7 @@ def report(done: "Future[None]") -> None:
 
 def process(document_id: str) -> None:
     """Take in the text of a document's file, unless somebody does or did; in any thread that may wait."""
-    lease = take(document_id)
+    lease = claim_document(document_id)
     if lease is None:
         return
     file = StoredFile.objects.filter(document=document_id).first()

@@ -109,7 +109,8 @@ def claim(place: Place) -> Found | None:
             return None
     elif row.file_id is None:
         touch(row)
-    lease = None if row.state in (DocumentState.INGESTED, DocumentState.EMPTY) else take(row.pk)
+    is_done = row.state in (DocumentState.INGESTED, DocumentState.EMPTY)
+    lease = None if is_done else claim_document(row.pk)
     return Found(row.pk, row.state, row.reason, lease)
 
 
@@ -157,8 +158,8 @@ def touch(row: Document) -> None:
         Document.objects.filter(pk=row.pk).update(used_at=now, **expiry())
 
 
-def take(document_id: str) -> Lease | None:
-    """The lease of a document that nobody is processing, or None."""
+def claim_document(document_id: str) -> Lease | None:
+    """Claim a document that nobody is processing; None when somebody is. Writes state and lease."""
     free = Document.objects.free().filter(pk=document_id)
     seconds = LEASE_TIMES * settings.DOCUMENT_SECONDS
     if not free.claim_lease("alive_until", seconds, state=DocumentState.PROCESSING, reason=""):
@@ -166,14 +167,16 @@ def take(document_id: str) -> Lease | None:
     return read_lease(document_id)
 
 
-def prolong(lease: Lease) -> Lease | None:
-    """The same lease from now on, or None when it is not held any more."""
+def renew_claim(lease: Lease) -> Lease | None:
+    """Return the lease with a later end, or None when it is not held any more. Writes its end."""
     seconds = LEASE_TIMES * settings.DOCUMENT_SECONDS
-    return read_lease(lease.document_id) if held(lease).renew_lease("alive_until", seconds) else None
+    if not leased_rows(lease).renew_lease("alive_until", seconds):
+        return None
+    return read_lease(lease.document_id)
 
 
 def read_lease(document_id: str) -> Lease | None:
-    """The lease just claimed or renewed, with the end that the database has set."""
+    """Return the lease just claimed or renewed, with the end that the database has set."""
     until = Document.objects.filter(pk=document_id).values_list("alive_until", flat=True).first()
     return Lease(document_id, until) if until else None
 
@@ -190,14 +193,14 @@ def returned(lease: Lease | None) -> Iterator[None]:
     except BaseException:
         if lease is not None:
             with suppress(DatabaseError):
-                give_back(lease)
+                release_document(lease)
         raise
 
 
 def write(lease: Lease, text: Text, divided: Divided) -> bool:
     """Write what a text was divided into, all or nothing; returns whether the lease still held."""
     with transaction.atomic():
-        if not held(lease).select_for_update().exists():
+        if not leased_rows(lease).select_for_update().exists():
             return False
         Passage.objects.filter(document_id=lease.document_id).delete()
         rows = passages(lease.document_id, text.said, divided)
@@ -205,11 +208,12 @@ def write(lease: Lease, text: Text, divided: Divided) -> bool:
             Passage.objects.bulk_create(some)
         state = DocumentState.INGESTED if divided.spans else DocumentState.EMPTY
         done = {"state": state, "digest": text.digest, "chars": len(text.said), "index": divided.packed}
-        held(lease).release_lease("alive_until", **done)
+        leased_rows(lease).release_lease("alive_until", **done)
     return True
 
 
-def held(lease: Lease) -> DocumentQuerySet:
+def leased_rows(lease: Lease) -> DocumentQuerySet:
+    """Return the document of a lease, while the lease is held: its end says whose it is."""
     return Document.objects.filter(pk=lease.document_id, state=DocumentState.PROCESSING, alive_until=lease.until)
 
 
@@ -220,9 +224,10 @@ def passages(document_id: str, text: str, divided: Divided) -> Iterator[Passage]
 
 
 def fail(lease: Lease, state: DocumentState, reason: str) -> None:
-    """Note why there are no passages; the lease stays, so that requests do not try again at once."""
-    held(lease).update(state=state, reason=reason[:200])
+    """Write why there are no passages; the lease stays: requests do not try again at once."""
+    leased_rows(lease).update(state=state, reason=reason[:200])
 
 
-def give_back(lease: Lease) -> None:
-    held(lease).release_lease("alive_until", state=DocumentState.UPLOADED)
+def release_document(lease: Lease) -> None:
+    """Release the lease: the document can be claimed again at once."""
+    leased_rows(lease).release_lease("alive_until", state=DocumentState.UPLOADED)

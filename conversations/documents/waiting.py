@@ -9,10 +9,10 @@ import logging
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
-from weakref import WeakValueDictionary
 
 from conversations.documents.divide import Indivisible
 from providers.exceptions import Saturated
+from providers.keyed_locks import KeyedLocks
 
 logger = logging.getLogger(__name__)
 LONGEST = 8  # pieces of work in one line
@@ -38,7 +38,7 @@ class Line(Generic[T]):
     """The lines of a process, by name. Of its event loop alone."""
 
     def __init__(self) -> None:
-        self._turns: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
+        self._locks = KeyedLocks(asyncio.Lock)  # by the name of the line
         self._pieces: dict[Hashable, Piece[T]] = {}
 
     def __len__(self) -> int:
@@ -63,7 +63,7 @@ class Line(Generic[T]):
             raise Saturated("Too many of your documents are being taken in.", retry_after_seconds=5)
 
         async def in_turn() -> T:
-            async with self._turns.setdefault(line, asyncio.Lock()):
+            async with self._locks.get_lock(line):
                 return await work(piece.begin)
 
         piece: Piece[T] = Piece(line, asyncio.create_task(in_turn()))

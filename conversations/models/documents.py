@@ -8,7 +8,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from conversations.models.files import StoredFile
-from providers.leases import LeaseQuerySet, is_free
+from providers.leases import LeaseQuerySet, is_free, is_held
 
 
 class DocumentState(models.TextChoices):
@@ -38,7 +38,8 @@ class DocumentQuerySet(LeaseQuerySet, models.QuerySet["Document"]):
 
     def expired(self) -> "DocumentQuerySet":
         """Those that nobody has used for too long, and nobody is taking in."""
-        return self.filter(expires_at__lte=Now()).exclude(state=DocumentState.PROCESSING, alive_until__gt=Now())
+        processed = Q(state=DocumentState.PROCESSING) & is_held("alive_until")
+        return self.filter(expires_at__lte=Now()).exclude(processed)
 
     def free(self) -> "DocumentQuerySet":
         """Those that somebody may take in now: nobody does, or whoever did is dead; what failed may be tried again once

@@ -40,9 +40,12 @@ class Farewell(models.Model):
     def __str__(self) -> str:
         return self.chat_id
 
-    def take(self) -> bool:
-        """Begin a try; False when somebody else has begun it since this row was read. One that dies has tried in vain:
-        the next try is due a while from now unless the row is deleted.
+    def claim_try(self) -> bool:
+        """Begin a try; False when somebody else has begun it since this row was read.
+
+        Writes the number of tries and when the next one is due. No lease (`providers/leases.py`):
+        nobody renews or releases it. A try that fails and one whose process dies are the same; the
+        next one is due after a pause that grows, unless the row is deleted.
         """
         same = Farewell.objects.filter(pk=self.pk, tries=self.tries)
         mine = same.update(tries=self.tries + 1, due_at=Now() + PAUSE * 2 ** min(self.tries, MOST_DOUBLINGS)) == 1

@@ -15,6 +15,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from conversations.models.documents import Document
+from providers.leases import LeaseQuerySet, is_held
 
 
 class Kind(models.TextChoices):
@@ -69,7 +70,7 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         """Those whose time is over, that no turn is running in, and that no living thread goes on from."""
         branches = Conversation.objects.filter(base__conversation=OuterRef("pk"))
         living = branches.filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
-        running = Turn.objects.filter(conversation=OuterRef("pk"), status__in=RUNNING, alive_until__gt=Now())
+        running = Turn.objects.running().filter(is_held("alive_until"), conversation=OuterRef("pk"))
         return self.filter(~Exists(living), ~Exists(running), expires_at__lte=Now())
 
 
@@ -127,6 +128,14 @@ class Conversation(models.Model):
         return {"id": self.pk, "object": "conversation", "created_at": created, "metadata": self.metadata}
 
 
+class TurnQuerySet(LeaseQuerySet, models.QuerySet["Turn"]):
+    """Turns, with the lease `alive_until`: each running turn has one, which its process renews."""
+
+    def running(self) -> "TurnQuerySet":
+        """Those that have not ended, whether their process is alive or not."""
+        return self.filter(status__in=RUNNING)
+
+
 class Turn(models.Model):
     """One request in a conversation; its id is the request's, so `resp_<hex>` and `chatcmpl-<hex>` are made of it."""
 
@@ -155,6 +164,8 @@ class Turn(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True)
     alive_until = models.DateTimeField(null=True)  # while it runs: its process says so again and again
+
+    objects = TurnQuerySet.as_manager()
 
     class Meta:
         ordering = ["-id"]

@@ -53,7 +53,7 @@ async def test_documents_get_their_embeddings_in_the_background(alice, monkeypat
 
     await eventually(freed)
     keeping.cancel()
-    assert await off_loop(embed.take, " 2") is None
+    assert await off_loop(embed.claim_next_document, " 2") is None
     row = await off_loop(Passage.objects.first)
     assert len(row.embedding) == 8
 
@@ -91,8 +91,8 @@ async def test_a_batch_that_fails_is_tried_again_later_and_till_then_words_are_e
 def test_one_process_at_a_time_embeds_a_document(alice):
     row = Document.objects.create(user=alice.user, digest="d", state="ingested")
     Passage.objects.create(document=row, number=0, start=0, end=1, score=0, text="a")
-    assert embed.take("m 2") == row.pk
-    assert embed.take("m 2") is None
+    assert embed.claim_next_document("m 2") == row.pk
+    assert embed.claim_next_document("m 2") is None
 
 
 # --- from an upstream -------------------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ async def test_after_a_change_of_the_model_embeddings_are_made_anew(alice, monke
     await off_loop(embed.outdate, "newest 2")
     shelf.forget()
     assert await off_loop(shelf.vectors, document_id) is None
-    assert await off_loop(embed.take, "newest 2") == document_id
+    assert await off_loop(embed.claim_next_document, "newest 2") == document_id
     assert await width() == {None}
 
 

@@ -133,14 +133,14 @@ async def test_two_workers_at_once_ask_once(upstream, site, june):
 async def test_who_read_the_row_too_early_does_not_get_it(june):
     row = await owe(june.pk, "one")
     stale = await rows.fresh(row)
-    assert await off_loop(row.take) is True
-    assert await off_loop(stale.take) is False
+    assert await off_loop(row.claim_try) is True
+    assert await off_loop(stale.claim_try) is False
     assert (row.tries, stale.tries) == (1, 0)
 
 
 async def test_a_worker_that_died_has_tried_in_vain(site, june):
     row = await owe(june.pk, "one")
-    await off_loop(row.take)
+    await off_loop(row.claim_try)
     assert await say() == 0
     await again()
     assert await say() == 1

@@ -158,10 +158,10 @@ async def test_who_waits_for_another_process_waits_not_for_ever(alice):
 
 def test_who_lost_his_lease_writes_nothing(alice):
     row = Document.objects.create(user=alice.user, digest="d")
-    lease = rows.take(row.pk)
-    assert rows.take(row.pk) is None
+    lease = rows.claim_document(row.pk)
+    assert rows.claim_document(row.pk) is None
     Document.objects.update(alive_until=at(-1))
-    second = rows.take(row.pk)
+    second = rows.claim_document(row.pk)
     text = rows.Text.of("Something was said.", Splitting())
     assert not rows.write(lease, text, text.divided())
     assert not Passage.objects.exists()

@@ -179,10 +179,10 @@ async def test_what_takes_long_to_make_is_made_once(alice, settings):
     await eventually(lambda: made)
     first = (await state()).alive_until
 
-    async def prolonged():
+    async def renewed():
         return (await state()).alive_until > first
 
-    await eventually(prolonged)
+    await eventually(renewed)
     await off_loop(Document.objects.update, created_at=at(-60))
     await off_loop(ingest.sweep)
     enough.set()

@@ -6,8 +6,9 @@ import pytest
 from django.db import connection, transaction
 
 from conversations import keeping, partings, retention
-from conversations.apps import install_triggers
+from conversations.apps import list_trigger_sets
 from conversations.models import Conversation, Door, Farewell, Item, Kind, Turn, TurnStatus
+from providers.triggers import install_triggers
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 POSTGRES = connection.vendor == "postgresql"
@@ -104,7 +105,7 @@ def test_emptying_the_table_loses_all_chats(alice, talk):
 
 
 def test_the_triggers_can_be_made_again(talk):
-    install_triggers(using="default")
+    install_triggers(connection, list_trigger_sets())
     talk.delete()
     assert parted() == [(TOKEN, "chat1")]
 

@@ -10,6 +10,7 @@ from django.utils import timezone
 from api.models import ApiKey
 from providers.models import ChatModel, ModelAlias, Provider, Revision, Tombstone
 from providers.revisions import CHANNEL, TOMBSTONES_AT_ONCE
+from providers.triggers import install_triggers
 from tokens.models import UpstreamToken
 
 pytestmark = pytest.mark.django_db
@@ -297,11 +298,11 @@ def test_a_change_that_is_rolled_back_raises_nothing(provider: Provider) -> None
 
 
 def test_the_triggers_can_be_installed_again(token: UpstreamToken) -> None:
-    from providers.apps import install_triggers as providers_triggers
-    from tokens.apps import install_triggers as tokens_triggers
+    from providers import apps as providers_app
+    from tokens import apps as tokens_app
 
-    for install in (providers_triggers, tokens_triggers):
-        install(using="default")
+    for app in (providers_app, tokens_app):
+        install_triggers(connection, app.list_trigger_sets())
     before = version("tokens")
     UpstreamToken.objects.update(strikes=1)
     assert version("tokens") == before + 1

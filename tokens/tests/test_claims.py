@@ -132,7 +132,7 @@ async def test_a_long_stream_keeps_its_lease(token):
     claims = Claims()
     assert await claims.claim(token.pk, "a" * 32, token.provider_id)
     await held(token, "a" * 32, seconds=1)
-    await claims.prolong()
+    await claims.renew()
     assert (await rows.fresh(token)).busy_until > later(seconds=30)
 
 

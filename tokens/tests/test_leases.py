@@ -60,7 +60,7 @@ def test_a_stream_has_one_owner(token: UpstreamToken, wrong_clock: timedelta, se
     assert claims.claim(token.pk, "a" * 32, token.provider_id) == set()
     assert settings.CLAIM_SECONDS - 10 < seconds_left(token, "busy_until") <= settings.CLAIM_SECONDS
     assert claims.claim(token.pk, "b" * 32, token.provider_id) == {token.pk}
-    claims.prolong({token.pk: "a" * 32})
+    claims.renew_claims({token.pk: "a" * 32})
     assert settings.CLAIM_SECONDS - 10 < seconds_left(token, "busy_until") <= settings.CLAIM_SECONDS
     UpstreamToken.objects.update(busy_until=Now() - timedelta(seconds=1))
     assert claims.claim(token.pk, "b" * 32, token.provider_id) == set()
@@ -87,34 +87,34 @@ def test_a_pool_is_renewed_by_one_and_once_in_its_window(token: UpstreamToken, w
     began_at = refreshing.begin(provider)
     assert began_at is not None
     assert refreshing.begin(provider, force=True) is None
-    assert refreshing.prolong(provider, began_at)
+    assert refreshing.renew_run(provider, began_at)
     refreshing.end(provider, began_at, refreshing.Report())
     assert Refresh.objects.get().running_until is None
     assert refreshing.begin(provider) is None  # within the window
     forced = refreshing.begin(provider, force=True)
     assert forced is not None
-    assert not refreshing.prolong(provider, began_at)
+    assert not refreshing.renew_run(provider, began_at)
     Refresh.objects.update(running_until=Now() - timedelta(seconds=1), began_at=Now() - timedelta(days=1))
     assert refreshing.begin(provider) is not None
 
 
 def test_a_document_is_taken_in_by_one(alice: Any, wrong_clock: timedelta) -> None:
     document = Document.objects.create(user=alice.user, digest="d")
-    lease = rows.take(document.pk)
+    lease = rows.claim_document(document.pk)
     assert lease is not None
-    assert rows.take(document.pk) is None
-    longer = rows.prolong(lease)
+    assert rows.claim_document(document.pk) is None
+    longer = rows.renew_claim(lease)
     assert longer is not None
-    assert rows.prolong(lease) is None or lease.until == longer.until
+    assert rows.renew_claim(lease) is None or lease.until == longer.until
     Document.objects.update(alive_until=Now() - timedelta(seconds=1))
-    assert rows.take(document.pk) is not None
+    assert rows.claim_document(document.pk) is not None
 
 
 def test_a_documents_embeddings_are_made_by_one(alice: Any, wrong_clock: timedelta) -> None:
     document = Document.objects.create(user=alice.user, digest="d", state="ingested")
     document.passages.create(number=0, start=0, end=1, score=1, text="x")
-    assert embed.take("maker") == document.pk
-    assert embed.take("maker") is None
+    assert embed.claim_next_document("maker") == document.pk
+    assert embed.claim_next_document("maker") is None
     assert 0 < seconds_left(document, "alive_until") <= embed.LEASE_SECONDS
 
 

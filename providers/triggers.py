@@ -1,0 +1,103 @@
+"""Install database triggers, for SQLite and Postgres.
+
+A module that has triggers describes them as `TriggerSet`s; an app lists its sets once in
+`ready` by `install_after_migrate`. They are installed after each `migrate` and not by single
+migrations, because schema changes rebuild tables on SQLite, which drops their triggers.
+All names and statements come from this project's code, never from input.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from django.apps import AppConfig
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.signals import post_migrate
+
+
+class Trigger(NamedTuple):
+    """One trigger of a table.
+
+    `definition` is what follows its name in CREATE TRIGGER. A trigger without one is of an
+    earlier release: it is only dropped.
+    """
+
+    name: str
+    table: str
+    definition: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerSet:
+    """Triggers that belong together.
+
+    They are installed when all `tables` exist. `functions` are those that Postgres's triggers
+    call: names and the statements that create or replace them. `sqlite_settings` are statements
+    that SQLite executes last.
+    """
+
+    tables: frozenset[str]
+    sqlite: tuple[Trigger, ...] = ()
+    postgres: tuple[Trigger, ...] = ()
+    functions: Mapping[str, str] = field(default_factory=dict)
+    sqlite_settings: tuple[str, ...] = ()
+
+
+def install_triggers(connection: BaseDatabaseWrapper, trigger_sets: Iterable[TriggerSet]) -> None:
+    """Create triggers and their functions again, whatever there was before.
+
+    Writes the schema alone. Sets whose tables do not all exist are left for a later run.
+    """
+    with connection.cursor() as cursor:
+        existing = set(connection.introspection.table_names(cursor))
+    for trigger_set in trigger_sets:
+        if trigger_set.tables <= existing:
+            execute_statements(connection, list_install_statements(connection.vendor, trigger_set))
+
+
+def drop_triggers(connection: BaseDatabaseWrapper, trigger_set: TriggerSet) -> None:
+    """Drop triggers and their functions where they exist. Writes the schema alone."""
+    vendor = connection.vendor
+    triggers = trigger_set.postgres if vendor == "postgresql" else trigger_set.sqlite
+    execute_statements(connection, [drop_statement(vendor, trigger) for trigger in triggers])
+    if vendor == "postgresql":
+        functions = trigger_set.functions
+        execute_statements(connection, [f"DROP FUNCTION IF EXISTS {name}" for name in functions])
+
+
+def execute_statements(connection: BaseDatabaseWrapper, statements: Iterable[str]) -> None:
+    """Execute statements without parameters, one after the other."""
+    with connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+
+
+def list_install_statements(vendor: str, trigger_set: TriggerSet) -> list[str]:
+    """Return the statements that create the functions, and drop and create each trigger."""
+    is_postgres = vendor == "postgresql"
+    statements = list(trigger_set.functions.values()) if is_postgres else []
+    for trigger in trigger_set.postgres if is_postgres else trigger_set.sqlite:
+        statements.append(drop_statement(vendor, trigger))
+        if trigger.definition:
+            statements.append(f"CREATE TRIGGER {trigger.name} {trigger.definition}")
+    return statements if is_postgres else [*statements, *trigger_set.sqlite_settings]
+
+
+def drop_statement(vendor: str, trigger: Trigger) -> str:
+    """Return the statement that drops a trigger where it exists."""
+    table = f" ON {trigger.table}" if vendor == "postgresql" else ""
+    return f"DROP TRIGGER IF EXISTS {trigger.name}{table}"
+
+
+def install_after_migrate(
+    app: AppConfig,
+    list_trigger_sets: Callable[[], list[TriggerSet]],
+) -> None:
+    """Have an app's triggers installed after each `migrate`; they are listed then."""
+
+    def install(using: str, **signal: object) -> None:
+        install_triggers(connections[using], list_trigger_sets())
+
+    uid = f"triggers of {app.label}"
+    post_migrate.connect(install, sender=app, weak=False, dispatch_uid=uid)
