@@ -21,7 +21,7 @@ from providers import names
 from providers.chat import Attempt
 from providers.connection import Connection
 from providers.exceptions import BadResponse, BadTls, Disconnected, Unreachable, UpstreamTimeout
-from providers.guard import public
+from providers.guard import find_allowed_addresses
 
 SETTLE_SECONDS = 1.0
 
@@ -83,6 +83,19 @@ class Target:
             f"Content-Type: {content_type}\r\nAccept-Encoding: identity\r\n"
         )
         return cls(origin, timeouts, lines.encode("ascii"))
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """A whole answer; the names of its headers are in lower case."""
+
+    status: int
+    headers: dict[bytes, bytes]
+    body: bytes
+
+    def header(self, name: bytes) -> str:
+        """Return a header's value, or an empty string."""
+        return self.headers.get(name, b"").decode("latin-1")
 
 
 class Response:
@@ -214,7 +227,7 @@ class Client:
         began, loop = time.perf_counter(), self._loop
         try:
             async with asyncio.timeout(seconds):
-                addresses = await self._find_addresses(origin)
+                addresses = await find_allowed_addresses(origin.host, origin.allow_private)
                 problem: Exception = OSError("no address")
                 for address in addresses:
                     try:
@@ -245,15 +258,6 @@ class Client:
                 lambda: Connection(loop), address, origin.port, ssl=self._tls, server_hostname=origin.host
             )
         return connection
-
-    @staticmethod
-    async def _find_addresses(origin: Origin) -> list[str]:
-        """Addresses of the origin's host that may be connected to. Raises Unreachable when none may."""
-        addresses = await names.resolver.find_addresses(origin.host)
-        allowed = [address for address in addresses if origin.allow_private or public(address)]
-        if not allowed:
-            raise Unreachable("The upstream's address is private and the provider does not allow that.")
-        return allowed
 
     def close(self) -> None:
         """Close every idle connection."""

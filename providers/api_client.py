@@ -1,0 +1,147 @@
+"""Calls to upstreams that are no relayed answers, by httpx.
+
+Signing in, renewing tokens, checks, lists of models, files, web search, deleting chats: one
+`ApiClient` per event loop makes them all. Relayed answers have a faster client
+(`providers/http.py`). No redirect is followed, no cookie kept, nothing taken from the environment;
+where connections may go is the matter of `providers/guarded_transport.py`. Raises errors of
+`providers.exceptions` only.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from http.cookiejar import CookieJar
+from typing import Any
+
+import httpx
+
+from providers.exceptions import BadResponse, UpstreamTimeout
+from providers.guarded_transport import GuardedTransport
+from providers.http import HttpAnswer, Timeouts
+
+IDLE_SECONDS = 30.0
+SCHEMES = ("http", "https")
+
+
+@dataclass(frozen=True, slots=True)
+class ApiCall:
+    """One call: where it goes, what it sends, how long it may take and how much may come back.
+
+    `headers` are whole lines (`Name: value\\r\\n`). Of `timeouts` connecting and the first byte
+    count: the latter is how long the upstream may be silent.
+    """
+
+    method: str
+    url: httpx.URL
+    allow_private: bool
+    timeouts: Timeouts
+    total_seconds: float
+    answer_bytes: int
+    headers: bytes = b""
+    body: bytes = b""
+    content_type: str = "application/json"
+
+    @classmethod
+    def create(cls, method: str, base_url: str, path: str, **fields: Any) -> "ApiCall":
+        """Make a call of a path below a base URL, percent-encoded where it must be.
+
+        Raises BadResponse on an address that is none: an upstream may have given it.
+        """
+        try:
+            url = httpx.URL(f"{base_url.rstrip('/')}/{path}")
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise BadResponse("The upstream has no usable address.") from error
+        if url.scheme not in SCHEMES or not url.host:
+            raise BadResponse("The upstream has no usable address.")
+        return cls(method, url, **fields)
+
+    def build_request(self) -> httpx.Request:
+        """Make httpx's request, with no other headers than HTTP needs."""
+        lines = (line.partition(b": ") for line in self.headers.split(b"\r\n") if line)
+        return httpx.Request(
+            self.method,
+            self.url,
+            headers=[
+                (b"Content-Type", self.content_type.encode("ascii")),
+                (b"Accept-Encoding", b"identity"),
+                *((name, value) for name, _, value in lines),
+            ],
+            content=self.body,
+            extensions={"allow_private": self.allow_private, "timeout": self._timeouts()},
+        )
+
+    def _timeouts(self) -> dict[str, float | None]:
+        silence = self.timeouts.first_byte
+        return httpx.Timeout(silence, connect=self.timeouts.connect).as_dict()
+
+
+class ApiResponse:
+    """An answer whose head is there."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._response = response
+        self.status = response.status_code
+        self.headers = {name.lower(): value for name, value in response.headers.raw}
+
+    def pieces(self) -> AsyncIterator[bytes]:
+        """Yield the body as it comes."""
+        return self._response.aiter_raw()
+
+    async def read(self, limit_bytes: int) -> HttpAnswer:
+        """Read the whole body. Raises BadResponse when it is longer than `limit_bytes`."""
+        pieces: list[bytes] = []
+        size = 0
+        async for piece in self.pieces():
+            size += len(piece)
+            if size > limit_bytes:
+                raise BadResponse(f"The upstream's answer is longer than {limit_bytes} bytes.")
+            pieces.append(piece)
+        return HttpAnswer(self.status, self.headers, b"".join(pieces))
+
+
+class ForgetfulJar(CookieJar):
+    """A jar that takes no cookies: no provider may get those of another one."""
+
+    def extract_cookies(self, response: Any, request: Any) -> None:
+        """Leave the answer's cookies alone."""
+
+
+class ApiClient:
+    """Makes calls in one event loop, and keeps connections for the next ones."""
+
+    def __init__(self, idle_seconds: float = IDLE_SECONDS) -> None:
+        self._client = httpx.AsyncClient(
+            transport=GuardedTransport(idle_seconds),
+            cookies=ForgetfulJar(),
+            trust_env=False,
+            follow_redirects=False,
+        )
+
+    async def call(self, call: ApiCall) -> HttpAnswer:
+        """Make a call and read its whole answer, whatever its status. Raises ProviderError."""
+        async with self.open(call) as response:
+            return await response.read(call.answer_bytes)
+
+    @asynccontextmanager
+    async def open(self, call: ApiCall) -> AsyncGenerator[ApiResponse, None]:
+        """Make a call whose answer is read as it comes. Raises ProviderError.
+
+        The time limit of the whole call holds until the caller leaves.
+        """
+        clock = asyncio.timeout(call.total_seconds)
+        try:
+            async with clock:
+                response = await self._client.send(call.build_request(), stream=True)
+                async with aclosing(response):
+                    yield ApiResponse(response)
+        except TimeoutError:
+            if not clock.expired():
+                raise
+            raise UpstreamTimeout("The upstream did not answer in time.") from None
+        except httpx.HTTPError as error:
+            raise BadResponse("The upstream's answer is not valid HTTP.") from error
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
