@@ -10,17 +10,18 @@ where connections may go is the matter of `providers/guarded_transport.py`. Rais
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.cookiejar import CookieJar
 from typing import Any
 
 import httpx
 
-from providers.exceptions import BadResponse, UpstreamTimeout
+from providers.exceptions import BadResponse, Unreachable, UpstreamTimeout
 from providers.guarded_transport import GuardedTransport
 from providers.http import HttpAnswer, Timeouts
 
 IDLE_SECONDS = 30.0
+SHUTTING_DOWN = "The gateway is shutting down."
 SCHEMES = ("http", "https")
 
 
@@ -33,13 +34,13 @@ class ApiCall:
     """
 
     method: str
-    url: httpx.URL
+    url: httpx.URL = field(repr=False)  # a presigned one is a secret too
     allow_private: bool
     timeouts: Timeouts
     total_seconds: float
     answer_bytes: int
-    headers: bytes = b""
-    body: bytes = b""
+    headers: bytes = field(default=b"", repr=False)
+    body: bytes = field(default=b"", repr=False)
     content_type: str = "application/json"
 
     @classmethod
@@ -88,7 +89,11 @@ class ApiResponse:
         """Yield the body as it comes."""
         return self._response.aiter_raw()
 
-    async def read(self, limit_bytes: int) -> HttpAnswer:
+    def header(self, name: bytes) -> str:
+        """Return a header's value, or an empty string; names are in lower case."""
+        return self.headers.get(name, b"").decode("latin-1")
+
+    async def read(self, limit_bytes: int) -> bytes:
         """Read the whole body. Raises BadResponse when it is longer than `limit_bytes`."""
         pieces: list[bytes] = []
         size = 0
@@ -97,7 +102,13 @@ class ApiResponse:
             if size > limit_bytes:
                 raise BadResponse(f"The upstream's answer is longer than {limit_bytes} bytes.")
             pieces.append(piece)
-        return HttpAnswer(self.status, self.headers, b"".join(pieces))
+        return b"".join(pieces)
+
+    async def read_answer(self, limit_bytes: int) -> HttpAnswer:
+        """Read the whole answer; what a redirect says is left unread."""
+        is_redirect = 300 <= self.status < 400
+        body = b"" if is_redirect else await self.read(limit_bytes)
+        return HttpAnswer(self.status, self.headers, body)
 
 
 class ForgetfulJar(CookieJar):
@@ -117,11 +128,17 @@ class ApiClient:
             trust_env=False,
             follow_redirects=False,
         )
+        self._clocks: set[asyncio.Timeout] = set()  # of calls that run
+        self._is_closing = False
+        self._is_idle = asyncio.Event()
 
     async def call(self, call: ApiCall) -> HttpAnswer:
-        """Make a call and read its whole answer, whatever its status. Raises ProviderError."""
+        """Make a call and read its whole answer, whatever its status; a redirect's without its body.
+
+        Raises ProviderError.
+        """
         async with self.open(call) as response:
-            return await response.read(call.answer_bytes)
+            return await response.read_answer(call.answer_bytes)
 
     @asynccontextmanager
     async def open(self, call: ApiCall) -> AsyncGenerator[ApiResponse, None]:
@@ -129,7 +146,10 @@ class ApiClient:
 
         The time limit of the whole call holds until the caller leaves.
         """
+        if self._is_closing:
+            raise Unreachable(SHUTTING_DOWN)
         clock = asyncio.timeout(call.total_seconds)
+        self._clocks.add(clock)
         try:
             async with clock:
                 response = await self._client.send(call.build_request(), stream=True)
@@ -138,10 +158,24 @@ class ApiClient:
         except TimeoutError:
             if not clock.expired():
                 raise
+            if self._is_closing:
+                raise Unreachable(SHUTTING_DOWN) from None
             raise UpstreamTimeout("The upstream did not answer in time.") from None
         except httpx.HTTPError as error:
             raise BadResponse("The upstream's answer is not valid HTTP.") from error
+        finally:
+            self._clocks.discard(clock)
+            if not self._clocks:
+                self._is_idle.set()
 
     async def close(self) -> None:
-        """Close all connections."""
+        """End the calls that run, and close all connections."""
+        self._is_closing = True
+        if self._clocks:
+            self._is_idle.clear()
+            now = asyncio.get_running_loop().time()
+            for clock in self._clocks:
+                if not clock.expired():
+                    clock.reschedule(now)
+            await self._is_idle.wait()
         await self._client.aclose()

@@ -1,4 +1,4 @@
-"""The one module that knows how to talk HTTP to an upstream.
+"""The fast client, for answers that are relayed to callers; all other calls are `api_client.py`'s.
 
 `Client.send` uses pooled HTTP/1.1 connections of our own (`providers/connection.py`): no redirects, no proxies from
 the environment, the address checked at the connect point, TLS always verified. It raises the errors of
@@ -139,6 +139,12 @@ class Response:
     async def read(self, limit_bytes: int) -> bytes:
         """The whole body. Raises BadResponse when it is longer than `limit_bytes`."""
         return await self._connection.read(limit_bytes)
+
+    async def read_answer(self, limit_bytes: int) -> HttpAnswer:
+        """Read the whole answer; what a redirect says is left unread."""
+        is_redirect = 300 <= self.status < 400
+        body = b"" if is_redirect else await self.read(limit_bytes)
+        return HttpAnswer(self.status, self.headers, body)
 
 
 class Client:

@@ -10,17 +10,17 @@ from providers.tests.kimi_asking import KINDS, Asking, asking_of
 
 @pytest.fixture(params=KINDS)
 async def asking(request: pytest.FixtureRequest, upstream: Any) -> AsyncIterator[Asking]:
-    with asking_of(request.param, upstream) as found:
+    async with asking_of(request.param, upstream) as found:
         yield found
 
 
 @pytest.fixture
 async def web(upstream: Any) -> AsyncIterator[Asking]:
-    with asking_of("kimi_web", upstream) as found:
+    async with asking_of("kimi_web", upstream) as found:
         yield found
 
 
 @pytest.fixture
 async def rest(upstream: Any) -> AsyncIterator[Asking]:
-    with asking_of("kimi_rest", upstream) as found:
+    async with asking_of("kimi_rest", upstream) as found:
         yield found

@@ -10,6 +10,7 @@ import trustme
 
 from providers import guard, names
 from providers.api_client import ApiCall, ApiClient
+from providers.clients import Clients
 from providers.exceptions import (
     BadResponse,
     BadTls,
@@ -66,6 +67,11 @@ async def test_a_path_is_encoded_and_keeps_its_query(api, upstream):
     upstream.will(reply())
     await api.call(make_call(upstream.url, path="a b/ü?q=1"))
     assert upstream.last.request.path == "/v1/a%20b/%C3%BC?q=1"
+
+
+def test_a_call_shows_no_secret():
+    call = make_call("https://up.example", path="s3cret", headers=b"A: s3cret\r\n", body=b"s3cret")
+    assert "s3cret" not in repr(call)
 
 
 @pytest.mark.parametrize("url", ["http://[::1", "http://a:b", "nonsense", "ftp://127.0.0.1"])
@@ -441,3 +447,32 @@ async def test_closing_the_client_closes_its_connections(upstream):
     await client.call(make_call(upstream.url))
     await client.close()
     await upstream.last.departure()
+    with pytest.raises(Unreachable, match="shutting down"):
+        await client.call(make_call(upstream.url))
+
+
+async def test_closing_the_client_ends_calls_that_run(upstream):
+    client = ApiClient()
+    upstream.will(silence)
+    task = asyncio.create_task(client.call(make_call(upstream.url)))
+    exchange = await upstream.asked()
+    await client.close()
+    with pytest.raises(Unreachable, match="shutting down"):
+        await task
+    await exchange.departure()
+
+
+def test_each_event_loop_has_its_own_clients():
+    """As tasks and management commands do: one `asyncio.run` after another, in any thread."""
+
+    async def ask():
+        server = Upstream()
+        await server.start()
+        server.will(reply(b"ok"), reply(b"ok"))
+        async with Clients() as clients:
+            first = await clients.api.call(make_call(server.url))
+            second = await clients.api.call(make_call(server.url))
+        await server.stop()
+        return first.body + second.body
+
+    assert [asyncio.run(ask()) for _ in range(2)] == [b"okok"] * 2
