@@ -8,7 +8,8 @@ where connections may go is the matter of `providers/guarded_transport.py`. Rais
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar
@@ -18,7 +19,7 @@ import httpx
 
 from providers.exceptions import BadResponse, Unreachable, UpstreamTimeout
 from providers.guarded_transport import GuardedTransport
-from providers.http import HttpAnswer, Timeouts
+from providers.http import HttpAnswer, Timeouts, tls_context
 
 IDLE_SECONDS = 30.0
 SHUTTING_DOWN = "The gateway is shutting down."
@@ -121,9 +122,13 @@ class ForgetfulJar(CookieJar):
 class ApiClient:
     """Makes calls in one event loop, and keeps connections for the next ones."""
 
-    def __init__(self, idle_seconds: float = IDLE_SECONDS) -> None:
+    def __init__(
+        self,
+        idle_seconds: float = IDLE_SECONDS,
+        get_tls: Callable[[], ssl.SSLContext] = tls_context,
+    ) -> None:
         self._client = httpx.AsyncClient(
-            transport=GuardedTransport(idle_seconds),
+            transport=GuardedTransport(idle_seconds, get_tls),
             cookies=ForgetfulJar(),
             trust_env=False,
             follow_redirects=False,

@@ -1,9 +1,10 @@
 """The HTTP clients of one event loop, which adapters ask their upstreams with."""
 
+from functools import cache
 from types import TracebackType
 
 from providers.api_client import ApiClient
-from providers.http import Client
+from providers.http import Client, tls_context
 
 IDLE_SECONDS = 30.0
 
@@ -16,8 +17,9 @@ class Clients:
     """
 
     def __init__(self, idle_seconds: float = IDLE_SECONDS) -> None:
-        self.relay = Client(idle_seconds)
-        self.api = ApiClient(idle_seconds)
+        get_tls = cache(tls_context)  # reading the authorities takes milliseconds: once is enough
+        self.relay = Client(idle_seconds, get_tls)
+        self.api = ApiClient(idle_seconds, get_tls)
 
     async def __aenter__(self) -> "Clients":
         return self

@@ -11,7 +11,7 @@ one provider serves another one.
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -28,7 +28,6 @@ from providers.exceptions import (
     Unreachable,
     UpstreamTimeout,
 )
-from providers.http import tls_context
 
 IDLE_CONNECTIONS = 100
 CLOSED = ("disconnected", "closed connection")  # as httpcore and h11 say that the end came too early
@@ -68,12 +67,12 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
 class GuardedTransport(httpx.AsyncBaseTransport):
     """Two pools of HTTP/1.1 connections: to public addresses, and to whatever address is asked for.
 
-    A pool, and what TLS needs, is made when it is first used.
+    A pool, and what TLS needs (`get_tls`), is made when it is first used.
     """
 
-    def __init__(self, idle_seconds: float) -> None:
+    def __init__(self, idle_seconds: float, get_tls: Callable[[], ssl.SSLContext]) -> None:
         self._idle_seconds = idle_seconds
-        self._tls: ssl.SSLContext | None = None
+        self._get_tls = get_tls
         self._pools: dict[bool, httpcore.AsyncConnectionPool] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -103,9 +102,8 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         """Return the pool for requests that may or may not go to private addresses."""
         pool = self._pools.get(allow_private)
         if pool is None:
-            self._tls = self._tls or tls_context()
             pool = self._pools[allow_private] = httpcore.AsyncConnectionPool(
-                ssl_context=self._tls,
+                ssl_context=self._get_tls(),
                 max_connections=None,
                 max_keepalive_connections=IDLE_CONNECTIONS,
                 keepalive_expiry=self._idle_seconds,

@@ -10,8 +10,9 @@ import asyncio
 import ssl
 import time
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
+from functools import cache
 from types import TracebackType
 
 import httpx
@@ -150,10 +151,10 @@ class Response:
 class Client:
     """Connections to all upstreams of this process, kept per origin, the most recently used first."""
 
-    def __init__(self, idle_seconds: float = 30) -> None:
+    def __init__(self, idle_seconds: float = 30, get_tls: Callable[[], ssl.SSLContext] | None = None) -> None:
         self._idle: dict[Origin, deque[Connection]] = {}
         self._idle_seconds, self._resend_seconds = idle_seconds, settings.RESEND_SECONDS
-        self._tls: ssl.SSLContext | None = None
+        self._get_tls = get_tls or cache(tls_context)
         self._loop = asyncio.get_running_loop()
 
     async def send(
@@ -259,9 +260,8 @@ class Client:
         if origin.scheme == "http":
             _, connection = await loop.create_connection(lambda: Connection(loop), address, origin.port)
         else:
-            self._tls = self._tls or tls_context()
             _, connection = await loop.create_connection(
-                lambda: Connection(loop), address, origin.port, ssl=self._tls, server_hostname=origin.host
+                lambda: Connection(loop), address, origin.port, ssl=self._get_tls(), server_hostname=origin.host
             )
         return connection
 
