@@ -1,10 +1,11 @@
-"""The cast of Kimi's tests: an adapter of each of its two interfaces, asked over real sockets."""
+"""The cast: an adapter of each of Kimi's two interfaces, and a client for calls."""
 
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from providers.api_client import ApiClient
 from providers.tests.kimi_asking import KINDS, Asking, asking_of
 
 
@@ -24,3 +25,10 @@ async def web(upstream: Any) -> AsyncIterator[Asking]:
 async def rest(upstream: Any) -> AsyncIterator[Asking]:
     async with asking_of("kimi_rest", upstream) as found:
         yield found
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[ApiClient]:
+    client = ApiClient()
+    yield client
+    await client.close()
