@@ -1,4 +1,4 @@
-"""What the relaying doors work with: the directories, the ledger and the HTTP client of this process, made at start-
+"""What the relaying doors work with: the directories, the ledger and the HTTP clients of this process, made at start-
 up.
 """
 
@@ -28,8 +28,8 @@ from conversations.documents import embed, ingest
 from conversations.documents.recall import Embed
 from conversations.history import History
 from providers.catalogue import Catalogue
+from providers.clients import Clients
 from providers.database_errors import is_outage, log_unless_outage
-from providers.http import Client
 from providers.offloop import HOUSEKEEPING
 from tokens import books, refreshing, renewal
 from tokens.breaker_sharing import Sharing
@@ -47,7 +47,7 @@ TOUCH_SECONDS = 5
 class Gateway:
     """One per process; `run` is its housekeeping."""
 
-    client: Client
+    clients: Clients
     catalogue: Catalogue
     pool: Pool
     keyring: Keyring
@@ -66,11 +66,11 @@ class Gateway:
 
     @classmethod
     def make(cls) -> "Gateway":
-        client = Client(settings.UPSTREAM_IDLE_SECONDS)
+        clients = Clients(settings.UPSTREAM_IDLE_SECONDS)
         spool = Spool(settings.HOME.root / "spool", settings.SPOOL_LIMIT_BYTES)
-        catalogue, pool = Catalogue(client), Pool()
+        catalogue, pool = Catalogue(clients), Pool()
         return cls(
-            client=client,
+            clients=clients,
             catalogue=catalogue,
             pool=pool,
             keyring=Keyring(settings.KEY_CACHE_SIZE),
@@ -118,7 +118,7 @@ class Gateway:
         await self.pool.claims.settle()
         await books.write(self.pool, len(self.pool.used))
         await self.ledger.shut()
-        self.client.close()
+        await self.clients.close()
 
     async def _sweep(self) -> None:
         """Finish what processes that died left behind: each kind, whatever becomes of the others."""

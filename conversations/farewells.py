@@ -16,8 +16,8 @@ from django.conf import settings
 
 from conversations.models import Farewell
 from providers import registry, vault
+from providers.clients import Clients
 from providers.exceptions import ModelMissing, UpstreamError
-from providers.http import Client
 from tokens import checkup
 from tokens.models import State, UpstreamToken
 from tokens.querysets import BY_PERSON
@@ -61,20 +61,16 @@ def sorted_out(batch: Sequence[Farewell]) -> tuple[list[Farewell], list[tuple[Fa
 
 async def outcomes(ready: Sequence[tuple[Farewell, UpstreamToken]]) -> list[bool]:
     """Which of the chats are gone now, in their order; no transaction is open while upstreams are asked."""
-    client = Client()
-    try:
-        async with asyncio.TaskGroup() as group:
-            asked = [group.create_task(forget(client, token, farewell.chat_id)) for farewell, token in ready]
-    finally:
-        client.close()
+    async with Clients() as clients, asyncio.TaskGroup() as group:
+        asked = [group.create_task(forget(clients, token, farewell.chat_id)) for farewell, token in ready]
     return [task.result() for task in asked]
 
 
-async def forget(client: Client, token: UpstreamToken, chat_id: str) -> bool:
+async def forget(clients: Clients, token: UpstreamToken, chat_id: str) -> bool:
     """Whether the upstream has the chat no more."""
     try:
         async with asyncio.timeout(checkup.PATIENCE_SECONDS):
-            adapter = checkup.adapter(token.provider, client)
+            adapter = checkup.adapter(token.provider, clients)
             await adapter.forget(checkup.credential_of(token), chat_id)
     except ModelMissing:
         return True

@@ -18,11 +18,13 @@ from typing import Any, ClassVar
 import orjson
 
 from providers import filters
+from providers.api_client import ApiCall, ApiResponse
 from providers.chat import CHAT, EMBEDDINGS, Attempt, Batches, ChatRequest, Chunk, Credential, Fresh, UpstreamModel
+from providers.clients import Clients
 from providers.exceptions import BadResponse, ProviderError, UpstreamError
 from providers.filters import attachments, calling, conform
 from providers.filters.shaping import fold, fold_text, shaped
-from providers.http import Client, Response, Target, Timeouts
+from providers.http import HttpAnswer, Response, Target, Timeouts
 from providers.rate_limits import read_limit
 from providers.refusals import CODES, error_in, refusal, require_quota
 from providers.stream import StreamReader
@@ -83,9 +85,9 @@ class BaseAdapter:
     KEY_CALLS: ClassVar[dict[str, str]] = {}  # hosts that list models to everybody -> a free call that needs the key
     ERRORS: ClassVar[dict[str, type[UpstreamError]]] = CODES  # an upstream's error code or type -> what it means
 
-    def __init__(self, upstream: Upstream, client: Client) -> None:
+    def __init__(self, upstream: Upstream, clients: Clients) -> None:
         self.upstream = upstream
-        self.client = client
+        self.clients = clients
         self._targets: dict[str, Target] = {}
 
     # --- what goes down ----------------------------------------------------------------------------------------------
@@ -144,7 +146,7 @@ class BaseAdapter:
         if streams:
             attempt.patience = min(attempt.patience, self.upstream.timeouts.first_byte)
         target = self.target(request.endpoint)
-        with await self.client.send("POST", target, self.headers(credential), body, attempt) as response:
+        with await self.clients.relay.send("POST", target, self.headers(credential), body, attempt) as response:
             attempt.status = response.status
             attempt.limit = read_limit(response.headers)
             await self.accept(response, credential)
@@ -178,10 +180,11 @@ class BaseAdapter:
             if reader.done:
                 response.finish()
 
-    async def accept(self, response: Response, credential: Credential) -> None:
+    async def accept(self, response: Response | ApiResponse, credential: Credential) -> None:
         """Raise UpstreamError unless the head promises an answer."""
         if response.status != 200:
-            raise await self.refusal(response, credential)
+            answer = await response.read_answer(self.upstream.limits.answer_bytes)
+            raise self.read_refusal(answer, credential)
         if response.header(b"content-encoding") not in ("", "identity"):
             raise BadResponse("The upstream compressed its answer although asked not to.")
 
@@ -250,19 +253,18 @@ class BaseAdapter:
         reader.judge()
         return fold(chunks) if request.endpoint == CHAT else fold_text(chunks)
 
-    async def refusal(self, response: Response, credential: Credential) -> UpstreamError:
-        """The error that an answer other than 200 means."""
-        data = b"" if 300 <= response.status < 400 else await response.read(self.upstream.limits.answer_bytes)
+    def read_refusal(self, answer: HttpAnswer, credential: Credential) -> UpstreamError:
+        """Return the error that an answer other than a success means."""
         try:
-            body = loads(data)
+            body = loads(answer.body)
         except ValueError:
             body = None
         error = error_in(body) if isinstance(body, dict) else None
         return refusal(
             self.ERRORS,
-            response.status,
+            answer.status,
             error,
-            response.headers,
+            answer.headers,
             secret=credential.secret,
         )
 
@@ -270,14 +272,40 @@ class BaseAdapter:
     async def call(self, method: str, path: str, credential: Credential, body: Any = None) -> Any:
         """The JSON that one small call answers. Raises UpstreamError."""
         data = b"" if body is None else orjson.dumps(body)
-        attempt, headers = Attempt(self.upstream.name, ""), self.headers(credential)
-        with await self.client.send(method, self.target(path), headers, data, attempt) as response:
-            if not 200 <= response.status < 300:
-                raise await self.refusal(response, credential)
-            try:
-                return loads(await response.read(self.upstream.limits.answer_bytes))
-            except ValueError:
-                raise BadResponse("The upstream's answer is not JSON.") from None
+        answer = await self.make_call(self.build_call(method, path, credential, body=data), credential)
+        try:
+            return loads(answer.body)
+        except ValueError:
+            raise BadResponse("The upstream's answer is not JSON.") from None
+
+    @property
+    def call_limits(self) -> dict[str, Any]:
+        """The fields of an `ApiCall` that say where it may go, how long it takes, what is read."""
+        upstream = self.upstream
+        return {
+            "allow_private": upstream.allow_private,
+            "timeouts": upstream.timeouts,
+            "total_seconds": upstream.timeouts.connect + upstream.timeouts.first_byte,
+            "answer_bytes": upstream.limits.answer_bytes,
+        }
+
+    def build_call(self, method: str, path: str, credential: Credential, **fields: Any) -> ApiCall:
+        """Build a call that is no relayed answer, to a path below the base URL.
+
+        `fields` are further ones of `ApiCall`, such as its body. Raises BadResponse on an address
+        that is none or a secret that no header can carry.
+        """
+        fields = {"headers": self.headers(credential), **self.call_limits, **fields}
+        return ApiCall.create(method, self.upstream.base_url, path, **fields)
+
+    async def make_call(self, call: ApiCall, credential: Credential) -> HttpAnswer:
+        """Make a call that is no relayed answer. Raises UpstreamError unless it succeeds (2xx)."""
+        answer = await self.clients.api.call(call)
+        if not 200 <= answer.status < 300:
+            raise self.read_refusal(answer, credential)
+        if answer.header(b"content-encoding") not in ("", "identity"):
+            raise BadResponse("The upstream compressed its answer although asked not to.")
+        return answer
 
     async def models(self, credential: Credential) -> list[str]:
         """The ids the upstream lists. Raises UpstreamError."""

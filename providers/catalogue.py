@@ -17,8 +17,9 @@ from providers import registry
 from providers.base import BaseAdapter, Limits, Upstream
 from providers.chat import CHAT, ChatRequest, UpstreamModel
 from providers.choices import Mode
+from providers.clients import Clients
 from providers.exceptions import InvalidRequest, ModelNotFound, ProviderDown
-from providers.http import Client, Timeouts
+from providers.http import Timeouts
 from providers.models import ChatModel, ModelAlias, Provider, VirtualModel
 
 COLUMNS = (
@@ -142,10 +143,10 @@ def waiting_ids(rows: Rows) -> frozenset[str]:
 
 
 class Catalogue:
-    """Public ids and their candidates; `client` is given to the adapters it makes."""
+    """Public ids and their candidates; `clients` are given to the adapters it makes."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
         self._adapters: dict[int, BaseAdapter] = {}
         self._candidates: dict[str, list[Candidate]] = {}
         self._meanings: dict[str, Meaning] = {}
@@ -171,7 +172,7 @@ class Catalogue:
             if old is not None and old.upstream == read:
                 adapters[read.id] = old
             elif read.kind in registry.kinds():
-                adapters[read.id] = registry.adapter_class(read.kind)(read, self._client)
+                adapters[read.id] = registry.adapter_class(read.kind)(read, self._clients)
         candidates: dict[str, list[Candidate]] = {}
         for row in rows.models:
             adapter = adapters.get(row["provider_id"])

@@ -8,6 +8,9 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import httpx
 
+from providers import names
+from providers.exceptions import Unreachable
+
 ALLOW = "tick “allow private” (--allow-private)"
 # reachable "globally" for Python's ipaddress, yet doors to other networks
 TUNNELS = [
@@ -24,6 +27,18 @@ def public(address: str) -> bool:
         elif any(parsed in network for network in TUNNELS):
             return False
     return parsed.is_global and not parsed.is_multicast and not parsed.is_reserved
+
+
+async def find_allowed_addresses(host: str, allow_private: bool) -> list[str]:
+    """Look up the addresses of `host`, and return those that may be connected to.
+
+    Raises Unreachable when the name does not resolve or no address is allowed.
+    """
+    addresses = await names.resolver.find_addresses(host)
+    allowed = [address for address in addresses if allow_private or public(address)]
+    if not allowed:
+        raise Unreachable("The upstream's address is private and the provider does not allow that.")
+    return allowed
 
 
 def base_url_problem(text: str, allow_private: bool) -> str | None:

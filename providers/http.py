@@ -1,4 +1,4 @@
-"""The one module that knows how to talk HTTP to an upstream.
+"""The fast client, for answers that are relayed to callers; all other calls are `api_client.py`'s.
 
 `Client.send` uses pooled HTTP/1.1 connections of our own (`providers/connection.py`): no redirects, no proxies from
 the environment, the address checked at the connect point, TLS always verified. It raises the errors of
@@ -10,8 +10,9 @@ import asyncio
 import ssl
 import time
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
+from functools import cache
 from types import TracebackType
 
 import httpx
@@ -21,7 +22,7 @@ from providers import names
 from providers.chat import Attempt
 from providers.connection import Connection
 from providers.exceptions import BadResponse, BadTls, Disconnected, Unreachable, UpstreamTimeout
-from providers.guard import public
+from providers.guard import find_allowed_addresses
 
 SETTLE_SECONDS = 1.0
 
@@ -85,6 +86,19 @@ class Target:
         return cls(origin, timeouts, lines.encode("ascii"))
 
 
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """A whole answer; the names of its headers are in lower case."""
+
+    status: int
+    headers: dict[bytes, bytes]
+    body: bytes
+
+    def header(self, name: bytes) -> str:
+        """Return a header's value, or an empty string."""
+        return self.headers.get(name, b"").decode("latin-1")
+
+
 class Response:
     """An answer whose head is there. Use as `with`: leaving early closes the connection, at the end it is kept."""
 
@@ -127,14 +141,20 @@ class Response:
         """The whole body. Raises BadResponse when it is longer than `limit_bytes`."""
         return await self._connection.read(limit_bytes)
 
+    async def read_answer(self, limit_bytes: int) -> HttpAnswer:
+        """Read the whole answer; what a redirect says is left unread."""
+        is_redirect = 300 <= self.status < 400
+        body = b"" if is_redirect else await self.read(limit_bytes)
+        return HttpAnswer(self.status, self.headers, body)
+
 
 class Client:
     """Connections to all upstreams of this process, kept per origin, the most recently used first."""
 
-    def __init__(self, idle_seconds: float = 30) -> None:
+    def __init__(self, idle_seconds: float = 30, get_tls: Callable[[], ssl.SSLContext] | None = None) -> None:
         self._idle: dict[Origin, deque[Connection]] = {}
         self._idle_seconds, self._resend_seconds = idle_seconds, settings.RESEND_SECONDS
-        self._tls: ssl.SSLContext | None = None
+        self._get_tls = get_tls or cache(tls_context)
         self._loop = asyncio.get_running_loop()
 
     async def send(
@@ -214,7 +234,7 @@ class Client:
         began, loop = time.perf_counter(), self._loop
         try:
             async with asyncio.timeout(seconds):
-                addresses = await self._find_addresses(origin)
+                addresses = await find_allowed_addresses(origin.host, origin.allow_private)
                 problem: Exception = OSError("no address")
                 for address in addresses:
                     try:
@@ -240,20 +260,10 @@ class Client:
         if origin.scheme == "http":
             _, connection = await loop.create_connection(lambda: Connection(loop), address, origin.port)
         else:
-            self._tls = self._tls or tls_context()
             _, connection = await loop.create_connection(
-                lambda: Connection(loop), address, origin.port, ssl=self._tls, server_hostname=origin.host
+                lambda: Connection(loop), address, origin.port, ssl=self._get_tls(), server_hostname=origin.host
             )
         return connection
-
-    @staticmethod
-    async def _find_addresses(origin: Origin) -> list[str]:
-        """Addresses of the origin's host that may be connected to. Raises Unreachable when none may."""
-        addresses = await names.resolver.find_addresses(origin.host)
-        allowed = [address for address in addresses if origin.allow_private or public(address)]
-        if not allowed:
-            raise Unreachable("The upstream's address is private and the provider does not allow that.")
-        return allowed
 
     def close(self) -> None:
         """Close every idle connection."""

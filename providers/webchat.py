@@ -10,10 +10,12 @@ from typing import Any, ClassVar
 
 from msgspec import Struct
 
+from providers.api_client import ApiResponse
 from providers.base import BaseAdapter, Upstream
 from providers.chat import CHAT, Attempt, Batches, ChatRequest, Credential, Resume, UpstreamModel
+from providers.clients import Clients
 from providers.exceptions import BadResponse, ModelMissing, ProviderError, Rejected, UpstreamError
-from providers.http import Client, Response, Target
+from providers.http import HttpAnswer, Response, Target
 from providers.refusals import refusal
 from providers.stream import StreamReader
 from providers.wire.jsons import loads
@@ -38,8 +40,8 @@ class WebChat(BaseAdapter):
     official: ClassVar[bool] = False
     stream_only: ClassVar[bool] = True
 
-    def __init__(self, upstream: Upstream, client: Client) -> None:
-        super().__init__(upstream, client)
+    def __init__(self, upstream: Upstream, clients: Clients) -> None:
+        super().__init__(upstream, clients)
         self._farewells: set[asyncio.Task[None]] = set()
 
     def turn(self, turn: Turn) -> Batches:
@@ -106,7 +108,7 @@ class WebChat(BaseAdapter):
     async def speech(self, turn: Turn, target: Target, body: bytes, reader: StreamReader) -> Batches:
         """The chunks of one stream, to its end; whether that was a good one is for `reader.judge`."""
         timeouts, attempt = self.upstream.timeouts, turn.attempt
-        with await self.client.send("POST", target, self.headers(turn.credential), body, attempt) as response:
+        with await self.clients.relay.send("POST", target, self.headers(turn.credential), body, attempt) as response:
             attempt.status = response.status
             await self.accept(response, turn.credential)
             reader.bytes_left = self.upstream.limits.stream_bytes
@@ -141,21 +143,22 @@ class WebChat(BaseAdapter):
             raise refusal(self.ERRORS, None, error, {}, secret=credential.secret)
         return answer
 
-    async def accept(self, response: Response, credential: Credential) -> None:
+    async def accept(self, response: Response | ApiResponse, credential: Credential) -> None:
         await super().accept(response, credential)
         content_type = response.header(b"content-type")
         if "html" in content_type:
             raise BadResponse("The upstream answered with a web page.")
         if content_type.startswith("application/json"):  # an error with the status of a success
-            raise await self.refusal(response, credential)
+            answer = await response.read_answer(self.upstream.limits.answer_bytes)
+            raise self.read_refusal(answer, credential)
 
-    async def refusal(self, response: Response, credential: Credential) -> UpstreamError:
-        data = b"" if 300 <= response.status < 400 else await response.read(self.upstream.limits.answer_bytes)
+    def read_refusal(self, answer: HttpAnswer, credential: Credential) -> UpstreamError:
+        """Return the error that an answer other than a success means."""
         try:
-            error = self.error_in(loads(data))
+            error = self.error_in(loads(answer.body))
         except ValueError:
             error = None
-        return refusal(self.ERRORS, response.status, error, response.headers, secret=credential.secret)
+        return refusal(self.ERRORS, answer.status, error, answer.headers, secret=credential.secret)
 
     def target(self, path: str, content_type: str = "application/json") -> Target:
         """Paths have ids in them, so none is remembered."""

@@ -5,8 +5,6 @@ an empty list when it found nothing. A backend that failed is an UpstreamError. 
 (GET /search?format=json), Brave's "Web Search API" (GET /web/search), Tavily's API reference (POST /search).
 """
 
-import asyncio
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,18 +13,17 @@ from urllib.parse import urlencode
 import orjson
 from django.conf import settings
 
+from providers.api_client import ApiCall, ApiClient
 from providers.base import USER_AGENT
-from providers.chat import Attempt
 from providers.exceptions import (
     BadResponse,
     ServerFailed,
     UnexpectedRedirect,
     UpstreamError,
-    UpstreamTimeout,
     WebSearchNotConfigured,
 )
 from providers.guard import base_url_problem
-from providers.http import Client, Response, Target, Timeouts
+from providers.http import HttpAnswer, Timeouts
 from providers.wire.jsons import loads
 
 QUERY_CHARS = 400
@@ -125,38 +122,44 @@ def configured() -> Backend:
 
 
 # --- the search -------------------------------------------------------------------------------------------------------
-async def search(client: Client, query: str, count: int) -> list[Result]:
+async def search(client: ApiClient, query: str, count: int) -> list[Result]:
     """At most `count` results. Raises WebSearchNotConfigured, UpstreamError."""
-    backend, seconds = configured(), settings.SEARCH_SECONDS
-    asked = backend.asked(query, count, settings.SEARCH_KEY)
-    timeouts = Timeouts(settings.CONNECT_SECONDS, seconds, seconds, seconds, seconds)
-    url = settings.SEARCH_URL or backend.url
-    target = Target.of(url, asked.path, settings.SEARCH_ALLOW_PRIVATE, timeouts)
-    headers = f"Accept: application/json\r\nUser-Agent: {USER_AGENT}\r\n{asked.header}".encode("ascii")
-    attempt = Attempt(settings.SEARCH_BACKEND, "", deadline=time.perf_counter() + seconds)
-    try:
-        async with asyncio.timeout(seconds):
-            with await client.send(asked.method, target, headers, asked.body, attempt) as response:
-                answer = await read(response)
-    except TimeoutError:
-        raise UpstreamTimeout("The search backend took too long.") from None
-    found = backend.found(answer)
+    backend = configured()
+    call = build_call(backend, backend.asked(query, count, settings.SEARCH_KEY))
+    found = backend.found(read_answer(await client.call(call)))
     if not isinstance(found, list):
         raise BadResponse("The search backend's answer has no results to read.")
     return [result for one in found if (result := as_result(one, backend.snippet))][:count]
 
 
-async def read(response: Response) -> dict[str, Any]:
-    """The answer's object. Raises UpstreamError."""
-    if not 200 <= response.status < 300:
-        raise refusal(response.status)
+def build_call(backend: Backend, asked: Asked) -> ApiCall:
+    """Build the call of one search, with the limits that the settings give."""
+    seconds = settings.SEARCH_SECONDS
+    headers = f"Accept: application/json\r\nUser-Agent: {USER_AGENT}\r\n{asked.header}"
+    return ApiCall.create(
+        asked.method,
+        settings.SEARCH_URL or backend.url,
+        asked.path,
+        allow_private=settings.SEARCH_ALLOW_PRIVATE,
+        timeouts=Timeouts(settings.CONNECT_SECONDS, seconds, seconds, seconds, seconds),
+        total_seconds=seconds,
+        answer_bytes=settings.SEARCH_ANSWER_BYTES,
+        headers=headers.encode("ascii"),
+        body=asked.body,
+    )
+
+
+def read_answer(answer: HttpAnswer) -> dict[str, Any]:
+    """Return the object that a backend answers. Raises UpstreamError."""
+    if not 200 <= answer.status < 300:
+        raise refusal(answer.status)
     try:
-        answer = loads(await response.read(settings.SEARCH_ANSWER_BYTES))
+        body = loads(answer.body)
     except ValueError:
-        answer = None
-    if not isinstance(answer, dict):
+        body = None
+    if not isinstance(body, dict):
         raise BadResponse("The search backend's answer is not a JSON object.")
-    return answer
+    return body
 
 
 def refusal(status: int) -> UpstreamError:

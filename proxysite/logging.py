@@ -56,6 +56,7 @@ def configured(level: str) -> dict[str, Any]:
             "celery": {"level": "WARNING"},
             "django_celery_beat": {"level": "WARNING"},
             "httpx": {"level": "WARNING"},
+            "httpcore": {"level": "WARNING"},
             "axes": {"level": "ERROR"},
         },
     }

@@ -25,6 +25,7 @@ from providers import catalogue, registry, vault
 from providers.base import BaseAdapter
 from providers.chat import Credential
 from providers.choices import Mode
+from providers.clients import Clients
 from providers.exceptions import (
     AuthRejected,
     BadTls,
@@ -35,7 +36,6 @@ from providers.exceptions import (
     UpstreamError,
     UpstreamTimeout,
 )
-from providers.http import Client
 from providers.models import Provider
 from tokens.models import State, UpstreamToken
 from tokens.querysets import AUTH, BY_AUTH
@@ -159,25 +159,21 @@ def apply(token: UpstreamToken, outcome: str, problem: Problem | None) -> str:
 
 async def answers(tokens: Sequence[UpstreamToken], *, renew: bool) -> list[Answer]:
     """The outcome for each token, in their order; with `renew` those that need it are renewed."""
-    client = Client()
     renewals = Renewals() if renew else None
     by_provider: dict[int, list[UpstreamToken]] = {}
     for token in tokens:
         by_provider.setdefault(token.provider_id, []).append(token)
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(ask_provider(same, client, renewals)) for same in by_provider.values()]
-    finally:
-        client.close()
+    async with Clients() as clients, asyncio.TaskGroup() as group:
+        tasks = [group.create_task(ask_provider(same, clients, renewals)) for same in by_provider.values()]
     found = {token_id: answer for task in tasks for token_id, answer in task.result().items()}
     return [found[token.pk] for token in tokens]
 
 
 async def ask_provider(
-    tokens: Sequence[UpstreamToken], client: Client, renewals: Renewals | None
+    tokens: Sequence[UpstreamToken], clients: Clients, renewals: Renewals | None
 ) -> dict[UUID, Answer]:
     """Ask one provider about its tokens, unless it cannot be reached at all."""
-    asked = adapter(tokens[0].provider, client)
+    asked = adapter(tokens[0].provider, clients)
     without = await ask(asked, Credential(None, ""))
     if isinstance(without, AWAY):
         return {token.pk: (FAILED, without) for token in tokens}
@@ -194,11 +190,11 @@ def judge(problem: Problem | None, open_door: bool) -> Answer:
     return next(word for kind, word in OTHERS.items() if isinstance(problem, kind)), problem
 
 
-def adapter(provider: Provider, client: Client) -> BaseAdapter:
+def adapter(provider: Provider, clients: Clients) -> BaseAdapter:
     """The provider's adapter outside the gateway. Raises KeyError when there is none of that kind; ProviderDown when
     the provider is set aside.
     """
-    return registry.adapter_class(provider.kind)(catalogue.upstream(provider), client)
+    return registry.adapter_class(provider.kind)(catalogue.upstream(provider), clients)
 
 
 async def ask_about(adapter: BaseAdapter, token: UpstreamToken, renewals: Renewals | None) -> Problem | None:

@@ -19,9 +19,9 @@ from django.db.models.functions import Now
 from kombu.exceptions import OperationalError
 
 from providers.base import BaseAdapter
+from providers.clients import Clients
 from providers.database_errors import log_unless_outage
 from providers.exceptions import Contended, ProviderDown, ProviderError, UpstreamError
-from providers.http import Client
 from providers.leases import time_from_now
 from providers.models import Provider
 from providers.offloop import HOUSEKEEPING
@@ -107,17 +107,15 @@ def renew(tokens: Sequence[UpstreamToken], report: Report) -> Report:
 
 
 async def _renew(tokens: Sequence[UpstreamToken], report: Report) -> None:
-    client = Client()
     renewals, waiting = Renewals(), iter(tokens)
     try:
-        asked = adapter(tokens[0].provider, client)
-        await asyncio.gather(*(_work(asked, renewals, waiting, report) for _ in range(AT_ONCE)))
+        async with Clients() as clients:
+            asked = adapter(tokens[0].provider, clients)
+            await asyncio.gather(*(_work(asked, renewals, waiting, report) for _ in range(AT_ONCE)))
     except ProviderDown as error:  # its address was changed since the tokens were read
         report.add(ProviderError(error.message))
     except KeyError:
         report.add(ProviderError(f"There is no adapter named {tokens[0].provider.kind!r}."))
-    finally:
-        client.close()
 
 
 async def _work(asked: BaseAdapter, renewals: Renewals, waiting: Iterable[UpstreamToken], report: Report) -> None:

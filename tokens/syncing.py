@@ -9,8 +9,8 @@ from django.core.exceptions import ValidationError
 
 from providers.chat import Credential
 from providers.choices import Mode
+from providers.clients import Clients
 from providers.exceptions import NoAvailableToken, TokenError, UpstreamTimeout
-from providers.http import Client
 from providers.models import ChatModel, Provider
 from providers.vault import VaultError
 from tokens.checkup import PATIENCE_SECONDS, adapter, credential_of
@@ -64,10 +64,9 @@ def ask(provider: Provider) -> list[str]:
 
 async def listed(provider: Provider, tokens: Sequence[UpstreamToken | None]) -> list[str]:
     problem: Exception = NoAvailableToken("It has no usable token.")
-    client = Client()
     try:
-        upstream = adapter(provider, client)
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with Clients() as clients, asyncio.timeout(PATIENCE_SECONDS):
+            upstream = adapter(provider, clients)
             for token in tokens:
                 try:
                     return await upstream.models(credential_of(token) if token else Credential(None, ""))
@@ -75,6 +74,4 @@ async def listed(provider: Provider, tokens: Sequence[UpstreamToken | None]) -> 
                     problem = error
     except TimeoutError:
         raise UpstreamTimeout("The upstream took too long.") from None
-    finally:
-        client.close()
     raise problem

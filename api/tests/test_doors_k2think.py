@@ -11,8 +11,8 @@ import pytest
 
 from providers import catalogue, registry
 from providers.chat import Credential
+from providers.clients import Clients
 from providers.exceptions import AuthRejected, BadResponse, ModelMissing, RateLimited, ServerFailed
-from providers.http import Client
 from providers.models import ModelAlias, Provider
 from providers.offloop import off_loop
 from providers.seeding import seed
@@ -386,17 +386,15 @@ TOKEN = jwt(id="u-1", exp=int(ENDS.timestamp()))
 
 @pytest.fixture
 async def adapter(provider):
-    client = Client()
-    yield registry.adapter_class(provider.kind)(catalogue.upstream(provider), client)
-    client.close()
+    async with Clients() as clients:
+        yield registry.adapter_class(provider.kind)(catalogue.upstream(provider), clients)
 
 
 @pytest.fixture
 async def guest_adapter(provider):
     provider.mode = "guest"
-    client = Client()
-    yield registry.adapter_class(provider.kind)(catalogue.upstream(provider), client)
-    client.close()
+    async with Clients() as clients:
+        yield registry.adapter_class(provider.kind)(catalogue.upstream(provider), clients)
 
 
 def test_it_says_that_it_is_unofficial() -> None:

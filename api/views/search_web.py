@@ -40,7 +40,7 @@ async def web_search(request: LeanRequest) -> HttpResponseBase:
         raise missing("query", "The query is empty.")
     if len(query.split(" ")) > backend.most_words:
         raise InvalidRequest(f"A query has at most {backend.most_words} words.", param="query")
-    results = await search(request.gateway.client, query, body.get("count") or COUNT)
+    results = await search(request.gateway.clients.api, query, body.get("count") or COUNT)
     answer = {"status": "success", "query": body["query"], "results": results}
     headers = {"x-request-id": request.request_id, "cache-control": "no-store"}
     return HttpResponse(orjson.dumps(answer), content_type="application/json", headers=headers)

@@ -48,7 +48,11 @@ def embedder(catalogue: Catalogue, pool: Pool) -> Embed | None:
 
 
 async def by_upstream(catalogue: Catalogue, pool: Pool, texts: Sequence[str]) -> list[Vector]:
-    """One vector for each text, in order, from whichever upstream serves the model. Raises GatewayError."""
+    """Return one vector for each text, in order, from whichever upstream serves the model.
+
+    It is asked as callers' embeddings are, by the fast client: with failover, and since a caller
+    waits for the vector of a question. Raises GatewayError.
+    """
     name = settings.EMBEDDING_MODEL
     meant = catalogue.meaning(name)
     if meant is None:

@@ -16,10 +16,10 @@ from uuid import uuid4
 import orjson
 
 from providers.base import BaseAdapter
-from providers.chat import CHAT, Attempt, ChatRequest, Chunk, Credential, Fresh, UpstreamModel
+from providers.chat import CHAT, ChatRequest, Chunk, Credential, Fresh, UpstreamModel
 from providers.choices import Mode, Search
 from providers.exceptions import AuthRejected, BadResponse, ModelMissing, Rejected, TokenError, UpstreamError
-from providers.http import Response, Target
+from providers.http import HttpAnswer, Target
 from providers.stream import DialectReader
 from providers.wire import k2think
 from providers.wire.jsons import loads
@@ -80,10 +80,11 @@ class Adapter(BaseAdapter):
         except UpstreamError as error:
             raise k2think.meant(error) from None
 
-    async def refusal(self, response: Response, credential: Credential) -> UpstreamError:
-        error = k2think.meant(await super().refusal(response, credential))
-        page = "html" in response.header(b"content-type")
-        if page and response.status != 429 and isinstance(error, TokenError | ModelMissing):
+    def read_refusal(self, answer: HttpAnswer, credential: Credential) -> UpstreamError:
+        """Return the error that an answer other than a success means; a captcha is no refusal."""
+        error = k2think.meant(super().read_refusal(answer, credential))
+        page = "html" in answer.header(b"content-type")
+        if page and answer.status != 429 and isinstance(error, TokenError | ModelMissing):
             return k2think.instead(error, BadResponse("The upstream answered with a web page."))  # a captcha
         return error
 
@@ -96,15 +97,14 @@ class Adapter(BaseAdapter):
 
     async def sign_in(self, email: str, password: str) -> Fresh:
         body = orjson.dumps({"email": email, "password": password})
-        target, headers = self.target("v1/auths/signin"), self.headers(Credential(None, ""))
-        with await self.client.send("POST", target, headers, body, Attempt(self.upstream.name, "")) as response:
-            if response.status != 200:
-                error = await self.refusal(response, Credential(None, password))
-                raise k2think.instead(error, AuthRejected(error.message)) if isinstance(error, Rejected) else error
-            data = await response.read(self.upstream.limits.answer_bytes)
-            cookie = COOKIE.search(response.header(b"set-cookie"))
+        call = self.build_call("POST", "v1/auths/signin", Credential(None, ""), body=body)
         try:
-            said = loads(data)
+            answer = await self.make_call(call, Credential(None, password))
+        except Rejected as error:
+            raise k2think.instead(error, AuthRejected(error.message)) from None
+        cookie = COOKIE.search(answer.header(b"set-cookie"))
+        try:
+            said = loads(answer.body)
         except ValueError:
             said = None
         token = (said.get("token") if isinstance(said, dict) else None) or (cookie[1] if cookie else None)

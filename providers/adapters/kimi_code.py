@@ -13,7 +13,7 @@ from providers.base import BaseAdapter
 from providers.chat import CHAT, ChatRequest, Chunk, Credential, UpstreamModel
 from providers.exceptions import QuotaExhausted, RateLimited, ServerFailed, UpstreamError
 from providers.filters.usage import lift
-from providers.http import Response
+from providers.http import HttpAnswer
 
 # a 403 has one type for what will pass, for a used-up plan and for a bad key: its words tell them apart
 FORBIDDEN: tuple[tuple[str, type[UpstreamError]], ...] = (
@@ -40,12 +40,13 @@ class Adapter(BaseAdapter):
     def answer(self, request: ChatRequest, data: bytes, credential: Credential) -> Chunk:
         return lift(super().answer(request, data, credential))
 
-    async def refusal(self, response: Response, credential: Credential) -> UpstreamError:
-        error = await super().refusal(response, credential)
+    def read_refusal(self, answer: HttpAnswer, credential: Credential) -> UpstreamError:
+        """Return the error that an answer other than a success means, as the service's words say."""
+        error = super().read_refusal(answer, credential)
         said = error.message.lower()
-        meant = next((kind for words, kind in FORBIDDEN if words in said), None) if response.status == 403 else None
+        meant = next((kind for words, kind in FORBIDDEN if words in said), None) if answer.status == 403 else None
         if meant is None:
             return error
         found = meant(error.message, retry_after_seconds=error.retry_after_seconds)
-        found.upstream_status = response.status
+        found.upstream_status = answer.status
         return found

@@ -17,9 +17,9 @@ from typing import Any
 
 import orjson
 
-from providers.chat import Attempt, Batches, Credential, Fresh
+from providers.api_client import ApiCall
+from providers.chat import Batches, Credential, Fresh
 from providers.exceptions import AuthRejected, BadResponse, ModelMissing, Rejected, UpstreamTimeout
-from providers.http import Target
 from providers.webchat import Turn, WebChat
 from providers.wire import kimi, kimi_rest
 from providers.wire.dataurls import Attachment, attachments
@@ -27,6 +27,7 @@ from providers.wire.kimi_rest import Answer, Reader
 from providers.wire.sse import EventTooLong, Splitter
 
 PRESIGNED = re.compile(r"(https?)://([A-Za-z0-9.-]+(?::([0-9]{1,5}))?)/([!-~]*)")
+LAST_PORT = 65_535
 PARSE_SECONDS, PARSE_LOOKS, PARSE_PAUSE_SECONDS = 30.0, 20, 1.0
 
 
@@ -82,7 +83,7 @@ class Adapter(WebChat):
         """The id of an image or file that the site has now."""
         credential = turn.credential
         place = await self.fetch("POST", "api/pre-sign-url", credential, {"action": given.kind, "name": given.name})
-        await self._put(self._elsewhere(place.get("url"), given.content_type), given.data)
+        await self._upload(place.get("url"), given)
         told = {"type": given.kind, "name": given.name, "file_id": place.get("file_id")}
         if given.kind == "file":
             told |= {"file_id": "", "object_name": place.get("object_name"), "chat_id": turn.attempt.chat_id}
@@ -94,19 +95,22 @@ class Adapter(WebChat):
             await self._parsed(credential, file_id)
         return file_id
 
-    def _elsewhere(self, url: Any, content_type: str) -> Target:
-        """The presigned address, on whatever host; it is no place for our credentials."""
+    async def _upload(self, url: Any, given: Attachment) -> None:
+        """Put the data at a presigned address, on whatever host; it gets none of our credentials.
+
+        Raises BadResponse when the address is none or does not take them.
+        """
+        upstream = self.upstream
         found = PRESIGNED.fullmatch(url) if isinstance(url, str) else None
         scheme, host, port, path = found.groups() if found else ("", "", "", "")
-        if scheme not in (("https", "http") if self.upstream.allow_private else ("https",)) or int(port or 0) > 65_535:
+        schemes = ("https", "http") if upstream.allow_private else ("https",)
+        if scheme not in schemes or int(port or 0) > LAST_PORT:
             raise BadResponse("The upstream gave no usable address to upload to.")
-        return Target.of(f"{scheme}://{host}", path, self.upstream.allow_private, self.upstream.timeouts, content_type)
-
-    async def _put(self, target: Target, data: bytes) -> None:
-        with await self.client.send("PUT", target, b"", data, Attempt(self.upstream.name, "")) as response:
-            if not 200 <= response.status < 300:
-                raise BadResponse(f"The upload was answered with status {response.status}.")
-            await response.read(self.upstream.limits.answer_bytes)
+        fields = {"body": given.data, "content_type": given.content_type}
+        call = ApiCall.create("PUT", f"{scheme}://{host}", path, **self.call_limits, **fields)
+        answer = await self.clients.api.call(call)
+        if not 200 <= answer.status < 300:
+            raise BadResponse(f"The upload was answered with status {answer.status}.")
 
     async def _parsed(self, credential: Credential, file_id: str) -> None:
         """Return when the site has read the file. Raises Rejected when it cannot."""
@@ -122,15 +126,15 @@ class Adapter(WebChat):
 
     async def _parsing(self, credential: Credential, file_id: str) -> bool:
         """One look: the stream says how it goes, and may end before it is done."""
-        data, splitter = orjson.dumps({"ids": [file_id]}), Splitter(self.upstream.limits.event_bytes)
-        target, attempt = self.target("api/file/parse_process"), Attempt(self.upstream.name, "")
-        with await self.client.send("POST", target, self.headers(credential), data, attempt) as response:
+        splitter = Splitter(self.upstream.limits.event_bytes)
+        data = orjson.dumps({"ids": [file_id]})
+        call = self.build_call("POST", "api/file/parse_process", credential, body=data)
+        async with self.clients.api.open(call) as response:
             await self.accept(response, credential)
             try:
-                async with aclosing(response.pieces(self.upstream.timeouts.gap)) as pieces:
-                    async for piece in pieces:
-                        if any(map(kimi_rest.parsed, splitter.feed(piece))):
-                            return True
+                async for piece in response.pieces():
+                    if any(map(kimi_rest.parsed, splitter.feed(piece))):
+                        return True
             except EventTooLong:
                 raise BadResponse("The upstream sent too long an event.") from None
         return any(map(kimi_rest.parsed, splitter.finish()))
@@ -148,8 +152,5 @@ class Adapter(WebChat):
     async def forget(self, credential: Credential, chat_id: str) -> None:
         if not kimi.safe_id(chat_id):
             raise ModelMissing("The upstream has no such chat.")
-        target, attempt = self.target(f"api/chat/{chat_id}"), Attempt(self.upstream.name, "")
-        with await self.client.send("DELETE", target, self.headers(credential), b"", attempt) as response:
-            if not 200 <= response.status < 300:
-                raise await self.refusal(response, credential)
-            await response.read(self.upstream.limits.answer_bytes)
+        call = self.build_call("DELETE", f"api/chat/{chat_id}", credential)
+        await self.make_call(call, credential)

@@ -9,20 +9,23 @@ Source: Moonshot's API documentation (platform.kimi.ai): chat, files, web search
 
 import asyncio
 import re
+import time
 from base64 import b64decode
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from typing import Any, ClassVar
 from uuid import uuid4
 
 import msgspec
 
+from providers.api_client import ApiCall
 from providers.base import BaseAdapter, Upstream
 from providers.chat import CHAT, Attempt, Batches, ChatRequest, Chunk, Credential, UpstreamModel, usage_chunk
+from providers.clients import Clients
 from providers.exceptions import BadResponse, ModelMissing, QuotaExhausted, Rejected, ServerFailed, UpstreamError
 from providers.filters import attachments, websearch
 from providers.filters.shaping import shaped
 from providers.filters.usage import lift
-from providers.http import Client, Target
 from providers.refusals import CODES, clean
 from providers.wire.jsons import loads
 
@@ -39,8 +42,8 @@ class Adapter(BaseAdapter):
         "client_closed_request": ServerFailed,
     }
 
-    def __init__(self, upstream: Upstream, client: Client) -> None:
-        super().__init__(upstream, client)
+    def __init__(self, upstream: Upstream, clients: Clients) -> None:
+        super().__init__(upstream, clients)
         self._farewells: set[asyncio.Task[None]] = set()
 
     # --- chat --------------------------------------------------------------------------------------------------------
@@ -120,47 +123,39 @@ class Adapter(BaseAdapter):
         """Upload, read, delete: nothing of the file stays there. Raises UpstreamError."""
         boundary = uuid4().hex
         form = multipart(file.get("filename") or "file", bytes_in(file), boundary)
-        upload = self.file_target("", f"multipart/form-data; boundary={boundary}")
+        content_type = f"multipart/form-data; boundary={boundary}"
+        fields = {"body": form, "content_type": content_type}
+        upload = self.build_call("POST", "files", credential, **fields)
         try:
-            entry = loads(await self.fetch("POST", upload, credential, attempt, form))
+            entry = loads(await self.fetch(upload, credential, attempt))
             file_id = entry["id"]
         except (ValueError, KeyError, TypeError):
             raise BadResponse("The upstream's answer to an upload is not readable.") from None
         if not isinstance(file_id, str) or not FILE_ID.fullmatch(file_id):
             raise BadResponse("The upstream's answer to an upload names no file.")
-        target = self.file_target(f"/{file_id}")
         try:
             if entry.get("status") == "error":
                 why = clean(str(entry.get("status_details") or ""), credential.secret)
                 raise Rejected(why or "The file cannot be read.", param="messages")
-            text = await self.fetch("GET", self.file_target(f"/{file_id}/content"), credential, attempt)
-            return text.decode("utf-8", "replace")
+            read = self.build_call("GET", f"files/{file_id}/content", credential)
+            return (await self.fetch(read, credential, attempt)).decode("utf-8", "replace")
         finally:
-            farewell = asyncio.create_task(self.farewell(target, credential))
+            farewell = asyncio.create_task(self.farewell(file_id, credential))
             self._farewells.add(farewell)
             farewell.add_done_callback(self._farewells.discard)
 
-    def file_target(self, path: str, content_type: str = "application/json") -> Target:
-        """An address below /files, made for once: `target` would keep it for ever."""
-        upstream = self.upstream
-        return Target.of(
-            upstream.base_url, f"files{path}", upstream.allow_private, upstream.timeouts, content_type=content_type
-        )
+    async def fetch(self, call: ApiCall, credential: Credential, attempt: Attempt) -> bytes:
+        """Return what one call answers, within the request's deadline. Raises UpstreamError."""
+        left_seconds = attempt.deadline - time.perf_counter()
+        call = replace(call, total_seconds=min(call.total_seconds, left_seconds))
+        return (await self.make_call(call, credential)).body
 
-    async def fetch(
-        self, method: str, target: Target, credential: Credential, attempt: Attempt, body: bytes = b""
-    ) -> bytes:
-        """What one call answers, within the request's deadline. Raises UpstreamError."""
-        side = Attempt(self.upstream.name, "", deadline=attempt.deadline)
-        with await self.client.send(method, target, self.headers(credential), body, side) as response:
-            await self.accept(response, credential)
-            return await response.read(self.upstream.limits.answer_bytes)
-
-    async def farewell(self, target: Target, credential: Credential) -> None:
+    async def farewell(self, file_id: str, credential: Credential) -> None:
         """Delete a file there; that it stays is no fault of the request's."""
         with suppress(UpstreamError, TimeoutError):
             async with asyncio.timeout(FAREWELL_SECONDS):
-                await self.fetch("DELETE", target, credential, Attempt(self.upstream.name, ""))
+                call = self.build_call("DELETE", f"files/{file_id}", credential)
+                await self.make_call(call, credential)
 
     # --- beside the path ---------------------------------------------------------------------------------------------
     async def check(self, credential: Credential) -> None:

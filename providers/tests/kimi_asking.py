@@ -1,14 +1,14 @@
 """An adapter of one of Kimi's two interfaces, asked over real sockets."""
 
-from collections.abc import Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 from uuid import UUID
 
 from providers import catalogue, registry
 from providers.chat import Attempt, ChatRequest, Credential, UpstreamModel
+from providers.clients import Clients
 from providers.filters.shaping import fold
-from providers.http import Client
 from providers.models import Provider
 from providers.tests.kimi_site import (
     ALL_DONE,
@@ -47,13 +47,13 @@ def text_of(asked: dict[str, Any]) -> str:
 
 
 class Asking:
-    """An adapter with a client of its own that asks `upstream`; `site` is what answers there."""
+    """An adapter with clients of its own that asks `upstream`; `site` is what answers there."""
 
-    def __init__(self, kind: str, upstream: Any, client: Client) -> None:
+    def __init__(self, kind: str, upstream: Any, clients: Clients) -> None:
         self.kind, self.site, self.upstream = kind, Site(kind), upstream
         upstream.always(self.site)
         row = Provider(pk=1, name="p", kind=kind, base_url=upstream.url, allow_private=True)
-        self.adapter = registry.adapter_class(kind)(catalogue.upstream(row), client)
+        self.adapter = registry.adapter_class(kind)(catalogue.upstream(row), clients)
         self.secret = jwt()
         self.credential = Credential(TOKEN_ID, self.secret)
         self.attempt = Attempt("p", "m")
@@ -96,9 +96,8 @@ class Asking:
         return reply({"error_type": code, "message": "No."}, status)
 
 
-@contextmanager
-def asking_of(kind: str, upstream: Any) -> Iterator[Asking]:
-    """Asks `upstream`, with a client that lives so long."""
-    client = Client()
-    yield Asking(kind, upstream, client)
-    client.close()
+@asynccontextmanager
+async def asking_of(kind: str, upstream: Any) -> AsyncIterator[Asking]:
+    """Asks `upstream`, with clients that live so long."""
+    async with Clients() as clients:
+        yield Asking(kind, upstream, clients)

@@ -418,7 +418,7 @@ def embedded(vector: Any, encoding: str) -> Any:
     )
     request = ChatRequest("1", EMBEDDINGS, "m", {"model": "m", "input": "x", "encoding_format": encoding})
     data = json.dumps({"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": vector}]}).encode()
-    answered = BaseAdapter(upstream, client=None).answer(request, data, Credential(None, ""))  # type: ignore[arg-type]
+    answered = BaseAdapter(upstream, clients=None).answer(request, data, Credential(None, ""))  # type: ignore[arg-type]
     return answered["data"][0]["embedding"]
 
 

@@ -6,10 +6,11 @@ import pytest
 
 from providers.base import Limits, Upstream
 from providers.chat import CHAT, ChatRequest, Credential, UpstreamModel
+from providers.clients import Clients
 from providers.exceptions import AuthRejected, ProviderError, QuotaExhausted, RateLimited, Rejected, ServerFailed
 from providers.filters import attachments, websearch
 from providers.filters.usage import lift, summed
-from providers.http import Client, Timeouts
+from providers.http import Timeouts
 from providers.registry import adapter_class
 from proxysite.testing import speech
 from proxysite.testing.upstream import raw, refuse, reply
@@ -115,12 +116,9 @@ def balance(left):
 
 
 async def checked(upstream):
-    client = Client()
-    try:
-        own = dataclasses.replace(UPSTREAM, base_url=upstream.url)
-        await adapter_class("moonshot")(own, client).check(Credential(None, "sk-1"))
-    finally:
-        client.close()
+    own = dataclasses.replace(UPSTREAM, base_url=upstream.url)
+    async with Clients() as clients:
+        await adapter_class("moonshot")(own, clients).check(Credential(None, "sk-1"))
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from django.conf import settings
 
 from providers import registry, vault
 from providers.chat import Fresh
+from providers.clients import Clients
 from providers.exceptions import Contended
-from providers.http import Client
 from providers.offloop import off_loop
 from proxysite.testing import eventually, rows
 from proxysite.testing.upstream import CUT, Gate, raw, refuse
@@ -210,11 +210,8 @@ async def test_a_renewal_goes_on_when_its_caller_leaves(gateway, row, site, alic
 # --- kills and other processes ----------------------------------------------------------------------------------------
 async def renewed(provider, row, **wish):
     """What another process would get."""
-    client = Client()
-    try:
-        return await Renewals().renew(adapter(provider, client), Order(row.pk, row.sealed, **wish))
-    finally:
-        client.close()
+    async with Clients() as clients:
+        return await Renewals().renew(adapter(provider, clients), Order(row.pk, row.sealed, **wish))
 
 
 async def test_what_a_killed_process_had_not_committed_is_used_and_nobody_asks_again(row, site, provider):
@@ -305,7 +302,7 @@ name, token_id, kills, many = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.arg
 from django.db import connections
 connections.settings["default"]["NAME"] = connections["default"].settings_dict["NAME"] = name
 from uuid import UUID
-from providers.http import Client
+from providers.clients import Clients
 from tokens import leftovers
 from tokens.checkup import adapter
 from tokens.models import UpstreamToken
@@ -317,14 +314,14 @@ if kills == "before commit":
 from providers import registry
 registry.adapter_class = lambda kind: Renewing
 async def work():
-    client, renewals = Client(), Renewals()
-    asked = adapter(row.provider, client)
+    clients, renewals = Clients(), Renewals()
+    asked = adapter(row.provider, clients)
     order = Order(UUID(token_id), row.sealed)
     print("ready", flush=True)
     sys.stdin.readline()
     found = await asyncio.gather(*(renewals.renew(asked, order) for _ in range(many)))
     await renewals.settle()
-    client.close()
+    await clients.close()
     return {one.sealed for one in found}
 print(asyncio.run(work()), flush=True)
 """

@@ -6,8 +6,8 @@ import pytest
 
 from providers import registry, vault
 from providers.adapters import openai_compatible
+from providers.clients import Clients
 from providers.exceptions import UpstreamError
-from providers.http import Client
 from providers.models import Provider
 from providers.offloop import off_loop
 from proxysite.testing import rows
@@ -251,12 +251,10 @@ async def test_a_check_neither_renews_nor_enables_what_a_person_switched_off(sit
 async def test_a_refused_renewal_keeps_the_reason_of_a_person(site, provider):
     row = await off_loop(row_of, provider, "access-old", "refresh-void")
     order = Order(row.pk, row.sealed, rejected=True)
-    client = Client()
-    site_adapter = checkup.adapter(provider, client)
     await off_loop(UpstreamToken.objects.filter(pk=row.pk).disable, "by operator")
-    with pytest.raises(UpstreamError):
-        await Renewals().renew(site_adapter, order)
-    client.close()
+    async with Clients() as clients:
+        with pytest.raises(UpstreamError):
+            await Renewals().renew(checkup.adapter(provider, clients), order)
     found = await rows.fresh(row)
     assert (found.state, found.reason) == ("disabled", "by operator")
 

@@ -1,0 +1,268 @@
+"""Where connections of httpx may go, what TLS proves, and what becomes of broken answers."""
+
+import asyncio
+import socket
+import ssl
+import threading
+
+import pytest
+import trustme
+
+from providers import guard, names
+from providers.exceptions import BadResponse, BadTls, Disconnected, Unreachable, UpstreamTimeout
+from providers.http import Timeouts
+from providers.tests.api_calls import OK, make_call
+from proxysite.testing.upstream import CUT, END, PAUSE, Upstream, chunked, head, raw, reply
+
+
+# --- where it may go ------------------------------------------------------------------------------------------------
+class NameServer:
+    """Answers of `socket.getaddrinfo`: for each name the addresses of one look-up after another."""
+
+    def __init__(self):
+        self.answers = {"slow.example": [["127.0.0.1"]]}
+        self.asked = []
+        self.over = threading.Event()
+
+    def getaddrinfo(self, name, port, **options):
+        self.asked.append(name)
+        if name == "slow.example":
+            self.over.wait()
+        given = self.answers[name]
+        addresses = given.pop(0) if len(given) > 1 else given[0]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in addresses]
+
+
+@pytest.fixture
+def name_server(monkeypatch, settings):
+    settings.DNS_KEEP_SECONDS = settings.DNS_STALE_SECONDS = 0
+    found = NameServer()
+    monkeypatch.setattr(socket, "getaddrinfo", found.getaddrinfo)
+    monkeypatch.setattr(names, "resolver", names.Resolver())
+    yield found
+    found.over.set()
+
+
+@pytest.fixture
+def loopback_is_public(monkeypatch):
+    """127.0.0.1 stands for a public address; other addresses of the loopback are private."""
+    monkeypatch.setattr(guard, "public", lambda address: address == "127.0.0.1")
+
+
+@pytest.fixture
+async def inside(upstream):
+    """An upstream inside the house: at 127.0.0.2, with the port of `upstream`."""
+    with socket.create_server(("127.0.0.2", upstream.port)) as listener:
+        server = Upstream(listener)
+        await server.start()
+        yield server
+        await server.stop()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0"])
+async def test_a_private_address_is_refused(api, upstream, host):
+    with pytest.raises(Unreachable, match="private"):
+        await api.call(make_call(f"http://{host}:{upstream.port}", allow_private=False))
+    assert upstream.connections == 0
+
+
+async def test_a_name_with_a_private_address_is_refused(api, upstream, name_server):
+    name_server.answers["inside.example"] = [["127.0.0.1"]]
+    url = f"http://inside.example:{upstream.port}"
+    with pytest.raises(Unreachable, match="private"):
+        await api.call(make_call(url, allow_private=False))
+    assert upstream.connections == 0
+    upstream.will(reply(b"ok"))
+    assert (await api.call(make_call(url))).body == b"ok"
+    assert upstream.last.request.headers["host"] == f"inside.example:{upstream.port}"
+
+
+async def test_a_connection_that_was_allowed_is_not_used_where_it_is_not(api, upstream):
+    upstream.will(reply(b"ok"))
+    await api.call(make_call(upstream.url))
+    with pytest.raises(Unreachable, match="private"):
+        await api.call(make_call(upstream.url, allow_private=False))
+    assert len(upstream.requests) == 1
+
+
+async def test_a_connection_goes_to_the_address_that_was_checked(
+    api, upstream, inside, name_server, loopback_is_public
+):
+    """A name server that changes its answer between check and connect changes nothing."""
+    name_server.answers["twofaced.example"] = [["127.0.0.1"], ["127.0.0.2"]]
+    url = f"http://twofaced.example:{upstream.port}"
+    upstream.will(raw(OK, END))
+    assert (await api.call(make_call(url, allow_private=False))).body == b"ok"
+    assert name_server.asked == ["twofaced.example"]
+    await upstream.last.departure()
+    with pytest.raises(Unreachable, match="private"):
+        await api.call(make_call(url, allow_private=False))
+    assert (len(upstream.requests), inside.connections) == (1, 0)
+
+
+async def test_of_several_addresses_the_allowed_ones_are_tried(api, upstream, inside, name_server, loopback_is_public):
+    name_server.answers["mixed.example"] = [["127.0.0.2", "127.0.0.1"]]
+    upstream.will(reply(b"ok"))
+    url = f"http://mixed.example:{upstream.port}"
+    assert (await api.call(make_call(url, allow_private=False))).body == b"ok"
+    assert inside.connections == 0
+
+
+async def test_the_next_address_is_tried_where_nobody_listens(api, upstream, name_server):
+    name_server.answers["mixed.example"] = [["127.0.0.3", "127.0.0.1"]]
+    upstream.will(reply(b"ok"))
+    assert (await api.call(make_call(f"http://mixed.example:{upstream.port}"))).body == b"ok"
+
+
+async def test_where_nobody_listens_the_upstream_is_unreachable(api, name_server):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    name_server.answers["gone.example"] = [["127.0.0.1", "127.0.0.2"]]
+    for host in ("127.0.0.1", "gone.example"):
+        with pytest.raises(Unreachable, match="cannot be reached"):
+            await api.call(make_call(f"http://{host}:{port}"))
+
+
+async def test_a_slow_name_server_is_not_waited_for(api, name_server):
+    with pytest.raises(UpstreamTimeout, match="Connecting"):
+        await api.call(make_call("http://slow.example", timeouts=Timeouts(0.1, 2, 2, 2, 2)))
+
+
+# --- TLS ------------------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def authority():
+    return trustme.CA()
+
+
+@pytest.fixture
+async def serve(authority, tmp_path, monkeypatch):
+    """A function that starts an upstream with a certificate of `authority`, which the system trusts."""
+    file = tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(file)
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    started = []
+
+    async def start(certificate):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        certificate.configure_cert(context)
+        server = Upstream(tls=context)
+        await server.start()
+        started.append(server)
+        return server
+
+    yield start
+    for server in started:
+        await server.stop()
+
+
+async def test_an_upstream_that_proves_its_name_is_asked(authority, serve, api):
+    server = await serve(authority.issue_cert("127.0.0.1"))
+    server.will(reply(b"one"), reply(b"two"))
+    for said in (b"one", b"two"):
+        assert (await api.call(make_call(server.url))).body == said
+    assert server.connections == 1
+
+
+async def test_the_name_is_proved_not_the_address(authority, serve, api, name_server):
+    server = await serve(authority.issue_cert("named.example"))
+    server.will(reply(b"ok"))
+    name_server.answers["named.example"] = name_server.answers["other.example"] = [["127.0.0.1"]]
+    assert (await api.call(make_call(f"https://named.example:{server.port}"))).body == b"ok"
+    with pytest.raises(BadTls, match="Hostname mismatch"):
+        await api.call(make_call(f"https://other.example:{server.port}"))
+    assert len(server.requests) == 1
+
+
+async def test_a_certificate_by_another_authority_is_refused(serve, api):
+    server = await serve(trustme.CA().issue_cert("127.0.0.1"))
+    with pytest.raises(BadTls, match="certificate"):
+        await api.call(make_call(server.url))
+    assert server.requests == []
+
+
+async def test_nothing_is_sent_in_the_clear(api):
+    received = []
+
+    async def answer_in_the_clear(reader, writer):
+        received.append(await reader.read(65_536))
+        writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer_in_the_clear, "127.0.0.1", 0) as server:
+        url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        with pytest.raises(BadTls):
+            await api.call(make_call(url, headers=b"Authorization: Bearer secret\r\n"))
+    assert len(received) == 1
+    assert b"secret" not in received[0]
+
+
+# --- broken answers ---------------------------------------------------------------------------------------------------
+BROKEN = {
+    "no HTTP": (raw(b"nonsense\r\n\r\n"), BadResponse),
+    "another protocol": (raw(b"SSH-2.0-OpenSSH_9.2\r\n", END), Disconnected),
+    "two lengths": (raw(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nok"), BadResponse),
+    "a broken chunk": (raw(head(200, {"transfer-encoding": "chunked"}), b"zz\r\nok\r\n"), BadResponse),
+    "a head without end": (raw(b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 50_000), BadResponse),
+    "closed at once": (raw(END), Disconnected),
+    "reset at once": (raw(CUT), Disconnected),
+    "closed in the head": (raw(b"HTTP/1.1 200 OK\r\ncontent-", END), Disconnected),
+    "closed in the body": (raw(head(200, {"content-length": "9"}), b"part", END), Disconnected),
+    "reset in the body": (raw(head(200, {"content-length": "9"}), b"part", PAUSE, CUT), Disconnected),
+    "closed in a chunk": (raw(head(200, {"transfer-encoding": "chunked"}), b"9\r\npart", END), Disconnected),
+    "closed before the last chunk": (
+        raw(head(200, {"transfer-encoding": "chunked"}), chunked(b"part"), END),
+        Disconnected,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+async def test_a_broken_answer_is_an_error_of_the_upstream(api, upstream, kind):
+    script, error = BROKEN[kind]
+    upstream.gate.open()
+    upstream.will(script)
+    with pytest.raises(error):
+        await api.call(make_call(upstream.url))
+    assert len(upstream.requests) == 1
+    upstream.will(reply(b"ok"))
+    assert (await api.call(make_call(upstream.url))).body == b"ok"
+
+
+async def test_an_interim_answer_is_passed_over(api, upstream):
+    upstream.will(raw(b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n" + OK))
+    assert (await api.call(make_call(upstream.url))).body == b"ok"
+
+
+async def test_a_header_that_no_request_can_carry_is_not_sent(api, upstream):
+    with pytest.raises(BadResponse):
+        await api.call(make_call(upstream.url, headers=b"X-A: a\nb\r\n"))
+    assert upstream.requests == []
+
+
+# --- kept connections -------------------------------------------------------------------------------------------------
+async def test_a_connection_is_kept_for_the_next_call(api, upstream):
+    upstream.will(reply(b"one"), reply(b"two"))
+    for _ in range(2):
+        await api.call(make_call(upstream.url))
+    assert upstream.connections == 1
+
+
+async def test_a_call_is_sent_again_once_when_its_kept_connection_was_closed(api, upstream, settings):
+    settings.RESEND_SECONDS = 60
+    upstream.will(reply(b"one"), raw(END), reply(b"two"))
+    assert (await api.call(make_call(upstream.url))).body == b"one"
+    assert (await api.call(make_call(upstream.url))).body == b"two"
+    assert (upstream.connections, len(upstream.requests)) == (2, 3)
+    upstream.will(raw(END), raw(END))
+    with pytest.raises(Disconnected):
+        await api.call(make_call(upstream.url))
+    assert len(upstream.requests) == 5
+
+
+async def test_a_call_that_the_upstream_had_time_to_work_on_is_not_sent_again(api, upstream, settings):
+    settings.RESEND_SECONDS = 0
+    upstream.will(reply(b"one"), raw(END))
+    await api.call(make_call(upstream.url))
+    with pytest.raises(Disconnected):
+        await api.call(make_call(upstream.url))
+    assert len(upstream.requests) == 2
