@@ -11,6 +11,7 @@ from django.db import transaction
 
 from conversations import adopting, profiles
 from providers.management.base import GatewayCommand
+from providers.management.command_helpers import describe_validation_error
 from tokens import importing
 
 
@@ -38,6 +39,5 @@ class Command(GatewayCommand):
         except (profiles.ProfileRefused, importing.UnreadableFile) as error:
             raise CommandError(str(error)) from None
         except ValidationError as error:
-            wrong = "; ".join(f"{field}: {' '.join(texts)}" for field, texts in error.message_dict.items())
-            raise CommandError(wrong) from None
+            raise CommandError(describe_validation_error(error)) from None
         self.stdout.write("\n".join([*lines, *(["Nothing was written: --dry-run."] if dry_run else [])]))
