@@ -83,16 +83,13 @@ class Content(Door):
 
 
 def expiry(form: QueryDict) -> int | None:
-    """Seconds after which the file is to go, as `expires_after` says. Raises InvalidRequest."""
+    """Return the seconds after which the file is to go, or None for never. Raises InvalidRequest."""
     anchor, seconds = form.get("expires_after[anchor]"), form.get("expires_after[seconds]")
     if anchor is None and seconds is None:
         return None
     if anchor != "created_at":
         raise InvalidRequest("A file expires after the anchor created_at.", param="expires_after.anchor")
-    text = seconds if isinstance(seconds, str) else ""
-    if not (text.isascii() and text.isdecimal() and len(text) < 8 and SHORTEST <= int(text) <= LONGEST):
-        raise InvalidRequest(f"A file lives {SHORTEST} to {LONGEST} seconds.", param="expires_after.seconds")
-    return int(text)
+    return pages.read_integer(seconds, "expires_after.seconds", SHORTEST, LONGEST)
 
 
 def sent(request: Request) -> tuple[QueryDict, "UploadedFile[Any]"]:

@@ -10,6 +10,7 @@ from django.http import HttpResponseBase, StreamingHttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from api import pages
 from api.views.door import Door
 from api.views.files import AnyAccept
 from conversations import exporting, keeping, search
@@ -17,29 +18,20 @@ from conversations.models import Conversation, Item
 from conversations.search import Hit
 from providers.exceptions import InvalidRequest, UnknownUrl
 
-PAGE, LONGEST_PAGE = 20, 100
-
 
 class Search(Door):
     def get(self, request: Request) -> Response:
         asked = request.query_params
-        query, limit = asked.get("q", ""), number(asked.get("limit", str(PAGE)))
+        query = asked.get("q", "")
+        limit = pages.read_integer(asked.get("limit", pages.DEFAULT_LIMIT), "limit", 1, pages.LONGEST_PAGE)
         if not query.strip():
             raise InvalidRequest("Say what to search for.", param="q", code="missing_required_parameter")
         if len(query) > search.QUERY_CHARS:
             raise InvalidRequest(f"q has at most {search.QUERY_CHARS} characters.", param="q")
         before = place(owner(request), asked["before"]) if asked.get("before") else None
         hits = search.find(owner(request), query, limit + 1, before)
-        page = [shown(hit) for hit in hits[:limit]]
-        return Response(
-            {
-                "object": "list",
-                "data": page,
-                "first_id": page[0]["id"] if page else None,
-                "last_id": page[-1]["id"] if page else None,
-                "has_more": len(hits) > limit,
-            }
-        )
+        window = pages.Window("", limit, descending=True)
+        return Response(pages.page([shown(hit) for hit in hits], window))
 
 
 class ExportAll(Door):
@@ -96,12 +88,6 @@ def place(user_id: int, public_id: str) -> int:
     if found is None:
         raise UnknownUrl(f"There is no item {public_id[:64]!r}.", param="before", code="item_not_found")
     return found
-
-
-def number(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and 1 <= len(text) <= 3 and 1 <= int(text) <= LONGEST_PAGE):
-        raise InvalidRequest(f"limit is a number from 1 to {LONGEST_PAGE}.", param="limit")
-    return int(text)
 
 
 def owner(request: Request) -> int:

@@ -29,6 +29,8 @@ from conversations.models.log import Door as By
 from conversations.places import as_it_stands, turn_of
 from providers.exceptions import GatewayError, InvalidRequest, UnknownUrl
 
+NO_EVENT = -1  # before the first event, whose sequence number is 0
+LAST_EVENT = 999_999_999
 POLL_SECONDS = 0.1
 CANCEL_SHARE = 0.75  # of the time that this door has, for the process that answers to hear of it
 
@@ -40,7 +42,8 @@ class StoredResponse(Door):
             return Response(whole(turn))
         if not turn.background:
             raise InvalidRequest("Only a response in the background has events to come back to.", param="stream")
-        after = number(request.query_params.get("starting_after", "-1"))
+        given = request.query_params.get("starting_after", NO_EVENT)
+        after = pages.read_integer(given, "starting_after", NO_EVENT, LAST_EVENT)
         told = followed(running(request), turn.pk.hex, after)
         connection.close()  # others need it while events go out
         headers = {"cache-control": "no-cache, no-store", "x-accel-buffering": "no"}
@@ -85,13 +88,6 @@ def find(user_id: int, response_id: str) -> Turn:
     if found is None or found.door != By.RESPONSE:
         raise UnknownUrl(f"There is no response {response_id[:64]!r}.", param="response_id", code="response_not_found")
     return as_it_stands(found)
-
-
-def number(text: str) -> int:
-    """A sequence number, or -1 for none. Raises InvalidRequest."""
-    if text != "-1" and not (text.isascii() and text.isdecimal() and len(text) < 10):
-        raise InvalidRequest("starting_after is the number of an event.", param="starting_after")
-    return int(text)
 
 
 async def followed(gateway: Gateway, turn_id: str, after: int) -> AsyncIterator[bytes]:
