@@ -6,7 +6,7 @@ beside it. One that was cut off has no finish reason. Source: OpenAI's API refer
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import connection
@@ -20,7 +20,6 @@ from api.views.conversations import NewMetadata, owner, storing
 from api.views.door import Door
 from conversations import items, keeping
 from conversations.models import Item, Turn
-from providers.exceptions import InvalidRequest
 
 METADATA = re.compile(r"metadata\[(.+)\]", re.DOTALL)
 ANSWERS = Prefetch("items", Item.objects.filter(output=True).order_by("id"))
@@ -43,11 +42,11 @@ class StoredCompletions(Door):
         given = request.query_params
         asked = pages.window(given, order="asc")
         found = keeping.completions_of(owner(request))
-        if model := storable(given, "model"):
+        if model := given.get("model"):
             found = found.filter(model=model)
         for name in given:
             if wanted := METADATA.fullmatch(name):
-                found = found.filter(bearing(wanted[1], storable(given, name)))
+                found = found.filter(bearing(wanted[1], given[name]))
         last = keeping.find_completion(owner(request), asked.after) if asked.after else None
         return Response(pages.page(shown(pages.rows(found, asked, last, "id")), asked))
 
@@ -81,14 +80,6 @@ class Messages(Door):
             raise keeping.unknown_message(asked.after)
         start = ids.index(asked.after) + 1 if asked.after else 0
         return Response(pages.page(found[start : start + asked.limit + 1], asked))
-
-
-def storable(given: Mapping[str, Any], name: str) -> str:
-    """A text of the query string, an empty one where it is not there. Raises InvalidRequest."""
-    text = str(given.get(name, ""))
-    if "\0" in name + text:
-        raise InvalidRequest("A text has a NUL character.", param=name.replace("\0", ""))
-    return text
 
 
 def bearing(name: str, text: str) -> Any:

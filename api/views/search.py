@@ -16,7 +16,7 @@ from api.views.files import AnyAccept
 from conversations import exporting, keeping, search
 from conversations.models import Conversation, Item
 from conversations.search import Hit
-from providers.exceptions import InvalidRequest, UnknownUrl
+from providers.exceptions import InvalidRequest
 
 
 class Search(Door):
@@ -82,12 +82,12 @@ def form_of(request: Request) -> exporting.Form:
 
 
 def place(user_id: int, public_id: str) -> int:
-    """Where a user's own item stands. Raises UnknownUrl, the same for somebody else's and for none."""
-    mine = Item.objects.filter(conversation__in=Conversation.objects.of(user_id))
-    found = mine.filter(public_id=public_id).values_list("pk", flat=True).first() if "\0" not in public_id else None
-    if found is None:
-        raise UnknownUrl(f"There is no item {public_id[:64]!r}.", param="before", code="item_not_found")
-    return found
+    """Return the row id of a user's own item.
+
+    Raises UnknownUrl, the same for somebody else's item and for none.
+    """
+    own_items = Item.objects.filter(conversation__in=Conversation.objects.of(user_id))
+    return keeping.find_item_among(own_items.only("pk"), public_id, "before").pk
 
 
 def owner(request: Request) -> int:

@@ -73,11 +73,7 @@ class InputItems(Door):
     def get(self, request: Request, response_id: str) -> Response:
         include, asked = included(request), pages.window(request.query_params)
         given = find(owner(request), response_id).items.filter(output=False)
-        last = None
-        if asked.after:
-            last = given.filter(public_id=asked.after).first() if "\0" not in asked.after else None
-            if last is None:
-                raise UnknownUrl(f"There is no item {asked.after[:64]!r}.", param="after", code="item_not_found")
+        last = keeping.find_item_among(given, asked.after, "after") if asked.after else None
         found = pages.rows(given, asked, last, "id")
         return Response(pages.page([shown(item, include) for item in found], asked))
 
