@@ -70,7 +70,10 @@ def all_kinds() -> list[str]:
     return ["big", "gpt-4o", "o1", "o1-big", "o1-off", "of-disabled-provider", "small"]
 
 
-def test_a_key_may_be_limited_to_every_name_that_the_admin_offers(admin_client: Client, all_kinds: list[str]) -> None:
+def test_a_key_may_be_limited_to_every_name_that_the_admin_offers(
+    admin_client: Client,
+    all_kinds: list[str],
+) -> None:
     form = admin_client.get("/admin/api/apikey/add/").context["adminform"].form
     assert [name for name, _ in form.fields["allowed_models"].choices] == all_kinds
     run("issue_key", "alice", "--models", ",".join(all_kinds))

@@ -8,7 +8,7 @@ from proxysite.testing.upstream import reply
 
 @pytest.fixture
 async def lists(gateway, alice, upstream):
-    """Return each list of Alice's: its address, the field that names its last row, what a row is."""
+    """Return each list of Alice's: its address, the field for its last row, what a row is."""
     upstream.will(reply(speech.completion("Hello.")))
     body = {"model": "m", "input": "Hi"}
     response = await gateway.ask("POST", "/v1/responses", alice.key, json=body)

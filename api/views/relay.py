@@ -18,6 +18,7 @@ from api.gateway import Gateway, LeanRequest
 from api.idempotency.replay import idempotent
 from api.openai import Renderer
 from api.streaming import JsonAnswer, StreamAnswer, upstream_headers
+from api.views.door import require_json
 from api.wellformed import read_beside_loop
 from conversations import longprompts
 from conversations.attachments import attach
@@ -25,7 +26,7 @@ from conversations.history import Recalled
 from conversations.strategies import strategy
 from providers.catalogue import Candidate, Meaning
 from providers.chat import CHAT, COMPLETIONS, EMBEDDINGS, Batches, ChatRequest, Chunk, Trace
-from providers.exceptions import GatewayError, InternalError, InvalidRequest, ModelNotFound, UnsupportedMediaType
+from providers.exceptions import GatewayError, InternalError, InvalidRequest, ModelNotFound
 from providers.filters.attachments import file_parts
 from tokens.borrowed import Borrowed
 
@@ -66,11 +67,6 @@ async def relay(request: LeanRequest, endpoint: str, forced: str = "", conversat
         if places is not None:
             places.rename(error)
         raise
-
-
-def require_json(request: LeanRequest) -> None:
-    if request.content_type not in ("application/json", ""):
-        raise UnsupportedMediaType("Send the body as application/json.")
 
 
 def meaning(gateway: Gateway, caller: Caller, name: str) -> Meaning:

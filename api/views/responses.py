@@ -29,7 +29,8 @@ from api.responses.parts import Event
 from api.responses.rendering import EventRenderer, lines
 from api.responses.repeated import repeated
 from api.streaming import JsonAnswer, StreamAnswer, upstream_headers
-from api.views.relay import Thinking, answering, chat_request, meaning, require_json, whole
+from api.views.door import require_json
+from api.views.relay import Thinking, answering, chat_request, meaning, whole
 from api.wellformed import call_beside_loop, read_beside_loop
 from conversations import beginning, items
 from conversations.history import Recalled

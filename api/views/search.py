@@ -3,7 +3,7 @@
 Neither is OpenAI's; lists and errors have OpenAI's shapes. What a file holds is told in `conversations/exporting.py`.
 """
 
-from typing import Any, cast
+from typing import Any
 
 from django.db.models import QuerySet
 from django.http import HttpResponseBase, StreamingHttpResponse
@@ -11,8 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from api import pages
-from api.views.door import Door
-from api.views.files import AnyAccept
+from api.views.door import AnyAccept, Door, owner_id
 from conversations import exporting, keeping, search
 from conversations.models import Conversation, Item
 from conversations.search import Hit
@@ -23,13 +22,14 @@ class Search(Door):
     def get(self, request: Request) -> Response:
         asked = request.query_params
         query = asked.get("q", "")
-        limit = pages.read_integer(asked.get("limit", pages.DEFAULT_LIMIT), "limit", 1, pages.LONGEST_PAGE)
+        given_limit = asked.get("limit", pages.DEFAULT_LIMIT)
+        limit = pages.read_integer(given_limit, "limit", 1, pages.LONGEST_PAGE)
         if not query.strip():
             raise InvalidRequest("Say what to search for.", param="q", code="missing_required_parameter")
         if len(query) > search.QUERY_CHARS:
             raise InvalidRequest(f"q has at most {search.QUERY_CHARS} characters.", param="q")
-        before = place(owner(request), asked["before"]) if asked.get("before") else None
-        hits = search.find(owner(request), query, limit + 1, before)
+        before = place(owner_id(request), asked["before"]) if asked.get("before") else None
+        hits = search.find(owner_id(request), query, limit + 1, before)
         window = pages.Window("", limit, descending=True)
         return Response(pages.page([shown(hit) for hit in hits], window))
 
@@ -38,7 +38,8 @@ class ExportAll(Door):
     content_negotiation_class = AnyAccept
 
     def get(self, request: Request) -> HttpResponseBase:
-        return exported(Conversation.objects.of(owner(request)), form_of(request), "conversations")
+        found = Conversation.objects.of(owner_id(request))
+        return exported(found, form_of(request), "conversations")
 
 
 class Export(Door):
@@ -46,7 +47,8 @@ class Export(Door):
 
     def get(self, request: Request, conversation_id: str) -> HttpResponseBase:
         form = form_of(request)
-        found = Conversation.objects.of(owner(request)).filter(pk=conversation_id)  # a thread of responses too
+        own = Conversation.objects.of(owner_id(request))  # threads of responses too
+        found = own.filter(pk=conversation_id)
         if not keeping.CONVERSATION_ID.fullmatch(conversation_id) or not found.exists():
             raise keeping.unknown_conversation(conversation_id)
         return exported(found, form, conversation_id)
@@ -88,7 +90,3 @@ def place(user_id: int, public_id: str) -> int:
     """
     own_items = Item.objects.filter(conversation__in=Conversation.objects.of(user_id))
     return keeping.find_item_among(own_items.only("pk"), public_id, "before").pk
-
-
-def owner(request: Request) -> int:
-    return cast(int, request.user.pk)

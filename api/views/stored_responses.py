@@ -19,8 +19,8 @@ from api.gateway import Gateway
 from api.openai import PING
 from api.responses.rendering import lines
 from api.responses.stored import ENDS, whole
-from api.views.conversations import included, owner, shown
-from api.views.door import Door
+from api.views.conversations import included, shown
+from api.views.door import Door, owner_id
 from api.views.responses import failure
 from api.views.staff import running
 from conversations import keeping
@@ -37,7 +37,7 @@ CANCEL_SHARE = 0.75  # of the time that this door has, for the process that answ
 
 class StoredResponse(Door):
     def get(self, request: Request, response_id: str) -> HttpResponseBase:
-        turn = find(owner(request), response_id)
+        turn = find(owner_id(request), response_id)
         if request.query_params.get("stream") not in ("true", "1"):
             return Response(whole(turn))
         if not turn.background:
@@ -50,14 +50,14 @@ class StoredResponse(Door):
         return StreamingHttpResponse(told, content_type="text/event-stream; charset=utf-8", headers=headers)
 
     def delete(self, request: Request, response_id: str) -> Response:
-        keeping.forget_completion(find(owner(request), response_id))
+        keeping.forget_completion(find(owner_id(request), response_id))
         return Response({"id": response_id, "object": "response", "deleted": True})
 
 
 class Cancel(Door):
     def post(self, request: Request, response_id: str) -> Response:
         until = time.monotonic() + CANCEL_SHARE * settings.DATABASE_TIMEOUT_SECONDS
-        turn = find(owner(request), response_id)
+        turn = find(owner_id(request), response_id)
         if not turn.background:
             raise InvalidRequest("Only a response in the background can be cancelled.", param="response_id")
         if Turn.objects.filter(pk=turn.pk, status__in=RUNNING).update(asked_to_stop=True):
@@ -65,14 +65,14 @@ class Cancel(Door):
         while turn.status in RUNNING and time.monotonic() < until:
             connection.close()  # others need it meanwhile
             time.sleep(POLL_SECONDS)
-            turn = find(owner(request), response_id)
+            turn = find(owner_id(request), response_id)
         return Response(whole(turn))
 
 
 class InputItems(Door):
     def get(self, request: Request, response_id: str) -> Response:
         include, asked = included(request), pages.window(request.query_params)
-        given = find(owner(request), response_id).items.filter(output=False)
+        given = find(owner_id(request), response_id).items.filter(output=False)
         last = keeping.find_item_among(given, asked.after, "after") if asked.after else None
         found = pages.rows(given, asked, last, "id")
         return Response(pages.page([shown(item, include) for item in found], asked))

@@ -26,7 +26,7 @@ def find_user(name: str) -> User:
 
 
 def describe_validation_error(error: ValidationError) -> str:
-    """Return the error as one line, each text after the name of its field: `name: Too long.; kind: …`."""
+    """Return the error as one line: each text after its field, as in `name: Too long.`."""
     texts = []
     for field, errors in error.update_error_dict({}).items():
         text = " ".join(ValidationError(errors).messages)

@@ -7,13 +7,24 @@ from providers.integers import parse_integer
 
 @pytest.mark.parametrize(
     ("text", "number"),
-    [("1", 1), ("100", 100), ("007", 7), ("-1", None), ("0", None), ("101", None), ("9" * 5_000, None)],
+    [
+        ("1", 1),
+        ("100", 100),
+        ("007", 7),
+        ("-1", None),
+        ("0", None),
+        ("101", None),
+        ("9" * 5_000, None),
+    ],
 )
 def test_a_number_is_read_when_it_is_in_its_range(text: str, number: int | None) -> None:
     assert parse_integer(text, 1, 100) == number
 
 
-@pytest.mark.parametrize("text", ["", " 1", "1\n", "+1", "1.0", "1e1", "0x1", "1_0", "٣", "²", "--1", "\0"])
+NO_NUMBERS = ["", " 1", "1\n", "+1", "1.0", "1e1", "0x1", "1_0", "٣", "²", "--1", "\0"]
+
+
+@pytest.mark.parametrize("text", NO_NUMBERS)
 def test_nothing_else_is_a_number(text: str) -> None:
     assert parse_integer(text, -100, 100) is None
 

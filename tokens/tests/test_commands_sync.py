@@ -107,7 +107,8 @@ def test_sync_says_why_it_could_not(upstream: Upstream, provider: Provider) -> N
         upstream.answers[BAD] = upstream.answers[GOOD] = answer
         assert text in refused("sync_models", "acme")
     Provider.objects.update(kind="telepathy")
-    assert refused("sync_models", "acme") == "acme cannot be asked: no adapter is named 'telepathy'."
+    said = refused("sync_models", "acme")
+    assert said == "acme cannot be asked: no adapter is named 'telepathy'."
     assert public_ids() == []
 
 
