@@ -14,6 +14,8 @@ from providers.management.base import GatewayCommand
 from providers.management.command_helpers import describe_validation_error
 from tokens import importing
 
+MAX_BYTES = 4 * profiles.MAX_CHARS  # a character has at most four bytes
+
 
 class Command(GatewayCommand):
     help = "Import OpenKimi's config.json or O1-API's config.yaml as a virtual model."
@@ -30,7 +32,9 @@ class Command(GatewayCommand):
     def handle(self, *args: Any, file: str, dry_run: bool, **options: Any) -> None:
         given = {name: options[name] for name in ("base", "name", "allow_private")}
         try:
-            profile = profiles.read("\n".join(importing.decode(Path(file).read_bytes())), os.environ)
+            with Path(file).open("rb") as opened:
+                data = opened.read(MAX_BYTES + 1)
+            profile = profiles.read("\n".join(importing.decode(data)), os.environ)
             with transaction.atomic():
                 lines = adopting.adopt(profile, **given)
                 transaction.set_rollback(dry_run)
