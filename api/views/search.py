@@ -28,8 +28,10 @@ class Search(Door):
             raise InvalidRequest("Say what to search for.", param="q", code="missing_required_parameter")
         if len(query) > search.QUERY_CHARS:
             raise InvalidRequest(f"q has at most {search.QUERY_CHARS} characters.", param="q")
-        before = place(owner_id(request), asked["before"]) if asked.get("before") else None
-        hits = search.find(owner_id(request), query, limit + 1, before)
+        user_id = owner_id(request)
+        last_id = asked.get("before")
+        before = find_item_row_id(user_id, last_id) if last_id else None
+        hits = search.find(user_id, query, limit + 1, before)
         window = pages.Window("", limit, descending=True)
         return Response(pages.page([shown(hit) for hit in hits], window))
 
@@ -83,7 +85,7 @@ def form_of(request: Request) -> exporting.Form:
     return form
 
 
-def place(user_id: int, public_id: str) -> int:
+def find_item_row_id(user_id: int, public_id: str) -> int:
     """Return the row id of a user's own item.
 
     Raises UnknownUrl, the same for somebody else's item and for none.
