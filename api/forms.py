@@ -6,8 +6,8 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
+from api import keys
 from api.issued_forms import new_number
-from providers.models import ChatModel, ModelAlias, VirtualModel
 
 
 class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -27,10 +27,8 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]
             self.fields["allowed_models"].choices = self.choices()  # type: ignore[attr-defined]
 
     def choices(self) -> Iterable[tuple[str, str]]:
-        """Every public id and alias, and what is allowed already even when there is no such model now."""
-        aliases = ModelAlias.objects.values_list("alias", flat=True)
-        virtuals = VirtualModel.objects.values_list("public_id", flat=True)
-        names = {*ChatModel.objects.all().public_ids(), *virtuals, *aliases, *self.instance.allowed_models}
+        """Return every allowable model, and those the key has already even when they are gone."""
+        names = keys.find_allowable_models().union(self.instance.allowed_models)
         return [(name, name) for name in sorted(names)]
 
     def clean_allowed_models(self) -> list[str]:

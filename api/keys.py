@@ -14,6 +14,7 @@ from django.contrib.auth.models import User
 
 from api.models import ApiKey
 from providers import vault
+from providers.models import ChatModel, ModelAlias, VirtualModel
 
 PREFIX = "sk-ps-"
 ALPHABET = string.digits + string.ascii_letters
@@ -44,6 +45,19 @@ def adopt(user: User, key: str, *, name: str = "") -> ApiKey:
     shown = f"{key[:4]}…{digest(key)[: SHOWN_LENGTH - 5]}"  # a short key must not be shown whole
     row, _ = ApiKey.objects.get_or_create(digest=digest(key), defaults={"user": user, "name": name, "prefix": shown})
     return row
+
+
+def find_allowable_models() -> set[str]:
+    """Return every model name that a key may be limited to: models, virtual models and aliases.
+
+    Disabled models and models of disabled providers count too, because they can be enabled later.
+    """
+    querysets = (
+        ChatModel.objects.values_list("public_id", flat=True),
+        VirtualModel.objects.values_list("public_id", flat=True),
+        ModelAlias.objects.values_list("alias", flat=True),
+    )
+    return {name for names in querysets for name in names}
 
 
 def issue(

@@ -10,7 +10,10 @@ from typing import Any, TypeVar
 from django.db.models import Model, Q, QuerySet
 
 from providers.exceptions import InvalidRequest
+from providers.integers import parse_integer
 
+DEFAULT_LIMIT = 20
+LONGEST_PAGE = 100
 Row = TypeVar("Row", bound=Model)
 
 
@@ -23,14 +26,34 @@ class Window:
     descending: bool
 
 
-def window(asked: Mapping[str, Any], *, limit: int = 20, longest: int = 100, order: str = "desc") -> Window:
-    """What a query string asks for, `limit` and `order` where it does not say. Raises InvalidRequest."""
-    text, way = str(asked.get("limit", limit)), asked.get("order", order)
-    if not (text.isascii() and text.isdecimal() and len(text) <= 6 and 1 <= int(text) <= longest):
-        raise InvalidRequest(f"limit is a number from 1 to {longest}.", param="limit")
+def window(
+    asked: Mapping[str, Any],
+    *,
+    limit: int = DEFAULT_LIMIT,
+    longest: int = LONGEST_PAGE,
+    order: str = "desc",
+) -> Window:
+    """Return the part that a query string asks for. Raises InvalidRequest.
+
+    `limit` and `order` count where it does not say; `longest` is the most rows of one page.
+    """
+    count = read_integer(asked.get("limit", limit), "limit", 1, longest)
+    way = asked.get("order", order)
     if way not in ("asc", "desc"):
         raise InvalidRequest("order is asc or desc.", param="order")
-    return Window(str(asked.get("after") or ""), int(text), way == "desc")
+    return Window(str(asked.get("after") or ""), count, way == "desc")
+
+
+def read_integer(given: object, param: str, least: int, most: int) -> int:
+    """Return the whole number of a query string's or form's field. Raises InvalidRequest.
+
+    `given` is the field's value, `param` its name in the error.
+    """
+    number = parse_integer(str(given), least, most)
+    if number is None:
+        text = f"{param} must be a whole number from {least} to {most}."
+        raise InvalidRequest(text, param=param)
+    return number
 
 
 def rows(found: QuerySet[Row], asked: Window, last: Row | None, *fields: str) -> list[Row]:

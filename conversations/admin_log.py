@@ -22,8 +22,10 @@ from django.utils.text import Truncator
 from conversations import exporting, retention, search
 from conversations.models import RUNNING, Conversation, Item, Turn, TurnStatus
 from providers.admin_tables import NOTHING, BigTableAdmin, audit, badge, moment
+from providers.integers import parse_integer
 
 TURNS_SHOWN = 50
+LAST_NUMBER = 999_999_999  # of a turn
 SHOWN_CHARS = 20_000  # of one item
 TITLE_CHARS = 60  # in the list
 HITS = 200  # items that a search for words looks at
@@ -129,8 +131,9 @@ class Transcript:
 
     def __init__(self, conversation_id: str, before: str) -> None:
         turns = Turn.objects.filter(conversation=conversation_id).order_by("-number")
-        if before.isdecimal() and len(before) < 10:
-            turns = turns.filter(number__lt=int(before))
+        before_number = parse_integer(before, 0, LAST_NUMBER)
+        if before_number is not None:
+            turns = turns.filter(number__lt=before_number)
         found = list(turns[: TURNS_SHOWN + 1])
         self.first = found[TURNS_SHOWN - 1].number if len(found) > TURNS_SHOWN else None  # there are older ones
         self.newest = not before

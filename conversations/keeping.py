@@ -111,11 +111,17 @@ def items_of(conversation: Conversation) -> QuerySet[Item]:
 
 
 def find_item(conversation: Conversation, item_id: str) -> Item:
-    """Raises UnknownUrl."""
-    found = items_of(conversation).filter(public_id=item_id).first() if "\0" not in item_id else None
-    if found is None:
-        raise UnknownUrl(f"There is no item {item_id[:SHOWN]!r}.", param="item_id", code="item_not_found")
-    return found
+    """Return an item of the conversation by its public id. Raises UnknownUrl."""
+    return find_item_among(items_of(conversation), item_id, "item_id")
+
+
+def find_item_among(rows: QuerySet[Item], item_id: str, param: str) -> Item:
+    """Return the item with this public id. Raises UnknownUrl, which names the field `param`."""
+    item = rows.filter(public_id=item_id).first()
+    if item is None:
+        text = f"There is no item {item_id[:SHOWN]!r}."
+        raise UnknownUrl(text, param=param, code="item_not_found")
+    return item
 
 
 @transaction.atomic
@@ -212,11 +218,12 @@ def sessions_of(user_id: int) -> QuerySet[Conversation]:
 
 
 def find_session(user_id: int, name: str) -> Conversation:
-    """Raises UnknownUrl."""
-    found = sessions_of(user_id).filter(name=name).first() if "\0" not in name else None
-    if found is None:
-        raise UnknownUrl(f"There is no session {name[:SHOWN]!r}.", param="session_id", code="session_not_found")
-    return found
+    """Return a user's session by its name. Raises UnknownUrl."""
+    session = sessions_of(user_id).filter(name=name).first()
+    if session is None:
+        text = f"There is no session {name[:SHOWN]!r}."
+        raise UnknownUrl(text, param="session_id", code="session_not_found")
+    return session
 
 
 @transaction.atomic

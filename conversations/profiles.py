@@ -1,8 +1,7 @@
 """The configuration files of OpenKimi (config.json) and O1-API (config.yaml) -> a profile (`adopting.py`: -> rows).
 
 A profile says which upstream model is asked, where and with which key, and how answers are thought up over it. Keys of
-the files: the two programs' published configuration. O1-API's file is flat, so a reader of `key: value` lines is all
-the YAML it needs. No secret stands in a note or an error.
+the files: the two programs' published configuration. No secret stands in a note or an error.
 """
 
 import json
@@ -12,9 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+import yaml
 
 from conversations import paths, steps
 
+MAX_CHARS = 65_536  # of a file
+OPEN_QUOTE = "while scanning a quoted scalar"  # PyYAML's words
+QUOTED = re.compile(r"""(['"]).{2,}\1""", re.DOTALL)  # more than a character of the grammar
 O1_KEYS = frozenset(
     (
         *("api_bearer_token", "model_provider_api_key", "default_api_url", "default_model"),
@@ -61,11 +64,13 @@ class Profile:
 
 
 def read(text: str, environ: Mapping[str, str]) -> Profile:
-    """The profile of a file's text; OpenKimi takes key and address from the environment when the file has none.
+    """Return the profile of a file's text. Raises ProfileRefused.
 
-    Raises ProfileRefused.
+    OpenKimi takes key and address from the environment when the file has none.
     """
-    config = parsed(text.lstrip("\ufeff"))
+    if len(text) > MAX_CHARS:
+        raise ProfileRefused(f"The file is longer than {MAX_CHARS} characters.")
+    config = parse_config(text.lstrip("\ufeff"))
     if "llm" in config or not O1_KEYS.intersection(config):
         if not KIMI_KEYS.intersection(config):
             raise ProfileRefused("This is neither a config.json of OpenKimi nor a config.yaml of O1-API.")
@@ -85,9 +90,10 @@ def read(text: str, environ: Mapping[str, str]) -> Profile:
     return profile
 
 
-def parsed(text: str) -> dict[str, Any]:
+def parse_config(text: str) -> dict[Any, Any]:
+    """Return the object of a JSON or YAML text. Raises ProfileRefused."""
     if not text.lstrip().startswith("{"):
-        return flat(text)
+        return parse_yaml(text)
     try:
         config = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -95,27 +101,35 @@ def parsed(text: str) -> dict[str, Any]:
     return dict(config)
 
 
-def flat(text: str) -> dict[str, Any]:
-    """`key: value` lines; booleans and quoted texts as YAML has them. Raises ProfileRefused on anything deeper."""
-    found: dict[str, Any] = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip() or line.lstrip().startswith("#") or line.strip() in ("---", "..."):
-            continue
-        match = re.fullmatch(r"([\w-]+)\s*:(?:\s+(.*))?", line.rstrip())
-        if match is None:
-            raise ProfileRefused(f"Line {number} is not of the form `key: value`.")
-        found[match[1]] = scalar((match[2] or "").strip(), number)
-    return found
+def parse_yaml(text: str) -> dict[Any, Any]:
+    """Return the mapping of a YAML text, {} for an empty one. Raises ProfileRefused."""
+    try:
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return {}
+        if not isinstance(node, yaml.MappingNode):
+            line = node.start_mark.line + 1
+            raise ProfileRefused(f"Line {line} is not of the form `key: value`.")
+        return dict(loader.construct_document(node))
+    except yaml.YAMLError as error:
+        raise ProfileRefused(f"{locate_yaml_error(error, text)}.") from None
+    except (ValueError, RecursionError):
+        raise ProfileRefused("The file has a value that YAML cannot read.") from None
 
 
-def scalar(text: str, number: int) -> Any:
-    if text[:1] in ('"', "'"):
-        end = text.find(text[0], 1)
-        if end < 0 or (text[end + 1 :].strip() and not text[end + 1 :].lstrip().startswith("#")):
-            raise ProfileRefused(f"Line {number} has a quote that is not closed.")
-        return text[1:end]
-    text = re.sub(r"(?:\A|\s+)#.*", "", text)
-    return {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}.get(text.lower(), text)
+def locate_yaml_error(error: yaml.YAMLError, text: str) -> str:
+    """Return where a YAML text is wrong and why, without its quoted parts: one may be a secret."""
+    if isinstance(error, yaml.reader.ReaderError):
+        line = text.count("\n", 0, error.position) + 1
+        return f"Line {line} has a character that YAML does not allow"
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return "The file is not valid YAML"
+    opened = error.context_mark if error.context == OPEN_QUOTE else None
+    mark = opened or error.problem_mark
+    place = f"Line {mark.line + 1}, column {mark.column + 1}" if mark else "The file"
+    problem = QUOTED.sub("…", error.problem or "")
+    return f"{place} is not valid YAML: {problem}"
 
 
 def o1(config: Mapping[str, Any]) -> Profile:

@@ -5,7 +5,6 @@ write prose around it, leave commas behind, break lines in strings, or are cut i
 """
 
 import json
-import re
 from collections.abc import Sequence
 from html import escape
 from string import ascii_letters
@@ -13,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from conversations.cut_json import DECODER, read_cut_object
 from providers.wire.jsons import DEEPEST, deeper_than, readable
 
 PROMPT = """You solve problems by thinking in the open, one step at a time, before you answer.
@@ -81,18 +81,11 @@ class Step(Struct, frozen=True):
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
-DECODER = json.JSONDecoder(strict=False)  # models break lines in strings
-COMMA = re.compile(r",(?=\s*[}\]])")
-STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 THOUGHT_END = "</think>"
 FENCE = "```"
-OBJECT = re.compile(r'\{\s*"')
 STEP_CHARS = 65_536  # of an answer, after its thinking, that are looked at
 MOST_BRACES = 50  # places where an object may begin
-HALF_ESCAPE = re.compile(r"(?<!\\)((?:\\\\)*+)\\(?:u[0-9a-fA-F]{0,3})?\Z")
-CLOSES = {"{": "}", "[": "]"}
 TITLE_LENGTH = 200
-Stack = tuple[str, "Stack | None"]  # what is open: how the innermost is closed, and what is around it
 
 
 def parse(text: str) -> Step | None:
@@ -115,7 +108,7 @@ def unfenced(text: str) -> str:
 
 def stepped(text: str) -> Step | None:
     found = next((step for value in objects(text) if (step := as_step(value))), None)
-    return found or as_step(mended(text))
+    return found or as_step(read_cut_object(text))
 
 
 def whole(text: str) -> Any:
@@ -138,56 +131,6 @@ def objects(text: str) -> list[Any]:
         except (ValueError, RecursionError):
             end = at + 1
         at = text.find("{", end)
-    return found
-
-
-def mended(text: str) -> Any:
-    """The first object of `text` without commas left behind, and closed where it was cut; None when that fails."""
-    begin = OBJECT.search(text)
-    for repaired in closed(text[begin.start() :]) if begin else ():
-        try:
-            return DECODER.raw_decode(repaired)[0]
-        except (ValueError, RecursionError):
-            continue
-    return None
-
-
-def closed(text: str) -> tuple[str, ...]:
-    """JSON that may be cut, as it is after mending: closed at its end, and closed before its last comma.
-
-    None of them when it is nested deeper than DEEPEST.
-    """
-    done: list[str] = []
-    at = length = comma = depth = 0
-    stack: Stack | None = None
-    around: Stack | None = None  # the last comma
-    while at < len(text):
-        quote = text.find('"', at)
-        between = COMMA.sub("", text[at : quote if quote >= 0 else len(text)])
-        for offset, char in enumerate(between):
-            if char in CLOSES:
-                stack, depth = (CLOSES[char], stack), depth + 1
-                if depth > DEEPEST:
-                    return ()
-            elif char in "}]" and stack:
-                stack, depth = stack[1], depth - 1
-            elif char == ",":
-                comma, around = length + offset, stack
-        string = STRING.match(text, quote) if quote >= 0 else None
-        rest = "" if quote < 0 or string else HALF_ESCAPE.sub(r"\1", text[quote:]) + '"'
-        said = between + (string[0] if string else rest)
-        done.append(said)
-        length += len(said)
-        at = string.end() if string else len(text)
-    repaired = "".join(done)
-    return repaired + closers(stack), repaired[:comma] + closers(around)
-
-
-def closers(stack: Stack | None) -> str:
-    """What closes all that is open, the innermost first."""
-    found = ""
-    while stack:
-        found, stack = found + stack[0], stack[1]
     return found
 
 

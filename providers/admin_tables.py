@@ -17,8 +17,11 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from providers.integers import parse_integer
+
 AHEAD = 4  # pages that a list looks beyond the one it shows
 LAST_PAGE = 1_000  # what is further on is found by a search or a filter: skipping so many rows takes seconds
+MOST_TYPED = 9_999_999  # an address with a higher page number shows the first page
 NOTHING = "-"  # where there is no value, as Django's admin writes it
 NAMED = 20  # rows that are named before a deletion; the others are counted
 MOST_COUNTED = 10_000  # rows that go along with a deletion; beyond it is “more than”
@@ -102,9 +105,8 @@ class BigTableAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def get_paginator(self, request: HttpRequest, queryset: Any, per_page: int, *args: Any, **kwargs: Any) -> Any:
         paginator = AheadPaginator(queryset, per_page, *args, **kwargs)
-        number = request.GET.get(PAGE_VAR, "")
-        typed = int(number) if number.isdecimal() and 0 < len(number) < 8 and int(number) else 1
-        paginator.number = min(typed, LAST_PAGE)
+        number = parse_integer(request.GET.get(PAGE_VAR, ""), 1, MOST_TYPED) or 1
+        paginator.number = min(number, LAST_PAGE)
         return paginator
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:

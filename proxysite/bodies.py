@@ -127,9 +127,11 @@ def read_and_close(file: IO[bytes]) -> bytes:
 
 
 def require_readable_address(scope: Message) -> None:
-    """Raise InvalidRequest when the address has bytes that are no UTF-8, or a NUL, which no database takes.
+    """Raise InvalidRequest when the address has bytes that are no UTF-8, or a NUL.
 
-    The server puts U+FFFD in place of bytes that it cannot read, which would make one address of many.
+    The server puts U+FFFD in place of bytes that it cannot read, which would make one address of
+    many. Postgres fails when it is asked for a text with a NUL; because of this check no view needs
+    one of its own.
     """
     raw_path: bytes = scope.get("raw_path") or b""
     if b"%" in raw_path:
@@ -139,7 +141,8 @@ def require_readable_address(scope: Message) -> None:
             raise InvalidRequest("The request's address is not UTF-8.") from None
         if "\0" in path:
             raise InvalidRequest(NUL_IN_ADDRESS)
-    if b"%00" in scope.get("query_string", b""):
+    query: bytes = scope.get("query_string", b"")
+    if b"%00" in query or b"\0" in query:
         raise InvalidRequest(NUL_IN_ADDRESS)
 
 

@@ -31,12 +31,14 @@ from api.views.staff import Mistake
 from providers import registry
 from providers.admin_tables import audit
 from providers.choices import Mode
+from providers.integers import parse_integer
 from providers.models import Provider
 from tokens import importing, standings
 from tokens.breaker_sharing import describe_open, find_open
 from tokens.models import Transition, UpstreamToken
 
 MOST_CARDS = 24
+LAST_ID = 2**63 - 1
 MOST_LINES = 8  # of recent failures, and of recent changes
 LOOKED_THROUGH = 200  # of the latest requests: among them are failures that another token made good
 MOST_COUNTED = 50_000  # requests of a span; what is beyond is “more”
@@ -216,11 +218,14 @@ def back(request: HttpRequest, level: int, message: str) -> HttpResponse:
 
 
 def chosen(request: HttpRequest, model: type[Model], deed: str) -> Provider:
-    """The provider that the form names. Raises PermissionDenied unless the person may do that to rows of `model`."""
+    """Return the provider that the form names.
+
+    Raises PermissionDenied unless the person may do that to rows of `model`, Http404.
+    """
     if not may(request, model, deed):
         raise PermissionDenied
-    pk = request.POST.get("provider", "")
-    return get_object_or_404(Provider, pk=pk if pk.isascii() and pk.isdecimal() and len(pk) < 18 else None)
+    pk = parse_integer(request.POST.get("provider", ""), 1, LAST_ID)
+    return get_object_or_404(Provider, pk=pk)
 
 
 @admin.site.admin_view

@@ -1,18 +1,22 @@
 """The commands about API keys: issue_key, revoke_key."""
 
+import json
 import re
 from datetime import timedelta
 from io import StringIO
 
 import pytest
 from django.contrib.auth.models import User
+from django.test import Client
 from django.utils import timezone
 
 from api import authentication, keys
 from api.models import ApiKey
+from api.views import catalogue
 from providers.exceptions import Forbidden
 from providers.models import ChatModel, ModelAlias, Provider
 from providers.tests.commands import refused, run
+from proxysite.testing import rows
 
 pytestmark = pytest.mark.django_db
 
@@ -51,6 +55,42 @@ def test_a_key_may_be_limited_to_models_and_aliases_and_in_time(echo: None) -> N
     assert row.allowed_models == ["echo", "gpt-4o"]
     assert row.expires_at is not None
     assert abs(row.expires_at - timezone.now() - timedelta(days=30)) < timedelta(minutes=1)
+
+
+@pytest.fixture
+def all_kinds() -> list[str]:
+    """Return the names of models of every kind that the rows have."""
+    acme = rows.provider("https://acme.example", "acme", models=("big", "small"))
+    rows.provider("https://old.example", "old", models=("of-disabled-provider",), enabled=False)
+    acme.models.filter(public_id="small").update(enabled=False)
+    rows.virtual("o1-big", "big", "stepwise")
+    rows.virtual("o1-off", "big", "stepwise")
+    rows.alias("gpt-4o", "big")
+    rows.alias("o1", "o1-big")
+    return ["big", "gpt-4o", "o1", "o1-big", "o1-off", "of-disabled-provider", "small"]
+
+
+def test_a_key_may_be_limited_to_every_name_that_the_admin_offers(
+    admin_client: Client,
+    all_kinds: list[str],
+) -> None:
+    form = admin_client.get("/admin/api/apikey/add/").context["adminform"].form
+    assert [name for name, _ in form.fields["allowed_models"].choices] == all_kinds
+    run("issue_key", "alice", "--models", ",".join(all_kinds))
+    assert ApiKey.objects.get().allowed_models == all_kinds
+
+
+def test_every_name_that_a_key_may_be_given_stands_in_list_models(all_kinds: list[str]) -> None:
+    listed = json.loads(run("list_models", "--format", "json"))
+    names = {name for entry in listed for name in (entry["id"], *entry["aliases"])}
+    assert names == set(all_kinds) == keys.find_allowable_models()
+
+
+def test_a_key_for_a_virtual_model_alone_may_use_it_and_no_other(all_kinds: list[str]) -> None:
+    key = run("issue_key", "alice", "--models", "o1-big").strip()
+    caller = authentication.find(keys.digest(key))
+    assert caller is not None
+    assert list(catalogue.entries(caller)) == ["o1", "o1-big"]
 
 
 def test_with_a_key_that_stores_nothing_nothing_is_kept() -> None:

@@ -6,7 +6,7 @@ beside it. One that was cut off has no finish reason. Source: OpenAI's API refer
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import connection
@@ -16,11 +16,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from api import inputs, pages
-from api.views.conversations import NewMetadata, owner, storing
-from api.views.door import Door
+from api.views.conversations import NewMetadata
+from api.views.door import Door, owner_id, require_storing
 from conversations import items, keeping
 from conversations.models import Item, Turn
-from providers.exceptions import InvalidRequest
 
 METADATA = re.compile(r"metadata\[(.+)\]", re.DOTALL)
 ANSWERS = Prefetch("items", Item.objects.filter(output=True).order_by("id"))
@@ -42,36 +41,36 @@ class StoredCompletions(Door):
     def get(self, request: Request) -> Response:
         given = request.query_params
         asked = pages.window(given, order="asc")
-        found = keeping.completions_of(owner(request))
-        if model := storable(given, "model"):
+        found = keeping.completions_of(owner_id(request))
+        if model := given.get("model"):
             found = found.filter(model=model)
         for name in given:
             if wanted := METADATA.fullmatch(name):
-                found = found.filter(bearing(wanted[1], storable(given, name)))
-        last = keeping.find_completion(owner(request), asked.after) if asked.after else None
+                found = found.filter(bearing(wanted[1], given[name]))
+        last = keeping.find_completion(owner_id(request), asked.after) if asked.after else None
         return Response(pages.page(shown(pages.rows(found, asked, last, "id")), asked))
 
 
 class StoredCompletion(Door):
     def get(self, request: Request, completion_id: str) -> Response:
-        return Response(shown([keeping.find_completion(owner(request), completion_id)])[0])
+        return Response(shown([keeping.find_completion(owner_id(request), completion_id)])[0])
 
     def post(self, request: Request, completion_id: str) -> Response:
-        storing(request)
-        turn = keeping.find_completion(owner(request), completion_id)
+        require_storing(request)
+        turn = keeping.find_completion(owner_id(request), completion_id)
         turn.metadata = inputs.metadata(inputs.read(request, NewMetadata)["metadata"])
         turn.save(update_fields=["metadata"])
         return Response(shown([turn])[0])
 
     def delete(self, request: Request, completion_id: str) -> Response:
-        keeping.forget_completion(keeping.find_completion(owner(request), completion_id))
+        keeping.forget_completion(keeping.find_completion(owner_id(request), completion_id))
         return Response({"object": "chat.completion.deleted", "id": completion_id, "deleted": True})
 
 
 class Messages(Door):
     def get(self, request: Request, completion_id: str) -> Response:
         asked = pages.window(request.query_params, order="asc")
-        turn = keeping.find_completion(owner(request), completion_id)
+        turn = keeping.find_completion(owner_id(request), completion_id)
         told = items.to_messages(turn.items.filter(output=False).order_by("id"))
         found = [message(told_one, f"{completion_id}-{place}") for place, told_one in enumerate(told)]
         if asked.descending:
@@ -81,14 +80,6 @@ class Messages(Door):
             raise keeping.unknown_message(asked.after)
         start = ids.index(asked.after) + 1 if asked.after else 0
         return Response(pages.page(found[start : start + asked.limit + 1], asked))
-
-
-def storable(given: Mapping[str, Any], name: str) -> str:
-    """A text of the query string, an empty one where it is not there. Raises InvalidRequest."""
-    text = str(given.get(name, ""))
-    if "\0" in name + text:
-        raise InvalidRequest("A text has a NUL character.", param=name.replace("\0", ""))
-    return text
 
 
 def bearing(name: str, text: str) -> Any:

@@ -8,7 +8,7 @@ OpenAI's API reference, "Conversations".
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.db import connection
@@ -17,8 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from api import inputs, pages
-from api.authentication import Caller
-from api.views.door import Door
+from api.views.door import Door, owner_id, require_storing
 from api.wellformed import Maybe
 from conversations import items, keeping, retention
 from conversations.items import Entry
@@ -60,41 +59,46 @@ class NewItems(Struct):
 
 class Conversations(Door):
     def post(self, request: Request) -> Response:
-        storing(request)
+        require_storing(request)
         body = inputs.read(request, NewConversation)
-        metadata, entries = inputs.metadata(body.get("metadata")), taken(body.get("items") or [])
-        idle_seconds = settings.CONVERSATION_IDLE_SECONDS
-        return Response(keeping.open_conversation(owner(request), metadata, entries, idle_seconds).as_openai())
+        conversation = keeping.open_conversation(
+            owner_id(request),
+            inputs.metadata(body.get("metadata")),
+            taken(body.get("items") or []),
+            settings.CONVERSATION_IDLE_SECONDS,
+        )
+        return Response(conversation.as_openai())
 
     def get(self, request: Request) -> Response:
         asked = pages.window(request.query_params)
-        last = keeping.find(owner(request), asked.after) if asked.after else None
-        found = pages.rows(keeping.conversations_of(owner(request)), asked, last, "used_at", "id")
+        last = keeping.find(owner_id(request), asked.after) if asked.after else None
+        own = keeping.conversations_of(owner_id(request))
+        found = pages.rows(own, asked, last, "used_at", "id")
         return Response(pages.page([listed(row) for row in found], asked))
 
 
 class OneConversation(Door):
     def get(self, request: Request, conversation_id: str) -> Response:
-        return Response(keeping.find(owner(request), conversation_id).as_openai())
+        return Response(keeping.find(owner_id(request), conversation_id).as_openai())
 
     def post(self, request: Request, conversation_id: str) -> Response:
-        storing(request)
-        conversation = keeping.find(owner(request), conversation_id)
+        require_storing(request)
+        conversation = keeping.find(owner_id(request), conversation_id)
         conversation.metadata = inputs.metadata(inputs.read(request, NewMetadata)["metadata"])
         conversation.save(update_fields=["metadata"])
         return Response(conversation.as_openai())
 
     def delete(self, request: Request, conversation_id: str) -> Response:
-        conversation = keeping.find(owner(request), conversation_id)
+        conversation = keeping.find(owner_id(request), conversation_id)
         retention.delete(Conversation.objects.filter(pk=conversation.pk))
         return Response({"id": conversation_id, "object": "conversation.deleted", "deleted": True})
 
 
 class Items(Door):
     def post(self, request: Request, conversation_id: str) -> Response:
-        storing(request)
+        require_storing(request)
         include = included(request)
-        conversation = keeping.find(owner(request), conversation_id)
+        conversation = keeping.find(owner_id(request), conversation_id)
         entries = taken(inputs.read(request, NewItems)["items"])
         made = patiently(partial(keeping.add_items, conversation, entries)) if entries else []
         asked = pages.Window("", inputs.ITEMS, descending=False)
@@ -102,7 +106,7 @@ class Items(Door):
 
     def get(self, request: Request, conversation_id: str) -> Response:
         include, asked = included(request), pages.window(request.query_params)
-        conversation = keeping.find(owner(request), conversation_id)
+        conversation = keeping.find(owner_id(request), conversation_id)
         last = keeping.find_item(conversation, asked.after) if asked.after else None
         found = pages.rows(keeping.items_of(conversation), asked, last, "id")
         return Response(pages.page([shown(item, include) for item in found], asked))
@@ -111,22 +115,13 @@ class Items(Door):
 class OneItem(Door):
     def get(self, request: Request, conversation_id: str, item_id: str) -> Response:
         include = included(request)
-        conversation = keeping.find(owner(request), conversation_id)
+        conversation = keeping.find(owner_id(request), conversation_id)
         return Response(shown(keeping.find_item(conversation, item_id), include))
 
     def delete(self, request: Request, conversation_id: str, item_id: str) -> Response:
-        conversation = keeping.find(owner(request), conversation_id)
+        conversation = keeping.find(owner_id(request), conversation_id)
         patiently(partial(keeping.take_out, conversation, keeping.find_item(conversation, item_id)))
         return Response(conversation.as_openai())
-
-
-def owner(request: Request) -> int:
-    return cast(int, request.user.pk)
-
-
-def storing(request: Request) -> None:
-    """Raise Forbidden unless what is said with the caller's key may be kept."""
-    cast(Caller, request.auth).require_storing()
 
 
 def taken(given: list[Any]) -> list[Entry]:

@@ -12,14 +12,12 @@ from typing import Any, cast
 from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpResponseBase, QueryDict, StreamingHttpResponse
 from rest_framework.exceptions import ParseError
-from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from api import pages
-from api.views.conversations import owner, storing
-from api.views.door import Door
+from api.views.door import AnyAccept, Door, owner_id, require_storing
 from api.wellformed import missing
 from conversations import files
 from conversations.models import Purpose, StoredFile
@@ -33,47 +31,38 @@ class Files(Door):
     parser_classes = (MultiPartParser,)
 
     def post(self, request: Request) -> Response:
-        storing(request)
+        require_storing(request)
         form, file = sent(request)
         purpose = form.get("purpose")
         if not isinstance(purpose, str):
             raise missing("purpose")
-        return Response(files.store(owner(request), upload_of(file, purpose, expiry(form))).as_openai())
+        upload = upload_of(file, purpose, expiry(form))
+        return Response(files.store(owner_id(request), upload).as_openai())
 
     def get(self, request: Request) -> Response:
         asked = pages.window(request.query_params, limit=LONGEST_PAGE, longest=LONGEST_PAGE)
-        found = StoredFile.objects.of(owner(request))
+        found = StoredFile.objects.of(owner_id(request))
         if purpose := request.query_params.get("purpose"):
             found = found.filter(purpose=purpose) if purpose in Purpose.values else found.none()
-        last = files.find(owner(request), asked.after) if asked.after else None
+        last = files.find(owner_id(request), asked.after) if asked.after else None
         rows = pages.rows(found, asked, last, "created_at", "id")
         return Response(pages.page([row.as_openai() for row in rows], asked))
 
 
 class File(Door):
     def get(self, request: Request, file_id: str) -> Response:
-        return Response(files.find(owner(request), file_id).as_openai())
+        return Response(files.find(owner_id(request), file_id).as_openai())
 
     def delete(self, request: Request, file_id: str) -> Response:
-        files.find(owner(request), file_id).delete()
+        files.find(owner_id(request), file_id).delete()
         return Response({"id": file_id, "object": "file", "deleted": True})
-
-
-class AnyAccept(BaseContentNegotiation):
-    """Whatever the caller says it accepts: OpenAI's own client asks for `application/binary`."""
-
-    def select_parser(self, request: Request, parsers: Any) -> Any:
-        return parsers[0]
-
-    def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> Any:
-        return renderers[0], renderers[0].media_type
 
 
 class Content(Door):
     content_negotiation_class = AnyAccept
 
     def get(self, request: Request, file_id: str) -> HttpResponseBase:
-        row = files.find(owner(request), file_id)
+        row = files.find(owner_id(request), file_id)
         path = files.path_of(row.pk)
         if not path.is_file():
             raise InternalError("The bytes of this file are not here.")
@@ -83,16 +72,13 @@ class Content(Door):
 
 
 def expiry(form: QueryDict) -> int | None:
-    """Seconds after which the file is to go, as `expires_after` says. Raises InvalidRequest."""
+    """Return after how many seconds the file expires, or None. Raises InvalidRequest."""
     anchor, seconds = form.get("expires_after[anchor]"), form.get("expires_after[seconds]")
     if anchor is None and seconds is None:
         return None
     if anchor != "created_at":
         raise InvalidRequest("A file expires after the anchor created_at.", param="expires_after.anchor")
-    text = seconds if isinstance(seconds, str) else ""
-    if not (text.isascii() and text.isdecimal() and len(text) < 8 and SHORTEST <= int(text) <= LONGEST):
-        raise InvalidRequest(f"A file lives {SHORTEST} to {LONGEST} seconds.", param="expires_after.seconds")
-    return int(text)
+    return pages.read_integer(seconds, "expires_after.seconds", SHORTEST, LONGEST)
 
 
 def sent(request: Request) -> tuple[QueryDict, "UploadedFile[Any]"]:

@@ -12,8 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from api import inputs
-from api.views.conversations import owner, storing
-from api.views.door import Door
+from api.views.door import Door, owner_id, require_storing
 from api.views.files import sent, upload_of
 from conversations import files
 from conversations.documents import ingest
@@ -24,10 +23,10 @@ class Upload(Door):
     parser_classes = (MultiPartParser,)
 
     def post(self, request: Request) -> Response:
-        storing(request)
+        require_storing(request)
         _, file = sent(request)
         upload = upload_of(file, Purpose.USER_DATA)
-        return Response(shown(files.store(owner(request), upload), None))
+        return Response(shown(files.store(owner_id(request), upload), None))
 
 
 class Named(Struct):
@@ -36,14 +35,14 @@ class Named(Struct):
 
 class Ingest(Door):
     def post(self, request: Request) -> Response:
-        storing(request)
-        file = files.find(owner(request), inputs.read(request, Named)["file_id"])
+        require_storing(request)
+        file = files.find(owner_id(request), inputs.read(request, Named)["file_id"])
         return Response(shown(file, ingest.begin(file)))
 
 
 class Status(Door):
     def get(self, request: Request, file_id: str) -> Response:
-        file = files.find(owner(request), file_id)
+        file = files.find(owner_id(request), file_id)
         return Response(shown(file, Document.objects.light().filter(file=file).first()))
 
 

@@ -18,7 +18,8 @@ from api.exceptions import door
 from api.gateway import LeanRequest
 from api.responses import asking, inputs, schema, sealed
 from api.streaming import JsonAnswer
-from api.views.relay import meaning, require_json
+from api.views.door import require_json
+from api.views.relay import meaning
 from api.views.responses import own_items
 from api.wellformed import call_beside_loop, read_beside_loop
 from conversations import beginning, items

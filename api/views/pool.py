@@ -29,6 +29,7 @@ from api.views.staff import (
 from providers import registry
 from providers.admin_tables import audit
 from providers.choices import Mode
+from providers.integers import parse_integer
 from providers.models import Provider
 from tokens import importing, inspecting, seeding, standings
 from tokens.breaker_sharing import describe_open, find_open
@@ -36,6 +37,7 @@ from tokens.models import State, UpstreamToken
 from tokens.querysets import TokenQuerySet
 
 OUTCOMES = ("works", "rejected", "unproven", "rate_limited", "out_of_quota", "provider_failed", "unreadable")
+LAST_NUMBER = 999_999_999  # of a token in the list
 SHOWN_LINES = 10  # malformed lines that a message names
 
 
@@ -47,11 +49,13 @@ def the_tokens(request: Request) -> TokenQuerySet:
 
 
 def the_token(tokens: TokenQuerySet, name: str) -> TokenQuerySet:
-    """The one token that `name` means: its id, or its number in the list, from 0. Raises Mistake."""
-    if name.isascii() and name.isdecimal() and len(name) < len(UUID(int=0).hex):
-        ids = list(tokens.values_list("pk", flat=True)[int(name) : int(name) + 1]) if len(name) < 10 else []
+    """Return the one token that `name` means: its id, or its number in the list. Raises Mistake."""
+    number = parse_integer(name, 0, LAST_NUMBER)
+    if number is not None:
+        ids = list(tokens.values_list("pk", flat=True)[number : number + 1])
         if not ids:
-            raise Mistake(f"There is no token number {name}: there are {tokens.count()}, numbered from 0.")
+            count = tokens.count()
+            raise Mistake(f"There is no token number {name}: there are {count}, numbered from 0.")
         return UpstreamToken.objects.filter(pk=ids[0])
     try:
         found = tokens.filter(pk=UUID(name))

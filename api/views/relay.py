@@ -17,7 +17,9 @@ from api.exceptions import door
 from api.gateway import Gateway, LeanRequest
 from api.idempotency.replay import idempotent
 from api.openai import Renderer
-from api.streaming import JsonAnswer, StreamAnswer, upstream_headers
+from api.own_places import OwnPlaces
+from api.streaming import JsonAnswer, Rendering, StreamAnswer, upstream_headers
+from api.views.door import require_json
 from api.wellformed import read_beside_loop
 from conversations import longprompts
 from conversations.attachments import attach
@@ -25,7 +27,7 @@ from conversations.history import Recalled
 from conversations.strategies import strategy
 from providers.catalogue import Candidate, Meaning
 from providers.chat import CHAT, COMPLETIONS, EMBEDDINGS, Batches, ChatRequest, Chunk, Trace
-from providers.exceptions import GatewayError, InternalError, InvalidRequest, ModelNotFound, UnsupportedMediaType
+from providers.exceptions import GatewayError, InternalError, InvalidRequest, ModelNotFound
 from providers.filters.attachments import file_parts
 from tokens.borrowed import Borrowed
 
@@ -51,26 +53,14 @@ async def relay(request: LeanRequest, endpoint: str, forced: str = "", conversat
             recalled = await remembering.recalled(request, caller, body, meant, len(raw))
         paths, names = body.get("mpr_candidates"), remembering.shown(body)
         asked = chat_request(request.request_id, endpoint, body, meant, recalled)
-        trace, batches = await answering(
-            gateway, caller, asked, Thinking(meant.public_id, len(raw), forced, paths), recalled
-        )
-        renderer = Renderer(trace, names)
-        if asked.stream:
-            streamed = StreamAnswer(batches, renderer, gateway.heartbeat, request.request_id)
-            streamed.places, streamed.trace = places, trace
-            return streamed
-        answer = await whole(batches, renderer, request.request_id, began)
-        answer.raw_headers += upstream_headers(trace)
-        return answer
+        thinking = Thinking(meant.public_id, len(raw), forced, paths)
+        answered = await answering(gateway, caller, asked, thinking, recalled)
+        renderer = Renderer(answered[0], names)
+        return await render_answer(request, answered, renderer, places, began)
     except GatewayError as error:
         if places is not None:
             places.rename(error)
         raise
-
-
-def require_json(request: LeanRequest) -> None:
-    if request.content_type not in ("application/json", ""):
-        raise UnsupportedMediaType("Send the body as application/json.")
 
 
 def meaning(gateway: Gateway, caller: Caller, name: str) -> Meaning:
@@ -82,8 +72,8 @@ def meaning(gateway: Gateway, caller: Caller, name: str) -> Meaning:
     return meant
 
 
-class Whole(Protocol):
-    """What makes the body of an answer that does not stream."""
+class AnswerRenderer(Rendering, Protocol):
+    """Makes the bytes of an answer, streamed or whole."""
 
     def whole(self, answer: Chunk, /) -> bytes: ...
 
@@ -183,15 +173,40 @@ def chat_request(
     )
 
 
-async def whole(batches: Batches, renderer: Whole, request_id: str, began: float) -> JsonAnswer:
-    """The answer to a request that does not stream; its row is committed when this returns."""
+async def render_answer(
+    request: LeanRequest,
+    answered: tuple[Trace, Batches],
+    renderer: AnswerRenderer,
+    places: OwnPlaces | None,
+    began: float,
+) -> HttpResponseBase:
+    """Return the answer as the caller wants it: a stream that has not begun, or one JSON body.
+
+    The usage record of a whole answer is committed when this returns. `places` names the fields
+    that an error may be about; `began` is on the monotonic clock. Raises GatewayError.
+    """
+    trace, batches = answered
+    if trace.request.stream:
+        heartbeat = request.gateway.heartbeat
+        stream = StreamAnswer(batches, renderer, heartbeat, request.request_id)
+        stream.places = places
+        stream.trace = trace
+        return stream
+    answer = await read_only_chunk(batches)
+    response = JsonAnswer(renderer.whole(answer), request.request_id, began)
+    response.raw_headers += upstream_headers(trace)
+    return response
+
+
+async def read_only_chunk(batches: Batches) -> Chunk:
+    """Return the one chunk of an answer that does not stream. Raises InternalError without one."""
     answer = None
     async with aclosing(batches):
         async for batch in batches:
             answer = batch[0]
     if answer is None:
         raise InternalError("The answer was empty.")
-    return JsonAnswer(renderer.whole(answer), request_id, began)
+    return answer
 
 
 def new_request_id() -> str:

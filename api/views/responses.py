@@ -28,8 +28,9 @@ from api.responses.objects import Head, Outcome, head_of, response_object
 from api.responses.parts import Event
 from api.responses.rendering import EventRenderer, lines
 from api.responses.repeated import repeated
-from api.streaming import JsonAnswer, StreamAnswer, upstream_headers
-from api.views.relay import Thinking, answering, chat_request, meaning, require_json, whole
+from api.streaming import JsonAnswer, StreamAnswer
+from api.views.door import require_json
+from api.views.relay import Thinking, answering, chat_request, meaning, render_answer
 from api.wellformed import call_beside_loop, read_beside_loop
 from conversations import beginning, items
 from conversations.history import Recalled
@@ -91,20 +92,15 @@ async def answer(request: LeanRequest, caller: Caller, asked_for: Requested, pla
         thinking = Thinking(meant.public_id, asked_for.size_bytes, paths=body.get("mpr_candidates"))
         question = msgspec.structs.replace(chat_request(request.request_id, CHAT, chat, meant, recalled), door=DOOR)
         places.told = chat
-        trace, batches = await answering(gateway, caller, question, thinking, recalled)
+        answered = await answering(gateway, caller, question, thinking, recalled)
+        trace, batches = answered
         if recalled is not None and place is not None:
             events = Events(head, recalled.turn.answer)
             ends = place.keep(), request.keep_body()
             feed = gateway.background.begin(recalled.turn, trace, (batches, events), *ends)
             return in_background(request, feed, head, began, streamed=bool(body.get("stream")))
         renderer = EventRenderer(trace, head, recalled.turn.answer if recalled else None)
-        if question.stream:
-            streamed = StreamAnswer(batches, renderer, gateway.heartbeat, request.request_id)
-            streamed.places, streamed.trace = places, trace
-            return streamed
-        answer = await whole(batches, renderer, request.request_id, began)
-        answer.raw_headers += upstream_headers(trace)
-        return answer
+        return await render_answer(request, answered, renderer, places, began)
     except GatewayError as error:
         places.rename(error)
         raise

@@ -3,50 +3,45 @@
 Neither is OpenAI's; lists and errors have OpenAI's shapes. What a file holds is told in `conversations/exporting.py`.
 """
 
-from typing import Any, cast
+from typing import Any
 
 from django.db.models import QuerySet
 from django.http import HttpResponseBase, StreamingHttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from api.views.door import Door
-from api.views.files import AnyAccept
+from api import pages
+from api.views.door import AnyAccept, Door, owner_id
 from conversations import exporting, keeping, search
 from conversations.models import Conversation, Item
 from conversations.search import Hit
-from providers.exceptions import InvalidRequest, UnknownUrl
-
-PAGE, LONGEST_PAGE = 20, 100
+from providers.exceptions import InvalidRequest
 
 
 class Search(Door):
     def get(self, request: Request) -> Response:
         asked = request.query_params
-        query, limit = asked.get("q", ""), number(asked.get("limit", str(PAGE)))
+        query = asked.get("q", "")
+        given_limit = asked.get("limit", pages.DEFAULT_LIMIT)
+        limit = pages.read_integer(given_limit, "limit", 1, pages.LONGEST_PAGE)
         if not query.strip():
             raise InvalidRequest("Say what to search for.", param="q", code="missing_required_parameter")
         if len(query) > search.QUERY_CHARS:
             raise InvalidRequest(f"q has at most {search.QUERY_CHARS} characters.", param="q")
-        before = place(owner(request), asked["before"]) if asked.get("before") else None
-        hits = search.find(owner(request), query, limit + 1, before)
-        page = [shown(hit) for hit in hits[:limit]]
-        return Response(
-            {
-                "object": "list",
-                "data": page,
-                "first_id": page[0]["id"] if page else None,
-                "last_id": page[-1]["id"] if page else None,
-                "has_more": len(hits) > limit,
-            }
-        )
+        user_id = owner_id(request)
+        last_id = asked.get("before")
+        before = find_item_row_id(user_id, last_id) if last_id else None
+        hits = search.find(user_id, query, limit + 1, before)
+        window = pages.Window("", limit, descending=True)
+        return Response(pages.page([shown(hit) for hit in hits], window))
 
 
 class ExportAll(Door):
     content_negotiation_class = AnyAccept
 
     def get(self, request: Request) -> HttpResponseBase:
-        return exported(Conversation.objects.of(owner(request)), form_of(request), "conversations")
+        found = Conversation.objects.of(owner_id(request))
+        return exported(found, form_of(request), "conversations")
 
 
 class Export(Door):
@@ -54,7 +49,8 @@ class Export(Door):
 
     def get(self, request: Request, conversation_id: str) -> HttpResponseBase:
         form = form_of(request)
-        found = Conversation.objects.of(owner(request)).filter(pk=conversation_id)  # a thread of responses too
+        own = Conversation.objects.of(owner_id(request))  # threads of responses too
+        found = own.filter(pk=conversation_id)
         if not keeping.CONVERSATION_ID.fullmatch(conversation_id) or not found.exists():
             raise keeping.unknown_conversation(conversation_id)
         return exported(found, form, conversation_id)
@@ -89,20 +85,10 @@ def form_of(request: Request) -> exporting.Form:
     return form
 
 
-def place(user_id: int, public_id: str) -> int:
-    """Where a user's own item stands. Raises UnknownUrl, the same for somebody else's and for none."""
-    mine = Item.objects.filter(conversation__in=Conversation.objects.of(user_id))
-    found = mine.filter(public_id=public_id).values_list("pk", flat=True).first() if "\0" not in public_id else None
-    if found is None:
-        raise UnknownUrl(f"There is no item {public_id[:64]!r}.", param="before", code="item_not_found")
-    return found
+def find_item_row_id(user_id: int, public_id: str) -> int:
+    """Return the row id of a user's own item.
 
-
-def number(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and 1 <= len(text) <= 3 and 1 <= int(text) <= LONGEST_PAGE):
-        raise InvalidRequest(f"limit is a number from 1 to {LONGEST_PAGE}.", param="limit")
-    return int(text)
-
-
-def owner(request: Request) -> int:
-    return cast(int, request.user.pk)
+    Raises UnknownUrl, the same for somebody else's item and for none.
+    """
+    own_items = Item.objects.filter(conversation__in=Conversation.objects.of(user_id))
+    return keeping.find_item_among(own_items.only("pk"), public_id, "before").pk

@@ -13,8 +13,9 @@ from msgspec import UNSET, Meta, Struct
 from api.authentication import UNKNOWN
 from api.exceptions import door
 from api.gateway import LeanRequest
+from api.views.door import require_json
 from api.wellformed import Maybe, missing, read_beside_loop, well_formed
-from providers.exceptions import InvalidKey, InvalidRequest, UnsupportedMediaType
+from providers.exceptions import InvalidKey, InvalidRequest
 from providers.websearching import MOST_RESULTS, QUERY_CHARS, configured, search
 
 COUNT = 10  # results, where the caller names no number
@@ -31,8 +32,7 @@ async def web_search(request: LeanRequest) -> HttpResponseBase:
     if caller.key_id is None:  # he brings tokens, which are no key of ours
         raise InvalidKey(UNKNOWN)
     backend = configured()
-    if request.content_type not in ("application/json", ""):
-        raise UnsupportedMediaType("Send the body as application/json.")
+    require_json(request)
     read = partial(well_formed, shape=SearchBody)
     body = await read_beside_loop(read, await request.whole_body())
     query = " ".join(body["query"].split())

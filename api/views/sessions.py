@@ -15,8 +15,7 @@ from rest_framework.response import Response
 
 from api import inputs, pages
 from api.remembering import LONGEST_NAME, OPENAI_IDS
-from api.views.conversations import owner, storing
-from api.views.door import Door
+from api.views.door import Door, owner_id, require_storing
 from api.wellformed import Maybe
 from conversations import keeping, retention
 from conversations.models import Conversation
@@ -31,7 +30,7 @@ class NewSession(Struct):
 
 class Sessions(Door):
     def post(self, request: Request) -> Response:
-        storing(request)
+        require_storing(request)
         name = inputs.read(request, NewSession).get("session_id") or str(uuid.uuid4())
         if not name.isprintable() or name.startswith(tuple(OPENAI_IDS)):
             raise InvalidRequest(
@@ -39,21 +38,22 @@ class Sessions(Door):
             )
         if UNREACHABLE.intersection(name.split("/")):
             raise InvalidRequest("No part of a session_id between slashes is empty, . or ..", param="session_id")
-        return Response(shown(keeping.begin_session(owner(request), name, settings.SESSION_IDLE_SECONDS)))
+        idle_seconds = settings.SESSION_IDLE_SECONDS
+        return Response(shown(keeping.begin_session(owner_id(request), name, idle_seconds)))
 
     def get(self, request: Request) -> Response:
         asked = pages.window(request.query_params)
-        last = keeping.find_session(owner(request), asked.after) if asked.after else None
-        found = pages.rows(keeping.sessions_of(owner(request)), asked, last, "used_at", "id")
+        last = keeping.find_session(owner_id(request), asked.after) if asked.after else None
+        found = pages.rows(keeping.sessions_of(owner_id(request)), asked, last, "used_at", "id")
         return Response(pages.page([shown(row) for row in found], asked, "session_id"))
 
 
 class Session(Door):
     def get(self, request: Request, session_id: str) -> Response:
-        return Response(shown(keeping.find_session(owner(request), session_id)))
+        return Response(shown(keeping.find_session(owner_id(request), session_id)))
 
     def delete(self, request: Request, session_id: str) -> Response:
-        session = keeping.find_session(owner(request), session_id)
+        session = keeping.find_session(owner_id(request), session_id)
         retention.delete(Conversation.objects.filter(pk=session.pk))
         return Response({"session_id": session_id, "deleted": True})
 

@@ -19,8 +19,8 @@ from api.gateway import Gateway
 from api.openai import PING
 from api.responses.rendering import lines
 from api.responses.stored import ENDS, whole
-from api.views.conversations import included, owner, shown
-from api.views.door import Door
+from api.views.conversations import included, shown
+from api.views.door import Door, owner_id
 from api.views.responses import failure
 from api.views.staff import running
 from conversations import keeping
@@ -29,32 +29,35 @@ from conversations.models.log import Door as By
 from conversations.places import as_it_stands, turn_of
 from providers.exceptions import GatewayError, InvalidRequest, UnknownUrl
 
+NO_EVENT = -1  # before the first event, whose sequence number is 0
+LAST_EVENT = 999_999_999
 POLL_SECONDS = 0.1
 CANCEL_SHARE = 0.75  # of the time that this door has, for the process that answers to hear of it
 
 
 class StoredResponse(Door):
     def get(self, request: Request, response_id: str) -> HttpResponseBase:
-        turn = find(owner(request), response_id)
+        turn = find(owner_id(request), response_id)
         if request.query_params.get("stream") not in ("true", "1"):
             return Response(whole(turn))
         if not turn.background:
             raise InvalidRequest("Only a response in the background has events to come back to.", param="stream")
-        after = number(request.query_params.get("starting_after", "-1"))
+        given = request.query_params.get("starting_after", NO_EVENT)
+        after = pages.read_integer(given, "starting_after", NO_EVENT, LAST_EVENT)
         told = followed(running(request), turn.pk.hex, after)
         connection.close()  # others need it while events go out
         headers = {"cache-control": "no-cache, no-store", "x-accel-buffering": "no"}
         return StreamingHttpResponse(told, content_type="text/event-stream; charset=utf-8", headers=headers)
 
     def delete(self, request: Request, response_id: str) -> Response:
-        keeping.forget_completion(find(owner(request), response_id))
+        keeping.forget_completion(find(owner_id(request), response_id))
         return Response({"id": response_id, "object": "response", "deleted": True})
 
 
 class Cancel(Door):
     def post(self, request: Request, response_id: str) -> Response:
         until = time.monotonic() + CANCEL_SHARE * settings.DATABASE_TIMEOUT_SECONDS
-        turn = find(owner(request), response_id)
+        turn = find(owner_id(request), response_id)
         if not turn.background:
             raise InvalidRequest("Only a response in the background can be cancelled.", param="response_id")
         if Turn.objects.filter(pk=turn.pk, status__in=RUNNING).update(asked_to_stop=True):
@@ -62,19 +65,15 @@ class Cancel(Door):
         while turn.status in RUNNING and time.monotonic() < until:
             connection.close()  # others need it meanwhile
             time.sleep(POLL_SECONDS)
-            turn = find(owner(request), response_id)
+            turn = find(owner_id(request), response_id)
         return Response(whole(turn))
 
 
 class InputItems(Door):
     def get(self, request: Request, response_id: str) -> Response:
         include, asked = included(request), pages.window(request.query_params)
-        given = find(owner(request), response_id).items.filter(output=False)
-        last = None
-        if asked.after:
-            last = given.filter(public_id=asked.after).first() if "\0" not in asked.after else None
-            if last is None:
-                raise UnknownUrl(f"There is no item {asked.after[:64]!r}.", param="after", code="item_not_found")
+        given = find(owner_id(request), response_id).items.filter(output=False)
+        last = keeping.find_item_among(given, asked.after, "after") if asked.after else None
         found = pages.rows(given, asked, last, "id")
         return Response(pages.page([shown(item, include) for item in found], asked))
 
@@ -85,13 +84,6 @@ def find(user_id: int, response_id: str) -> Turn:
     if found is None or found.door != By.RESPONSE:
         raise UnknownUrl(f"There is no response {response_id[:64]!r}.", param="response_id", code="response_not_found")
     return as_it_stands(found)
-
-
-def number(text: str) -> int:
-    """A sequence number, or -1 for none. Raises InvalidRequest."""
-    if text != "-1" and not (text.isascii() and text.isdecimal() and len(text) < 10):
-        raise InvalidRequest("starting_after is the number of an event.", param="starting_after")
-    return int(text)
 
 
 async def followed(gateway: Gateway, turn_id: str, after: int) -> AsyncIterator[bytes]:

@@ -194,6 +194,38 @@ def test_what_is_weak_or_missing_is_refused_in_one_line_and_nothing_is_written(f
     assert counts() == [0, 0, 0, 0]
 
 
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("# a\n\ndefault_model: x\n- y", "Line 4, column 1 is not valid YAML"),
+        ('a: b\ndefault_model: "open\nb: c', "Line 2, column 16 is not valid YAML"),
+        ("a: b\ndefault_model: \x07", "Line 2 has a character"),
+        ("# a\n- b", "Line 2 is not of the form"),
+        (f"model_provider_api_key: *{KEY}", "Line 1, column 25 is not valid YAML"),
+        (f"model_provider_api_key: !{KEY} x", "Line 1, column 25 is not valid YAML"),
+        ("default_model: 2024-99-99", "a value that YAML cannot read"),
+        ("default_model: " + "1" * 5_000, "a value that YAML cannot read"),
+        ("default_model: 4", "default_model must be a text"),
+        ("default_model: " + "[" * 60_000, "a value that YAML cannot read"),
+        ("a: &a [*a]\n? *a\n: b", "is not valid YAML"),
+        ("a: b\n--- \na: c", "is not valid YAML"),
+        ("#" * 65_537, "longer than 65536 characters"),
+        ("#" * 10**7, "longer than 65536 characters"),
+    ],
+)
+def test_where_a_file_is_wrong_is_said_and_no_secret(file, content, says):
+    said = refused("import_profile", file(content))
+    assert says in said
+    assert KEY not in said
+    assert counts() == [0, 0, 0, 0]
+
+
+def test_yaml_that_a_person_may_write_is_read():
+    text = "default_model: 'it''s'  # a\nuse_regex_processing: No\napi_bearer_token: >\n  a\n  b\n"
+    profile = profiles.read(text, {})
+    assert (profile.model, profile.options["format"]) == ("it's", "details")
+
+
 def test_a_file_that_is_not_there_and_keys_nobody_knows(file, tmp_path):
     assert "Cannot read" in refused("import_profile", str(tmp_path / "none"))
     assert "colour: not known, left out." in run("import_profile", file(O1 + "colour: red\n"))

@@ -91,7 +91,7 @@ def test_a_provider_that_needs_no_token_is_asked_without(upstream: Upstream, pro
 
 
 def test_sync_says_why_it_could_not(upstream: Upstream, provider: Provider) -> None:
-    assert refused("sync_models", "nobody").startswith("There is no provider 'nobody'")
+    assert refused("sync_models", "nobody") == "There is no provider 'nobody'; there are: acme."
     begins = "acme does not say which models it has: "
     assert refused("sync_models", "acme") == f"{begins}It has no usable token."
     token(provider, BAD)
@@ -107,7 +107,8 @@ def test_sync_says_why_it_could_not(upstream: Upstream, provider: Provider) -> N
         upstream.answers[BAD] = upstream.answers[GOOD] = answer
         assert text in refused("sync_models", "acme")
     Provider.objects.update(kind="telepathy")
-    assert "that can be asked" in refused("sync_models", "acme")
+    said = refused("sync_models", "acme")
+    assert said == "acme cannot be asked: no adapter is named 'telepathy'."
     assert public_ids() == []
 
 

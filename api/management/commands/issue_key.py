@@ -13,7 +13,6 @@ from django.utils import timezone
 
 from api import keys
 from providers.management.base import GatewayCommand
-from providers.models import ChatModel, ModelAlias
 from tokens.secret_check import require_secrets
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -42,11 +41,7 @@ class Command(GatewayCommand):
     ) -> None:
         require_secrets()
         wanted = [public_id.strip() for public_id in models.split(",") if public_id.strip()]
-        known = {
-            *ChatModel.objects.values_list("public_id", flat=True),
-            *ModelAlias.objects.values_list("alias", flat=True),
-        }
-        if unknown := sorted(set(wanted) - known):
+        if unknown := sorted(set(wanted) - keys.find_allowable_models()):
             raise CommandError(f"No such model: {', '.join(unknown)}. `list_models` shows what there is.")
         lifetime = parse_lifetime(expires)
         users = get_user_model()

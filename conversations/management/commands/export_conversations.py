@@ -4,12 +4,12 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.core.management.base import CommandError
 
 from conversations import exporting
 from conversations.models import Conversation
 from providers.management.base import GatewayCommand
+from providers.management.command_helpers import find_user
 
 
 class Command(GatewayCommand):
@@ -24,9 +24,7 @@ class Command(GatewayCommand):
         )
 
     def handle(self, *args: Any, user: str, output: str, **options: Any) -> None:
-        row = get_user_model().objects.filter(username=user).first()
-        if row is None:
-            raise CommandError(f"There is no user {user!r}.")
+        row = find_user(user)
         pieces = exporting.pieces(Conversation.objects.of(row.pk), exporting.FORMS[options["format"]])
         if output == "-":
             for piece in pieces:

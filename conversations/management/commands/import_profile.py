@@ -11,7 +11,10 @@ from django.db import transaction
 
 from conversations import adopting, profiles
 from providers.management.base import GatewayCommand
+from providers.management.command_helpers import describe_validation_error
 from tokens import importing
+
+MAX_BYTES = 4 * profiles.MAX_CHARS  # a character has at most four bytes
 
 
 class Command(GatewayCommand):
@@ -29,7 +32,9 @@ class Command(GatewayCommand):
     def handle(self, *args: Any, file: str, dry_run: bool, **options: Any) -> None:
         given = {name: options[name] for name in ("base", "name", "allow_private")}
         try:
-            profile = profiles.read("\n".join(importing.decode(Path(file).read_bytes())), os.environ)
+            with Path(file).open("rb") as opened:
+                data = opened.read(MAX_BYTES + 1)
+            profile = profiles.read("\n".join(importing.decode(data)), os.environ)
             with transaction.atomic():
                 lines = adopting.adopt(profile, **given)
                 transaction.set_rollback(dry_run)
@@ -38,6 +43,5 @@ class Command(GatewayCommand):
         except (profiles.ProfileRefused, importing.UnreadableFile) as error:
             raise CommandError(str(error)) from None
         except ValidationError as error:
-            wrong = "; ".join(f"{field}: {' '.join(texts)}" for field, texts in error.message_dict.items())
-            raise CommandError(wrong) from None
+            raise CommandError(describe_validation_error(error)) from None
         self.stdout.write("\n".join([*lines, *(["Nothing was written: --dry-run."] if dry_run else [])]))

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth import get_user_model
 from django.core.management.base import CommandError
 
 from conversations import files
@@ -15,6 +14,7 @@ from conversations.documents.divide import Indivisible, Splitting, divide
 from conversations.models import Document, DocumentState, Purpose, StoredFile
 from providers.exceptions import GatewayError
 from providers.management.base import GatewayCommand
+from providers.management.command_helpers import find_user
 
 
 class Command(GatewayCommand):
@@ -27,9 +27,7 @@ class Command(GatewayCommand):
         parser.add_argument("--dry-run", action="store_true", help="read and report, write nothing")
 
     def handle(self, *args: Any, user: str, file: str, title: str, dry_run: bool, **options: Any) -> None:
-        owner = get_user_model().objects.filter(username=user).first()
-        if owner is None:
-            raise CommandError(f"There is no user {user!r}.")
+        owner = find_user(user)
         try:
             data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
             name = named(data) if file == "-" else Path(file).name

@@ -9,7 +9,8 @@ from django.db import transaction
 
 from providers.choices import Capability
 from providers.management.base import GatewayCommand
-from providers.models import ChatModel, ModelAlias, Provider
+from providers.management.command_helpers import describe_validation_error, find_provider
+from providers.models import ChatModel, ModelAlias
 
 
 class Command(GatewayCommand):
@@ -29,10 +30,7 @@ class Command(GatewayCommand):
         parser.add_argument("--dry-run", action="store_true", help="check, change nothing")
 
     def handle(self, *args: Any, public: str, provider: str, alias: list[str], dry_run: bool, **options: Any) -> None:
-        owner = Provider.objects.filter(name=provider).first()
-        if owner is None:
-            names = ", ".join(Provider.objects.values_list("name", flat=True)) or "none"
-            raise CommandError(f"There is no provider {provider!r}; there are: {names}.")
+        owner = find_provider(provider)
         row = owner.models.filter(public_id=public).first() or ChatModel(provider=owner, public_id=public)
         made = row.pk is None
         row.upstream_name = options["upstream"] or row.upstream_name or public
@@ -50,8 +48,7 @@ class Command(GatewayCommand):
                     link.save()
                 transaction.set_rollback(dry_run)
         except ValidationError as error:
-            said = (f"{field}: {' '.join(texts)}" for field, texts in error.message_dict.items())
-            raise CommandError("; ".join(said).removeprefix("__all__: ")) from None
+            raise CommandError(describe_validation_error(error)) from None
         done = "would be " if dry_run else ""
         self.stdout.write(f"Model {public} of {provider} {done}{'added' if made else 'changed'}.")
 

@@ -9,6 +9,7 @@ from django.db import transaction
 
 from providers import registry
 from providers.management.base import GatewayCommand
+from providers.management.command_helpers import describe_validation_error
 from providers.models import ChatModel, Provider
 
 
@@ -65,8 +66,7 @@ class Command(GatewayCommand):
                     row.save()
                 transaction.set_rollback(options["dry_run"])
         except ValidationError as error:
-            wrong = "; ".join(f"{field}: {' '.join(texts)}" for field, texts in error.message_dict.items())
-            raise CommandError(wrong.replace("tick “allow private”", "give --allow-private")) from None
+            raise CommandError(describe_validation_error(error)) from None
         done = "would be " if options["dry_run"] else ""
         self.stdout.write(
             f"Provider {name} {done}{'added' if made else 'changed'}; models: {', '.join(model) or 'none'}."

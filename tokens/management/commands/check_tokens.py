@@ -5,10 +5,8 @@ from argparse import ArgumentParser
 from collections import Counter
 from typing import Any
 
-from django.core.management.base import CommandError
-
 from providers.management.base import GatewayCommand
-from providers.models import Provider
+from providers.management.command_helpers import find_provider
 from tokens import checkup
 from tokens.models import UpstreamToken
 from tokens.secret_check import require_secrets
@@ -29,10 +27,7 @@ class Command(GatewayCommand):
         require_secrets()
         tokens = UpstreamToken.objects.all()
         if provider is not None:
-            if not Provider.objects.filter(name=provider).exists():
-                names = ", ".join(Provider.objects.values_list("name", flat=True)) or "none"
-                raise CommandError(f"There is no provider {provider!r}; there are: {names}.")
-            tokens = tokens.filter(provider__name=provider)
+            tokens = tokens.filter(provider=find_provider(provider))
         counts: Counter[str] = Counter()
         lines = []
         for finding in checkup.check(tokens, dry_run=dry_run):

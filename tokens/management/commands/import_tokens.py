@@ -10,6 +10,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from providers.management.base import GatewayCommand
+from providers.management.command_helpers import find_provider
 from providers.models import Provider
 from tokens import importing
 from tokens.secret_check import require_secrets
@@ -28,10 +29,7 @@ class Command(GatewayCommand):
 
     def handle(self, *args: Any, provider: str, file: str, dry_run: bool, **options: Any) -> None:
         require_secrets()
-        row = Provider.objects.filter(name=provider).first()
-        if row is None:
-            names = ", ".join(Provider.objects.values_list("name", flat=True)) or "none"
-            raise CommandError(f"There is no provider {provider!r}; there are: {names}.")
+        row = find_provider(provider)
         try:
             data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
             lines = importing.decode(data)

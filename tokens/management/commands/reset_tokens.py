@@ -3,11 +3,10 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import CommandError
 from django.db.models import Q
 
 from providers.management.base import GatewayCommand
-from providers.models import Provider
+from providers.management.command_helpers import find_provider
 from tokens.models import State, UpstreamToken
 
 
@@ -21,10 +20,7 @@ class Command(GatewayCommand):
     def handle(self, *args: Any, provider: str | None, dry_run: bool, **options: Any) -> None:
         tokens = UpstreamToken.objects.filter(~Q(state=State.ACTIVE) | Q(strikes__gt=0) | Q(rests_until__isnull=False))
         if provider is not None:
-            if not Provider.objects.filter(name=provider).exists():
-                names = ", ".join(Provider.objects.values_list("name", flat=True)) or "none"
-                raise CommandError(f"There is no provider {provider!r}; there are: {names}.")
-            tokens = tokens.filter(provider__name=provider)
+            tokens = tokens.filter(provider=find_provider(provider))
         count = tokens.count() if dry_run else tokens.reset()
         noun = "token" if count == 1 else "tokens"
         self.stdout.write(f"{count} {noun} {'would be reset' if dry_run else 'reset'}.")

@@ -10,7 +10,7 @@ from django.core.management.base import CommandError
 from providers import registry
 from providers.exceptions import GatewayError
 from providers.management.base import GatewayCommand
-from providers.models import Provider
+from providers.management.command_helpers import find_provider
 from providers.vault import VaultError
 from tokens import syncing
 from tokens.secret_check import require_secrets
@@ -27,10 +27,9 @@ class Command(GatewayCommand):
 
     def handle(self, *args: Any, provider: str, prefix: str, dry_run: bool, **options: Any) -> None:
         require_secrets()
-        row = Provider.objects.filter(name=provider).first()
-        if row is None or row.kind not in registry.kinds():
-            names = ", ".join(Provider.objects.values_list("name", flat=True)) or "none"
-            raise CommandError(f"There is no provider {provider!r} that can be asked; there are: {names}.")
+        row = find_provider(provider)
+        if row.kind not in registry.kinds():
+            raise CommandError(f"{provider} cannot be asked: no adapter is named {row.kind!r}.")
         try:
             report = syncing.sync(row, prefix=prefix, dry_run=dry_run)
         except (GatewayError, VaultError) as error:

@@ -1,0 +1,34 @@
+"""Find the rows that a command names, and describe a person's mistake in one line."""
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import User
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+from django.core.management.base import CommandError
+
+from providers.models import Provider
+
+
+def find_provider(name: str) -> Provider:
+    """Return the provider of this name. Raises CommandError, which names those there are."""
+    provider = Provider.objects.filter(name=name).first()
+    if provider is None:
+        names = ", ".join(Provider.objects.order_by("name").values_list("name", flat=True))
+        raise CommandError(f"There is no provider {name!r}; there are: {names or 'none'}.")
+    return provider
+
+
+def find_user(name: str) -> User:
+    """Return the user of this name. Raises CommandError."""
+    user: User | None = get_user_model().objects.filter(username=name).first()
+    if user is None:
+        raise CommandError(f"There is no user {name!r}.")
+    return user
+
+
+def describe_validation_error(error: ValidationError) -> str:
+    """Return the error as one line: each text after its field, as in `name: Too long.`."""
+    texts = []
+    for field, errors in error.update_error_dict({}).items():
+        text = " ".join(ValidationError(errors).messages)
+        texts.append(text if field == NON_FIELD_ERRORS else f"{field}: {text}")
+    return "; ".join(texts)
