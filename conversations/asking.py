@@ -16,10 +16,11 @@ from typing import Any, TypeVar
 import msgspec
 
 from conversations import insisting
-from conversations.usage import guessed, summed, tokens
+from conversations.usage import guessed, tokens
 from providers.catalogue import Candidate
 from providers.chat import Batches, ChatRequest, Chunk, Trace
 from providers.exceptions import InternalError, PoolError, Rejected, UpstreamTimeout
+from providers.filters.usage import sum_usage
 from tokens.pool import Pool
 
 # of the caller's body, what a question on the way has too; tools, formats and limits are for the final answer
@@ -126,7 +127,7 @@ class Asking:
                         produced += sum(map(tokens, said_in(chunk)))
                         if chunk.get("usage"):
                             usage = chunk["usage"]
-                            chunk["usage"] = summed(before, usage)
+                            chunk["usage"] = sum_usage(before, usage)
                     yield batch
         finally:
             asked = [attempt for attempt in own.attempts if attempt.outcome != "skipped"]
@@ -139,7 +140,7 @@ class Asking:
             if usage is None and own.answered_by is not None:
                 usage = guessed(texts([inner.body, *(own.further or ())]), own.text, produced)
             if usage is not None:  # others may have ended meanwhile
-                self._spent = summed(self._spent, usage)
+                self._spent = sum_usage(self._spent, usage)
             trace.usage = self.usage()
 
 

@@ -16,10 +16,11 @@ from conversations.documents.recall import Embed
 from conversations.fitting import Means, fit
 from conversations.strategies import strategy
 from conversations.summaries import Summaries
-from conversations.usage import guessed, summed
+from conversations.usage import guessed
 from providers.catalogue import Candidate
 from providers.chat import ANSWERING, Batches, ChatRequest, Trace
 from providers.fast_settings import settings
+from providers.filters.usage import sum_usage
 from providers.offloop import in_time, off_loop
 from tokens.pool import Pool
 
@@ -75,10 +76,10 @@ async def with_spent(batches: Batches, trace: Trace, spent: dict[str, Any]) -> B
             async for batch in batches:
                 for chunk in batch:
                     if chunk.get("usage"):
-                        told = chunk["usage"] = summed(spent, chunk["usage"])
+                        told = chunk["usage"] = sum_usage(spent, chunk["usage"])
                 yield batch
     finally:
         own = trace.usage
         if own is None and any(attempt.outcome in ANSWERING for attempt in trace.attempts[before:]):
             own = guessed(texts([trace.request.body, *(trace.further or ())]), [*trace.text, *trace.reasoning])
-        trace.usage = told or summed(spent, own or {})
+        trace.usage = told or sum_usage(spent, own or {})

@@ -1,4 +1,4 @@
-"""The usage of several questions as one, and a guess by length where an upstream gave no figures. No I/O."""
+"""Estimate the tokens of texts by their length and script, where an upstream gave no figures. No I/O."""
 
 import string
 from collections.abc import Sequence
@@ -26,17 +26,6 @@ DIGITS, CAPITALS, SPACES = (one.encode() for one in (string.digits, string.ascii
 LETTERS, MARKS = string.ascii_letters.encode(), string.punctuation.encode()
 FOLLOWING = bytes(range(0x80, 0xC0))  # no sign begins with these
 ENCODED_BYTES = 64  # less is a name, no data
-
-
-def summed(first: Any, second: Any) -> Any:
-    """Counts added up, at any depth; of what is no count the later one."""
-    if isinstance(first, dict) and isinstance(second, dict):
-        return first | {name: summed(first.get(name), value) for name, value in second.items()}
-    if any(isinstance(value, bool) for value in (first, second)):
-        return first or second
-    if isinstance(first, int | float) and isinstance(second, int | float):
-        return first + second
-    return first if second is None else second
 
 
 def guessed(asked: Sequence[str], produced: Sequence[str], counted: int = 0) -> dict[str, Any]:

@@ -1,5 +1,3 @@
-"""The usage of several questions as one."""
-
 # ruff: noqa: RUF001 - other scripts are the matter here
 
 import random
@@ -7,23 +5,9 @@ from base64 import b64encode
 
 import pytest
 
-from conversations.usage import guessed, summed, tokens
+from conversations.usage import guessed, tokens
 
 NOISE = random.Random(1).randbytes(3_000)
-
-
-def test_usage_is_added_up_at_any_depth():
-    first = {"prompt_tokens": 3, "details": {"cached": 1}, "cost": 0.5, "tier": "a", "estimated": True}
-    second = {"prompt_tokens": 4, "details": {"cached": 2, "audio": None}, "cost": 0.25, "tier": "b"}
-    assert summed(first, second) == {
-        "prompt_tokens": 7,
-        "details": {"cached": 3, "audio": None},
-        "cost": 0.75,
-        "tier": "b",
-        "estimated": True,
-    }
-    assert summed({}, second) == second
-    assert summed({"details": None}, {"details": {"cached": 2}}) == {"details": {"cached": 2}}
 
 
 def test_guessed_tokens_of_words_and_of_signs():
