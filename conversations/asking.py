@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from conversations import insisting
-from conversations.usage import guessed, tokens
+from conversations.token_estimate import estimate_tokens, estimate_usage
 from providers.catalogue import Candidate
 from providers.chat import Batches, ChatRequest, Chunk, Trace
 from providers.exceptions import InternalError, PoolError, Rejected, UpstreamTimeout
@@ -124,7 +124,7 @@ class Asking:
             async with aclosing(insisting.answer(inner, self._candidates, self._pool, own)) as batches:
                 async for batch in batches:
                     for chunk in batch:
-                        produced += sum(map(tokens, said_in(chunk)))
+                        produced += sum(map(estimate_tokens, said_in(chunk)))
                         if chunk.get("usage"):
                             usage = chunk["usage"]
                             chunk["usage"] = sum_usage(before, usage)
@@ -138,7 +138,8 @@ class Asking:
                 trace.queue_ms = own.queue_ms
             usage = usage or own.usage
             if usage is None and own.answered_by is not None:
-                usage = guessed(texts([inner.body, *(own.further or ())]), own.text, produced)
+                prompts = texts([inner.body, *(own.further or ())])
+                usage = estimate_usage(prompts, own.text, produced)
             if usage is not None:  # others may have ended meanwhile
                 self._spent = sum_usage(self._spent, usage)
             trace.usage = self.usage()

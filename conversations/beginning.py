@@ -23,7 +23,15 @@ from conversations.items import SYSTEM, Entry
 from conversations.models import Conversation, Door, Turn, TurnStatus
 from conversations.pairing import paired
 from conversations.places import Asked, Busy, behind, place_of, require_free
-from conversations.turns import Begun, drop, new_items, put, put_items, touch, weight
+from conversations.turns import (
+    Begun,
+    drop,
+    estimate_item_tokens,
+    new_items,
+    put,
+    put_items,
+    touch,
+)
 from providers.chat import Resume
 from providers.exceptions import InvalidRequest
 from providers.offloop import limit_transaction, require_time
@@ -62,7 +70,9 @@ def placed(asked: Asked, until: float) -> tuple[Begun, Turn, list[Entry]]:
     require_free(conversation)
     own = [entry for entry in asked.entries if entry.role in SYSTEM]
     heard, turned_back = heard_of(conversation, asked)
-    told = earlier.read(conversation, asked.budget - weight(said(heard)), own_system=weight(own), least=least(heard))
+    room = asked.budget - estimate_item_tokens(said(heard))
+    own_system = estimate_item_tokens(own)
+    told = earlier.read(conversation, room, own_system=own_system, least=least(heard))
     chat = asked.door == Door.CHAT
     repeated = chat and overlap.same(told.system, own)
     new = [entry.clean() for entry in (heard if repeated or not chat else [*own, *heard])]
@@ -86,7 +96,7 @@ def placed(asked: Asked, until: float) -> tuple[Begun, Turn, list[Entry]]:
         background=asked.background,
         metadata=asked.metadata,
         settings=items.storable(asked.settings),
-        tokens=weight(said(new)),
+        tokens=estimate_item_tokens(said(new)),
         stored_bytes=size,
         alive_until=Now() + timedelta(seconds=settings.TURN_LEASE_SECONDS),
     )
@@ -180,7 +190,7 @@ def resume_of(conversation: Conversation, turn: Turn) -> Resume | None:
 
 def look_up(asked: Asked) -> list[dict[str, Any]]:
     """What the upstream is told when nothing of the request is to be kept. Raises UnknownUrl, InvalidRequest."""
-    own = weight(entry for entry in asked.entries if entry.role in SYSTEM)
-    room = asked.budget - weight(said(asked.entries))
+    own = estimate_item_tokens(entry for entry in asked.entries if entry.role in SYSTEM)
+    room = asked.budget - estimate_item_tokens(said(asked.entries))
     told = earlier.read(behind(asked), room, own_system=own, least=least(asked.entries))
     return composed(asked, [] if own else told.system, told.items, asked.entries)

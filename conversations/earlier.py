@@ -16,7 +16,7 @@ from msgspec import Struct
 from conversations.items import SYSTEM
 from conversations.models import Conversation, Item, Turn
 from conversations.models.log import told_of
-from conversations.usage import tokens
+from conversations.token_estimate import estimate_tokens
 
 PAGE = 100  # turns looked at with one query
 LONGEST = 2_000  # turns told at most, whatever fits
@@ -56,7 +56,7 @@ def read(conversation: Conversation, room: int, *, own_system: int = 0, least: i
     if not conversation.last and conversation.base_id is None:
         return Earlier()
     told = Earlier(system=instructions(conversation))
-    instructed = own_system or sum(tokens(item.text) for item in told.system)
+    instructed = own_system or sum(estimate_tokens(item.text) for item in told.system)
     room -= min(instructed, max(0, room) // 2)
     ids = list(fitting(conversation, room, least))
     if not ids:

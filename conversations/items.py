@@ -27,6 +27,7 @@ class Said(Protocol):
     role: str
     status: str
     data: dict[str, Any]
+    text: str
 
 
 class Entry(Struct):

@@ -75,7 +75,7 @@ def add_items(conversation: Conversation, entries: Sequence[Entry]) -> list[Item
         number=locked.last,
         door=Door.ITEMS,
         status=TurnStatus.COMPLETED,
-        tokens=turns.weight(entry for entry in clean if entry.role not in SYSTEM),
+        tokens=turns.estimate_item_tokens(entry for entry in clean if entry.role not in SYSTEM),
         stored_bytes=size,
         finished_at=timezone.now(),
     )
@@ -129,7 +129,7 @@ def take_out(conversation: Conversation, item: Item) -> None:
     item.delete()
     transaction.on_commit(retention.merge)
     left = list(item.turn.items.all())
-    weight = turns.weight(entry for entry in left if entry.role not in SYSTEM)
+    weight = turns.estimate_item_tokens(entry for entry in left if entry.role not in SYSTEM)
     size = stored_bytes.size_of(left)
     Turn.objects.filter(pk=item.turn_id).update(tokens=weight, stored_bytes=size, thought={}, extras={})
     EventBatch.objects.filter(turn=item.turn_id).delete()

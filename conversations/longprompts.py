@@ -16,7 +16,7 @@ from conversations.documents.recall import Embed
 from conversations.fitting import Means, fit
 from conversations.strategies import strategy
 from conversations.summaries import Summaries
-from conversations.usage import guessed
+from conversations.token_estimate import estimate_usage
 from providers.catalogue import Candidate
 from providers.chat import ANSWERING, Batches, ChatRequest, Trace
 from providers.fast_settings import settings
@@ -81,5 +81,6 @@ async def with_spent(batches: Batches, trace: Trace, spent: dict[str, Any]) -> B
     finally:
         own = trace.usage
         if own is None and any(attempt.outcome in ANSWERING for attempt in trace.attempts[before:]):
-            own = guessed(texts([trace.request.body, *(trace.further or ())]), [*trace.text, *trace.reasoning])
+            prompts = texts([trace.request.body, *(trace.further or ())])
+            own = estimate_usage(prompts, [*trace.text, *trace.reasoning])
         trace.usage = told or sum_usage(spent, own or {})

@@ -11,12 +11,11 @@ from typing import Any
 import orjson
 
 from conversations.documents.terms import terms
-from conversations.usage import PER_MESSAGE, tokens
+from conversations.token_estimate import ATTACHMENT_TOKENS, MESSAGE_TOKENS, estimate_tokens
 from providers.filters.attachments import FILE_ID, TEXT
 
 SYSTEM = ("system", "developer")
 SHORT_CHARS = 2_000  # a text of so many characters is never shortened
-IMAGE_TOKENS = 1_000
 FEW_TERMS = 3  # a question of fewer is understood by what was asked before
 MOST_ASKED = 3  # messages of the user that are a question together
 TERM_CHARS = 2_000  # of a message are enough to see whether it has terms
@@ -42,13 +41,14 @@ def long_texts(messages: Sequence[dict[str, Any]]) -> list[Long]:
         content, system = message.get("content"), message.get("role") in SYSTEM
         if isinstance(content, str):
             if system and len(content) > SHORT_CHARS:
-                found.append(Long(at, None, content, tokens(content), instructs=True))
+                found.append(Long(at, None, content, estimate_tokens(content), instructs=True))
         elif isinstance(content, list):
             for place, part in enumerate(content):
                 text, filed = part.get(TEXT), part.get("type") == "file"
                 if isinstance(text, str) and (system or filed) and len(text) > SHORT_CHARS:
                     file_id = (part.get(FILE_ID) or "") if filed else ""
-                    found.append(Long(at, place, text, tokens(text), instructs=not filed, file_id=file_id))
+                    size = estimate_tokens(text)
+                    found.append(Long(at, place, text, size, instructs=not filed, file_id=file_id))
     return found
 
 
@@ -104,16 +104,18 @@ def texts(body: dict[str, Any]) -> Iterator[str]:
             yield orjson.dumps(body[name]).decode()
 
 
-def images(messages: Sequence[dict[str, Any]]) -> int:
+def count_images(messages: Sequence[dict[str, Any]]) -> int:
+    """Count the image parts of chat messages."""
     contents = (message.get("content") for message in messages)
-    return sum(part.get("type") == "image_url" for parts in contents if isinstance(parts, list) for part in parts)
+    parts = (part for content in contents if isinstance(content, list) for part in content)
+    return sum(part.get("type") == "image_url" for part in parts)
 
 
-def weight(body: dict[str, Any]) -> int:
-    """The prompt's tokens, estimated."""
-    return sum(map(tokens, texts(body))) + beside(body["messages"])
+def estimate_prompt_tokens(body: dict[str, Any]) -> int:
+    """Estimate the tokens of a chat body: its texts, messages and images."""
+    return sum(map(estimate_tokens, texts(body))) + estimate_overhead(body["messages"])
 
 
-def beside(messages: Sequence[dict[str, Any]]) -> int:
-    """Tokens of what is no text."""
-    return PER_MESSAGE * len(messages) + IMAGE_TOKENS * images(messages)
+def estimate_overhead(messages: Sequence[dict[str, Any]]) -> int:
+    """Estimate the tokens of what is no text: the frame of each message, and images."""
+    return MESSAGE_TOKENS * len(messages) + ATTACHMENT_TOKENS * count_images(messages)
