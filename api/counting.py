@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import orjson
 from django.conf import settings
 
 from api import tokenizer
 from conversations.token_estimate import CHARS_PER_TOKEN, MESSAGE_TOKENS, estimate_texts
 from providers.chat import Trace
+from providers.message_text import list_prompt_texts
 
 HIGHEST = 10**9  # a larger figure is no token count
 Measure = Callable[[Sequence[str]], int]  # texts -> their tokens
@@ -56,16 +56,8 @@ class Prompt:
 
     def add_body(self, body: dict[str, Any]) -> None:
         """Add all that a body gives to read: messages, tools, prompt or input."""
-        messages = body.get("messages") or ()
-        self.tokens += MESSAGE_TOKENS * len(messages)
-        for message in messages:
-            content = message.get("content")
-            if isinstance(content, str):
-                self.texts.append(content)
-            elif content:
-                self.texts.extend(part["text"] for part in content if isinstance(part.get("text"), str))
-            self.texts.extend(as_json(call.get("function", "")) for call in message.get("tool_calls") or ())
-        self.texts.extend(as_json(body[name]) for name in ("tools", "functions") if body.get(name))
+        self.tokens += MESSAGE_TOKENS * len(body.get("messages") or ())
+        self.texts += list_prompt_texts(body)
         self._add_input(body.get("prompt"))
         self._add_input(body.get("input"))
 
@@ -158,14 +150,6 @@ def extrapolate(tokens: int, kept: list[str], chars: int) -> int:
         return 0
     kept_chars = sum(map(len, kept))
     return round(tokens * chars / kept_chars) if kept_chars else chars // CHARS_PER_TOKEN
-
-
-def as_json(value: Any) -> str:
-    """Render what an upstream reads as JSON."""
-    try:
-        return orjson.dumps(value).decode()
-    except orjson.JSONEncodeError:
-        return str(value)
 
 
 def collect_prompt(trace: Trace) -> Prompt:

@@ -19,7 +19,7 @@ from django.db.models.functions import Now
 
 from conversations import earlier, items, overlap, stored_bytes, turns
 from conversations.earlier import Line
-from conversations.items import SYSTEM, Entry
+from conversations.items import Entry
 from conversations.models import Conversation, Door, Turn, TurnStatus
 from conversations.pairing import paired
 from conversations.places import Asked, Busy, behind, place_of, require_free
@@ -34,6 +34,7 @@ from conversations.turns import (
 )
 from providers.chat import Resume
 from providers.exceptions import InvalidRequest
+from providers.message_text import SYSTEM_ROLES
 from providers.offloop import limit_transaction, require_time
 
 PAUSE_SECONDS = 0.005  # between two parts of a long question: the event loop needs the interpreter too
@@ -68,7 +69,7 @@ def placed(asked: Asked, until: float) -> tuple[Begun, Turn, list[Entry]]:
     """The turn that was begun, its row, and its items; the row is queued while not all of them are written."""
     conversation, begins = place_of(asked)
     require_free(conversation)
-    own = [entry for entry in asked.entries if entry.role in SYSTEM]
+    own = [entry for entry in asked.entries if entry.role in SYSTEM_ROLES]
     heard, turned_back = heard_of(conversation, asked)
     room = asked.budget - estimate_item_tokens(said(heard))
     own_system = estimate_item_tokens(own)
@@ -131,7 +132,7 @@ def put_rest(turn: Turn, new: Sequence[Entry], until: float) -> None:
         with transaction.atomic():
             limit_transaction(until)
             Turn.objects.filter(pk=turn.pk, status=TurnStatus.QUEUED).update(status=TurnStatus.IN_PROGRESS)
-            if any(entry.role in SYSTEM for entry in new):
+            if any(entry.role in SYSTEM_ROLES for entry in new):
                 Conversation.objects.filter(pk=turn.conversation_id).update(system=turn)
     except IntegrityError:
         if Turn.objects.filter(pk=turn.pk).exists():
@@ -155,7 +156,7 @@ def heard_of(conversation: Conversation, asked: Asked) -> tuple[list[Entry], boo
 
 def said(entries: Sequence[Entry]) -> list[Entry]:
     """Without instructions."""
-    return [entry for entry in entries if entry.role not in SYSTEM]
+    return [entry for entry in entries if entry.role not in SYSTEM_ROLES]
 
 
 def least(heard: Sequence[Entry]) -> int:
@@ -172,7 +173,7 @@ def composed(
     asked: Asked, system: Sequence[Line], before: Sequence[Line], heard: Sequence[Entry]
 ) -> list[dict[str, Any]]:
     """All that the upstream is told: instructions, what was said, what is new. Raises InvalidRequest."""
-    own = [entry for entry in asked.entries if entry.role in SYSTEM]
+    own = [entry for entry in asked.entries if entry.role in SYSTEM_ROLES]
     fresh = said(heard)
     old = items.to_messages([*system, *own, *before])
     messages = paired([*old, *items.to_messages(fresh)], len(old))
@@ -190,7 +191,7 @@ def resume_of(conversation: Conversation, turn: Turn) -> Resume | None:
 
 def look_up(asked: Asked) -> list[dict[str, Any]]:
     """What the upstream is told when nothing of the request is to be kept. Raises UnknownUrl, InvalidRequest."""
-    own = estimate_item_tokens(entry for entry in asked.entries if entry.role in SYSTEM)
+    own = estimate_item_tokens(entry for entry in asked.entries if entry.role in SYSTEM_ROLES)
     room = asked.budget - estimate_item_tokens(said(asked.entries))
     told = earlier.read(behind(asked), room, own_system=own, least=least(asked.entries))
     return composed(asked, [] if own else told.system, told.items, asked.entries)

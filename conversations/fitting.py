@@ -25,11 +25,11 @@ from conversations.longtexts import (
     estimate_prompt_tokens,
     long_texts,
     question_of,
-    texts,
 )
 from conversations.summaries import Summarise, Wanted, brief
 from conversations.token_estimate import estimate_tokens
 from providers.exceptions import InvalidRequest
+from providers.message_text import list_prompt_texts
 from providers.offloop import LONG, heard
 
 LEAST_SHARE = 0.25  # of the budget that long texts have, however long the conversation is, while the window has it
@@ -65,7 +65,7 @@ async def fit(
     """
     budget = prompt_tokens(window_tokens, body)
     messages = body["messages"]
-    chars = sum(len(text) for text in texts(body))
+    chars = sum(len(text) for text in list_prompt_texts(body))
     if chars + estimate_overhead(messages) <= budget:
         return None  # a character is never more than one token here
     total = await weighed(partial(estimate_prompt_tokens, body), chars)

@@ -16,11 +16,12 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from conversations import retention, stored_bytes, turns
-from conversations.items import SYSTEM, Entry
+from conversations.items import Entry
 from conversations.models import RUNNING, Conversation, Door, EventBatch, Item, Kind, Turn, TurnStatus
 from conversations.models.log import SAID, told_of
 from conversations.places import Busy, require_free
 from providers.exceptions import ConversationBusy, UnknownUrl
+from providers.message_text import SYSTEM_ROLES
 
 CONVERSATION_ID = re.compile(r"conv_[0-9a-f]{32}", re.ASCII)
 COMPLETION_ID = re.compile(r"chatcmpl-[0-9a-f]{32}", re.ASCII)
@@ -75,7 +76,7 @@ def add_items(conversation: Conversation, entries: Sequence[Entry]) -> list[Item
         number=locked.last,
         door=Door.ITEMS,
         status=TurnStatus.COMPLETED,
-        tokens=turns.estimate_item_tokens(entry for entry in clean if entry.role not in SYSTEM),
+        tokens=turns.estimate_item_tokens(entry for entry in clean if entry.role not in SYSTEM_ROLES),
         stored_bytes=size,
         finished_at=timezone.now(),
     )
@@ -129,11 +130,11 @@ def take_out(conversation: Conversation, item: Item) -> None:
     item.delete()
     transaction.on_commit(retention.merge)
     left = list(item.turn.items.all())
-    weight = turns.estimate_item_tokens(entry for entry in left if entry.role not in SYSTEM)
+    weight = turns.estimate_item_tokens(entry for entry in left if entry.role not in SYSTEM_ROLES)
     size = stored_bytes.size_of(left)
     Turn.objects.filter(pk=item.turn_id).update(tokens=weight, stored_bytes=size, thought={}, extras={})
     EventBatch.objects.filter(turn=item.turn_id).delete()
-    if item.role in SYSTEM:
+    if item.role in SYSTEM_ROLES:
         retention.unlink(conversation)
 
 

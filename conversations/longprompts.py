@@ -11,12 +11,13 @@ from typing import Any
 import msgspec
 
 from conversations import summaries, turns
-from conversations.asking import Asking, texts
+from conversations.asking import Asking
 from conversations.documents.recall import Embed
 from conversations.fitting import Means, fit
+from conversations.longtexts import estimate_prompt_tokens
 from conversations.strategies import strategy
 from conversations.summaries import Summaries
-from conversations.token_estimate import estimate_usage
+from conversations.token_estimate import estimate_tokens, estimated_usage
 from providers.catalogue import Candidate
 from providers.chat import ANSWERING, Batches, ChatRequest, Trace
 from providers.fast_settings import settings
@@ -81,6 +82,8 @@ async def with_spent(batches: Batches, trace: Trace, spent: dict[str, Any]) -> B
     finally:
         own = trace.usage
         if own is None and any(attempt.outcome in ANSWERING for attempt in trace.attempts[before:]):
-            prompts = texts([trace.request.body, *(trace.further or ())])
-            own = estimate_usage(prompts, [*trace.text, *trace.reasoning])
+            bodies = (trace.request.body, *(trace.further or ()))
+            prompt = sum(map(estimate_prompt_tokens, bodies))
+            produced = sum(map(estimate_tokens, (*trace.text, *trace.reasoning)))
+            own = estimated_usage(prompt, produced)
         trace.usage = told or sum_usage(spent, own or {})

@@ -92,22 +92,12 @@ def estimate_texts(texts: Sequence[str], most_chars: int) -> int:
     return round(sum(map(estimate_tokens, samples)) * total / sampled)
 
 
-def estimate_usage(
-    prompts: Sequence[str],
-    produced: Sequence[str],
-    produced_tokens: int = 0,
-) -> dict[str, Any]:
-    """Estimate the usage of a question whose upstream gave none, in OpenAI's form.
-
-    `prompts` are the texts of the messages, `produced` those of the answer, `produced_tokens` the
-    tokens of the answer that were estimated already. The result says `"estimated": true`.
-    """
-    prompt = sum(estimate_tokens(text) + MESSAGE_TOKENS for text in prompts)
-    completion = produced_tokens + sum(map(estimate_tokens, produced))
+def estimated_usage(prompt_tokens: int, completion_tokens: int) -> dict[str, Any]:
+    """Return estimated tokens in OpenAI's form, marked with `"estimated": true`."""
     return {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": completion_tokens,
+        "total_tokens": prompt_tokens + completion_tokens,
         "estimated": True,
     }
 

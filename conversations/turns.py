@@ -15,11 +15,12 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from conversations import earlier, items, search, stored_bytes
-from conversations.items import SYSTEM, Entry, Said
+from conversations.items import Entry, Said
 from conversations.models import RUNNING, Conversation, Document, Farewell, Item, Turn, TurnStatus
 from conversations.places import interrupt
 from conversations.token_estimate import ATTACHMENT_TOKENS, MESSAGE_TOKENS, estimate_tokens
 from providers.chat import Resume
+from providers.message_text import SYSTEM_ROLES
 from providers.offloop import require_time
 
 TITLE_CHARS = 80
@@ -168,7 +169,7 @@ def new_items(turn: Turn, entries: Sequence[Entry], *, output: bool) -> list[Ite
 def touch(conversation: Conversation, turn: Turn, new: Sequence[Entry]) -> None:
     """The conversation was used: it lives on from now, has these instructions."""
     set_used(conversation)
-    if any(entry.role in SYSTEM for entry in new):
+    if any(entry.role in SYSTEM_ROLES for entry in new):
         conversation.system = turn
     conversation.save()
 

@@ -21,6 +21,7 @@ from api.views.door import Door
 from conversations import items, keeping
 from conversations.models import Item, Turn
 from providers.exceptions import InvalidRequest
+from providers.message_text import join_texts
 
 METADATA = re.compile(r"metadata\[(.+)\]", re.DOTALL)
 ANSWERS = Prefetch("items", Item.objects.filter(output=True).order_by("id"))
@@ -146,8 +147,5 @@ def message(told: dict[str, Any], message_id: str) -> dict[str, Any]:
     """One message of the question as OpenAI shows it: `content` its words, `content_parts` its parts if it has some."""
     content = told["content"]
     parts = content if isinstance(content, list) else None
-    return {"id": message_id, "name": None, **told, "content": words(content), "content_parts": parts}
-
-
-def words(content: Any) -> str | None:
-    return items.readable(content) if content is not None else None
+    text = join_texts(content) if content is not None else None
+    return {"id": message_id, "name": None, **told, "content": text, "content_parts": parts}

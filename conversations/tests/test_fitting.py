@@ -7,11 +7,12 @@ import pytest
 from conversations.documents import ingest, rows
 from conversations.documents.recall import shelf
 from conversations.fitting import Means, fit
-from conversations.longtexts import question_of, texts
+from conversations.longtexts import question_of
 from conversations.models import Document
 from conversations.token_estimate import estimate_tokens
 from providers.exceptions import InvalidRequest
 from providers.filters.attachments import FILE_ID, TEXT
+from providers.message_text import list_prompt_texts
 from providers.offloop import off_loop
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
@@ -38,7 +39,7 @@ def system(text=NOTES, role="system"):
 
 
 def prompt(given):
-    return sum(map(estimate_tokens, texts(given)))
+    return sum(map(estimate_tokens, list_prompt_texts(given)))
 
 
 @pytest.mark.parametrize(

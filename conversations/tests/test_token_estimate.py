@@ -5,7 +5,7 @@ from base64 import b64encode
 
 import pytest
 
-from conversations.token_estimate import estimate_texts, estimate_tokens, estimate_usage
+from conversations.token_estimate import estimate_texts, estimate_tokens, estimated_usage
 
 NOISE = random.Random(1).randbytes(3_000)
 
@@ -19,8 +19,8 @@ def test_tokens_of_words_and_of_characters_without_spaces():
     ) == (0, 2, 4, 3)
 
 
-def test_what_no_upstream_counted_is_guessed_and_says_so():
-    assert estimate_usage(["abcdefgh", ""], ["abcd"]) == {
+def test_estimated_usage_says_so():
+    assert estimated_usage(10, 1) == {
         "prompt_tokens": 10,
         "completion_tokens": 1,
         "total_tokens": 11,

@@ -9,11 +9,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from providers.filters import callwords
+from providers.message_text import SYSTEM_ROLES, Content, join_contents, join_texts
 
 Message = dict[str, Any]
-Content = str | list[dict[str, Any]]
 RESULTS = ("tool", "function")
-SYSTEM = ("system", "developer")
 
 
 def rewrite(body: dict[str, Any]) -> dict[str, Any]:
@@ -30,8 +29,8 @@ def rewrite(body: dict[str, Any]) -> dict[str, Any]:
 def instructed(messages: list[Message], text: str) -> list[Message]:
     """With `text` at the end of the first system message, or in a new one in front."""
     for position, message in enumerate(messages):
-        if message["role"] in SYSTEM:
-            content = joined([message.get("content") or "", text])
+        if message["role"] in SYSTEM_ROLES:
+            content = join_contents([message.get("content") or "", text])
             return [*messages[:position], message | {"content": content}, *messages[position + 1 :]]
     return [{"role": "system", "content": text}, *messages]
 
@@ -46,13 +45,13 @@ def history(messages: Iterable[Message]) -> list[Message]:
             results.append(result(message, names))
             continue
         if results:
-            told.append({"role": "user", "content": joined(results)})
+            told.append({"role": "user", "content": join_contents(results)})
             results = []
         if message["role"] == "assistant" and (message.get("tool_calls") or message.get("function_call")):
             message = called(message, names)
         told.append(message)
     if results:
-        told.append({"role": "user", "content": joined(results)})
+        told.append({"role": "user", "content": join_contents(results)})
     return told
 
 
@@ -67,7 +66,7 @@ def called(message: Message, names: dict[str, str]) -> Message:
         arguments = function.get("arguments", function.get("input"))
         lines.append(callwords.call_line(name, arguments or "{}", call_id))
     rest = {field: value for field, value in message.items() if field not in ("tool_calls", "function_call")}
-    return rest | {"content": joined([message.get("content") or "", "\n".join(lines)])}
+    return rest | {"content": join_contents([message.get("content") or "", "\n".join(lines)])}
 
 
 def result(message: Message, names: dict[str, str]) -> Content:
@@ -78,16 +77,5 @@ def result(message: Message, names: dict[str, str]) -> Content:
     if isinstance(content, str):
         return f"{head}{content}{end}"
     if all(part["type"] == "text" for part in content):
-        return head + "\n".join(part["text"] for part in content) + end
+        return head + join_texts(content) + end
     return [{"type": "text", "text": head}, *content, {"type": "text", "text": end}]
-
-
-def joined(contents: list[Content]) -> Content:
-    """Contents one after the other, a blank line between them: a text as long as all are."""
-    said = [content for content in contents if content]
-    if all(isinstance(content, str) for content in said):
-        return "\n\n".join(map(str, said))
-    parts: list[dict[str, Any]] = []
-    for content in said:
-        parts += [{"type": "text", "text": content}] if isinstance(content, str) else content
-    return parts
