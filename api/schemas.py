@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct
 
 from api.wellformed import Maybe, missing, refuse_long, well_formed
+from conversations.paths import CandidateCount
 from providers.chat import CHAT, COMPLETIONS, EMBEDDINGS
 from providers.exceptions import InvalidRequest
 from providers.fast_settings import settings
@@ -147,7 +148,7 @@ class ChatBody(Sampling, kw_only=True):
     web_search_options: dict[str, Any] | Maybe = UNSET
     conversation_id: str | Maybe = UNSET
     session_id: str | Maybe = UNSET
-    mpr_candidates: Annotated[int, Meta(ge=1, le=8)] | Maybe = UNSET
+    mpr_candidates: CandidateCount | Maybe = UNSET
 
 
 class CompletionBody(Sampling, kw_only=True):

@@ -14,7 +14,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-MOST = 8  # candidates
+MAX_CANDIDATES = 8
+CandidateCount = Annotated[int, Meta(ge=1, le=MAX_CANDIDATES)]
 BLOCK = 1_500  # characters of a passage, about
 ALIKE = 0.5  # share of common words from which two texts say the same
 SAMPLING = ("random", "entropy", "relevance", "diversity")
@@ -47,7 +48,7 @@ ANGLES = (
 class Options(Struct, frozen=True):
     """What a VirtualModel row may say of `multipath`."""
 
-    candidates: Annotated[int, Meta(ge=1, le=MOST)] = 3  # 1: the question is asked once
+    candidates: CandidateCount = 3  # 1: the question is asked once
     framework: bool | None = None  # plan first; None: when there are several candidates
     sampling: Literal["random", "entropy", "relevance", "diversity"] = "diversity"
     synthesis: Literal["model", "majority", "weighted", "hierarchical", "consensus"] = "model"
