@@ -17,6 +17,7 @@ from providers.message_text import join_texts
 
 Message = dict[str, Any]
 PREFIX = {"message": "msg_", "reasoning": "rs_", "function_call": "fc_", "function_call_output": "fco_"}
+CALL_TYPES = ("function_call", "tool_call")  # the second: of a kind that only its upstream knows
 CUT = "\n\n[This answer was cut off before its end.]"
 NUL = b"\\u0000"
 
@@ -171,8 +172,7 @@ def whole_item(item: dict[str, Any]) -> Entry:
             data["content"] = [part_of(part, way) for part in listed(data["content"])]
         return Entry(kind, role, data, join_texts(data.get("content")))
     if kind == "reasoning":
-        parts = [*(data.get("content") or ()), *(data.get("summary") or ())]
-        return Entry(kind, "assistant", data, join_texts(parts))
+        return Entry(kind, "assistant", data, read_thinking(data))
     if kind == "function_call":
         return Entry(kind, "assistant", data, f"{data['name']}({data['arguments']})")
     if kind == "function_call_output":
@@ -218,22 +218,37 @@ def speaks_too(said: Message, kind: str) -> bool:
 def add_to(said: Message, entry: Said) -> None:
     data = entry.data
     if entry.type == "reasoning":
-        thought = join_texts([*(data.get("content") or ()), *(data.get("summary") or ())])
-        if thought:
-            said["reasoning_content"] = thought
+        if thinking := read_thinking(data):
+            said["reasoning_content"] = thinking
     elif entry.type == "message":
         parts = data.get("content") or []
         said["content"] = chat_content([part for part in parts if part.get("type") != "refusal"]) or None
         if entry.status == "incomplete":
             said["content"] = join_texts(parts) + CUT
         said.update(beside(data))
-        if refused := "".join(part["refusal"] for part in parts if part.get("type") == "refusal"):
-            said["refusal"] = refused
-    elif entry.type == "function_call" and entry.status == "completed":
-        function = {"name": data["name"], "arguments": data["arguments"]}
-        said.setdefault("tool_calls", []).append({"id": data["call_id"], "type": "function", "function": function})
-    elif entry.type == "tool_call" and entry.status == "completed":
-        said.setdefault("tool_calls", []).append(data["call"])
+        if refusal := read_refusal(parts):
+            said["refusal"] = refusal
+    elif entry.type in CALL_TYPES and entry.status == "completed":
+        said.setdefault("tool_calls", []).append(read_tool_call(data))
+
+
+def read_thinking(data: dict[str, Any]) -> str:
+    """Read the text of a reasoning item, its summary included."""
+    return join_texts([*(data.get("content") or ()), *(data.get("summary") or ())])
+
+
+def read_refusal(parts: Iterable[dict[str, Any]]) -> str:
+    """Join the refusals among the parts of a message item."""
+    return "".join(part["refusal"] for part in parts if part.get("type") == "refusal")
+
+
+def read_tool_call(data: dict[str, Any]) -> dict[str, Any]:
+    """Return an item of CALL_TYPES as the tool call of a chat message."""
+    if data["type"] == "tool_call":
+        call: dict[str, Any] = data["call"]
+        return call
+    function = {"name": data["name"], "arguments": data["arguments"]}
+    return {"id": data["call_id"], "type": "function", "function": function}
 
 
 def finished(message: Message) -> Message | None:
@@ -263,7 +278,6 @@ def chat_content(parts: Any) -> Any:
     return made[0]["text"] if len(made) == 1 and made[0].keys() == {"type", "text"} else made
 
 
-OF_AN_IMAGE = ("type", "image_url", "file_id", "detail")
 ANSWERED = ("annotations", "logprobs")  # of a text: what only an answer has
 
 

@@ -116,7 +116,7 @@ def completion(turn: Turn, said: Sequence[Item]) -> dict[str, Any]:
     extras = {name: value for name, value in turn.extras.items() if name != "choices"}
     first = {
         "index": 0,
-        "message": keeping.answer_of(said),
+        "message": keeping.render_answer(said),
         "finish_reason": turn.finish_reason or None,
         "logprobs": logprobs(said),
     }
