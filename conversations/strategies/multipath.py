@@ -81,7 +81,7 @@ async def framework(asking: Asking) -> str:
 async def drafted(asking: Asking, options: paths.Options, plan: str, count: int) -> list[str]:
     """The candidates that came, asked all at once; those that failed are left out. Raises GatewayError: all did."""
     messages = asking.request.body["messages"]
-    starts = passages(messages, options.sampling, count)
+    starts = await asyncio.to_thread(passages, messages, options.sampling, count)
     fields: dict[str, Any] = {"max_tokens": options.candidate_tokens}
     if options.temperature is not None:
         fields["temperature"] = options.temperature
@@ -109,7 +109,7 @@ def passages(messages: Messages, sampling: str, count: int) -> list[str]:
     """Where each candidate begins: a passage of the longer texts that the caller gave, or else a way of looking."""
     asked = [message for message in messages if message["role"] != "assistant"]
     given = "\n\n".join(join_texts(message.get("content")) for message in asked)
-    found, rng = paths.blocks(given), random.Random()  # noqa: S311 - nothing secret depends on it
+    found, rng = paths.list_passages(given), random.Random()  # noqa: S311 - nothing secret depends on it
     if len(found) < 2:
         return paths.sample(sampling, paths.ANGLES, question_of(messages), count, rng)
     chosen = paths.sample(sampling, found, question_of(messages), count, rng)
