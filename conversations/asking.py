@@ -160,7 +160,7 @@ def options_of(kind: type[Options], candidates: Sequence[Candidate]) -> Options:
 
 # --- messages ---------------------------------------------------------------------------------------------------------
 def said_in(chunk: Chunk) -> list[str]:
-    """What was produced in a chunk, streamed or whole: text, thinking, calls."""
+    """List the texts of a chunk, streamed or whole: answer, thinking and calls."""
     found: list[str] = []
     for choice in chunk.get("choices") or ():
         said = choice.get("delta") or choice.get("message") or {}
@@ -172,7 +172,10 @@ def said_in(chunk: Chunk) -> list[str]:
 
 
 def instructed(messages: Sequence[dict[str, Any]], prompt: str) -> list[dict[str, Any]]:
-    """The messages with `prompt` in front, in one system message with what the caller's own at their head say."""
+    """Put `prompt` in front of messages.
+
+    System messages at their head become one with it, in the role of the first.
+    """
     head = 0
     while head < len(messages) and messages[head]["role"] in SYSTEM_ROLES:
         head += 1

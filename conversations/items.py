@@ -216,6 +216,7 @@ def speaks_too(said: Message, kind: str) -> bool:
 
 
 def add_to(said: Message, entry: Said) -> None:
+    """Add an item of the model to its chat message."""
     data = entry.data
     if entry.type == "reasoning":
         if thinking := read_thinking(data):

@@ -68,7 +68,7 @@ async def answer(
 
 
 async def with_spent(batches: Batches, trace: Trace, spent: dict[str, Any]) -> Batches:
-    """The answer, with what was spent before it added to its usage, however it ends."""
+    """Relay an answer and add what was spent before it to its usage, however it ends."""
     told, before, trace.usage = None, len(trace.attempts), None
     try:
         async with aclosing(batches):

@@ -33,7 +33,7 @@ class Long:
 
 
 def long_texts(messages: Sequence[dict[str, Any]]) -> list[Long]:
-    """The texts that may be shortened."""
+    """List the texts of messages that may be shortened."""
     found = []
     for at, message in enumerate(messages):
         content, system = message.get("content"), message.get("role") in SYSTEM_ROLES

@@ -83,7 +83,7 @@ def measure_entropy(text: str) -> float:
 
 
 def paragraphs(text: str) -> list[str]:
-    """Divided at blank lines outside fenced code."""
+    """Split an answer at blank lines outside fenced code."""
     found: list[list[str]] = [[]]
     fence = ""
     for line in text.splitlines():
@@ -110,7 +110,7 @@ def list_passages(text: str) -> list[str]:
 
 
 def sample(strategy: str, passages: Sequence[str], question: str, count: int, rng: random.Random) -> list[str]:
-    """`count` passages by `strategy`, different ones as long as there are."""
+    """Choose `count` passages by `strategy`, different ones as long as there are."""
     if not passages:
         return []
     chosen = CHOICES[strategy](list(passages), question, min(count, len(passages)), rng)
@@ -118,10 +118,12 @@ def sample(strategy: str, passages: Sequence[str], question: str, count: int, rn
 
 
 def by_chance(passages: list[str], question: str, count: int, rng: random.Random) -> list[str]:
+    """Choose any passages."""
     return rng.sample(passages, count)
 
 
 def by_entropy(passages: list[str], question: str, count: int, rng: random.Random) -> list[str]:
+    """Choose the passages with the most varied terms."""
     return sorted(passages, key=measure_entropy, reverse=True)[:count]
 
 
@@ -134,7 +136,7 @@ def by_relevance(passages: list[str], question: str, count: int, rng: random.Ran
 
 
 def by_diversity(passages: list[str], question: str, count: int, rng: random.Random) -> list[str]:
-    """The first by chance, then each time the one that is least like any chosen one."""
+    """Choose the first by chance, then each time the passage that is least like any chosen one."""
     left = [(passage, set(terms(passage))) for passage in passages]
     chosen = [left.pop(rng.randrange(len(left)))]
     while left and len(chosen) < count:
@@ -161,7 +163,7 @@ def synthesise(strategy: str, texts: Sequence[str]) -> str:
 
 
 def agreement(items: Sequence[str]) -> list[float]:
-    """How much each item is like the others, on average."""
+    """Measure how much each item is like the others, on average."""
     known = [set(terms(item)) for item in items]
     others = max(1, len(items) - 1)
     return [
@@ -194,7 +196,10 @@ def majority(texts: Sequence[str]) -> str:
 
 
 def weighted(texts: Sequence[str]) -> str:
-    """For each position of each paragraph the sentence with the most support; a text weighs what others agree."""
+    """Take at each position of each paragraph the sentence with the most support.
+
+    A text weighs as much as the others agree with it.
+    """
     weights = [0.1 + share for share in agreement(texts)]
     rows = [paragraphs(text) for text in texts]
     merged: list[str] = []
@@ -226,7 +231,7 @@ def hierarchical(texts: Sequence[str]) -> str:
 
 
 def consensus(texts: Sequence[str]) -> str:
-    """All paragraphs, each thing once, what several texts say first."""
+    """Take all paragraphs, each thing once, first those that several texts have."""
     rows = [[(paragraph, set(terms(paragraph))) for paragraph in paragraphs(text)] for text in texts]
     every = [
         (sum(any(likeness(known, other) >= ALIKE for _, other in row) for row in rows) > 1, paragraph)
@@ -239,7 +244,7 @@ def consensus(texts: Sequence[str]) -> str:
 
 
 def novel(item: str, told: list[str]) -> bool:
-    """Whether nothing like `item` was told; it is from now on."""
+    """Tell whether nothing like `item` is in `told`, and then add it to `told`."""
     mine = set(terms(item))
     if any(item == other or likeness(mine, set(terms(other))) >= ALIKE for other in told):
         return False

@@ -144,7 +144,10 @@ def logprobs(said: Sequence[Item]) -> dict[str, Any] | None:
 
 
 def message(told: dict[str, Any], message_id: str) -> dict[str, Any]:
-    """One message of the question as OpenAI shows it: `content` its words, `content_parts` its parts if it has some."""
+    """Render one message of the question in OpenAI's form.
+
+    `content` is its text, `content_parts` are its parts if it has some.
+    """
     content = told["content"]
     parts = content if isinstance(content, list) else None
     text = join_texts(content) if content is not None else None

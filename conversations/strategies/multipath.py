@@ -106,10 +106,15 @@ async def drafted(asking: Asking, options: paths.Options, plan: str, count: int)
 
 
 def passages(messages: Messages, sampling: str, count: int) -> list[str]:
-    """Where each candidate begins: a passage of the longer texts that the caller gave, or else a way of looking."""
+    """Choose where each candidate begins.
+
+    That is a passage of the texts that the caller gave, or, where they are one passage only, an
+    angle from which to look at the question.
+    """
     asked = [message for message in messages if message["role"] != "assistant"]
     given = "\n\n".join(join_texts(message.get("content")) for message in asked)
-    found, rng = paths.list_passages(given), random.Random()  # noqa: S311 - nothing secret depends on it
+    found = paths.list_passages(given)
+    rng = random.Random()  # noqa: S311 - nothing secret depends on it
     if len(found) < 2:
         return paths.sample(sampling, paths.ANGLES, question_of(messages), count, rng)
     chosen = paths.sample(sampling, found, question_of(messages), count, rng)

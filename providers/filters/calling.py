@@ -16,7 +16,10 @@ RESULTS = ("tool", "function")
 
 
 def rewrite(body: dict[str, Any]) -> dict[str, Any]:
-    """The body for a model that is told in words; without messages (legacy completions) only the fields go."""
+    """Rewrite a body for a model that is told its tools in words.
+
+    Of a body without messages (legacy completions) only the fields of tools are taken out.
+    """
     told = {name: value for name, value in body.items() if name not in callwords.FIELDS}
     if "messages" not in body:
         return told
@@ -27,7 +30,7 @@ def rewrite(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def instructed(messages: list[Message], text: str) -> list[Message]:
-    """With `text` at the end of the first system message, or in a new one in front."""
+    """Add `text` to the end of the first system message, or as a new one in front."""
     for position, message in enumerate(messages):
         if message["role"] in SYSTEM_ROLES:
             content = join_contents([message.get("content") or "", text])
@@ -36,7 +39,7 @@ def instructed(messages: list[Message], text: str) -> list[Message]:
 
 
 def history(messages: Iterable[Message]) -> list[Message]:
-    """The messages with calls and results in words; results that follow each other are one message."""
+    """Put calls and results into words; results that follow each other become one message."""
     names: dict[str, str] = {}
     told: list[Message] = []
     results: list[Content] = []
@@ -56,7 +59,7 @@ def history(messages: Iterable[Message]) -> list[Message]:
 
 
 def called(message: Message, names: dict[str, str]) -> Message:
-    """An assistant's message with its calls as text after its content; notes the name of each call's id."""
+    """Put an assistant's calls as text after its content; add the name of each call to `names`."""
     lines = []
     calls = [*(message.get("tool_calls") or ()), *filter(None, [message.get("function_call")])]
     for call in calls:
@@ -70,7 +73,7 @@ def called(message: Message, names: dict[str, str]) -> Message:
 
 
 def result(message: Message, names: dict[str, str]) -> Content:
-    """What a tool answered: text, or parts when there is more than text in it."""
+    """Put a tool's answer into words: text, or parts when there is more than text in it."""
     call_id, content = message.get("tool_call_id") or "", message.get("content") or ""
     name = names.get(call_id) or message.get("name") or "unknown"
     head, end = callwords.result_head(name, call_id), callwords.RESULT_END

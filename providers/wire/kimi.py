@@ -129,7 +129,7 @@ def searches(model: UpstreamModel) -> bool:
 
 
 def one_text(messages: list[Json]) -> str:
-    """These messages as one; a single one of the user as it is."""
+    """Join messages into one text of lines `role: text`; a single user message stays as it is."""
     if len(messages) == 1 and messages[0]["role"] == "user":
         return render_message(messages[0])
     return "\n".join(f"{speaker(message)}: {render_message(message)}" for message in messages)
