@@ -182,9 +182,9 @@ class Ledger:
         A caller who leaves meanwhile ends the waiting, not the writing.
         """
         try:
-            trace.counted = await counting.usage(trace)
+            trace.counted = await counting.count_request(trace)
         except asyncio.CancelledError:
-            trace.counted = counting.rough(trace)
+            trace.counted = counting.estimate_request(trace)
             self._queue(trace, end)
             raise
         except Exception:

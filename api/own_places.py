@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from api.responses.schema import MOVED
-from conversations.items import SYSTEM
 from providers.exceptions import GatewayError
+from providers.message_text import SYSTEM_ROLES
 
 PLACE = re.compile(r"messages\[(\d+)\](.*)", re.DOTALL)
 ROLES = {"function_call": "assistant", "reasoning": "assistant", "function_call_output": "tool"}
@@ -55,7 +55,7 @@ def own_place(told: Sequence[str], place: int, own: Sequence[str]) -> int | None
     """
     at = len(own) - 1
     for position in range(len(told) - 1, place - 1, -1):
-        while at >= 0 and own[at] in SYSTEM and told[position] != own[at]:
+        while at >= 0 and own[at] in SYSTEM_ROLES and told[position] != own[at]:
             at -= 1
         if at < 0 or own[at] != told[position]:
             return None

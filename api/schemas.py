@@ -10,12 +10,17 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct
 
 from api.wellformed import Maybe, missing, refuse_long, well_formed
+from conversations.paths import CandidateCount
 from providers.chat import CHAT, COMPLETIONS, EMBEDDINGS
 from providers.exceptions import InvalidRequest
 from providers.fast_settings import settings
+from providers.message_text import SYSTEM_ROLES
 
 OWN = ("conversation_id", "session_id", "store", "reasoning_format", "mpr_candidates")  # ours, never sent on
 REMEMBERED = frozenset(("conversation_id", "session_id", "store"))  # what may make a request part of the log
+# Roles whose messages must have content, and fields that a message of the others may have instead.
+NEED_CONTENT = (*SYSTEM_ROLES, "user", "tool")
+SPEAKS = frozenset(("tool_calls", "function_call", "refusal", "audio", "reasoning_content", "reasoning"))
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 FunctionName = Annotated[str, Meta(min_length=1, max_length=256)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
@@ -143,7 +148,7 @@ class ChatBody(Sampling, kw_only=True):
     web_search_options: dict[str, Any] | Maybe = UNSET
     conversation_id: str | Maybe = UNSET
     session_id: str | Maybe = UNSET
-    mpr_candidates: Annotated[int, Meta(ge=1, le=8)] | Maybe = UNSET
+    mpr_candidates: CandidateCount | Maybe = UNSET
 
 
 class CompletionBody(Sampling, kw_only=True):
@@ -197,7 +202,7 @@ def check_chat(body: dict[str, Any]) -> None:
         refuse_long(body, field, settings.TOOLS_LIMIT)
     for position, message in enumerate(body["messages"]):
         role, content = message["role"], message.get("content")
-        if content is None and (role in ("system", "developer", "user", "tool") or not message.keys() & SPEAKS):
+        if content is None and (role in NEED_CONTENT or not message.keys() & SPEAKS):
             raise missing(f"messages[{position}].content", f"A message of the role {role!r} needs content.")
         if role == "tool" and not message.get("tool_call_id"):
             raise missing(f"messages[{position}].tool_call_id", "A tool's message names the call it answers.")
@@ -220,7 +225,6 @@ def check_chat(body: dict[str, Any]) -> None:
         raise InvalidRequest("stream_options is only allowed when stream is true.", param="stream_options")
 
 
-SPEAKS = frozenset(("tool_calls", "function_call", "refusal", "audio", "reasoning_content", "reasoning"))
 PART_FIELDS = {"text": "text", "image_url": "image_url", "input_audio": "input_audio", "file": "file"}
 
 

@@ -55,6 +55,11 @@ def count(text: str) -> int:
     return len(vocabulary().encode_ordinary(text))
 
 
+def count_short(texts: Sequence[str]) -> int:
+    """Count the tokens of a few short texts at once."""
+    return sum(map(count, texts))
+
+
 def count_all(texts: Sequence[str], most_chars: int) -> Count:
     """Count the tokens of texts of any size; only a sample of them when they have more than `most_chars`."""
     total = sum(map(len, texts))

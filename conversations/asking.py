@@ -16,10 +16,13 @@ from typing import Any, TypeVar
 import msgspec
 
 from conversations import insisting
-from conversations.usage import guessed, summed, tokens
+from conversations.longtexts import estimate_prompt_tokens
+from conversations.token_estimate import estimate_tokens, estimated_usage
 from providers.catalogue import Candidate
 from providers.chat import Batches, ChatRequest, Chunk, Trace
 from providers.exceptions import InternalError, PoolError, Rejected, UpstreamTimeout
+from providers.filters.usage import sum_usage
+from providers.message_text import SYSTEM_ROLES, join_texts
 from tokens.pool import Pool
 
 # of the caller's body, what a question on the way has too; tools, formats and limits are for the final answer
@@ -27,8 +30,8 @@ KEPT = (
     *("model", "user", "safety_identifier", "prompt_cache_key", "service_tier"),
     *("reasoning_effort", "temperature", "top_p", "seed"),
 )
+PRODUCED_FIELDS = ("content", "reasoning_content", "reasoning")  # of a delta or a message
 HOPELESS = (Rejected, PoolError)  # asking again in a moment would bring the same
-SYSTEM = ("system", "developer")
 Options = TypeVar("Options")
 
 
@@ -92,7 +95,8 @@ class Asking:
         except TimeoutError:
             raise UpstreamTimeout("The upstream took too long over a question on the way.") from None
         choice = (answer.get("choices") or [{}])[0]
-        return Said(text_of((choice.get("message") or {}).get("content")), choice.get("finish_reason") == "length")
+        text = join_texts((choice.get("message") or {}).get("content"))
+        return Said(text, choice.get("finish_reason") == "length")
 
     async def last(self, label: str, messages: Sequence[dict[str, Any]], **defaults: Any) -> Batches:
         """Yield the answer that the caller gets, as he wants it; `defaults` are fields of the body that he left out.
@@ -123,10 +127,10 @@ class Asking:
             async with aclosing(insisting.answer(inner, self._candidates, self._pool, own)) as batches:
                 async for batch in batches:
                     for chunk in batch:
-                        produced += sum(map(tokens, said_in(chunk)))
+                        produced += sum(map(estimate_tokens, said_in(chunk)))
                         if chunk.get("usage"):
                             usage = chunk["usage"]
-                            chunk["usage"] = summed(before, usage)
+                            chunk["usage"] = sum_usage(before, usage)
                     yield batch
         finally:
             asked = [attempt for attempt in own.attempts if attempt.outcome != "skipped"]
@@ -137,9 +141,11 @@ class Asking:
                 trace.queue_ms = own.queue_ms
             usage = usage or own.usage
             if usage is None and own.answered_by is not None:
-                usage = guessed(texts([inner.body, *(own.further or ())]), own.text, produced)
+                prompt = sum(map(estimate_prompt_tokens, (inner.body, *(own.further or ()))))
+                produced += sum(map(estimate_tokens, own.text))
+                usage = estimated_usage(prompt, produced)
             if usage is not None:  # others may have ended meanwhile
-                self._spent = summed(self._spent, usage)
+                self._spent = sum_usage(self._spent, usage)
             trace.usage = self.usage()
 
 
@@ -153,43 +159,29 @@ def options_of(kind: type[Options], candidates: Sequence[Candidate]) -> Options:
 
 
 # --- messages ---------------------------------------------------------------------------------------------------------
-def text_of(content: Any) -> str:
-    """The text of a message's content: a string, or its text parts."""
-    if isinstance(content, list):
-        return "\n".join(part["text"] for part in content if isinstance(part.get("text"), str))
-    return content if isinstance(content, str) else ""
-
-
 def said_in(chunk: Chunk) -> list[str]:
-    """What was produced in a chunk, streamed or whole: text, thinking, calls."""
-    found = []
+    """List the texts of a chunk, streamed or whole: answer, thinking and calls."""
+    found: list[str] = []
     for choice in chunk.get("choices") or ():
         said = choice.get("delta") or choice.get("message") or {}
-        found += [text for name in ("content", "reasoning_content", "reasoning") if (text := text_of(said.get(name)))]
+        texts = (join_texts(said.get(name)) for name in PRODUCED_FIELDS)
+        found += filter(None, texts)
         if calls := said.get("tool_calls"):
             found.append(str(calls))
     return found
 
 
-def texts(bodies: Sequence[dict[str, Any]]) -> list[str]:
-    """Those of all messages in these bodies."""
-    return [text_of(message.get("content")) for body in bodies for message in body["messages"]]
-
-
 def instructed(messages: Sequence[dict[str, Any]], prompt: str) -> list[dict[str, Any]]:
-    """The messages with `prompt` in front, in one system message with what the caller's own at their head say."""
+    """Put `prompt` in front of messages.
+
+    System messages at their head become one with it, in the role of the first.
+    """
     head = 0
-    while head < len(messages) and messages[head]["role"] in SYSTEM:
+    while head < len(messages) and messages[head]["role"] in SYSTEM_ROLES:
         head += 1
-    told = [text for message in messages[:head] if (text := text_of(message.get("content")))]
+    told = [text for message in messages[:head] if (text := join_texts(message.get("content")))]
     role = messages[0]["role"] if head else "system"
     return [{"role": role, "content": "\n\n".join([prompt, *told])}, *messages[head:]]
-
-
-def question_of(messages: Sequence[dict[str, Any]]) -> str:
-    """The text of the last user message."""
-    asked = (text_of(message.get("content")) for message in reversed(messages) if message["role"] == "user")
-    return next(asked, "")
 
 
 def only_text(body: dict[str, Any]) -> bool:

@@ -17,14 +17,23 @@ from django.db import IntegrityError, transaction
 
 from conversations import earlier, items, overlap, stored_bytes, turns
 from conversations.earlier import Line
-from conversations.items import SYSTEM, Entry
+from conversations.items import Entry
 from conversations.models import Conversation, Door, Turn, TurnStatus
 from conversations.pairing import paired
 from conversations.places import Asked, Busy, behind, place_of, require_free
-from conversations.turns import Begun, drop, new_items, put, put_items, touch, weight
+from conversations.turns import (
+    Begun,
+    drop,
+    estimate_item_tokens,
+    new_items,
+    put,
+    put_items,
+    touch,
+)
 from providers.chat import Resume
 from providers.exceptions import InvalidRequest
 from providers.leases import time_from_now
+from providers.message_text import SYSTEM_ROLES
 from providers.offloop import limit_transaction, require_time
 
 PAUSE_SECONDS = 0.005  # between two parts of a long question: the event loop needs the interpreter too
@@ -59,9 +68,11 @@ def placed(asked: Asked, until: float) -> tuple[Begun, Turn, list[Entry]]:
     """The turn that was begun, its row, and its items; the row is queued while not all of them are written."""
     conversation, begins = place_of(asked)
     require_free(conversation)
-    own = [entry for entry in asked.entries if entry.role in SYSTEM]
+    own = [entry for entry in asked.entries if entry.role in SYSTEM_ROLES]
     heard, turned_back = heard_of(conversation, asked)
-    told = earlier.read(conversation, asked.budget - weight(said(heard)), own_system=weight(own), least=least(heard))
+    room = asked.budget - estimate_item_tokens(said(heard))
+    own_system = estimate_item_tokens(own)
+    told = earlier.read(conversation, room, own_system=own_system, least=least(heard))
     chat = asked.door == Door.CHAT
     repeated = chat and overlap.same(told.system, own)
     new = [entry.clean() for entry in (heard if repeated or not chat else [*own, *heard])]
@@ -85,7 +96,7 @@ def placed(asked: Asked, until: float) -> tuple[Begun, Turn, list[Entry]]:
         background=asked.background,
         metadata=asked.metadata,
         settings=items.storable(asked.settings),
-        tokens=weight(said(new)),
+        tokens=estimate_item_tokens(said(new)),
         stored_bytes=size,
         alive_until=time_from_now(settings.TURN_LEASE_SECONDS),
     )
@@ -120,7 +131,7 @@ def put_rest(turn: Turn, new: Sequence[Entry], until: float) -> None:
         with transaction.atomic():
             limit_transaction(until)
             Turn.objects.filter(pk=turn.pk, status=TurnStatus.QUEUED).update(status=TurnStatus.IN_PROGRESS)
-            if any(entry.role in SYSTEM for entry in new):
+            if any(entry.role in SYSTEM_ROLES for entry in new):
                 Conversation.objects.filter(pk=turn.conversation_id).update(system=turn)
     except IntegrityError:
         if Turn.objects.filter(pk=turn.pk).exists():
@@ -144,7 +155,7 @@ def heard_of(conversation: Conversation, asked: Asked) -> tuple[list[Entry], boo
 
 def said(entries: Sequence[Entry]) -> list[Entry]:
     """Without instructions."""
-    return [entry for entry in entries if entry.role not in SYSTEM]
+    return [entry for entry in entries if entry.role not in SYSTEM_ROLES]
 
 
 def least(heard: Sequence[Entry]) -> int:
@@ -161,7 +172,7 @@ def composed(
     asked: Asked, system: Sequence[Line], before: Sequence[Line], heard: Sequence[Entry]
 ) -> list[dict[str, Any]]:
     """All that the upstream is told: instructions, what was said, what is new. Raises InvalidRequest."""
-    own = [entry for entry in asked.entries if entry.role in SYSTEM]
+    own = [entry for entry in asked.entries if entry.role in SYSTEM_ROLES]
     fresh = said(heard)
     old = items.to_messages([*system, *own, *before])
     messages = paired([*old, *items.to_messages(fresh)], len(old))
@@ -179,7 +190,7 @@ def resume_of(conversation: Conversation, turn: Turn) -> Resume | None:
 
 def look_up(asked: Asked) -> list[dict[str, Any]]:
     """What the upstream is told when nothing of the request is to be kept. Raises UnknownUrl, InvalidRequest."""
-    own = weight(entry for entry in asked.entries if entry.role in SYSTEM)
-    room = asked.budget - weight(said(asked.entries))
+    own = estimate_item_tokens(entry for entry in asked.entries if entry.role in SYSTEM_ROLES)
+    room = asked.budget - estimate_item_tokens(said(asked.entries))
     told = earlier.read(behind(asked), room, own_system=own, least=least(asked.entries))
     return composed(asked, [] if own else told.system, told.items, asked.entries)

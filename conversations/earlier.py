@@ -13,10 +13,10 @@ from uuid import UUID
 from django.db.models import QuerySet
 from msgspec import Struct
 
-from conversations.items import SYSTEM
 from conversations.models import Conversation, Item, Turn
 from conversations.models.log import told_of
-from conversations.usage import tokens
+from conversations.token_estimate import estimate_tokens
+from providers.message_text import SYSTEM_ROLES
 
 PAGE = 100  # turns looked at with one query
 LONGEST = 2_000  # turns told at most, whatever fits
@@ -56,13 +56,13 @@ def read(conversation: Conversation, room: int, *, own_system: int = 0, least: i
     if not conversation.last and conversation.base_id is None:
         return Earlier()
     told = Earlier(system=instructions(conversation))
-    instructed = own_system or sum(tokens(item.text) for item in told.system)
+    instructed = own_system or sum(estimate_tokens(item.text) for item in told.system)
     room -= min(instructed, max(0, room) // 2)
     ids = list(fitting(conversation, room, least))
     if not ids:
         return told
     said = lines(Item.objects.filter(turn_id__in=ids).order_by("id"))
-    told.items = [line for line in said if line.role not in SYSTEM]
+    told.items = [line for line in said if line.role not in SYSTEM_ROLES]
     if told.items and not told.items[-1].output:
         last = told.items[-1].turn_id
         told.unanswered = [item for item in told.items if item.turn_id == last]
@@ -73,7 +73,7 @@ def instructions(conversation: Conversation) -> list[Line]:
     """The system messages in force: those of the latest turn that had some."""
     if conversation.system_id is None:
         return []
-    return lines(Item.objects.filter(turn_id=conversation.system_id, role__in=SYSTEM).order_by("id"))
+    return lines(Item.objects.filter(turn_id=conversation.system_id, role__in=SYSTEM_ROLES).order_by("id"))
 
 
 def instructed_by(conversation: Conversation, upto: int) -> UUID | None:
@@ -82,7 +82,7 @@ def instructed_by(conversation: Conversation, upto: int) -> UUID | None:
     """
     at: Conversation | None = conversation
     while at is not None:
-        said = spoken(at).filter(turn__number__lte=upto, role__in=SYSTEM)
+        said = spoken(at).filter(turn__number__lte=upto, role__in=SYSTEM_ROLES)
         if (found := said.order_by("-id").values_list("turn_id", flat=True).first()) is not None:
             return found
         base = base_of(at)
@@ -97,7 +97,7 @@ def spoken(conversation: Conversation) -> QuerySet[Item]:
 
 def last_and_first(conversation: Conversation, count: int) -> tuple[list[Line], list[Line]]:
     """Up to `count` of the last and as many of the first items, in their order, without instructions and thinking."""
-    said = spoken(conversation).exclude(role__in=SYSTEM).exclude(type="reasoning")
+    said = spoken(conversation).exclude(role__in=SYSTEM_ROLES).exclude(type="reasoning")
     return lines(said.order_by("-id")[:count])[::-1], lines(said.order_by("id")[:count])
 
 

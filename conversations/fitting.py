@@ -2,7 +2,7 @@
 
 In: a chat body, its user, the model's window in tokens and the options of its row. Out: None when everything fits,
 which is tested first and cheaply; else a `Fitted` body in which the long texts (`longtexts.py`) are excerpts for the
-last question, and the documents that were used. Tokens are estimated (`usage.py`).
+last question, and the documents that were used. Tokens are estimated (`token_estimate.py`).
 """
 
 import asyncio
@@ -18,10 +18,18 @@ from conversations.documents import ingest
 from conversations.documents.divide import Splitting, whole
 from conversations.documents.excerpt import Frame, excerpt
 from conversations.documents.recall import Embed, Question, asked, ranking
-from conversations.longtexts import Long, beside, changed, long_texts, question_of, texts, weight
+from conversations.longtexts import (
+    Long,
+    changed,
+    estimate_overhead,
+    estimate_prompt_tokens,
+    long_texts,
+    question_of,
+)
 from conversations.summaries import Summarise, Wanted, brief
-from conversations.usage import tokens
+from conversations.token_estimate import estimate_tokens
 from providers.exceptions import InvalidRequest
+from providers.message_text import list_prompt_texts
 from providers.offloop import LONG, heard
 
 LEAST_SHARE = 0.25  # of the budget that long texts have, however long the conversation is, while the window has it
@@ -57,10 +65,10 @@ async def fit(
     """
     budget = prompt_tokens(window_tokens, body)
     messages = body["messages"]
-    chars = sum(len(text) for text in texts(body))
-    if chars + beside(messages) <= budget:
+    chars = sum(len(text) for text in list_prompt_texts(body))
+    if chars + estimate_overhead(messages) <= budget:
         return None  # a character is never more than one token here
-    total = await weighed(partial(weight, body), chars)
+    total = await weighed(partial(estimate_prompt_tokens, body), chars)
     if total <= budget:
         return None
     found = await weighed(partial(long_texts, messages), chars)
@@ -136,11 +144,11 @@ def within_tokens(made: Callable[[Frame], str], frame: Frame, room: int) -> str:
     """The excerpt; shorter while it is estimated above its room."""
     said = made(frame)
     for _ in range(TRIES):
-        if (many := tokens(said)) <= room:
+        if (many := estimate_tokens(said)) <= room:
             return said
         frame = replace(frame, budget=int(frame.budget * 0.95 * room / many), brief="")
         said = made(frame)
-    return said if tokens(said) <= room else said[:room]
+    return said if estimate_tokens(said) <= room else said[:room]
 
 
 async def weighed(work: Callable[[], Any], chars: int) -> Any:

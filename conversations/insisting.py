@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 
-from conversations.usage import summed
 from providers.catalogue import Candidate
 from providers.chat import Attempt, Batches, ChatRequest, Chunk, Resume, Trace
 from providers.exceptions import GatewayError
 from providers.filters import callwords
+from providers.filters.usage import sum_usage
 from tokens.failover import loop as failover
 from tokens.pool import Pool
 
@@ -126,6 +126,6 @@ def continued(batch: Sequence[Chunk], thoughts: Sequence[Chunk], first: Sequence
             said = {name: value for name, value in said.items() if name != "role"}
         if first and chunk.get("usage"):
             usage = next((one["usage"] for one in reversed(first) if one.get("usage")), None)
-            chunk = chunk | {"usage": summed(usage, chunk["usage"]) if usage else None}
+            chunk = chunk | {"usage": sum_usage(usage, chunk["usage"]) if usage else None}
         told.append(saying(chunk, said))
     return told

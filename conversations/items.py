@@ -13,10 +13,12 @@ from typing import Any, Protocol
 import orjson
 from msgspec import Struct, structs
 
+from providers.message_text import join_texts
+
 Message = dict[str, Any]
 PREFIX = {"message": "msg_", "reasoning": "rs_", "function_call": "fc_", "function_call_output": "fco_"}
+CALL_TYPES = ("function_call", "tool_call")  # the second: of a kind that only its upstream knows
 CUT = "\n\n[This answer was cut off before its end.]"
-SYSTEM = ("system", "developer")
 NUL = b"\\u0000"
 
 
@@ -27,6 +29,7 @@ class Said(Protocol):
     role: str
     status: str
     data: dict[str, Any]
+    text: str
 
 
 class Entry(Struct):
@@ -77,12 +80,13 @@ def of_message(message: Message) -> Iterator[Entry]:
         rest = {name: value for name, value in message.items() if name not in OF_A_MESSAGE and value is not None}
         called = {"type": "function_call_output", "call_id": message.get("tool_call_id") or "", "output": output}
         data = rest | called
-        yield Entry("function_call_output", role, data, readable(output))
+        yield Entry("function_call_output", role, data, join_texts(output))
         return
     rest = {name: value for name, value in message.items() if name not in OF_A_MESSAGE and value is not None}
     if role != "assistant":
         parts = [part_of(part, "input") for part in listed(message.get("content"))]
-        yield Entry("message", role, {"type": "message", "role": role, "content": parts, **rest}, readable(parts))
+        data = {"type": "message", "role": role, "content": parts, **rest}
+        yield Entry("message", role, data, join_texts(parts))
         return
     if thought := message.get("reasoning_content") or message.get("reasoning"):
         yield reasoning(thought if isinstance(thought, str) else str(thought))
@@ -90,7 +94,8 @@ def of_message(message: Message) -> Iterator[Entry]:
     if refusal := message.get("refusal"):
         parts.append({"type": "refusal", "refusal": refusal})
     if parts or rest:
-        yield Entry("message", role, {"type": "message", "role": role, "content": parts, **rest}, readable(parts))
+        data = {"type": "message", "role": role, "content": parts, **rest}
+        yield Entry("message", role, data, join_texts(parts))
     for call in message.get("tool_calls") or ():
         yield function_call(call)
 
@@ -140,13 +145,6 @@ def part_of(part: dict[str, Any], way: str) -> dict[str, Any]:
     return part
 
 
-def readable(content: Any) -> str:
-    """The words in Responses parts or a text."""
-    if isinstance(content, str):
-        return content
-    return "\n".join(text for part in content if isinstance(text := part.get("text") or part.get("refusal"), str))
-
-
 # --- the input of a response -> items --------------------------------------------------------------------------------
 def of_input(given_input: str | list[dict[str, Any]]) -> list[Entry]:
     """The items of a validated `input`."""
@@ -172,14 +170,13 @@ def whole_item(item: dict[str, Any]) -> Entry:
         if isinstance(data.get("content"), str):
             way = "output" if role == "assistant" else "input"
             data["content"] = [part_of(part, way) for part in listed(data["content"])]
-        return Entry(kind, role, data, readable(data.get("content") or ()))
+        return Entry(kind, role, data, join_texts(data.get("content")))
     if kind == "reasoning":
-        parts = [*(data.get("content") or ()), *(data.get("summary") or ())]
-        return Entry(kind, "assistant", data, readable(parts))
+        return Entry(kind, "assistant", data, read_thinking(data))
     if kind == "function_call":
         return Entry(kind, "assistant", data, f"{data['name']}({data['arguments']})")
     if kind == "function_call_output":
-        return Entry(kind, "tool", data, readable(data.get("output") or ""))
+        return Entry(kind, "tool", data, join_texts(data.get("output")))
     return Entry(kind, "", data)
 
 
@@ -219,24 +216,40 @@ def speaks_too(said: Message, kind: str) -> bool:
 
 
 def add_to(said: Message, entry: Said) -> None:
+    """Add an item of the model to its chat message."""
     data = entry.data
     if entry.type == "reasoning":
-        thought = readable([*(data.get("content") or ()), *(data.get("summary") or ())])
-        if thought:
-            said["reasoning_content"] = thought
+        if thinking := read_thinking(data):
+            said["reasoning_content"] = thinking
     elif entry.type == "message":
         parts = data.get("content") or []
         said["content"] = chat_content([part for part in parts if part.get("type") != "refusal"]) or None
         if entry.status == "incomplete":
-            said["content"] = readable(parts) + CUT
+            said["content"] = join_texts(parts) + CUT
         said.update(beside(data))
-        if refused := "".join(part["refusal"] for part in parts if part.get("type") == "refusal"):
-            said["refusal"] = refused
-    elif entry.type == "function_call" and entry.status == "completed":
-        function = {"name": data["name"], "arguments": data["arguments"]}
-        said.setdefault("tool_calls", []).append({"id": data["call_id"], "type": "function", "function": function})
-    elif entry.type == "tool_call" and entry.status == "completed":
-        said.setdefault("tool_calls", []).append(data["call"])
+        if refusal := read_refusal(parts):
+            said["refusal"] = refusal
+    elif entry.type in CALL_TYPES and entry.status == "completed":
+        said.setdefault("tool_calls", []).append(read_tool_call(data))
+
+
+def read_thinking(data: dict[str, Any]) -> str:
+    """Read the text of a reasoning item, its summary included."""
+    return join_texts([*(data.get("content") or ()), *(data.get("summary") or ())])
+
+
+def read_refusal(parts: Iterable[dict[str, Any]]) -> str:
+    """Join the refusals among the parts of a message item."""
+    return "".join(part["refusal"] for part in parts if part.get("type") == "refusal")
+
+
+def read_tool_call(data: dict[str, Any]) -> dict[str, Any]:
+    """Return an item of CALL_TYPES as the tool call of a chat message."""
+    if data["type"] == "tool_call":
+        call: dict[str, Any] = data["call"]
+        return call
+    function = {"name": data["name"], "arguments": data["arguments"]}
+    return {"id": data["call_id"], "type": "function", "function": function}
 
 
 def finished(message: Message) -> Message | None:
@@ -266,7 +279,6 @@ def chat_content(parts: Any) -> Any:
     return made[0]["text"] if len(made) == 1 and made[0].keys() == {"type", "text"} else made
 
 
-OF_AN_IMAGE = ("type", "image_url", "file_id", "detail")
 ANSWERED = ("annotations", "logprobs")  # of a text: what only an answer has
 
 

@@ -7,7 +7,7 @@ what later turns are told of: the items of turns that were completed or cut off.
 
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -15,12 +15,13 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from conversations import retention, stored_bytes, turns
-from conversations.items import SYSTEM, Entry
+from conversations import items, retention, stored_bytes, turns
+from conversations.items import Entry, Said
 from conversations.models import RUNNING, Conversation, Door, EventBatch, Item, Kind, Turn, TurnStatus
 from conversations.models.log import SAID, told_of
 from conversations.places import Busy, require_free
 from providers.exceptions import ConversationBusy, UnknownUrl
+from providers.message_text import SYSTEM_ROLES
 
 CONVERSATION_ID = re.compile(r"conv_[0-9a-f]{32}", re.ASCII)
 COMPLETION_ID = re.compile(r"chatcmpl-[0-9a-f]{32}", re.ASCII)
@@ -75,7 +76,7 @@ def add_items(conversation: Conversation, entries: Sequence[Entry]) -> list[Item
         number=locked.last,
         door=Door.ITEMS,
         status=TurnStatus.COMPLETED,
-        tokens=turns.weight(entry for entry in clean if entry.role not in SYSTEM),
+        tokens=turns.estimate_item_tokens(entry for entry in clean if entry.role not in SYSTEM_ROLES),
         stored_bytes=size,
         finished_at=timezone.now(),
     )
@@ -135,11 +136,11 @@ def take_out(conversation: Conversation, item: Item) -> None:
     item.delete()
     transaction.on_commit(retention.merge)
     left = list(item.turn.items.all())
-    weight = turns.weight(entry for entry in left if entry.role not in SYSTEM)
+    weight = turns.estimate_item_tokens(entry for entry in left if entry.role not in SYSTEM_ROLES)
     size = stored_bytes.size_of(left)
     Turn.objects.filter(pk=item.turn_id).update(tokens=weight, stored_bytes=size, thought={}, extras={})
     EventBatch.objects.filter(turn=item.turn_id).delete()
-    if item.role in SYSTEM:
+    if item.role in SYSTEM_ROLES:
         retention.unlink(conversation)
 
 
@@ -189,26 +190,33 @@ def forget_completion(turn: Turn) -> None:
         transaction.on_commit(retention.merge)
 
 
-def answer_of(said: Sequence[Item]) -> dict[str, Any]:
-    """The assistant's message that a completion's first choice had, of its items of output."""
+def render_answer(output: Iterable[Said]) -> dict[str, Any]:
+    """Render the message of a stored completion's first choice, as its caller got it.
+
+    `output` are the items of the answer. Unlike `items.to_messages`, which is for upstreams, this
+    leaves nothing out: thinking is told in any case, and calls also when they were cut off.
+    """
     message: dict[str, Any] = {"role": "assistant", "content": None, "refusal": None}
-    for item in said:
-        parts = item.data.get("content") or []
-        match item.type:
-            case "reasoning":
-                message["reasoning_content"] = message.get("reasoning_content", "") + item.text
-            case "message":
-                words = [part["text"] for part in parts if isinstance(part.get("text"), str)]
-                message["content"] = (message["content"] or "") + "".join(words) if words else message["content"]
-                refused = [part["refusal"] for part in parts if part.get("type") == "refusal"]
-                message["refusal"] = "".join(refused) or message["refusal"]
-                if notes := [note for part in parts for note in part.get("annotations") or ()]:
-                    message["annotations"] = [*message.get("annotations", ()), *notes]
-            case "function_call":
-                function = {"name": item.data["name"], "arguments": item.data["arguments"]}
-                call = {"id": item.data["call_id"], "type": "function", "function": function}
-                message.setdefault("tool_calls", []).append(call)
+    for item in output:
+        if item.type == "reasoning":
+            thinking = items.read_thinking(item.data)
+            message["reasoning_content"] = message.get("reasoning_content", "") + thinking
+        elif item.type == "message":
+            add_parts(message, item.data.get("content") or [])
+        elif item.type in items.CALL_TYPES:
+            message.setdefault("tool_calls", []).append(items.read_tool_call(item.data))
     return message
+
+
+def add_parts(message: dict[str, Any], parts: Sequence[dict[str, Any]]) -> None:
+    """Add texts, refusals and annotations of an item to the message of a stored completion."""
+    texts = [part["text"] for part in parts if isinstance(part.get("text"), str)]
+    if texts:
+        message["content"] = (message["content"] or "") + "".join(texts)
+    message["refusal"] = items.read_refusal(parts) or message["refusal"]
+    annotations = [note for part in parts for note in part.get("annotations") or ()]
+    if annotations:
+        message["annotations"] = [*message.get("annotations", ()), *annotations]
 
 
 # --- sessions ---------------------------------------------------------------------------------------------------------

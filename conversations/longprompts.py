@@ -11,15 +11,17 @@ from typing import Any
 import msgspec
 
 from conversations import summaries, turns
-from conversations.asking import Asking, texts
+from conversations.asking import Asking
 from conversations.documents.recall import Embed
 from conversations.fitting import Means, fit
+from conversations.longtexts import estimate_prompt_tokens
 from conversations.strategies import strategy
 from conversations.summaries import Summaries
-from conversations.usage import guessed, summed
-from providers.catalogue import Candidate
+from conversations.token_estimate import estimate_tokens, estimated_usage
+from providers.catalogue import Candidate, smallest_window
 from providers.chat import ANSWERING, Batches, ChatRequest, Trace
 from providers.fast_settings import settings
+from providers.filters.usage import sum_usage
 from providers.offloop import in_time, off_loop
 from tokens.pool import Pool
 
@@ -35,15 +37,12 @@ class Place:
     queue: object = None
 
 
-def window_of(candidates: Sequence[Candidate]) -> int:
-    """Tokens that every candidate takes; 0 when none of them says."""
-    return min((one.context_window for one in candidates if one.context_window), default=0)
-
-
 def may_be_long(size_bytes: int, candidates: Sequence[Candidate]) -> bool:
-    """Whether a request of this size could be more than its model takes: a token is no less than a byte, and the answer
-    may want half of the window."""
-    window = (candidates[0].context_window or 0) if len(candidates) == 1 else window_of(candidates)
+    """Tell whether a request of this size could be more than its model takes.
+
+    A token is no less than a byte, and the answer may want half of the window.
+    """
+    window = smallest_window(candidates) or 0
     return bool(0 < window * min(settings.PROMPT_SHARE, 0.5) < size_bytes)
 
 
@@ -51,7 +50,8 @@ async def answer(
     request: ChatRequest, candidates: Sequence[Candidate], pool: Pool, trace: Trace, place: Place
 ) -> Batches:
     """Yield the answer to the request as it fits. Raises GatewayError."""
-    options, window = candidates[0].options, window_of(candidates)
+    options = candidates[0].options
+    window = smallest_window(candidates)
     asking = Asking(request, candidates, pool, trace, summaries.MOST)
     means = Means(place.embed, Summaries(asking, candidates[0].public_id), place.queue)
     fitted = await fit(request.body, place.user_id, window, options, means) if window else None
@@ -68,17 +68,20 @@ async def answer(
 
 
 async def with_spent(batches: Batches, trace: Trace, spent: dict[str, Any]) -> Batches:
-    """The answer, with what was spent before it added to its usage, however it ends."""
+    """Relay an answer and add what was spent before it to its usage, however it ends."""
     told, before, trace.usage = None, len(trace.attempts), None
     try:
         async with aclosing(batches):
             async for batch in batches:
                 for chunk in batch:
                     if chunk.get("usage"):
-                        told = chunk["usage"] = summed(spent, chunk["usage"])
+                        told = chunk["usage"] = sum_usage(spent, chunk["usage"])
                 yield batch
     finally:
         own = trace.usage
         if own is None and any(attempt.outcome in ANSWERING for attempt in trace.attempts[before:]):
-            own = guessed(texts([trace.request.body, *(trace.further or ())]), [*trace.text, *trace.reasoning])
-        trace.usage = told or summed(spent, own or {})
+            bodies = (trace.request.body, *(trace.further or ()))
+            prompt = sum(map(estimate_prompt_tokens, bodies))
+            produced = sum(map(estimate_tokens, (*trace.text, *trace.reasoning)))
+            own = estimated_usage(prompt, produced)
+        trace.usage = told or sum_usage(spent, own or {})

@@ -4,19 +4,16 @@ Long texts are what may be shortened: system and developer messages, and the tex
 (`providers/filters/attachments.py`). Short prompts and what users say themselves are none.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from conversations.documents.terms import terms
-from conversations.usage import PER_MESSAGE, tokens
+from conversations.token_estimate import ATTACHMENT_TOKENS, MESSAGE_TOKENS, estimate_tokens
 from providers.filters.attachments import FILE_ID, TEXT
+from providers.message_text import SYSTEM_ROLES, join_typed_texts, list_prompt_texts
 
-SYSTEM = ("system", "developer")
 SHORT_CHARS = 2_000  # a text of so many characters is never shortened
-IMAGE_TOKENS = 1_000
 FEW_TERMS = 3  # a question of fewer is understood by what was asked before
 MOST_ASKED = 3  # messages of the user that are a question together
 TERM_CHARS = 2_000  # of a message are enough to see whether it has terms
@@ -36,19 +33,20 @@ class Long:
 
 
 def long_texts(messages: Sequence[dict[str, Any]]) -> list[Long]:
-    """The texts that may be shortened."""
+    """List the texts of messages that may be shortened."""
     found = []
     for at, message in enumerate(messages):
-        content, system = message.get("content"), message.get("role") in SYSTEM
+        content, system = message.get("content"), message.get("role") in SYSTEM_ROLES
         if isinstance(content, str):
             if system and len(content) > SHORT_CHARS:
-                found.append(Long(at, None, content, tokens(content), instructs=True))
+                found.append(Long(at, None, content, estimate_tokens(content), instructs=True))
         elif isinstance(content, list):
             for place, part in enumerate(content):
                 text, filed = part.get(TEXT), part.get("type") == "file"
                 if isinstance(text, str) and (system or filed) and len(text) > SHORT_CHARS:
                     file_id = (part.get(FILE_ID) or "") if filed else ""
-                    found.append(Long(at, place, text, tokens(text), instructs=not filed, file_id=file_id))
+                    size = estimate_tokens(text)
+                    found.append(Long(at, place, text, size, instructs=not filed, file_id=file_id))
     return found
 
 
@@ -67,11 +65,14 @@ def changed(messages: Sequence[dict[str, Any]], replaced: dict[tuple[int, int | 
 
 # --- what is asked ----------------------------------------------------------------------------------------------------
 def question_of(messages: Sequence[dict[str, Any]]) -> str:
-    """What the user said last, without the texts of his files; with what he said before when that says little."""
+    """Return what the user said last, without the texts of his files.
+
+    Where that says little, up to MOST_ASKED of his messages are the question together.
+    """
     said: list[str] = []
     for message in reversed(messages):
         if message["role"] == "user":
-            said.insert(0, own_words(message.get("content")))
+            said.insert(0, join_typed_texts(message.get("content")))
             if (
                 len(said) == MOST_ASKED
                 or len({word for text in said for word in terms(text[:TERM_CHARS])}) >= FEW_TERMS
@@ -80,40 +81,19 @@ def question_of(messages: Sequence[dict[str, Any]]) -> str:
     return "\n".join(filter(None, said))
 
 
-def own_words(content: Any) -> str:
-    if isinstance(content, str):
-        return content
-    parts = content if isinstance(content, list) else []
-    said = (part.get("text") for part in parts if part.get("type") == "text")
-    return "\n".join(text for text in said if isinstance(text, str))
-
-
 # --- tokens -----------------------------------------------------------------------------------------------------------
-def texts(body: dict[str, Any]) -> Iterator[str]:
-    """Everything of a body that a model reads."""
-    for message in body["messages"]:
-        content = message.get("content")
-        if isinstance(content, str):
-            yield content
-        elif isinstance(content, list):
-            yield from (part["text"] for part in content if isinstance(part.get("text"), str))
-        if message.get("tool_calls"):
-            yield orjson.dumps(message["tool_calls"]).decode()
-    for name in ("tools", "functions", "response_format"):
-        if body.get(name):
-            yield orjson.dumps(body[name]).decode()
-
-
-def images(messages: Sequence[dict[str, Any]]) -> int:
+def count_images(messages: Sequence[dict[str, Any]]) -> int:
+    """Count the image parts of chat messages."""
     contents = (message.get("content") for message in messages)
-    return sum(part.get("type") == "image_url" for parts in contents if isinstance(parts, list) for part in parts)
+    parts = (part for content in contents if isinstance(content, list) for part in content)
+    return sum(part.get("type") == "image_url" for part in parts)
 
 
-def weight(body: dict[str, Any]) -> int:
-    """The prompt's tokens, estimated."""
-    return sum(map(tokens, texts(body))) + beside(body["messages"])
+def estimate_prompt_tokens(body: dict[str, Any]) -> int:
+    """Estimate the tokens of a chat body: its texts, messages and images."""
+    return sum(map(estimate_tokens, list_prompt_texts(body))) + estimate_overhead(body["messages"])
 
 
-def beside(messages: Sequence[dict[str, Any]]) -> int:
-    """Tokens of what is no text."""
-    return PER_MESSAGE * len(messages) + IMAGE_TOKENS * images(messages)
+def estimate_overhead(messages: Sequence[dict[str, Any]]) -> int:
+    """Estimate the tokens of what is no text: the frame of each message, and images."""
+    return MESSAGE_TOKENS * len(messages) + ATTACHMENT_TOKENS * count_images(messages)

@@ -11,7 +11,8 @@ from uuid import UUID
 import orjson
 
 from conversations.earlier import Line
-from conversations.items import SYSTEM, Entry, Said, readable
+from conversations.items import Entry, Said
+from providers.message_text import SYSTEM_ROLES, join_texts
 
 Mark = tuple[Any, ...]
 
@@ -26,7 +27,7 @@ class Heard:
 
 def counts(said: Said) -> bool:
     """Whether it is compared: instructions are told apart from what is said, and thinking is rarely sent back."""
-    return said.type != "reasoning" and said.role not in SYSTEM
+    return said.type != "reasoning" and said.role not in SYSTEM_ROLES
 
 
 def digest(text: str) -> str:
@@ -39,7 +40,7 @@ def mark(said: Said, text: str, told: str = "") -> Mark:
     if said.type == "function_call":
         return said.type, data["call_id"], data["name"]
     if said.type == "function_call_output":
-        return said.type, data.get("call_id"), readable(data.get("output") or "")
+        return said.type, data.get("call_id"), join_texts(data.get("output"))
     if said.type == "message" and said.role == "assistant":
         return said.type, said.role, told or digest(text)
     return said.type, said.role, orjson.dumps(data.get("content"), option=orjson.OPT_SORT_KEYS)
@@ -62,7 +63,7 @@ def beyond(last: Sequence[Line], first: Sequence[Line], told: Sequence[Entry]) -
     """What of `told` is new. `last` and `first`: the conversation's last and first items, in their order, as many as
     told; of what is told at least the last one is new.
     """
-    heard = [entry for entry in told if entry.role not in SYSTEM]
+    heard = [entry for entry in told if entry.role not in SYSTEM_ROLES]
     counted = [at for at, entry in enumerate(heard) if counts(entry)]
     marks = [of_entry(heard[at]) for at in counted]
     if length := longest(marks[:-1], [of_line(item) for item in last]):

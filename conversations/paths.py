@@ -1,22 +1,27 @@
 """Several answers to one question: where each begins (sampling), and one text made of them (synthesis). No I/O.
 
-Sampling picks, for each candidate, the passage of what the caller gave that it is to start from; where there is but
-one passage, a way of looking instead. Synthesis works on paragraphs and sentences: fenced code is one paragraph and
-never divided, texts without spaces (Chinese, Japanese) are compared by pairs of signs.
+Sampling picks, for each candidate, the passage of what the caller gave that it is to start from;
+where there is but one passage, a way of looking instead. Synthesis works on paragraphs and
+sentences: fenced code is one paragraph and never divided. Texts are compared by their terms
+(`documents/terms.py`).
 """
 
 import random
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from math import log2
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-MOST = 8  # candidates
-BLOCK = 1_500  # characters of a passage, about
-ALIKE = 0.5  # share of common words from which two texts say the same
+from conversations.documents.density import entropy
+from conversations.documents.split import split, split_sentences
+from conversations.documents.terms import terms
+
+MAX_CANDIDATES = 8
+CandidateCount = Annotated[int, Meta(ge=1, le=MAX_CANDIDATES)]
+PASSAGE_CHARS = 1_500
+ALIKE = 0.5  # share of common terms from which two texts say the same
 SAMPLING = ("random", "entropy", "relevance", "diversity")
 
 FRAMEWORK = """Before anybody answers the question above, plan the answer. Write briefly, in the language of the \
@@ -47,7 +52,7 @@ ANGLES = (
 class Options(Struct, frozen=True):
     """What a VirtualModel row may say of `multipath`."""
 
-    candidates: Annotated[int, Meta(ge=1, le=MOST)] = 3  # 1: the question is asked once
+    candidates: CandidateCount = 3  # 1: the question is asked once
     framework: bool | None = None  # plan first; None: when there are several candidates
     sampling: Literal["random", "entropy", "relevance", "diversity"] = "diversity"
     synthesis: Literal["model", "majority", "weighted", "hierarchical", "consensus"] = "model"
@@ -62,38 +67,23 @@ class Options(Struct, frozen=True):
         return self.candidates > 1 if self.framework is None else self.framework
 
 
-# --- words ------------------------------------------------------------------------------------------------------------
-DENSE = "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff"  # scripts without spaces
-WORD = re.compile(rf"[{DENSE}]+|[^\W_{DENSE}]+")
-SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=[。\uff01\uff1f])\s*")
+# --- terms ------------------------------------------------------------------------------------------------------------
 FENCE = re.compile(r" {0,3}(```|~~~)")
 
 
-def words(text: str) -> list[str]:
-    """Lower-case words; of scripts without spaces pairs of signs."""
-    found: list[str] = []
-    for word in WORD.findall(text.lower()):
-        if word[0] >= "\u2e80" and len(word) > 1:
-            found += [word[at : at + 2] for at in range(len(word) - 1)]
-        else:
-            found.append(word)
-    return found
-
-
 def likeness(first: set[str], second: set[str]) -> float:
-    """Jaccard: the share of words that two texts have in common."""
+    """Measure the share of terms that two texts have in common (Jaccard index)."""
     return len(first & second) / len(first | second) if first | second else 0.0
 
 
-def entropy(text: str) -> float:
-    """Of the distribution of its words, in bits."""
-    counts = Counter(words(text))
-    total = counts.total()
-    return -sum(count / total * log2(count / total) for count in counts.values())
+def measure_entropy(text: str) -> float:
+    """Measure the entropy of a text's terms, in bits: how varied they are."""
+    counts = Counter(terms(text))
+    return entropy(counts.values(), counts.total())
 
 
 def paragraphs(text: str) -> list[str]:
-    """Divided at blank lines outside fenced code."""
+    """Split an answer at blank lines outside fenced code."""
     found: list[list[str]] = [[]]
     fence = ""
     for line in text.splitlines():
@@ -107,33 +97,20 @@ def paragraphs(text: str) -> list[str]:
     return ["\n".join(lines) for lines in found if lines]
 
 
-def sentences(paragraph: str) -> list[str]:
-    """A paragraph with code or several lines (a list, a table) is one."""
-    if "\n" in paragraph:
-        return [paragraph]
-    return [sentence for sentence in SENTENCE.split(paragraph) if sentence.strip()]
+def list_sentences(paragraph: str) -> list[str]:
+    """List the sentences of a paragraph; one of several lines (code, a list, a table) is one."""
+    return [paragraph] if "\n" in paragraph else split_sentences(paragraph)
 
 
 # --- sampling ---------------------------------------------------------------------------------------------------------
-def blocks(text: str) -> list[str]:
-    """Passages of about BLOCK characters, ended at paragraphs, else sentences, else anywhere."""
-    pieces = [
-        sentence[at : at + BLOCK]
-        for paragraph in paragraphs(text)
-        for sentence in ([paragraph] if len(paragraph) <= BLOCK else SENTENCE.split(paragraph))
-        for at in range(0, len(sentence), BLOCK)
-    ]
-    found: list[str] = []
-    for piece in pieces:
-        if found and len(found[-1]) + len(piece) < BLOCK:
-            found[-1] += "\n" + piece
-        else:
-            found.append(piece)
-    return found
+def list_passages(text: str) -> list[str]:
+    """Split a text into passages of up to PASSAGE_CHARS characters."""
+    passages = (passage.text.strip() for passage in split(text, PASSAGE_CHARS))
+    return [passage for passage in passages if passage]
 
 
 def sample(strategy: str, passages: Sequence[str], question: str, count: int, rng: random.Random) -> list[str]:
-    """`count` passages by `strategy`, different ones as long as there are."""
+    """Choose `count` passages by `strategy`, different ones as long as there are."""
     if not passages:
         return []
     chosen = CHOICES[strategy](list(passages), question, min(count, len(passages)), rng)
@@ -141,22 +118,26 @@ def sample(strategy: str, passages: Sequence[str], question: str, count: int, rn
 
 
 def by_chance(passages: list[str], question: str, count: int, rng: random.Random) -> list[str]:
+    """Choose any passages."""
     return rng.sample(passages, count)
 
 
 def by_entropy(passages: list[str], question: str, count: int, rng: random.Random) -> list[str]:
-    return sorted(passages, key=entropy, reverse=True)[:count]
+    """Choose the passages with the most varied terms."""
+    return sorted(passages, key=measure_entropy, reverse=True)[:count]
 
 
 def by_relevance(passages: list[str], question: str, count: int, rng: random.Random) -> list[str]:
-    """Those with the largest share of the question's words first."""
-    asked = set(words(question))
-    return sorted(passages, key=lambda passage: len(asked.intersection(words(passage))), reverse=True)[:count]
+    """Choose the passages that have the most terms of the question."""
+    asked = set(terms(question))
+    common = [len(asked.intersection(terms(passage))) for passage in passages]
+    best_first = sorted(range(len(passages)), key=common.__getitem__, reverse=True)
+    return [passages[number] for number in best_first[:count]]
 
 
 def by_diversity(passages: list[str], question: str, count: int, rng: random.Random) -> list[str]:
-    """The first by chance, then each time the one that is least like any chosen one."""
-    left = [(passage, set(words(passage))) for passage in passages]
+    """Choose the first by chance, then each time the passage that is least like any chosen one."""
+    left = [(passage, set(terms(passage))) for passage in passages]
     chosen = [left.pop(rng.randrange(len(left)))]
     while left and len(chosen) < count:
         nearest = [max(likeness(known, other) for _, other in chosen) for _, known in left]
@@ -182,8 +163,8 @@ def synthesise(strategy: str, texts: Sequence[str]) -> str:
 
 
 def agreement(items: Sequence[str]) -> list[float]:
-    """How much each item is like the others, on average."""
-    known = [set(words(item)) for item in items]
+    """Measure how much each item is like the others, on average."""
+    known = [set(terms(item)) for item in items]
     others = max(1, len(items) - 1)
     return [
         sum(likeness(mine, other) for at, other in enumerate(known) if at != own) / others
@@ -215,7 +196,10 @@ def majority(texts: Sequence[str]) -> str:
 
 
 def weighted(texts: Sequence[str]) -> str:
-    """For each position of each paragraph the sentence with the most support; a text weighs what others agree."""
+    """Take at each position of each paragraph the sentence with the most support.
+
+    A text weighs as much as the others agree with it.
+    """
     weights = [0.1 + share for share in agreement(texts)]
     rows = [paragraphs(text) for text in texts]
     merged: list[str] = []
@@ -223,7 +207,7 @@ def weighted(texts: Sequence[str]) -> str:
         there = [(row[position], weight) for row, weight in zip(rows, weights, strict=True) if position < len(row)]
         if len(there) * 2 < len(rows):
             break
-        parts = [sentences(paragraph) for paragraph, _ in there]
+        parts = [list_sentences(paragraph) for paragraph, _ in there]
         dense = any(char >= "\u2e80" for char in there[0][0][-1:])
         merged.append(elected(parts, [weight for _, weight in there], "" if dense else " "))
     return "\n\n".join(merged)
@@ -247,8 +231,8 @@ def hierarchical(texts: Sequence[str]) -> str:
 
 
 def consensus(texts: Sequence[str]) -> str:
-    """All paragraphs, each thing once, what several texts say first."""
-    rows = [[(paragraph, set(words(paragraph))) for paragraph in paragraphs(text)] for text in texts]
+    """Take all paragraphs, each thing once, first those that several texts have."""
+    rows = [[(paragraph, set(terms(paragraph))) for paragraph in paragraphs(text)] for text in texts]
     every = [
         (sum(any(likeness(known, other) >= ALIKE for _, other in row) for row in rows) > 1, paragraph)
         for row in rows
@@ -260,9 +244,9 @@ def consensus(texts: Sequence[str]) -> str:
 
 
 def novel(item: str, told: list[str]) -> bool:
-    """Whether nothing like `item` was told; it is from now on."""
-    mine = set(words(item))
-    if any(item == other or likeness(mine, set(words(other))) >= ALIKE for other in told):
+    """Tell whether nothing like `item` is in `told`, and then add it to `told`."""
+    mine = set(terms(item))
+    if any(item == other or likeness(mine, set(terms(other))) >= ALIKE for other in told):
         return False
     told.append(item)
     return True

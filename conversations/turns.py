@@ -3,7 +3,7 @@ those of the dead. How one begins is `beginning.py`.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -14,16 +14,15 @@ from django.db import DataError, IntegrityError, transaction
 from django.utils import timezone
 
 from conversations import earlier, items, search, stored_bytes
-from conversations.items import SYSTEM, Entry
+from conversations.items import Entry, Said
 from conversations.models import RUNNING, Conversation, Document, Farewell, Item, Turn, TurnStatus
 from conversations.places import interrupt
-from conversations.usage import tokens
+from conversations.token_estimate import ATTACHMENT_TOKENS, MESSAGE_TOKENS, estimate_tokens
 from providers.chat import Resume
+from providers.message_text import SYSTEM_ROLES
 from providers.offloop import require_time
 
 TITLE_CHARS = 80
-PER_ITEM = 4  # tokens that an upstream adds to each message
-PER_ATTACHMENT = 1_000  # tokens of a part that is no text, roughly
 SWEPT_AT_ONCE = 500
 PUT_AT_ONCE = 100  # items that are written before somebody looks at the clock
 
@@ -91,7 +90,7 @@ def set_outcome(turn: Turn, finished: Finished) -> None:
     turn.status, turn.finish_reason = finished.status, finished.finish_reason[:32]
     turn.usage, turn.error, turn.extras = finished.usage, finished.error, items.storable(finished.extras)
     turn.thought = items.storable(finished.thought)
-    turn.tokens += weight(finished.entries)
+    turn.tokens += estimate_item_tokens(finished.entries)
     size = stored_bytes.size_of(finished.entries) * (2 if turn.background else 1)  # its events are rows too
     size += stored_bytes.json_size(turn.extras) + stored_bytes.json_size(turn.thought)
     turn.stored_bytes += size
@@ -172,7 +171,7 @@ def new_items(turn: Turn, entries: Sequence[Entry], *, output: bool) -> list[Ite
 def touch(conversation: Conversation, turn: Turn, new: Sequence[Entry]) -> None:
     """The conversation was used: it lives on from now, has these instructions."""
     set_used(conversation)
-    if any(entry.role in SYSTEM for entry in new):
+    if any(entry.role in SYSTEM_ROLES for entry in new):
         conversation.system = turn
     conversation.save()
 
@@ -190,12 +189,17 @@ def title_of(turn: Turn) -> str:
     return " ".join((asked or "")[: 4 * TITLE_CHARS].split())[:TITLE_CHARS]
 
 
-def weight(entries: Any) -> int:
-    """Tokens of items, roughly."""
-    return sum(PER_ITEM + tokens(entry.text) + PER_ATTACHMENT * attachments(entry.data) for entry in entries)
+def estimate_item_tokens(entries: Iterable[Said]) -> int:
+    """Estimate the tokens of items as an upstream is told them: text, frame and attachments."""
+    tokens = 0
+    for entry in entries:
+        tokens += MESSAGE_TOKENS + estimate_tokens(entry.text)
+        tokens += ATTACHMENT_TOKENS * count_attachments(entry.data)
+    return tokens
 
 
-def attachments(data: dict[str, Any]) -> int:
+def count_attachments(data: dict[str, Any]) -> int:
+    """Count the parts of an item's data that are no text."""
     parts = data.get("content")
     kinds = (part.get("type") for part in parts) if isinstance(parts, list) else ()
     return sum(kind in ("input_image", "input_file", "input_audio") for kind in kinds)

@@ -213,12 +213,22 @@ class Catalogue:
         return usable if len(usable) == 1 else weighted(usable)
 
     def window(self, public_id: str) -> int | None:
-        """Tokens that every candidate can take, prompt and answer together; None when none of them says."""
-        known = [one.context_window for one in self._candidates.get(public_id, ()) if one.context_window]
-        return min(known, default=None)
+        """Find the tokens that every candidate of a model can take; None when none of them says."""
+        return smallest_window(self._candidates.get(public_id, ()))
 
     def upstreams(self) -> Iterable[Upstream]:
         return (adapter.upstream for adapter in self._adapters.values())
+
+
+def smallest_window(candidates: Sequence[Candidate]) -> int | None:
+    """Find the tokens that every candidate can take, prompt and answer together.
+
+    Candidates that do not say are left out; None when none of them says.
+    """
+    if len(candidates) == 1:
+        return candidates[0].context_window or None
+    windows = (candidate.context_window for candidate in candidates)
+    return min((window for window in windows if window), default=None)
 
 
 def weighted(candidates: list[Candidate]) -> list[Candidate]:

@@ -16,6 +16,7 @@ from providers.chat import CHAT, Attempt, Batches, ChatRequest, Credential, Resu
 from providers.clients import Clients
 from providers.exceptions import BadResponse, ModelMissing, ProviderError, Rejected, UpstreamError
 from providers.http import HttpAnswer, Response, Target
+from providers.message_text import SYSTEM_ROLES
 from providers.refusals import refusal
 from providers.stream import StreamReader
 from providers.wire.jsons import loads
@@ -173,5 +174,5 @@ def new_turn(messages: list[dict[str, Any]], *, with_system: bool = False) -> li
     """The messages after the model's last answer; those of the system before them if `with_system`."""
     last = max((at for at, message in enumerate(messages) if message["role"] == "assistant"), default=-1)
     new = messages[last + 1 :] or messages[-1:]
-    system = [message for message in messages[: last + 1] if message["role"] in ("system", "developer")]
+    system = [message for message in messages[: last + 1] if message["role"] in SYSTEM_ROLES]
     return [*system, *new] if with_system else new

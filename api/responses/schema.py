@@ -13,6 +13,7 @@ from api.inputs import metadata
 from api.responses import inputs, tools
 from api.schemas import Name, StreamOptions, Tokens
 from api.wellformed import Maybe, missing, refuse_long, well_formed
+from conversations.paths import CandidateCount
 from providers.exceptions import InvalidRequest
 
 MOVED = {
@@ -90,7 +91,7 @@ class ResponseBody(Struct, kw_only=True):
     truncation: Literal["auto", "disabled"] | Maybe = UNSET
     user: str | Maybe = UNSET
     reasoning_format: Literal["parsed", "raw", "hidden"] | Maybe = UNSET
-    mpr_candidates: Annotated[int, Meta(ge=1, le=8)] | Maybe = UNSET
+    mpr_candidates: CandidateCount | Maybe = UNSET
 
 
 class CountBody(ResponseBody, kw_only=True):

@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 
-from api import counting, tokenizer
-from api.counting import HIGHEST, Prompt, Usage, reported, rough, usage
+from api import tokenizer
+from api.counting import HIGHEST, Prompt, Usage, count_request, estimate_request, reported
 from api.tokenizer import count
+from conversations import token_estimate
+from conversations.token_estimate import MESSAGE_TOKENS, weigh_slice
 from providers.chat import CHAT, COMPLETIONS, EMBEDDINGS, ChatRequest, Trace
 
 HI = {"model": "m", "messages": [{"role": "user", "content": "hello world"}]}
@@ -78,7 +80,7 @@ def test_the_upstreams_own_figures_are_taken(given: dict[str, Any], expected: Us
 )
 async def test_figures_that_cannot_be_believed_are_counted_here_and_marked(given: Any) -> None:
     assert reported(given) is None
-    found = await usage(trace(usage=given, text=["hello"]))
+    found = await count_request(trace(usage=given, text=["hello"]))
     assert found.estimated
     assert found.prompt > 0
     assert found.completion == 1
@@ -86,7 +88,7 @@ async def test_figures_that_cannot_be_believed_are_counted_here_and_marked(given
 
 async def test_reported_figures_are_not_marked_and_nothing_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokenizer, "vocabulary", lambda: pytest.fail("counted although it was told"))
-    found = await usage(trace(usage={"prompt_tokens": 3, "completion_tokens": 5}, text=["x" * 10**6]))
+    found = await count_request(trace(usage={"prompt_tokens": 3, "completion_tokens": 5}, text=["x" * 10**6]))
     assert found == Usage(3, 5, estimated=False)
 
 
@@ -110,22 +112,22 @@ def test_special_tokens_in_a_text_are_only_text() -> None:
 
 
 async def test_what_was_said_and_thought_is_counted_with_the_prompt() -> None:
-    found = await usage(trace(text=["hel", "lo wor", "ld"], reasoning=["hello", " world"]))
-    assert found == Usage(prompt=2 + counting.PER_MESSAGE, completion=4, reasoning=2, estimated=True)
+    found = await count_request(trace(text=["hel", "lo wor", "ld"], reasoning=["hello", " world"]))
+    assert found == Usage(prompt=2 + MESSAGE_TOKENS, completion=4, reasoning=2, estimated=True)
 
 
 async def test_a_request_that_nobody_answered_used_nothing() -> None:
     found = trace(answered=False)
     found.attempt("p", "m").end("Unreachable")
-    assert await usage(found) == Usage(estimated=False)
+    assert await count_request(found) == Usage(estimated=False)
 
 
 async def test_long_texts_are_counted_beside_the_event_loop_with_the_same_result(settings: Any) -> None:
     long = trace(text=["hello world " * 500])
     settings.COUNT_INLINE_BYTES = 10**9
-    inline = await usage(long)
+    inline = await count_request(long)
     settings.COUNT_INLINE_BYTES = 10
-    task = asyncio.create_task(usage(long))
+    task = asyncio.create_task(count_request(long))
     await asyncio.sleep(0)
     assert not task.done()
     assert await task == inline
@@ -149,7 +151,7 @@ async def test_long_texts_are_counted_beside_the_event_loop_with_the_same_result
 )
 def test_everything_the_upstream_had_to_read_is_counted(body: dict[str, Any], endpoint: str, tokens: int) -> None:
     prompt = prompt_of(body)
-    overhead = counting.PER_MESSAGE * len(body.get("messages", ()))
+    overhead = MESSAGE_TOKENS * len(body.get("messages", ()))
     assert sum(map(count, prompt.texts)) + prompt.tokens - overhead == tokens
 
 
@@ -161,15 +163,41 @@ def test_tools_and_earlier_calls_are_part_of_the_prompt() -> None:
         assert part in texts
 
 
-def test_a_rough_count_needs_no_vocabulary_and_is_near(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_estimate_needs_no_vocabulary_and_is_near(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "The quick brown fox jumps over the lazy dog. " * 50
     exact = count(text)
     monkeypatch.setattr(tokenizer, "vocabulary", lambda: pytest.fail("counted"))
-    found = rough(trace(text=[text]))
+    found = estimate_request(trace(text=[text]))
     assert found.estimated
     assert exact / 2 < found.completion < exact * 2
-    assert rough(trace(usage={"prompt_tokens": 3, "completion_tokens": 5})) == Usage(3, 5)
-    assert rough(trace(answered=False)) == Usage()
+    assert estimate_request(trace(usage={"prompt_tokens": 3, "completion_tokens": 5})) == Usage(3, 5)
+    assert estimate_request(trace(answered=False)) == Usage()
+
+
+def test_an_estimate_knows_scripts_and_weighs_a_bounded_part(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    weighed: list[int] = []
+
+    def weigh(data: bytes) -> int:
+        weighed.append(len(data.decode()))
+        return weigh_slice(data)
+
+    monkeypatch.setattr(token_estimate, "weigh_slice", weigh)
+    text = "灯塔的看守人名叫艾达" * 50_000
+    found = estimate_request(trace({"messages": [{"role": "user", "content": text}]}))
+    assert found.prompt == pytest.approx(len(text), rel=0.01)
+    assert 0 < sum(weighed) <= settings.COUNT_INLINE_BYTES
+
+
+async def test_of_an_answer_of_which_nothing_could_be_kept_the_length_counts() -> None:
+    facts = {"unkept_text": 4_000, "unkept_reasoning": 400}
+    for found in (await count_request(trace(**facts)), estimate_request(trace(**facts))):
+        assert (found.completion, found.reasoning) == (1_100, 100)
+
+
+async def test_unkept_thinking_is_measured_by_all_that_was_kept() -> None:
+    found = trace(unkept_reasoning=300)
+    found.attempts[0].unshown = ["hello world " * 25]
+    assert (await count_request(found)).reasoning == pytest.approx(2 * count("hello world " * 25), abs=2)
 
 
 @pytest.mark.parametrize("piece", ["x", " ", "\n", "ab ", "<tool_call>", "{{{{", "字", "🎈", "a1!"])

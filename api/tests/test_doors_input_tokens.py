@@ -3,9 +3,9 @@
 import openai
 import pytest
 
-from api.counting import PER_MESSAGE
 from api.tokenizer import count
 from conversations.models import Conversation, Turn
+from conversations.token_estimate import MESSAGE_TOKENS
 from providers.offloop import off_loop
 from proxysite.testing import speech
 from proxysite.testing.upstream import reply
@@ -24,7 +24,7 @@ async def stranger(gateway, mallory):
 
 
 def tokens(*texts):
-    return sum(map(count, texts)) + PER_MESSAGE * len(texts)
+    return sum(map(count, texts)) + MESSAGE_TOKENS * len(texts)
 
 
 async def counted(client, **body):

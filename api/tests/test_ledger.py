@@ -7,12 +7,13 @@ from uuid import UUID
 
 import pytest
 
-from api import counting, journal
+from api import journal
 from api.ledger import Ledger
 from api.models import Status
 from api.spool import Spool
 from api.write_errors import RowsRefused, WriteFailed
 from api.writers import COLUMNS
+from conversations.token_estimate import MESSAGE_TOKENS
 from providers.chat import CHAT, Batches, ChatRequest, Chunk, Trace
 from providers.exceptions import (
     Disconnected,
@@ -195,7 +196,7 @@ async def test_a_stream_that_was_cut_has_its_usage_estimated(kept: Kept) -> None
     assert (found["estimated"], found["completion_tokens"], found["prompt_tokens"]) == (
         True,
         2,
-        2 + counting.PER_MESSAGE,
+        2 + MESSAGE_TOKENS,
     )
 
 

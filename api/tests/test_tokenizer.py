@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from api import tokenizer
-from api.counting import of_body, usage
+from api.counting import count_body, count_request
 from api.ledger import note
 from api.tokenizer import SLICE_CHARS, count, count_all, in_thread, slices_of
 from providers.chat import CHAT, ChatRequest, Trace
@@ -77,14 +77,14 @@ async def test_a_long_text_is_counted_in_small_parts_beside_the_event_loop(
 
     await in_thread(lambda most_chars: None)  # loads the vocabulary
     monkeypatch.setattr(tokenizer, "limit_cache", note)
-    assert (await of_body({"messages": [{"role": "user", "content": text}]})).exact
+    assert (await count_body({"messages": [{"role": "user", "content": text}]})).exact
     assert sum(parts) == len(text)
     assert max(parts) <= tokenizer.SLICES_AT_ONCE * tokenizer.SLICE_CHARS
     assert {name.partition("_")[0] for name in threads} == {"counting"}
 
 
 async def test_the_tokens_of_a_long_array_are_only_counted() -> None:
-    assert (await of_body({"input": [1] * 5_000_000})).tokens == 5_000_000
+    assert (await count_body({"input": [1] * 5_000_000})).tokens == 5_000_000
 
 
 # --- what is kept of an answer ----------------------------------------------------------------------------------------
@@ -105,7 +105,7 @@ async def test_of_a_very_long_answer_the_beginning_is_kept_and_the_rest_estimate
     for _ in range(times):
         note(trace, said(content=piece, reasoning_content=piece))
     assert sum(len(text) + 64 for text in (*trace.text, *trace.reasoning)) <= 20_000
-    found = await usage(trace)
+    found = await count_request(trace)
     if trace.text:
         assert found.completion == pytest.approx(2 * count(piece * 100) / 100 * times, rel=0.1)
     assert found.estimated

@@ -20,6 +20,7 @@ from api.views.conversations import NewMetadata
 from api.views.door import Door, owner_id, require_storing
 from conversations import items, keeping
 from conversations.models import Item, Turn
+from providers.message_text import join_texts
 
 METADATA = re.compile(r"metadata\[(.+)\]", re.DOTALL)
 ANSWERS = Prefetch("items", Item.objects.filter(output=True).order_by("id"))
@@ -106,7 +107,7 @@ def completion(turn: Turn, said: Sequence[Item]) -> dict[str, Any]:
     extras = {name: value for name, value in turn.extras.items() if name != "choices"}
     first = {
         "index": 0,
-        "message": keeping.answer_of(said),
+        "message": keeping.render_answer(said),
         "finish_reason": turn.finish_reason or None,
         "logprobs": logprobs(said),
     }
@@ -134,11 +135,11 @@ def logprobs(said: Sequence[Item]) -> dict[str, Any] | None:
 
 
 def message(told: dict[str, Any], message_id: str) -> dict[str, Any]:
-    """One message of the question as OpenAI shows it: `content` its words, `content_parts` its parts if it has some."""
+    """Render one message of the question in OpenAI's form.
+
+    `content` is its text, `content_parts` are its parts if it has some.
+    """
     content = told["content"]
     parts = content if isinstance(content, list) else None
-    return {"id": message_id, "name": None, **told, "content": words(content), "content_parts": parts}
-
-
-def words(content: Any) -> str | None:
-    return items.readable(content) if content is not None else None
+    text = join_texts(content) if content is not None else None
+    return {"id": message_id, "name": None, **told, "content": text, "content_parts": parts}

@@ -50,7 +50,7 @@ async def count(request: LeanRequest) -> HttpResponseBase:
         asked = await call_beside_loop(size_bytes, partial(asked_of, caller, request.request_id, body, budget))
         said = await in_time(await TURNS.start_for(caller.user_id, beginning.look_up, asked))
     chat = await call_beside_loop(size_bytes, partial(asking.chat_body, body, said))
-    found = await counting.of_body(chat)
+    found = await counting.count_body(chat)
     counted: dict[str, Any] = {"object": "response.input_tokens", "input_tokens": found.tokens}
     if not found.exact:
         counted["estimated"] = True  # counted from a sample

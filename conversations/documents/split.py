@@ -13,6 +13,7 @@ import re
 import unicodedata
 from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import pairwise
 
 SIZE = 500  # characters: a short paragraph of English
 FULL_STOPS = "。！？；｡।॥؟۔።။։"  # those that no space need follow; the Western ones are told by what comes after
@@ -98,6 +99,13 @@ def borders_of(text: str) -> Borders:
         [match.end() for match in PARAGRAPHS.finditer(text)],
         [match.end() for match in SENTENCES.finditer(text)],
     )
+
+
+def split_sentences(text: str) -> list[str]:
+    """Split a text at the ends of its sentences, in any script, without the blanks between them."""
+    ends = [0, *(match.end() for match in SENTENCES.finditer(text)), len(text)]
+    parts = (text[start:end].strip() for start, end in pairwise(ends))
+    return [part for part in parts if part]
 
 
 def cut(text: str, borders: Borders, start: int, measures: tuple[int, int]) -> tuple[int, bool]:

@@ -13,10 +13,12 @@ from contextlib import aclosing
 from typing import Any
 
 from conversations import paths
-from conversations.asking import HOPELESS, Asking, instructed, only_text, options_of, question_of, text_of
+from conversations.asking import HOPELESS, Asking, instructed, only_text, options_of
+from conversations.longtexts import question_of
 from providers.catalogue import Candidate
 from providers.chat import CHAT, Batches, ChatRequest, Chunk, Trace, completion, delta, usage_chunk
 from providers.exceptions import BadResponse, GatewayError
+from providers.message_text import join_texts
 from tokens.failover import loop as failover
 from tokens.pool import Pool
 
@@ -79,7 +81,7 @@ async def framework(asking: Asking) -> str:
 async def drafted(asking: Asking, options: paths.Options, plan: str, count: int) -> list[str]:
     """The candidates that came, asked all at once; those that failed are left out. Raises GatewayError: all did."""
     messages = asking.request.body["messages"]
-    starts = passages(messages, options.sampling, count)
+    starts = await asyncio.to_thread(passages, messages, options.sampling, count)
     fields: dict[str, Any] = {"max_tokens": options.candidate_tokens}
     if options.temperature is not None:
         fields["temperature"] = options.temperature
@@ -104,9 +106,15 @@ async def drafted(asking: Asking, options: paths.Options, plan: str, count: int)
 
 
 def passages(messages: Messages, sampling: str, count: int) -> list[str]:
-    """Where each candidate begins: a passage of the longer texts that the caller gave, or else a way of looking."""
-    given = "\n\n".join(text_of(message.get("content")) for message in messages if message["role"] != "assistant")
-    found, rng = paths.blocks(given), random.Random()  # noqa: S311 - nothing secret depends on it
+    """Choose where each candidate begins.
+
+    That is a passage of the texts that the caller gave, or, where they are one passage only, an
+    angle from which to look at the question.
+    """
+    asked = [message for message in messages if message["role"] != "assistant"]
+    given = "\n\n".join(join_texts(message.get("content")) for message in asked)
+    found = paths.list_passages(given)
+    rng = random.Random()  # noqa: S311 - nothing secret depends on it
     if len(found) < 2:
         return paths.sample(sampling, paths.ANGLES, question_of(messages), count, rng)
     chosen = paths.sample(sampling, found, question_of(messages), count, rng)

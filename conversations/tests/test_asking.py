@@ -1,6 +1,6 @@
 import pytest
 
-from conversations.asking import instructed, only_text, question_of, text_of
+from conversations.asking import instructed, only_text
 
 USER = {"role": "user", "content": "Why?"}
 
@@ -16,13 +16,6 @@ def test_what_stands_at_the_head_becomes_one_system_message():
     ]
     assert instructed([parts, USER], "Think.")[0]["role"] == "developer"
     assert instructed([USER], "Think.") == [{"role": "system", "content": "Think."}, USER]
-
-
-def test_texts_of_messages():
-    assert text_of([{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {}}]) == "a"
-    assert text_of(None) == ""
-    assert question_of([USER, {"role": "assistant", "content": "x"}]) == "Why?"
-    assert question_of([]) == ""
 
 
 @pytest.mark.parametrize(

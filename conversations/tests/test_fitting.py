@@ -7,11 +7,12 @@ import pytest
 from conversations.documents import ingest, rows
 from conversations.documents.recall import shelf
 from conversations.fitting import Means, fit
-from conversations.longtexts import question_of, texts
+from conversations.longtexts import question_of
 from conversations.models import Document
-from conversations.usage import tokens
+from conversations.token_estimate import estimate_tokens
 from providers.exceptions import InvalidRequest
 from providers.filters.attachments import FILE_ID, TEXT
+from providers.message_text import list_prompt_texts
 from providers.offloop import off_loop
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
@@ -38,7 +39,7 @@ def system(text=NOTES, role="system"):
 
 
 def prompt(given):
-    return sum(map(tokens, texts(given)))
+    return sum(map(estimate_tokens, list_prompt_texts(given)))
 
 
 @pytest.mark.parametrize(
@@ -129,7 +130,7 @@ async def test_a_long_conversation_leaves_the_document_a_part(alice):
     talk = [{"role": "user", "content": "words " * 1_900}, {"role": "assistant", "content": "Yes."}]
     fitted = await fit(body(system(), *talk, ASKED), alice.user.pk, WINDOW, {})
     assert fitted.body["messages"][1:] == [*talk, ASKED]
-    assert 400 < tokens(fitted.body["messages"][0]["content"]) <= 0.25 * 0.8 * WINDOW
+    assert 400 < estimate_tokens(fitted.body["messages"][0]["content"]) <= 0.25 * 0.8 * WINDOW
 
 
 @pytest.mark.parametrize("window", [1, 40, 120, 300])
@@ -261,7 +262,7 @@ async def test_long_texts_have_no_more_than_the_window_leaves(alice, said, least
     talk = [{"role": "user", "content": "word " * (said // 5)}, {"role": "assistant", "content": "Yes."}]
     fitted = await fit(body(system(), *talk, ASKED), alice.user.pk, WINDOW, {})
     assert fitted.body["messages"][1:] == [*talk, ASKED]
-    shown = tokens(fitted.body["messages"][0]["content"])
+    shown = estimate_tokens(fitted.body["messages"][0]["content"])
     assert least <= shown <= max(0, WINDOW - said // 4)
 
 

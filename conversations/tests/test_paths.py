@@ -16,19 +16,18 @@ def test_paragraphs_end_at_blank_lines_but_not_within_code():
     assert paths.paragraphs("") == []
 
 
-def test_words_of_scripts_without_spaces_are_pairs():
-    assert paths.words("Die Größe: 北京大学 x") == ["die", "größe", "北京", "京大", "大学", "x"]
-    assert paths.entropy("a a a a") == 0
-    assert paths.entropy("a b c d") == 2
+def test_entropy_is_that_of_the_terms():
+    assert paths.measure_entropy("") == paths.measure_entropy("a a a a") == 0
+    assert paths.measure_entropy("a b c d") == 2
 
 
 @pytest.mark.parametrize(
     "text", ["word " * 3_000, "字" * 9_000, "一句话。" * 3_000, "x" * 10_000, "\n\n".join([SUN] * 99)]
 )
 def test_passages_are_bounded_and_nothing_is_lost(text):
-    found = paths.blocks(text)
+    found = paths.list_passages(text)
     assert len(found) > 2
-    assert max(map(len, found)) <= paths.BLOCK + 1
+    assert max(map(len, found)) <= paths.PASSAGE_CHARS
     assert sum(block.count(text[0]) for block in found) == text.count(text[0])
 
 
@@ -61,6 +60,16 @@ def test_every_synthesis_keeps_what_all_agree_on_and_a_single_text_as_it_is(stra
     merged = paths.synthesise(strategy, [SUN, SUN, SUN])
     assert merged.count(SUN) == 1
     assert all(SUN in paths.synthesise(strategy, [SUN, SUN, MOON]) for _ in range(3))
+
+
+def test_texts_are_alike_whatever_the_form_of_their_words():
+    plain = "The study names a method."
+    assert paths.synthesise("consensus", [plain, "The studies name methods."]) == plain
+
+
+def test_weighted_does_not_end_a_sentence_at_a_title():
+    text = "Dr. Jones keeps the lamp. She is never late."
+    assert paths.synthesise("weighted", [text, text, "No."]) == text
 
 
 def test_majority_takes_the_paragraph_that_others_agree_with():

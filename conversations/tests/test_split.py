@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conversations.documents.split import borders_of, split
+from conversations.documents.split import borders_of, split, split_sentences
 
 PROSE = st.text(st.sampled_from("ab Z.\n!?,。！，；中文\r\t#1\u0301\u200d👩🏽א”「」\f"), max_size=400)
 TEXTS = st.one_of(PROSE, st.text(max_size=400))
@@ -194,3 +194,17 @@ def test_the_last_passage_is_no_crumb():
 def test_a_size_or_an_overlap_that_makes_no_sense_is_refused(size, overlap):
     with pytest.raises(ValueError, match="size"):
         split("Some text.", size, overlap)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("One. Two! Three?", ["One.", "Two!", "Three?"]),
+        ("天是蓝的。草是绿的。", ["天是蓝的。", "草是绿的。"]),
+        ('He met Dr. Jones. "Why?" she said. ', ["He met Dr. Jones.", '"Why?" she said.']),
+        ("no end", ["no end"]),
+        ("  ", []),
+    ],
+)
+def test_sentences_end_where_their_script_ends_them(text, sentences):
+    assert split_sentences(text) == sentences

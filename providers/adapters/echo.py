@@ -25,6 +25,7 @@ from providers.chat import (
     completion,
     delta,
 )
+from providers.message_text import join_texts
 
 DIMENSIONS = 64
 NOTHING = "(nothing was said)"
@@ -41,7 +42,7 @@ class Adapter(BaseAdapter):
         if request.endpoint == EMBEDDINGS:
             yield [embeddings(request)]
             return
-        said = last_words(request.body)
+        said = find_last_text(request.body)
         if not request.stream:
             yield [
                 completion(request, {"content": said}, None)
@@ -63,16 +64,14 @@ class Adapter(BaseAdapter):
         return ["echo"]
 
 
-def last_words(body: dict[str, Any]) -> str:
-    """The text of the last user message, or of the prompt."""
+def find_last_text(body: dict[str, Any]) -> str:
+    """Find the text of the last user message, or of the prompt."""
     if "prompt" in body:
         prompt = body["prompt"]
         return prompt if isinstance(prompt, str) else " ".join(map(str, prompt or [NOTHING]))
     for message in reversed(body["messages"]):
         if message["role"] == "user":
-            content = message.get("content") or ""
-            parts = content if isinstance(content, list) else [{"text": content}]
-            return "\n".join(part["text"] for part in parts if part.get("text")) or NOTHING
+            return join_texts(message.get("content")) or NOTHING
     return NOTHING
 
 

@@ -9,15 +9,17 @@ from collections.abc import Iterable
 from typing import Any
 
 from providers.filters import callwords
+from providers.message_text import SYSTEM_ROLES, Content, join_contents, join_texts
 
 Message = dict[str, Any]
-Content = str | list[dict[str, Any]]
 RESULTS = ("tool", "function")
-SYSTEM = ("system", "developer")
 
 
 def rewrite(body: dict[str, Any]) -> dict[str, Any]:
-    """The body for a model that is told in words; without messages (legacy completions) only the fields go."""
+    """Rewrite a body for a model that is told its tools in words.
+
+    Of a body without messages (legacy completions) only the fields of tools are taken out.
+    """
     told = {name: value for name, value in body.items() if name not in callwords.FIELDS}
     if "messages" not in body:
         return told
@@ -28,16 +30,16 @@ def rewrite(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def instructed(messages: list[Message], text: str) -> list[Message]:
-    """With `text` at the end of the first system message, or in a new one in front."""
+    """Add `text` to the end of the first system message, or as a new one in front."""
     for position, message in enumerate(messages):
-        if message["role"] in SYSTEM:
-            content = joined([message.get("content") or "", text])
+        if message["role"] in SYSTEM_ROLES:
+            content = join_contents([message.get("content") or "", text])
             return [*messages[:position], message | {"content": content}, *messages[position + 1 :]]
     return [{"role": "system", "content": text}, *messages]
 
 
 def history(messages: Iterable[Message]) -> list[Message]:
-    """The messages with calls and results in words; results that follow each other are one message."""
+    """Put calls and results into words; results that follow each other become one message."""
     names: dict[str, str] = {}
     told: list[Message] = []
     results: list[Content] = []
@@ -46,18 +48,18 @@ def history(messages: Iterable[Message]) -> list[Message]:
             results.append(result(message, names))
             continue
         if results:
-            told.append({"role": "user", "content": joined(results)})
+            told.append({"role": "user", "content": join_contents(results)})
             results = []
         if message["role"] == "assistant" and (message.get("tool_calls") or message.get("function_call")):
             message = called(message, names)
         told.append(message)
     if results:
-        told.append({"role": "user", "content": joined(results)})
+        told.append({"role": "user", "content": join_contents(results)})
     return told
 
 
 def called(message: Message, names: dict[str, str]) -> Message:
-    """An assistant's message with its calls as text after its content; notes the name of each call's id."""
+    """Put an assistant's calls as text after its content; add the name of each call to `names`."""
     lines = []
     calls = [*(message.get("tool_calls") or ()), *filter(None, [message.get("function_call")])]
     for call in calls:
@@ -67,27 +69,16 @@ def called(message: Message, names: dict[str, str]) -> Message:
         arguments = function.get("arguments", function.get("input"))
         lines.append(callwords.call_line(name, arguments or "{}", call_id))
     rest = {field: value for field, value in message.items() if field not in ("tool_calls", "function_call")}
-    return rest | {"content": joined([message.get("content") or "", "\n".join(lines)])}
+    return rest | {"content": join_contents([message.get("content") or "", "\n".join(lines)])}
 
 
 def result(message: Message, names: dict[str, str]) -> Content:
-    """What a tool answered: text, or parts when there is more than text in it."""
+    """Put a tool's answer into words: text, or parts when there is more than text in it."""
     call_id, content = message.get("tool_call_id") or "", message.get("content") or ""
     name = names.get(call_id) or message.get("name") or "unknown"
     head, end = callwords.result_head(name, call_id), callwords.RESULT_END
     if isinstance(content, str):
         return f"{head}{content}{end}"
     if all(part["type"] == "text" for part in content):
-        return head + "\n".join(part["text"] for part in content) + end
+        return head + join_texts(content) + end
     return [{"type": "text", "text": head}, *content, {"type": "text", "text": end}]
-
-
-def joined(contents: list[Content]) -> Content:
-    """Contents one after the other, a blank line between them: a text as long as all are."""
-    said = [content for content in contents if content]
-    if all(isinstance(content, str) for content in said):
-        return "\n\n".join(map(str, said))
-    parts: list[dict[str, Any]] = []
-    for content in said:
-        parts += [{"type": "text", "text": content}] if isinstance(content, str) else content
-    return parts

@@ -1,10 +1,10 @@
-"""Token counts as Moonshot's services write them -> as OpenAI does: no I/O.
+"""Token counts of upstreams: sum them up, and rewrite those of Moonshot's services. No I/O.
 
-A stream's last chunk has them inside its choice, and cached tokens stand beside the other counts instead of below
-`prompt_tokens_details`. Source: Moonshot's API documentation, "Chat completions" and "Context caching".
+In Moonshot's streams the last chunk has the usage inside its choice, and cached tokens stand beside
+the other counts instead of below `prompt_tokens_details`. Source: Moonshot's API documentation,
+"Chat completions" and "Context caching".
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 from providers.chat import Chunk
@@ -23,13 +23,16 @@ def lift(chunk: Chunk) -> Chunk:
     return chunk
 
 
-def summed(usages: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """The counts of several calls together; what is no number is left out."""
-    total: dict[str, Any] = {}
-    for usage in usages:
-        for name, value in usage.items():
-            if isinstance(value, dict):
-                total[name] = summed((total.get(name) or {}, value))
-            elif isinstance(value, int | float):
-                total[name] = total.get(name, 0) + value
-    return total
+def sum_usage(first: Any, second: Any) -> Any:
+    """Add up two usage objects of OpenAI's form, or two values of one, at any depth.
+
+    Counts are added. A flag is set when it is set in one of them (`"estimated": true`). Of anything
+    else, for example a service tier, the second value is kept unless it is None.
+    """
+    if isinstance(first, dict) and isinstance(second, dict):
+        return first | {name: sum_usage(first.get(name), value) for name, value in second.items()}
+    if any(isinstance(value, bool) for value in (first, second)):
+        return first or second
+    if isinstance(first, int | float) and isinstance(second, int | float):
+        return first + second
+    return first if second is None else second

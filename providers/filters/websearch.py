@@ -5,10 +5,11 @@ until it speaks. The caller sees one answer without those calls. Calls of his ow
 Source: Moonshot's API documentation, "Use the web search built-in function".
 """
 
+from functools import reduce
 from typing import Any
 
 from providers.chat import Chunk
-from providers.filters.usage import summed
+from providers.filters.usage import sum_usage
 
 NAME = "$web_search"
 TOOL = {"type": "builtin_function", "function": {"name": NAME}}
@@ -48,9 +49,10 @@ class Search:
         return kept
 
     def usage(self) -> dict[str, Any] | None:
-        """Of all upstream answers together; None when one of them gave none."""
+        """Return the usage of all upstream answers together; None when one of them gave none."""
         known = [usage for usage in self._usages if usage is not None]
-        return summed(known) if known and len(known) == len(self._usages) else None
+        is_complete = bool(known) and len(known) == len(self._usages)
+        return reduce(sum_usage, known) if is_complete else None
 
     def turns(self) -> list[dict[str, Any]]:
         """The messages that answer the search: what the model said, and each call's arguments."""

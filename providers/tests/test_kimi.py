@@ -222,6 +222,14 @@ def test_a_single_question_goes_up_as_it_is_and_a_history_as_lines() -> None:
     assert kimi.one_text(tools) == ('user: How high is it?\nassistant: (calls height with {"of":"it"})\ntool c1: 8849')
 
 
+def test_a_refusal_is_told_again() -> None:
+    refusals = [
+        {"role": "assistant", "content": None, "refusal": "No."},
+        {"role": "assistant", "content": [{"type": "refusal", "refusal": "Never."}]},
+    ]
+    assert kimi.one_text(refusals) == "assistant: No.\nassistant: Never."
+
+
 def test_the_new_turn_is_what_follows_the_models_last_answer() -> None:
     assert new_turn(TURNS) == TURNS[3:]
     assert new_turn(TURNS, with_system=True) == [TURNS[0], TURNS[3]]

@@ -9,7 +9,7 @@ from providers.chat import CHAT, ChatRequest, Credential, UpstreamModel
 from providers.clients import Clients
 from providers.exceptions import AuthRejected, ProviderError, QuotaExhausted, RateLimited, Rejected, ServerFailed
 from providers.filters import attachments, websearch
-from providers.filters.usage import lift, summed
+from providers.filters.usage import lift
 from providers.http import Timeouts
 from providers.registry import adapter_class
 from proxysite.testing import speech
@@ -62,18 +62,6 @@ def test_cached_tokens_stand_where_openai_has_them():
 @pytest.mark.parametrize("chunk", [{}, {"choices": None}, {"choices": [None, 1]}, {"choices": [{"usage": "x"}]}])
 def test_what_has_no_usage_stays_without(chunk):
     assert "usage" not in lift(chunk)
-
-
-def test_the_counts_of_several_calls_are_added_up():
-    first = COUNTS | {"prompt_tokens_details": {"cached_tokens": 2}, "x": "y"}
-    second = COUNTS | {"completion_tokens_details": {"reasoning_tokens": 1}}
-    assert summed([first, second]) == {
-        "prompt_tokens": 18,
-        "completion_tokens": 6,
-        "total_tokens": 24,
-        "prompt_tokens_details": {"cached_tokens": 2},
-        "completion_tokens_details": {"reasoning_tokens": 1},
-    }
 
 
 # --- what goes down ---------------------------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ from typing import Any
 
 from providers.chat import ChatRequest, Chunk, Credential, UpstreamModel, delta, usage_chunk
 from providers.exceptions import ModelMissing, TokenError, UpstreamError
-from providers.filters.calling import history, joined
+from providers.filters.calling import history
+from providers.message_text import join_contents, join_texts
 from providers.refusals import CODES, error_in, refusal
 from providers.wire.cumulative import Cumulative, Said
 from providers.wire.jsons import loads_raw
@@ -32,9 +33,9 @@ def messages(given: list[Json], *, guest: bool) -> list[Json]:
     if rules:
         at = next((at for at, message in enumerate(rest) if message["role"] == "user"), None)
         if at is None:
-            rest.append({"role": "user", "content": joined(rules)})
+            rest.append({"role": "user", "content": join_contents(rules)})
         else:
-            rest[at] = {"role": "user", "content": joined([*rules, rest[at]["content"]])}
+            rest[at] = {"role": "user", "content": join_contents([*rules, rest[at]["content"]])}
     return rest
 
 
@@ -43,12 +44,10 @@ def role(message: Json) -> str:
 
 
 def content(message: Json) -> str | list[Json]:
-    """Text where all is text; else the parts, images as objects."""
+    """Return a message's content: text where all is text, else the parts, images as objects."""
     said = message.get("content") or message.get("refusal") or ""
-    if isinstance(said, str):
-        return said
-    if all(part["type"] in ("text", "refusal") for part in said):
-        return "\n".join(part.get("text") or part.get("refusal") or "" for part in said)
+    if isinstance(said, str) or all(part["type"] in ("text", "refusal") for part in said):
+        return join_texts(said)
     return [
         part | {"image_url": {"url": part["image_url"]}} if isinstance(part.get("image_url"), str) else part
         for part in said

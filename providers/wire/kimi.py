@@ -21,6 +21,7 @@ from providers.exceptions import (
     ServerFailed,
     UpstreamError,
 )
+from providers.message_text import join_texts
 from providers.refusals import CODES
 from providers.wire.jwt import claims, expires_at
 
@@ -128,10 +129,10 @@ def searches(model: UpstreamModel) -> bool:
 
 
 def one_text(messages: list[Json]) -> str:
-    """These messages as one; a single one of the user as it is."""
+    """Join messages into one text of lines `role: text`; a single user message stays as it is."""
     if len(messages) == 1 and messages[0]["role"] == "user":
-        return words(messages[0])
-    return "\n".join(f"{speaker(message)}: {words(message)}" for message in messages)
+        return render_message(messages[0])
+    return "\n".join(f"{speaker(message)}: {render_message(message)}" for message in messages)
 
 
 def speaker(message: Json) -> str:
@@ -141,11 +142,9 @@ def speaker(message: Json) -> str:
     return "system" if role == "developer" else role
 
 
-def words(message: Json) -> str:
-    """A message's text: its parts joined, and the calls it makes."""
-    content = message.get("content") or ""
-    if not isinstance(content, str):
-        content = "\n".join(part.get("text") or "" for part in content if part["type"] == "text")
+def render_message(message: Json) -> str:
+    """Render a message as text: its content or refusal, and below it the calls it makes."""
+    content = join_texts(message.get("content") or message.get("refusal"))
     functions = [call["function"] for call in message.get("tool_calls") or () if call.get("function")]
     calls = (f"(calls {function['name']} with {function['arguments']})" for function in functions)
     return "\n".join(filter(None, (content, *calls)))

@@ -1,5 +1,3 @@
-"""The usage of several questions as one."""
-
 # ruff: noqa: RUF001 - other scripts are the matter here
 
 import random
@@ -7,31 +5,22 @@ from base64 import b64encode
 
 import pytest
 
-from conversations.usage import guessed, summed, tokens
+from conversations.token_estimate import estimate_texts, estimate_tokens, estimated_usage
 
 NOISE = random.Random(1).randbytes(3_000)
 
 
-def test_usage_is_added_up_at_any_depth():
-    first = {"prompt_tokens": 3, "details": {"cached": 1}, "cost": 0.5, "tier": "a", "estimated": True}
-    second = {"prompt_tokens": 4, "details": {"cached": 2, "audio": None}, "cost": 0.25, "tier": "b"}
-    assert summed(first, second) == {
-        "prompt_tokens": 7,
-        "details": {"cached": 3, "audio": None},
-        "cost": 0.75,
-        "tier": "b",
-        "estimated": True,
-    }
-    assert summed({}, second) == second
-    assert summed({"details": None}, {"details": {"cached": 2}}) == {"details": {"cached": 2}}
+def test_tokens_of_words_and_of_characters_without_spaces():
+    assert (
+        estimate_tokens(""),
+        estimate_tokens("abcdefgh"),
+        estimate_tokens("北京大学"),
+        estimate_tokens("a北京"),
+    ) == (0, 2, 4, 3)
 
 
-def test_guessed_tokens_of_words_and_of_signs():
-    assert (tokens(""), tokens("abcdefgh"), tokens("北京大学"), tokens("a北京")) == (0, 2, 4, 3)
-
-
-def test_what_no_upstream_counted_is_guessed_and_says_so():
-    assert guessed(["abcdefgh", ""], ["abcd"]) == {
+def test_estimated_usage_says_so():
+    assert estimated_usage(10, 1) == {
         "prompt_tokens": 10,
         "completion_tokens": 1,
         "total_tokens": 11,
@@ -53,15 +42,24 @@ def test_what_no_upstream_counted_is_guessed_and_says_so():
     ],
 )
 def test_the_guess_is_near_what_tokenizers_make_of_a_script(text, real):
-    assert 0.9 * 50 * real <= tokens(text * 50) <= 1.35 * 50 * real
+    assert 0.9 * 50 * real <= estimate_tokens(text * 50) <= 1.35 * 50 * real
 
 
 def test_encoded_data_weighs_more_than_words():
     data = b64encode(NOISE).decode()
-    assert 0.7 * len(data) <= tokens(data) <= len(data)
-    assert 0.5 * len(NOISE.hex()) <= tokens(NOISE.hex()) <= len(NOISE.hex())
+    assert 0.7 * len(data) <= estimate_tokens(data) <= len(data)
+    assert 0.5 * len(NOISE.hex()) <= estimate_tokens(NOISE.hex()) <= len(NOISE.hex())
 
 
 @pytest.mark.parametrize("sign", ["a", "A", "1", "é", "я", "ก", "ந", "ა", "中", "🎈", "\ud800", "\0", "…"])
 def test_a_sign_is_at_most_one_token_and_never_nothing(sign):
-    assert 1 <= tokens(sign * 5_000) / (5_000 / 4) <= 4
+    assert 1 <= estimate_tokens(sign * 5_000) / (5_000 / 4) <= 4
+
+
+def test_of_many_long_texts_only_the_beginnings_are_weighed():
+    texts = ["abcd" * 5_000, "", "北京" * 5_000]
+    whole = sum(map(estimate_tokens, texts))
+    assert estimate_texts(texts, 10**6) == whole
+    assert estimate_texts(texts, 300) == pytest.approx(whole, rel=0.05)
+    assert estimate_texts([], 300) == estimate_texts([""], 0) == 0
+    assert estimate_texts(["abcd" * 100], 0) == 100
