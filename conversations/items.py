@@ -266,7 +266,6 @@ def chat_content(parts: Any) -> Any:
     return made[0]["text"] if len(made) == 1 and made[0].keys() == {"type", "text"} else made
 
 
-OF_AN_IMAGE = ("type", "image_url", "file_id", "detail")
 ANSWERED = ("annotations", "logprobs")  # of a text: what only an answer has
 
 

@@ -17,7 +17,6 @@ from msgspec import Meta, Struct
 MOST = 8  # candidates
 BLOCK = 1_500  # characters of a passage, about
 ALIKE = 0.5  # share of common words from which two texts say the same
-SAMPLING = ("random", "entropy", "relevance", "diversity")
 
 FRAMEWORK = """Before anybody answers the question above, plan the answer. Write briefly, in the language of the \
 question: what exactly is asked; what decides the answer; the steps that lead to it, in order; what is hard about it; \

@@ -25,7 +25,6 @@ from providers.offloop import require_time
 TITLE_CHARS = 80
 PER_ITEM = 4  # tokens that an upstream adds to each message
 PER_ATTACHMENT = 1_000  # tokens of a part that is no text, roughly
-SWEPT_AT_ONCE = 500
 PUT_AT_ONCE = 100  # items that are written before somebody looks at the clock
 
 
