@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from itertools import product
 
 import pytest
 
@@ -317,16 +318,23 @@ ROUTED = {
 }
 
 
-@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses"])
-@pytest.mark.parametrize("field", ROUTED)
-async def test_a_key_that_is_limited_to_models_cannot_choose_others_at_the_upstream(gateway, upstream, field, path):
+PROMPTS = {
+    "/v1/chat/completions": {"messages": HELLO},
+    "/v1/completions": {"prompt": "Hello!"},
+    "/v1/embeddings": {"input": "Hello!"},
+    "/v1/responses": {"input": "Hello!"},
+}
+
+
+async def test_a_key_that_is_limited_to_models_cannot_choose_others_at_the_upstream(gateway, upstream, subtests):
     bob = await off_loop(rows.person, "bob", models=["m"])
-    body = {"model": "m", field: ROUTED[field]}
-    body |= {"messages": HELLO} if "chat" in path else {"prompt" if path == "/v1/completions" else "input": "Hello!"}
-    answer = await gateway.ask("POST", path, bob.key, json=body)
-    assert (answer.status, answer.error["param"]) == (400, field)
-    assert answer.error["code"] == "unsupported_parameter"
-    assert upstream.requests == []
+    for path, field in product(PROMPTS, ROUTED):
+        with subtests.test(path=path, field=field):
+            body = {"model": "m", field: ROUTED[field]} | PROMPTS[path]
+            answer = await gateway.ask("POST", path, bob.key, json=body)
+            assert (answer.status, answer.error["param"]) == (400, field)
+            assert answer.error["code"] == "unsupported_parameter"
+            assert upstream.requests == []
 
 
 @pytest.mark.parametrize("field", ROUTED)

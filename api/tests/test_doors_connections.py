@@ -122,15 +122,16 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("data", BROKEN.values(), ids=BROKEN)
-async def test_what_is_no_valid_http_is_a_400_and_the_end(gateway, upstream, alice, data):
-    async with gateway.wire() as wire:
-        await wire.send(data)
-        answer = await wire.answer()
-        assert answer.status == 400
-        assert answer.error["type"] == "invalid_request_error"
-        assert await wire.end() == b""
-    assert (await gateway.chat(alice.key)).status == 200
+async def test_what_is_no_valid_http_is_a_400_and_the_end(gateway, upstream, alice, subtests):
+    for name, data in BROKEN.items():
+        with subtests.test(data=name):
+            async with gateway.wire() as wire:
+                await wire.send(data)
+                answer = await wire.answer()
+                assert answer.status == 400
+                assert answer.error["type"] == "invalid_request_error"
+                assert await wire.end() == b""
+            assert (await gateway.chat(alice.key)).status == 200
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from itertools import product
 from types import SimpleNamespace
 
 import openai
@@ -393,13 +394,14 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("item", "param", "code"), WRONG)
-async def test_a_wrong_item_is_refused_by_its_name(gateway, alice, item, param, code):
+async def test_a_wrong_item_is_refused_by_its_name(gateway, alice, subtests):
     found = await off_loop(row, alice)
-    for path in ("/v1/conversations", f"/v1/conversations/{found.pk}/items"):
-        answer = await gateway.ask("POST", path, alice.key, json={"items": [item]})
-        assert (answer.status, answer.error["param"]) == (400, param), answer.body
-        assert code is None or answer.error["code"] == code
+    paths = ("/v1/conversations", f"/v1/conversations/{found.pk}/items")
+    for path, (item, param, code) in product(paths, WRONG):
+        with subtests.test(path=path, item=item):
+            answer = await gateway.ask("POST", path, alice.key, json={"items": [item]})
+            assert (answer.status, answer.error["param"]) == (400, param), answer.body
+            assert code is None or answer.error["code"] == code
     assert await off_loop(lambda: (Conversation.objects.count(), Turn.objects.count())) == (1, 0)
 
 
