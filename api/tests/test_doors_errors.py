@@ -250,16 +250,24 @@ async def test_a_missing_field_is_named(gateway, upstream, alice, field):
     assert (answer.error["param"], answer.error["code"]) == (field, "missing_required_parameter")
 
 
-@pytest.mark.parametrize(
-    "field",
-    ["api_base", "base_url", "api_key", "extra_headers", "extra_body", "headers", "custom_host", "organization"],
-)
-async def test_a_field_that_would_choose_the_upstream_or_its_credential_is_refused(gateway, upstream, alice, field):
-    body = {"model": "m", "messages": HELLO, field: "http://127.0.0.1:1/"}
-    answer = await gateway.ask("POST", CHAT, alice.key, json=body)
-    assert answer.status == 400
-    assert answer.error["param"] == field
-    assert upstream.requests == []
+async def test_a_field_that_would_choose_the_upstream_or_its_credential_is_refused(gateway, upstream, alice, subtests):
+    cases = [
+        "api_base",
+        "base_url",
+        "api_key",
+        "extra_headers",
+        "extra_body",
+        "headers",
+        "custom_host",
+        "organization",
+    ]
+    for field in cases:
+        with subtests.test(field=field):
+            body = {"model": "m", "messages": HELLO, field: "http://127.0.0.1:1/"}
+            answer = await gateway.ask("POST", CHAT, alice.key, json=body)
+            assert answer.status == 400
+            assert answer.error["param"] == field
+            assert upstream.requests == []
 
 
 async def test_numbers_that_json_allows_reach_the_upstream_as_json(gateway, upstream, alice):

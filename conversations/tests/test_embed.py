@@ -117,19 +117,18 @@ async def test_an_upstream_that_gives_none_is_an_error(gateway, upstream):
 
 
 @pytest.mark.settings(EMBEDDING_MODEL="m")
-@pytest.mark.parametrize(
-    "data",
-    [
+async def test_what_is_no_vector_is_an_error(gateway, upstream, subtests):
+    cases = [
         *([{"index": [1], "embedding": [1.0]}], [{"index": 0, "embedding": ["a", "b"]}], [{"embedding": [None]}]),
         *([{"embedding": [1e39]}], [{"embedding": []}], [{"index": 7, "embedding": [1.0]}], ["a"], "abc", {"a": 1}),
         *(None, [], [{"embedding": True}], [{"embedding": [True]}]),
-    ],
-)
-async def test_what_is_no_vector_is_an_error(gateway, upstream, data):
-    ask = embed.embedder(gateway.inner.catalogue, gateway.inner.pool)
-    upstream.will(reply({"object": "list", "data": data}))
-    with pytest.raises(GatewayError):
-        await ask(["one"])
+    ]
+    for data in cases:
+        with subtests.test(data=data):
+            ask = embed.embedder(gateway.inner.catalogue, gateway.inner.pool)
+            upstream.will(reply({"object": "list", "data": data}))
+            with pytest.raises(GatewayError):
+                await ask(["one"])
 
 
 @pytest.mark.settings(EMBEDDING_MODEL="m")
