@@ -11,7 +11,6 @@ gateway is made.
 """
 
 import asyncio
-import gc
 import logging
 import socket
 import threading
@@ -123,11 +122,11 @@ async def token(provider: Provider) -> UpstreamToken:
 
 @pytest.fixture(scope="session")
 def _frozen() -> None:
-    """The start-up of a gateway collects garbage: what is imported by now need not be looked through each time."""
+    """What the first gateway of a process does with the garbage collector, done once for all gateways."""
     import proxysite.testing.gateway  # noqa: F401
+    from proxysite.asgi import calm_collector
 
-    gc.collect()
-    gc.freeze()
+    calm_collector()
 
 
 @pytest.fixture
@@ -139,7 +138,7 @@ async def gateway(
     """
     from proxysite.testing.gateway import RunningGateway
 
-    monkeypatch.setattr("gc.freeze", lambda: None)
+    monkeypatch.setattr("proxysite.asgi.calm_collector", lambda: None)
     monkeypatch.setattr("tokens.pool.Pool.shuffle", lambda pool: None)  # tests count on the order of tokens
     monkeypatch.setattr("tokens.books.TICK_SECONDS", 3_600)  # a test that wants the books written asks for it
     server = RunningGateway()

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
@@ -31,7 +31,6 @@ from providers.fast_settings import settings
 from providers.offloop import QUICK, in_time
 from providers.stamped import Changes, read_changes
 
-T = TypeVar("T")
 UNKNOWN = "The API key is not valid."  # one text for unknown, revoked and expired
 KEY_LENGTH = 512
 TOKENS_LENGTH = 32_768  # of all tokens that a caller brings along

@@ -2,7 +2,6 @@
 streams.
 """
 
-import logging
 from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
@@ -31,7 +30,6 @@ from providers.exceptions import (
     UpstreamError,
 )
 
-logger = logging.getLogger(__name__)
 Request = TypeVar("Request", bound=HttpRequest)
 
 

@@ -115,11 +115,6 @@ def read_slots(data: bytes) -> Contents:
     return Contents(found, unreadable)
 
 
-def entries(data: bytes) -> list[list[Any]]:
-    """The requests noted in a journal's bytes."""
-    return read_slots(data).entries
-
-
 def require_room(directory: Path) -> None:
     """Raise OSError unless a journal can be made here: the disk is full, or somebody else's."""
     Journal(directory).close()

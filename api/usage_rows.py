@@ -23,7 +23,7 @@ from providers.chat import Trace
 HIGHEST_ID = 2**63 - 1
 HIGHEST_COUNT = 2**31 - 1
 HIGHEST_STATUS = 2**15 - 1
-STATUS, ERROR_CODE = COLUMNS.index("status"), COLUMNS.index("error_code")
+ERROR_CODE = COLUMNS.index("error_code")
 ESTIMATED = COLUMNS.index("estimated")
 TEXT_LENGTHS = {"endpoint": 32, "model": 200, "error_code": 64}
 TIMES = ("queue_ms", "connect_ms", "first_byte_ms", "total_ms")

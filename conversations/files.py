@@ -6,7 +6,6 @@ when a row goes, whatever made it go, its bytes go too. What a crash leaves behi
 """
 
 import hashlib
-import logging
 import re
 import threading
 import time
@@ -32,7 +31,6 @@ from providers.durable_files import write_durable_file
 from providers.exceptions import BodyTooLarge, InvalidRequest, Saturated, UnknownUrl
 from providers.keyed_locks import KeyedLocks
 
-logger = logging.getLogger(__name__)
 ID = re.compile(r"file-[0-9a-f]{32}", re.ASCII)
 ORPHAN_SECONDS = 3_600.0  # after which bytes without a row are nobody's
 PIECE_BYTES = 65_536

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError
@@ -32,8 +32,6 @@ from providers.offloop import HOUSEKEEPING, TURNS, in_time, off_loop
 
 logger = logging.getLogger(__name__)
 
-P = ParamSpec("P")
-T = TypeVar("T")
 POLL_SECONDS = 0.1  # while another process has the conversation
 TICK_SECONDS = 0.5
 CUT_SHORT = ("length", "content_filter")

@@ -22,7 +22,6 @@ MAX_CANDIDATES = 8
 CandidateCount = Annotated[int, Meta(ge=1, le=MAX_CANDIDATES)]
 PASSAGE_CHARS = 1_500
 ALIKE = 0.5  # share of common terms from which two texts say the same
-SAMPLING = ("random", "entropy", "relevance", "diversity")
 
 FRAMEWORK = """Before anybody answers the question above, plan the answer. Write briefly, in the language of the \
 question: what exactly is asked; what decides the answer; the steps that lead to it, in order; what is hard about it; \

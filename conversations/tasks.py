@@ -25,12 +25,6 @@ def say_farewells() -> int:
 
 
 @shared_task
-def ingest_document(document_id: str) -> None:
-    """Take in the text of a document's file, unless somebody does or did."""
-    ingest.process(document_id)
-
-
-@shared_task
 def sweep_documents() -> int:
     """Take up the documents whose process died; returns how many."""
     return ingest.sweep()

@@ -23,7 +23,6 @@ from providers.message_text import SYSTEM_ROLES
 from providers.offloop import require_time
 
 TITLE_CHARS = 80
-SWEPT_AT_ONCE = 500
 PUT_AT_ONCE = 100  # items that are written before somebody looks at the clock
 
 

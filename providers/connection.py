@@ -39,7 +39,7 @@ class Connection(asyncio.Protocol):
         self.headers: dict[bytes, bytes] = {}
         self.pieces: list[bytes] = []
         self._size = self.head_size = 0
-        self._keep = self._headed = self.ended = self.until_close = self._started = self.body_began = False
+        self._keep = self._headed = self.ended = self.until_close = self._started = False
         self.error: ProviderError | None = None
         self._settled: Callable[[], None] | None = None
         self._deadline = self.final = float("inf")
@@ -117,7 +117,6 @@ class Connection(asyncio.Protocol):
         if self._settled is not None or self.ended:
             self.close()
             return
-        self.body_began = True
         self.pieces.append(body)
         self._size += len(body)
         if self._size > HIGH_WATER_BYTES and not self._paused and self.alive:

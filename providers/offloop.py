@@ -71,14 +71,12 @@ class Threads:
 
         return await asyncio.wrap_future(self._begin(partial(function, *args, **kwargs)))
 
-    async def run_for(self, caller: Hashable, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The same for a caller, who waits while enough of his work runs. Raises DatabaseUnavailable."""
-        return await (await self.start_for(caller, function, *args, **kwargs))
-
     async def start_for(
         self, caller: Hashable, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> "asyncio.Future[T]":
-        """Return the work when it has been given to the threads: waiting for one's own work is not waiting for the
+        """`function(*args)` in a thread, for a caller, who waits while enough of his work runs.
+
+        Return the work when it has been given to the threads: waiting for one's own work is not waiting for the
         database. Raises DatabaseUnavailable when that takes so long that the database cannot be well.
         """
         line = self._lines.get(caller)

@@ -1,5 +1,4 @@
 import asyncio
-import time
 from typing import Any
 
 import pytest
@@ -201,17 +200,9 @@ async def test_unkept_thinking_is_measured_by_all_that_was_kept() -> None:
 
 
 @pytest.mark.parametrize("piece", ["x", " ", "\n", "ab ", "<tool_call>", "{{{{", "字", "🎈", "a1!"])
-def test_eight_times_the_text_costs_about_eight_times_the_work(piece: str) -> None:
-    def cost(length: int) -> float:
-        text, spent = piece * (length // len(piece)), []
-        for _ in range(3):
-            began = time.process_time()
-            count(text)
-            spent.append(time.process_time() - began)
-        return min(spent)
-
-    count("warm")
-    assert cost(64_000) < 24 * cost(8_000)  # a square would be 64 times
+@pytest.mark.timeout(30)  # it takes a fraction of a second; the square of it would take minutes
+def test_much_of_the_same_is_no_hang(piece: str) -> None:
+    assert count(piece * (500_000 // len(piece))) > 0
 
 
 def test_openais_form_has_all_its_fields() -> None:

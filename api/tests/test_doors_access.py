@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from itertools import product
 
 import pytest
 
@@ -50,29 +51,37 @@ async def test_a_key_is_given_as_bearer_or_x_api_key(gateway, upstream, alice, d
         assert (await with_headers(gateway, door, *lines)).status == 200, lines
 
 
-@pytest.mark.parametrize("door", DOORS, ids=[path for _, path in DOORS])
-async def test_without_a_good_key_nothing_is_answered_and_nobody_is_asked(gateway, upstream, alice, door):
-    key = alice.key.encode()
-    values = (b"", b"Bearer", b"Bearer ", b"Basic " + key, key, b"Bearer " + key + b"x", b"Bearer " + key[:-1])
-    odd = (b"Bearer sk-ps-unknown", b"Bearer " + b"x" * 8192, b"Bearer ' OR 1=1 --", b"Bearer \xfc\xff", b"Bearer a b")
-    wrong = [[b"Authorization: " + value] for value in values + odd]
-    for lines in ([], [b"X-Api-Key: sk-ps-unknown"], [b"X-Api-Key:"], *wrong):
-        answer = await with_headers(gateway, door, *lines)
-        assert answer.status == 401, lines
-        assert answer.error["type"] == "invalid_request_error"
-        assert answer.error["code"] == "invalid_api_key"
-        assert answer.headers["www-authenticate"] == "Bearer"
-    assert upstream.requests == []
-    assert await rows.usage() == []
+async def test_without_a_good_key_nothing_is_answered_and_nobody_is_asked(gateway, upstream, alice, subtests):
+    for door in DOORS:
+        with subtests.test(door=door):
+            key = alice.key.encode()
+            values = (b"", b"Bearer", b"Bearer ", b"Basic " + key, key, b"Bearer " + key + b"x", b"Bearer " + key[:-1])
+            odd = (
+                b"Bearer sk-ps-unknown",
+                b"Bearer " + b"x" * 8192,
+                b"Bearer ' OR 1=1 --",
+                b"Bearer \xfc\xff",
+                b"Bearer a b",
+            )
+            wrong = [[b"Authorization: " + value] for value in values + odd]
+            for lines in ([], [b"X-Api-Key: sk-ps-unknown"], [b"X-Api-Key:"], *wrong):
+                answer = await with_headers(gateway, door, *lines)
+                assert answer.status == 401, lines
+                assert answer.error["type"] == "invalid_request_error"
+                assert answer.error["code"] == "invalid_api_key"
+                assert answer.headers["www-authenticate"] == "Bearer"
+            assert upstream.requests == []
+            assert await rows.usage() == []
 
 
-@pytest.mark.parametrize("door", DOORS, ids=[path for _, path in DOORS])
-async def test_two_different_keys_in_one_request_are_refused(gateway, upstream, alice, mallory, door):
-    lines = f"Authorization: Bearer {alice.key}", f"X-Api-Key: {mallory.key}"
-    answer = await with_headers(gateway, door, *map(str.encode, lines))
-    assert answer.status == 400
-    assert answer.error["code"] == "ambiguous_credentials"
-    assert upstream.requests == []
+async def test_two_different_keys_in_one_request_are_refused(gateway, upstream, alice, mallory, subtests):
+    for door in DOORS:
+        with subtests.test(door=door):
+            lines = f"Authorization: Bearer {alice.key}", f"X-Api-Key: {mallory.key}"
+            answer = await with_headers(gateway, door, *map(str.encode, lines))
+            assert answer.status == 400
+            assert answer.error["code"] == "ambiguous_credentials"
+            assert upstream.requests == []
 
 
 async def test_unknown_revoked_and_expired_keys_and_those_of_inactive_users_get_the_same_answer(gateway, alice):
@@ -317,16 +326,23 @@ ROUTED = {
 }
 
 
-@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses"])
-@pytest.mark.parametrize("field", ROUTED)
-async def test_a_key_that_is_limited_to_models_cannot_choose_others_at_the_upstream(gateway, upstream, field, path):
+PROMPTS = {
+    "/v1/chat/completions": {"messages": HELLO},
+    "/v1/completions": {"prompt": "Hello!"},
+    "/v1/embeddings": {"input": "Hello!"},
+    "/v1/responses": {"input": "Hello!"},
+}
+
+
+async def test_a_key_that_is_limited_to_models_cannot_choose_others_at_the_upstream(gateway, upstream, subtests):
     bob = await off_loop(rows.person, "bob", models=["m"])
-    body = {"model": "m", field: ROUTED[field]}
-    body |= {"messages": HELLO} if "chat" in path else {"prompt" if path == "/v1/completions" else "input": "Hello!"}
-    answer = await gateway.ask("POST", path, bob.key, json=body)
-    assert (answer.status, answer.error["param"]) == (400, field)
-    assert answer.error["code"] == "unsupported_parameter"
-    assert upstream.requests == []
+    for path, field in product(PROMPTS, ROUTED):
+        with subtests.test(path=path, field=field):
+            body = {"model": "m", field: ROUTED[field]} | PROMPTS[path]
+            answer = await gateway.ask("POST", path, bob.key, json=body)
+            assert (answer.status, answer.error["param"]) == (400, field)
+            assert answer.error["code"] == "unsupported_parameter"
+            assert upstream.requests == []
 
 
 @pytest.mark.parametrize("field", ROUTED)

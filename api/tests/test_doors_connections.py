@@ -122,43 +122,46 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("data", BROKEN.values(), ids=BROKEN)
-async def test_what_is_no_valid_http_is_a_400_and_the_end(gateway, upstream, alice, data):
-    async with gateway.wire() as wire:
-        await wire.send(data)
-        answer = await wire.answer()
-        assert answer.status == 400
-        assert answer.error["type"] == "invalid_request_error"
-        assert await wire.end() == b""
-    assert (await gateway.chat(alice.key)).status == 200
+async def test_what_is_no_valid_http_is_a_400_and_the_end(gateway, upstream, alice, subtests):
+    for name, data in BROKEN.items():
+        with subtests.test(data=name):
+            async with gateway.wire() as wire:
+                await wire.send(data)
+                answer = await wire.answer()
+                assert answer.status == 400
+                assert answer.error["type"] == "invalid_request_error"
+                assert await wire.end() == b""
+            assert (await gateway.chat(alice.key)).status == 200
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
+async def test_no_header_changes_the_address(gateway, alice, subtests):
+    cases = [
         b"Daphne-Root-Path: /v1",
         b"X-Original-URL: /admin/",
         b"X-Rewrite-URL: /admin/",
         b"X-HTTP-Method-Override: DELETE",
         b"X-Forwarded-Host: evil.example",
         b"Script-Name: /v1",
-    ],
-)
-async def test_no_header_changes_the_address(gateway, alice, line):
-    async with gateway.wire() as wire:
-        await wire.send(b"GET /v1/admin/login/ HTTP/1.1\r\nHost: localhost\r\n" + line + b"\r\n\r\n")
-        answer = await wire.answer()
-    assert (answer.status, answer.error["code"]) == (404, "unknown_url")
+    ]
+    for line in cases:
+        with subtests.test(line=line):
+            async with gateway.wire() as wire:
+                head = b"GET /v1/admin/login/ HTTP/1.1\r\nHost: localhost\r\n"
+                await wire.send(head + line + b"\r\n\r\n")
+                answer = await wire.answer()
+            assert (answer.status, answer.error["code"]) == (404, "unknown_url")
 
 
-@pytest.mark.parametrize("path", [b"/v1/%ff", b"/%ff", b"/v1/models/%00", b"/v1/models/%c3%28", b"/v1/" + b"a" * 5_000])
-async def test_an_odd_address_is_no_fault_of_ours(gateway, alice, path):
-    async with gateway.wire() as wire:
-        head = b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + alice.key.encode()
-        await wire.send(head + b"\r\n\r\n")
-        answer = await wire.answer()
-    assert answer.status in (400, 404)
-    assert answer.error["type"] == "invalid_request_error"
+async def test_an_odd_address_is_no_fault_of_ours(gateway, alice, subtests):
+    cases = [b"/v1/%ff", b"/%ff", b"/v1/models/%00", b"/v1/models/%c3%28", b"/v1/" + b"a" * 5_000]
+    for path in cases:
+        with subtests.test(path=path):
+            async with gateway.wire() as wire:
+                head = b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\n"
+                await wire.send(head + b"Authorization: Bearer " + alice.key.encode() + b"\r\n\r\n")
+                answer = await wire.answer()
+            assert answer.status in (400, 404)
+            assert answer.error["type"] == "invalid_request_error"
 
 
 async def test_an_unknown_host_is_refused_by_the_ordinary_doors(gateway, alice):

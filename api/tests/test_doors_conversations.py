@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from itertools import product
 from types import SimpleNamespace
 
 import openai
@@ -107,10 +108,12 @@ async def test_nobody_sees_what_is_anothers_and_it_is_as_if_it_was_not_there(gat
     assert len((await listed(gateway, alice.key, mine))["data"]) == 1
 
 
-@pytest.mark.parametrize("name", ["conv_", "x" * 3000, UNKNOWN.upper(), "conv_" + "٣" * 32, "my chat"])
-async def test_an_odd_id_is_no_conversation(gateway, alice, name):
-    answer = await gateway.ask("GET", f"/v1/conversations/{name}", alice.key)
-    assert (answer.status, answer.error["type"]) == (404, "invalid_request_error")
+async def test_an_odd_id_is_no_conversation(gateway, alice, subtests):
+    cases = ["conv_", "x" * 3000, UNKNOWN.upper(), "conv_" + "٣" * 32, "my chat"]
+    for name in cases:
+        with subtests.test(name=name):
+            answer = await gateway.ask("GET", f"/v1/conversations/{name}", alice.key)
+            assert (answer.status, answer.error["type"]) == (404, "invalid_request_error")
 
 
 async def test_a_conversation_with_a_name_of_its_clients_is_reached_by_its_id_too(gateway, alice):
@@ -148,26 +151,23 @@ async def test_the_list_shows_ones_own_the_one_used_last_first(gateway, alice, m
     assert [one["id"] for one in backwards.json["data"]] == found[::-1]
 
 
-@pytest.mark.parametrize(
-    ("params", "param"),
-    [
+async def test_a_page_is_asked_for_in_a_known_way(gateway, alice, subtests):
+    cases = [
         ({"limit": "0"}, "limit"),
         ({"limit": "101"}, "limit"),
         ({"limit": "x"}, "limit"),
         ({"limit": "٣"}, "limit"),
         ({"order": "up"}, "order"),
-    ],
-)
-@pytest.mark.parametrize("path", ["", "/{}/items"])
-async def test_a_page_is_asked_for_in_a_known_way(gateway, alice, params, param, path):
-    found = await off_loop(row, alice)
-    answer = await gateway.ask("GET", f"/v1/conversations{path.format(found.pk)}", alice.key, params=params)
-    assert (answer.status, answer.error["param"]) == (400, param)
+    ]
+    for (params, param), path in product(cases, ["", "/{}/items"]):
+        with subtests.test(params=params, param=param, path=path):
+            found = await off_loop(row, alice)
+            answer = await gateway.ask("GET", f"/v1/conversations{path.format(found.pk)}", alice.key, params=params)
+            assert (answer.status, answer.error["param"]) == (400, param)
 
 
-@pytest.mark.parametrize(
-    ("metadata", "param"),
-    [
+async def test_metadata_has_bounds(gateway, alice, subtests):
+    cases = [
         ({str(place): "x" for place in range(17)}, "metadata"),
         ({"k" * 65: "x"}, "metadata"),
         ({"": "x"}, "metadata"),
@@ -177,15 +177,15 @@ async def test_a_page_is_asked_for_in_a_known_way(gateway, alice, params, param,
         (["a"], "metadata"),
         ("a", "metadata"),
         ({"a": "\0"}, "metadata.a"),
-    ],
-)
-async def test_metadata_has_bounds(gateway, alice, metadata, param):
-    found = await off_loop(row, alice)
-    for path in ("/v1/conversations", f"/v1/conversations/{found.pk}"):
-        answer = await gateway.ask("POST", path, alice.key, json={"metadata": metadata})
-        assert (answer.status, answer.error["param"]) == (400, param)
-    full = {f"{place:064}": "v" * 512 for place in range(16)}
-    assert (await made(gateway, alice.key, metadata=full))["metadata"] == full
+    ]
+    for metadata, param in cases:
+        with subtests.test(metadata=metadata, param=param):
+            found = await off_loop(row, alice)
+            for path in ("/v1/conversations", f"/v1/conversations/{found.pk}"):
+                answer = await gateway.ask("POST", path, alice.key, json={"metadata": metadata})
+                assert (answer.status, answer.error["param"]) == (400, param)
+            full = {f"{place:064}": "v" * 512 for place in range(16)}
+            assert (await made(gateway, alice.key, metadata=full))["metadata"] == full
 
 
 async def test_a_change_names_the_metadata_and_null_empties_it(gateway, alice):
@@ -197,22 +197,21 @@ async def test_a_change_names_the_metadata_and_null_empties_it(gateway, alice):
     assert (await gateway.ask("POST", path, alice.key, json={"metadata": None})).json["metadata"] == {}
 
 
-@pytest.mark.parametrize(
-    ("content", "content_type", "status"),
-    [
+async def test_a_body_that_cannot_be_read_is_refused(gateway, alice, subtests):
+    cases = [
         (b"{", "application/json", 400),
         (b"[]", "application/json", 400),
         (b'{"metadata": {"a": "1", "a": "2"}}', "application/json", 400),
         (b'{"metadata": {"a": "\\ud800"}}', "application/json", 400),
         (b'{"x": ' + b"[" * 100 + b"]" * 100 + b"}", "application/json", 400),
         (b"a=b", "application/x-www-form-urlencoded", 415),
-    ],
-)
-async def test_a_body_that_cannot_be_read_is_refused(gateway, alice, content, content_type, status):
-    headers = {"content-type": content_type}
-    answer = await gateway.ask("POST", "/v1/conversations", alice.key, content=content, headers=headers)
-    assert answer.status == status
-    assert answer.error["type"] == "invalid_request_error"
+    ]
+    for content, content_type, status in cases:
+        with subtests.test(content=content, content_type=content_type, status=status):
+            headers = {"content-type": content_type}
+            answer = await gateway.ask("POST", "/v1/conversations", alice.key, content=content, headers=headers)
+            assert answer.status == status
+            assert answer.error["type"] == "invalid_request_error"
 
 
 async def test_a_key_that_stores_nothing_makes_nothing(gateway, alice):
@@ -393,13 +392,14 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("item", "param", "code"), WRONG)
-async def test_a_wrong_item_is_refused_by_its_name(gateway, alice, item, param, code):
+async def test_a_wrong_item_is_refused_by_its_name(gateway, alice, subtests):
     found = await off_loop(row, alice)
-    for path in ("/v1/conversations", f"/v1/conversations/{found.pk}/items"):
-        answer = await gateway.ask("POST", path, alice.key, json={"items": [item]})
-        assert (answer.status, answer.error["param"]) == (400, param), answer.body
-        assert code is None or answer.error["code"] == code
+    paths = ("/v1/conversations", f"/v1/conversations/{found.pk}/items")
+    for path, (item, param, code) in product(paths, WRONG):
+        with subtests.test(path=path, item=item):
+            answer = await gateway.ask("POST", path, alice.key, json={"items": [item]})
+            assert (answer.status, answer.error["param"]) == (400, param), answer.body
+            assert code is None or answer.error["code"] == code
     assert await off_loop(lambda: (Conversation.objects.count(), Turn.objects.count())) == (1, 0)
 
 

@@ -88,15 +88,19 @@ async def test_a_legacy_completion_cut_in_the_middle_never_looks_finished(gatewa
         assert answer.error["code"] == "upstream_disconnected"
 
 
-@pytest.mark.parametrize(
-    ("body", "param"),
-    [({}, "prompt"), ({"prompt": {}}, "prompt"), ({"prompt": [1, "x"]}, "prompt"), ({"best_of": 0}, "best_of")],
-)
-async def test_a_wrong_legacy_completion_is_a_400(gateway, upstream, alice, body, param):
-    answer = await ask(gateway, alice, COMPLETIONS, **({"prompt": "x"} | body if body else {}))
-    assert answer.status == 400
-    assert answer.error["param"].startswith(param)
-    assert upstream.requests == []
+async def test_a_wrong_legacy_completion_is_a_400(gateway, upstream, alice, subtests):
+    cases = [
+        ({}, "prompt"),
+        ({"prompt": {}}, "prompt"),
+        ({"prompt": [1, "x"]}, "prompt"),
+        ({"best_of": 0}, "best_of"),
+    ]
+    for body, param in cases:
+        with subtests.test(body=body, param=param):
+            answer = await ask(gateway, alice, COMPLETIONS, **({"prompt": "x"} | body if body else {}))
+            assert answer.status == 400
+            assert answer.error["param"].startswith(param)
+            assert upstream.requests == []
 
 
 # --- embeddings -------------------------------------------------------------------------------------------------------
@@ -133,12 +137,14 @@ async def test_many_large_embeddings_pass(gateway, upstream, alice):
     assert [entry["embedding"] for entry in answer.json["data"]] == vectors
 
 
-@pytest.mark.parametrize("body", [{}, {"input": None}, {"input": {}}, {"input": "a", "dimensions": 0}])
-async def test_a_wrong_embedding_request_is_a_400(gateway, upstream, alice, body):
-    answer = await ask(gateway, alice, EMBEDDINGS, **body)
-    assert answer.status == 400
-    assert answer.error["param"] in ("input", "dimensions")
-    assert upstream.requests == []
+async def test_a_wrong_embedding_request_is_a_400(gateway, upstream, alice, subtests):
+    cases = [{}, {"input": None}, {"input": {}}, {"input": "a", "dimensions": 0}]
+    for body in cases:
+        with subtests.test(body=body):
+            answer = await ask(gateway, alice, EMBEDDINGS, **body)
+            assert answer.status == 400
+            assert answer.error["param"] in ("input", "dimensions")
+            assert upstream.requests == []
 
 
 async def test_faults_of_an_embedding_upstream_are_those_of_any_other(gateway, upstream, alice, token):

@@ -1,6 +1,7 @@
 """Everything that is no success is an OpenAI error object with a request id, and bad input reaches no upstream."""
 
 import json
+from itertools import product
 
 import pytest
 
@@ -14,16 +15,16 @@ CHAT = "/v1/chat/completions"
 
 
 # --- addresses, methods, content types --------------------------------------------------------------------------------
-@pytest.mark.parametrize(
-    "path", ["/v1", "/v1/", "/v1/nothing", "/v1/chat", "/v1/chat/completions/", "/v1/models/", "/v1//models"]
-)
-@pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS"])
-async def test_an_unknown_address_under_v1_is_a_404(gateway, alice, path, method):
-    for key in (None, alice.key):
-        answer = await gateway.ask(method, path, key)
-        assert answer.status == 404
-        assert answer.error["type"] == "invalid_request_error"
-        assert answer.error["code"] == "unknown_url"
+UNKNOWN = ["/v1", "/v1/", "/v1/nothing", "/v1/chat", "/v1/chat/completions/", "/v1/models/", "/v1//models"]
+
+
+async def test_an_unknown_address_under_v1_is_a_404(gateway, alice, subtests):
+    for method, path, key in product(("GET", "POST", "DELETE", "OPTIONS"), UNKNOWN, (None, alice.key)):
+        with subtests.test(method=method, path=path, is_known=key is not None):
+            answer = await gateway.ask(method, path, key)
+            assert answer.status == 404
+            assert answer.error["type"] == "invalid_request_error"
+            assert answer.error["code"] == "unknown_url"
 
 
 async def test_an_unknown_address_elsewhere_is_a_404_of_the_same_form(gateway):
@@ -32,14 +33,14 @@ async def test_an_unknown_address_elsewhere_is_a_404_of_the_same_form(gateway):
     assert answer.error["code"] == "unknown_url"
 
 
-@pytest.mark.parametrize("path", [f"{CHAT}/cot", "/v1/completions", "/v1/embeddings", "/v1/responses"])
-@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
-async def test_a_relaying_door_takes_post_only(gateway, alice, path, method):
-    for key in (None, alice.key):
-        answer = await gateway.ask(method, path, key)
-        assert answer.status == 405
-        assert answer.headers["allow"] == "POST"
-        assert answer.error["type"] == "invalid_request_error"
+async def test_a_relaying_door_takes_post_only(gateway, alice, subtests):
+    paths = (f"{CHAT}/cot", "/v1/completions", "/v1/embeddings", "/v1/responses")
+    for method, path, key in product(("GET", "PUT", "PATCH", "DELETE"), paths, (None, alice.key)):
+        with subtests.test(method=method, path=path, is_known=key is not None):
+            answer = await gateway.ask(method, path, key)
+            assert answer.status == 405
+            assert answer.headers["allow"] == "POST"
+            assert answer.error["type"] == "invalid_request_error"
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/models/m"])
@@ -60,15 +61,14 @@ async def test_head_and_options_have_no_surprises(gateway, alice):
     assert (await gateway.ask("HEAD", "/v1/models", alice.key)).status == 200
 
 
-@pytest.mark.parametrize(
-    "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "text/json"]
-)
-@pytest.mark.parametrize("path", [CHAT, "/v1/completions", "/v1/embeddings"])
-async def test_a_body_of_another_type_is_a_415(gateway, upstream, alice, kind, path):
-    answer = await gateway.ask("POST", path, alice.key, content=b"{}", headers={"content-type": kind})
-    assert answer.status == 415
-    assert answer.error["type"] == "invalid_request_error"
-    assert upstream.requests == []
+async def test_a_body_of_another_type_is_a_415(gateway, upstream, alice, subtests):
+    kinds = ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "text/json")
+    for kind, path in product(kinds, (CHAT, "/v1/completions", "/v1/embeddings")):
+        with subtests.test(kind=kind, path=path):
+            answer = await gateway.ask("POST", path, alice.key, content=b"{}", headers={"content-type": kind})
+            assert answer.status == 415
+            assert answer.error["type"] == "invalid_request_error"
+            assert upstream.requests == []
 
 
 @pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "APPLICATION/JSON", "application/json;x=y"])
@@ -170,16 +170,16 @@ NOT_JSON = {
 }
 
 
-@pytest.mark.parametrize("body", NOT_JSON.values(), ids=NOT_JSON)
-@pytest.mark.parametrize("path", [CHAT, "/v1/embeddings"])
-async def test_what_is_no_json_object_is_a_400(gateway, upstream, alice, path, body):
+async def test_what_is_no_json_object_is_a_400(gateway, upstream, alice, subtests):
     headers = {"content-type": "application/json"}
-    answer = await gateway.ask("POST", path, alice.key, content=body, headers=headers)
-    assert answer.status == 400
-    assert answer.error["type"] == "invalid_request_error"
-    assert answer.error["code"] == "invalid_json"
-    assert upstream.requests == []
-    assert await rows.usage() == []
+    for path, (name, body) in product((CHAT, "/v1/embeddings"), NOT_JSON.items()):
+        with subtests.test(path=path, body=name):
+            answer = await gateway.ask("POST", path, alice.key, content=body, headers=headers)
+            assert answer.status == 400
+            assert answer.error["type"] == "invalid_request_error"
+            assert answer.error["code"] == "invalid_json"
+            assert upstream.requests == []
+            assert await rows.usage() == []
 
 
 WRONG_FIELDS = [
@@ -228,16 +228,17 @@ WRONG_FIELDS = [
 ]
 
 
-@pytest.mark.parametrize(("fields", "param"), WRONG_FIELDS, ids=[json.dumps(fields)[:60] for fields, _ in WRONG_FIELDS])
-async def test_a_wrong_field_is_a_400_that_names_it(gateway, upstream, alice, fields, param):
-    answer = await gateway.chat(alice.key, **fields)
-    assert answer.status == 400
-    assert answer.error["type"] == "invalid_request_error"
-    if param is not None:
-        assert answer.error["param"].startswith(param)
-        assert answer.error["message"]
-    assert upstream.requests == []
-    assert await rows.usage() == []
+async def test_a_wrong_field_is_a_400_that_names_it(gateway, upstream, alice, subtests):
+    for fields, param in WRONG_FIELDS:
+        with subtests.test(fields=json.dumps(fields)[:60]):
+            answer = await gateway.chat(alice.key, **fields)
+            assert answer.status == 400
+            assert answer.error["type"] == "invalid_request_error"
+            if param is not None:
+                assert answer.error["param"].startswith(param)
+                assert answer.error["message"]
+            assert upstream.requests == []
+            assert await rows.usage() == []
 
 
 @pytest.mark.parametrize("field", ["model", "messages"])
@@ -249,16 +250,24 @@ async def test_a_missing_field_is_named(gateway, upstream, alice, field):
     assert (answer.error["param"], answer.error["code"]) == (field, "missing_required_parameter")
 
 
-@pytest.mark.parametrize(
-    "field",
-    ["api_base", "base_url", "api_key", "extra_headers", "extra_body", "headers", "custom_host", "organization"],
-)
-async def test_a_field_that_would_choose_the_upstream_or_its_credential_is_refused(gateway, upstream, alice, field):
-    body = {"model": "m", "messages": HELLO, field: "http://127.0.0.1:1/"}
-    answer = await gateway.ask("POST", CHAT, alice.key, json=body)
-    assert answer.status == 400
-    assert answer.error["param"] == field
-    assert upstream.requests == []
+async def test_a_field_that_would_choose_the_upstream_or_its_credential_is_refused(gateway, upstream, alice, subtests):
+    cases = [
+        "api_base",
+        "base_url",
+        "api_key",
+        "extra_headers",
+        "extra_body",
+        "headers",
+        "custom_host",
+        "organization",
+    ]
+    for field in cases:
+        with subtests.test(field=field):
+            body = {"model": "m", "messages": HELLO, field: "http://127.0.0.1:1/"}
+            answer = await gateway.ask("POST", CHAT, alice.key, json=body)
+            assert answer.status == 400
+            assert answer.error["param"] == field
+            assert upstream.requests == []
 
 
 async def test_numbers_that_json_allows_reach_the_upstream_as_json(gateway, upstream, alice):

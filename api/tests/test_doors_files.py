@@ -80,11 +80,13 @@ async def test_nobody_sees_what_is_anothers(gateway, alice, mallory):
     assert (await gateway.ask("GET", f"/v1/files/{file_id}", alice.key)).status == 200
 
 
-@pytest.mark.parametrize("name", ["../../etc/passwd", "x" * 3000, "FILE-" + "0" * 32, "file-" + "٣" * 32])
-async def test_an_odd_id_is_no_file(gateway, alice, name):
-    answer = await gateway.ask("GET", f"/v1/files/{name}", alice.key)
-    assert answer.status == 404
-    assert answer.error["type"] == "invalid_request_error"
+async def test_an_odd_id_is_no_file(gateway, alice, subtests):
+    cases = ["../../etc/passwd", "x" * 3000, "FILE-" + "0" * 32, "file-" + "٣" * 32]
+    for name in cases:
+        with subtests.test(name=name):
+            answer = await gateway.ask("GET", f"/v1/files/{name}", alice.key)
+            assert answer.status == 404
+            assert answer.error["type"] == "invalid_request_error"
 
 
 async def test_a_key_that_stores_nothing_stores_no_file(gateway, alice):
@@ -154,21 +156,20 @@ async def test_a_form_that_lacks_something_names_it(gateway, alice):
     assert on_disk() == []
 
 
-@pytest.mark.parametrize(
-    ("content_type", "body", "status"),
-    [
+async def test_what_is_no_form_is_refused(gateway, alice, subtests):
+    cases = [
         ("application/json", b"{}", 415),
         ("text/plain", b"file", 415),
         ("multipart/form-data", b"no boundary", 400),
         ("multipart/form-data; boundary=x", b"nothing of a form", 400),
         ("multipart/form-data; boundary=x", b"", 400),
-    ],
-)
-async def test_what_is_no_form_is_refused(gateway, alice, content_type, body, status):
-    headers = {"content-type": content_type}
-    answer = await gateway.ask("POST", "/v1/files", alice.key, content=body, headers=headers)
-    assert answer.status == status
-    assert answer.error["type"] == "invalid_request_error"
+    ]
+    for content_type, body, status in cases:
+        with subtests.test(content_type=content_type, body=body, status=status):
+            headers = {"content-type": content_type}
+            answer = await gateway.ask("POST", "/v1/files", alice.key, content=body, headers=headers)
+            assert answer.status == status
+            assert answer.error["type"] == "invalid_request_error"
 
 
 async def test_a_type_that_is_not_taken_is_refused_and_nothing_is_kept(gateway, alice):
@@ -383,9 +384,8 @@ async def test_a_file_that_is_not_the_callers_is_none(gateway, upstream, alice, 
     assert upstream.requests == []
 
 
-@pytest.mark.parametrize(
-    "file",
-    [
+async def test_a_part_that_gives_no_file_is_refused(gateway, upstream, alice, subtests):
+    cases = [
         {},
         {"file_id": 1},
         {"file_id": ""},
@@ -394,13 +394,13 @@ async def test_a_file_that_is_not_the_callers_is_none(gateway, upstream, alice, 
         {"file_data": "data:text/plain,hello", "filename": "a.txt"},
         {"file_id": "file-1", "file_data": "YQ=="},
         {"file_data": ["YQ=="]},
-    ],
-)
-async def test_a_part_that_gives_no_file_is_refused(gateway, upstream, alice, file):
-    answer = await gateway.chat(alice.key, messages=asking({"type": "file", "file": file}))
-    assert answer.status == 400
-    assert answer.error["param"].startswith("messages[0].content[1].file")
-    assert upstream.requests == []
+    ]
+    for file in cases:
+        with subtests.test(file=file):
+            answer = await gateway.chat(alice.key, messages=asking({"type": "file", "file": file}))
+            assert answer.status == 400
+            assert answer.error["param"].startswith("messages[0].content[1].file")
+            assert upstream.requests == []
 
 
 @pytest.mark.settings(FILE_TEXT_CHARS=50, UNFITTED_TEXT_CHARS=50)

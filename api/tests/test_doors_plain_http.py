@@ -16,12 +16,13 @@ API = [
 ]
 
 
-@pytest.mark.parametrize(("method", "path"), API)
-async def test_programs_are_answered_over_plain_http(gateway, upstream, alice, method, path):
-    body = {"model": "m", "messages": HELLO} if method == "POST" else None
-    answer = await gateway.ask(method, path, alice.key, json=body)
-    assert answer.status == (404 if path == "/v1/nothing" else 200)
-    assert not answer.headers["content-type"].startswith("text/html")
+async def test_programs_are_answered_over_plain_http(gateway, upstream, alice, subtests):
+    for method, path in API:
+        with subtests.test(method=method, path=path):
+            body = {"model": "m", "messages": HELLO} if method == "POST" else None
+            answer = await gateway.ask(method, path, alice.key, json=body)
+            assert answer.status == (404 if path == "/v1/nothing" else 200)
+            assert not answer.headers["content-type"].startswith("text/html")
 
 
 @pytest.mark.parametrize("path", ["/admin/", "/admin/login/"])

@@ -290,19 +290,18 @@ async def test_what_no_database_can_store_is_stored_without_it(gateway, upstream
     assert told(upstream)[1]["content"].startswith("a\ufffdb")
 
 
-@pytest.mark.parametrize(
-    "given",
-    [
+async def test_a_conversation_that_cannot_be_named_so_is_refused(gateway, upstream, alice, subtests):
+    cases = [
         {"conversation_id": "a", "session_id": "b"},
         {"conversation_id": "a" * 201},
         {"session_id": "a\nb"},
         {"conversation_id": "a", "n": 2},
-    ],
-)
-async def test_a_conversation_that_cannot_be_named_so_is_refused(gateway, upstream, alice, given):
-    refused = await turn(gateway, alice, "Hello.", **given)
-    assert (refused.status, len(upstream.requests)) == (400, 0)
-    assert refused.error["param"] in given
+    ]
+    for given in cases:
+        with subtests.test(given=given):
+            refused = await turn(gateway, alice, "Hello.", **given)
+            assert (refused.status, len(upstream.requests)) == (400, 0)
+            assert refused.error["param"] in given
 
 
 async def test_how_an_answer_was_thought_up_is_kept_with_it(gateway, upstream, alice):

@@ -236,9 +236,8 @@ async def test_an_upstream_that_does_not_close_after_the_finish_reason_is_not_wa
     await upstream.last.departure()
 
 
-@pytest.mark.parametrize(
-    ("given", "shown"),
-    [
+async def test_finish_reasons_are_those_of_openai(gateway, upstream, alice, subtests):
+    cases = [
         ("length", "length"),
         ("content_filter", "content_filter"),
         ("eos", "stop"),
@@ -246,11 +245,11 @@ async def test_an_upstream_that_does_not_close_after_the_finish_reason_is_not_wa
         ("max_tokens", "length"),
         ("pause_turn", "length"),
         ("tool_use", "stop"),  # it called nothing
-    ],
-)
-async def test_finish_reasons_are_those_of_openai(gateway, upstream, alice, given, shown):
-    upstream.will(stream(*HELLO, speech.chunk(finish=given), DONE))
-    assert (await gateway.chat(alice.key, stream=True)).finishes == [shown]
+    ]
+    for given, shown in cases:
+        with subtests.test(given=given, shown=shown):
+            upstream.will(stream(*HELLO, speech.chunk(finish=given), DONE))
+            assert (await gateway.chat(alice.key, stream=True)).finishes == [shown]
 
 
 # --- bytes ------------------------------------------------------------------------------------------------------------

@@ -177,9 +177,8 @@ async def test_without_a_backend_the_door_says_so_and_invents_nothing(gateway, u
     assert not upstream.requests
 
 
-@pytest.mark.parametrize(
-    ("body", "param"),
-    [
+async def test_what_is_no_question_is_refused(backend, gateway, upstream, alice, subtests):
+    cases = [
         ({"query": ""}, "query"),
         ({"query": "  "}, "query"),
         ({"query": "x" * 401}, "query"),
@@ -189,12 +188,12 @@ async def test_without_a_backend_the_door_says_so_and_invents_nothing(gateway, u
         ({"query": "x", "count": "3"}, "count"),
         ({}, "query"),
         ({"query": "x", "base_url": "http://169.254.169.254"}, "base_url"),
-    ],
-)
-async def test_what_is_no_question_is_refused(backend, gateway, upstream, alice, body, param):
-    answer = await gateway.ask("POST", "/v1/web_search", alice.key, json=body)
-    assert (answer.status, answer.error["param"]) == (400, param)
-    assert not upstream.requests
+    ]
+    for body, param in cases:
+        with subtests.test(body=body, param=param):
+            answer = await gateway.ask("POST", "/v1/web_search", alice.key, json=body)
+            assert (answer.status, answer.error["param"]) == (400, param)
+            assert not upstream.requests
 
 
 async def test_a_key_is_needed(backend, gateway, upstream):

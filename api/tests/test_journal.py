@@ -1,4 +1,3 @@
-import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -7,14 +6,14 @@ import orjson
 import pytest
 
 from api import journal
-from api.journal import FIRST_SLOTS, SLOT_BYTES, Journal, entries, orphans
+from api.journal import FIRST_SLOTS, SLOT_BYTES, Journal, orphans, read_slots
 from api.leftovers import claimed
 
 FACTS = ["0" * 32, "2026-11-21T10:00:00.123456+00:00", 1, 2, "chat/completions", "kimi-k2", True]
 
 
 def noted(of: Journal) -> list[list[Any]]:
-    return sorted(entries(of.path.read_bytes()), key=str)
+    return sorted(read_slots(of.path.read_bytes()).entries, key=str)
 
 
 @pytest.fixture
@@ -105,7 +104,7 @@ def test_a_file_that_nobody_locks_is_claimed_once_at_a_time(tmp_path: Path) -> N
     ended.close()
     with claimed(ended.path) as data, claimed(ended.path) as second:
         assert data is not None
-        assert entries(data) == [FACTS]
+        assert read_slots(data).entries == [FACTS]
         assert second is None
     with claimed(ended.path) as data:
         assert data is not None
@@ -163,10 +162,10 @@ def slot(data: bytes, length: int | None = None) -> bytes:
 def test_a_torn_or_strange_slot_is_passed_over(torn: bytes) -> None:
     good = slot(orjson.dumps(FACTS))
     if len(torn) == SLOT_BYTES:
-        assert entries(good + torn + good) == [FACTS, FACTS]
-    assert entries(good + torn) == [FACTS]
+        assert read_slots(good + torn + good).entries == [FACTS, FACTS]
+    assert read_slots(good + torn).entries == [FACTS]
 
 
 def test_an_empty_file_notes_nothing() -> None:
-    assert entries(b"") == []
-    assert entries(os.urandom(0) + b"\0" * SLOT_BYTES * 4) == []
+    assert read_slots(b"").entries == []
+    assert read_slots(b"\0" * SLOT_BYTES * 4).entries == []

@@ -65,7 +65,7 @@ class Kept:
     def in_flight(self) -> list[str]:
         """The requests that the journal would tell a successor about."""
         paths = journal.orphans(self.ledger._journals)
-        return sorted(facts[0] for path in paths for facts in journal.entries(path.read_bytes()))
+        return sorted(facts[0] for path in paths for facts in journal.read_slots(path.read_bytes()).entries)
 
 
 def trace(number: int = 1, *, stream: bool = True, body: dict[str, Any] | None = None) -> Trace:

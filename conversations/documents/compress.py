@@ -6,7 +6,7 @@ With somebody who summarises, at least half of the budget is for the densest pas
 then fit are replaced by their summaries, and these again by summaries of them, as long as a round makes the whole
 at least a tenth shorter (OpenKimi's rule); a round that cannot is not begun. What is still too long is cut at passage
 borders, least dense first. The work itself is `rounds`, a generator that asks for summaries and does no input or
-output; `compress` and `acompress` drive it.
+output; `acompress` drives it.
 """
 
 import asyncio
@@ -54,22 +54,16 @@ class Fitted:
     whole: bool = True
 
 
-def compress(text: str, plan: Plan, summarise: Callable[[list[str]], Summaries] | None = None) -> Fitted:
-    """`text` made to fit. `summarise`: texts -> as many summaries, in order; one that is no shorter is not used, an
-    empty one drops its passage, None is one that could not be made, after which no more are asked for. Raises
-    ValueError for a negative budget or another number of summaries."""
-    work = rounds(text, plan)
-    made = advanced(work, None)
-    while isinstance(made, list):
-        made = advanced(work, summarise(made) if summarise else None)
-    return made
-
-
 async def acompress(
     text: str, plan: Plan, summarise: Callable[[list[str]], Awaitable[Summaries]], outline: Outline | None = None
 ) -> Fitted:
-    """`compress` with a summariser that is awaited, once a round; all else is done in a thread. With the text's
-    outline nothing has to be divided and scored."""
+    """Make `text` fit. `summarise` is awaited once a round, all else is done in a thread. With the text's outline
+    nothing has to be divided and scored.
+
+    `summarise`: texts -> as many summaries, in order; one that is no shorter is not used, an empty one drops its
+    passage, None is one that could not be made, after which no more are asked for. Raises ValueError for a negative
+    budget or another number of summaries.
+    """
     work = rounds(text, plan, outline)
     made = await asyncio.to_thread(advanced, work, None)
     while isinstance(made, list):

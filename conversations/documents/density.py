@@ -8,7 +8,6 @@ words are to what the document is about, TF-IDF), `structural` (how varied its s
 `weighted` (all four). Pure Python, proportional to the length.
 """
 
-import heapq
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -61,18 +60,6 @@ def placed(words: Words) -> Places:
         for term in found:
             places[term].append(number)
     return places
-
-
-def densest(scores: Sequence[float], most: int = 3) -> list[int]:
-    """The positions of the `most` highest scores, highest first, ties in order: the key passages of a document."""
-    return heapq.nsmallest(most, range(len(scores)), key=lambda at: (-scores[at], at))
-
-
-def divide(scores: Sequence[float], threshold: float = 0.5) -> tuple[list[int], list[int]]:
-    """(positions that score at least the threshold, the others), each in order: what to keep at hand and what to
-    index."""
-    dense = [at for at, score in enumerate(scores) if score >= threshold]
-    return dense, [at for at, score in enumerate(scores) if score < threshold]
 
 
 def ranked(values: Sequence[float]) -> list[float]:

@@ -1,9 +1,7 @@
-"""Which passages of taken-in documents answer a question, found through their rows.
+"""Rank the passages of one text by how well they answer a question.
 
-In: a question, ids of a user's documents, a budget in characters. Out: passages with their text, in the order of the
-documents and of their text. What is searched is a document's outline, which this process remembers (`Shelf`); of the
-passages' rows only those found are read. By words (BM25), and where there are embeddings also by these, the two
-rankings fused by place.
+The text's outline is searched by words (BM25) and, where its passages have embeddings, also by these; the two
+rankings are fused by place. This process remembers outlines and embeddings of the documents used last (`Shelf`).
 """
 
 import asyncio
@@ -13,24 +11,21 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
-from typing import Any, TypeVar
+from typing import Any
 
 from django.conf import settings
-from django.db.models import Q
 
 from conversations.documents import vectors
 from conversations.documents.divide import Outline
-from conversations.documents.retrieve import Hit, Key, fuse, within
-from conversations.models import Document, DocumentState, Passage
+from conversations.documents.retrieve import Hit, fuse
+from conversations.models import Document, Passage
 from providers.exceptions import GatewayError
-from providers.offloop import LONG, heard, in_time
+from providers.offloop import LONG, in_time
 
 logger = logging.getLogger(__name__)
 PASSAGE_BYTES = 24  # that an outline takes in memory for each passage, besides its packed bytes
 SHARE = 0.5  # of the shelf that one entry may have: a larger one is used and not kept
 CANDIDATES = 400  # passages that a ranking has at most
-T = TypeVar("T")
 Vector = Sequence[float]
 Embed = Callable[[Sequence[str]], Awaitable[list[Vector]]]
 
@@ -50,17 +45,6 @@ class Question:
     text: str
     vector: Vector | None = None
     most: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Recalled:
-    """One passage: characters `start` to `end` of its document's text."""
-
-    document_id: str
-    number: int
-    start: int
-    end: int
-    text: str
 
 
 class Shelf:
@@ -173,53 +157,3 @@ async def asked(text: str, embed: Embed | None, most: int = 0) -> Question:
         logger.warning("a question is searched by its words alone: %s", type(error).__name__)
         return Question(text, None, most)
     return Question(text, vector, most)
-
-
-async def recall(user_id: int, document_ids: Sequence[str], question: Question, budget: int) -> list[Recalled]:
-    """The passages of the user's own documents that fit the question best, within `budget` characters. Raises
-    DatabaseUnavailable.
-    """
-    owned = await in_time(LONG.run(own, user_id, document_ids))
-    outlines = {key: found for key in owned if (found := await outline_of(key)) is not None}
-    numbers = await heard(LONG.run(chosen, outlines, question, budget))
-    return await in_time(LONG.run(read, numbers))
-
-
-def own(user_id: int, document_ids: Sequence[str]) -> list[str]:
-    """Those of these documents that are the user's and ingested, in this order."""
-    mine = Document.objects.of(user_id).filter(pk__in=document_ids, state=DocumentState.INGESTED)
-    owned = set(mine.values_list("pk", flat=True))
-    return [key for key in document_ids if key in owned]
-
-
-def chosen(outlines: dict[str, Outline], question: Question, budget: int) -> dict[str, list[int]]:
-    """The numbers of the passages that fit the question best, by document; in a database thread."""
-    ranked = [
-        [Hit(f"{key} {hit.key}", hit.score) for hit in ranking(Known(key, outline), question)]
-        for key, outline in outlines.items()
-    ]
-    if question.vector is None:
-        hits = sorted(chain.from_iterable(ranked), key=lambda hit: -hit.score)
-    else:  # some may have embeddings and some not: their scores say nothing together
-        hits = fuse([[hit.key for hit in one] for one in ranked], CANDIDATES)
-    hits = hits[: question.most] if question.most else hits
-    places = {hit.key: str(hit.key).partition(" ") for hit in hits}
-    lengths: dict[Key, int] = {at: outlines[key].length(int(number)) for at, (key, _, number) in places.items()}
-    numbers: dict[str, list[int]] = {key: [] for key in outlines}
-    for hit in within(hits, lengths, budget):
-        key, _, number = places[hit.key]
-        numbers[key].append(int(number))
-    return {key: some for key, some in numbers.items() if some}
-
-
-def read(numbers: dict[str, list[int]]) -> list[Recalled]:
-    """These passages of these documents, in order, by one query."""
-    if not numbers:
-        return []
-    wanted = Q()
-    for document_id, some in numbers.items():
-        wanted |= Q(document_id=document_id, number__in=some)
-    columns = ("document_id", "number", "start", "end", "text")
-    rows = [Recalled(*row) for row in Passage.objects.filter(wanted).values_list(*columns)]
-    order = {document_id: place for place, document_id in enumerate(numbers)}
-    return sorted(rows, key=lambda row: (order[row.document_id], row.number))

@@ -1,7 +1,7 @@
 """Which passages answer a question: BM25 over an index in memory or in bytes, and one ranking made of several.
 
 In: passages as terms (`terms.py`) under keys of the caller's choice, a question as text. Out: `Hit`s, best first.
-No database: an index is built from rows, merged from others, or lies in bytes (`postings.py`). Ranking as in
+No database: an index is built passage by passage, or lies in bytes (`postings.py`). Ranking as in
 Robertson and Zaragoza, "The Probabilistic Relevance Framework" (2009); fusion by reciprocal rank as in Cormack,
 Clarke and Büttcher (SIGIR 2009).
 """
@@ -105,17 +105,6 @@ class Index(Searchable):
 
     def keys(self) -> Sequence[Key]:
         return list(self.slots)
-
-    def merge(self, other: "Index") -> None:
-        """Take in all passages of another index, as if they were added now. Raises ValueError, and changes
-        nothing, when a key is in both."""
-        if both := self.slots.keys() & other.slots.keys():
-            raise ValueError(f"{len(both)} passages are in both indexes")
-        shift = len(self.lengths)
-        self.slots.update((key, slot + shift) for key, slot in other.slots.items())
-        self.lengths.extend(other.lengths)
-        for word, slots in other.postings.items():
-            self.postings[word].extend([slot + shift for slot in slots])
 
 
 def bounded(question: str) -> str:

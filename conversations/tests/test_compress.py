@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conversations.documents import compress as documents_compress
-from conversations.documents.compress import OMITTED, Plan, acompress, compress
+from conversations.documents.compress import OMITTED, Plan, acompress, advanced, rounds
 from conversations.documents.divide import Outline, Splitting, divide
 from conversations.documents.split import split
 
@@ -24,6 +24,15 @@ CHINESE = "说明：请用诗句回答。\n\n" + "\n\n".join(
     for n in range(10, 60)
 )
 TEXTS = st.text(st.sampled_from("ab Zc. \n!?。，中文字#"), max_size=900)
+
+
+def compress(text, plan, summarise=None):
+    """What `acompress` does, in one thread."""
+    work = rounds(text, plan)
+    made = advanced(work, None)
+    while isinstance(made, list):
+        made = advanced(work, summarise(made) if summarise else None)
+    return made
 
 
 def everything(text, fitted, size):

@@ -5,9 +5,9 @@ import threading
 
 import pytest
 
-from conversations.documents import embed, ingest, minilm, recall
+from conversations.documents import embed, ingest, minilm
 from conversations.documents.divide import Splitting
-from conversations.documents.recall import Question, shelf
+from conversations.documents.recall import Known, Question, outline_of, ranking, shelf
 from conversations.models import Document, Passage
 from providers.exceptions import GatewayError, ModelNotFound
 from providers.offloop import off_loop
@@ -78,7 +78,8 @@ async def test_a_batch_that_fails_is_tried_again_later_and_till_then_words_are_e
     await eventually(some)
     assert (await embedded(document_id))[0] is False
     question = Question("lamp 33", (1.0, 1.0))
-    assert await recall.recall(alice.user.pk, [document_id], question, 500)
+    outline = await outline_of(document_id)
+    assert await off_loop(ranking, Known(document_id, outline), question)
     broken = False
 
     async def complete():
@@ -116,19 +117,18 @@ async def test_an_upstream_that_gives_none_is_an_error(gateway, upstream):
 
 
 @pytest.mark.settings(EMBEDDING_MODEL="m")
-@pytest.mark.parametrize(
-    "data",
-    [
+async def test_what_is_no_vector_is_an_error(gateway, upstream, subtests):
+    cases = [
         *([{"index": [1], "embedding": [1.0]}], [{"index": 0, "embedding": ["a", "b"]}], [{"embedding": [None]}]),
         *([{"embedding": [1e39]}], [{"embedding": []}], [{"index": 7, "embedding": [1.0]}], ["a"], "abc", {"a": 1}),
         *(None, [], [{"embedding": True}], [{"embedding": [True]}]),
-    ],
-)
-async def test_what_is_no_vector_is_an_error(gateway, upstream, data):
-    ask = embed.embedder(gateway.inner.catalogue, gateway.inner.pool)
-    upstream.will(reply({"object": "list", "data": data}))
-    with pytest.raises(GatewayError):
-        await ask(["one"])
+    ]
+    for data in cases:
+        with subtests.test(data=data):
+            ask = embed.embedder(gateway.inner.catalogue, gateway.inner.pool)
+            upstream.will(reply({"object": "list", "data": data}))
+            with pytest.raises(GatewayError):
+                await ask(["one"])
 
 
 @pytest.mark.settings(EMBEDDING_MODEL="m")
@@ -208,9 +208,10 @@ async def test_the_local_model_says_nothing_of_scripts_it_does_not_know(alice, m
     document_id = await taken(alice, TEXT + "桥建于一八八四年。")
     await embed.document(local, document_id)
     (vector,) = await local(["桥建于哪一年"])
-    found = await recall.recall(alice.user.pk, [document_id], Question("桥建于哪一年", vector), 200)
-    assert "桥建于一八八四年。" in found[0].text
-    assert len(found) == 1
+    outline = await outline_of(document_id)
+    (hit,) = await off_loop(ranking, Known(document_id, outline), Question("桥建于哪一年", vector))
+    row = await off_loop(Passage.objects.get, document_id=document_id, number=hit.key)
+    assert "桥建于一八八四年。" in row.text
 
 
 async def test_the_local_model_knows_what_is_alike():

@@ -1,5 +1,7 @@
 """A long text within a budget: its opening, what says most, and what concerns the question."""
 
+from functools import cache
+
 import pytest
 
 from conversations.documents.compress import OMITTED
@@ -12,6 +14,7 @@ TEXT = "You are a guide. Answer from the notes below.\n\n" + "".join(
 )
 
 
+@cache
 def outline(text, splitting):
     return Outline.unpack(divide(text, splitting, 30).packed)
 

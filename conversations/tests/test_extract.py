@@ -2,7 +2,6 @@
 
 import io
 import os
-import time
 import tracemalloc
 import zipfile
 import zlib
@@ -146,14 +145,6 @@ def test_a_file_is_what_its_name_says_and_else_what_its_type_says():
     assert kind("Dockerfile") == "dockerfile"
     for name, declared in (("a.exe", "text/plain"), ("a", ""), ("a", "application/zip"), ("", ""), ("a.", "x/y")):
         assert kind(name, declared) is None, name
-
-
-def test_plain_text_is_read_at_several_megabytes_a_second():
-    data = ("Lorem ipsum dolor sit amet, 世界. " * 12_000).encode()
-    began = time.perf_counter()
-    for _ in range(10):
-        text_of("a.txt", "", data)
-    assert 10 * len(data) / (time.perf_counter() - began) > 5_000_000
 
 
 # --- what is not ------------------------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ import threading
 import pytest
 from django.db import OperationalError
 
-from conversations import tasks
 from conversations.documents import ingest, rows
 from conversations.documents.divide import Indivisible, Splitting, divide
 from conversations.documents.recall import shelf
@@ -184,7 +183,7 @@ async def test_the_text_unused_for_longest_makes_way_for_a_new_one(alice, mallor
 
 @pytest.mark.settings(DOCUMENTS_PER_USER=1)
 async def test_where_files_have_all_the_room_a_text_is_not_stored(alice):
-    await off_loop(lambda: tasks.ingest_document(ingest.claimed(stored(alice)).pk))
+    await off_loop(lambda: ingest.process(ingest.claimed(stored(alice)).pk))
     known = await taking(alice, TEXT + "more")
     assert known.document_id == ""
     assert await off_loop(Document.objects.count) == 1

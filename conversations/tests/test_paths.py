@@ -48,7 +48,7 @@ def test_sampling_diversity_does_not_take_the_same_twice():
 
 def test_sampling_random_takes_different_ones_and_begins_again_when_there_are_too_few():
     assert sorted(paths.sample("random", ["a", "b", "c"], "", 3, RNG)) == ["a", "b", "c"]
-    for strategy in paths.SAMPLING:
+    for strategy in ("random", "entropy", "relevance", "diversity"):
         assert len(paths.sample(strategy, ["a", "b"], "q", 5, RNG)) == 5
         assert paths.sample(strategy, [], "q", 5, RNG) == []
 

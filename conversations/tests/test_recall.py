@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from conversations.documents import ingest, recall, vectors
 from conversations.documents.divide import Outline, Splitting
-from conversations.documents.recall import Question, shelf
+from conversations.documents.recall import Known, Question, outline_of, ranking, shelf
 from conversations.models import Document, Passage
 from providers.exceptions import ProviderDown
 from providers.offloop import off_loop
@@ -43,77 +43,60 @@ async def taken(person, text, splitting=None):
     return (await ingest.take_in(person.user.pk, text, splitting or Splitting(size=200))).document_id
 
 
+async def search(document_id, question):
+    """The numbers of the passages that answer the question, best first."""
+    outline = await outline_of(document_id)
+    if outline is None:
+        return []
+    hits = await off_loop(ranking, Known(document_id, outline), question)
+    return [hit.key for hit in hits]
+
+
+async def passage(document_id, number):
+    rows = Passage.objects.filter(document_id=document_id, number=number)
+    return await off_loop(lambda: rows.get().text)
+
+
 @pytest.mark.parametrize(
-    ("text", "asked", "towns", "trades"),
+    ("text", "question", "said"),
     [
-        (ENGLISH, "What is the number of the {trade} in {town}?", TOWNS, TRADES),
-        (CHINESE, "{town}的{trade}的号码是多少？", STÄDTE, WERKE),
+        (ENGLISH, "What is the number of the potter in Hexham?", "In Hexham the potter"),
+        (CHINESE, "石城的陶工的号码是多少？", "在石城，陶工的店铺"),
     ],
 )
-async def test_the_answer_is_found_within_a_tenth_of_the_text(alice, text, asked, towns, trades):
+async def test_the_best_passage_is_the_one_that_answers(alice, text, question, said):
     document_id = await taken(alice, text)
-    found = 0
-    for n, town in enumerate(towns):
-        for k, trade in enumerate(trades):
-            question = Question(asked.format(town=town, trade=trade))
-            passages = await recall.recall(alice.user.pk, [document_id], question, len(text) // 10)
-            assert sum(len(one.text) for one in passages) <= len(text) // 10
-            assert [one.number for one in passages] == sorted(one.number for one in passages)
-            assert all(text[one.start : one.end] == one.text for one in passages)
-            found += any(town in one.text and trade in one.text and f"{n}{k}" in one.text for one in passages)
-    assert found >= 90
+    best, *others = await search(document_id, Question(question))
+    assert said in await passage(document_id, best)
+    assert others
+    assert await search(document_id, Question(question, most=1)) == [best]
+    assert await search(document_id, Question("zebra")) == []
 
 
-async def test_a_second_question_reads_the_passages_it_needs_and_nothing_else(alice, monkeypatch):
+async def test_a_second_question_reads_nothing_from_the_database(alice):
     document_id = await taken(alice, ENGLISH)
+    outline = await outline_of(document_id)
 
-    statements = []
+    def ask():
+        with CaptureQueriesContext(connection) as queries:
+            assert ranking(Known(document_id, outline), Question("the potter in Hexham"))
+        return len(queries)
 
-    async def noted(function, *args):
-        def work():
-            with CaptureQueriesContext(connection) as queries:
-                found = function(*args)
-            statements.extend(query["sql"] for query in queries)
-            return found
-
-        return await off_loop(work)
-
-    async def ask():
-        return await recall.recall(alice.user.pk, [document_id], Question("the potter in Hexham"), 400)
-
-    await ask()
-    monkeypatch.setattr(recall.LONG, "run", noted)
-    found = await ask()
-    assert 1 <= len(found) <= 2
-    assert len(statements) == 2
-    assert not any('"index"' in one for one in statements)
-    assert '"number" IN' in statements[1]
-
-
-async def test_several_documents_are_searched_together_each_user_his_own(alice, mallory):
-    first, second = await taken(alice, ENGLISH), await taken(alice, CHINESE)
-    strange = await taken(mallory, ENGLISH + " ")
-    question = Question("the potter in Hexham 山城的石匠")
-    found = await recall.recall(alice.user.pk, [second, strange, first, "doc_x"], question, 2_000)
-    order = [one.document_id for one in found]
-    assert order == sorted(order, key=[second, first].index)
-    assert set(order) == {first, second}
-    assert await recall.recall(mallory.user.pk, [first, second], question, 2_000) == []
-    assert await recall.recall(alice.user.pk, [first], Question("zebra"), 2_000) == []
-    few = await recall.recall(alice.user.pk, [first, second], Question(question.text, most=1), 2_000)
-    assert len(few) == 1
+    assert await outline_of(document_id) is outline
+    assert await off_loop(ask) == 0
 
 
 async def test_what_was_deleted_is_not_found(alice):
     document_id = await taken(alice, ENGLISH)
     await off_loop(Document.objects.all().delete)
-    assert await recall.recall(alice.user.pk, [document_id], Question("potter"), 2_000) == []
+    shelf.forget()
+    assert await search(document_id, Question("potter")) == []
 
 
 @pytest.mark.settings(DOCUMENT_CACHE_BYTES=1)
 async def test_a_shelf_without_room_still_answers(alice):
     document_id = await taken(alice, ENGLISH)
-    assert await recall.recall(alice.user.pk, [document_id], Question("potter"), 2_000)
+    assert await search(document_id, Question("potter"))
     assert shelf._kept == {}
 
 
@@ -132,7 +115,7 @@ async def test_an_index_that_cannot_be_read_is_none(alice):
     await off_loop(Document.objects.update, index=zlib.compress(b'{"starts": [], "index": {}}'))
     shelf.forget()
     assert await off_loop(shelf.outline, document_id) is None
-    assert await recall.recall(alice.user.pk, [document_id], Question("potter"), 2_000) == []
+    assert await search(document_id, Question("potter")) == []
     assert await taken(alice, ENGLISH) == ""  # divided, and not stored again
 
 
@@ -160,7 +143,7 @@ async def test_what_is_read_from_the_database_is_unpacked_elsewhere(alice, monke
     shelf.forget()
     assert (await taken(alice, ENGLISH)) == document_id
     shelf.forget()
-    assert await recall.recall(alice.user.pk, [document_id], Question("potter"), 2_000)
+    assert await search(document_id, Question("potter"))
     assert len(threads) == 2
     assert not any(name.startswith(("database", "MainThread")) for name in threads)
 
@@ -180,21 +163,22 @@ def near(*numbers):
 async def test_what_words_do_not_find_embeddings_do(alice):
     document_id = await taken(alice, ENGLISH)
     question = Question("Wer formt Ton?", (3.0, 0.0))
-    assert await recall.recall(alice.user.pk, [document_id], question, 1_000) == []
+    assert await search(document_id, question) == []
     await off_loop(near(5), document_id)
-    found = await recall.recall(alice.user.pk, [document_id], question, 230)
-    assert [one.number for one in found] == [5]
+    found = await search(document_id, question)
+    assert found[0] == 5
     other = Question("Wer formt Ton?", (3.0, 0.0, 1.0))  # of another model
-    assert await recall.recall(alice.user.pk, [document_id], other, 1_000) == []
+    assert await search(document_id, other) == []
 
 
 async def test_both_rankings_count(alice):
     document_id = await taken(alice, ENGLISH)
     await off_loop(near(5), document_id)
     question = Question("the potter in Hexham", (3.0, 0.0))
-    found = await recall.recall(alice.user.pk, [document_id], question, 900)
-    assert 5 in [one.number for one in found]
-    assert any("Hexham the potter" in one.text for one in found)
+    found = await search(document_id, question)
+    said = [await passage(document_id, number) for number in found[:4]]
+    assert 5 in found[:4]
+    assert any("Hexham the potter" in text for text in said)
 
 
 async def test_a_question_without_an_embedding_in_time_is_searched_by_its_words(settings):

@@ -8,8 +8,6 @@ import unicodedata
 from itertools import chain
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from conversations.documents import retrieve
 from conversations.documents.retrieve import QUESTION_CHARS, Hit, Index, fuse, within
@@ -25,7 +23,6 @@ PASSAGES = {
     "ไทย": "สะพานเหล็กเปิดในปีนั้น",
     "قديم": "افتتح الجسر القديم في ذلك العام.",
 }
-WORDS = st.lists(st.sampled_from("ant bee cow dog elk fox gnu hen".split()), max_size=12)
 
 
 def index_of(passages):
@@ -124,29 +121,12 @@ def test_of_common_words_no_more_are_counted_than_is_reasonable(monkeypatch):
     assert index.search("common", 1)
 
 
-@settings(max_examples=100, deadline=None)
-@given(st.lists(WORDS, max_size=6), st.lists(WORDS, max_size=6), WORDS)
-def test_merged_indexes_answer_like_one_that_had_everything_added(first, second, question):
-    left, right, both = Index(), Index(), Index()
-    for number, words in enumerate(first + second):
-        (left if number < len(first) else right).add(number, words)
-        both.add(number, words)
-
-    left.merge(right)
-
-    assert left.search(" ".join(question)) == both.search(" ".join(question))
-    assert (left.slots, left.lengths, left.postings) == (both.slots, both.lengths, both.postings)
-    assert len(left) == len(first) + len(second)
-
-
 def test_a_passage_is_in_an_index_once():
-    index, other = index_of({"a": "one", "b": "two"}), index_of({"c": "three", "b": "two"})
+    index = index_of({"a": "one", "b": "two"})
 
     with pytest.raises(ValueError, match="already"):
         index.add("a", ["again"])
-    with pytest.raises(ValueError, match="both"):
-        index.merge(other)
-    assert index.search("three again") == []
+    assert index.search("again") == []
     assert len(index) == 2
 
 

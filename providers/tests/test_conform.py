@@ -17,7 +17,7 @@ from providers.filters import conform
 from providers.filters.conform import StreamConformer, as_stream, finish_reason, whole
 from providers.models import Provider
 
-FAST = settings(derandomize=True, database=None, deadline=None, max_examples=150)
+FAST = settings(derandomize=True, database=None, deadline=None, max_examples=60)
 HEAD = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
 
 
@@ -258,7 +258,7 @@ def test_tool_calls_that_are_none_do_not_reach_the_caller(junk: dict[str, Any]) 
 )
 def test_random_interleavings_are_put_together_as_they_were_meant(ids: str, indexed: bool) -> None:
     draw = random.Random(7)
-    for _ in range(60):
+    for _ in range(20):
         meant = [
             (f"id{n}", f"tool{n}", json.dumps({"n": n, "é\n": "\\" * draw.randrange(4)}))
             for n in range(draw.randrange(1, 5))

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -34,6 +34,10 @@ class Work:
             assert await asyncio.to_thread(self.news.acquire, timeout=20)
 
 
+async def run_for(threads: Threads, caller: str, function: Callable[..., Any], *args: Any) -> Any:
+    return await (await threads.start_for(caller, function, *args))
+
+
 @pytest.fixture
 def work() -> Iterator[Work]:
     found = Work()
@@ -53,9 +57,9 @@ async def test_a_kind_of_work_leaves_the_threads_of_others_alone(work: Work, kin
 
 @pytest.mark.parametrize("kind", [TURNS, LONG])
 async def test_a_caller_with_much_work_leaves_threads_to_others(work: Work, kind: Threads) -> None:
-    waiting = [asyncio.create_task(kind.run_for("mallory", work.piece, "slow")) for _ in range(50)]
+    waiting = [asyncio.create_task(run_for(kind, "mallory", work.piece, "slow")) for _ in range(50)]
     await work.begins(PER_CALLER)
-    assert await kind.run_for("alice", lambda: "at once") == "at once"
+    assert await run_for(kind, "alice", lambda: "at once") == "at once"
     assert len(work.begun) == PER_CALLER
     work.may_end.set()
     assert await asyncio.gather(*waiting) == ["slow"] * 50
@@ -65,31 +69,31 @@ async def test_who_waits_for_his_own_work_does_not_wait_for_the_database(work: W
     """Many pieces, each in time, take longer together than one may; only when they are late has the database gone."""
     settings.DATABASE_TIMEOUT_SECONDS = 0.2
     threads = Threads("test", 4)
-    running = [asyncio.create_task(threads.run_for("mallory", time.sleep, 0.02)) for _ in range(40)]
+    running = [asyncio.create_task(run_for(threads, "mallory", time.sleep, 0.02)) for _ in range(40)]
     assert await asyncio.gather(*running) == [None] * 40
-    stuck = [asyncio.create_task(threads.run_for("mallory", work.piece, "stuck")) for _ in range(PER_CALLER)]
+    stuck = [asyncio.create_task(run_for(threads, "mallory", work.piece, "stuck")) for _ in range(PER_CALLER)]
     await work.begins(PER_CALLER)
-    late = [asyncio.create_task(threads.run_for("mallory", work.piece, "late")) for _ in range(3)]
+    late = [asyncio.create_task(run_for(threads, "mallory", work.piece, "late")) for _ in range(3)]
     for task in late:
         with pytest.raises(DatabaseUnavailable):
             await task
     work.may_end.set()
     await asyncio.gather(*stuck)
-    assert await threads.run_for("mallory", lambda: "then") == "then"
+    assert await run_for(threads, "mallory", lambda: "then") == "then"
 
 
 async def test_work_that_nobody_waits_for_any_more_is_not_begun(work: Work) -> None:
     threads = Threads("test", 1)
-    first = asyncio.create_task(threads.run_for("alice", work.piece, "first"))
+    first = asyncio.create_task(run_for(threads, "alice", work.piece, "first"))
     await work.begins(1)
-    second = asyncio.create_task(threads.run_for("alice", work.piece, "second"))
-    third = asyncio.create_task(threads.run_for("alice", work.piece, "third"))
+    second = asyncio.create_task(run_for(threads, "alice", work.piece, "second"))
+    third = asyncio.create_task(run_for(threads, "alice", work.piece, "third"))
     for task in (second, third):
         await asyncio.sleep(0)
         task.cancel()
     work.may_end.set()
     await first
-    assert await threads.run_for("alice", lambda: "then") == "then"
+    assert await run_for(threads, "alice", lambda: "then") == "then"
     assert work.begun == ["first"]
 
 
@@ -97,14 +101,14 @@ async def test_a_place_is_free_only_when_the_work_has_ended(work: Work) -> None:
     """A caller who goes away at once and comes again does not get more threads so."""
     threads = Threads("test", 4)
     for _ in range(20):
-        task = asyncio.create_task(threads.run_for("mallory", work.piece, "slow"))
+        task = asyncio.create_task(run_for(threads, "mallory", work.piece, "slow"))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         task.cancel()
-    assert await threads.run_for("alice", lambda: "at once") == "at once"
+    assert await run_for(threads, "alice", lambda: "at once") == "at once"
     assert len(work.begun) <= PER_CALLER
     work.may_end.set()
-    assert await threads.run_for("mallory", lambda: "then") == "then"
+    assert await run_for(threads, "mallory", lambda: "then") == "then"
 
 
 # --- late work --------------------------------------------------------------------------------------------------------

@@ -51,7 +51,6 @@ class House:
             "REDIS_URL": "",
             "EMBEDDED_WORKER": "false",
             "MARKER_FILE": "none",
-            "PYTHONDONTWRITEBYTECODE": "1",
             **environment,
         }
         self._log = home.with_name(f"{home.name}.log")

@@ -1,6 +1,5 @@
 import logging
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -113,13 +112,7 @@ def test_what_stands_around_a_secret_stays() -> None:
 @pytest.mark.parametrize(
     "piece", ["eyJ-", "sk-", "sk-a-", "Bearer ", "bearer  ", "://a:", "://:b", "a:b@", "eyJaaaaaaaa.", "x"]
 )
-def test_eight_times_the_text_costs_about_eight_times_the_work(piece: str) -> None:
-    def cost(length: int) -> float:
-        text, spent = piece * (length // len(piece)), []
-        for _ in range(3):
-            began = time.process_time()
-            redact(text)
-            spent.append(time.process_time() - began)
-        return min(spent)
-
-    assert cost(32_000) < 24 * cost(4_000)  # a square would be 64 times
+@pytest.mark.timeout(30)  # a megabyte takes milliseconds; the square of it would take minutes
+def test_a_megabyte_of_beginnings_is_no_hang(piece: str) -> None:
+    said = redact(piece * (1_000_000 // len(piece)))
+    assert 0 < len(said) <= 1_000_000
