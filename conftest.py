@@ -1,13 +1,13 @@
 """The test cast.
 
-alice     a user with an API key          mallory   another one          operator   staff, with a key too
-upstream  a scriptable upstream           provider  the row that leads to it, with the model `m`
-token     its first token, `sk-up-1`
-gateway   the real server in the test's own loop, with these rows in force
-house     a real `manage.py serve` process (own_house: one for the test alone; empty_house: before its first run)
+alice     a user with an API key          mallory   another one          operator   staff, with a
+key too upstream  a scriptable upstream           provider  the row that leads to it, with the model
+`m` token     its first token, `sk-up-1` gateway   the real server in the test's own loop, with
+these rows in force house     a real `manage.py serve` process (own_house: one for the test alone;
+empty_house: before its first run)
 
-Rows are committed and swept away after each test. `@pytest.mark.settings(NAME=value)` changes settings before the
-gateway is made.
+Rows are committed and swept away after each test. `@pytest.mark.settings(NAME=value)` changes
+settings before the gateway is made.
 """
 
 import asyncio
@@ -21,8 +21,8 @@ from typing import Any
 import pytest
 import uvloop
 
+from providers.database.database_threads import off_loop
 from providers.models import Provider
-from providers.offloop import off_loop
 from proxysite.testing import database, rows
 from proxysite.testing.rows import Person
 from tokens.models import UpstreamToken
@@ -43,7 +43,9 @@ def pytest_asyncio_loop_factories(
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """pytest-django's fixture; before the test database is dropped, threads of this process have left it."""
+    """pytest-django's fixture; before the test database is dropped, threads of this process have
+    left it.
+    """
     yield
     with django_db_blocker.unblock():
         database.wait_for_others_to_leave()
@@ -51,7 +53,9 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
 
 @pytest.fixture
 def transactional_db(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """pytest-django's fixture, faster: real commits that every thread sees, deleted after the test."""
+    """pytest-django's fixture, faster: real commits that every thread sees, deleted after the
+    test.
+    """
     with django_db_blocker.unblock():
         yield
         rows.sweep_database()
@@ -122,7 +126,9 @@ async def token(provider: Provider) -> UpstreamToken:
 
 @pytest.fixture(scope="session")
 def _frozen() -> None:
-    """What the first gateway of a process does with the garbage collector, done once for all gateways."""
+    """What the first gateway of a process does with the garbage collector, done once for all
+    gateways.
+    """
     import proxysite.testing.gateway  # noqa: F401
     from proxysite.asgi import calm_collector
 
@@ -131,21 +137,32 @@ def _frozen() -> None:
 
 @pytest.fixture
 async def gateway(
-    token: UpstreamToken, _frozen: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    token: UpstreamToken,
+    _frozen: None,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> AsyncIterator[Any]:
-    """At its end nothing may be in flight, noted or unwritten, and nothing may have been logged as an error; a test
-    that provokes one clears caplog.
+    """At its end nothing may be in flight, noted or unwritten, and nothing may have been logged as
+    an error; a test that provokes one clears caplog.
     """
     from proxysite.testing.gateway import RunningGateway
 
     monkeypatch.setattr("proxysite.asgi.calm_collector", lambda: None)
-    monkeypatch.setattr("tokens.pool.Pool.shuffle", lambda pool: None)  # tests count on the order of tokens
-    monkeypatch.setattr("tokens.books.TICK_SECONDS", 3_600)  # a test that wants the books written asks for it
+    monkeypatch.setattr(
+        "tokens.pool.pool.Pool.shuffle", lambda pool: None
+    )  # tests count on the order of tokens
+    monkeypatch.setattr(
+        "tokens.pool.state_writer.TICK_SECONDS", 3_600
+    )  # a test that wants the books written asks for it
     server = RunningGateway()
     await server.start()
     yield server
     await server.stop()
-    crashed = [record.getMessage() for record in caplog.get_records("call") if record.levelno >= logging.ERROR]
+    crashed = [
+        record.getMessage()
+        for record in caplog.get_records("call")
+        if record.levelno >= logging.ERROR
+    ]
     assert not crashed, crashed
 
 
@@ -179,8 +196,10 @@ async def second(gateway: Any) -> AsyncIterator[Any]:
 
 @pytest.fixture
 def slow_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """The names that were looked up: `slow.example` never gets an answer, all others mean this machine."""
-    from providers import names
+    """The names that were looked up: `slow.example` never gets an answer, all others mean this
+    machine.
+    """
+    from providers.network import name_lookup
 
     asked: list[str] = []
     over = threading.Event()
@@ -192,13 +211,13 @@ def slow_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
             raise socket.gaierror(socket.EAI_AGAIN, "no answer")
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port or 0))]
 
-    monkeypatch.setattr(names, "resolver", names.Resolver())
+    monkeypatch.setattr(name_lookup, "resolver", name_lookup.Resolver())
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     yield asked
     over.set()
 
 
-# --- real processes ---------------------------------------------------------------------------------------------------
+# --- real processes -------------------------------------------------------------------------------
 @pytest.fixture(scope="session")
 def _listener() -> Iterator[socket.socket]:
     """Where upstreams of houses listen: an address that stays while tests come and go."""

@@ -12,7 +12,10 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name != "django":
             raise
-        sys.exit("This Python has no Django: run .venv/bin/python manage.py, after the first `make serve`.")
+        sys.exit(
+            "This Python has no Django: run .venv/bin/python manage.py, after the first `make "
+            "serve`."
+        )
     CommandLine(sys.argv).execute()
 
 

@@ -18,21 +18,21 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from api import issued_forms, keys
+from api import keys, one_time_forms
 from api.forms import ApiKeyForm
 from api.models import ApiKey, Status, UsageRecord
-from providers.admin_tables import NOTHING, BigTableAdmin, audit, badge, counted, moment
-from providers.chat import CHAT, COMPLETIONS, EMBEDDINGS
-from providers.deletion_admin import SlicedDeletion
+from providers.admin.big_tables import NOTHING, BigTableAdmin, audit, badge, counted, moment
+from providers.admin.deletion_admin import SlicedDeletion
+from providers.admin.secret_search import SecretSearch
 from providers.models import Deletion
-from providers.secret_search import SecretSearch
+from providers.protocol.chat import CHAT, COMPLETIONS, EMBEDDINGS
 from tokens.models import UpstreamToken
 
 SHOWN_MODELS = 2  # a list names so many of a key's models
 REQUEST_PREFIXES = ("req_", "chatcmpl-", "cmpl-")
 
 
-# --- API keys -------------------------------------------------------------------------------------------------------
+# --- API keys -------------------------------------------------------------------------------------
 class KeyStateFilter(admin.SimpleListFilter):
     title = "state"
     parameter_name = "is"
@@ -59,7 +59,9 @@ class ApiKeyAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
     list_filter = (KeyStateFilter,)
     sortable_by = ("created",)
     search_fields = ("prefix",)
-    search_help_text = "A whole key or its beginning, or a whole user name. What you type stays out of addresses."
+    search_help_text = (
+        "A whole key or its beginning, or a whole user name. What you type stays out of addresses."
+    )
     actions = ("revoke",)
     autocomplete_fields = ("user",)
     readonly_fields = ("key", "standing", "last_used", "created", "revoked")
@@ -76,52 +78,85 @@ class ApiKeyAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
             }
             return ((None, described), self.rights)
         who = (None, {"fields": ("key", "standing", "user", "name")})
-        return (who, self.rights, ("What happened", {"fields": ("last_used", "created", "revoked")}))
+        return (
+            who,
+            self.rights,
+            ("What happened", {"fields": ("last_used", "created", "revoked")}),
+        )
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
         return self.readonly_fields if obj is None else ("user", *self.readonly_fields)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """A key without our form is known by its row only: gone, it would be taken for a token that somebody brings."""
-        unknown_then = obj is not None and settings.PASSTHROUGH_PROVIDER and not obj.prefix.startswith(keys.PREFIX)
+        """A key without our form is known by its row only: gone, it would be taken for a token that
+        somebody brings.
+        """
+        unknown_then = (
+            obj is not None
+            and settings.PASSTHROUGH_PROVIDER
+            and not obj.prefix.startswith(keys.PREFIX)
+        )
         return not unknown_then and super().has_delete_permission(request, obj)
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """A key opens the doors of its user: who is no superuser makes none for another member of staff."""
+        """A key opens the doors of its user: who is no superuser makes none for another member of
+        staff.
+        """
         user = cast(User, request.user)
         if db_field.name == "user" and not user.is_superuser:
             kwargs["queryset"] = User.objects.filter(Q(is_staff=False) | Q(pk=user.pk))
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Keys are revoked, so that what they did stays theirs; one that must go is deleted on its page."""
-        return {name: action for name, action in super().get_actions(request).items() if name != "delete_selected"}
+        """Keys are revoked, so that what they did stays theirs; one that must go is deleted on its
+        page.
+        """
+        return {
+            name: action
+            for name, action in super().get_actions(request).items()
+            if name != "delete_selected"
+        }
 
-    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
         only_save = {"show_save_and_add_another": False, "show_save_and_continue": False}
         try:
             return super().add_view(request, form_url, {**(extra_context or {}), **only_save})
-        except issued_forms.UsedAlready:  # two clicks at the same moment: the other one's key was shown nowhere
-            text = "This form was sent twice. If you have not seen its key, revoke the newest one and issue another."
+        except (
+            one_time_forms.UsedAlready
+        ):  # two clicks at the same moment: the other one's key was shown nowhere
+            text = (
+                "This form was sent twice. If you have not seen its key, revoke the newest one "
+                "and issue another."
+            )
             self.message_user(request, text, messages.WARNING)
             return HttpResponseRedirect(reverse("admin:api_apikey_changelist"))
 
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
         """The form can tell whether it was sent before."""
         made = super().get_form(request, obj, change, **kwargs)
-        made.is_used = staticmethod(partial(issued_forms.is_used, request))  # type: ignore[attr-defined]
+        made.is_used = staticmethod(partial(one_time_forms.is_used, request))  # type: ignore[attr-defined]
         return made
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """A new row gets its key; of a known one only what was changed is written, so that no revocation is undone."""
+        """A new row gets its key; of a known one only what was changed is written, so that no
+        revocation is undone.
+        """
         if not change:
-            issued_forms.mark_used(request, form.cleaned_data.get("form_number", ""))
+            one_time_forms.mark_used(request, form.cleaned_data.get("form_number", ""))
             obj.issued = keys.generate()
             obj.prefix, obj.digest = obj.issued[: keys.SHOWN_LENGTH], keys.digest(obj.issued)
         obj.save(update_fields=form.changed_data if change else None)
 
-    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
-        """The one page that ever shows the key: the answer itself, kept in no message, session or cache."""
+    def response_add(
+        self, request: HttpRequest, obj: Any, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """The one page that ever shows the key: the answer itself, kept in no message, session or
+        cache.
+        """
         context = {
             **self.admin_site.each_context(request),
             "title": "The new API key",
@@ -135,7 +170,9 @@ class ApiKeyAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
         return page
 
     def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
-        return queryset.filter(Q(prefix__startswith=self.open_term(term.rstrip("…"))) | Q(user__username=term))
+        return queryset.filter(
+            Q(prefix__startswith=self.open_term(term.rstrip("…"))) | Q(user__username=term)
+        )
 
     def open_term(self, term: str) -> str:
         return term[: keys.SHOWN_LENGTH] if term.startswith(keys.PREFIX) else term
@@ -171,7 +208,7 @@ class ApiKeyAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
         self.message_user(request, f"{counted(ApiKey, count)} revoked.", messages.SUCCESS)
 
 
-# --- usage ----------------------------------------------------------------------------------------------------------
+# --- usage ----------------------------------------------------------------------------------------
 class EndpointFilter(admin.SimpleListFilter):
     title = "endpoint"
     parameter_name = "endpoint"
@@ -188,7 +225,10 @@ class StatusFilter(admin.SimpleListFilter):
     parameter_name = "status"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("troubled", "all but complete"), *((value, str(label)) for value, label in Status.choices)]
+        return [
+            ("troubled", "all but complete"),
+            *((value, str(label)) for value, label in Status.choices),
+        ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Rare ones are looked for among the troubled, which have an index."""
@@ -238,8 +278,22 @@ class UsageRecordAdmin(BigTableAdmin):
     actions = None
     fieldsets = (
         (None, {"fields": ("request", "started", "asked", "caller", "with_key")}),
-        ("How it went", {"fields": ("outcome", "http", "upstream", "with_token", "tries", "milliseconds")}),
-        ("Tokens", {"fields": ("prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens", "source")}),
+        (
+            "How it went",
+            {"fields": ("outcome", "http", "upstream", "with_token", "tries", "milliseconds")},
+        ),
+        (
+            "Tokens",
+            {
+                "fields": (
+                    "prompt_tokens",
+                    "completion_tokens",
+                    "reasoning_tokens",
+                    "cached_tokens",
+                    "source",
+                )
+            },
+        ),
     )
     started = moment("started_at", "started")
 
@@ -254,7 +308,9 @@ class UsageRecordAdmin(BigTableAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """With the names of the users and providers that are gone: of those on the page alone."""
-        gone = {f"{name}_gone": name_of_deleted(label, name) for name, label in DELETED_NAMES.items()}
+        gone = {
+            f"{name}_gone": name_of_deleted(label, name) for name, label in DELETED_NAMES.items()
+        }
         rows: QuerySet[Any] = super().get_queryset(request).annotate(**gone)
         return rows
 
@@ -290,11 +346,18 @@ class UsageRecordAdmin(BigTableAdmin):
             return f"{record.token_id} (deleted)"
         if token is None:
             return NOTHING
-        return format_html('<a href="{}">{}</a>', reverse("admin:tokens_upstreamtoken_change", args=[token.pk]), token)
+        return format_html(
+            '<a href="{}">{}</a>',
+            reverse("admin:tokens_upstreamtoken_change", args=[token.pk]),
+            token,
+        )
 
     @admin.display(description="asked")
     def asked(self, record: UsageRecord) -> str:
-        return f"{record.endpoint}, model {record.model}, {'streamed' if record.stream else 'not streamed'}"
+        return (
+            f"{record.endpoint}, model {record.model}, "
+            f"{'streamed' if record.stream else 'not streamed'}"
+        )
 
     @admin.display(description="HTTP status")
     def http(self, record: UsageRecord) -> int | str:
@@ -312,7 +375,9 @@ class UsageRecordAdmin(BigTableAdmin):
 
     @admin.display(description="tokens in / out")
     def tokens(self, record: UsageRecord) -> str:
-        return f"{'~' if record.estimated else ''}{record.prompt_tokens} / {record.completion_tokens}"
+        return (
+            f"{'~' if record.estimated else ''}{record.prompt_tokens} / {record.completion_tokens}"
+        )
 
     @admin.display(description="time")
     def duration(self, record: UsageRecord) -> str:
@@ -322,35 +387,61 @@ class UsageRecordAdmin(BigTableAdmin):
     def milliseconds(self, record: UsageRecord) -> str:
         spans = (record.queue_ms, record.connect_ms, record.first_byte_ms, record.total_ms)
         names = ("in the queue", "to connect", "to the first byte", "in all")
-        shown = (f"{in_milliseconds(span)} {name}" for span, name in zip(spans, names, strict=True) if span is not None)
+        shown = (
+            f"{in_milliseconds(span)} {name}"
+            for span, name in zip(spans, names, strict=True)
+            if span is not None
+        )
         return ", ".join(shown) or NOTHING
 
     @admin.display(description="attempts")
     def tries(self, record: UsageRecord) -> SafeString | str:
         """Every upstream call of the request, in order."""
         masks = masks_of(record.attempts)
-        rows = [(number, *cells(attempt, masks)) for number, attempt in enumerate(record.attempts, 1)]
-        head, body = row("th", COLUMNS), format_html_join("", "{}", ((row("td", cells),) for cells in rows))
+        rows = [
+            (number, *cells(attempt, masks)) for number, attempt in enumerate(record.attempts, 1)
+        ]
+        head = row("th", COLUMNS)
+        body = format_html_join("", "{}", ((row("td", cells),) for cells in rows))
         return format_html('<table class="attempts">{}{}</table>', head, body) if rows else "none"
 
 
-COLUMNS = ("", "provider", "model", "token", "HTTP", "connect ms", "first byte ms", "total ms", "outcome")
+COLUMNS = (
+    "",
+    "provider",
+    "model",
+    "token",
+    "HTTP",
+    "connect ms",
+    "first byte ms",
+    "total ms",
+    "outcome",
+)
 CALM = {"answered": "good", "skipped": "off", "abandoned": "off"}
 
 
 def row(tag: str, cells: Iterable[object]) -> SafeString:
     """One line of a table; `tag` is th or td."""
-    return format_html("<tr>{}</tr>", format_html_join("", "<{0}>{1}</{0}>", ((tag, cell) for cell in cells)))
+    return format_html(
+        "<tr>{}</tr>", format_html_join("", "<{0}>{1}</{0}>", ((tag, cell) for cell in cells))
+    )
 
 
 def masks_of(attempts: list[dict[str, Any]]) -> dict[str, str]:
-    """The masked form of each token that the attempts name and that is still there, by its id as text."""
+    """The masked form of each token that the attempts name and that is still there, by its id as
+    text.
+    """
     ids = {attempt["token"] for attempt in attempts if attempt.get("token")}
-    return {str(pk): masked for pk, masked in UpstreamToken.objects.filter(pk__in=ids).values_list("pk", "masked")}
+    return {
+        str(pk): masked
+        for pk, masked in UpstreamToken.objects.filter(pk__in=ids).values_list("pk", "masked")
+    }
 
 
 def cells(attempt: dict[str, Any], masks: dict[str, str]) -> list[object]:
-    """One attempt as the ledger keeps it (`providers.chat.Attempt.as_dict`), as cells under COLUMNS."""
+    """One attempt as the ledger keeps it (`providers.protocol.chat.Attempt.as_dict`), as cells
+    under COLUMNS.
+    """
     token: object = attempt.get("token") or ""
     if token in masks:
         address = reverse("admin:tokens_upstreamtoken_change", args=[token])
@@ -361,6 +452,9 @@ def cells(attempt: dict[str, Any], masks: dict[str, str]) -> list[object]:
         attempt.get("model") or "",
         token,
         attempt.get("status") or "",
-        *(in_milliseconds(attempt.get(name)) for name in ("connect_ms", "first_byte_ms", "total_ms")),
+        *(
+            in_milliseconds(attempt.get(name))
+            for name in ("connect_ms", "first_byte_ms", "total_ms")
+        ),
         format_html("{} {}", badge(CALM.get(outcome, "bad"), outcome), attempt.get("reason") or ""),
     ]

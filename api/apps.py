@@ -3,7 +3,7 @@
 from django.apps import AppConfig
 from django.conf import settings
 
-from providers.triggers import TriggerSet, install_after_migrate
+from providers.database.triggers import TriggerSet, install_after_migrate
 
 
 class ApiConfig(AppConfig):
@@ -20,7 +20,7 @@ def register_deletions() -> None:
     from django.contrib.auth import get_user_model
 
     from api.models import ApiKey
-    from providers.deletions import Rules, register
+    from providers.deletions.deletion_jobs import Rules, register
 
     def mark_users(ids: list[int]) -> None:
         get_user_model().objects.filter(pk__in=ids).update(is_active=False)
@@ -36,10 +36,18 @@ def list_trigger_sets() -> list[TriggerSet]:
     """Return the triggers of this app's tables, and that of the users'."""
     from django.apps import apps
 
-    from api.user_trigger import list_user_triggers
-    from providers.revisions import Watch, list_watch_triggers
+    from api.user_triggers import list_user_triggers
+    from providers.database.revisions import Watch, list_watch_triggers
 
-    columns = ("id", "user_id", "digest", "allowed_models", "expires_at", "revoked_at", "stores_content")
+    columns = (
+        "id",
+        "user_id",
+        "digest",
+        "allowed_models",
+        "expires_at",
+        "revoked_at",
+        "stores_content",
+    )
     keys = Watch("api_apikey", "keys", columns, stamped=True)
     users = apps.get_model(settings.AUTH_USER_MODEL)._meta.db_table
     return [*list_watch_triggers([keys]), *list_user_triggers(users)]

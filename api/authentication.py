@@ -1,10 +1,10 @@
-"""Who is asking: the credential of a request -> Caller, for the relaying doors and for DRF views alike.
+"""Who is asking: the credential of a request -> Caller, for the relaying doors and for DRF views
+alike.
 
-`Keyring` is the relaying doors' cache: full digest -> Caller, filled by one indexed query on a miss (one for all that
-ask at the same time). Of it only those keys are dropped that changed, were deleted, or whose user was switched on or
-off. With PASSTHROUGH_PROVIDER
-a bearer that is no key of ours is taken as that provider's tokens, separated by commas: used for this request, kept
-nowhere.
+`Keyring` is the relaying doors' cache: full digest -> Caller, filled by one indexed query on a miss
+(one for all that ask at the same time). Of it only those keys are dropped that changed, were
+deleted, or whose user was switched on or off. With PASSTHROUGH_PROVIDER a bearer that is no key of
+ours is taken as that provider's tokens, separated by commas: used for this request, kept nowhere.
 """
 
 import asyncio
@@ -26,27 +26,31 @@ from rest_framework.request import Request
 
 from api import keys
 from api.models import ApiKey
+from providers.database.changed_rows import Changes, read_changes
+from providers.database.database_threads import QUICK, in_time
 from providers.exceptions import Forbidden, InvalidKey, InvalidRequest
 from providers.fast_settings import settings
-from providers.offloop import QUICK, in_time
-from providers.stamped import Changes, read_changes
 
 UNKNOWN = "The API key is not valid."  # one text for unknown, revoked and expired
 KEY_LENGTH = 512
 TOKENS_LENGTH = 32_768  # of all tokens that a caller brings along
 TOKEN_LENGTH = 4_096  # of one of them
-# fields with which a caller chooses other models or services at the upstream: OpenRouter's, LiteLLM's, Vercel's
+# fields with which a caller chooses other models or services at the upstream: OpenRouter's,
+# LiteLLM's, Vercel's
 ELSEWHERE = frozenset(
     """
-    models provider route plugins transforms preset fallbacks context_window_fallbacks content_policy_fallbacks
-    deployment_id model_list providerOptions provider_options
+    models provider route plugins transforms preset fallbacks context_window_fallbacks
+    content_policy_fallbacks deployment_id model_list providerOptions provider_options
     """.split()
 )
 TOUCH_SECONDS = 60  # last use is written at most once in that time
 TOUCH_SQLITE = "UPDATE api_apikey SET last_used_at = %s WHERE id = %s"
 TOUCH_POSTGRES = """
     WITH used AS (SELECT * FROM unnest(%s::bigint[], %s::timestamptz[]) AS u (id, at)),
-    free AS (SELECT id FROM api_apikey WHERE id = ANY(%s::bigint[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
+    free AS (
+        SELECT id FROM api_apikey WHERE id = ANY(%s::bigint[])
+        ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+    )
     UPDATE api_apikey AS key SET last_used_at = greatest(key.last_used_at, used.at)
     FROM used JOIN free USING (id) WHERE key.id = used.id
 """
@@ -54,8 +58,8 @@ TOUCH_POSTGRES = """
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """One valid key, as the path sees it; or nobody we know, with tokens of `provider` that he brings along. `expires`
-    is a UNIX time.
+    """One valid key, as the path sees it; or nobody we know, with tokens of `provider` that he
+    brings along. `expires` is a UNIX time.
     """
 
     key_id: int | None
@@ -67,7 +71,9 @@ class Caller:
     tokens: tuple[str, ...] = field(default=(), repr=False)
 
     def may_use(self, name: str, public_id: str) -> bool:
-        """Whether the key may use the model that the caller calls `name` (its public id or an alias of it)."""
+        """Whether the key may use the model that the caller calls `name` (its public id or an alias
+        of it).
+        """
         return not self.models or public_id in self.models or name in self.models
 
     def require(self, name: str, public_id: str) -> None:
@@ -76,24 +82,34 @@ class Caller:
             raise Forbidden(f"This API key may not use the model {name!r}.", param="model")
 
     def require_own_choice(self, body: Mapping[str, Any]) -> None:
-        """Raise InvalidRequest when the body may make the upstream ask another model and the key is limited to some.
+        """Raise InvalidRequest when the body may make the upstream ask another model and the key is
+        limited to some.
 
-        What such fields name are the upstream's own models and services; the key's list says nothing about those.
+        What such fields name are the upstream's own models and services; the key's list says
+        nothing about those.
         """
         if self.models and not ELSEWHERE.isdisjoint(body):
             field = min(ELSEWHERE & body.keys())
-            why = f"This API key is limited to certain models, so {field!r}, which may choose others, is not accepted."
+            why = (
+                f"This API key is limited to certain models, so {field!r}, which may choose "
+                "others, is not accepted."
+            )
             raise InvalidRequest(why, param=field, code="unsupported_parameter")
 
     def require_storing(self) -> None:
         """Raise Forbidden unless what is said with the key may be kept."""
         if not self.stores or self.user_id is None:
-            raise Forbidden("Nothing that is said with this API key is kept.", code="storage_disabled")
+            raise Forbidden(
+                "Nothing that is said with this API key is kept.", code="storage_disabled"
+            )
 
 
 def presented_key(meta: dict[str, Any]) -> str:
-    """The one credential of a request's headers. Raises InvalidKey; InvalidRequest when there are two."""
-    authorization, header = meta.get("HTTP_AUTHORIZATION"), meta.get("HTTP_X_API_KEY")
+    """The one credential of a request's headers. Raises InvalidKey; InvalidRequest when there are
+    two.
+    """
+    authorization = meta.get("HTTP_AUTHORIZATION")
+    header = meta.get("HTTP_X_API_KEY")
     bearer = None
     if authorization is not None:
         scheme, _, bearer = authorization.partition(" ")
@@ -101,7 +117,9 @@ def presented_key(meta: dict[str, Any]) -> str:
         if scheme.lower() != "bearer" or not bearer:
             raise InvalidKey("Give the API key as “Authorization: Bearer KEY”.")
     if bearer and header and bearer != header:
-        raise InvalidRequest("The request carries two different API keys.", code="ambiguous_credentials")
+        raise InvalidRequest(
+            "The request carries two different API keys.", code="ambiguous_credentials"
+        )
     key: str | None = bearer or header
     if not key:
         raise InvalidKey("The request carries no API key: give it as “Authorization: Bearer KEY”.")
@@ -128,7 +146,9 @@ def find(digest: str) -> Caller | None:
 
 
 def known(digests: Iterable[str]) -> bool:
-    """Whether one of these was ever a key here: such a one goes to no upstream, whatever became of it."""
+    """Whether one of these was ever a key here: such a one goes to no upstream, whatever became of
+    it.
+    """
     return ApiKey.objects.filter(digest__in=list(digests)).exists()
 
 
@@ -137,10 +157,15 @@ def bringing(key: str) -> Caller:
     tokens = tuple(token for part in key.split(",") if (token := part.strip()))
     if not settings.PASSTHROUGH_PROVIDER or not tokens or len(max(tokens, key=len)) > TOKEN_LENGTH:
         raise InvalidKey(UNKNOWN)
-    pieces = {*tokens, *re.split(r"[^\w.-]+", key, flags=re.ASCII)}  # a key in quotes or behind a word is one too
+    pieces = {
+        *tokens,
+        *re.split(r"[^\w.-]+", key, flags=re.ASCII),
+    }  # a key in quotes or behind a word is one too
     if keys.PREFIX in key.lower() or known(map(keys.digest, pieces)):
         raise InvalidKey(UNKNOWN)
-    return Caller(None, None, frozenset(), float("inf"), settings.PASSTHROUGH_PROVIDER, False, tokens)
+    return Caller(
+        None, None, frozenset(), float("inf"), settings.PASSTHROUGH_PROVIDER, False, tokens
+    )
 
 
 def read_changed_keys(seen: int) -> Changes:
@@ -149,8 +174,8 @@ def read_changed_keys(seen: int) -> Changes:
 
 
 class Keyring:
-    """The cache of callers. `used` holds key id -> UNIX time of uses that are not written yet; `seen` is the version of
-    the topic "keys" up to which changes are in force.
+    """The cache of callers. `used` holds key id -> UNIX time of uses that are not written yet;
+    `seen` is the version of the topic "keys" up to which changes are in force.
     """
 
     def __init__(self, size: int) -> None:
@@ -165,7 +190,9 @@ class Keyring:
 
     @cached_property
     def _hasher(self) -> hmac.HMAC:
-        """Holds the pepper; each key goes into a copy, which is cheaper than hmac.digest and keeps the GIL."""
+        """Holds the pepper; each key goes into a copy, which is cheaper than hmac.digest and keeps
+        the GIL.
+        """
         return hmac.new(f"key:{settings.KEY_PEPPER}".encode(), digestmod="sha256")
 
     def forget(self) -> None:
@@ -185,7 +212,9 @@ class Keyring:
         self.seen = changes.version
 
     def _drop_asked(self) -> None:
-        """What is being asked was perhaps answered before a change: it is used once and not kept."""
+        """What is being asked was perhaps answered before a change: it is used once and not
+        kept.
+        """
         self._asked.clear()
         self._generation += 1
 
@@ -240,7 +269,8 @@ def touch(used: dict[int, datetime]) -> None:
     rows = sorted(used.items())
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            ids, moments = [key_id for key_id, _ in rows], [at for _, at in rows]
+            ids = [key_id for key_id, _ in rows]
+            moments = [at for _, at in rows]
             cursor.execute(TOUCH_POSTGRES, [ids, moments, ids])
         else:
             adapt = connection.ops.adapt_datetimefield_value

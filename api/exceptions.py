@@ -1,5 +1,5 @@
-"""The one place where errors become answers: GatewayError -> OpenAI's error object, for lean views, DRF views and
-streams.
+"""The one place where errors become answers: GatewayError -> OpenAI's error object, for lean views,
+DRF views and streams.
 """
 
 from collections.abc import Callable, Coroutine
@@ -14,7 +14,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from rest_framework import exceptions as drf
 from rest_framework.response import Response
 
-from providers.database_errors import explain_database_error
+from providers.database.database_errors import explain_database_error
 from providers.exceptions import (
     BodyTooLarge,
     Forbidden,
@@ -35,7 +35,14 @@ Request = TypeVar("Request", bound=HttpRequest)
 
 def body(error: GatewayError) -> dict[str, Any]:
     """OpenAI's error object; all four keys are always there."""
-    return {"error": {"message": error.message, "type": error.type, "param": error.param, "code": error.shown_code}}
+    return {
+        "error": {
+            "message": error.message,
+            "type": error.type,
+            "param": error.param,
+            "code": error.shown_code,
+        }
+    }
 
 
 def headers(error: GatewayError) -> dict[str, str]:
@@ -60,7 +67,10 @@ def answer(error: GatewayError, request_id: str) -> HttpResponse:
     """The whole HTTP answer."""
     found = {**headers(error), "x-request-id": request_id}
     return HttpResponse(
-        orjson.dumps(body(error)), status=error.shown_status, content_type="application/json", headers=found
+        orjson.dumps(body(error)),
+        status=error.shown_status,
+        content_type="application/json",
+        headers=found,
     )
 
 
@@ -104,10 +114,14 @@ def door(*methods: str) -> Callable[[View[Request, P]], View[Request, P]]:
         async def wrapped(request: Request, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
             try:
                 if request.method not in methods:
-                    raise MethodNotAllowed(f"{request.method} is not allowed here.", ", ".join(methods))
+                    raise MethodNotAllowed(
+                        f"{request.method} is not allowed here.", ", ".join(methods)
+                    )
                 return await view(request, *args, **kwargs)
             except (GatewayError, AnyDatabaseError) as error:
-                return answer(own(error) or InternalError("Something went wrong here."), request_id(request))
+                return answer(
+                    own(error) or InternalError("Something went wrong here."), request_id(request)
+                )
 
         wrapped.csrf_exempt = True  # type: ignore[attr-defined]
         return cast(View[Request, P], wrapped)

@@ -7,12 +7,16 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from api import keys
-from api.issued_forms import new_number
+from api.one_time_forms import new_number
 
 
 class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]
-    is_used: Callable[[str], bool]  # set by the admin: whether a form of this number has issued its key
-    form_number = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput, initial=new_number)
+    is_used: Callable[
+        [str], bool
+    ]  # set by the admin: whether a form of this number has issued its key
+    form_number = forms.CharField(
+        required=False, max_length=64, widget=forms.HiddenInput, initial=new_number
+    )
     allowed_models = forms.MultipleChoiceField(
         required=False,
         widget=forms.CheckboxSelectMultiple,

@@ -1,7 +1,7 @@
 """API keys: made once, shown once, found again by their digest.
 
-A key reads `sk-ps-` + 43 random base62 characters + 6 that check it (CRC-32), so that a leaked one can be recognised
-by scanners.
+A key reads `sk-ps-` + 43 random base62 characters + 6 that check it (CRC-32), so that a leaked one
+can be recognised by scanners.
 """
 
 import secrets
@@ -18,7 +18,8 @@ from providers.models import ChatModel, ModelAlias, VirtualModel
 
 PREFIX = "sk-ps-"
 ALPHABET = string.digits + string.ascii_letters
-SHOWN_LENGTH = 16  # of the key, kept in clear so that a person recognises it; ten random characters do not collide
+# of the key, kept in clear so that a person recognises it; ten random characters do not collide
+SHOWN_LENGTH = 16
 
 
 def generate() -> str:
@@ -28,7 +29,8 @@ def generate() -> str:
 
 
 def checksum(body: str) -> str:
-    number, digits = zlib.crc32(body.encode("ascii")), ""
+    number = zlib.crc32(body.encode("ascii"))
+    digits = ""
     for _ in range(6):
         number, digit = divmod(number, 62)
         digits += ALPHABET[digit]
@@ -41,9 +43,13 @@ def digest(key: str) -> str:
 
 
 def adopt(user: User, key: str, *, name: str = "") -> ApiKey:
-    """Take a key that exists already, of whatever format; one that is known stays as it is, revoked or not."""
+    """Take a key that exists already, of whatever format; one that is known stays as it is, revoked
+    or not.
+    """
     shown = f"{key[:4]}…{digest(key)[: SHOWN_LENGTH - 5]}"  # a short key must not be shown whole
-    row, _ = ApiKey.objects.get_or_create(digest=digest(key), defaults={"user": user, "name": name, "prefix": shown})
+    row, _ = ApiKey.objects.get_or_create(
+        digest=digest(key), defaults={"user": user, "name": name, "prefix": shown}
+    )
     return row
 
 

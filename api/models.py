@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from providers.leases import LeaseQuerySet
+from providers.database.leases import LeaseQuerySet
 from providers.models import Provider
 from tokens.models import UpstreamToken
 
@@ -24,18 +24,26 @@ class KeyQuerySet(models.QuerySet["ApiKey"]):
     def valid(self) -> "KeyQuerySet":
         """Keys that are accepted now: not revoked, not expired, their user active."""
         now = timezone.now()
-        return self.filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None, user__is_active=True)
+        return self.filter(
+            Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None, user__is_active=True
+        )
 
     def revoke(self) -> int:
-        """Refuse these keys from now on, in every process in under a second. Returns how many were not yet revoked."""
+        """Refuse these keys from now on, in every process in under a second. Returns how many were
+        not yet revoked.
+        """
         return self.filter(revoked_at=None).update(revoked_at=timezone.now())
 
 
 class ApiKey(models.Model):
-    """One key of one user. Only its keyed digest is stored; `prefix` is what a person recognises it by."""
+    """One key of one user. Only its keyed digest is stored; `prefix` is what a person recognises it
+    by.
+    """
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="api_keys")
-    name = models.CharField(max_length=100, blank=True, help_text="What it is for, for example <code>laptop</code>.")
+    name = models.CharField(
+        max_length=100, blank=True, help_text="What it is for, for example <code>laptop</code>."
+    )
     prefix = models.CharField(max_length=16, unique=True, editable=False)
     digest = models.CharField(max_length=64, unique=True, editable=False)
     allowed_models = models.JSONField(
@@ -49,13 +57,15 @@ class ApiKey(models.Model):
         default=True,
         help_text="Off: nothing that is said with it is kept: no conversations, no files.",
     )
-    expires_at = models.DateTimeField(null=True, blank=True, help_text="Refused after this time; empty: never.")
+    expires_at = models.DateTimeField(
+        null=True, blank=True, help_text="Refused after this time; empty: never."
+    )
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     changed = models.BigIntegerField(
         default=0, editable=False, db_index=True
-    )  # written by triggers: providers/revisions.py
+    )  # written by triggers: providers/database/revisions.py
 
     objects = KeyQuerySet.as_manager()
 
@@ -77,14 +87,20 @@ class IdempotentRequestQuerySet(LeaseQuerySet, models.QuerySet["IdempotentReques
 
 
 class IdempotentRequest(models.Model):
-    """A request with an `Idempotency-Key`, and its answer once there is one. Written by `api/idempotency/claims.py`."""
+    """A request with an `Idempotency-Key`, and its answer once there is one. Written by
+    `api/idempotency/claims.py`.
+    """
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, db_index=False)
-    key = models.CharField(max_length=255, help_text="As the caller gave it; it is this user's alone.")
+    key = models.CharField(
+        max_length=255, help_text="As the caller gave it; it is this user's alone."
+    )
     digest = models.CharField(max_length=64, help_text="Of the request's path and body, keyed.")
     holder = models.CharField(max_length=36, help_text="The id of the request that answers.")
     claimed_until = models.DateTimeField(null=True, help_text="Until then nobody else may answer.")
-    status = models.PositiveSmallIntegerField(null=True, help_text="HTTP status; empty while it is being answered.")
+    status = models.PositiveSmallIntegerField(
+        null=True, help_text="HTTP status; empty while it is being answered."
+    )
     content = models.BinaryField(null=True, help_text="The body of the answer.")
     size_bytes = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -93,7 +109,9 @@ class IdempotentRequest(models.Model):
     objects = IdempotentRequestQuerySet.as_manager()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["user", "key"], name="idempotent_request_key")]
+        constraints = [
+            models.UniqueConstraint(fields=["user", "key"], name="idempotent_request_key")
+        ]
         indexes = [
             models.Index(fields=["expires_at"], name="idempotent_request_expires"),
             models.Index(fields=["user", "-created_at"], name="idempotent_request_user"),
@@ -114,21 +132,28 @@ class Status(models.TextChoices):
 
 
 class UsageRecord(models.Model):
-    """One accepted request, whatever became of it. Written by `api/ledger.py` alone.
+    """One accepted request, whatever became of it. Written by `api/accounting/ledger.py` alone.
 
-    The id is a UUIDv7, so the primary key is in the order of time. What a row refers to may be deleted later or,
-    while the row waits in the spool, before it is written: the references are not enforced, and stay when it goes, so
-    that a deletion writes nothing here and past months still say whose they were (`Deletion` has the name).
+    The id is a UUIDv7, so the primary key is in the order of time. What a row refers to may be
+    deleted later or, while the row waits in the spool, before it is written: the references are not
+    enforced, and stay when it goes, so that a deletion writes nothing here and past months still
+    say whose they were (`Deletion` has the name).
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     started_at = models.DateTimeField()
-    key = models.ForeignKey(ApiKey, models.DO_NOTHING, null=True, db_constraint=False, db_index=False)
+    key = models.ForeignKey(
+        ApiKey, models.DO_NOTHING, null=True, db_constraint=False, db_index=False
+    )
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.DO_NOTHING, null=True, db_constraint=False, db_index=False
     )
-    provider = models.ForeignKey(Provider, models.DO_NOTHING, null=True, db_constraint=False, db_index=False)
-    token = models.ForeignKey(UpstreamToken, models.DO_NOTHING, null=True, db_constraint=False, db_index=False)
+    provider = models.ForeignKey(
+        Provider, models.DO_NOTHING, null=True, db_constraint=False, db_index=False
+    )
+    token = models.ForeignKey(
+        UpstreamToken, models.DO_NOTHING, null=True, db_constraint=False, db_index=False
+    )
     endpoint = models.CharField(max_length=32)
     model = models.CharField(max_length=200)
     stream = models.BooleanField()
@@ -148,7 +173,9 @@ class UsageRecord(models.Model):
 
     class Meta:
         ordering = ["-id"]
-        constraints = [models.CheckConstraint(condition=Q(status__in=Status.values), name="usage_status_known")]
+        constraints = [
+            models.CheckConstraint(condition=Q(status__in=Status.values), name="usage_status_known")
+        ]
         indexes = [
             models.Index(fields=["key", "-id"], name="usage_key"),
             models.Index(fields=["user", "-id"], name="usage_user"),

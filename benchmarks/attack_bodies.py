@@ -1,7 +1,8 @@
 """Requests that once stopped the gateway for everybody, or filled its memory.
 
-Each has a valid API key, except those of `STRANGERS`. Shape: name -> Attack; the body is made when it is wanted, always
-the same one for the same number, since some are only bad when each differs from the last.
+Each has a valid API key, except those of `STRANGERS`. Shape: name -> Attack; the body is made when
+it is wanted, always the same one for the same number, since some are only bad when each differs
+from the last.
 """
 
 import json
@@ -10,7 +11,9 @@ import string
 from collections.abc import Callable
 from dataclasses import dataclass
 
-CHAT, RESPONSES, COUNT = "/v1/chat/completions", "/v1/responses", "/v1/responses/input_tokens"
+CHAT = "/v1/chat/completions"
+RESPONSES = "/v1/responses"
+COUNT = "/v1/responses/input_tokens"
 BODY_BYTES = 15_500_000
 ECHO = '{"model":"echo","messages":[{"role":"user","content":"hi"}],"x":[%s]}'
 
@@ -29,7 +32,9 @@ def letters(count: int, number: int) -> str:
 
 
 def counted(text: Callable[[int], str]) -> Attack:
-    return Attack(COUNT, lambda number: json.dumps({"model": "echo", "input": text(number)}).encode())
+    return Attack(
+        COUNT, lambda number: json.dumps({"model": "echo", "input": text(number)}).encode()
+    )
 
 
 def filled(item: str, size_bytes: int = BODY_BYTES) -> Attack:
@@ -56,12 +61,16 @@ def tools(count: int) -> Attack:
 
 
 def text(content: str) -> Attack:
-    body = json.dumps({"model": "echo", "messages": [{"role": "user", "content": content}]}).encode()
+    body = json.dumps(
+        {"model": "echo", "messages": [{"role": "user", "content": content}]}
+    ).encode()
     return Attack(CHAT, lambda number: body)
 
 
 def streamed(megabytes: int, event_bytes: int) -> Attack:
-    """A short question whose answer is long, comes in events of this size, and says nothing about its usage."""
+    """A short question whose answer is long, comes in events of this size, and says nothing about
+    its usage.
+    """
     content = f"flood {megabytes} {event_bytes}"
     asked = {"model": "bench", "stream": True, "messages": [{"role": "user", "content": content}]}
     return Attack(CHAT, lambda number: json.dumps(asked).encode())
@@ -85,7 +94,9 @@ ATTACKS: dict[str, Callable[[], Attack]] = {
     "H4 as many lists as pass": lambda: filled("[]", 290_000),
     "H4 as many deep lists as pass": lambda: filled("[" * 60 + "]" * 60, 360_000),
     "H4 128,000 tools": lambda: tools(128_000),
-    "text of 10 MB (ordinary)": lambda: text(" ".join(letters(8, number) for number in range(1_100_000))),
+    "text of 10 MB (ordinary)": lambda: text(
+        " ".join(letters(8, number) for number in range(1_100_000))
+    ),
     "JSON in a text, 12 MB": lambda: text(json.dumps({"name": "value", "n": 12345}) * 300_000),
     "3.9 million quotes": lambda: text('"' * 3_900_000),
 }

@@ -1,9 +1,12 @@
-"""`make bench ARGS=--attacks`: hostile requests beside ordinary ones, and what the ordinary ones notice.
+"""`make bench ARGS=--attacks`: hostile requests beside ordinary ones, and what the ordinary ones
+notice.
 
-    python -m benchmarks.attacks [--database postgres://postgres@127.0.0.1:5432/postgres] [--only H4]
+    python -m benchmarks.attacks [--database postgres://postgres@127.0.0.1:5432/postgres] [--only
+    H4]
 
-Fifty callers ask the offline model `echo` all the time, at first alone, then while ten hostile requests of one kind run
-at once, three times over. Prints a table; exit status 1 when a bound is missed. Nobody else may work on the machine.
+Fifty callers ask the offline model `echo` all the time, at first alone, then while ten hostile
+requests of one kind run at once, three times over. Prints a table; exit status 1 when a bound is
+missed. Nobody else may work on the machine.
 """
 
 import argparse
@@ -25,9 +28,15 @@ from benchmarks.ordinary import Watch, percentile
 from benchmarks.processes import peak_rss_mb, rss_mb, tree
 from benchmarks.targets import Proxysite, Workplace
 
-AT_ONCE, ROUNDS, CALM_SECONDS = 10, 3, 5.0
-CONNECTIONS, STRANGER_BYTES = 100, 16_700_000
-RATIO, READY_MS, GROWTH_MB, STRANGER_MB = 3.0, 250.0, 150.0, 30.0  # the bounds
+AT_ONCE = 10
+ROUNDS = 3
+CALM_SECONDS = 5.0
+CONNECTIONS = 100
+STRANGER_BYTES = 16_700_000
+RATIO = 3.0
+READY_MS = 250.0
+GROWTH_MB = 150.0
+STRANGER_MB = 30.0  # the bounds
 LEAST_P99_MS = 10.0  # below it a ratio says more about the machine than about the gateway
 ANSWER_SECONDS = 120
 
@@ -62,9 +71,14 @@ def request(path: str, header: str, length: int) -> bytes:
 
 
 def send(port: int, data: Sequence[bytes], statuses: Counter[str]) -> None:
-    """Send one request and read its answer to the end; counts its status, and that of a stream without end as cut."""
+    """Send one request and read its answer to the end; counts its status, and that of a stream
+    without end as cut.
+    """
     status = "no answer"
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), ANSWER_SECONDS) as connection:
+    with (
+        suppress(OSError),
+        socket.create_connection(("127.0.0.1", port), ANSWER_SECONDS) as connection,
+    ):
         with suppress(ConnectionError):  # the answer may come before all is sent
             for piece in data:
                 connection.sendall(piece)
@@ -82,7 +96,10 @@ def attack_once(port: int, key: str, attack: Attack, first: int, statuses: Count
     bodies = [attack.body(number) for number in range(first, first + AT_ONCE)]
     header = f"Authorization: Bearer {key}"
     heads = [request(attack.path, header, len(body)) for body in bodies]
-    jobs = [threading.Thread(target=send, args=(port, pair, statuses)) for pair in zip(heads, bodies, strict=True)]
+    jobs = [
+        threading.Thread(target=send, args=(port, pair, statuses))
+        for pair in zip(heads, bodies, strict=True)
+    ]
     for job in jobs:
         job.start()
     for job in jobs:
@@ -91,7 +108,8 @@ def attack_once(port: int, key: str, attack: Attack, first: int, statuses: Count
 
 def measure_attack(subject: Proxysite, name: str) -> tuple[float, Row]:
     """The calm p99 in milliseconds, and what the attack changes; on a process of its own."""
-    row, attack = Row(name), ATTACKS[name]()
+    row = Row(name)
+    attack = ATTACKS[name]()
     with subject.running() as target:
         with Watch(target.port, subject.key) as calm:
             time.sleep(CALM_SECONDS)
@@ -110,7 +128,9 @@ def measure_attack(subject: Proxysite, name: str) -> tuple[float, Row]:
 
 @contextmanager
 def held(port: int, head: bytes) -> Iterator[Counter[str]]:
-    """A hundred connections that send nearly all of a large body; gives how they were answered meanwhile."""
+    """A hundred connections that send nearly all of a large body; gives how they were answered
+    meanwhile.
+    """
     answers: Counter[str] = Counter()
     connections = [socket.create_connection(("127.0.0.1", port), 5) for _ in range(CONNECTIONS)]
     body = b"x" * (STRANGER_BYTES - 10)
@@ -158,28 +178,40 @@ def run(chosen: argparse.Namespace, subject: Proxysite) -> list[str]:
     """Print the tables; returns what missed its bound."""
     missed = []
     print("| 100 connections, 16.7 MB each | RSS, MB | answers |\n|---|---|---|", flush=True)
-    senders = STRANGERS | {"a valid key (not bound by this)": (CHAT, f"Authorization: Bearer {subject.key}")}
+    senders = STRANGERS | {
+        "a valid key (not bound by this)": (CHAT, f"Authorization: Bearer {subject.key}")
+    }
     for name, (path, header) in senders.items():
         growth_mb, answers = measure_held(subject, path, header)
         print(f"| {name} | {growth_mb:+.0f} | {dict(answers)} |", flush=True)
         if name in STRANGERS and growth_mb > STRANGER_MB:
             missed.append(f"{name}: RSS {growth_mb:+.0f} MB")
-    print("\n| ten at once, three times | calm p99 | p99, ms | /readyz | peak RSS | RSS after each, MB | answers |")
+    print(
+        "\n| ten at once, three times | calm p99 | p99, ms | /readyz | peak RSS | RSS after "
+        "each, MB | answers |"
+    )
     print("|---|---|---|---|---|---|---|", flush=True)
     for name in ATTACKS:
         if not name.startswith(chosen.only):
             continue
         calm_p99_ms, row = measure_attack(subject, name)
         after = " ".join(f"{one:+.0f}" for one in row.after_mb)
-        figures = f"{calm_p99_ms:.1f} | {row.p99_ms:.0f} | {row.ready_ms:.0f} | {row.peak_mb:+.0f} | {after}"
+        figures = (
+            f"{calm_p99_ms:.1f} | {row.p99_ms:.0f} | {row.ready_ms:.0f} | {row.peak_mb:+.0f} | "
+            f"{after}"
+        )
         print(f"| {name} | {figures} | {dict(row.statuses)} |", flush=True)
         missed += [f"{name}: {bound}" for bound in row.missed(calm_p99_ms)]
     return missed
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--database", default="", metavar="URL", help="a Postgres server; without it SQLite")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--database", default="", metavar="URL", help="a Postgres server; without it SQLite"
+    )
     parser.add_argument("--only", default="", metavar="TEXT", help="attacks whose name begins so")
     chosen = parser.parse_args()
     os.chdir(Path(__file__).resolve().parent.parent)

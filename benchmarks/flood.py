@@ -1,6 +1,8 @@
-"""An upstream that streams as much as its question says, and nothing about usage: `flood <megabytes> <bytes an event>`.
+"""An upstream that streams as much as its question says, and nothing about usage: `flood
+<megabytes> <bytes an event>`.
 
-Anything else gets a short whole answer. Shape: `with flooding() as port`; it runs in a process of its own.
+Anything else gets a short whole answer. Shape: `with flooding() as port`; it runs in a process of
+its own.
 """
 
 import asyncio
@@ -14,7 +16,12 @@ from typing import Any
 
 ASKED = re.compile(rb"flood (\d+) (\d+)")
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
-CHUNK: dict[str, Any] = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "bench"}
+CHUNK: dict[str, Any] = {
+    "id": "chatcmpl-1",
+    "object": "chat.completion.chunk",
+    "created": 1,
+    "model": "bench",
+}
 MESSAGE = {"role": "assistant", "content": "Hello."}
 WHOLE = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "bench"}
 
@@ -30,7 +37,8 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     length = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
     body = await reader.readexactly(int(length[1]) if length else 0)
     if asked := ASKED.search(body):
-        megabytes, event_bytes = int(asked[1]), int(asked[2])
+        megabytes = int(asked[1])
+        event_bytes = int(asked[2])
         piece = event({"content": "lorem ipsum " * (event_bytes // 12)})
         writer.write(HEAD + event({"role": "assistant", "content": ""}))
         for _ in range(megabytes * 1_000_000 // event_bytes):
@@ -38,8 +46,13 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             await writer.drain()
         writer.write(event({}, "stop") + b"data: [DONE]\n\n")
     else:
-        whole = json.dumps({**WHOLE, "choices": [{"index": 0, "message": MESSAGE, "finish_reason": "stop"}]}).encode()
-        start = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
+        whole = json.dumps(
+            {**WHOLE, "choices": [{"index": 0, "message": MESSAGE, "finish_reason": "stop"}]}
+        ).encode()
+        start = (
+            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: "
+            b"close\r\ncontent-length: %d\r\n\r\n"
+        )
         writer.write(start % len(whole) + whole)
     await writer.drain()
     writer.close()
@@ -55,7 +68,9 @@ async def serve() -> None:
 def flooding() -> Iterator[int]:
     """The port it listens on, during the block."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.flood"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "benchmarks.flood"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     )
     try:
         assert process.stdout is not None

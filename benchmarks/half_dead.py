@@ -2,9 +2,10 @@
 
     python -m benchmarks.half_dead [--database postgres://…] [--requests 10000] [--outage 60]
 
-Two hundred tokens; 150 of them answer 401, 402, 429 or 500 to everything, five others fail half of their requests. A
-hundred requests run at once, every second one streamed. Prints how many were answered, what the dead tokens cost, and
-how an outage ends; exit status 1 when a bound is missed. Nobody else may work on the machine.
+Two hundred tokens; 150 of them answer 401, 402, 429 or 500 to everything, five others fail half of
+their requests. A hundred requests run at once, every second one streamed. Prints how many were
+answered, what the dead tokens cost, and how an outage ends; exit status 1 when a bound is missed.
+Nobody else may work on the machine.
 """
 
 import argparse
@@ -21,9 +22,17 @@ from benchmarks.ordinary import percentile
 from benchmarks.scripted_upstream import ScriptedUpstream
 from benchmarks.targets import Proxysite, Workplace
 
-TOKENS, DEAD_SHARE, UNSTEADY, AT_ONCE = 200, 0.75, 5, 100
-LEAST_ANSWERED, MOST_ASKED, ADDED_P95_MS, AMPLIFICATION = 0.999, 3, 100.0, 1.2  # the bounds
-FIRST_ANSWER_SECONDS, ALL_ANSWERED_SECONDS, LONGEST_PAUSE_SECONDS = 2.0, 10.0, 60.0
+TOKENS = 200
+DEAD_SHARE = 0.75
+UNSTEADY = 5
+AT_ONCE = 100
+LEAST_ANSWERED = 0.999
+MOST_ASKED = 3
+ADDED_P95_MS = 100.0
+AMPLIFICATION = 1.2  # the bounds
+FIRST_ANSWER_SECONDS = 2.0
+ALL_ANSWERED_SECONDS = 10.0
+LONGEST_PAUSE_SECONDS = 60.0
 CALLER_PAUSE_SECONDS = 0.1  # during the outage, after a refusal
 
 
@@ -42,8 +51,10 @@ class Load:
             b',"stream":true' if number % 2 else b""
         )
         head = (
-            f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {self.key}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+            "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "
+            f"{self.key}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: "
+            "close\r\n\r\n"
         )
         began = time.perf_counter()
         try:
@@ -53,7 +64,9 @@ class Load:
             writer.close()
         except OSError:
             answer = b""
-        is_good = answer.startswith(b"HTTP/1.1 200") and b"Hello" in answer and b'"error"' not in answer
+        is_good = (
+            answer.startswith(b"HTTP/1.1 200") and b"Hello" in answer and b'"error"' not in answer
+        )
         self.statuses[answer[9:12].decode() or "none"] += 1
         ended = time.perf_counter()
         self.answers.append((ended, is_good, (ended - began) * 1_000))
@@ -94,7 +107,9 @@ class Report:
         print(f"{'ok    ' if holds else 'MISSED'} {text}", flush=True)
 
 
-async def measure_pool(subject: Proxysite, upstream: ScriptedUpstream, requests: int, report: Report) -> None:
+async def measure_pool(
+    subject: Proxysite, upstream: ScriptedUpstream, requests: int, report: Report
+) -> None:
     """The same pool without dead tokens, and with them; each on a process of its own."""
     with subject.running() as target:
         calm = Load(target.port, subject.key)
@@ -106,30 +121,46 @@ async def measure_pool(subject: Proxysite, upstream: ScriptedUpstream, requests:
         await load.ask_many(requests)
     answered = sum(is_good for _, is_good, _ in load.answers)
     share = answered / requests
-    report.check(f"{answered:,} of {requests:,} answered ({share:.2%}) {dict(load.statuses)}", share >= LEAST_ANSWERED)
+    report.check(
+        f"{answered:,} of {requests:,} answered ({share:.2%}) {dict(load.statuses)}",
+        share >= LEAST_ANSWERED,
+    )
     added = load.p95_ms(requests // 5) - calm.p95_ms(requests // 15)
-    text = f"p95 {load.p95_ms(requests // 5):.0f} ms once learnt, {added:+.0f} ms beside the pool without dead tokens"
+    text = (
+        f"p95 {load.p95_ms(requests // 5):.0f} ms once learnt, {added:+.0f} ms beside the pool "
+        "without dead tokens"
+    )
     report.check(text, added < ADDED_P95_MS)
     for status in sorted(set(upstream.dead.values())):
-        most = max(upstream.asked[number] for number, dead in upstream.dead.items() if dead == status)
+        most = max(
+            upstream.asked[number] for number, dead in upstream.dead.items() if dead == status
+        )
         report.check(
-            f"dead tokens that answer {status}: asked {most} times at most", status == 500 or most <= MOST_ASKED
+            f"dead tokens that answer {status}: asked {most} times at most",
+            status == 500 or most <= MOST_ASKED,
         )
 
 
-async def measure_outage(subject: Proxysite, upstream: ScriptedUpstream, seconds: float, report: Report) -> None:
+async def measure_outage(
+    subject: Proxysite, upstream: ScriptedUpstream, seconds: float, report: Report
+) -> None:
     """All tokens are good, then nobody is answered, then all are good again."""
     upstream.dead, upstream.unsteady = {}, set()
     with subject.running() as target:
-        load, over = Load(target.port, subject.key), asyncio.Event()
+        load = Load(target.port, subject.key)
+        over = asyncio.Event()
         await load.ask_many(1_000)
         upstream.is_down = True
         upstream.asked.clear()
         load.answers.clear()
         asking = asyncio.create_task(load.ask_until(over))
         await asyncio.sleep(seconds)
-        calls, requests = upstream.asked.total(), len(load.answers)
-        report.check(f"{calls} calls for {requests:,} requests in the outage", calls <= AMPLIFICATION * requests)
+        calls = upstream.asked.total()
+        requests = len(load.answers)
+        report.check(
+            f"{calls} calls for {requests:,} requests in the outage",
+            calls <= AMPLIFICATION * requests,
+        )
         upstream.is_down = False
         healed = time.perf_counter()
         await asyncio.sleep(LONGEST_PAUSE_SECONDS + ALL_ANSWERED_SECONDS)
@@ -139,15 +170,18 @@ async def measure_outage(subject: Proxysite, upstream: ScriptedUpstream, seconds
     first = next((at for at, is_good in after if is_good), float("inf"))
     last_refused = max((at for at, is_good in after if not is_good), default=0.0)
     report.check(
-        f"first answer {first:.1f} s after the upstream healed", first <= LONGEST_PAUSE_SECONDS + FIRST_ANSWER_SECONDS
+        f"first answer {first:.1f} s after the upstream healed",
+        first <= LONGEST_PAUSE_SECONDS + FIRST_ANSWER_SECONDS,
     )
     report.check(
-        f"all traffic {last_refused - first:.1f} s after the first answer", last_refused - first <= ALL_ANSWERED_SECONDS
+        f"all traffic {last_refused - first:.1f} s after the first answer",
+        last_refused - first <= ALL_ANSWERED_SECONDS,
     )
 
 
 async def run(chosen: argparse.Namespace) -> bool:
-    upstream, report = ScriptedUpstream(), Report()
+    upstream = ScriptedUpstream()
+    report = Report()
     await upstream.start()
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[-1]})

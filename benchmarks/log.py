@@ -1,10 +1,11 @@
 """The log at its size: recall, a whole turn and search over a million stored items.
 
-    python -m benchmarks.log --database postgres://postgres@127.0.0.1:5432/postgres [--items 1000000]
+    python -m benchmarks.log --database postgres://postgres@127.0.0.1:5432/postgres [--items
+    1000000]
 
-A database of its own is made on that server, filled with made-up words as frequent as words are (Zipf), measured and
-dropped; without `--database` it is SQLite in a temporary directory. Prints one table of milliseconds. Nobody else may
-work on the machine.
+A database of its own is made on that server, filled with made-up words as frequent as words are
+(Zipf), measured and dropped; without `--database` it is SQLite in a temporary directory. Prints one
+table of milliseconds. Nobody else may work on the machine.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -28,7 +30,9 @@ SYLLABLES = [consonant + vowel for consonant in "bcdfghjklmnprstvwz" for vowel i
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--database", default="", metavar="URL")
     parser.add_argument("--items", type=int, default=1_000_000)
     chosen = parser.parse_args()
@@ -95,9 +99,14 @@ class Made:
         from django.contrib.auth.models import User
 
         self.words = list(
-            dict.fromkeys("".join(random.choices(SYLLABLES, k=random.choice((2, 3, 3, 4)))) for _ in range(WORDS))
+            dict.fromkeys(
+                "".join(random.choices(SYLLABLES, k=random.choice((2, 3, 3, 4))))
+                for _ in range(WORDS)
+            )
         )
-        self.said = random.choices(self.words, [1 / (rank + 5) for rank in range(len(self.words))], k=1_000_000)
+        self.said = random.choices(
+            self.words, [1 / (rank + 5) for rank in range(len(self.words))], k=1_000_000
+        )
         self.users = [User.objects.create(username=f"user{number}").pk for number in range(USERS)]
         self.long = ""
 
@@ -119,11 +128,14 @@ class Made:
         """Write conversations of so many turns; returns their ids."""
         from django.db import transaction
 
-        from conversations import search
         from conversations.models import Conversation, Item, Turn
+        from conversations.search import item_search
 
         now = datetime.now(UTC)
-        rows = [Conversation(user_id=random.choice(self.users), kind="open", last=turns) for _ in range(count)]
+        rows = [
+            Conversation(user_id=random.choice(self.users), kind="open", last=turns)
+            for _ in range(count)
+        ]
         with transaction.atomic():
             Conversation.objects.bulk_create(rows)
             for row in rows:
@@ -140,13 +152,14 @@ class Made:
                 ]
                 Turn.objects.bulk_create(made)
                 said = [self._item(turn, output, now) for turn in made for output in (False, True)]
-                search.add(row.user_id, Item.objects.bulk_create(said))
+                item_search.add(row.user_id, Item.objects.bulk_create(said))
         return [row.pk for row in rows]
 
     def _item(self, turn: Any, output: bool, now: datetime) -> Any:
         from conversations.models import Item
 
-        text, role = self.text(), "assistant" if output else "user"
+        text = self.text()
+        role = "assistant" if output else "user"
         part = {"type": "output_text" if output else "input_text", "text": text}
         return Item(
             public_id=f"msg_{turn.pk.hex}{int(output)}",
@@ -163,11 +176,11 @@ class Made:
 
 def measured(made: Made) -> Iterator[tuple[str, list[float]]]:
     """What is measured, with its times in milliseconds."""
-    from conversations import earlier, search
+    from conversations.history import context
     from conversations.models import Conversation
 
     some = list(Conversation.objects.order_by("id")[:400])
-    yield "recall of a conversation", times(lambda: earlier.read(random.choice(some), BUDGET), 300)
+    yield "recall of a conversation", times(lambda: context.read(random.choice(some), BUDGET), 300)
     fresh = Conversation.objects.create(user_id=made.users[0], kind="open")
     for _ in range(4):
         turn(fresh.user_id, fresh.pk, made.text())
@@ -183,7 +196,14 @@ def measured(made: Made) -> Iterator[tuple[str, list[float]]]:
         "search: words that nobody says": lambda: "qqqx zzzx",
     }
     for name, question in questions.items():
-        yield name, times(lambda ask=question: search.find(random.choice(made.users), ask(), 20), 200)  # type: ignore[misc]
+        yield name, times(partial(search_once, made, question), 200)
+
+
+def search_once(made: Any, question: Callable[[], str]) -> None:
+    """Search for a question's words among the items of some user."""
+    from conversations.search import item_search
+
+    item_search.find(random.choice(made.users), question(), 20)
 
 
 def times(deed: Callable[[], object], count: int) -> list[float]:
@@ -197,18 +217,23 @@ def times(deed: Callable[[], object], count: int) -> list[float]:
 
 def turn(user_id: int, conversation_id: str, text: str) -> None:
     """One turn from its request to its end, without an upstream."""
-    from conversations import beginning, items, turns
+    from conversations.history import finish_turn, start_turn
+    from conversations.history.conversation_lookup import Asked
+    from conversations.messages import items
     from conversations.models import Door, TurnStatus
-    from conversations.places import Asked
 
     entries = items.of_messages([{"role": "user", "content": text}])
     request_id = uuid.uuid4().hex
-    asked = Asked(request_id, user_id, Door.CHAT, "m", entries, conversation_id=conversation_id, budget=BUDGET)
-    beginning.begin(asked)
+    asked = Asked(
+        request_id, user_id, Door.CHAT, "m", entries, conversation_id=conversation_id, budget=BUDGET
+    )
+    start_turn.begin(asked)
     answer: Sequence[Any] = items.of_messages([{"role": "assistant", "content": text}])
     for entry in answer:
         entry.output = True
-    turns.finish(turns.Finished(request_id, conversation_id, TurnStatus.COMPLETED, answer))
+    finish_turn.finish(
+        finish_turn.Finished(request_id, conversation_id, TurnStatus.COMPLETED, answer)
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""Fifty ordinary callers and a prober of `/readyz`, in a process of their own: what they notice of other requests.
+"""Fifty ordinary callers and a prober of `/readyz`, in a process of their own: what they notice of
+other requests.
 
     with Watch(port, key) as watch: …          # afterwards watch.ordinary_ms and watch.ready_ms
 
-Run as a program it asks until its standard input is closed, then prints the milliseconds of each answer as JSON.
+Run as a program it asks until its standard input is closed, then prints the milliseconds of each
+answer as JSON.
 """
 
 import asyncio
@@ -15,7 +17,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
 
-CALLERS, PAUSE_SECONDS, PROBE_SECONDS = 50, 0.2, 0.02
+CALLERS = 50
+PAUSE_SECONDS = 0.2
+PROBE_SECONDS = 0.02
 PATIENCE_SECONDS = 60.0
 
 
@@ -35,7 +39,10 @@ class Watch:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         output, _ = self._process.communicate(b"")
         if error is None:
@@ -63,7 +70,9 @@ async def ask(port: int, data: bytes) -> float:
     return (time.perf_counter() - began) * 1_000 if is_good else PATIENCE_SECONDS * 1_000
 
 
-async def ask_on(port: int, data: bytes, pause_seconds: float, times: list[float], done: asyncio.Event) -> None:
+async def ask_on(
+    port: int, data: bytes, pause_seconds: float, times: list[float], done: asyncio.Event
+) -> None:
     """Ask again and again until it is done."""
     while not done.is_set():
         times.append(await ask(port, data))
@@ -74,14 +83,30 @@ async def main() -> None:
     with suppress(PermissionError):
         os.nice(
             -15
-        )  # who sends the hostile requests shares this core: what is late because of him is not the gateway's
-    port, key = int(sys.argv[1]), sys.argv[2]
-    body = json.dumps({"model": "echo", "messages": [{"role": "user", "content": "Hello!"}]}).encode()
-    lines = ("POST /v1/chat/completions HTTP/1.1", "Host: localhost", f"Authorization: Bearer {key}")
-    more = ("Content-Type: application/json", f"Content-Length: {len(body)}", "Connection: close", "\r\n")
+            # who sends the hostile requests shares this core: what is late because of him is not
+            # the gateway's
+        )
+    port = int(sys.argv[1])
+    key = sys.argv[2]
+    body = json.dumps(
+        {"model": "echo", "messages": [{"role": "user", "content": "Hello!"}]}
+    ).encode()
+    lines = (
+        "POST /v1/chat/completions HTTP/1.1",
+        "Host: localhost",
+        f"Authorization: Bearer {key}",
+    )
+    more = (
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        "Connection: close",
+        "\r\n",
+    )
     question = "\r\n".join([*lines, *more]).encode() + body
     probe = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-    done, ordinary, ready = asyncio.Event(), list[float](), list[float]()
+    done = asyncio.Event()
+    ordinary = list[float]()
+    ready = list[float]()
     callers = [asyncio.create_task(ask_on(port, probe, PROBE_SECONDS, ready, done))]
     for number in range(CALLERS):
         callers.append(asyncio.create_task(ask_on(port, question, PAUSE_SECONDS, ordinary, done)))

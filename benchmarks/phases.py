@@ -1,7 +1,7 @@
 """The five phases: what is asked of a target, and which figures come out.
 
-Shape: `PHASES[name](load)` -> {figure: number}, where `Load` runs the generator against one target and keeps
-count of the requests that were answered. The names of the figures tell their units.
+Shape: `PHASES[name](load)` -> {figure: number}, where `Load` runs the generator against one target
+and keeps count of the requests that were answered. The names of the figures tell their units.
 """
 
 import json
@@ -33,7 +33,9 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of the generator: its own report, and the CPU seconds of the target's processes meanwhile."""
+    """One run of the generator: its own report, and the CPU seconds of the target's processes
+    meanwhile.
+    """
 
     report: dict[str, Any]
     cpu_seconds: float
@@ -53,7 +55,9 @@ class Load:
     seconds: float
     answered: int = 0
     failures: list[str] = field(default_factory=list)
-    other_on_core: float = 0  # the most of the target's core, as a share, that others took during a run
+    other_on_core: float = (
+        0  # the most of the target's core, as a share, that others took during a run
+    )
 
     def run(self, body: str, *options: str) -> Run:
         """One run; what was answered and what failed is added up here."""
@@ -64,13 +68,20 @@ class Load:
             "-H",
             f"Authorization: Bearer {self.target.key}",
         ]
-        began, cpu_before, busy_before = time.monotonic(), self._cpu_seconds(), busy_seconds(self.core)
-        output = subprocess.run([*command, "-b", body, *options], capture_output=True, check=True, timeout=300).stdout
-        cpu, busy = self._cpu_seconds() - cpu_before, busy_seconds(self.core) - busy_before
+        began = time.monotonic()
+        cpu_before = self._cpu_seconds()
+        busy_before = busy_seconds(self.core)
+        output = subprocess.run(
+            [*command, "-b", body, *options], capture_output=True, check=True, timeout=300
+        ).stdout
+        cpu = self._cpu_seconds() - cpu_before
+        busy = busy_seconds(self.core) - busy_before
         report = json.loads(output)
         self.answered += report["ok"] + report["non200"] + report["short"]
         if failed := report["err"] + report["unfinished"]:
-            self.failures.append(f"{failed} of {failed + report['ok']} requests failed: {report['errtxt']}")
+            self.failures.append(
+                f"{failed} of {failed + report['ok']} requests failed: {report['errtxt']}"
+            )
         elapsed = time.monotonic() - began
         if self.target.pid and elapsed > CLOCK_SECONDS:
             self.other_on_core = max(self.other_on_core, (busy - cpu) / elapsed)
@@ -87,7 +98,9 @@ class Load:
 
 
 def question(chunks: int = 0, interval_us: int = 0) -> str:
-    """A request body of everyday size; with `chunks` it asks for a stream of so many, `interval_us` apart."""
+    """A request body of everyday size; with `chunks` it asks for a stream of so many, `interval_us`
+    apart.
+    """
     words = f"bench c={chunks} i={interval_us}  and tell me about gateways"
     system = {"role": "system", "content": "You are a helpful assistant."}
     body = {"model": "bench", "messages": [system, {"role": "user", "content": words}]}
@@ -114,15 +127,21 @@ def open_loop(load: Load) -> Figures:
 
 def burst(load: Load) -> Figures:
     """64 streams of 200 chunks, each chunk a write of its own, as fast as they are taken."""
-    stream, options = question(chunks=200), ("-s", "-c", str(CONNECTIONS), "-n", "200")
+    stream = question(chunks=200)
+    options = ("-s", "-c", str(CONNECTIONS), "-n", "200")
     load.run(stream, *options, "-d", "1")
     run = load.run(stream, *options, "-d", str(load.seconds))
-    return {"chunks_per_second": run.report["chunks_s"], "cpu_us_per_chunk": run.cpu_us_per("chunks")}
+    return {
+        "chunks_per_second": run.report["chunks_s"],
+        "cpu_us_per_chunk": run.cpu_us_per("chunks"),
+    }
 
 
 def paced(load: Load) -> Figures:
     """100 streams with a chunk every 20 ms, so that each arrives alone."""
-    run = load.run(question(chunks=100, interval_us=20_000), "-s", "-c", "100", "-n", "100", "-1", "-R", "2")
+    run = load.run(
+        question(chunks=100, interval_us=20_000), "-s", "-c", "100", "-n", "100", "-1", "-R", "2"
+    )
     return {
         "cpu_us_per_lone_chunk": run.cpu_us_per("chunks"),
         "chunk_delay_p50_ms": run.report["delay_p50_us"] / 1e3,

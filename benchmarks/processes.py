@@ -1,7 +1,8 @@
-"""The processes of a benchmark: started on a given core, read from /proc, stopped with what they started.
+"""The processes of a benchmark: started on a given core, read from /proc, stopped with what they
+started.
 
-Shape: `start(command, core, log)` -> Popen, leader of its own group; the readings take process ids and give
-seconds and megabytes. Linux only.
+Shape: `start(command, core, log)` -> Popen, leader of its own group; the readings take process ids
+and give seconds and megabytes. Linux only.
 """
 
 import os
@@ -61,7 +62,9 @@ def running(
         stop(process)
 
 
-def wait_for(url: str, process: subprocess.Popen[bytes], log: Path, limit_seconds: float = 60) -> None:
+def wait_for(
+    url: str, process: subprocess.Popen[bytes], log: Path, limit_seconds: float = 60
+) -> None:
     """Return as soon as `url` answers 200. BenchError, with the end of `log`, when it will not."""
     deadline = time.monotonic() + limit_seconds
     while time.monotonic() < deadline and process.poll() is None:
@@ -108,10 +111,14 @@ def cpu_seconds(pids: Iterable[int]) -> float:
 
 
 def busy_seconds(core: int) -> float:
-    """How long `core` has been busy since boot, for whomever; time stolen by the hypervisor is left out."""
+    """How long `core` has been busy since boot, for whomever; time stolen by the hypervisor is left
+    out.
+    """
     for line in Path("/proc/stat").read_text().splitlines():
         if line.startswith(f"cpu{core} "):
-            user, nice, system, _idle, _wait, irq, softirq = (int(field) for field in line.split()[1:8])
+            user, nice, system, _idle, _wait, irq, softirq = (
+                int(field) for field in line.split()[1:8]
+            )
             return (user + nice + system + irq + softirq) / TICKS_PER_SECOND
     raise BenchError(f"/proc/stat does not list core {core}")
 
@@ -127,8 +134,11 @@ def rss_mb(pids: Iterable[int]) -> float:
 
 @contextmanager
 def peak_rss_mb(pid: int) -> Iterator[list[float]]:
-    """Watch the tree of `pid` during the block; the one item of the list is the highest reading so far."""
-    peak, done = [0.0], threading.Event()
+    """Watch the tree of `pid` during the block; the one item of the list is the highest reading so
+    far.
+    """
+    peak = [0.0]
+    done = threading.Event()
 
     def watch() -> None:
         while not done.wait(0.5):

@@ -3,8 +3,8 @@
     python -m benchmarks.readability [ROOT]
 
 Prints one line for each measure, with its bound; exit status 1 when a bound is missed. The measures
-are those of two surveys of well-kept Django and asyncio projects. They are a mirror and not the aim:
-a name that is long and wrong is no better.
+are those of two surveys of well-kept Django and asyncio projects. They are a mirror and not the
+aim: a name that is long and wrong is no better.
 """
 
 import ast
@@ -88,11 +88,13 @@ def count_file(counts: Counts, path: Path, root: Path) -> None:
     if path.stem != "__init__":
         counts.folders[str(path.parent.relative_to(root))] += 1
     words = tokenize.generate_tokens(io.StringIO(source).readline)
-    counts.any_words += sum(token.type == tokenize.NAME and token.string == "Any" for token in words)
+    counts.any_words += sum(
+        token.type == tokenize.NAME and token.string == "Any" for token in words
+    )
     tree = ast.parse(source)
-    for node in tree.body:
-        if isinstance(node, FUNCTIONS):
-            counts.modules_of_name[node.name].add(name)
+    for statement in tree.body:
+        if isinstance(statement, FUNCTIONS):
+            counts.modules_of_name[statement.name].add(name)
     for node in ast.walk(tree):
         count_node(counts, node, name)
 
@@ -142,7 +144,11 @@ def main() -> int:
         ("one-word function names, %", 100 * one_word / names.total(), 25),
         ("function names in several modules, %", 100 * repeated / len(counts.modules_of_name), 10),
         ("function docstrings that are not imperative, %", count_not_imperative(root), 10),
-        ("'what' in 1,000 words of docstrings", 1_000 * counts.what_words / counts.docstring_words, 2),
+        (
+            "'what' in 1,000 words of docstrings",
+            1_000 * counts.what_words / counts.docstring_words,
+            2,
+        ),
         (f"functions deeper than {MAX_NESTING} blocks", len(counts.deep), 0),
         ("ternaries in 1,000 lines", counts.ternaries / thousands, 10),
         ("parallel assignments in 1,000 lines", counts.parallel_assignments / thousands, 1),

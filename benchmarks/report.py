@@ -1,6 +1,8 @@
-"""The table: medians over the rounds, delays less those of the direct path of the same round, as Markdown.
+"""The table: medians over the rounds, delays less those of the direct path of the same round, as
+Markdown.
 
-Shape: `rows(rounds)` -> {target: figures}, `table(rows)` -> text. A dash stands for what was not measured.
+Shape: `rows(rounds)` -> {target: figures}, `table(rows)` -> text. A dash stands for what was not
+measured.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,7 +10,11 @@ from statistics import median
 
 from benchmarks.phases import Figures
 
-DELAYS = ("p50_ms", "p99_ms", "slow_delay_p99_ms")  # shown as what the target adds to the direct path
+DELAYS = (
+    "p50_ms",
+    "p99_ms",
+    "slow_delay_p99_ms",
+)  # shown as what the target adds to the direct path
 DIRECT = "direct"
 DASH = "–"
 
@@ -38,7 +44,9 @@ def rows(rounds: Sequence[Mapping[str, Figures]]) -> dict[str, Figures]:
 
 
 def added(figures: Figures, direct: Figures | None) -> Figures:
-    """The delays of `figures` less the direct ones; for the direct path itself, which adds nothing, none."""
+    """The delays of `figures` less the direct ones; for the direct path itself, which adds nothing,
+    none.
+    """
     if direct is None or direct is figures:
         return {}
     return {f"added_{name}": figures[name] - direct[name] for name in DELAYS if name in figures}
@@ -51,8 +59,13 @@ def medians(measured: Iterable[Figures]) -> Figures:
 
 
 def table(measured: Mapping[str, Figures]) -> str:
-    """The Markdown table, without columns that nobody filled, and the delays of the direct path below it."""
-    columns = {heading: [cell(form, figures) for figures in measured.values()] for heading, form in COLUMNS.items()}
+    """The Markdown table, without columns that nobody filled, and the delays of the direct path
+    below it.
+    """
+    columns = {
+        heading: [cell(form, figures) for figures in measured.values()]
+        for heading, form in COLUMNS.items()
+    }
     filled = {heading: cells for heading, cells in columns.items() if set(cells) != {DASH}}
     lines = [line(["", *filled]), line(["---"] * (len(filled) + 1))]
     lines += [line([name, *cells]) for name, *cells in zip(measured, *filled.values(), strict=True)]

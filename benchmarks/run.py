@@ -1,6 +1,8 @@
-"""`make bench`: all targets in turns, all phases, one table, and the ledger checked against the load.
+"""`make bench`: all targets in turns, all phases, one table, and the ledger checked against the
+load.
 
-Exit status 1 when a request failed, or when the ledger's rows are not exactly the requests answered.
+Exit status 1 when a request failed, or when the ledger's rows are not exactly the requests
+answered.
 """
 
 import argparse
@@ -26,7 +28,10 @@ from benchmarks.targets import Direct, Nginx, Proxysite, Subject, Workplace, ngi
 HERE = Path(__file__).resolve().parent
 OTHERS_LIMIT = 0.1  # of the target's core; above it the figures are not to be trusted
 MANY = 100_000
-OF_PROCESSES = ("cpu_us", "slow_rss")  # figures that the direct path, which has no process, cannot have
+OF_PROCESSES = (
+    "cpu_us",
+    "slow_rss",
+)  # figures that the direct path, which has no process, cannot have
 
 
 def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -34,15 +39,35 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--only", default=",".join(PHASES), help="phases, of: %(default)s")
     add("--targets", default="direct,nginx,proxysite", help="what is measured, of: %(default)s")
-    add("--seconds", type=float, default=3, help="length of the json, lat and burst phases (%(default)s)")
+    add(
+        "--seconds",
+        type=float,
+        default=3,
+        help="length of the json, lat and burst phases (%(default)s)",
+    )
     add("--rounds", type=int, default=3, help="how often the targets take turns (%(default)s)")
     add("--tokens", type=int, default=10, help="upstream tokens in the pool (%(default)s)")
     add("--keys", type=int, default=1, help="API keys in the database; one is used (%(default)s)")
-    add("--database", default="", metavar="URL", help="a Postgres server for the ledger instead of SQLite")
-    add("--scale", action="store_true", help=f"only: cost per request with 10 and {MANY:,} tokens and keys")
-    add("--log", action="store_true", help="only: recall, turns and search over a million stored items")
+    add(
+        "--database",
+        default="",
+        metavar="URL",
+        help="a Postgres server for the ledger instead of SQLite",
+    )
+    add(
+        "--scale",
+        action="store_true",
+        help=f"only: cost per request with 10 and {MANY:,} tokens and keys",
+    )
+    add(
+        "--log",
+        action="store_true",
+        help="only: recall, turns and search over a million stored items",
+    )
     add("--attacks", action="store_true", help="only: hostile requests beside ordinary ones")
-    add("--half-dead", action="store_true", help="only: a pool of mostly dead tokens, and an outage")
+    add(
+        "--half-dead", action="store_true", help="only: a pool of mostly dead tokens, and an outage"
+    )
     add("--json", type=Path, metavar="FILE", help="write all figures of all rounds there")
     chosen = parser.parse_args(arguments)
     chosen.only = ["json"] if chosen.scale else chosen.only.split(",")
@@ -63,7 +88,9 @@ def subjects(chosen: argparse.Namespace, place: Workplace) -> list[Subject]:
     known: dict[str, Subject] = {
         "direct": Direct(place),
         "nginx": Nginx(place),
-        "proxysite": Proxysite(place, f"proxysite, {store}", chosen.tokens, chosen.keys, chosen.database),
+        "proxysite": Proxysite(
+            place, f"proxysite, {store}", chosen.tokens, chosen.keys, chosen.database
+        ),
     }
     wanted = chosen.targets.split(",")
     if "nginx" in wanted and not nginx_program():
@@ -74,7 +101,9 @@ def subjects(chosen: argparse.Namespace, place: Workplace) -> list[Subject]:
 
 @contextmanager
 def workplace() -> Iterator[Workplace]:
-    """A directory, the compiled tools and the fake upstream, which shares its core with the load and us."""
+    """A directory, the compiled tools and the fake upstream, which shares its core with the load
+    and us.
+    """
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         raise BenchError("two cores are needed: one for the gateway, one for the load")
@@ -84,7 +113,8 @@ def workplace() -> Iterator[Workplace]:
     with tempfile.TemporaryDirectory(prefix="proxysite-bench-") as name:
         directory = Path(name)
         generator, upstream = (compiled(tool, directory) for tool in ("gen", "upstream"))
-        port, log = free_port(), directory / "upstream.log"
+        port = free_port()
+        log = directory / "upstream.log"
         with running([str(upstream), str(port)], cores[1], log) as process:
             wait_for(f"http://127.0.0.1:{port}/stats", process, log)
             yield Workplace(directory, cores[0], port, generator)
@@ -113,11 +143,15 @@ class Outcome:
         self.answered[subject.name] += load.answered
         self.complaints += [f"{subject.name}: {failure}" for failure in load.failures]
         if load.other_on_core > OTHERS_LIMIT:
-            say(f"warning: others took {load.other_on_core:.0%} of its core; run again on a quiet machine")
+            say(
+                f"warning: others took {load.other_on_core:.0%} of its core; run again on a "
+                "quiet machine"
+            )
 
     def audit(self, gateway: Proxysite) -> None:
         """Compare the ledger with the load: one row per answer, none missing and none twice."""
-        written, expected = gateway.usage_rows(), self.answered[gateway.name]
+        written = gateway.usage_rows()
+        expected = self.answered[gateway.name]
         print(f"\nLedger of {gateway.name}: {written:,} rows for {expected:,} requests answered.")
         if written != expected:
             self.complaints.append(f"{gateway.name}: the ledger differs from what was answered")
@@ -126,11 +160,15 @@ class Outcome:
 def measure(subject: Subject, place: Workplace, chosen: argparse.Namespace) -> tuple[Figures, Load]:
     """All chosen phases against one subject, started for them and stopped after them."""
     with subject.running() as target:
-        load, figures = Load(place.generator, target, place.core, chosen.seconds), Figures()
+        load = Load(place.generator, target, place.core, chosen.seconds)
+        figures = Figures()
         load.greet()
         if target.pid:
             time.sleep(target.settle_seconds)
-            figures |= {"cold_seconds": target.cold_seconds, "idle_rss_mb": rss_mb(tree(target.pid))}
+            figures |= {
+                "cold_seconds": target.cold_seconds,
+                "idle_rss_mb": rss_mb(tree(target.pid)),
+            }
         for phase in chosen.only:
             figures |= PHASES[phase](load)
     hidden = () if target.pid else OF_PROCESSES

@@ -26,7 +26,9 @@ REFUSAL = b'{"error":{"message":"No.","type":"made_up","code":null}}'
 
 @dataclass(slots=True)
 class ScriptedUpstream:
-    """`dead` are the numbers of the tokens that never answer, with their status; `is_down`: nobody is answered."""
+    """`dead` are the numbers of the tokens that never answer, with their status; `is_down`: nobody
+    is answered.
+    """
 
     dead: dict[int, int] = field(default_factory=dict)
     unsteady: set[int] = field(default_factory=set)
@@ -44,7 +46,9 @@ class ScriptedUpstream:
         """Let this share of the tokens be dead, and some of the others fail now and then."""
         numbers = self._draw.sample(range(total), total)
         count = int(total * share)
-        self.dead = {number: STATUSES[place % len(STATUSES)] for place, number in enumerate(numbers[:count])}
+        self.dead = {
+            number: STATUSES[place % len(STATUSES)] for place, number in enumerate(numbers[:count])
+        }
         self.unsteady = set(numbers[count : count + unsteady])
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -72,5 +76,8 @@ class ScriptedUpstream:
 
 
 def response(status: int, content_type: str, body: bytes) -> bytes:
-    head = f"HTTP/1.1 {status} X\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = (
+        f"HTTP/1.1 {status} X\r\nContent-Type: {content_type}\r\nContent-Length: "
+        f"{len(body)}\r\n\r\n"
+    )
     return head.encode() + body

@@ -1,6 +1,8 @@
-"""What is measured: the direct path, nginx as a plain proxy, proxysite with API key, token pool and ledger.
+"""What is measured: the direct path, nginx as a plain proxy, proxysite with API key, token pool and
+ledger.
 
-Shape: each subject has a `name` and `running()`, a context manager that yields a `Target` ready for load.
+Shape: each subject has a `name` and `running()`, a context manager that yields a `Target` ready for
+load.
 """
 
 import os
@@ -29,7 +31,9 @@ http {{
     access_log off; keepalive_requests 1000000000; client_body_buffer_size 64k;
     client_body_temp_path {home}/body; proxy_temp_path {home}/proxy;
     fastcgi_temp_path {home}/fastcgi; uwsgi_temp_path {home}/uwsgi; scgi_temp_path {home}/scgi;
-    upstream bench {{ server 127.0.0.1:{upstream_port}; keepalive 2048; keepalive_requests 1000000000; }}
+    upstream bench {{
+        server 127.0.0.1:{upstream_port}; keepalive 2048; keepalive_requests 1000000000;
+    }}
     server {{
         listen 127.0.0.1:{port} backlog=4096;
         proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off;
@@ -78,10 +82,14 @@ class Nginx:
 
     @contextmanager
     def running(self) -> Iterator[Target]:
-        home, port = self.place.directory / "nginx", free_port()
+        home = self.place.directory / "nginx"
+        port = free_port()
         home.mkdir(exist_ok=True)
-        conf, log = home / "nginx.conf", home / "log"
-        conf.write_text(NGINX_CONF.format(home=home, port=port, upstream_port=self.place.upstream_port))
+        conf = home / "nginx.conf"
+        log = home / "log"
+        conf.write_text(
+            NGINX_CONF.format(home=home, port=port, upstream_port=self.place.upstream_port)
+        )
         began = time.monotonic()
         command = [nginx_program() or "nginx", "-p", str(home), "-c", str(conf)]
         with running(command, self.place.core, log) as process:
@@ -102,7 +110,9 @@ class Proxysite:
     name: str = "proxysite"
     tokens: int = 10
     keys: int = 1
-    database_server: str = ""  # URL of a Postgres server where a database may be made; empty: SQLite
+    database_server: str = (
+        ""  # URL of a Postgres server where a database may be made; empty: SQLite
+    )
     key: str = field(default="", init=False)
 
     @property
@@ -117,7 +127,9 @@ class Proxysite:
     @property
     def database_url(self) -> str:
         return (
-            urlsplit(self.database_server)._replace(path=f"/{self.database}").geturl() if self.database_server else ""
+            urlsplit(self.database_server)._replace(path=f"/{self.database}").geturl()
+            if self.database_server
+            else ""
         )
 
     @contextmanager
@@ -150,7 +162,9 @@ class Proxysite:
 
     @contextmanager
     def _serving(self) -> Iterator[Target]:
-        port, log, began = free_port(), self.home / "serve.log", time.monotonic()
+        port = free_port()
+        log = self.home / "serve.log"
+        began = time.monotonic()
         command = [sys.executable, "manage.py", "serve", "--host", "127.0.0.1", "--port", str(port)]
         with running(command, self.place.core, log, self._env()) as process:
             wait_for(f"http://127.0.0.1:{port}/healthz", process, log)
@@ -158,7 +172,15 @@ class Proxysite:
 
     def _fill(self) -> None:
         upstream = f"http://127.0.0.1:{self.place.upstream_port}/v1"
-        kind = ["--kind", "openai_compatible", "--base-url", upstream, "--model", "bench", "--allow-private"]
+        kind = [
+            "--kind",
+            "openai_compatible",
+            "--base-url",
+            upstream,
+            "--model",
+            "bench",
+            "--allow-private",
+        ]
         self._manage(["manage.py", "add_provider", "bench", *kind])
         tokens = "".join(f"sk-made-up-{number:032x}\n" for number in range(self.tokens))
         self._manage(["manage.py", "import_tokens", "bench", "-"], tokens)
@@ -181,7 +203,11 @@ class Proxysite:
         return done.stdout
 
     def _env(self) -> dict[str, str]:
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+        kept = {
+            name: os.environ[name]
+            for name in ("PATH", "HOME", "LANG", "TMPDIR")
+            if name in os.environ
+        }
         places = {"PROXYSITE_HOME": str(self.home), "DATABASE_URL": self.database_url}
         return kept | places | {"REDIS_URL": "", "MARKER_FILE": "none"}
 

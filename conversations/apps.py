@@ -2,14 +2,14 @@
 
 from django.apps import AppConfig
 
-from providers.triggers import TriggerSet, install_after_migrate
+from providers.database.triggers import TriggerSet, install_after_migrate
 
 
 class ConversationsConfig(AppConfig):
     name = "conversations"
 
     def ready(self) -> None:
-        from conversations import checks, files, retention  # noqa: F401
+        from conversations import checks, retention  # noqa: F401
 
         install_after_migrate(self, list_trigger_sets)
         register_deletions()
@@ -17,13 +17,14 @@ class ConversationsConfig(AppConfig):
 
 def register_deletions() -> None:
     """Files are deleted one by one as rows, so that their bytes go too."""
-    from providers.deletions import Rules, register
+    from providers.deletions.deletion_jobs import Rules, register
 
     register("conversations.storedfile", Rules(erase=lambda rows: rows.delete()[0]))
 
 
 def list_trigger_sets() -> list[TriggerSet]:
     """Return the triggers of this app's tables."""
-    from conversations import partings, words
+    from conversations.search import full_text_index
+    from conversations.upstream_chats import chat_triggers
 
-    return [words.TRIGGERS, partings.TRIGGERS]
+    return [full_text_index.TRIGGERS, chat_triggers.TRIGGERS]

@@ -7,13 +7,18 @@ import msgspec
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import DatabaseError
 
-from conversations import profiles, strategies
+from conversations import strategies
+from conversations.profiles import profile_reader
 from providers.models import VirtualModel
 
 
 @register(Tags.database)
-def virtual_models_can_answer(*, databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """conversations.E001: a model names a strategy that no file defines; E002: its options cannot be used."""
+def virtual_models_can_answer(
+    *, databases: Sequence[str] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """conversations.E001: a model names a strategy that no file defines; E002: its options cannot
+    be used.
+    """
     if not databases:
         return []
     try:
@@ -25,13 +30,14 @@ def virtual_models_can_answer(*, databases: Sequence[str] | None = None, **kwarg
 def problems(model: VirtualModel) -> Iterator[CheckMessage]:
     if model.strategy not in strategies.names():
         yield Error(
-            f"The model {model.public_id!r} names the strategy {model.strategy!r}, which does not exist.",
+            f"The model {model.public_id!r} names the strategy {model.strategy!r}, which does "
+            "not exist.",
             hint=f"There are: {', '.join(strategies.names())}.",
             id="conversations.E001",
         )
-    elif model.strategy in profiles.OPTIONS:
+    elif model.strategy in profile_reader.OPTIONS:
         try:
-            msgspec.convert(model.options, profiles.OPTIONS[model.strategy])
+            msgspec.convert(model.options, profile_reader.OPTIONS[model.strategy])
         except msgspec.ValidationError as error:
             text = f"The options of the model {model.public_id!r} cannot be used: {error}."
             yield Error(text, id="conversations.E002")

@@ -1,8 +1,9 @@
-"""Deletion that leaves nothing: conversations with their turns, items, words, events and the documents only they had;
-and what has expired.
+"""Deletion that leaves nothing: conversations with their turns, items, words, events and the
+documents only they had; and what has expired.
 
-A conversation with very many items is taken away in pieces, each one transaction, so that nobody waits long to write;
-from the first on it has expired, so that nobody finds it, and what a crash leaves is swept. Nothing is loaded but ids.
+A conversation with very many items is taken away in pieces, each one transaction, so that nobody
+waits long to write; from the first on it has expired, so that nobody finds it, and what a crash
+leaves is swept. Nothing is loaded but ids.
 """
 
 from collections.abc import Sequence
@@ -15,8 +16,8 @@ from django.db.models.functions import Now
 from django.db.models.signals import post_delete
 from django.dispatch import receiver
 
-from conversations import words
 from conversations.models import Conversation, Document, EventBatch, Item, Passage, Turn
+from conversations.search import full_text_index
 
 CONVERSATIONS_AT_ONCE = 200
 ITEMS_AT_ONCE = 1_000
@@ -40,7 +41,9 @@ def delete(conversations: QuerySet[Conversation]) -> int:
 
 @transaction.atomic
 def taken(conversations: QuerySet[Conversation]) -> list[str]:
-    """Some of them, expired from now on. One that is being used is waited for, and left if it is none of them then."""
+    """Some of them, expired from now on. One that is being used is waited for, and left if it is
+    none of them then.
+    """
     found = conversations.order_by("pk").select_for_update(of=("self",))
     ids = list(found.values_list("pk", flat=True)[:CONVERSATIONS_AT_ONCE])
     Conversation.objects.filter(pk__in=ids).update(expires_at=Now())
@@ -60,8 +63,12 @@ def clear(ids: Sequence[str]) -> None:
 
 @transaction.atomic
 def remove(ids: Sequence[str]) -> int:
-    """Delete the rest: what was written meanwhile, events, turns, the conversations, documents of nobody else."""
-    list(Conversation.objects.select_for_update().filter(pk__in=ids).order_by("pk").values_list("pk"))
+    """Delete the rest: what was written meanwhile, events, turns, the conversations, documents of
+    nobody else.
+    """
+    list(
+        Conversation.objects.select_for_update().filter(pk__in=ids).order_by("pk").values_list("pk")
+    )
     turns = Turn.objects.filter(conversation__in=ids)
     with_documents = Conversation.documents.through.objects.filter(conversation__in=ids)
     documents = list(with_documents.values_list("document_id", flat=True).distinct())
@@ -79,7 +86,9 @@ def remove(ids: Sequence[str]) -> int:
 @transaction.atomic
 def delete_documents(documents: QuerySet[Any]) -> int:
     """Delete documents with their passages and indexes; returns how many."""
-    locked = Document.objects.select_for_update().filter(pk__in=list(documents.values_list("pk", flat=True)))
+    locked = Document.objects.select_for_update().filter(
+        pk__in=list(documents.values_list("pk", flat=True))
+    )
     ids = list(locked.order_by("pk").values_list("pk", flat=True))
     erase(Conversation.documents.through.objects.filter(document__in=ids))
     erase(Passage.objects.filter(document__in=ids))
@@ -87,7 +96,9 @@ def delete_documents(documents: QuerySet[Any]) -> int:
 
 
 def unlink(conversation: Conversation) -> None:
-    """The conversation goes on without the documents made of its instructions; those of nobody else are deleted."""
+    """The conversation goes on without the documents made of its instructions; those of nobody else
+    are deleted.
+    """
     documents = list(conversation.documents.filter(file=None).values_list("pk", flat=True))
     conversation.documents.clear()
     delete_documents(Document.objects.filter(pk__in=documents, conversation=None))
@@ -100,10 +111,11 @@ def erase(rows: QuerySet[Any]) -> int:
 
 def expire() -> tuple[int, int]:
     """Delete what has expired; returns how many conversations and documents."""
-    conversations, documents = delete(Conversation.objects.expired()), 0
+    conversations = delete(Conversation.objects.expired())
+    documents = 0
     while count := delete_documents(Document.objects.filter(pk__in=some_expired())):
         documents += count
-    words.purge(SWEEP_MERGE_SECONDS)
+    full_text_index.purge(SWEEP_MERGE_SECONDS)
     return conversations, documents
 
 
@@ -114,7 +126,7 @@ def some_expired() -> list[str]:
 def merge() -> None:
     """Take out what deleted words left in the index, when that is quickly done."""
     if not connection.in_atomic_block:
-        words.purge(MERGE_SECONDS)
+        full_text_index.purge(MERGE_SECONDS)
 
 
 @receiver(post_delete, sender=get_user_model())

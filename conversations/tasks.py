@@ -2,14 +2,16 @@
 
 from celery import shared_task
 
-from conversations import farewells, files, retention
+from conversations import retention
 from conversations.documents import ingest
+from conversations.files import file_storage
+from conversations.upstream_chats import cleanup
 
 
 @shared_task
 def sweep_files() -> None:
     """Delete bytes that belong to no file any more."""
-    files.sweep()
+    file_storage.sweep()
 
 
 @shared_task
@@ -20,8 +22,10 @@ def expire_conversations() -> None:
 
 @shared_task
 def say_farewells() -> int:
-    """Delete at their upstreams the chats that no conversation stands in any more; returns how many are gone."""
-    return farewells.say()
+    """Delete at their upstreams the chats that no conversation stands in any more; returns how many
+    are gone.
+    """
+    return cleanup.say()
 
 
 @shared_task

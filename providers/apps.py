@@ -2,7 +2,7 @@
 
 from django.apps import AppConfig
 
-from providers.triggers import TriggerSet, install_after_migrate
+from providers.database.triggers import TriggerSet, install_after_migrate
 
 
 class ProvidersConfig(AppConfig):
@@ -17,7 +17,7 @@ class ProvidersConfig(AppConfig):
 
 def register_deletions() -> None:
     """A provider that is deleted is asked no more from that moment on."""
-    from providers.deletions import Rules, register
+    from providers.deletions.deletion_jobs import Rules, register
     from providers.models import Provider
 
     def mark(ids: list[int]) -> None:
@@ -28,7 +28,12 @@ def register_deletions() -> None:
 
 def list_trigger_sets() -> list[TriggerSet]:
     """Return the triggers of this app's tables."""
-    from providers.revisions import Watch, list_watch_triggers
+    from providers.database.revisions import Watch, list_watch_triggers
 
-    tables = ("providers_provider", "providers_chatmodel", "providers_modelalias", "providers_virtualmodel")
+    tables = (
+        "providers_provider",
+        "providers_chatmodel",
+        "providers_modelalias",
+        "providers_virtualmodel",
+    )
     return list_watch_triggers(Watch(table, "catalogue") for table in tables)

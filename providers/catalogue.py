@@ -1,8 +1,8 @@
 """The in-memory directory of providers and models: which candidates answer for a public id.
 
-`Catalogue.read()` loads all rows (a few hundred at most) and `Catalogue.take()` puts them in force; between the two
-nothing is half new. What the path gets are frozen values, never rows: `Candidate` (a ChatModel as read) with the
-adapter of its `Upstream`.
+`Catalogue.read()` loads all rows (a few hundred at most) and `Catalogue.take()` puts them in force;
+between the two nothing is half new. What the path gets are frozen values, never rows: `Candidate`
+(a ChatModel as read) with the adapter of its `Upstream`.
 """
 
 import random
@@ -14,13 +14,13 @@ import msgspec
 from django.conf import settings
 
 from providers import registry
-from providers.base import BaseAdapter, Limits, Upstream
-from providers.chat import CHAT, ChatRequest, UpstreamModel
 from providers.choices import Mode
-from providers.clients import Clients
 from providers.exceptions import InvalidRequest, ModelNotFound, ProviderDown
-from providers.http import Timeouts
 from providers.models import ChatModel, ModelAlias, Provider, VirtualModel
+from providers.network.clients import Clients
+from providers.network.http_client import Timeouts
+from providers.protocol.chat import CHAT, ChatRequest, UpstreamModel
+from providers.upstream.base_adapter import BaseAdapter, Limits, Upstream
 
 COLUMNS = (
     *("public_id", "upstream_name", "priority", "weight", "capabilities", "context_window"),
@@ -45,7 +45,8 @@ class Candidate:
 
     def problem(self, request: ChatRequest) -> tuple[str, str] | None:
         """Why this candidate cannot take the request as (param, sentence), or None."""
-        known, body = self.capabilities, request.body
+        known = self.capabilities
+        body = request.body
         if known and ENDPOINT_CAPABILITY[request.endpoint] not in known:
             return "model", f"The model {self.public_id!r} does not serve /v1/{request.endpoint}."
         if request.endpoint != CHAT:
@@ -54,7 +55,9 @@ class Candidate:
             return "n", f"The model {self.public_id!r} gives one choice only."
         if self.model.tools == "none" and (body.get("tools") or body.get("functions")):
             return "tools", f"The model {self.public_id!r} cannot call tools."
-        if self.model.tools == "prompt" and not all(tool.get("function") for tool in body.get("tools") or ()):
+        if self.model.tools == "prompt" and not all(
+            tool.get("function") for tool in body.get("tools") or ()
+        ):
             return "tools", f"The model {self.public_id!r} can only call functions."
         if not self.model.vision and has_images(body["messages"]):
             return "messages", f"The model {self.public_id!r} takes no images."
@@ -64,7 +67,8 @@ class Candidate:
         """The model as this request wants it."""
         if not request.thinking and not request.search:
             return self.model
-        thinking, search = request.thinking or self.model.thinking, request.search or self.model.search
+        thinking = request.thinking or self.model.thinking
+        search = request.search or self.model.search
         return msgspec.structs.replace(self.model, thinking=thinking, search=search)
 
 
@@ -96,11 +100,17 @@ def candidate(adapter: BaseAdapter, row: dict[str, Any]) -> Candidate:
     )
 
 
-def virtual(rows: Iterable[Mapping[str, Any]], real: Mapping[str, list[Candidate]]) -> dict[str, list[Candidate]]:
-    """The candidates of virtual models: those of their bases, with the strategy. One over another virtual is none."""
+def virtual(
+    rows: Iterable[Mapping[str, Any]], real: Mapping[str, list[Candidate]]
+) -> dict[str, list[Candidate]]:
+    """The candidates of virtual models: those of their bases, with the strategy. One over another
+    virtual is none.
+    """
     return {
         row["public_id"]: [
-            replace(one, public_id=row["public_id"], strategy=row["strategy"], options=row["options"])
+            replace(
+                one, public_id=row["public_id"], strategy=row["strategy"], options=row["options"]
+            )
             for one in real[row["base"]]
         ]
         for row in rows
@@ -137,7 +147,9 @@ class Rows:
 
 
 def waiting_ids(rows: Rows) -> frozenset[str]:
-    """Return the public ids, virtual ones too, that a provider which is set aside would answer for."""
+    """Return the public ids, virtual ones too, that a provider which is set aside would answer
+    for.
+    """
     own = {row["public_id"] for row in rows.models if row["provider_id"] in rows.set_aside}
     return frozenset(own | {row["public_id"] for row in rows.virtuals if row["base"] in own})
 
@@ -150,7 +162,9 @@ class Catalogue:
         self._adapters: dict[int, BaseAdapter] = {}
         self._candidates: dict[str, list[Candidate]] = {}
         self._meanings: dict[str, Meaning] = {}
-        self._waiting: frozenset[str] = frozenset()  # public ids that only providers set aside could answer for
+        self._waiting: frozenset[str] = (
+            frozenset()
+        )  # public ids that only providers set aside could answer for
 
     @staticmethod
     def read() -> Rows:
@@ -160,12 +174,18 @@ class Catalogue:
         upstreams = [upstream(provider) for provider in providers if provider.pk not in set_aside]
         models = list(ChatModel.objects.served().values("provider_id", *COLUMNS))
         aliases = ModelAlias.objects.values_list("alias", "public_id", "thinking", "search")
-        virtuals = list(VirtualModel.objects.filter(enabled=True).values("public_id", "base", "strategy", "options"))
+        virtuals = list(
+            VirtualModel.objects.filter(enabled=True).values(
+                "public_id", "base", "strategy", "options"
+            )
+        )
         meanings = {name: Meaning(*meant) for name, *meant in aliases}
         return Rows(upstreams, models, meanings, virtuals, set_aside)
 
     def take(self, rows: Rows) -> None:
-        """Put what was read in force. Adapters of unchanged providers stay, with what they have learnt."""
+        """Put what was read in force. Adapters of unchanged providers stay, with what they have
+        learnt.
+        """
         adapters: dict[int, BaseAdapter] = {}
         for read in rows.upstreams:
             old = self._adapters.get(read.id)
@@ -183,28 +203,43 @@ class Catalogue:
         candidates = virtual(rows.virtuals, candidates) | candidates
         waiting = waiting_ids(rows) - candidates.keys()
         public_ids = candidates.keys() | waiting
-        meanings = {name: meant for name, meant in rows.aliases.items() if meant.public_id in public_ids}
+        meanings = {
+            name: meant for name, meant in rows.aliases.items() if meant.public_id in public_ids
+        }
         self._meanings = meanings | {public_id: Meaning(public_id) for public_id in public_ids}
-        self._adapters, self._candidates, self._waiting = adapters, candidates, waiting
+        self._adapters = adapters
+        self._candidates = candidates
+        self._waiting = waiting
 
     def meaning(self, name: str) -> Meaning | None:
-        """What a caller's model name means, or None; a model is found before an alias of the same name."""
+        """What a caller's model name means, or None; a model is found before an alias of the same
+        name.
+        """
         return self._meanings.get(name)
 
-    def candidates(self, public_id: str, request: ChatRequest, provider: str = "") -> list[Candidate]:
-        """Those that can take the request, in the order to try them, of one provider only when it is named.
+    def candidates(
+        self, public_id: str, request: ChatRequest, provider: str = ""
+    ) -> list[Candidate]:
+        """Those that can take the request, in the order to try them, of one provider only when it
+        is named.
 
-        Raises ModelNotFound, InvalidRequest when none can; ProviderDown when those that could are set aside.
+        Raises ModelNotFound, InvalidRequest when none can; ProviderDown when those that could are
+        set aside.
         """
         found = self._candidates.get(public_id)
         if found and provider:
-            found = [candidate for candidate in found if candidate.adapter.upstream.name == provider]
+            found = [
+                candidate for candidate in found if candidate.adapter.upstream.name == provider
+            ]
         if not found and public_id in self._waiting:
-            raise ProviderDown("The provider of this model is set aside until its new address is confirmed.")
+            raise ProviderDown(
+                "The provider of this model is set aside until its new address is confirmed."
+            )
         if not found:
             raise ModelNotFound(f"The model {request.model!r} does not exist.", param="model")
         if len(found) == 1:
-            usable, problem = found, found[0].problem(request)
+            usable = found
+            problem = found[0].problem(request)
         else:
             problem = found[0].problem(request)
             usable = [candidate for candidate in found if candidate.problem(request) is None]
@@ -232,15 +267,20 @@ def smallest_window(candidates: Sequence[Candidate]) -> int | None:
 
 
 def weighted(candidates: list[Candidate]) -> list[Candidate]:
-    """By priority; within one, the first place goes to each by its weight (Efraimidis and Spirakis, 2006)."""
+    """By priority; within one, the first place goes to each by its weight (Efraimidis and Spirakis,
+    2006).
+    """
     draw = random.random  # no secret depends on it
-    return sorted(candidates, key=lambda candidate: (candidate.priority, -(draw() ** (1 / candidate.weight))))
+    return sorted(
+        candidates, key=lambda candidate: (candidate.priority, -(draw() ** (1 / candidate.weight)))
+    )
 
 
 def upstream(provider: Provider) -> Upstream:
     """The frozen value of a provider's row, with the settings where the row says nothing.
 
-    Raises ProviderDown when the provider is set aside: nobody is to have an adapter that would ask it.
+    Raises ProviderDown when the provider is set aside: nobody is to have an adapter that would ask
+    it.
     """
     if provider.set_aside:
         raise ProviderDown(provider.set_aside)

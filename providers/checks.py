@@ -1,4 +1,6 @@
-"""System checks: the vault's keys, and adapters named by rows (database checks are run by `serve`)."""
+"""System checks: the vault's keys, and adapters named by rows (database checks are run by
+`serve`).
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,7 +8,7 @@ from typing import Any
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import DatabaseError
 
-from providers import registry, vault, websearching
+from providers import registry, vault, web_search
 from providers.models import Provider
 
 
@@ -31,7 +33,7 @@ def vault_keys_work(**kwargs: Any) -> list[CheckMessage]:
 @register()
 def web_search_is_configured_whole(**kwargs: Any) -> list[CheckMessage]:
     """providers.E003: the SEARCH_… settings do not fit together."""
-    problem = websearching.problem()
+    problem = web_search.problem()
     return [Error(problem, id="providers.E003")] if problem else []
 
 
@@ -46,7 +48,8 @@ def adapters_exist(*, databases: Sequence[str] | None = None, **kwargs: Any) -> 
         return []  # not migrated yet
     return [
         Error(
-            f"The provider {provider.name!r} names the adapter {provider.kind!r}, which does not exist.",
+            f"The provider {provider.name!r} names the adapter {provider.kind!r}, which does "
+            "not exist.",
             hint=f"There are: {', '.join(registry.kinds())}.",
             id="providers.E002",
         )

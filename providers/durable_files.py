@@ -33,7 +33,9 @@ def write_durable_file(path: Path, pieces: Iterable[bytes], *, overwrite: bool =
 
 
 def sync_directory(path: Path) -> None:
-    """Write a directory's entries to disk: the names of files that are new in it. Raises OSError."""
+    """Write a directory's entries to disk: the names of files that are new in it. Raises
+    OSError.
+    """
     directory = os.open(path, os.O_RDONLY)
     try:
         os.fsync(directory)

@@ -1,25 +1,35 @@
-"""The error tree. Each class carries the HTTP status, type and code that the caller sees (OpenAI's error object).
+"""The error tree. Each class carries the HTTP status, type and code that the caller sees (OpenAI's
+error object).
 
     GatewayError
-    ├── CallerError                 the request is at fault: nothing was sent upstream, no token is touched
+    ├── CallerError                 the request is at fault: nothing was sent upstream, no token is
+    touched
     │   ├── InvalidRequest 400 · InvalidJson 400 · UnsupportedMediaType 415 · MethodNotAllowed 405
-    │   ├── InvalidKey 401 · Forbidden 403 · ModelNotFound 404 · UnknownUrl 404 · BodyTooLarge 413 · HeadTooLarge 431
-    │   ├── RequestTimeout 408 · ConversationBusy 409 · IdempotencyInFlight 409 · IdempotencyKeyReused 422
+    │   ├── InvalidKey 401 · Forbidden 403 · ModelNotFound 404 · UnknownUrl 404 · BodyTooLarge 413 ·
+    HeadTooLarge 431
+    │   ├── RequestTimeout 408 · ConversationBusy 409 · IdempotencyInFlight 409 ·
+    IdempotencyKeyReused 422
     │   ├── KeyLimitExceeded 429
     ├── OwnError                    we are at fault
-    │   ├── InternalError 500 · WebSearchNotConfigured 501 · DatabaseUnavailable 503 · Saturated 503 · ShuttingDown 503
+    │   ├── InternalError 500 · WebSearchNotConfigured 501 · DatabaseUnavailable 503 · Saturated 503
+    · ShuttingDown 503
     ├── PoolError                   no upstream answered, and the tokens or the provider are why
     │   ├── NoAvailableToken 503 · PoolEmpty 503 · NoTokenAnswered 503 · PoolResting 429
     │   ├── ProviderDown 503 · DeadlineExceeded 504
     └── UpstreamError               an upstream was asked
-        ├── Rejected 400…           the caller's fault, found by the upstream: passed on, never retried
+        ├── Rejected 400…           the caller's fault, found by the upstream: passed on, never
+        retried
         ├── TokenError              the credential's fault: AuthRejected · QuotaExhausted ·
         │                           RateLimited · UnreadableToken
-        ├── ModelMissing 404        this provider lacks the model · Contended 409/425 · retried elsewhere
-        └── ProviderError 502       the provider's fault, whatever the token: Unreachable · BadTls · BadResponse ·
-                                    UnexpectedRedirect · Disconnected · ServerFailed · UpstreamTimeout 504
+        ├── ModelMissing 404        this provider lacks the model · Contended 409/425 · retried
+        elsewhere
+        └── ProviderError 502       the provider's fault, whatever the token: Unreachable · BadTls ·
+        BadResponse ·
+                                    UnexpectedRedirect · Disconnected · ServerFailed ·
+                                    UpstreamTimeout 504
 
-What each one does to the token is `tokens/consequences.py::CONSEQUENCE`; how it is written out is `api/exceptions.py`.
+What each one does to the token is `tokens/outcomes/consequences.py::CONSEQUENCE`; how it is written
+out is `api/exceptions.py`.
 """
 
 from typing import ClassVar
@@ -28,8 +38,8 @@ from typing import ClassVar
 class GatewayError(Exception):
     """Anything a caller is told as an OpenAI error object.
 
-    `message` is shown to the caller and so carries no secret; `param` names the field at fault; `retry_after_seconds`
-    becomes `Retry-After`.
+    `message` is shown to the caller and so carries no secret; `param` names the field at fault;
+    `retry_after_seconds` becomes `Retry-After`.
     """
 
     status: ClassVar[int] = 500
@@ -52,7 +62,7 @@ class GatewayError(Exception):
         self.retry_after_seconds = retry_after_seconds
 
 
-# --- the caller -----------------------------------------------------------------------------------------------------
+# --- the caller -----------------------------------------------------------------------------------
 class CallerError(GatewayError):
     status = 400
     type = "invalid_request_error"
@@ -133,14 +143,16 @@ class UnsupportedMediaType(CallerError):
 
 
 class KeyLimitExceeded(CallerError):
-    """The caller has as much as it may have: requests that run, bytes of bodies, responses in the background."""
+    """The caller has as much as it may have: requests that run, bytes of bodies, responses in the
+    background.
+    """
 
     status = 429
     type = "requests"
     code = "rate_limit_exceeded"
 
 
-# --- ourselves ------------------------------------------------------------------------------------------------------
+# --- ourselves ------------------------------------------------------------------------------------
 class OwnError(GatewayError):
     status = 503
 
@@ -166,7 +178,7 @@ class ShuttingDown(OwnError):
     code = "server_shutdown"
 
 
-# --- the pool -------------------------------------------------------------------------------------------------------
+# --- the pool -------------------------------------------------------------------------------------
 class PoolError(GatewayError):
     status = 503
     type = "upstream_error"
@@ -211,7 +223,7 @@ class DeadlineExceeded(PoolError):
     code = "deadline_exceeded"
 
 
-# --- the upstream ---------------------------------------------------------------------------------------------------
+# --- the upstream ---------------------------------------------------------------------------------
 class UpstreamError(GatewayError):
     """`upstream_status` is the HTTP status it answered with, None when there was no answer."""
 
@@ -222,7 +234,9 @@ class UpstreamError(GatewayError):
 
 
 class Rejected(UpstreamError):
-    """The upstream finds the request at fault: its status (400, 413, 422 …) and message go to the caller."""
+    """The upstream finds the request at fault: its status (400, 413, 422 …) and message go to the
+    caller.
+    """
 
     status = 400
     type = "invalid_request_error"

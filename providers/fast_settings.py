@@ -1,7 +1,8 @@
 """The settings as plain attributes, for modules that read them for every request or chunk.
 
-Django's own object looks at each read whether it must load itself first, which takes 0.5 to 0.8 µs; a request reads
-some twenty settings. Here a value is looked up once. Tests that change a setting are followed through Django's signal.
+Django's own object looks at each read whether it must load itself first, which takes 0.5 to 0.8 µs;
+a request reads some twenty settings. Here a value is looked up once. Tests that change a setting
+are followed through Django's signal.
 """
 
 from typing import Any

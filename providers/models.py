@@ -1,9 +1,9 @@
-"""Rows about upstreams: Provider (where and how), ChatModel (public id -> a provider's model), ModelAlias,
-VirtualModel (a public id -> a strategy over another), Revision.
+"""Rows about upstreams: Provider (where and how), ChatModel (public id -> a provider's model),
+ModelAlias, VirtualModel (a public id -> a strategy over another), Revision.
 
-Several ChatModel rows may bear one public id, one per provider: they are candidates, tried by priority (lower first),
-within a priority by weight. `Revision` counts changes per topic; `providers/revisions.py` has the triggers that do
-it.
+Several ChatModel rows may bear one public id, one per provider: they are candidates, tried by
+priority (lower first), within a priority by weight. `Revision` counts changes per topic;
+`providers/database/revisions.py` has the triggers that do it.
 """
 
 from typing import Any
@@ -14,30 +14,43 @@ from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import F, Q
 
-from providers import destination, registry
+from providers import registry
 from providers.choices import Capability, Mode, Rotation, Search, Thinking, Thinks
-from providers.deletion_model import Deletion
-from providers.guard import base_url_problem
+from providers.deletions.deletion_model import Deletion
+from providers.network import destination
+from providers.network.address_guard import base_url_problem
 
 __all__ = ["ChatModel", "Deletion", "ModelAlias", "Provider", "Revision", "VirtualModel"]
-NAME = RegexValidator(r"\A[a-z0-9][a-z0-9_.-]*\Z", "Lower-case letters, digits, dot, hyphen and underscore only.")
-MODEL_ID = RegexValidator(r"\A[^\s\x00-\x1f\x7f]+\Z", "A model id has no spaces or control characters.")
+NAME = RegexValidator(
+    r"\A[a-z0-9][a-z0-9_.-]*\Z", "Lower-case letters, digits, dot, hyphen and underscore only."
+)
+MODEL_ID = RegexValidator(
+    r"\A[^\s\x00-\x1f\x7f]+\Z", "A model id has no spaces or control characters."
+)
 
 
 def kind_exists(kind: str) -> None:
     """Raise ValidationError unless an adapter file of that name exists."""
     if kind not in registry.kinds():
-        raise ValidationError(f"No adapter named {kind!r}; there are: {', '.join(registry.kinds())}.")
+        raise ValidationError(
+            f"No adapter named {kind!r}; there are: {', '.join(registry.kinds())}."
+        )
 
 
 def headers_are_clean(headers: object) -> None:
-    """Raise ValidationError unless it is an object of plain header names and printable ASCII values."""
+    """Raise ValidationError unless it is an object of plain header names and printable ASCII
+    values.
+    """
     if not isinstance(headers, dict):
         raise ValidationError("Give an object of header names and values.")
     for name, value in headers.items():
         if not (isinstance(value, str) and value.isascii() and value.isprintable()):
             raise ValidationError(f"The value of {name!r} must be printable ASCII on one line.")
-        if not name.replace("-", "").isalnum() or not name.isascii() or name.lower() in registry.OWN_HEADERS:
+        if (
+            not name.replace("-", "").isalnum()
+            or not name.isascii()
+            or name.lower() in registry.OWN_HEADERS
+        ):
             raise ValidationError(f"{name!r} is not a header that may be set here.")
 
 
@@ -55,7 +68,9 @@ def is_object(value: object) -> None:
 
 class ProviderQuerySet(models.QuerySet["Provider"]):
     def set_aside_ids(self) -> list[int]:
-        """Those that are not asked until a person confirms their address; there are a few hundred rows at most."""
+        """Those that are not asked until a person confirms their address; there are a few hundred
+        rows at most.
+        """
         columns = self.only("pk", "kind", "base_url", "confirmed_destination")
         return [provider.pk for provider in columns if provider.set_aside]
 
@@ -64,31 +79,47 @@ class Provider(models.Model):
     """One upstream: where it is, which dialect it speaks, how its tokens are rotated."""
 
     name = models.CharField(
-        max_length=64, unique=True, validators=[NAME], help_text="Short name, for example <code>moonshot</code>."
+        max_length=64,
+        unique=True,
+        validators=[NAME],
+        help_text="Short name, for example <code>moonshot</code>.",
     )
     kind = models.CharField(
         max_length=64,
         validators=[kind_exists],
-        help_text="The adapter that speaks its dialect, for example <code>openai_compatible</code>.",
+        help_text=(
+            "The adapter that speaks its dialect, for example <code>openai_compatible</code>."
+        ),
     )
     base_url = models.CharField(
         max_length=500,
         blank=True,
-        help_text="Everything before <code>/chat/completions</code>, for example <code>https://api.moonshot.ai/v1</code>.",
+        help_text="Everything before <code>/chat/completions</code>, for example "
+        "<code>https://api.moonshot.ai/v1</code>.",
     )
     enabled = models.BooleanField(default=True, help_text="Off: none of its models answers.")
     rotation = models.CharField(
-        max_length=16, choices=Rotation, default=Rotation.ROUND_ROBIN, help_text="Which token is used next."
+        max_length=16,
+        choices=Rotation,
+        default=Rotation.ROUND_ROBIN,
+        help_text="Which token is used next.",
     )
     mode = models.CharField(
-        max_length=16, choices=Mode, default=Mode.USER, help_text="Guest: where the upstream has such an entrance."
+        max_length=16,
+        choices=Mode,
+        default=Mode.USER,
+        help_text="Guest: where the upstream has such an entrance.",
     )
     needs_token = models.BooleanField(
-        default=True, help_text="Off for upstreams that ask for no credential, for example a local Ollama."
+        default=True,
+        help_text="Off for upstreams that ask for no credential, for example a local Ollama.",
     )
-    native_tools = models.BooleanField(default=True, help_text="Off when its models cannot call tools themselves.")
+    native_tools = models.BooleanField(
+        default=True, help_text="Off when its models cannot call tools themselves."
+    )
     reports_usage = models.BooleanField(
-        default=True, help_text="Off when it refuses <code>stream_options</code>; tokens are then counted here."
+        default=True,
+        help_text="Off when it refuses <code>stream_options</code>; tokens are then counted here.",
     )
     allow_private = models.BooleanField(
         default=False, help_text="Allow an address on this machine or network, and plain http."
@@ -100,19 +131,34 @@ class Provider(models.Model):
         help_text='Extra headers, for example <code>{"OpenAI-Organization": "org-1"}</code>.',
     )
     connect_seconds = models.FloatField(
-        null=True, blank=True, validators=[MinValueValidator(0.01)], help_text="Empty: the setting CONNECT_SECONDS."
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0.01)],
+        help_text="Empty: the setting CONNECT_SECONDS.",
     )
     first_byte_seconds = models.FloatField(
-        null=True, blank=True, validators=[MinValueValidator(0.01)], help_text="Empty: the setting FIRST_BYTE_SECONDS."
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0.01)],
+        help_text="Empty: the setting FIRST_BYTE_SECONDS.",
     )
     gap_seconds = models.FloatField(
-        null=True, blank=True, validators=[MinValueValidator(0.01)], help_text="Empty: the setting GAP_SECONDS."
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0.01)],
+        help_text="Empty: the setting GAP_SECONDS.",
     )
     total_seconds = models.FloatField(
-        null=True, blank=True, validators=[MinValueValidator(0.01)], help_text="Empty: the setting TOTAL_SECONDS."
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0.01)],
+        help_text="Empty: the setting TOTAL_SECONDS.",
     )
     confirmed_destination = models.CharField(
-        max_length=500, blank=True, editable=False, help_text="The origin that its tokens may be sent to."
+        max_length=500,
+        blank=True,
+        editable=False,
+        help_text="The origin that its tokens may be sent to.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -121,13 +167,21 @@ class Provider(models.Model):
     class Meta:
         ordering = ["name"]
         constraints = [
-            models.CheckConstraint(condition=Q(rotation__in=Rotation.values), name="provider_rotation_known"),
+            models.CheckConstraint(
+                condition=Q(rotation__in=Rotation.values), name="provider_rotation_known"
+            ),
             models.CheckConstraint(condition=Q(mode__in=Mode.values), name="provider_mode_known"),
             *(
                 models.CheckConstraint(
-                    condition=Q(**{f"{name}__isnull": True}) | Q(**{f"{name}__gt": 0}), name=f"provider_{name}_positive"
+                    condition=Q(**{f"{name}__isnull": True}) | Q(**{f"{name}__gt": 0}),
+                    name=f"provider_{name}_positive",
                 )
-                for name in ("connect_seconds", "first_byte_seconds", "gap_seconds", "total_seconds")
+                for name in (
+                    "connect_seconds",
+                    "first_byte_seconds",
+                    "gap_seconds",
+                    "total_seconds",
+                )
             ),
         ]
 
@@ -135,7 +189,9 @@ class Provider(models.Model):
         return self.name
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Write the row; a new address is confirmed by itself while there is no credential to lose."""
+        """Write the row; a new address is confirmed by itself while there is no credential to
+        lose.
+        """
         if self._state.adding or (self.set_aside and not self.has_credentials()):
             self.confirm_destination()
             if kwargs.get("update_fields") is not None:
@@ -149,11 +205,15 @@ class Provider(models.Model):
 
     @property
     def set_aside(self) -> str:
-        """Why it is not asked until a person confirms its address, for the staff; empty when it is asked."""
+        """Why it is not asked until a person confirms its address, for the staff; empty when it is
+        asked.
+        """
         return "" if self._state.adding else destination.problem(self)
 
     def has_credentials(self) -> bool:
-        """Whether a stranger at its address would learn something: our tokens and accounts, or callers' tokens."""
+        """Whether a stranger at its address would learn something: our tokens and accounts, or
+        callers' tokens.
+        """
         borrowed = self.name == settings.PASSTHROUGH_PROVIDER
         return borrowed or any(getattr(self, name).exists() for name in ("tokens", "accounts"))
 
@@ -162,7 +222,9 @@ class Provider(models.Model):
         self.confirmed_destination = self.destination
 
     def clean(self) -> None:
-        if not isinstance(self.headers, dict):  # an empty list or text passes the field's own validators
+        if not isinstance(
+            self.headers, dict
+        ):  # an empty list or text passes the field's own validators
             raise ValidationError({"headers": "Give an object of header names and values."})
         if self.kind not in registry.kinds():
             return
@@ -189,7 +251,9 @@ class ChatModel(models.Model):
     """A model that callers may name, and which provider's model answers for it."""
 
     public_id = models.CharField(
-        max_length=200, validators=[MODEL_ID], help_text="What callers write, for example <code>kimi-k2</code>."
+        max_length=200,
+        validators=[MODEL_ID],
+        help_text="What callers write, for example <code>kimi-k2</code>.",
     )
     provider = models.ForeignKey(Provider, models.CASCADE, related_name="models")
     upstream_name = models.CharField(
@@ -198,9 +262,13 @@ class ChatModel(models.Model):
         help_text="What the upstream calls it, for example <code>moonshotai/Kimi-K2</code>.",
     )
     enabled = models.BooleanField(default=True)
-    priority = models.SmallIntegerField(default=0, help_text="Among rows with one public id the lowest is tried first.")
+    priority = models.SmallIntegerField(
+        default=0, help_text="Among rows with one public id the lowest is tried first."
+    )
     weight = models.PositiveSmallIntegerField(
-        default=1, validators=[MinValueValidator(1)], help_text="Share of the requests among rows of one priority."
+        default=1,
+        validators=[MinValueValidator(1)],
+        help_text="Share of the requests among rows of one priority.",
     )
     capabilities = models.JSONField(
         default=list,
@@ -212,19 +280,29 @@ class ChatModel(models.Model):
         null=True, blank=True, help_text="Tokens, for example <code>131072</code>."
     )
     thinks = models.CharField(
-        max_length=16, choices=Thinks, default=Thinks.SEPARATE, help_text="Where the upstream puts its thinking."
+        max_length=16,
+        choices=Thinks,
+        default=Thinks.SEPARATE,
+        help_text="Where the upstream puts its thinking.",
     )
     thinking = models.CharField(
-        max_length=16, choices=Thinking, default=Thinking.REASONING, help_text="What callers get of it."
+        max_length=16,
+        choices=Thinking,
+        default=Thinking.REASONING,
+        help_text="What callers get of it.",
     )
     search = models.CharField(
-        max_length=8, choices=Search, blank=True, help_text="Web search; empty: as the upstream does by itself."
+        max_length=8,
+        choices=Search,
+        blank=True,
+        help_text="Web search; empty: as the upstream does by itself.",
     )
     options = models.JSONField(
         default=dict,
         blank=True,
         validators=[is_object],
-        help_text='What else the adapter needs, for example <code>{"scenario": "SCENARIO_K2D5"}</code>.',
+        help_text='What else the adapter needs, for example <code>{"scenario": '
+        '"SCENARIO_K2D5"}</code>.',
     )
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -233,11 +311,19 @@ class ChatModel(models.Model):
     class Meta:
         ordering = ["public_id", "priority", "pk"]
         constraints = [
-            models.UniqueConstraint(fields=["public_id", "provider"], name="chatmodel_once_per_provider"),
+            models.UniqueConstraint(
+                fields=["public_id", "provider"], name="chatmodel_once_per_provider"
+            ),
             models.CheckConstraint(condition=Q(weight__gte=1), name="chatmodel_weight_positive"),
-            models.CheckConstraint(condition=Q(thinks__in=Thinks.values), name="chatmodel_thinks_known"),
-            models.CheckConstraint(condition=Q(thinking__in=Thinking.values), name="chatmodel_thinking_known"),
-            models.CheckConstraint(condition=Q(search__in=["", *Search.values]), name="chatmodel_search_known"),
+            models.CheckConstraint(
+                condition=Q(thinks__in=Thinks.values), name="chatmodel_thinks_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(thinking__in=Thinking.values), name="chatmodel_thinking_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(search__in=["", *Search.values]), name="chatmodel_search_known"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -245,7 +331,9 @@ class ChatModel(models.Model):
 
 
 class ModelAlias(models.Model):
-    """Another name for a public id, which may also change what callers get: `-nothink`, `-search`."""
+    """Another name for a public id, which may also change what callers get: `-nothink`,
+    `-search`.
+    """
 
     alias = models.CharField(
         max_length=200,
@@ -254,12 +342,19 @@ class ModelAlias(models.Model):
         help_text="What callers may also write, for example <code>gpt-4o</code>.",
     )
     public_id = models.CharField(
-        max_length=200, validators=[MODEL_ID], help_text="The model meant, for example <code>kimi-k2</code>."
+        max_length=200,
+        validators=[MODEL_ID],
+        help_text="The model meant, for example <code>kimi-k2</code>.",
     )
     thinking = models.CharField(
-        max_length=16, choices=Thinking, blank=True, help_text="What callers get of its thinking; empty: as the model."
+        max_length=16,
+        choices=Thinking,
+        blank=True,
+        help_text="What callers get of its thinking; empty: as the model.",
     )
-    search = models.CharField(max_length=8, choices=Search, blank=True, help_text="Web search; empty: as the model.")
+    search = models.CharField(
+        max_length=8, choices=Search, blank=True, help_text="Web search; empty: as the model."
+    )
 
     class Meta:
         ordering = ["alias"]
@@ -270,8 +365,12 @@ class ModelAlias(models.Model):
                 name="modelalias_not_itself",
                 violation_error_message="An alias cannot mean itself.",
             ),
-            models.CheckConstraint(condition=Q(thinking__in=["", *Thinking.values]), name="modelalias_thinking_known"),
-            models.CheckConstraint(condition=Q(search__in=["", *Search.values]), name="modelalias_search_known"),
+            models.CheckConstraint(
+                condition=Q(thinking__in=["", *Thinking.values]), name="modelalias_thinking_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(search__in=["", *Search.values]), name="modelalias_search_known"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -279,7 +378,9 @@ class ModelAlias(models.Model):
 
 
 class VirtualModel(models.Model):
-    """A public id whose answers are thought up by a strategy, over whatever answers for another public id."""
+    """A public id whose answers are thought up by a strategy, over whatever answers for another
+    public id.
+    """
 
     public_id = models.CharField(
         max_length=200,
@@ -288,7 +389,9 @@ class VirtualModel(models.Model):
         help_text="What callers write, for example <code>o1-kimi-k2</code>.",
     )
     base = models.CharField(
-        max_length=200, validators=[MODEL_ID], help_text="The model that is asked, for example <code>kimi-k2</code>."
+        max_length=200,
+        validators=[MODEL_ID],
+        help_text="The model that is asked, for example <code>kimi-k2</code>.",
     )
     strategy = models.CharField(
         max_length=64, help_text="How an answer is thought up, for example <code>stepwise</code>."
@@ -297,7 +400,8 @@ class VirtualModel(models.Model):
         default=dict,
         blank=True,
         validators=[is_object],
-        help_text='What the strategy needs, for example <code>{"max_steps": 10}</code>; empty: its defaults.',
+        help_text='What the strategy needs, for example <code>{"max_steps": 10}</code>; empty: its '
+        "defaults.",
     )
     enabled = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -310,15 +414,23 @@ class VirtualModel(models.Model):
 
     def clean(self) -> None:
         if ChatModel.objects.filter(public_id=self.public_id).exists():
-            raise ValidationError({"public_id": "There is a model of this name, which would be found first."})
+            raise ValidationError(
+                {"public_id": "There is a model of this name, which would be found first."}
+            )
         if self.base == self.public_id or VirtualModel.objects.filter(public_id=self.base).exists():
-            raise ValidationError({"base": f"{self.base!r} has a strategy itself: name the model below it."})
+            raise ValidationError(
+                {"base": f"{self.base!r} has a strategy itself: name the model below it."}
+            )
         if VirtualModel.objects.filter(base=self.public_id).exclude(pk=self.pk).exists():
-            raise ValidationError({"public_id": f"Other models stand upon {self.public_id!r}: it cannot be virtual."})
+            raise ValidationError(
+                {"public_id": f"Other models stand upon {self.public_id!r}: it cannot be virtual."}
+            )
 
 
 class Revision(models.Model):
-    """How often what the hot path reads has changed, per topic; written by database triggers alone."""
+    """How often what the hot path reads has changed, per topic; written by database triggers
+    alone.
+    """
 
     topic = models.CharField(max_length=32, primary_key=True)
     version = models.BigIntegerField(default=0)
@@ -329,7 +441,9 @@ class Revision(models.Model):
 
 
 class Tombstone(models.Model):
-    """A row that was deleted from a stamped table, and with which version of its topic; written by triggers alone."""
+    """A row that was deleted from a stamped table, and with which version of its topic; written by
+    triggers alone.
+    """
 
     topic = models.CharField(max_length=32)
     row_id = models.CharField(max_length=64)

@@ -1,8 +1,10 @@
-"""Upstreams that many people use, as data for `seed_providers`: a Provider row's fields and the models known for sure.
+"""Upstreams that many people use, as data for `seed_providers`: a Provider row's fields and the
+models known for sure.
 
-Sources: each service's API documentation. Moonshot's two hosts have keys of their own. K2-Think's official interface
-is known from its published clients: whether it takes `stream_options` or tools is not, so neither is sent. vLLM
-listens on port 8000 unless told otherwise, as this gateway does, so its preset expects `vllm serve --port 8001`.
+Sources: each service's API documentation. Moonshot's two hosts have keys of their own. K2-Think's
+official interface is known from its published clients: whether it takes `stream_options` or tools
+is not, so neither is sent. vLLM listens on port 8000 unless told otherwise, as this gateway does,
+so its preset expects `vllm serve --port 8001`.
 """
 
 from dataclasses import dataclass, field
@@ -10,7 +12,8 @@ from typing import Any
 
 LOCAL = {"needs_token": False, "allow_private": True}
 WEB = {"native_tools": False, "reports_usage": False}
-# sources differ on the names of Kimi's scenarios: these are the ones that most clients of the site use
+# sources differ on the names of Kimi's scenarios: these are the ones that most clients of the site
+# use
 KIMI: dict[str, Any] = {"capabilities": ["chat", "reasoning"], "search": "on"}
 KIMI_ALIASES = tuple(
     {"alias": f"{model}-{name}", "public_id": model, "search": search}
@@ -23,18 +26,29 @@ K2THINK: dict[str, Any] = {
     "capabilities": ["chat", "reasoning"],
     "thinks": "implied",
 }
-# clients of the site know the first version's id too, and -nothink for the answer alone; what they got for the plain id
-# was thinking inside the text: here it is reasoning_content, and `"reasoning_format": "raw"` asks for the old form
+# clients of the site know the first version's id too, and -nothink for the answer alone; what they
+# got for the plain id was thinking inside the text: here it is reasoning_content, and
+# `"reasoning_format": "raw"` asks for the old form
 K2THINK_ALIASES: tuple[dict[str, Any], ...] = (
-    {"alias": "MBZUAI-IFM/K2-Think-v2-nothink", "public_id": K2THINK["public_id"], "thinking": "hidden"},
+    {
+        "alias": "MBZUAI-IFM/K2-Think-v2-nothink",
+        "public_id": K2THINK["public_id"],
+        "thinking": "hidden",
+    },
     {"alias": "MBZUAI-IFM/K2-Think", "public_id": K2THINK["public_id"]},
-    {"alias": "MBZUAI-IFM/K2-Think-nothink", "public_id": K2THINK["public_id"], "thinking": "hidden"},
+    {
+        "alias": "MBZUAI-IFM/K2-Think-nothink",
+        "public_id": K2THINK["public_id"],
+        "thinking": "hidden",
+    },
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """`fields` are those of the Provider row that differ from its defaults, `models` those of ChatModel rows."""
+    """`fields` are those of the Provider row that differ from its defaults, `models` those of
+    ChatModel rows.
+    """
 
     label: str
     base_url: str
@@ -42,11 +56,15 @@ class Preset:
     models: tuple[dict[str, Any], ...] = ()
     kind: str = "openai_compatible"
     official: bool = True  # else seeded only when it is named
-    aliases: tuple[dict[str, Any], ...] = ()  # fields of ModelAlias rows; names that are there stay as they are
+    aliases: tuple[
+        dict[str, Any], ...
+    ] = ()  # fields of ModelAlias rows; names that are there stay as they are
 
     @property
     def is_usual(self) -> bool:
-        """Whether it is seeded without being named: a service that anybody can reach, by its official interface."""
+        """Whether it is seeded without being named: a service that anybody can reach, by its
+        official interface.
+        """
         return self.official and not self.fields.get("allow_private")
 
 
@@ -85,7 +103,11 @@ PRESETS: dict[str, Preset] = {
         {"native_tools": False, "reports_usage": False},
         (
             K2THINK
-            | {"priority": 1, "options": {"root": "ifm-k2-think-v2"}, "capabilities": ["chat", "reasoning", "vision"]},
+            | {
+                "priority": 1,
+                "options": {"root": "ifm-k2-think-v2"},
+                "capabilities": ["chat", "reasoning", "vision"],
+            },
         ),
         "k2think_web",
         official=False,
@@ -103,7 +125,12 @@ PRESETS: dict[str, Preset] = {
         "https://www.kimi.com",
         WEB,
         (
-            KIMI | {"public_id": "k2", "upstream_name": "SCENARIO_K2D5", "options": {"options": {"thinking": False}}},
+            KIMI
+            | {
+                "public_id": "k2",
+                "upstream_name": "SCENARIO_K2D5",
+                "options": {"options": {"thinking": False}},
+            },
             KIMI
             | {
                 "public_id": "k2-thinking",
@@ -114,7 +141,10 @@ PRESETS: dict[str, Preset] = {
         ),
         "kimi_web",
         official=False,
-        aliases=(*KIMI_ALIASES, {"alias": "k2-thinking-nosearch", "public_id": "k2-thinking", "search": "off"}),
+        aliases=(
+            *KIMI_ALIASES,
+            {"alias": "k2-thinking-nosearch", "public_id": "k2-thinking", "search": "off"},
+        ),
     ),
     "kimi-rest": Preset(
         "Kimi, its web site's older interface (unofficial)",

@@ -1,5 +1,5 @@
-"""Adapters, found by file name: `providers/adapters/<kind>.py` has `class Adapter(BaseAdapter)`; nothing else
-registers it.
+"""Adapters, found by file name: `providers/adapters/<kind>.py` has `class Adapter(BaseAdapter)`;
+nothing else registers it.
 """
 
 import pkgutil
@@ -8,14 +8,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from providers.base import BaseAdapter
+    from providers.upstream.base_adapter import BaseAdapter
 
 # headers that the gateway itself writes or must never send: neither a row nor a caller sets them
 OWN_HEADERS = frozenset(
     """
-    host content-length content-type transfer-encoding connection authorization accept accept-encoding cookie expect
-    upgrade te trailer keep-alive proxy-authorization proxy-connection forwarded x-forwarded-for x-forwarded-host
-    x-forwarded-proto x-api-key
+    host content-length content-type transfer-encoding connection authorization accept
+    accept-encoding cookie expect upgrade te trailer keep-alive proxy-authorization proxy-connection
+    forwarded x-forwarded-for x-forwarded-host x-forwarded-proto x-api-key
     """.split()
 )
 

@@ -1,8 +1,9 @@
-"""Secrets at rest: sealed with AES-256-GCM and bound to their row, found again by a keyed fingerprint, shown masked.
+"""Secrets at rest: sealed with AES-256-GCM and bound to their row, found again by a keyed
+fingerprint, shown masked.
 
-A sealed secret reads `v1.<key id>.<base64 of nonce and ciphertext>`. The bound value (the row's primary key) is
-authenticated with it, so a ciphertext moved to another row does not open. Keys come from `settings.FIELD_KEYS`: the
-first seals, all open.
+A sealed secret reads `v1.<key id>.<base64 of nonce and ciphertext>`. The bound value (the row's
+primary key) is authenticated with it, so a ciphertext moved to another row does not open. Keys come
+from `settings.FIELD_KEYS`: the first seals, all open.
 """
 
 import hmac
@@ -23,7 +24,9 @@ class VaultError(Exception):
 
 @cache
 def _ciphers(keys: tuple[str, ...]) -> dict[str, AESGCM]:
-    """Ciphers by key id, in the order of the setting. Raises ValueError on a key that is not 32 bytes of base64."""
+    """Ciphers by key id, in the order of the setting. Raises ValueError on a key that is not 32
+    bytes of base64.
+    """
     found = {}
     for entry in keys:
         key_id, _, text = (part.strip() for part in entry.partition(":"))
@@ -51,7 +54,9 @@ def key_id_of(sealed: str) -> str:
 
 
 def unseal(sealed: str, bound_to: str) -> str:
-    """The secret. Raises VaultError when the key is missing or the text was changed or moved to another row."""
+    """The secret. Raises VaultError when the key is missing or the text was changed or moved to
+    another row.
+    """
     version, _, rest = sealed.partition(".")
     key_id, _, text = rest.partition(".")
     cipher = ciphers().get(key_id)
@@ -61,12 +66,14 @@ def unseal(sealed: str, bound_to: str) -> str:
         raw = urlsafe_b64decode(text)
         return cipher.decrypt(raw[:12], raw[12:], bound_to.encode()).decode()
     except (InvalidTag, ValueError) as error:
-        raise VaultError(f"does not open with key {key_id!r}: changed, or moved from another row") from error
+        raise VaultError(
+            f"does not open with key {key_id!r}: changed, or moved from another row"
+        ) from error
 
 
 def digest(purpose: str, text: str) -> str:
-    """A keyed SHA-256 of `text` (64 hex digits): equal texts are found by it, and it tells nothing without the
-    pepper.
+    """A keyed SHA-256 of `text` (64 hex digits): equal texts are found by it, and it tells nothing
+    without the pepper.
     """
     return hmac.digest(
         f"{purpose}:{settings.KEY_PEPPER}".encode(), text.encode("utf-8", "surrogatepass"), "sha256"

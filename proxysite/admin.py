@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.http import HttpRequest
 from django_celery_beat.models import ClockedSchedule, SolarSchedule
 
-from providers.deletion_admin import SlicedDeletion
+from providers.admin.deletion_admin import SlicedDeletion
 
 RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
@@ -17,8 +17,8 @@ admin.site.unregister([ClockedSchedule, SolarSchedule, User])
 
 @admin.register(User)
 class PersonAdmin(SlicedDeletion, UserAdmin):  # type: ignore[type-arg]
-    """Django's, with deletions that stop nobody, and rights that only superusers give: who may change users could
-    otherwise make himself one.
+    """Django's, with deletions that stop nobody, and rights that only superusers give: who may
+    change users could otherwise make himself one.
     """
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -35,7 +35,12 @@ class PersonAdmin(SlicedDeletion, UserAdmin):  # type: ignore[type-arg]
     def may_touch(request: HttpRequest, obj: Any) -> bool:
         """Other staff is for superusers: its password opens what it may do."""
         person = cast(User, request.user)
-        return obj is None or person.is_superuser or obj.pk == person.pk or not (obj.is_staff or obj.is_superuser)
+        return (
+            obj is None
+            or person.is_superuser
+            or obj.pk == person.pk
+            or not (obj.is_staff or obj.is_superuser)
+        )
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """As for one, so for many: somebody among them who may not be touched forbids it."""

@@ -1,4 +1,5 @@
-"""The ASGI application: the lean handler for the relaying doors, Django's own for all else, lifespan around both.
+"""The ASGI application: the lean handler for the relaying doors, Django's own for all else,
+lifespan around both.
 
 Servers without lifespan (daphne) are served too: the first request then opens the gateway.
 """
@@ -15,21 +16,21 @@ import django
 
 django.setup(set_prefix=False)
 
-from proxysite import places  # noqa: E402
+from proxysite.configuration import locations  # noqa: E402
 
-places.require_home()
+locations.require_home()
 
 from django.conf import settings  # noqa: E402
 from django.db import DatabaseError  # noqa: E402
 
-from api.gateway import Gateway, again_and_again  # noqa: E402
-from api.views.staff import GATEWAY  # noqa: E402
-from providers.offloop import off_loop  # noqa: E402
-from proxysite.bodies import Receive  # noqa: E402
-from proxysite.body_budget import BodyBudget  # noqa: E402
-from proxysite.changes import Watcher  # noqa: E402
-from proxysite.handlers import LeanHandler, Send  # noqa: E402
-from proxysite.password_gate import GatedHandler  # noqa: E402
+from api.relay.gateway import Gateway, again_and_again  # noqa: E402
+from api.views.staff.staff_access import GATEWAY  # noqa: E402
+from providers.database.database_threads import off_loop  # noqa: E402
+from proxysite.access.password_gate import GatedHandler  # noqa: E402
+from proxysite.server.body_budget import BodyBudget  # noqa: E402
+from proxysite.server.change_watcher import Watcher  # noqa: E402
+from proxysite.server.lean_handler import LeanHandler, Send  # noqa: E402
+from proxysite.server.request_bodies import Receive  # noqa: E402
 from proxysite.urls import served_lean  # noqa: E402
 from tokens import secret_check  # noqa: E402
 from tokens.secret_check import SecretsDiffer  # noqa: E402
@@ -68,7 +69,9 @@ class Application:
         try:
             await self._starting
         except OSError as error:  # one line that says what is wrong; a traceback would hide it
-            await send({"type": "lifespan.startup.failed", "message": f"The gateway cannot start: {error}"})
+            await send(
+                {"type": "lifespan.startup.failed", "message": f"The gateway cannot start: {error}"}
+            )
             return
         except SecretsDiffer:
             await send({"type": "lifespan.startup.failed"})
@@ -79,7 +82,9 @@ class Application:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def start(self) -> None:
-        """Read the directories and begin to keep house; a database that is away is waited for while serving."""
+        """Read the directories and begin to keep house; a database that is away is waited for while
+        serving.
+        """
         await check_secrets()
         gateway = Gateway.make()
         watcher = Watcher(gateway)
@@ -99,7 +104,8 @@ class Application:
 
     async def stop(self) -> None:
         """Everything is answered: write what waits, close what is open."""
-        gateway, self.lean.gateway = self.lean.gateway, None
+        gateway = self.lean.gateway
+        self.lean.gateway = None
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
@@ -108,7 +114,9 @@ class Application:
 
 
 async def check_secrets() -> None:
-    """Raise SecretsDiffer unless this process has the database's secrets; one that is away is not waited for."""
+    """Raise SecretsDiffer unless this process has the database's secrets; one that is away is not
+    waited for.
+    """
     try:
         async with asyncio.timeout(settings.DATABASE_TIMEOUT_SECONDS):
             await off_loop(secret_check.require_secrets)
@@ -120,7 +128,9 @@ async def check_secrets() -> None:
 
 
 def calm_collector() -> None:
-    """Full garbage collections over all of Django's objects stall 1,000 streams for milliseconds: leave them out."""
+    """Full garbage collections over all of Django's objects stall 1,000 streams for milliseconds:
+    leave them out.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 50, 100)

@@ -1,7 +1,8 @@
-"""The Celery app, its schedule, and the worker and beat that `serve` runs inside the web process when there is no
-broker, again and again however they end.
+"""The Celery app, its schedule, and the worker and beat that `serve` runs inside the web process
+when there is no broker, again and again however they end.
 
-Tasks are idempotent sweeps whose state is the database's, so a lost or doubled message does no harm.
+Tasks are idempotent sweeps whose state is the database's, so a lost or doubled message does no
+harm.
 """
 
 import fcntl
@@ -22,7 +23,7 @@ from celery.signals import beat_embedded_init, before_task_publish, worker_init,
 from django.utils.module_loading import import_string
 from kombu.transport import TRANSPORT_ALIASES
 
-from proxysite import places
+from proxysite.configuration import locations
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "proxysite.settings")
 logger = logging.getLogger(__name__)
@@ -30,14 +31,16 @@ PAUSE_SECONDS = 5.0  # before a worker or a beat that has ended begins again
 
 
 def is_own_process(program: str) -> bool:
-    """Return whether this is a worker or beat beside `serve`: it uses the home that `serve` has made."""
+    """Return whether this is a worker or beat beside `serve`: it uses the home that `serve` has
+    made.
+    """
     return "celery" in Path(program).parts[-2:]
 
 
-TRANSPORT_ALIASES["filesystem"] = "proxysite.queue:Transport"
+TRANSPORT_ALIASES["filesystem"] = "proxysite.worker.file_broker:Transport"
 
 if is_own_process(sys.argv[0]):
-    places.require_home()
+    locations.require_home()
     os.umask(0o077)
 
 app = Celery("proxysite")
@@ -45,21 +48,31 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.set_default()
 app.conf.beat_schedule = {
-    "check tokens": {"task": "tokens.tasks.check_due", "schedule": 60.0, "options": {"expire_seconds": 60}},
+    "check tokens": {
+        "task": "tokens.tasks.check_due",
+        "schedule": 60.0,
+        "options": {"expire_seconds": 60},
+    },
     "check disabled tokens": {"task": "tokens.tasks.check_disabled", "schedule": 900.0},
     "renew tokens that end soon": {
         "task": "tokens.tasks.renew_soon",
         "schedule": 60.0,
         "options": {"expire_seconds": 60},
     },
-    "forget old changes of tokens": {"task": "tokens.tasks.forget_transitions", "schedule": 86_400.0},
+    "forget old changes of tokens": {
+        "task": "tokens.tasks.forget_transitions",
+        "schedule": 86_400.0,
+    },
     "sweep files": {"task": "conversations.tasks.sweep_files", "schedule": 3_600.0},
     "sweep documents": {
         "task": "conversations.tasks.sweep_documents",
         "schedule": 60.0,
         "options": {"expire_seconds": 60},
     },
-    "expire conversations": {"task": "conversations.tasks.expire_conversations", "schedule": 3_600.0},
+    "expire conversations": {
+        "task": "conversations.tasks.expire_conversations",
+        "schedule": 3_600.0,
+    },
     "say farewells": {
         "task": "conversations.tasks.say_farewells",
         "schedule": 60.0,
@@ -88,7 +101,7 @@ def make_folders(**message: object) -> None:
 @worker_init.connect
 def check_secrets(**message: object) -> None:
     """A worker without the database's secrets ends, with one line."""
-    from proxysite.running import require_secrets
+    from proxysite.server.run_server import require_secrets
     from tokens.secret_check import SecretsDiffer
 
     try:
@@ -99,8 +112,8 @@ def check_secrets(**message: object) -> None:
 
 
 class Embedded:
-    """Worker and beat as threads of this process; a file lock keeps a second process of the same home from having
-    them too.
+    """Worker and beat as threads of this process; a file lock keeps a second process of the same
+    home from having them too.
     """
 
     def __init__(self) -> None:
@@ -122,13 +135,22 @@ class Embedded:
         beat_embedded_init.connect(lambda **_: ran("beat"), weak=False)
         for part, deed in (("worker", self._work), ("beat", self._beat)):
             ran(part)
-            threading.Thread(target=ever, args=(part, deed), name=f"celery {part} keeper", daemon=True).start()
+            threading.Thread(
+                target=ever, args=(part, deed), name=f"celery {part} keeper", daemon=True
+            ).start()
         return True
 
     def _work(self) -> None:
-        warnings.filterwarnings("ignore", category=SecurityWarning)  # about uid 0: `serve` is who chose it
+        warnings.filterwarnings(
+            "ignore", category=SecurityWarning
+        )  # about uid 0: `serve` is who chose it
         worker = app.Worker(
-            pool="threads", concurrency=1, without_gossip=True, without_mingle=True, without_heartbeat=True, quiet=True
+            pool="threads",
+            concurrency=1,
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+            quiet=True,
         )
         worker.start()
 
@@ -137,12 +159,16 @@ class Embedded:
 
         beat = app.Beat(quiet=True, schedule=str(settings.HOME.path("beat")))
         beat.Service(
-            app=app, max_interval=60, scheduler_cls=import_string(settings.CELERY_BEAT_SCHEDULER.replace(":", "."))
+            app=app,
+            max_interval=60,
+            scheduler_cls=import_string(settings.CELERY_BEAT_SCHEDULER.replace(":", ".")),
         ).start(embedded_process=True)
 
 
 def ever(part: str, deed: Callable[[], None]) -> None:
-    """Do it until the process ends, in a thread that is a new one each time: however it ends, it begins again."""
+    """Do it until the process ends, in a thread that is a new one each time: however it ends, it
+    begins again.
+    """
     from api.views.health import failed
 
     while True:
@@ -151,7 +177,9 @@ def ever(part: str, deed: Callable[[], None]) -> None:
         thread.join()
         with suppress(OSError):  # a full disk does not end this
             failed(part).touch()
-        logger.error("The embedded Celery %s has ended; it begins again in %g s.", part, PAUSE_SECONDS)
+        logger.error(
+            "The embedded Celery %s has ended; it begins again in %g s.", part, PAUSE_SECONDS
+        )
         time.sleep(PAUSE_SECONDS)
 
 

@@ -1,5 +1,5 @@
-"""System checks of the deployment: secrets that are none, and embedded parts where several processes need shared
-ones.
+"""System checks of the deployment: secrets that are none, and embedded parts where several
+processes need shared ones.
 """
 
 from typing import Any
@@ -18,11 +18,17 @@ def secrets_are_secret(**kwargs: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     if len(settings.SECRET_KEY) < SHORTEST_SECRET or settings.SECRET_KEY.lower().startswith(WEAK):
         found.append(
-            Error(f"SECRET_KEY must be random and have {SHORTEST_SECRET} characters or more.", id="proxysite.E001")
+            Error(
+                f"SECRET_KEY must be random and have {SHORTEST_SECRET} characters or more.",
+                id="proxysite.E001",
+            )
         )
     if len(settings.KEY_PEPPER) < SHORTEST_PEPPER or settings.KEY_PEPPER.lower().startswith(WEAK):
         found.append(
-            Error(f"KEY_PEPPER must be random and have {SHORTEST_PEPPER} characters or more.", id="proxysite.E002")
+            Error(
+                f"KEY_PEPPER must be random and have {SHORTEST_PEPPER} characters or more.",
+                id="proxysite.E002",
+            )
         )
     return found
 

@@ -1,7 +1,9 @@
-"""What every command goes through before it runs: is there a database, and is it the one that is meant?
+"""What every command goes through before it runs: is there a database, and is it the one that is
+meant?
 
-A command makes no home, no secrets and no database; only `serve` does. It is refused with one line where it would
-write to another database than the gateway that runs here uses. No command takes abbreviated options.
+A command makes no home, no secrets and no database; only `serve` does. It is refused with one line
+where it would write to another database than the gateway that runs here uses. No command takes
+abbreviated options.
 """
 
 import errno
@@ -17,15 +19,17 @@ from django.core.management import ManagementUtility
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
-from proxysite import markers
-from proxysite.configuration import Declared
-from proxysite.setting_values import DEFAULT, ENVIRONMENT
+from proxysite.configuration.declarations import Declared
+from proxysite.configuration.setting_values import DEFAULT, ENVIRONMENT
+from proxysite.first_run import markers
 
 MAKERS = ("serve",)
 # Django's commands that work without the gateway's rows
-STANDALONE = """check collectstatic compilemessages diffsettings findstatic makemessages makemigrations
-    optimizemigration sendtestemail sqlflush sqlmigrate sqlsequencereset squashmigrations startapp startproject
-    test testserver""".split()
+STANDALONE = """
+    check collectstatic compilemessages diffsettings findstatic makemessages makemigrations
+    optimizemigration sendtestemail sqlflush sqlmigrate sqlsequencereset squashmigrations startapp
+    startproject test testserver
+    """.split()
 TABLE_MAKERS = ("migrate",)
 READERS = ("dumpdata", "inspectdb", "showmigrations", "axes_list_attempts")
 CONTROL_C = 130
@@ -58,11 +62,14 @@ class CommandLine(ManagementUtility):
         command = super().fetch_command(subcommand)
         run = partial(run_command, subcommand, command, command.execute)
         strict = partial(command.create_parser, allow_abbrev=False)
-        command.execute, command.create_parser = run, strict  # type: ignore[method-assign]
+        command.execute = run  # type: ignore[method-assign]
+        command.create_parser = strict  # type: ignore[method-assign]
         return command
 
 
-def run_command(name: str, command: BaseCommand, execute: Callable[..., Any], /, *args: Any, **options: Any) -> Any:
+def run_command(
+    name: str, command: BaseCommand, execute: Callable[..., Any], /, *args: Any, **options: Any
+) -> Any:
     """Check that the command may run, and run it. A database's fault is one line too."""
     if options.get("listening_on") is None:
         warn_of_settings()
@@ -88,7 +95,10 @@ def warn_of_settings() -> None:
 def describe_error(error: DatabaseError) -> str:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if "no such table" in reason or "no such column" in reason or "does not exist" in reason:
-        return f"The database does not fit this program: {reason}. Run `make serve` first, which brings it up to date."
+        return (
+            f"The database does not fit this program: {reason}. Run `make serve` first, which "
+            "brings it up to date."
+        )
     if isinstance(error, OperationalError | InterfaceError):
         return f"The database cannot be used: {reason}. See DATABASE_URL."
     return f"The database refused it: {reason}. --traceback shows more."
@@ -117,7 +127,10 @@ def refuse_unfinished_copy(tables: Sequence[str]) -> None:
     """Raise CommandError when `copy_database` has not come to its end in this database."""
     if NOTES in tables:
         database = show_database(markers.describe_database(settings.DATABASES["default"]))
-        raise CommandError(f"The copy into {database} is not finished: run copy_database again, without DATABASE_URL.")
+        raise CommandError(
+            f"The copy into {database} is not finished: run copy_database again, without "
+            "DATABASE_URL."
+        )
 
 
 def no_database() -> CommandError:
@@ -126,7 +139,8 @@ def no_database() -> CommandError:
     else:
         where = f"at {markers.describe_database(settings.DATABASES['default'])}"
     return CommandError(
-        f"There is no database {where} yet: run `make serve` first, or check PROXYSITE_HOME and DATABASE_URL."
+        f"There is no database {where} yet: run `make serve` first, or check PROXYSITE_HOME and "
+        "DATABASE_URL."
     )
 
 
@@ -141,14 +155,17 @@ def refuse_ambiguous_home() -> None:
 
 
 def refuse_other_database(home: Path) -> None:
-    """Raise CommandError when the gateway that is meant uses another database than this command would."""
+    """Raise CommandError when the gateway that is meant uses another database than this command
+    would.
+    """
     record = markers.read_record(home)
     if record is None and settings.DECLARED["PROXYSITE_HOME"].source != ENVIRONMENT:
         record = next(iter(markers.find_running(settings.MARKER_FILE)), None)
     ours = markers.describe_database(settings.DATABASES["default"])
     if record is not None and not markers.is_same_database(record.database, ours):
         raise CommandError(
-            f"The gateway that runs here (process {record.pid}, home {show_path(Path(record.home))}) uses "
+            f"The gateway that runs here (process {record.pid}, home "
+            f"{show_path(Path(record.home))}) uses "
             f"{show_database(record.database)}, and this command would use {show_database(ours)}: "
             "give it the same PROXYSITE_HOME and DATABASE_URL."
         )

@@ -1,7 +1,9 @@
-"""The index page of the admin: how the providers and their tokens stand, what failed last, tokens pasted in.
+"""The index page of the admin: how the providers and their tokens stand, what failed last, tokens
+pasted in.
 
-Each part is shown to those who may see its rows. Nothing is counted that an index does not bound: tokens in one query,
-requests in a span of their ids, which are in the order of time. What a person may do here is what the staff doors do.
+Each part is shown to those who may see its rows. Nothing is counted that an index does not bound:
+tokens in one query, requests in a span of their ids, which are in the order of time. What a person
+may do here is what the staff doors do.
 """
 
 from collections.abc import Iterable
@@ -26,16 +28,17 @@ from django_celery_beat.models import PeriodicTask
 
 from api.admin import CALM, masks_of
 from api.models import Status, UsageRecord
-from api.views import pool
-from api.views.staff import Mistake
+from api.views.staff import token_pool
+from api.views.staff.staff_access import Mistake
 from providers import registry
-from providers.admin_tables import audit
+from providers.admin.big_tables import audit
 from providers.choices import Mode
 from providers.integers import parse_integer
 from providers.models import Provider
-from tokens import importing, standings
-from tokens.breaker_sharing import describe_open, find_open
+from tokens import provider_counts
+from tokens.imports import token_import
 from tokens.models import Transition, UpstreamToken
+from tokens.outcomes.breaker_sharing import describe_open, find_open
 
 MOST_CARDS = 24
 LAST_ID = 2**63 - 1
@@ -50,7 +53,7 @@ def may(request: HttpRequest, model: type[Model], deed: str) -> bool:
     return found
 
 
-# --- providers ------------------------------------------------------------------------------------------------------
+# --- providers ------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Card:
     """One provider, as the page shows it."""
@@ -58,13 +61,17 @@ class Card:
     provider: Provider
     label: str
     modes: tuple[str, ...]
-    standing: standings.Standing
+    standing: provider_counts.Standing
     breaker: str = ""  # why the provider is not asked now; empty while it is
 
     @property
     def troubles(self) -> list[tuple[str, int]]:
         """Why tokens are inactive, as (word, count)."""
-        return [(word, self.standing[word]) for word in standings.STANDINGS[1:] if self.standing[word]]
+        return [
+            (word, self.standing[word])
+            for word in provider_counts.STANDINGS[1:]
+            if self.standing[word]
+        ]
 
     @property
     def other_mode(self) -> str:
@@ -76,23 +83,25 @@ class Card:
         return self.provider.mode == Mode.GUEST
 
 
-def card(provider: Provider, standing: standings.Standing | None, breaker: str = "") -> Card:
+def card(provider: Provider, standing: provider_counts.Standing | None, breaker: str = "") -> Card:
     known = provider.kind in registry.kinds()
     adapter = registry.adapter_class(provider.kind) if known else None
     label, modes = (adapter.label, adapter.modes) if adapter else ("no adapter of this kind", ())
-    return Card(provider, label, modes, standing or standings.standing({}), breaker)
+    return Card(provider, label, modes, standing or provider_counts.standing({}), breaker)
 
 
 def cards(providers: Iterable[Provider]) -> list[Card]:
     """Those with tokens first, then by name; providers that are switched off at the end."""
-    standing = standings.of_providers(UpstreamToken.objects.all())
+    standing = provider_counts.of_providers(UpstreamToken.objects.all())
     breakers = {state.provider_id: describe_open(state) for state in find_open()}
     found = [card(row, standing.get(row.pk), breakers.get(row.pk, "")) for row in providers]
-    found.sort(key=lambda one: (not one.provider.enabled, not one.standing["total"], one.provider.name))
+    found.sort(
+        key=lambda one: (not one.provider.enabled, not one.standing["total"], one.provider.name)
+    )
     return found
 
 
-# --- requests -------------------------------------------------------------------------------------------------------
+# --- requests -------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Span:
     """How many requests a time saw; a count of MOST_COUNTED may be more."""
@@ -104,7 +113,9 @@ class Span:
 
 
 def first_id(at: datetime) -> UUID:
-    """The smallest id of a request at that time (RFC 9562, version 7): its first 48 bits are milliseconds."""
+    """The smallest id of a request at that time (RFC 9562, version 7): its first 48 bits are
+    milliseconds.
+    """
     return UUID(int=int(at.timestamp() * 1000) << 80)
 
 
@@ -137,7 +148,9 @@ class Failure:
 
 def failures() -> list[Failure]:
     """The latest, of the requests that ended in trouble and of the latest others."""
-    records = UsageRecord.objects.order_by("-id").only("id", "started_at", "model", "status", "error_code", "attempts")
+    records = UsageRecord.objects.order_by("-id").only(
+        "id", "started_at", "model", "status", "error_code", "attempts"
+    )
     troubled = records.filter(~Q(status="complete"))[: MOST_LINES * 2]
     both = {record.pk: record for record in (*troubled, *records[:LOOKED_THROUGH])}
     found: list[Failure] = []
@@ -167,16 +180,27 @@ def failed(record: UsageRecord) -> list[Failure]:
     return found
 
 
-# --- configuration --------------------------------------------------------------------------------------------------
+# --- configuration --------------------------------------------------------------------------------
 def configuration() -> list[tuple[str, str]]:
     """What an operator looks up most, as (name, value); the environment sets all of it."""
     latest: datetime | None = PeriodicTask.objects.aggregate(latest=Max("last_run_at"))["latest"]
-    files = [getattr(settings, name, "") for name in ("GUEST_TOKENS_FILE", "USER_TOKENS_FILE", "TOKENS_FILE")]
+    files = [
+        getattr(settings, name, "")
+        for name in ("GUEST_TOKENS_FILE", "USER_TOKENS_FILE", "TOKENS_FILE")
+    ]
     return [
         ("Version", settings.VERSION),
-        ("Database", {"sqlite": "SQLite, embedded", "postgresql": "PostgreSQL"}.get(connection.vendor, "another")),
+        (
+            "Database",
+            {"sqlite": "SQLite, embedded", "postgresql": "PostgreSQL"}.get(
+                connection.vendor, "another"
+            ),
+        ),
         ("Worker queue", "Redis" if settings.REDIS_URL else "embedded"),
-        ("Periodic work", f"last begun {timesince(latest, depth=1)} ago" if latest else "has not begun yet"),
+        (
+            "Periodic work",
+            f"last begun {timesince(latest, depth=1)} ago" if latest else "has not begun yet",
+        ),
         ("Strikes that disable a token", str(settings.MAX_TOKEN_FAILURES)),
         ("Attempts per request", str(settings.MAX_ATTEMPTS)),
         ("Tools for models that have none", "on" if settings.TOOL_SUPPORT else "off"),
@@ -185,19 +209,26 @@ def configuration() -> list[tuple[str, str]]:
     ]
 
 
-# --- the page -------------------------------------------------------------------------------------------------------
+# --- the page -------------------------------------------------------------------------------------
 def board(request: HttpRequest) -> dict[str, Any]:
     """What this member of staff may see of it."""
     found: dict[str, Any] = {}
     if may(request, Provider, "view"):
         providers = list(Provider.objects.order_by("name"))
         dealt = cards(providers)
-        found |= {"cards": dealt[:MOST_CARDS], "more_cards": len(dealt) - MOST_CARDS, "configuration": configuration()}
+        found |= {
+            "cards": dealt[:MOST_CARDS],
+            "more_cards": len(dealt) - MOST_CARDS,
+            "configuration": configuration(),
+        }
         if may(request, UpstreamToken, "add"):
             found["paste_into"] = [one.provider for one in dealt if one.provider.needs_token]
             found["paste_beside"] = [one.provider for one in dealt if not one.provider.needs_token]
     if may(request, UsageRecord, "view"):
-        found["spans"] = [span("last hour", timedelta(hours=1)), span("last 24 hours", timedelta(days=1))]
+        found["spans"] = [
+            span("last hour", timedelta(hours=1)),
+            span("last 24 hours", timedelta(days=1)),
+        ]
         found["failures"] = failures()
     if may(request, UpstreamToken, "view"):
         changes = Transition.objects.select_related("token__provider").order_by("-at", "-pk")
@@ -232,9 +263,10 @@ def chosen(request: HttpRequest, model: type[Model], deed: str) -> Provider:
 @require_POST
 def switch_mode(request: HttpRequest) -> HttpResponse:
     """Ask a provider as a guest or as a user from now on."""
-    provider, mode = chosen(request, Provider, "change"), request.POST.get("mode")
+    provider = chosen(request, Provider, "change")
+    mode = request.POST.get("mode")
     try:
-        pool.switch(provider, mode)
+        token_pool.switch(provider, mode)
     except Mistake as error:
         return back(request, messages.ERROR, str(error))
     audit(request, Provider.objects.filter(pk=provider.pk), f"Mode {mode}.")
@@ -250,8 +282,12 @@ def paste(request: HttpRequest) -> HttpResponse:
     if not provider.needs_token and "anyway" not in request.POST:
         text = f"The provider {provider} asks for no token: nothing was imported."
         return back(request, messages.WARNING, f"{text} Choose another provider, or tick the box.")
-    report = importing.run(provider, importing.split_lines(request.POST.get("tokens", "")))
-    new = report.counts[importing.NEW]
+    report = token_import.run(provider, token_import.split_lines(request.POST.get("tokens", "")))
+    new = report.counts[token_import.NEW]
     if new:
         audit(request, Provider.objects.filter(pk=provider.pk), f"Tokens imported: {new}.")
-    return back(request, messages.SUCCESS if new else messages.WARNING, f"Tokens for {provider}: {pool.told(report)}")
+    return back(
+        request,
+        messages.SUCCESS if new else messages.WARNING,
+        f"Tokens for {provider}: {token_pool.told(report)}",
+    )

@@ -1,8 +1,9 @@
 """PROXYSITE_HOME: the one directory that a run writes to, and the secrets that live in it.
 
-Shape: `Home.path(*parts)` -> Path below the directory; `Home.secrets()` -> {name: value}, made once at random and
-kept in `secrets.env` (mode 0600). A secret given by the environment wins and is never written down.
-Only `serve` makes a home; every other process uses one that is there (`Home.read_secrets`).
+Shape: `Home.path(*parts)` -> Path below the directory; `Home.secrets()` -> {name: value}, made once
+at random and kept in `secrets.env` (mode 0600). A secret given by the environment wins and is never
+written down. Only `serve` makes a home; every other process uses one that is there
+(`Home.read_secrets`).
 """
 
 import secrets
@@ -22,7 +23,9 @@ def fresh_field_key() -> str:
 
 
 def fresh_secrets() -> dict[str, str]:
-    """Random values for every secret a home needs: Django's key, the vault's first key, the pepper of digests."""
+    """Random values for every secret a home needs: Django's key, the vault's first key, the pepper
+    of digests.
+    """
     return {
         "SECRET_KEY": secrets.token_urlsafe(48),
         "FIELD_KEYS": fresh_field_key(),
@@ -45,17 +48,23 @@ class Home:
         """A path in the home whose parent directory exists."""
         path = self.root.joinpath(*parts)
         self.root.parent.mkdir(parents=True, exist_ok=True)
-        for directory in reversed([parent for parent in path.parents if parent.is_relative_to(self.root)]):
+        for directory in reversed(
+            [parent for parent in path.parents if parent.is_relative_to(self.root)]
+        ):
             directory.mkdir(exist_ok=True, mode=0o700)
         return path
 
     def secrets(self) -> dict[str, str]:
-        """The kept secrets; the first caller of a new home makes them, even when several start at once."""
+        """The kept secrets; the first caller of a new home makes them, even when several start at
+        once.
+        """
         file = self.path("secrets.env")
         try:
             text = file.read_text(encoding="utf-8")
         except FileNotFoundError:
-            text = self._keep(file, "".join(f"{name}={value}\n" for name, value in fresh_secrets().items()))
+            text = self._keep(
+                file, "".join(f"{name}={value}\n" for name, value in fresh_secrets().items())
+            )
         return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
     def read_secrets(self) -> dict[str, str]:
@@ -75,7 +84,8 @@ class Home:
             self.path(name, "x")
 
     def tighten(self) -> list[str]:
-        """Take from others what they may do with the home and its secrets; say in lines what was done or could not be.
+        """Take from others what they may do with the home and its secrets; say in lines what was
+        done or could not be.
 
         A mode is never loosened. Directories lose every right of others, files of value too.
         """
@@ -97,7 +107,9 @@ class Home:
 
 
 def tighten_mode(path: Path) -> str | None:
-    """Take all rights of group and others from a file or directory; a line that says so, None when there were none."""
+    """Take all rights of group and others from a file or directory; a line that says so, None when
+    there were none.
+    """
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
         if not mode & LOOSE_BITS:

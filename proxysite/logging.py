@@ -1,7 +1,7 @@
 """How log lines look: one line per event, control characters escaped, secrets masked at the sink.
 
-`2026-11-21T10:00:00.123Z WARNING tokens.pool: text` - whatever a caller or an upstream put into the text stays on
-that line.
+`2026-11-21T10:00:00.123Z WARNING tokens.pool.pool: text` - whatever a caller or an upstream put
+into the text stays on that line.
 """
 
 import logging
@@ -17,11 +17,16 @@ SECRETS = re.compile(
     r"|(?<![\w-])(eyJ)[\w-]{8,}\.[\w-]+\.[\w-]*"
     r"|(://[^\s:/@]*:)[^\s@/]+(?=@)"
 )
-CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {0x2028: "\\u2028", 0x2029: "\\u2029"}
+CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {
+    0x2028: "\\u2028",
+    0x2029: "\\u2029",
+}
 
 
 def redact(text: str) -> str:
-    """`text` with everything that looks like a secret replaced by its harmless beginning and `***`."""
+    """`text` with everything that looks like a secret replaced by its harmless beginning and
+    `***`.
+    """
     return SECRETS.sub(lambda match: next(filter(None, match.groups()), "") + "***", text)
 
 
@@ -32,7 +37,9 @@ class LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         stamp = f"{self.formatTime(record, '%Y-%m-%dT%H:%M:%S')}.{int(record.msecs):03d}Z"
-        line = f"{stamp} {record.levelname} {record.name}: {record.getMessage().translate(CONTROLS)}"
+        line = (
+            f"{stamp} {record.levelname} {record.name}: {record.getMessage().translate(CONTROLS)}"
+        )
         if record.exc_info:
             trace = self.formatException(record.exc_info).splitlines()
             line += "".join(f"\n    {part.translate(CONTROLS)}" for part in trace)
@@ -40,12 +47,16 @@ class LineFormatter(logging.Formatter):
 
 
 def configured(level: str) -> dict[str, Any]:
-    """What `logging.config.dictConfig` takes: everything of `level` to standard error, chatty libraries less."""
+    """What `logging.config.dictConfig` takes: everything of `level` to standard error, chatty
+    libraries less.
+    """
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"line": {"()": "proxysite.logging.LineFormatter"}},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "stream": sys.stderr}},
+        "handlers": {
+            "stderr": {"class": "logging.StreamHandler", "formatter": "line", "stream": sys.stderr}
+        },
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
             "django.request": {"level": "ERROR"},

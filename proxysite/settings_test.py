@@ -1,6 +1,8 @@
-"""Settings of the tests: the shipped ones, with a home of their own per test process and cheap passwords.
+"""Settings of the tests: the shipped ones, with a home of their own per test process and cheap
+passwords.
 
-DATABASE_URL and REDIS_URL choose what is tested, as for `serve`; without them a file of SQLite and nothing else.
+DATABASE_URL and REDIS_URL choose what is tested, as for `serve`; without them a file of SQLite and
+nothing else.
 """
 
 import atexit
@@ -26,12 +28,16 @@ DEBUG = False
 BEHIND_TLS = SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = False
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "testserver"]
 CORS_ALLOWED_ORIGINS = ["https://app.example"]
-WHITENOISE_AUTOREFRESH = True  # look for a static file when it is asked for, not for all of them at each start
+WHITENOISE_AUTOREFRESH = (
+    True  # look for a static file when it is asked for, not for all of them at each start
+)
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 # several runs may share a server: each process makes databases of its own
 DATABASES["default"]["TEST"] = {
-    "NAME": str(HOME.root / "test.sqlite3") if EMBEDDED_DATABASE else f"test_proxysite_{os.getpid()}"
+    "NAME": str(HOME.root / "test.sqlite3")
+    if EMBEDDED_DATABASE
+    else f"test_proxysite_{os.getpid()}"
 }
 # nothing here survives the machine: no commit waits for the disk
 if EMBEDDED_DATABASE:
@@ -42,6 +48,8 @@ else:
 BODY_LIMIT_BYTES = 2**20
 DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_LIMIT_BYTES
 ATTEMPT_PAUSE_SECONDS = 0.01
-ONLY_TOKEN_RETRIES = 0  # a fault that a test scripts once is seen; the tests of the retry switch it on
+ONLY_TOKEN_RETRIES = (
+    0  # a fault that a test scripts once is seen; the tests of the retry switch it on
+)
 LOGGING["root"]["level"] = "WARNING"
 LOOP_STALL_SECONDS = 0  # the loop stands still between tests

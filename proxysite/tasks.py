@@ -4,8 +4,8 @@ from celery import shared_task
 from django.conf import settings
 from django.core.management import call_command
 
-from providers import deletions
-from proxysite import login_locks
+from providers.deletions import deletion_jobs
+from proxysite.access import login_locks
 
 
 @shared_task
@@ -17,10 +17,10 @@ def clear_sessions() -> None:
 
 @shared_task
 def carry_on_deletions() -> bool:
-    """Go on removing what was deleted; returns whether all is gone. The rest is a task of its own, so that other work
-    of the worker gets its turn.
+    """Go on removing what was deleted; returns whether all is gone. The rest is a task of its own,
+    so that other work of the worker gets its turn.
     """
-    done = deletions.carry_on_all(settings.DELETION_RUN_SECONDS)
+    done = deletion_jobs.carry_on_all(settings.DELETION_RUN_SECONDS)
     if not done:
-        deletions.order()
+        deletion_jobs.order()
     return done

@@ -1,4 +1,6 @@
-"""Every address, and which of them the lean handler serves. The relaying doors come first: it resolves them."""
+"""Every address, and which of them the lean handler serves. The relaying doors come first: it
+resolves them.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,47 +13,49 @@ from django.views.decorators.csrf import csrf_exempt
 
 from api import exceptions
 from api.views import (
-    catalogue,
-    completions,
+    chat,
+    conversation_search,
     conversations,
+    file_ingestion,
     files,
     health,
-    ingestion,
     input_tokens,
-    pool,
-    relay,
-    renewal,
+    model_list,
     responses,
-    search,
-    search_web,
     sessions,
+    stored_completions,
     stored_responses,
+    web_search,
 )
+from api.views.staff import token_pool, token_renewal
 from providers.exceptions import InternalError, InvalidRequest, UnknownUrl
-from proxysite import dashboard, hosts
+from proxysite import dashboard
+from proxysite.server import host_names
 
 STAFF = [
     path("", dashboard.index),
     path("mode", dashboard.switch_mode, name="dashboard-mode"),
     path("import", dashboard.paste, name="dashboard-import"),
-    path("status", pool.Status.as_view()),
-    path("switch_mode", pool.SwitchMode.as_view()),
-    path("tokens/stats", pool.Stats.as_view()),
-    path("tokens/reset/<str:name>", pool.Reset.as_view()),
-    path("tokens/reset-all", pool.ResetAll.as_view()),
-    path("tokens/reload", pool.Reload.as_view()),
-    path("tokens/check", pool.Check.as_view()),
-    path("tokens/content", pool.Content.as_view()),
-    path("tokens/update", pool.Update.as_view()),
-    path("tokens/consecutive-failures", renewal.ConsecutiveFailures.as_view()),
-    path("tokens/reset-consecutive", renewal.ResetConsecutive.as_view()),
-    path("tokens/updater/status", renewal.UpdaterStatus.as_view()),
-    path("tokens/updater/force-update", renewal.ForceUpdate.as_view()),
+    path("status", token_pool.Status.as_view()),
+    path("switch_mode", token_pool.SwitchMode.as_view()),
+    path("tokens/stats", token_pool.Stats.as_view()),
+    path("tokens/reset/<str:name>", token_pool.Reset.as_view()),
+    path("tokens/reset-all", token_pool.ResetAll.as_view()),
+    path("tokens/reload", token_pool.Reload.as_view()),
+    path("tokens/check", token_pool.Check.as_view()),
+    path("tokens/content", token_pool.Content.as_view()),
+    path("tokens/update", token_pool.Update.as_view()),
+    path("tokens/consecutive-failures", token_renewal.ConsecutiveFailures.as_view()),
+    path("tokens/reset-consecutive", token_renewal.ResetConsecutive.as_view()),
+    path("tokens/updater/status", token_renewal.UpdaterStatus.as_view()),
+    path("tokens/updater/force-update", token_renewal.ForceUpdate.as_view()),
 ]
 
 
 def posted(relaying: Callable[..., Any], other: Callable[..., Any]) -> Callable[..., Any]:
-    """One address of two doors: what is posted there is relayed, by the lean handler; all else is Django's."""
+    """One address of two doors: what is posted there is relayed, by the lean handler; all else is
+    Django's.
+    """
 
     def view(request: HttpRequest) -> Any:
         return relaying(request) if request.method == "POST" else other(request)
@@ -61,34 +65,46 @@ def posted(relaying: Callable[..., Any], other: Callable[..., Any]) -> Callable[
 
 
 urlpatterns = [
-    path("v1/chat/completions", posted(relay.chat_completions, completions.StoredCompletions.as_view())),
-    path("v1/chat/completions/cot", relay.chain_of_thought),
-    re_path(r"^v1/chat/completions/(?P<completion_id>chatcmpl-[^/]*)$", completions.StoredCompletion.as_view()),
-    re_path(r"^v1/chat/completions/(?P<completion_id>chatcmpl-[^/]*)/messages$", completions.Messages.as_view()),
-    path("v1/chat/completions/<str:conversation>", relay.conversation),
+    path(
+        "v1/chat/completions",
+        posted(chat.chat_completions, stored_completions.StoredCompletions.as_view()),
+    ),
+    path("v1/chat/completions/cot", chat.chain_of_thought),
+    re_path(
+        r"^v1/chat/completions/(?P<completion_id>chatcmpl-[^/]*)$",
+        stored_completions.StoredCompletion.as_view(),
+    ),
+    re_path(
+        r"^v1/chat/completions/(?P<completion_id>chatcmpl-[^/]*)/messages$",
+        stored_completions.Messages.as_view(),
+    ),
+    path("v1/chat/completions/<str:conversation>", chat.conversation),
     path("v1/responses", responses.responses),
     path("v1/responses/input_tokens", input_tokens.count),
     path("v1/responses/<str:response_id>", stored_responses.StoredResponse.as_view()),
     path("v1/responses/<str:response_id>/cancel", stored_responses.Cancel.as_view()),
     path("v1/responses/<str:response_id>/input_items", stored_responses.InputItems.as_view()),
-    path("v1/completions", relay.completions),
-    path("v1/embeddings", relay.embeddings),
-    path("v1/web_search", search_web.web_search),
-    path("v1/models", catalogue.Models.as_view()),
-    path("v1/models/<path:model>", catalogue.Model.as_view()),
+    path("v1/completions", chat.completions),
+    path("v1/embeddings", chat.embeddings),
+    path("v1/web_search", web_search.web_search),
+    path("v1/models", model_list.Models.as_view()),
+    path("v1/models/<path:model>", model_list.Model.as_view()),
     path("v1/files", files.Files.as_view()),
-    path("v1/files/upload", ingestion.Upload.as_view()),
-    path("v1/files/ingest", ingestion.Ingest.as_view()),
+    path("v1/files/upload", file_ingestion.Upload.as_view()),
+    path("v1/files/ingest", file_ingestion.Ingest.as_view()),
     path("v1/files/<str:file_id>", files.File.as_view()),
-    path("v1/files/<str:file_id>/status", ingestion.Status.as_view()),
+    path("v1/files/<str:file_id>/status", file_ingestion.Status.as_view()),
     path("v1/files/<str:file_id>/content", files.Content.as_view()),
     path("v1/conversations", conversations.Conversations.as_view()),
-    path("v1/conversations/search", search.Search.as_view()),
-    path("v1/conversations/export", search.ExportAll.as_view()),
-    path("v1/conversations/<str:conversation_id>/export", search.Export.as_view()),
+    path("v1/conversations/search", conversation_search.Search.as_view()),
+    path("v1/conversations/export", conversation_search.ExportAll.as_view()),
+    path("v1/conversations/<str:conversation_id>/export", conversation_search.Export.as_view()),
     path("v1/conversations/<str:conversation_id>", conversations.OneConversation.as_view()),
     path("v1/conversations/<str:conversation_id>/items", conversations.Items.as_view()),
-    path("v1/conversations/<str:conversation_id>/items/<str:item_id>", conversations.OneItem.as_view()),
+    path(
+        "v1/conversations/<str:conversation_id>/items/<str:item_id>",
+        conversations.OneItem.as_view(),
+    ),
     path("v1/sessions", sessions.Sessions.as_view()),
     path("v1/sessions/<path:session_id>", sessions.Session.as_view()),
     re_path(r"^v1(/.*)?$", csrf_exempt(health.unknown)),
@@ -128,14 +144,20 @@ def served_lean(method: str, path: str) -> bool:
 
 
 def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return exceptions.answer(UnknownUrl("There is nothing at this address."), exceptions.request_id(request))
+    return exceptions.answer(
+        UnknownUrl("There is nothing at this address."), exceptions.request_id(request)
+    )
 
 
 def handler400(request: HttpRequest, exception: Exception) -> HttpResponse:
     if isinstance(exception, DisallowedHost):
-        return hosts.answer_unknown_host(request)
-    return exceptions.answer(InvalidRequest("The request cannot be read."), exceptions.request_id(request))
+        return host_names.answer_unknown_host(request)
+    return exceptions.answer(
+        InvalidRequest("The request cannot be read."), exceptions.request_id(request)
+    )
 
 
 def handler500(request: HttpRequest) -> HttpResponse:
-    return exceptions.answer(InternalError("Something went wrong here."), exceptions.request_id(request))
+    return exceptions.answer(
+        InternalError("Something went wrong here."), exceptions.request_id(request)
+    )

@@ -1,5 +1,5 @@
-"""The admin of upstream tokens and of the accounts that sign in for them: a secret goes in once and never comes out;
-state is seen, and changed by actions.
+"""The admin of upstream tokens and of the accounts that sign in for them: a secret goes in once and
+never comes out; state is seen, and changed by actions.
 """
 
 from datetime import datetime, timedelta
@@ -19,11 +19,12 @@ from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
 
 from providers import vault
-from providers.admin_tables import NOTHING, BigTableAdmin, audit, badge, counted, moment
-from providers.deletion_admin import SlicedDeletion
-from providers.secret_search import SecretSearch
-from tokens import accounts, inspecting
+from providers.admin.big_tables import NOTHING, BigTableAdmin, audit, badge, counted, moment
+from providers.admin.deletion_admin import SlicedDeletion
+from providers.admin.secret_search import SecretSearch
 from tokens.forms import AccountForm, TokenForm, take
+from tokens.imports import account_import
+from tokens.maintenance import check_now
 from tokens.models import State, UpstreamAccount, UpstreamToken
 from tokens.querysets import BY_AUTH, DELETED, RENEWABLE
 
@@ -54,10 +55,8 @@ def state(token: UpstreamToken, now: datetime) -> tuple[str, str]:
     if token.rests_until is not None and token.rests_until > now:
         word = "resting" if token.state == State.ACTIVE else str(token.state)
         soon = token.rests_until - now < timedelta(days=1)
-        return (
-            "wait",
-            f"{word} until {date_format(timezone.localtime(token.rests_until), 'H:i:s' if soon else 'j M Y')}",
-        )
+        form = "H:i:s" if soon else "j M Y"
+        return "wait", f"{word} until {date_format(timezone.localtime(token.rests_until), form)}"
     return "good", "active"
 
 
@@ -66,7 +65,10 @@ class StateFilter(admin.SimpleListFilter):
     parameter_name = "is"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(name, name) for name in ("usable", "resting", "exhausted", "failing", "disabled", "expired")]
+        return [
+            (name, name)
+            for name in ("usable", "resting", "exhausted", "failing", "disabled", "expired")
+        ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         now = timezone.now()
@@ -82,7 +84,11 @@ class StateFilter(admin.SimpleListFilter):
             case "disabled":
                 return queryset.filter(state=State.DISABLED)
             case "expired":
-                return queryset.filter(expires_at__lte=now).exclude(RENEWABLE).exclude(state=State.DISABLED)
+                return (
+                    queryset.filter(expires_at__lte=now)
+                    .exclude(RENEWABLE)
+                    .exclude(state=State.DISABLED)
+                )
         return queryset
 
 
@@ -95,12 +101,23 @@ class UpstreamTokenAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
     sortable_by = ("requests", "last_used")
     search_fields = ("masked",)
     search_help_text = (
-        "A whole token, its last four characters, the beginning of its masked form or label, or its id."
+        "A whole token, its last four characters, the beginning of its masked form or label, or "
+        "its id."
         " What you type is posted and stays out of addresses."
     )
     actions = ("check_tokens", "reset", "disable", "enable")
     readonly_fields = (
-        *("id", "token", "kind", "of_account", "renews", "standing", "strikes", "requests", "failures"),
+        *(
+            "id",
+            "token",
+            "kind",
+            "of_account",
+            "renews",
+            "standing",
+            "strikes",
+            "requests",
+            "failures",
+        ),
         *("last_used", "last_failure", "created", "changes"),
     )
     last_used = moment("last_used_at", "last used")
@@ -115,11 +132,18 @@ class UpstreamTokenAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: UpstreamToken | None = None) -> Any:
         if obj is None:
             return ((None, {"fields": ("provider", "secret")}), self.settings_fieldset)
-        secret = ("secret",) if self.has_change_permission(request, obj) and obj.account_id is None else ()
+        secret = (
+            ("secret",)
+            if self.has_change_permission(request, obj) and obj.account_id is None
+            else ()
+        )
         counters = ("requests", "failures", "strikes", "last_used", "last_failure", "created", "id")
         account = ("of_account",) if obj.account_id is not None else ()
         return (
-            (None, {"fields": ("token", "provider", *account, "standing", "kind", "renews", *secret)}),
+            (
+                None,
+                {"fields": ("token", "provider", *account, "standing", "kind", "renews", *secret)},
+            ),
             self.settings_fieldset,
             ("What happened", {"fields": counters}),
             ("Latest changes of its state", {"fields": ("changes",)}),
@@ -134,7 +158,9 @@ class UpstreamTokenAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
         return super().changeform_view(*args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: UpstreamToken, form: Any, change: bool) -> None:
-        """Write what was changed and no more: the gateway writes counters and state at the same time."""
+        """Write what was changed and no more: the gateway writes counters and state at the same
+        time.
+        """
         changed = set(form.changed_data) - {"secret"}
         if secret := form.cleaned_data.get("secret"):
             take(obj, secret, dated="expires_at" in changed)
@@ -164,7 +190,9 @@ class UpstreamTokenAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
         """The badge and, unless all is well, why."""
         if token.provider.set_aside:
             address = reverse("admin:providers_provider_confirm", args=[token.provider_id])
-            return format_html('{} <a class="quiet" href="{}">why</a>', badge("bad", "set aside"), address)
+            return format_html(
+                '{} <a class="quiet" href="{}">why</a>', badge("bad", "set aside"), address
+            )
         colour, word = state(token, timezone.now())
         strikes = f"{token.strikes} strike{pluralize(token.strikes)}" if token.strikes else ""
         why = strikes if colour == "good" else token.reason
@@ -176,7 +204,9 @@ class UpstreamTokenAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
         if token.expires_at is None:
             return token.get_kind_display()
         ends = date_format(timezone.localtime(token.expires_at), "Y-m-d")
-        return format_html('{}<br><span class="quiet">until {}</span>', token.get_kind_display(), ends)
+        return format_html(
+            '{}<br><span class="quiet">until {}</span>', token.get_kind_display(), ends
+        )
 
     @admin.display(description="account")
     def of_account(self, token: UpstreamToken) -> SafeString | str:
@@ -191,19 +221,29 @@ class UpstreamTokenAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
 
     @admin.display(description="changes")
     def changes(self, token: UpstreamToken) -> SafeString | str:
-        """The latest ones; the request that led to one is found among the usage records by its id."""
+        """The latest ones; the request that led to one is found among the usage records by its
+        id.
+        """
         rows = [
-            (date_format(timezone.localtime(row.at), "Y-m-d H:i:s"), row.before, row.after, row.reason, row.cause)
+            (
+                date_format(timezone.localtime(row.at), "Y-m-d H:i:s"),
+                row.before,
+                row.after,
+                row.reason,
+                row.cause,
+            )
             for row in token.transitions.all()[:SHOWN_CHANGES]
         ]
-        body = format_html_join("", "<tr><td>{}</td><td>{} → {}</td><td>{} <code>{}</code></td></tr>", rows)
+        body = format_html_join(
+            "", "<tr><td>{}</td><td>{} → {}</td><td>{} <code>{}</code></td></tr>", rows
+        )
         return format_html('<table class="attempts">{}</table>', body) if rows else "none"
 
     @admin.action(description="Check selected tokens at their upstreams", permissions=["change"])
     def check_tokens(self, request: HttpRequest, queryset: Any) -> None:
         try:
-            self.message_user(request, str(inspecting.inspect(queryset)), messages.SUCCESS)
-        except inspecting.NoWorker as error:
+            self.message_user(request, str(check_now.inspect(queryset)), messages.SUCCESS)
+        except check_now.NoWorker as error:
             self.message_user(request, str(error), messages.ERROR)
 
     @admin.action(description="Enable selected tokens that are disabled", permissions=["change"])
@@ -219,14 +259,16 @@ class UpstreamTokenAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
         count = queryset.disable(f"by {request.user.get_username()}")
         self.message_user(request, f"{counted(UpstreamToken, count)} disabled.", messages.SUCCESS)
 
-    @admin.action(description="Reset selected tokens: enable, no strikes, no rest", permissions=["change"])
+    @admin.action(
+        description="Reset selected tokens: enable, no strikes, no rest", permissions=["change"]
+    )
     def reset(self, request: HttpRequest, queryset: Any) -> None:
         audit(request, queryset, "Reset.")
         count = queryset.reset()
         self.message_user(request, f"{counted(UpstreamToken, count)} reset.", messages.SUCCESS)
 
 
-# --- accounts -------------------------------------------------------------------------------------------------------
+# --- accounts -------------------------------------------------------------------------------------
 @admin.register(UpstreamAccount)
 class UpstreamAccountAdmin(SlicedDeletion, BigTableAdmin):
     form = AccountForm
@@ -258,18 +300,21 @@ class UpstreamAccountAdmin(SlicedDeletion, BigTableAdmin):
     def changeform_view(self, *args: Any, **kwargs: Any) -> HttpResponse:
         return super().changeform_view(*args, **kwargs)
 
-    def save_model(self, request: HttpRequest, obj: UpstreamAccount, form: Any, change: bool) -> None:
-        """Write what was changed and no more: whoever signs in writes at the same time. An account without a token gets
-        one.
+    def save_model(
+        self, request: HttpRequest, obj: UpstreamAccount, form: Any, change: bool
+    ) -> None:
+        """Write what was changed and no more: whoever signs in writes at the same time. An account
+        without a token gets one.
         """
         changed = set(form.changed_data) - {"password"}
         if password := form.cleaned_data.get("password"):
             obj.hide(password)
-            obj.failures, obj.reason = 0, ""
+            obj.failures = 0
+            obj.reason = ""
             changed.update(("sealed", "failures", "reason"))
         obj.save(update_fields=changed if change else None)
         if password:
-            accounts.complete(UpstreamAccount.objects.filter(pk=obj.pk))
+            account_import.complete(UpstreamAccount.objects.filter(pk=obj.pk))
             UpstreamToken.objects.filter(BY_AUTH, account=obj).reset()
 
     def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
@@ -280,8 +325,14 @@ class UpstreamAccountAdmin(SlicedDeletion, BigTableAdmin):
         if not account.enabled:
             return badge("off", "off")
         if account.reason:
-            return format_html('{} <span class="quiet">{}</span>', badge("bad", "refused"), account.reason)
-        return badge("good", "signed in") if account.signed_in_at else badge("wait", "not signed in yet")
+            return format_html(
+                '{} <span class="quiet">{}</span>', badge("bad", "refused"), account.reason
+            )
+        return (
+            badge("good", "signed in")
+            if account.signed_in_at
+            else badge("wait", "not signed in yet")
+        )
 
     @admin.display(description="token")
     def its_token(self, account: UpstreamAccount) -> SafeString | str:
@@ -289,14 +340,22 @@ class UpstreamAccountAdmin(SlicedDeletion, BigTableAdmin):
         if token is None:
             return NOTHING
         address = reverse("admin:tokens_upstreamtoken_change", args=[token.pk])
-        return format_html('<a href="{}">{}</a> {}', address, token, badge(*state(token, timezone.now())))
+        return format_html(
+            '<a href="{}">{}</a> {}', address, token, badge(*state(token, timezone.now()))
+        )
 
-    @admin.action(description="Switch selected accounts off: they do not sign in", permissions=["change"])
+    @admin.action(
+        description="Switch selected accounts off: they do not sign in", permissions=["change"]
+    )
     def disable(self, request: HttpRequest, queryset: Any) -> None:
         audit(request, queryset, "Switched off.")
-        self.message_user(request, f"{counted(UpstreamAccount, queryset.update(enabled=False))} switched off.")
+        self.message_user(
+            request, f"{counted(UpstreamAccount, queryset.update(enabled=False))} switched off."
+        )
 
     @admin.action(description="Switch selected accounts on", permissions=["change"])
     def enable(self, request: HttpRequest, queryset: Any) -> None:
         audit(request, queryset, "Switched on.")
-        self.message_user(request, f"{counted(UpstreamAccount, queryset.update(enabled=True))} switched on.")
+        self.message_user(
+            request, f"{counted(UpstreamAccount, queryset.update(enabled=True))} switched on."
+        )

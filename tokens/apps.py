@@ -4,10 +4,20 @@ from uuid import UUID
 
 from django.apps import AppConfig
 
-from providers.triggers import TriggerSet, install_after_migrate
+from providers.database.triggers import TriggerSet, install_after_migrate
 
 WATCHED = (
-    *("id", "provider_id", "account_id", "sealed", "sealed_refresh", "state", "strikes", "rests_until", "expires_at"),
+    *(
+        "id",
+        "provider_id",
+        "account_id",
+        "sealed",
+        "sealed_refresh",
+        "state",
+        "strikes",
+        "rests_until",
+        "expires_at",
+    ),
     *("priority", "weight"),
 )
 
@@ -21,8 +31,10 @@ class TokensConfig(AppConfig):
 
 
 def register_deletions() -> None:
-    """Tokens that are deleted are picked no more from that moment on, and their accounts do not sign in."""
-    from providers.deletions import Rules, register
+    """Tokens that are deleted are picked no more from that moment on, and their accounts do not
+    sign in.
+    """
+    from providers.deletions.deletion_jobs import Rules, register
     from tokens.models import UpstreamAccount, UpstreamToken
     from tokens.querysets import DELETED
 
@@ -39,8 +51,8 @@ def register_deletions() -> None:
 
 def list_trigger_sets() -> list[TriggerSet]:
     """Return the triggers of this app's tables."""
-    from providers.revisions import Watch, list_watch_triggers
-    from tokens.transitions import list_transition_triggers
+    from providers.database.revisions import Watch, list_watch_triggers
+    from tokens.history_triggers import list_transition_triggers
 
     tokens = Watch("tokens_upstreamtoken", "tokens", WATCHED, stamped=True)
     watches = [tokens, Watch("tokens_breakerstate", "breakers")]

@@ -1,5 +1,5 @@
-"""The forms of the admin through which secrets come in: they are written only, and never rendered, not even after a
-mistake in another field.
+"""The forms of the admin through which secrets come in: they are written only, and never rendered,
+not even after a mistake in another field.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ from django.core.validators import validate_email
 
 from providers import registry, vault
 from providers.models import Provider
-from tokens import importing, kinds
+from tokens.imports import credential_kinds, token_import
 from tokens.models import Kind, State, UpstreamToken
 
 
@@ -19,9 +19,12 @@ class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
 
     secret = forms.CharField(
         label="Token",
-        widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "new-password", "class": "vTextField"}),
-        max_length=importing.LONGEST,
-        help_text="Paste it here; it is sealed and never shown again. For many at once: <code>import_tokens</code>.",
+        widget=forms.PasswordInput(
+            render_value=False, attrs={"autocomplete": "new-password", "class": "vTextField"}
+        ),
+        max_length=token_import.LONGEST,
+        help_text="Paste it here; it is sealed and never shown again. For many at once: "
+        "<code>import_tokens</code>.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -29,13 +32,17 @@ class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
         if self.instance.fingerprint and "secret" in self.fields:
             self.fields["secret"].label = "New token"
             self.fields["secret"].required = False
-            self.fields["secret"].help_text = "Takes the place of the present one, as a fresh token; empty: keep it."
+            self.fields[
+                "secret"
+            ].help_text = "Takes the place of the present one, as a fresh token; empty: keep it."
 
     def clean_secret(self) -> str:
         secret: str = self.cleaned_data["secret"]
-        if secret and (wrong := importing.problem(secret)):
+        if secret and (wrong := token_import.problem(secret)):
             is_length = wrong.startswith(("longer", "too"))
-            raise ValidationError(f"It is {wrong}." if is_length else f"This is no token: it {wrong}.")
+            raise ValidationError(
+                f"It is {wrong}." if is_length else f"This is no token: it {wrong}."
+            )
         return secret
 
     def clean(self) -> dict[str, Any]:
@@ -43,20 +50,29 @@ class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
         secret = cleaned.get("secret")
         provider = cleaned.get("provider") or getattr(self.instance, "provider", None)
         if secret and provider:
-            same = UpstreamToken.objects.filter(provider=provider, fingerprint=vault.fingerprint(secret))
+            same = UpstreamToken.objects.filter(
+                provider=provider, fingerprint=vault.fingerprint(secret)
+            )
             if same.exclude(pk=self.instance.pk).exists():
-                self.add_error("secret", f"{provider} has this token already: {vault.mask(secret)}.")
+                self.add_error(
+                    "secret", f"{provider} has this token already: {vault.mask(secret)}."
+                )
         return cleaned
 
 
 def take(token: UpstreamToken, secret: str, *, dated: bool) -> None:
-    """Give the row a new secret, as an import would: it says what it is and, unless a person does (`dated`), when it
-    ends.
+    """Give the row a new secret, as an import would: it says what it is and, unless a person does
+    (`dated`), when it ends.
     """
-    kind, expires_at = kinds.read(secret, registry.adapter_class(token.provider.kind))
+    kind, expires_at = credential_kinds.read(secret, registry.adapter_class(token.provider.kind))
     token.hide(secret)
-    token.kind, token.sealed_refresh = kind, ""
-    token.state, token.strikes, token.rests_until, token.reason, token.cause = State.ACTIVE, 0, None, "", ""
+    token.kind = kind
+    token.sealed_refresh = ""
+    token.state = State.ACTIVE
+    token.strikes = 0
+    token.rests_until = None
+    token.reason = ""
+    token.cause = ""
     if kind == Kind.REFRESH:
         token.sealed, token.sealed_refresh = "", token.sealed
     if not dated:
@@ -67,8 +83,10 @@ class AccountForm(forms.ModelForm):  # type: ignore[type-arg]
     """`password` is written only, like a token."""
 
     password = forms.CharField(
-        widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "new-password", "class": "vTextField"}),
-        max_length=importing.LONGEST,
+        widget=forms.PasswordInput(
+            render_value=False, attrs={"autocomplete": "new-password", "class": "vTextField"}
+        ),
+        max_length=token_import.LONGEST,
         strip=False,
         help_text="Of the account at the upstream; it is sealed and never shown again.",
     )

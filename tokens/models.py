@@ -1,11 +1,11 @@
-"""Rows about who we are to an upstream: UpstreamToken, one credential with its state; UpstreamAccount, which signs in;
-Transition, what a token went through; Refresh, the last renewal of a provider's whole pool; CheckProgress, how far the
-periodic check has come.
+"""Rows about who we are to an upstream: UpstreamToken, one credential with its state;
+UpstreamAccount, which signs in; Transition, what a token went through; Refresh, the last renewal of
+a provider's whole pool; CheckProgress, how far the periodic check has come.
 
 active --429--> active, resting until a time        active --402/quota--> exhausted until a time
-active --5xx while the provider answers with other tokens--> failing for a growing time
-active --three consecutive auth failures--> disabled --reset or a good check--> active
-A token that can be renewed (a refresh token or an account stands behind it) is renewed before and when it expires.
+active --5xx while the provider answers with other tokens--> failing for a growing time active
+--three consecutive auth failures--> disabled --reset or a good check--> active A token that can be
+renewed (a refresh token or an account stands behind it) is renewed before and when it expires.
 """
 
 import uuid
@@ -16,7 +16,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from providers import vault
-from providers.leases import LeaseQuerySet
+from providers.database.leases import LeaseQuerySet
 from providers.models import Provider
 from tokens.querysets import AUTH, UNREADABLE, TokenQuerySet
 
@@ -52,7 +52,9 @@ class UpstreamAccount(models.Model):
 
     class Meta:
         ordering = ["provider", "email"]
-        constraints = [models.UniqueConstraint(fields=["provider", "email"], name="account_once_per_provider")]
+        constraints = [
+            models.UniqueConstraint(fields=["provider", "email"], name="account_once_per_provider")
+        ]
 
     def __str__(self) -> str:
         return self.email
@@ -63,7 +65,9 @@ class UpstreamAccount(models.Model):
 
 
 class UpstreamToken(models.Model):
-    """One credential of one provider. Its secret is sealed and bound to the row's id; nobody reads it back."""
+    """One credential of one provider. Its secret is sealed and bound to the row's id; nobody reads
+    it back.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     provider = models.ForeignKey(Provider, models.CASCADE, related_name="tokens")
@@ -71,10 +75,14 @@ class UpstreamToken(models.Model):
         UpstreamAccount, models.CASCADE, null=True, blank=True, editable=False, related_name="token"
     )
     kind = models.CharField(max_length=16, choices=Kind, default=Kind.KEY, editable=False)
-    label = models.CharField(max_length=100, blank=True, help_text="For you, for example <code>account of June</code>.")
+    label = models.CharField(
+        max_length=100, blank=True, help_text="For you, for example <code>account of June</code>."
+    )
     sealed = models.TextField(editable=False)
     sealed_refresh = models.TextField(blank=True, editable=False)
-    fingerprint = models.CharField(max_length=64, editable=False)  # of what was imported, whatever renewed it since
+    fingerprint = models.CharField(
+        max_length=64, editable=False
+    )  # of what was imported, whatever renewed it since
     masked = models.CharField(max_length=32, editable=False)
     state = models.CharField(max_length=16, choices=State, default=State.ACTIVE)
     reason = models.CharField(max_length=200, blank=True, editable=False)
@@ -83,14 +91,24 @@ class UpstreamToken(models.Model):
     expires_at = models.DateTimeField(
         null=True, blank=True, help_text="Not used after this time; empty: never expires."
     )
-    priority = models.SmallIntegerField(default=0, help_text="With the rotation “priority” the lowest is used first.")
-    weight = models.PositiveSmallIntegerField(
-        default=1, validators=[MinValueValidator(1)], help_text="With the rotation “random” its share of the requests."
+    priority = models.SmallIntegerField(
+        default=0, help_text="With the rotation “priority” the lowest is used first."
     )
-    renewing_until = models.DateTimeField(null=True, blank=True, editable=False)  # whoever renews it has until then
-    busy_until = models.DateTimeField(null=True, blank=True, editable=False)  # its one stream is in use until then
+    weight = models.PositiveSmallIntegerField(
+        default=1,
+        validators=[MinValueValidator(1)],
+        help_text="With the rotation “random” its share of the requests.",
+    )
+    renewing_until = models.DateTimeField(
+        null=True, blank=True, editable=False
+    )  # whoever renews it has until then
+    busy_until = models.DateTimeField(
+        null=True, blank=True, editable=False
+    )  # its one stream is in use until then
     busy_with = models.CharField(max_length=32, blank=True, editable=False)  # by this request
-    cause = models.CharField(max_length=40, blank=True, editable=False)  # the request that changed its state last
+    cause = models.CharField(
+        max_length=40, blank=True, editable=False
+    )  # the request that changed its state last
     requests = models.PositiveBigIntegerField(default=0, editable=False)
     failures = models.PositiveBigIntegerField(default=0, editable=False)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -98,14 +116,16 @@ class UpstreamToken(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     changed = models.BigIntegerField(
         default=0, editable=False, db_index=True
-    )  # written by triggers: providers/revisions.py
+    )  # written by triggers: providers/database/revisions.py
 
     objects = TokenQuerySet.as_manager()
 
     class Meta:
         ordering = ["created_at", "pk"]
         constraints = [
-            models.UniqueConstraint(fields=["provider", "fingerprint"], name="token_once_per_provider"),
+            models.UniqueConstraint(
+                fields=["provider", "fingerprint"], name="token_once_per_provider"
+            ),
             models.CheckConstraint(condition=Q(state__in=State.values), name="token_state_known"),
             models.CheckConstraint(condition=Q(weight__gte=1), name="token_weight_positive"),
             models.CheckConstraint(condition=Q(kind__in=Kind.values), name="token_kind_known"),
@@ -138,7 +158,9 @@ class UpstreamToken(models.Model):
 
     @property
     def disabled_by_person(self) -> bool:
-        """Whether a person switched it off: no check and no answer of an upstream switches it on again."""
+        """Whether a person switched it off: no check and no answer of an upstream switches it on
+        again.
+        """
         by_a_machine = self.reason.startswith(f"{AUTH}:") or self.reason == UNREADABLE
         return self.state == State.DISABLED and not by_a_machine
 
@@ -149,7 +171,9 @@ class UpstreamToken(models.Model):
 
 
 class Transition(models.Model):
-    """One change of a token's state; written by database triggers alone (tokens/transitions.py)."""
+    """One change of a token's state; written by database triggers alone
+    (tokens/history_triggers.py).
+    """
 
     token = models.ForeignKey(UpstreamToken, models.CASCADE, related_name="transitions")
     at = models.DateTimeField()
@@ -170,7 +194,9 @@ class Transition(models.Model):
 
 
 class SecretCheck(models.Model):
-    """By this a process finds out whether its secrets are the database's (tokens/secret_check.py)."""
+    """By this a process finds out whether its secrets are the database's
+    (tokens/secret_check.py).
+    """
 
     name = models.CharField(max_length=32, primary_key=True)
     value = models.TextField()
@@ -180,11 +206,15 @@ class SecretCheck(models.Model):
 
 
 class WrittenBatch(models.Model):
-    """The last batch that a process has written (tokens/batches.py): none is applied twice."""
+    """The last batch that a process has written (tokens/pool/written_batches.py): none is applied
+    twice.
+    """
 
     writer = models.CharField(max_length=32, primary_key=True)
     number = models.BigIntegerField()
-    left_out = models.JSONField(default=list, help_text="Ids of tokens that were locked and are in a later batch.")
+    left_out = models.JSONField(
+        default=list, help_text="Ids of tokens that were locked and are in a later batch."
+    )
     written_at = models.DateTimeField(db_index=True)
 
     def __str__(self) -> str:
@@ -198,7 +228,9 @@ class RefreshQuerySet(LeaseQuerySet, models.QuerySet["Refresh"]):
 class Refresh(models.Model):
     """The renewal of a provider's whole pool: at most one at a time, over all processes."""
 
-    provider = models.OneToOneField(Provider, models.CASCADE, primary_key=True, related_name="refresh")
+    provider = models.OneToOneField(
+        Provider, models.CASCADE, primary_key=True, related_name="refresh"
+    )
     running_until = models.DateTimeField(null=True, blank=True)
     began_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
@@ -214,11 +246,19 @@ class Refresh(models.Model):
 
 
 class CheckProgress(models.Model):
-    """How far the periodic check of a provider's tokens has come, and how many it had in the present minute."""
+    """How far the periodic check of a provider's tokens has come, and how many it had in the
+    present minute.
+    """
 
-    provider = models.OneToOneField(Provider, models.CASCADE, primary_key=True, related_name="check_progress")
-    position = models.BigIntegerField(help_text="On the circle of ids, over all rounds: tokens/sweeping.py.")
-    minute = models.BigIntegerField(default=0, help_text="In which `checks` were counted, since 1970.")
+    provider = models.OneToOneField(
+        Provider, models.CASCADE, primary_key=True, related_name="check_progress"
+    )
+    position = models.BigIntegerField(
+        help_text="On the circle of ids, over all rounds: tokens/maintenance/check_schedule.py."
+    )
+    minute = models.BigIntegerField(
+        default=0, help_text="In which `checks` were counted, since 1970."
+    )
     checks = models.PositiveIntegerField(default=0)
 
     def __str__(self) -> str:
@@ -228,10 +268,13 @@ class CheckProgress(models.Model):
 class BreakerState(models.Model):
     """A provider's circuit breaker, as the process that changed it last has it.
 
-    Written by `tokens/breaker_sharing.py`; a hint for the other processes, and what people see.
+    Written by `tokens/outcomes/breaker_sharing.py`; a hint for the other processes, and what people
+    see.
     """
 
-    provider = models.OneToOneField(Provider, models.CASCADE, primary_key=True, related_name="breaker_state")
+    provider = models.OneToOneField(
+        Provider, models.CASCADE, primary_key=True, related_name="breaker_state"
+    )
     open_until = models.DateTimeField(null=True)
     opened_at = models.DateTimeField(null=True)
     changed_at = models.DateTimeField()

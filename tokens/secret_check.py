@@ -1,9 +1,10 @@
 """Find out whether this process's secrets are those that the database was written with.
 
-The first process on a database leaves a check value for each secret: a text sealed with FIELD_KEYS, a digest made with
-KEY_PEPPER. Every later one compares them with its own and refuses to start when they differ: what it would seal nobody
-else could open, and no API key would be known to it. A database from before there were check values is judged by its
-tokens. SECRET_KEY is not compared: another one only ends sessions.
+The first process on a database leaves a check value for each secret: a text sealed with FIELD_KEYS,
+a digest made with KEY_PEPPER. Every later one compares them with its own and refuses to start when
+they differ: what it would seal nobody else could open, and no API key would be known to it. A
+database from before there were check values is judged by its tokens. SECRET_KEY is not compared:
+another one only ends sessions.
 """
 
 import logging
@@ -19,7 +20,8 @@ logger = logging.getLogger(__name__)
 
 CHECKED_TEXT = "proxysite"
 SAMPLE = 10  # tokens, the oldest, by which a database without check values is judged
-FIELD_KEYS, KEY_PEPPER = "FIELD_KEYS", "KEY_PEPPER"
+FIELD_KEYS = "FIELD_KEYS"
+KEY_PEPPER = "KEY_PEPPER"
 
 
 class SecretsDiffer(CommandError):
@@ -28,13 +30,16 @@ class SecretsDiffer(CommandError):
     def __init__(self, names: list[str]) -> None:
         found, them = (" and ".join(names), "them") if len(names) > 1 else (names[0], "it")
         super().__init__(
-            f"This database was written with another {found}. Copy {them} from the machine that uses it: from its"
+            f"This database was written with another {found}. Copy {them} from the machine that "
+            "uses it: from its"
             " environment, or from secrets.env in its PROXYSITE_HOME."
         )
 
 
 def require_secrets() -> None:
-    """Raise SecretsDiffer unless FIELD_KEYS and KEY_PEPPER are the database's; write what a new one lacks."""
+    """Raise SecretsDiffer unless FIELD_KEYS and KEY_PEPPER are the database's; write what a new one
+    lacks.
+    """
     values = dict(SecretCheck.objects.values_list("name", "value"))
     if values.keys() < {FIELD_KEYS, KEY_PEPPER}:
         wrong = find_wrong_by_tokens()
@@ -49,7 +54,9 @@ def require_secrets() -> None:
 
 
 def create_checks() -> dict[str, str]:
-    """Write the check values, unless another process was faster; returns those that are there then."""
+    """Write the check values, unless another process was faster; returns those that are there
+    then.
+    """
     new = {FIELD_KEYS: vault.seal(CHECKED_TEXT, bound_to(FIELD_KEYS)), KEY_PEPPER: digest()}
     rows = [SecretCheck(name=name, value=value) for name, value in new.items()]
     SecretCheck.objects.bulk_create(rows, ignore_conflicts=True)
@@ -57,7 +64,9 @@ def create_checks() -> dict[str, str]:
 
 
 def renew_check(sealed: str) -> None:
-    """Seal the check value anew when the key that seals has changed, so that the old one can be retired."""
+    """Seal the check value anew when the key that seals has changed, so that the old one can be
+    retired.
+    """
     if vault.key_id_of(sealed) != next(iter(vault.ciphers())):
         fresh = vault.seal(CHECKED_TEXT, bound_to(FIELD_KEYS))
         SecretCheck.objects.filter(name=FIELD_KEYS, value=sealed).update(value=fresh)
@@ -88,20 +97,26 @@ def opens(sealed: str, owner: str) -> bool:
 def find_wrong_by_tokens() -> list[str]:
     """Return which secrets do not fit the oldest tokens; none where there is nothing to judge by.
 
-    A token that nothing renews still has the fingerprint of its secret. A few that a wrong process has written, or that
-    are damaged, do not count: most must fit.
+    A token that nothing renews still has the fingerprint of its secret. A few that a wrong process
+    has written, or that are damaged, do not count: most must fit.
     """
     rows = list(UpstreamToken.objects.exclude(sealed="").order_by("created_at", "pk")[:SAMPLE])
     opened = [row for row in rows if opens(row.sealed, str(row.pk))]
     wrong = [FIELD_KEYS] if len(opened) * 2 < len(rows) else []
     kept = [row for row in opened if not row.renewable]
-    same = [row for row in kept if vault.fingerprint(vault.unseal(row.sealed, str(row.pk))) == row.fingerprint]
+    same = [
+        row
+        for row in kept
+        if vault.fingerprint(vault.unseal(row.sealed, str(row.pk))) == row.fingerprint
+    ]
     return [*wrong, KEY_PEPPER] if len(same) * 2 < len(kept) else wrong
 
 
 @transaction.atomic
 def enable_readable() -> int:
-    """Enable the tokens that were marked unreadable and can be opened again; returns how many. Writes the rows."""
+    """Enable the tokens that were marked unreadable and can be opened again; returns how many.
+    Writes the rows.
+    """
     rows: TokenQuerySet = UpstreamToken.objects.unreadable()
     count = 0
     for row in rows.iterator(1_000):

@@ -1,4 +1,6 @@
-"""Periodic work on tokens: sweeps over what the database says, so that a lost or doubled message does no harm."""
+"""Periodic work on tokens: sweeps over what the database says, so that a lost or doubled message
+does no harm.
+"""
 
 from datetime import timedelta
 from uuid import UUID
@@ -8,9 +10,10 @@ from django.conf import settings
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from providers.stamped import delete_old_tombstones
-from tokens import checkup, refreshing, sweeping
+from providers.database.changed_rows import delete_old_tombstones
+from tokens.maintenance import check_schedule, token_check
 from tokens.models import State, Transition, UpstreamToken, WrittenBatch
+from tokens.renewal import renew_pool
 
 WRITER_GONE = timedelta(days=7)  # a process that wrote nothing for so long runs no more
 CHECKED_AT_ONCE = 100  # of the disabled, drawn at random, so that all get their turn
@@ -19,47 +22,56 @@ CHECKED_AT_ONCE = 100  # of the disabled, drawn at random, so that all get their
 @shared_task
 def check(ids: list[str]) -> int:
     """Check the tokens with these ids; returns how many work."""
-    findings = checkup.check(UpstreamToken.objects.filter(pk__in=ids))
-    return sum(finding.outcome == checkup.WORKS for finding in findings)
+    findings = token_check.check(UpstreamToken.objects.filter(pk__in=ids))
+    return sum(finding.outcome == token_check.WORKS for finding in findings)
 
 
 @shared_task
 def check_due() -> int:
     """Check the tokens whose turn it is; returns how many work."""
-    return sum(finding.outcome == checkup.WORKS for finding in checkup.check(sweeping.due()))
+    return sum(
+        finding.outcome == token_check.WORKS for finding in token_check.check(check_schedule.due())
+    )
 
 
 @shared_task
 def check_disabled() -> int:
-    """Enable the tokens that auth failures disabled and that work again, sooner than their turn comes; returns how
-    many.
+    """Enable the tokens that auth failures disabled and that work again, sooner than their turn
+    comes; returns how many.
     """
     disabled = UpstreamToken.objects.watched().filter(state=State.DISABLED).order_by("?")
     drawn: dict[int, list[UUID]] = {}
     for token_id, provider_id in disabled.values_list("pk", "provider_id")[:CHECKED_AT_ONCE]:
         drawn.setdefault(provider_id, []).append(token_id)
-    allowed = [ids[: sweeping.claim_checks(provider_id, len(ids))] for provider_id, ids in drawn.items()]
+    allowed = [
+        ids[: check_schedule.claim_checks(provider_id, len(ids))]
+        for provider_id, ids in drawn.items()
+    ]
     chosen = UpstreamToken.objects.filter(pk__in=[token_id for ids in allowed for token_id in ids])
-    return sum(finding.outcome == checkup.WORKS for finding in checkup.check(chosen))
+    return sum(finding.outcome == token_check.WORKS for finding in token_check.check(chosen))
 
 
 @shared_task
 def renew_soon() -> int:
     """Renew the tokens that end soon; returns how many were."""
-    return refreshing.renew_soon()
+    return renew_pool.renew_soon()
 
 
 @shared_task
 def refresh_pool(provider_id: int, force: bool = False) -> int:
-    """Renew all tokens of a provider, at most once per window unless forced; returns how many were."""
-    report = refreshing.refresh(provider_id, force=force)
+    """Renew all tokens of a provider, at most once per window unless forced; returns how many
+    were.
+    """
+    report = renew_pool.refresh(provider_id, force=force)
     return report.renewed if report else 0
 
 
 @shared_task
 def forget_transitions() -> int:
     """Delete changes of tokens' states older than TRANSITION_DAYS; returns how many."""
-    old = Transition.objects.filter(at__lt=timezone.now() - timedelta(days=settings.TRANSITION_DAYS))
+    old = Transition.objects.filter(
+        at__lt=timezone.now() - timedelta(days=settings.TRANSITION_DAYS)
+    )
     WrittenBatch.objects.filter(written_at__lt=Now() - WRITER_GONE).delete()
     delete_old_tombstones()
     return old.delete()[0]

@@ -13,8 +13,8 @@ from django.db.models import Count, Q, QuerySet, Sum
 from django.db.models.functions import Now
 
 from api.models import IdempotentRequest, IdempotentRequestQuerySet
+from providers.database.leases import is_expired, time_from_now
 from providers.exceptions import IdempotencyInFlight, IdempotencyKeyReused
-from providers.leases import is_expired, time_from_now
 
 TRIES = 5  # a row may be deleted between two statements
 DELETED_AT_ONCE = 500
@@ -109,13 +109,16 @@ def answer_of(row: IdempotentRequest, asked: Asked) -> Answer:
 
 def in_flight() -> IdempotencyInFlight:
     return IdempotencyInFlight(
-        "The first request with this Idempotency-Key is still being answered.", retry_after_seconds=1
+        "The first request with this Idempotency-Key is still being answered.",
+        retry_after_seconds=1,
     )
 
 
-# --- the end of a claim -------------------------------------------------------------------------------
+# --- the end of a claim ---------------------------------------------------------------------------
 def keep_answer(claim: Claim, answer: Answer) -> bool:
-    """Write the answer; returns whether it is kept. One that is too large is not, and releases the key."""
+    """Write the answer; returns whether it is kept. One that is too large is not, and releases the
+    key.
+    """
     if len(answer.content) > settings.IDEMPOTENCY_ANSWER_BYTES:
         release_key(claim)
         return False
@@ -148,22 +151,26 @@ def claimed_rows(claim: Claim) -> IdempotentRequestQuerySet:
     return IdempotentRequest.objects.filter(pk=claim.row_id, holder=claim.holder, status=None)
 
 
-# --- bounds -------------------------------------------------------------------------------------------
+# --- bounds ---------------------------------------------------------------------------------------
 def delete_surplus(user_id: int) -> None:
     """Delete a user's oldest answers beyond the bounds."""
     kept = IdempotentRequest.objects.filter(user=user_id).exclude(status=None)
     found = kept.aggregate(keys=Count("pk"), size=Sum("size_bytes"))
-    most_keys, most_bytes = settings.IDEMPOTENCY_KEYS_PER_USER, settings.IDEMPOTENCY_BYTES_PER_USER
+    most_keys = settings.IDEMPOTENCY_KEYS_PER_USER
+    most_bytes = settings.IDEMPOTENCY_BYTES_PER_USER
     if found["keys"] <= most_keys and (found["size"] or 0) <= most_bytes:
         return
-    surplus, size = [], 0
+    surplus = []
+    size = 0
     newest_first = kept.order_by("-created_at", "-pk").values_list("pk", "size_bytes")
     for number, (row_id, size_bytes) in enumerate(newest_first, 1):
         size += size_bytes
         if number > most_keys or size > most_bytes:
             surplus.append(row_id)
     for start in range(0, len(surplus), DELETED_AT_ONCE):
-        delete_rows(IdempotentRequest.objects.filter(pk__in=surplus[start : start + DELETED_AT_ONCE]))
+        delete_rows(
+            IdempotentRequest.objects.filter(pk__in=surplus[start : start + DELETED_AT_ONCE])
+        )
 
 
 def delete_expired() -> int:

@@ -1,4 +1,5 @@
-"""Endpoints that answer a request once: what comes again with the same `Idempotency-Key` gets the kept answer.
+"""Endpoints that answer a request once: what comes again with the same `Idempotency-Key` gets the
+kept answer.
 
 A request without the header costs one look at its headers. The work of a request with one goes on
 when its caller leaves: who asks again gets its answer. A key that may not store protects only while
@@ -21,12 +22,18 @@ from django.http import HttpResponse, HttpResponseBase
 from api import exceptions
 from api.idempotency import claims
 from api.idempotency.claims import Answer, Asked, Claim
-from api.streaming import JsonAnswer
-from providers.exceptions import CallerError, DatabaseUnavailable, GatewayError, InvalidRequest, Rejected
-from providers.offloop import HOUSEKEEPING, in_time, off_loop
+from api.streaming.stream_answer import JsonAnswer
+from providers.database.database_threads import HOUSEKEEPING, in_time, off_loop
+from providers.exceptions import (
+    CallerError,
+    DatabaseUnavailable,
+    GatewayError,
+    InvalidRequest,
+    Rejected,
+)
 
 if TYPE_CHECKING:
-    from api.gateway import Gateway, LeanRequest
+    from api.relay.gateway import Gateway, LeanRequest
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +51,9 @@ def idempotent(view: View[P]) -> View[P]:
     """Decorate an async view: a request with an Idempotency-Key is answered once."""
 
     @wraps(view, updated=())
-    async def wrapped(request: "LeanRequest", *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+    async def wrapped(
+        request: "LeanRequest", *args: P.args, **kwargs: P.kwargs
+    ) -> HttpResponseBase:
         if HEADER not in request.META:
             return await view(request, *args, **kwargs)
         return await answer_once(request, partial(view, request, *args, **kwargs))
@@ -56,7 +65,8 @@ async def answer_once(
     request: "LeanRequest", answer: Callable[[], Coroutine[Any, Any, HttpResponseBase]]
 ) -> HttpResponseBase:
     """Answer a request with a key, or repeat its answer. Raises GatewayError."""
-    gateway, began = request.gateway, time.monotonic()
+    gateway = request.gateway
+    began = time.monotonic()
     gateway.ledger.require()
     caller = await gateway.keyring.caller(request.META)
     raw = await read_body_once(request)
@@ -89,7 +99,9 @@ class Wanted(msgspec.Struct):
 
 
 def wants_whole_answer(raw: bytes) -> bool:
-    """Return whether the body asks for one JSON answer. What is wrong with a body, its view says."""
+    """Return whether the body asks for one JSON answer. What is wrong with a body, its view
+    says.
+    """
     try:
         wanted = msgspec.json.decode(raw, type=Wanted)
     except (msgspec.DecodeError, RecursionError):
@@ -101,7 +113,8 @@ def require_key(key: str) -> str:
     """Return the key. Raises InvalidRequest unless it is 1 to 255 printable ASCII characters."""
     if not 1 <= len(key) <= KEY_LENGTH or not (key.isascii() and key.isprintable()):
         raise InvalidRequest(
-            f"An Idempotency-Key has 1 to {KEY_LENGTH} printable ASCII characters.", code="invalid_idempotency_key"
+            f"An Idempotency-Key has 1 to {KEY_LENGTH} printable ASCII characters.",
+            code="invalid_idempotency_key",
         )
     return key
 
@@ -112,7 +125,9 @@ async def digest_of(*parts: bytes) -> str:
     pepper = f"idempotency:{settings.KEY_PEPPER}".encode()
     if len(text) <= HASHED_INLINE_BYTES:
         return hmac.digest(pepper, text, "sha256").hex()
-    found = await asyncio.get_running_loop().run_in_executor(None, hmac.digest, pepper, text, "sha256")
+    found = await asyncio.get_running_loop().run_in_executor(
+        None, hmac.digest, pepper, text, "sha256"
+    )
     return found.hex()
 
 
@@ -130,7 +145,9 @@ def is_final(error: GatewayError) -> bool:
 
 
 class Idempotency:
-    """The requests with keys that one process answers. `running`: the rows of claims by their holders."""
+    """The requests with keys that one process answers. `running`: the rows of claims by their
+    holders.
+    """
 
     def __init__(self) -> None:
         self.running: dict[str, int] = {}
@@ -159,7 +176,9 @@ class Idempotency:
         *,
         keeps: bool,
     ) -> HttpResponseBase:
-        """Answer and keep the answer; when the caller leaves and it may be kept, that goes on without him."""
+        """Answer and keep the answer; when the caller leaves and it may be kept, that goes on
+        without him.
+        """
         self.running[claim.holder] = claim.row_id
         task = asyncio.create_task(self._answer_and_keep(claim, answer, keeps=keeps))
         task.add_done_callback(lambda done: self.running.pop(claim.holder, None))
@@ -203,7 +222,9 @@ class Idempotency:
         return response
 
     async def _keep(self, claim: Claim, answer: Answer) -> bool:
-        """Returns whether the answer is kept. One that is not goes out all the same: it is paid for."""
+        """Returns whether the answer is kept. One that is not goes out all the same: it is paid
+        for.
+        """
         try:
             return await in_time(off_loop(claims.keep_answer, claim, answer))
         except DatabaseUnavailable as error:
@@ -222,7 +243,7 @@ class Idempotency:
         except DatabaseError as error:
             logger.warning("an idempotency key is released only when its lease ends: %s", error)
 
-    # --- housekeeping -----------------------------------------------------------------------------------
+    # --- housekeeping -----------------------------------------------------------------------------
     async def keep(self) -> None:
         """Prolong the claims of what runs, until cancelled."""
         while True:

@@ -1,7 +1,8 @@
-"""A response as events: from its beginning over the parts of its answer to its end, numbered without gaps.
+"""A response as events: from its beginning over the parts of its answer to its end, numbered
+without gaps.
 
-One part is closed before the next is opened. Calls whose arguments come in turns upstream are told one after another:
-the later ones wait. Source: OpenAI's API reference, "Streaming events".
+One part is closed before the next is opened. Calls whose arguments come in turns upstream are told
+one after another: the later ones wait. Source: OpenAI's API reference, "Streaming events".
 """
 
 import time
@@ -9,8 +10,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from api.responses.objects import REASONS, Head, Outcome, response_object, shown_error
-from api.responses.parts import KINDS, Event, PartEvents
-from conversations.answers import Answer
+from api.responses.part_events import KINDS, Event, PartEvents
+from conversations.messages.answer_builder import Answer
 from providers.exceptions import GatewayError
 
 
@@ -18,7 +19,8 @@ class Events:
     """The events of one response, made of an answer that somebody folds; each is told once."""
 
     def __init__(self, head: Head, answer: Answer) -> None:
-        self._head, self._answer = head, answer
+        self._head = head
+        self._answer = answer
         self._number = 0  # of the next event
         self._at = 0  # the part that is being told
         self._telling: PartEvents | None = None
@@ -35,12 +37,17 @@ class Events:
         if not self._head.background:
             return self._numbered([self._life("created"), self._life("in_progress")])
         queued = Outcome(status="queued")
-        told = [self._life("created", queued), self._life("queued", queued), self._life("in_progress")]
+        told = [
+            self._life("created", queued),
+            self._life("queued", queued),
+            self._life("in_progress"),
+        ]
         return self._numbered(told)
 
     def news(self) -> list[Event]:
         """What the answer has brought since the last time."""
-        parts, found = self._answer.parts, self.begin()
+        parts = self._answer.parts
+        found = self.begin()
         while self._at < len(parts):
             telling = self._current()
             found += self._numbered(telling.news())
@@ -50,23 +57,34 @@ class Events:
         return found
 
     def end(self, usage: dict[str, Any] | None) -> list[Event]:
-        """The rest, and the end of an answer that came to one: the response is completed, or incomplete when the model
-        was cut off.
+        """The rest, and the end of an answer that came to one: the response is completed, or
+        incomplete when the model was cut off.
         """
-        parts, found = self._answer.parts, self.begin()
+        parts = self._answer.parts
+        found = self.begin()
         reason = self._answer.finish_reason
         status = "incomplete" if reason in REASONS else "completed"
         while self._at < len(parts):
             found += self._close(status if self._at == len(parts) - 1 else "completed")
-        return found + self._numbered([self._life(status, self._outcome(status, self._output, usage))])
+        return found + self._numbered(
+            [self._life(status, self._outcome(status, self._output, usage))]
+        )
 
     def fail(self, error: GatewayError, usage: dict[str, Any] | None = None) -> list[Event]:
-        """The end of an answer that broke off; what was said until then stands in its object, incomplete."""
-        found, failure = self.begin(), shown_error(error.shown_code, error.message)
+        """The end of an answer that broke off; what was said until then stands in its object,
+        incomplete.
+        """
+        found = self.begin()
+        failure = shown_error(error.shown_code, error.message)
         begun = [self._telling] if self._telling else []
         begun += [self._made(at) for at in range(self._at + len(begun), len(self._answer.parts))]
-        cut = [part.item("completed" if part.complete and part is not begun[-1] else "incomplete") for part in begun]
-        failed = Outcome("failed", [*self._output, *cut], usage, error=failure, extras=self._answer.extras)
+        cut = [
+            part.item("completed" if part.complete and part is not begun[-1] else "incomplete")
+            for part in begun
+        ]
+        failed = Outcome(
+            "failed", [*self._output, *cut], usage, error=failure, extras=self._answer.extras
+        )
         return found + self._numbered([self._life("failed", failed)])
 
     def whole(self, usage: dict[str, Any] | None) -> dict[str, Any]:
@@ -76,13 +94,18 @@ class Events:
         output = [part.item(status if part is parts[-1] else "completed") for part in parts]
         return response_object(self._head, self._outcome(status, output, usage))
 
-    def _outcome(self, status: str, output: list[dict[str, Any]], usage: dict[str, Any] | None) -> Outcome:
-        answer, done = self._answer, int(time.time()) if status == "completed" else None
+    def _outcome(
+        self, status: str, output: list[dict[str, Any]], usage: dict[str, Any] | None
+    ) -> Outcome:
+        answer = self._answer
+        done = int(time.time()) if status == "completed" else None
         return Outcome(status, output, usage, None, answer.finish_reason, done, answer.extras)
 
     def _made(self, at: int) -> PartEvents:
         part = self._answer.parts[at]
-        return KINDS[part.type](part, at, as_summary=self._head.summarised, sealed=self._head.sealed)
+        return KINDS[part.type](
+            part, at, as_summary=self._head.summarised, sealed=self._head.sealed
+        )
 
     def _current(self) -> PartEvents:
         if self._telling is None:
@@ -93,11 +116,15 @@ class Events:
         """End the part that is being told."""
         found = self._numbered(self._current().close(status))
         self._output.append(found[-1]["item"])
-        self._telling, self._at = None, self._at + 1
+        self._telling = None
+        self._at = self._at + 1
         return found
 
     def _life(self, what: str, outcome: Outcome | None = None) -> Event:
-        return {"type": f"response.{what}", "response": response_object(self._head, outcome or Outcome())}
+        return {
+            "type": f"response.{what}",
+            "response": response_object(self._head, outcome or Outcome()),
+        }
 
     def _numbered(self, events: Iterable[Event]) -> list[Event]:
         found = list(events)

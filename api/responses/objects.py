@@ -1,23 +1,27 @@
 """The response object: from what is known while it comes to be, and the same from its rows.
 
-`Head` is what stays the same: whose id, and what the request asked for, which the object repeats. `Outcome` is what
-has come of it. Source: OpenAI's API reference, "The response object"; the openai package's types.
+`Head` is what stays the same: whose id, and what the request asked for, which the object repeats.
+`Outcome` is what has come of it. Source: OpenAI's API reference, "The response object"; the openai
+package's types.
 """
 
 from collections.abc import Iterable
 
 from msgspec import Struct
 
-from api import counting
-from api.counting import Usage, as_count
-from api.responses import sealed
-from api.responses.repeated import DEFAULTS, Shown, repeated, summarised
+from api.accounting import token_count
+from api.accounting.token_count import Usage, as_count
+from api.responses import encrypted_reasoning
+from api.responses.echoed_fields import DEFAULTS, Shown, repeated, summarised
+from api.responses.output_items import shown_item
 from api.responses.schema import conversation_id
-from api.responses.shown import shown_item
 from conversations.models import Item, Turn
 from conversations.models.log import Door, Kind, TurnStatus
 
-REASONS = {"length": "max_output_tokens", "content_filter": "content_filter"}  # why an answer is incomplete
+REASONS = {
+    "length": "max_output_tokens",
+    "content_filter": "content_filter",
+}  # why an answer is incomplete
 UNHEARD = ("abandoned", "interrupted")  # codes of turns whose caller or process went away
 CODES = {  # of errors, as OpenAI's object knows them; every other one is a server_error
     "rate_limit_exceeded": "rate_limit_exceeded",
@@ -28,7 +32,9 @@ CODES = {  # of errors, as OpenAI's object knows them; every other one is a serv
 
 
 class Head(Struct, frozen=True):
-    """What is known when the request is accepted. `id`: its 32 hex digits; `created_at` in Unix seconds."""
+    """What is known when the request is accepted. `id`: its 32 hex digits; `created_at` in Unix
+    seconds.
+    """
 
     id: str
     created_at: int
@@ -59,7 +65,9 @@ class Outcome(Struct, frozen=True):
 
 
 def head_of(body: Shown, request: str, created_at: int, *, stored: bool) -> Head:
-    """The head of an accepted request; `body` as schema.read gives it, `request` its 32 hex digits."""
+    """The head of an accepted request; `body` as schema.read gives it, `request` its 32 hex
+    digits.
+    """
     return Head(
         id=request,
         created_at=created_at,
@@ -69,7 +77,7 @@ def head_of(body: Shown, request: str, created_at: int, *, stored: bool) -> Head
         conversation_id=conversation_id(body),
         background=bool(body.get("background")),
         stored=stored,
-        sealed=not stored and sealed.WANTED in (body.get("include") or ()),
+        sealed=not stored and encrypted_reasoning.WANTED in (body.get("include") or ()),
     )
 
 
@@ -97,8 +105,9 @@ def response_object(head: Head, outcome: Outcome) -> Shown:
 
 
 def of_turn(turn: Turn, items: Iterable[Item]) -> Shown:
-    """The object of a turn that came by the door of responses (any other is shown as well as it can be); `items` are
-    those of its output, in their order; with `turn.conversation` at hand it costs no query.
+    """The object of a turn that came by the door of responses (any other is shown as well as it can
+    be); `items` are those of its output, in their order; with `turn.conversation` at hand it costs
+    no query.
     """
     settings: Shown = turn.settings if turn.door == Door.RESPONSE else {}
     known = turn.conversation.kind != Kind.THREAD
@@ -116,8 +125,10 @@ def of_turn(turn: Turn, items: Iterable[Item]) -> Shown:
     outcome = Outcome(
         status=shown_status(turn),
         output=[shown_item(item.as_openai(), as_summary=head.summarised) for item in items],
-        usage=usage_of(counting.reported(turn.usage), turn.usage),
-        error=shown_error(turn.error.get("code"), turn.error.get("message") or "") if turn.error else None,
+        usage=usage_of(token_count.reported(turn.usage), turn.usage),
+        error=shown_error(turn.error.get("code"), turn.error.get("message") or "")
+        if turn.error
+        else None,
         reason=turn.finish_reason,
         completed_at=int(finished.timestamp()) if finished else None,
         extras=turn.extras,
@@ -126,7 +137,9 @@ def of_turn(turn: Turn, items: Iterable[Item]) -> Shown:
 
 
 def shown_status(turn: Turn) -> str:
-    """OpenAI's word: an answer that an error broke off has failed; one that nobody waited for is incomplete."""
+    """OpenAI's word: an answer that an error broke off has failed; one that nobody waited for is
+    incomplete.
+    """
     broken = turn.error is not None and turn.error.get("code") not in UNHEARD
     return "failed" if broken and turn.status == TurnStatus.INCOMPLETE else turn.status
 
@@ -134,7 +147,9 @@ def shown_status(turn: Turn) -> str:
 def shown_error(code: str | None, message: str) -> Shown:
     """`reason` is our own code, where OpenAI's list has none for it."""
     known = CODES.get(code or "", "server_error")
-    return {"code": known, "message": message} | ({"reason": code} if code and code != known else {})
+    return {"code": known, "message": message} | (
+        {"reason": code} if code and code != known else {}
+    )
 
 
 def usage_of(counted: Usage | None, given: Shown | None = None) -> Shown | None:
@@ -145,7 +160,10 @@ def usage_of(counted: Usage | None, given: Shown | None = None) -> Shown | None:
     written = as_count(details.get("cache_write_tokens")) if isinstance(details, dict) else None
     return {
         "input_tokens": counted.prompt,
-        "input_tokens_details": {"cached_tokens": counted.cached, "cache_write_tokens": written or 0},
+        "input_tokens_details": {
+            "cached_tokens": counted.cached,
+            "cache_write_tokens": written or 0,
+        },
         "output_tokens": counted.completion,
         "output_tokens_details": {"reasoning_tokens": counted.reasoning},
         "total_tokens": counted.prompt + counted.completion,

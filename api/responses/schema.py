@@ -1,7 +1,8 @@
 """The body of /v1/responses: bytes -> a validated dict that keeps every field the caller sent.
 
-Fields that it does not know go upstream, as in a chat body; those that OpenAI has under another name here, or that no
-chat upstream can serve, are refused with their name in `param`. Source: OpenAI's API reference, "Create a response".
+Fields that it does not know go upstream, as in a chat body; those that OpenAI has under another
+name here, or that no chat upstream can serve, are refused with their name in `param`. Source:
+OpenAI's API reference, "Create a response".
 """
 
 from typing import Annotated, Any, Literal
@@ -9,11 +10,11 @@ from typing import Annotated, Any, Literal
 from django.conf import settings
 from msgspec import UNSET, Meta, Struct
 
-from api.inputs import metadata
-from api.responses import inputs, tools
-from api.schemas import Name, StreamOptions, Tokens
-from api.wellformed import Maybe, missing, refuse_long, well_formed
-from conversations.paths import CandidateCount
+from api.responses import input_items, tools
+from api.schemas.chat_request_body import Name, StreamOptions, Tokens
+from api.schemas.item_inputs import metadata
+from api.schemas.json_body import Maybe, missing, refuse_long, well_formed
+from conversations.reasoning.sampling_paths import CandidateCount
 from providers.exceptions import InvalidRequest
 
 MOVED = {
@@ -28,7 +29,12 @@ MOVED = {
     "function_call": "tool_choice",
     "web_search_options": "tools",
 }
-UNSERVED = ("prompt", "context_management", "audio", "modalities")  # what no chat completion could do
+UNSERVED = (
+    "prompt",
+    "context_management",
+    "audio",
+    "modalities",
+)  # what no chat completion could do
 BEGINNINGS = ("input", "instructions", "previous_response_id", "conversation")
 
 Included = Literal[
@@ -101,7 +107,9 @@ class CountBody(ResponseBody, kw_only=True):
 
 
 def read(raw: bytes, shape: type[ResponseBody] = ResponseBody) -> dict[str, Any]:
-    """The validated body. Raises InvalidJson or InvalidRequest, with `param` where one field is at fault."""
+    """The validated body. Raises InvalidJson or InvalidRequest, with `param` where one field is at
+    fault.
+    """
     body = well_formed(raw, shape)
     refuse_long(body, "input", settings.MESSAGES_LIMIT)
     refuse_long(body, "tools", settings.TOOLS_LIMIT)
@@ -114,7 +122,7 @@ def read(raw: bytes, shape: type[ResponseBody] = ResponseBody) -> dict[str, Any]
             raise missing(f"text.format.{name}")
     tools.check(body)
     if isinstance(body.get("input"), list):
-        inputs.check(body["input"])
+        input_items.check(body["input"])
     return body
 
 
@@ -131,7 +139,9 @@ def refuse_unserved(body: dict[str, Any]) -> None:
             raise InvalidRequest(why, param=name, code="unsupported_parameter")
     for name in UNSERVED:
         if body.get(name) is not None:
-            raise InvalidRequest(f"{name!r} is not supported here.", param=name, code="unsupported_parameter")
+            raise InvalidRequest(
+                f"{name!r} is not supported here.", param=name, code="unsupported_parameter"
+            )
 
 
 def check_state(body: dict[str, Any]) -> None:
@@ -148,8 +158,13 @@ def check_state(body: dict[str, Any]) -> None:
             code="mutually_exclusive_parameters",
         )
     if all(body.get(name) is None for name in BEGINNINGS):
-        raise missing("input", "One of input, instructions, previous_response_id and conversation must be given.")
+        raise missing(
+            "input",
+            "One of input, instructions, previous_response_id and conversation must be given.",
+        )
     if body.get("background") and body.get("store") is False:
         raise InvalidRequest("A response in the background has to be stored.", param="background")
     if body.get("stream_options") and not body.get("stream"):
-        raise InvalidRequest("stream_options is only allowed when stream is true.", param="stream_options")
+        raise InvalidRequest(
+            "stream_options is only allowed when stream is true.", param="stream_options"
+        )

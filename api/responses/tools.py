@@ -1,8 +1,8 @@
 """The tools of a response as a chat completion has them.
 
-Functions are flat here and nested there; web search is a tool here and a field there (`web_search_options`). Every
-other tool is one that OpenAI itself runs, or one with a grammar: a clear refusal. Source: OpenAI's API reference,
-"Create a response", `tools` and `tool_choice`.
+Functions are flat here and nested there; web search is a tool here and a field there
+(`web_search_options`). Every other tool is one that OpenAI itself runs, or one with a grammar: a
+clear refusal. Source: OpenAI's API reference, "Create a response", `tools` and `tool_choice`.
 """
 
 from typing import Any, Literal
@@ -10,9 +10,9 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, Struct
 
-from api.inputs import located
-from api.schemas import FunctionName
-from api.wellformed import Maybe, invalid, missing
+from api.schemas.chat_request_body import FunctionName
+from api.schemas.item_inputs import located
+from api.schemas.json_body import Maybe, invalid, missing
 from providers.exceptions import InvalidRequest
 
 Tool = dict[str, Any]
@@ -42,15 +42,21 @@ class Allowed(Struct):
 
 
 def check(body: dict[str, Any]) -> None:
-    """Raises InvalidRequest where a tool, or the choice among them, is wrong or cannot be served."""
+    """Raises InvalidRequest where a tool, or the choice among them, is wrong or cannot be
+    served.
+    """
     tools = body.get("tools") or []
     for position, tool in enumerate(tools):
         check_tool(tool, f"tools[{position}]")
     choice = body.get("tool_choice")
     if isinstance(choice, str) and choice not in MODES:
-        raise InvalidRequest("tool_choice is none, auto, required, or names a tool.", param="tool_choice")
+        raise InvalidRequest(
+            "tool_choice is none, auto, required, or names a tool.", param="tool_choice"
+        )
     if choice not in (None, "none", "auto") and not tools:
-        raise InvalidRequest("tool_choice is only allowed when tools are given.", param="tool_choice")
+        raise InvalidRequest(
+            "tool_choice is only allowed when tools are given.", param="tool_choice"
+        )
     if isinstance(choice, dict):
         check_choice(choice, tools)
 
@@ -97,16 +103,19 @@ def check_named(named: dict[str, Any], tools: list[Tool], place: str) -> None:
         why = f"tool_choice names {name!r}, which is not among the tools."
         raise InvalidRequest(why, param=place)
     if not any(tool["type"] in SEARCHING for tool in tools):
-        raise InvalidRequest("tool_choice names a web search, which is not among the tools.", param=place)
+        raise InvalidRequest(
+            "tool_choice names a web search, which is not among the tools.", param=place
+        )
 
 
 def chat_fields(body: dict[str, Any]) -> dict[str, Any]:
     """The fields of a chat body that say the same; `body` is validated.
 
-    Where only some tools are allowed, the others are not told of: that holds at every upstream. A search cannot be
-    forced: whoever offers it leaves it to the model.
+    Where only some tools are allowed, the others are not told of: that holds at every upstream. A
+    search cannot be forced: whoever offers it leaves it to the model.
     """
-    tools, choice = body.get("tools") or [], body.get("tool_choice")
+    tools = body.get("tools") or []
+    choice = body.get("tool_choice")
     if isinstance(choice, dict) and choice["type"] == "allowed_tools":
         tools = [tool for tool in tools if any(same(tool, named) for named in choice["tools"])]
         choice = choice["mode"]
@@ -114,7 +123,11 @@ def chat_fields(body: dict[str, Any]) -> dict[str, Any]:
     if functions := [chat_tool(tool) for tool in tools if tool["type"] == "function"]:
         found["tools"] = functions
         if isinstance(choice, dict):
-            choice = {"type": "function", "function": {"name": choice["name"]}} if "name" in choice else None
+            choice = (
+                {"type": "function", "function": {"name": choice["name"]}}
+                if "name" in choice
+                else None
+            )
         given = {"tool_choice": choice, "parallel_tool_calls": body.get("parallel_tool_calls")}
         found |= {name: value for name, value in given.items() if value is not None}
     searching = next((tool for tool in tools if tool["type"] in SEARCHING), None)
@@ -132,7 +145,10 @@ def same(tool: Tool, named: dict[str, Any]) -> bool:
 
 def chat_tool(tool: Tool) -> Tool:
     fields = ("name", "description", "parameters", "strict")
-    return {"type": "function", "function": {name: tool[name] for name in fields if tool.get(name) is not None}}
+    return {
+        "type": "function",
+        "function": {name: tool[name] for name in fields if tool.get(name) is not None},
+    }
 
 
 def search_options(tool: Tool) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from api import ledger
+from api.accounting import ledger
 from api.tests.test_ledger import Kept
 
 

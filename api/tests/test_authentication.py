@@ -23,8 +23,8 @@ from api.authentication import (
     touch,
 )
 from api.models import ApiKey
+from providers.database.database_threads import off_loop
 from providers.exceptions import Forbidden, GatewayError, InvalidKey, InvalidRequest
-from providers.offloop import off_loop
 
 committed = pytest.mark.django_db(transaction=True)
 
@@ -34,7 +34,7 @@ def headers(authorization: str | None = None, x_api_key: str | None = None) -> d
     return {name: value for name, value in found.items() if value is not None}
 
 
-# --- the credential of a request --------------------------------------------------------------------------------------
+# --- the credential of a request ------------------------------------------------------------------
 @pytest.mark.parametrize(
     "given",
     [
@@ -78,7 +78,9 @@ def test_one_credential_is_found_wherever_it_stands(given: dict[str, Any]) -> No
     ],
     ids=lambda given: str(given)[:60],
 )
-def test_a_missing_or_unusable_credential_is_a_401_that_repeats_nothing(given: dict[str, Any]) -> None:
+def test_a_missing_or_unusable_credential_is_a_401_that_repeats_nothing(
+    given: dict[str, Any],
+) -> None:
     with pytest.raises(InvalidKey) as caught:
         presented_key(given)
     assert (caught.value.shown_status, caught.value.shown_code) == (401, "invalid_api_key")
@@ -92,7 +94,7 @@ def test_two_different_keys_are_a_400() -> None:
     assert (caught.value.shown_status, caught.value.shown_code) == (400, "ambiguous_credentials")
 
 
-# --- a caller ---------------------------------------------------------------------------------------------------------
+# --- a caller -------------------------------------------------------------------------------------
 def test_a_caller_without_a_list_of_models_may_use_all() -> None:
     Caller(1, 1, frozenset(), float("inf")).require("any alias", "anything")
 
@@ -101,7 +103,12 @@ def test_a_caller_with_a_list_may_use_the_models_it_names_by_public_id_or_alias(
     caller = Caller(1, 1, frozenset({"kimi-k2", "fast"}), float("inf"))
     for name, public_id in (("kimi-k2", "kimi-k2"), ("alias", "kimi-k2"), ("fast", "another")):
         caller.require(name, public_id)
-    for name, public_id in (("another", "another"), ("alias", "another"), ("kimi", "kimi"), ("FAST", "another")):
+    for name, public_id in (
+        ("another", "another"),
+        ("alias", "another"),
+        ("kimi", "kimi"),
+        ("FAST", "another"),
+    ):
         with pytest.raises(Forbidden) as caught:
             caller.require(name, public_id)
         assert (caught.value.shown_status, caught.value.shown_code) == (403, "model_not_allowed")
@@ -109,7 +116,7 @@ def test_a_caller_with_a_list_may_use_the_models_it_names_by_public_id_or_alias(
         assert public_id == name or public_id not in caught.value.message
 
 
-# --- the keyring ------------------------------------------------------------------------------------------------------
+# --- the keyring ----------------------------------------------------------------------------------
 def issued(name: str = "alice", **fields: Any) -> tuple[ApiKey, dict[str, Any]]:
     user, _ = get_user_model().objects.get_or_create(username=name)
     row, key = keys.issue(user, **fields)
@@ -164,7 +171,9 @@ async def test_a_hundred_who_ask_at_once_cost_one_query(watched: Watched) -> Non
 
 
 @committed
-async def test_one_who_leaves_while_all_wait_does_not_take_the_answer_from_the_others(watched: Watched) -> None:
+async def test_one_who_leaves_while_all_wait_does_not_take_the_answer_from_the_others(
+    watched: Watched,
+) -> None:
     row, meta = await off_loop(issued)
     ring = Keyring(10)
     watched.gate.clear()
@@ -192,7 +201,9 @@ ENDS: dict[str, Callable[[ApiKey], object]] = {
     "revoked": lambda row: ApiKey.objects.filter(pk=row.pk).revoke(),
     "deleted": lambda row: row.delete(),
     "expired": lambda row: ApiKey.objects.filter(pk=row.pk).update(expires_at=timezone.now()),
-    "its user closed": lambda row: get_user_model().objects.filter(pk=row.user_id).update(is_active=False),
+    "its user closed": lambda row: (
+        get_user_model().objects.filter(pk=row.user_id).update(is_active=False)
+    ),
 }
 
 
@@ -243,7 +254,9 @@ async def test_a_user_who_is_switched_on_again_is_let_in_again() -> None:
 
 
 @committed
-async def test_an_answer_that_was_on_its_way_when_its_key_changed_is_not_kept(watched: Watched) -> None:
+async def test_an_answer_that_was_on_its_way_when_its_key_changed_is_not_kept(
+    watched: Watched,
+) -> None:
     row, meta = await off_loop(issued)
     ring = Keyring(10)
     ring.take(await off_loop(read_changed_keys, ring.seen))
@@ -259,12 +272,16 @@ async def test_an_answer_that_was_on_its_way_when_its_key_changed_is_not_kept(wa
 
 
 @committed
-async def test_an_answer_that_was_on_its_way_when_the_key_was_revoked_is_not_kept(watched: Watched) -> None:
+async def test_an_answer_that_was_on_its_way_when_the_key_was_revoked_is_not_kept(
+    watched: Watched,
+) -> None:
     row, meta = await off_loop(issued)
     ring = Keyring(10)
     watched.gate.clear()
     asking = asyncio.create_task(ring.caller(meta))
-    await asyncio.to_thread(watched.reached.wait, 20)  # the query has been answered with the key still good
+    await asyncio.to_thread(
+        watched.reached.wait, 20
+    )  # the query has been answered with the key still good
     watched.gate.set()
     await off_loop(ENDS["revoked"], row)
     ring.forget()
@@ -274,7 +291,9 @@ async def test_an_answer_that_was_on_its_way_when_the_key_was_revoked_is_not_kep
 
 
 @committed
-async def test_who_asks_after_the_forgetting_does_not_join_a_query_from_before(watched: Watched) -> None:
+async def test_who_asks_after_the_forgetting_does_not_join_a_query_from_before(
+    watched: Watched,
+) -> None:
     row, meta = await off_loop(issued)
     ring = Keyring(10)
     watched.gate.clear()
@@ -296,13 +315,17 @@ async def test_a_key_expires_although_it_is_kept() -> None:
     ring = Keyring(10)
     assert (await ring.caller(meta)).key_id == row.pk
     known = next(iter(ring._callers))
-    ring._callers[known] = Caller(row.pk, row.user_id, frozenset(), timezone.now().timestamp() - 0.001)
+    ring._callers[known] = Caller(
+        row.pk, row.user_id, frozenset(), timezone.now().timestamp() - 0.001
+    )
     with pytest.raises(InvalidKey):
         await ring.caller(meta)
 
 
 @committed
-async def test_the_ring_is_bounded_and_those_it_dropped_are_asked_for_again(watched: Watched) -> None:
+async def test_the_ring_is_bounded_and_those_it_dropped_are_asked_for_again(
+    watched: Watched,
+) -> None:
     def several() -> list[dict[str, Any]]:
         return [issued()[1] for _ in range(6)]
 
@@ -318,7 +341,9 @@ async def test_the_ring_is_bounded_and_those_it_dropped_are_asked_for_again(watc
 
 
 @committed
-async def test_a_database_that_fails_is_no_401_and_the_next_one_asks_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_database_that_fails_is_no_401_and_the_next_one_asks_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     row, meta = await off_loop(issued)
     ring = Keyring(10)
 
@@ -363,7 +388,7 @@ def test_last_uses_are_written_in_one_statement(django_assert_num_queries: Any) 
     assert {row.pk: row.changed for row in ApiKey.objects.all()} == seen
 
 
-# --- DRF --------------------------------------------------------------------------------------------------------------
+# --- DRF ------------------------------------------------------------------------------------------
 def request(meta: dict[str, Any]) -> Request:
     return Request(RequestFactory().get("/v1/models", **meta))
 
@@ -378,7 +403,9 @@ def test_a_drf_request_with_a_key_has_its_user_and_caller() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    "given", [headers(), headers("Basic x"), headers("Bearer sk-ps-unknown"), headers(None, "é")], ids=str
+    "given",
+    [headers(), headers("Basic x"), headers("Bearer sk-ps-unknown"), headers(None, "é")],
+    ids=str,
 )
 def test_a_drf_request_without_a_valid_key_is_a_401(given: dict[str, Any]) -> None:
     with pytest.raises(InvalidKey):
@@ -386,7 +413,9 @@ def test_a_drf_request_without_a_valid_key_is_a_401(given: dict[str, Any]) -> No
     assert KeyAuthentication().authenticate_header(request(given)) == "Bearer"
 
 
-@pytest.mark.parametrize(("staff", "active", "known"), [(True, True, True), (False, True, False), (True, False, False)])
+@pytest.mark.parametrize(
+    ("staff", "active", "known"), [(True, True, True), (False, True, False), (True, False, False)]
+)
 def test_only_active_staff_is_known_by_its_session(staff: bool, active: bool, known: bool) -> None:
     asked = request({})
     asked._request.user = get_user_model()(username="operator", is_staff=staff, is_active=active)

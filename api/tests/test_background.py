@@ -6,11 +6,11 @@ import pytest
 from django.db import DataError, OperationalError
 
 from api.tests.test_doors_background import all_written, asked, told, written
-from conversations import turn_batches, turns
+from conversations.history import finish_turn, turn_batches
+from conversations.history.turn_batches import TurnBatches
 from conversations.models import Turn
-from conversations.turn_batches import TurnBatches
+from providers.database.database_threads import off_loop
 from providers.exceptions import DatabaseUnavailable
-from providers.offloop import off_loop
 from proxysite.testing import speech
 from proxysite.testing.upstream import DONE, Gate, stream
 
@@ -30,7 +30,9 @@ async def test_no_more_run_than_requests_may_be_in_flight(gateway, upstream, ali
 
 
 @pytest.mark.settings(GRACE_SECONDS=2)
-async def test_what_a_shutdown_cuts_off_has_failed_in_its_row_and_its_events(gateway, upstream, alice, caplog):
+async def test_what_a_shutdown_cuts_off_has_failed_in_its_row_and_its_events(
+    gateway, upstream, alice, caplog
+):
     gate = Gate()
     upstream.will(stream(*speech.words("One"), gate, DONE))
     first = asyncio.create_task(asked(gateway, alice, stream=True))
@@ -38,7 +40,10 @@ async def test_what_a_shutdown_cuts_off_has_failed_in_its_row_and_its_events(gat
     await gateway.drain()
     events = told(await first)
     await gateway.start()
-    last, found = events[-1], await gateway.ask("GET", f"/v1/responses/{events[0]['response']['id']}", alice.key)
+    last, found = (
+        events[-1],
+        await gateway.ask("GET", f"/v1/responses/{events[0]['response']['id']}", alice.key),
+    )
     assert (last["type"], last["response"]) == ("response.failed", found.json)
     assert (found.json["status"], found.json["error"]["reason"]) == ("failed", "server_shutdown")
     assert await written() == events
@@ -65,7 +70,9 @@ async def test_the_grace_begins_with_the_signal_whoever_listens(gateway, upstrea
 
 
 @pytest.mark.settings(GRACE_SECONDS=1, BACKGROUND_PER_USER=0)
-async def test_very_many_that_a_shutdown_cuts_off_are_written_in_batches(gateway, upstream, alice, caplog, monkeypatch):
+async def test_very_many_that_a_shutdown_cuts_off_are_written_in_batches(
+    gateway, upstream, alice, caplog, monkeypatch
+):
     many, batches = 230, []
     finish_all = turn_batches.finish_all
 
@@ -78,7 +85,10 @@ async def test_very_many_that_a_shutdown_cuts_off_are_written_in_batches(gateway
     upstream.always(stream(*speech.words("One"), gate, DONE))
     ids = []
     for _ in range(many // 10):
-        ids += [answer.json["id"] for answer in await asyncio.gather(*(asked(gateway, alice) for _ in range(10)))]
+        ids += [
+            answer.json["id"]
+            for answer in await asyncio.gather(*(asked(gateway, alice) for _ in range(10)))
+        ]
     await upstream.asked(many)
     await gateway.drain()
     await gateway.stop()
@@ -89,12 +99,19 @@ async def test_very_many_that_a_shutdown_cuts_off_are_written_in_batches(gateway
     await gateway.start()
     for response_id in ids[::40]:
         answer = await gateway.ask("GET", f"/v1/responses/{response_id}", alice.key)
-        assert (answer.json["status"], answer.json["error"]["reason"]) == ("failed", "server_shutdown")
-    assert await off_loop(lambda: set(Turn.objects.values_list("error__code", flat=True))) == {"server_shutdown"}
+        assert (answer.json["status"], answer.json["error"]["reason"]) == (
+            "failed",
+            "server_shutdown",
+        )
+    assert await off_loop(lambda: set(Turn.objects.values_list("error__code", flat=True))) == {
+        "server_shutdown"
+    }
     gate.open()
 
 
-async def test_a_turn_that_the_database_never_takes_holds_up_no_other(gateway, alice, monkeypatch, caplog):
+async def test_a_turn_that_the_database_never_takes_holds_up_no_other(
+    gateway, alice, monkeypatch, caplog
+):
     history, written_ids = gateway.inner.history, []
 
     def finish(finished):
@@ -102,8 +119,11 @@ async def test_a_turn_that_the_database_never_takes_holds_up_no_other(gateway, a
             raise DataError("made up")
         written_ids.append(finished.id)
 
-    monkeypatch.setattr(turns, "finish", finish)
-    history._unwritten += [turns.Finished(id=name, conversation_id="c", status="completed") for name in ("bad", "good")]
+    monkeypatch.setattr(finish_turn, "finish", finish)
+    history._unwritten += [
+        finish_turn.Finished(id=name, conversation_id="c", status="completed")
+        for name in ("bad", "good")
+    ]
     await history._write_late()
     assert (written_ids, history._unwritten) == (["good"], [])
     assert "never takes the turn bad" in caplog.text
@@ -118,7 +138,10 @@ async def test_when_the_database_is_away_no_batch_is_waited_for_twice(gateway, a
         raise OperationalError("away")
 
     monkeypatch.setattr(turn_batches, "finish_all", away)
-    found = [turns.Finished(id=str(number), conversation_id="c", status="failed") for number in range(120)]
+    found = [
+        finish_turn.Finished(id=str(number), conversation_id="c", status="failed")
+        for number in range(120)
+    ]
     writer = TurnBatches()
     ends = await asyncio.gather(*map(writer.write, found), return_exceptions=True)
     assert {type(end) for end in ends} == {DatabaseUnavailable}

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from api import authentication, keys
 from api.models import ApiKey
-from api.views import catalogue
+from api.views import model_list
 from providers.exceptions import Forbidden
 from providers.models import ChatModel, ModelAlias, Provider
 from providers.tests.commands import refused, run
@@ -28,7 +28,7 @@ def echo() -> None:
     ModelAlias.objects.create(alias="gpt-4o", public_id="echo")
 
 
-# --- issue_key ------------------------------------------------------------------------------------------------------
+# --- issue_key ------------------------------------------------------------------------------------
 def test_the_key_stands_alone_on_the_output_and_works() -> None:
     notes = StringIO()
     key = run("issue_key", "alice", "--name", "laptop", notes=notes)
@@ -90,7 +90,7 @@ def test_a_key_for_a_virtual_model_alone_may_use_it_and_no_other(all_kinds: list
     key = run("issue_key", "alice", "--models", "o1-big").strip()
     caller = authentication.find(keys.digest(key))
     assert caller is not None
-    assert list(catalogue.entries(caller)) == ["o1", "o1-big"]
+    assert list(model_list.entries(caller)) == ["o1", "o1-big"]
 
 
 def test_with_a_key_that_stores_nothing_nothing_is_kept() -> None:
@@ -122,7 +122,9 @@ def test_issuing_dry_makes_neither_key_nor_user() -> None:
         (("x" * 200,), "cannot be a user name"),
     ],
 )
-def test_issue_key_says_what_is_wrong_and_makes_nothing(echo: None, words: tuple[str, ...], text: str) -> None:
+def test_issue_key_says_what_is_wrong_and_makes_nothing(
+    echo: None, words: tuple[str, ...], text: str
+) -> None:
     assert text in refused("issue_key", *words)
     assert not ApiKey.objects.exists()
     assert not User.objects.exists()
@@ -133,7 +135,7 @@ def test_an_inactive_user_gets_no_key() -> None:
     assert refused("issue_key", "bob") == "The user bob is not active."
 
 
-# --- revoke_key -----------------------------------------------------------------------------------------------------
+# --- revoke_key -----------------------------------------------------------------------------------
 @pytest.fixture
 def key() -> str:
     return keys.issue(User.objects.create_user("alice"))[1]

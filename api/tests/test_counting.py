@@ -3,17 +3,26 @@ from typing import Any
 
 import pytest
 
-from api import tokenizer
-from api.counting import HIGHEST, Prompt, Usage, count_request, estimate_request, reported
-from api.tokenizer import count
-from conversations import token_estimate
-from conversations.token_estimate import MESSAGE_TOKENS, weigh_slice
-from providers.chat import CHAT, COMPLETIONS, EMBEDDINGS, ChatRequest, Trace
+from api.accounting import tokenizer
+from api.accounting.token_count import (
+    HIGHEST,
+    Prompt,
+    Usage,
+    count_request,
+    estimate_request,
+    reported,
+)
+from api.accounting.tokenizer import count
+from conversations.text import token_estimate
+from conversations.text.token_estimate import MESSAGE_TOKENS, weigh_slice
+from providers.protocol.chat import CHAT, COMPLETIONS, EMBEDDINGS, ChatRequest, Trace
 
 HI = {"model": "m", "messages": [{"role": "user", "content": "hello world"}]}
 
 
-def trace(body: dict[str, Any] = HI, *, endpoint: str = CHAT, answered: bool = True, **facts: Any) -> Trace:
+def trace(
+    body: dict[str, Any] = HI, *, endpoint: str = CHAT, answered: bool = True, **facts: Any
+) -> Trace:
     found = Trace(ChatRequest(id="0" * 32, endpoint=endpoint, model="m", body=body), **facts)
     if answered:
         found.attempt("p", "m").end("answered")
@@ -29,7 +38,7 @@ def prompt_of(body: dict[str, Any]) -> Prompt:
 BOTH = {"prompt_tokens": 3, "completion_tokens": 5}
 
 
-# --- what the upstream says -------------------------------------------------------------------------------------------
+# --- what the upstream says -----------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
@@ -85,13 +94,19 @@ async def test_figures_that_cannot_be_believed_are_counted_here_and_marked(given
     assert found.completion == 1
 
 
-async def test_reported_figures_are_not_marked_and_nothing_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokenizer, "vocabulary", lambda: pytest.fail("counted although it was told"))
-    found = await count_request(trace(usage={"prompt_tokens": 3, "completion_tokens": 5}, text=["x" * 10**6]))
+async def test_reported_figures_are_not_marked_and_nothing_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        tokenizer, "vocabulary", lambda: pytest.fail("counted although it was told")
+    )
+    found = await count_request(
+        trace(usage={"prompt_tokens": 3, "completion_tokens": 5}, text=["x" * 10**6])
+    )
     assert found == Usage(3, 5, estimated=False)
 
 
-# --- counted here -----------------------------------------------------------------------------------------------------
+# --- counted here ---------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("text", "tokens"),
     [
@@ -121,7 +136,9 @@ async def test_a_request_that_nobody_answered_used_nothing() -> None:
     assert await count_request(found) == Usage(estimated=False)
 
 
-async def test_long_texts_are_counted_beside_the_event_loop_with_the_same_result(settings: Any) -> None:
+async def test_long_texts_are_counted_beside_the_event_loop_with_the_same_result(
+    settings: Any,
+) -> None:
     long = trace(text=["hello world " * 500])
     settings.COUNT_INLINE_BYTES = 10**9
     inline = await count_request(long)
@@ -135,7 +152,15 @@ async def test_long_texts_are_counted_beside_the_event_loop_with_the_same_result
 @pytest.mark.parametrize(
     ("body", "endpoint", "tokens"),
     [
-        ({"messages": [{"role": "user", "content": [{"text": "hello world"}, {"type": "image_url"}]}]}, CHAT, 2),
+        (
+            {
+                "messages": [
+                    {"role": "user", "content": [{"text": "hello world"}, {"type": "image_url"}]}
+                ]
+            },
+            CHAT,
+            2,
+        ),
         ({"messages": [{"role": "user", "content": None}, {"role": "assistant"}]}, CHAT, 0),
         ({"prompt": "hello world"}, COMPLETIONS, 2),
         ({"prompt": ["hello world", "hello"]}, COMPLETIONS, 3),
@@ -148,7 +173,9 @@ async def test_long_texts_are_counted_beside_the_event_loop_with_the_same_result
     ],
     ids=str,
 )
-def test_everything_the_upstream_had_to_read_is_counted(body: dict[str, Any], endpoint: str, tokens: int) -> None:
+def test_everything_the_upstream_had_to_read_is_counted(
+    body: dict[str, Any], endpoint: str, tokens: int
+) -> None:
     prompt = prompt_of(body)
     overhead = MESSAGE_TOKENS * len(body.get("messages", ()))
     assert sum(map(count, prompt.texts)) + prompt.tokens - overhead == tokens
@@ -157,7 +184,11 @@ def test_everything_the_upstream_had_to_read_is_counted(body: dict[str, Any], en
 def test_tools_and_earlier_calls_are_part_of_the_prompt() -> None:
     call = {"id": "c", "function": {"name": "weather", "arguments": '{"city": "Rome"}'}}
     tool = {"type": "function", "function": {"name": "weather", "description": "tells the weather"}}
-    texts = " ".join(prompt_of({"messages": [{"role": "assistant", "tool_calls": [call]}], "tools": [tool]}).texts)
+    texts = " ".join(
+        prompt_of(
+            {"messages": [{"role": "assistant", "tool_calls": [call]}], "tools": [tool]}
+        ).texts
+    )
     for part in ("Rome", "tells the weather"):
         assert part in texts
 
@@ -169,11 +200,15 @@ def test_an_estimate_needs_no_vocabulary_and_is_near(monkeypatch: pytest.MonkeyP
     found = estimate_request(trace(text=[text]))
     assert found.estimated
     assert exact / 2 < found.completion < exact * 2
-    assert estimate_request(trace(usage={"prompt_tokens": 3, "completion_tokens": 5})) == Usage(3, 5)
+    assert estimate_request(trace(usage={"prompt_tokens": 3, "completion_tokens": 5})) == Usage(
+        3, 5
+    )
     assert estimate_request(trace(answered=False)) == Usage()
 
 
-def test_an_estimate_knows_scripts_and_weighs_a_bounded_part(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_estimate_knows_scripts_and_weighs_a_bounded_part(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     weighed: list[int] = []
 
     def weigh(data: bytes) -> int:
@@ -196,7 +231,9 @@ async def test_of_an_answer_of_which_nothing_could_be_kept_the_length_counts() -
 async def test_unkept_thinking_is_measured_by_all_that_was_kept() -> None:
     found = trace(unkept_reasoning=300)
     found.attempts[0].unshown = ["hello world " * 25]
-    assert (await count_request(found)).reasoning == pytest.approx(2 * count("hello world " * 25), abs=2)
+    assert (await count_request(found)).reasoning == pytest.approx(
+        2 * count("hello world " * 25), abs=2
+    )
 
 
 @pytest.mark.parametrize("piece", ["x", " ", "\n", "ab ", "<tool_call>", "{{{{", "字", "🎈", "a1!"])

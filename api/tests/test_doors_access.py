@@ -7,8 +7,8 @@ from itertools import product
 import pytest
 
 from api.models import ApiKey
+from providers.database.database_threads import off_loop
 from providers.models import ChatModel, ModelAlias, Provider
-from providers.offloop import off_loop
 from proxysite.testing import eventually, rows, speech
 from proxysite.testing.gateway import HELLO
 from proxysite.testing.upstream import DONE, Gate, stream
@@ -28,7 +28,11 @@ async def with_headers(gateway, door, *lines):
     """One request on a bare connection, with exactly these header lines."""
     method, path = door
     body = {"model": "m", "prompt": "Hi", "input": "Hi", "messages": HELLO}
-    wanted = {"chat": ("model", "messages"), "comp": ("model", "prompt"), "embe": ("model", "input")}.get(path[4:8], ())
+    wanted = {
+        "chat": ("model", "messages"),
+        "comp": ("model", "prompt"),
+        "embe": ("model", "input"),
+    }.get(path[4:8], ())
     data = json.dumps({name: body[name] for name in wanted}).encode() if wanted else b""
     head = [f"{method} {path} HTTP/1.1".encode(), b"Host: 127.0.0.1", *lines]
     if wanted:
@@ -38,7 +42,7 @@ async def with_headers(gateway, door, *lines):
         return await wire.answer()
 
 
-# --- keys -------------------------------------------------------------------------------------------------------------
+# --- keys -----------------------------------------------------------------------------------------
 @pytest.mark.parametrize("door", DOORS, ids=[path for _, path in DOORS])
 async def test_a_key_is_given_as_bearer_or_x_api_key(gateway, upstream, alice, door):
     key = alice.key.encode()
@@ -51,11 +55,21 @@ async def test_a_key_is_given_as_bearer_or_x_api_key(gateway, upstream, alice, d
         assert (await with_headers(gateway, door, *lines)).status == 200, lines
 
 
-async def test_without_a_good_key_nothing_is_answered_and_nobody_is_asked(gateway, upstream, alice, subtests):
+async def test_without_a_good_key_nothing_is_answered_and_nobody_is_asked(
+    gateway, upstream, alice, subtests
+):
     for door in DOORS:
         with subtests.test(door=door):
             key = alice.key.encode()
-            values = (b"", b"Bearer", b"Bearer ", b"Basic " + key, key, b"Bearer " + key + b"x", b"Bearer " + key[:-1])
+            values = (
+                b"",
+                b"Bearer",
+                b"Bearer ",
+                b"Basic " + key,
+                key,
+                b"Bearer " + key + b"x",
+                b"Bearer " + key[:-1],
+            )
             odd = (
                 b"Bearer sk-ps-unknown",
                 b"Bearer " + b"x" * 8192,
@@ -74,7 +88,9 @@ async def test_without_a_good_key_nothing_is_answered_and_nobody_is_asked(gatewa
             assert await rows.usage() == []
 
 
-async def test_two_different_keys_in_one_request_are_refused(gateway, upstream, alice, mallory, subtests):
+async def test_two_different_keys_in_one_request_are_refused(
+    gateway, upstream, alice, mallory, subtests
+):
     for door in DOORS:
         with subtests.test(door=door):
             lines = f"Authorization: Bearer {alice.key}", f"X-Api-Key: {mallory.key}"
@@ -84,19 +100,28 @@ async def test_two_different_keys_in_one_request_are_refused(gateway, upstream, 
             assert upstream.requests == []
 
 
-async def test_unknown_revoked_and_expired_keys_and_those_of_inactive_users_get_the_same_answer(gateway, alice):
-    people = {name: await off_loop(rows.person, name) for name in ("revoked", "expired", "inactive")}
+async def test_unknown_revoked_and_expired_keys_and_those_of_inactive_users_get_the_same_answer(
+    gateway, alice
+):
+    people = {
+        name: await off_loop(rows.person, name) for name in ("revoked", "expired", "inactive")
+    }
 
     def spoil():
         ApiKey.objects.filter(pk=people["revoked"].row.pk).revoke()
         past = datetime.now(UTC) - timedelta(seconds=1)
         ApiKey.objects.filter(pk=people["expired"].row.pk).update(expires_at=past)
-        type(people["inactive"].user).objects.filter(pk=people["inactive"].user.pk).update(is_active=False)
+        type(people["inactive"].user).objects.filter(pk=people["inactive"].user.pk).update(
+            is_active=False
+        )
 
     await off_loop(spoil)
     unknown = await gateway.chat("sk-ps-unknown")
     for person in people.values():
-        for answer in (await gateway.chat(person.key), await gateway.ask("GET", "/v1/models", person.key)):
+        for answer in (
+            await gateway.chat(person.key),
+            await gateway.ask("GET", "/v1/models", person.key),
+        ):
             assert (answer.status, answer.body) == (401, unknown.body)
 
 
@@ -153,7 +178,7 @@ async def test_a_running_stream_outlives_its_revoked_key(gateway, upstream, alic
 
 
 async def test_the_last_use_of_a_key_is_written(gateway, upstream, alice, monkeypatch):
-    monkeypatch.setattr("api.gateway.TOUCH_SECONDS", 0.01)
+    monkeypatch.setattr("api.relay.gateway.TOUCH_SECONDS", 0.01)
     await gateway.restart()
     before = datetime.now(UTC)
     await gateway.chat(alice.key)
@@ -164,7 +189,7 @@ async def test_the_last_use_of_a_key_is_written(gateway, upstream, alice, monkey
     assert await eventually(used_at) >= before
 
 
-# --- models -----------------------------------------------------------------------------------------------------------
+# --- models ---------------------------------------------------------------------------------------
 async def test_a_key_may_use_only_the_models_it_names(gateway, upstream, provider):
     await off_loop(rows.model, provider, "n")
     await off_loop(rows.alias, "other-name", "n")
@@ -240,7 +265,9 @@ async def test_answers_about_models_have_the_headers_of_all_others(gateway, alic
 
 
 @pytest.mark.parametrize("what", ["model", "provider", "alias"])
-async def test_what_is_switched_off_is_gone_within_a_second(gateway, upstream, alice, provider, what):
+async def test_what_is_switched_off_is_gone_within_a_second(
+    gateway, upstream, alice, provider, what
+):
     await off_loop(rows.alias, "nick", "m")
     await gateway.reload()
     assert (await gateway.chat(alice.key, model="nick")).status == 200
@@ -269,22 +296,36 @@ async def test_a_new_model_answers_within_a_second(gateway, upstream, alice, pro
     await eventually(there, PROMISED_SECONDS)
 
 
-# --- browsers ---------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/models"])
-async def test_a_preflight_is_answered_without_a_key_and_without_the_database(gateway, path, django_db_blocker, caplog):
+# --- browsers -------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "path", ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/models"]
+)
+async def test_a_preflight_is_answered_without_a_key_and_without_the_database(
+    gateway, path, django_db_blocker, caplog
+):
     headers = {
         "origin": ORIGIN,
         "access-control-request-method": "POST",
-        "access-control-request-headers": "authorization,content-type,x-stainless-os,openai-organization",
+        "access-control-request-headers": (
+            "authorization,content-type,x-stainless-os,openai-organization"
+        ),
     }
     with django_db_blocker.block():
         answer = await gateway.ask("OPTIONS", path, headers=headers)
-        stranger = await gateway.ask("OPTIONS", path, headers=headers | {"origin": "https://evil.example"})
+        stranger = await gateway.ask(
+            "OPTIONS", path, headers=headers | {"origin": "https://evil.example"}
+        )
     caplog.clear()  # the watcher of changes has asked the database meanwhile, and was refused
     assert answer.status == 200
     assert answer.headers["access-control-allow-origin"] == ORIGIN
     allowed = answer.headers["access-control-allow-headers"].replace(" ", "").split(",")
-    assert {"authorization", "content-type", "x-api-key", "x-stainless-os", "openai-organization"} <= set(allowed)
+    assert {
+        "authorization",
+        "content-type",
+        "x-api-key",
+        "x-stainless-os",
+        "openai-organization",
+    } <= set(allowed)
     assert "POST" in answer.headers["access-control-allow-methods"]
     assert "access-control-allow-origin" not in stranger.headers
 
@@ -334,7 +375,9 @@ PROMPTS = {
 }
 
 
-async def test_a_key_that_is_limited_to_models_cannot_choose_others_at_the_upstream(gateway, upstream, subtests):
+async def test_a_key_that_is_limited_to_models_cannot_choose_others_at_the_upstream(
+    gateway, upstream, subtests
+):
     bob = await off_loop(rows.person, "bob", models=["m"])
     for path, field in product(PROMPTS, ROUTED):
         with subtests.test(path=path, field=field):

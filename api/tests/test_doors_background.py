@@ -1,4 +1,6 @@
-"""/v1/responses in the background: answered whoever listens, come back to, cancelled, ended with the server."""
+"""/v1/responses in the background: answered whoever listens, come back to, cancelled, ended with
+the server.
+"""
 
 import asyncio
 import json
@@ -10,16 +12,18 @@ from django.db import DataError
 from django.utils import timezone
 from openai.types.responses import Response
 
-from api.responses import stored
+from api.responses import event_log
 from conversations.models import EventBatch, Turn
-from providers.offloop import off_loop
+from providers.database.database_threads import off_loop
 from proxysite.testing import eventually, speech
 from proxysite.testing.upstream import DONE, Gate, refuse, reply, stream
 
 
 @pytest.fixture
 async def client(gateway, alice):
-    async with openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key=alice.key, max_retries=0) as found:
+    async with openai.AsyncOpenAI(
+        base_url=f"{gateway.url}/v1", api_key=alice.key, max_retries=0
+    ) as found:
         yield found
 
 
@@ -36,12 +40,18 @@ async def followed(gateway, person, response_id, after=-1):
 def told(answer):
     """The events of a stream."""
     assert answer.status == 200, answer.body
-    return [json.loads(line[6:]) for line in answer.body.decode().splitlines() if line.startswith("data: ")]
+    return [
+        json.loads(line[6:])
+        for line in answer.body.decode().splitlines()
+        if line.startswith("data: ")
+    ]
 
 
 async def written():
     """The events that are rows."""
-    found = await off_loop(lambda: list(EventBatch.objects.order_by("turn", "first").values_list("events", flat=True)))
+    found = await off_loop(
+        lambda: list(EventBatch.objects.order_by("turn", "first").values_list("events", flat=True))
+    )
     return [event for events in found for event in events]
 
 
@@ -70,7 +80,9 @@ async def test_the_events_of_a_background_response_can_be_come_back_to(client, u
     gate = Gate()
     upstream.will(stream(*speech.words("Hel"), gate, *speech.spoken("lo."), DONE))
     heard = []
-    async with await client.responses.create(model="m", input="Hi", background=True, stream=True) as events:
+    async with await client.responses.create(
+        model="m", input="Hi", background=True, stream=True
+    ) as events:
         async for event in events:
             heard.append(event)
             if event.type == "response.output_text.delta":
@@ -83,7 +95,9 @@ async def test_the_events_of_a_background_response_can_be_come_back_to(client, u
     assert numbers == list(range(len(numbers)))
     assert rest[-1].response.output_text == "Hello."
     again = await collected(client, response_id, None)
-    assert [event.model_dump() for event in again] == [event.model_dump() for event in [*heard, *rest]]
+    assert [event.model_dump() for event in again] == [
+        event.model_dump() for event in [*heard, *rest]
+    ]
 
 
 async def collected(client, response_id, after):
@@ -125,20 +139,30 @@ async def test_a_background_response_that_fails_says_so(client, upstream):
     assert (await collected(client, made.id, None))[-1].type == "response.failed"
 
 
-# --- what the events are ----------------------------------------------------------------------------------------------
-async def test_what_no_database_keeps_is_not_told_and_stops_nobodys_events(gateway, upstream, alice):
+# --- what the events are --------------------------------------------------------------------------
+async def test_what_no_database_keeps_is_not_told_and_stops_nobodys_events(
+    gateway, upstream, alice
+):
     upstream.will(stream(*speech.spoken("a\0b"), DONE), stream(*speech.spoken("fine"), DONE))
     first = await asked(gateway, alice)
     await asked(gateway, alice)
-    assert len([event for event in await all_written(gateway) if event["type"] == "response.completed"]) == 2
+    assert (
+        len(
+            [event for event in await all_written(gateway) if event["type"] == "response.completed"]
+        )
+        == 2
+    )
     deltas = [event.get("delta") for event in await followed(gateway, alice, first.json["id"])]
     assert "a\ufffdb" in deltas
 
 
-async def test_events_that_the_database_refuses_are_left_out_alone(gateway, upstream, alice, monkeypatch, caplog):
-    real, gate = stored.write, Gate()
+async def test_events_that_the_database_refuses_are_left_out_alone(
+    gateway, upstream, alice, monkeypatch, caplog
+):
+    real, gate = event_log.write, Gate()
     upstream.will(
-        stream(*speech.words("bad"), gate, DONE), stream(*speech.words("good"), gate, *speech.spoken("."), DONE)
+        stream(*speech.words("bad"), gate, DONE),
+        stream(*speech.words("good"), gate, *speech.spoken("."), DONE),
     )
 
     def write(fresh):
@@ -146,7 +170,7 @@ async def test_events_that_the_database_refuses_are_left_out_alone(gateway, upst
             raise DataError("no")
         real(fresh)
 
-    monkeypatch.setattr("api.responses.stored.write", write)
+    monkeypatch.setattr("api.responses.event_log.write", write)
     await asked(gateway, alice)
     await asked(gateway, alice)
     gate.open()
@@ -155,20 +179,33 @@ async def test_events_that_the_database_refuses_are_left_out_alone(gateway, upst
     assert "cannot be written" in caplog.text
 
 
-async def test_a_write_that_nobody_heard_of_is_written_again_with_what_came_since(gateway, upstream, alice):
+async def test_a_write_that_nobody_heard_of_is_written_again_with_what_came_since(
+    gateway, upstream, alice
+):
     upstream.will(stream(*speech.spoken("Hello."), DONE))
     await asked(gateway, alice)
     whole = await all_written(gateway)
     turn_id = (await off_loop(Turn.objects.get)).pk
     await off_loop(EventBatch.objects.all().delete)
-    await off_loop(stored.write, [(turn_id, whole[:3])])
-    await off_loop(stored.write, [(turn_id, whole)])
+    await off_loop(event_log.write, [(turn_id, whole[:3])])
+    await off_loop(event_log.write, [(turn_id, whole)])
     assert await written() == whole
 
 
-async def test_what_is_written_does_not_stay_in_memory_and_slow_listeners_miss_nothing(gateway, upstream, alice):
+async def test_what_is_written_does_not_stay_in_memory_and_slow_listeners_miss_nothing(
+    gateway, upstream, alice
+):
     gates = [Gate(), Gate()]
-    upstream.will(stream(*speech.words("One"), gates[0], *speech.words(" two"), gates[1], *speech.spoken("."), DONE))
+    upstream.will(
+        stream(
+            *speech.words("One"),
+            gates[0],
+            *speech.words(" two"),
+            gates[1],
+            *speech.spoken("."),
+            DONE,
+        )
+    )
     await asked(gateway, alice)
     (feed,) = gateway.inner.background.feeds.values()
     slow = feed.since()
@@ -215,8 +252,10 @@ async def test_many_listeners_leave_the_database_to_others(gateway, upstream, al
     assert all(events == whole for events in streams)
 
 
-# --- cancelled, deleted -----------------------------------------------------------------------------------------------
-async def test_who_listens_hears_of_the_end_of_a_cancelled_response_and_all_hear_the_same(gateway, upstream, alice):
+# --- cancelled, deleted ---------------------------------------------------------------------------
+async def test_who_listens_hears_of_the_end_of_a_cancelled_response_and_all_hear_the_same(
+    gateway, upstream, alice
+):
     gate = Gate()
     upstream.will(stream(*speech.words("One"), gate, DONE))
     first = asyncio.create_task(asked(gateway, alice, stream=True))
@@ -234,7 +273,9 @@ async def test_who_listens_hears_of_the_end_of_a_cancelled_response_and_all_hear
     gate.open()
 
 
-async def test_cancelling_what_another_process_answers_does_not_wait_too_long(gateway, upstream, alice):
+async def test_cancelling_what_another_process_answers_does_not_wait_too_long(
+    gateway, upstream, alice
+):
     upstream.will(stream(*speech.spoken("Hello."), DONE))
     response_id = (await asked(gateway, alice)).json["id"]
     await all_written(gateway)
@@ -246,10 +287,14 @@ async def test_cancelling_what_another_process_answers_does_not_wait_too_long(ga
 
 def rerun():
     """The response runs, as if in another process."""
-    Turn.objects.update(status="in_progress", alive_until=timezone.now() + timedelta(seconds=60), finished_at=None)
+    Turn.objects.update(
+        status="in_progress", alive_until=timezone.now() + timedelta(seconds=60), finished_at=None
+    )
 
 
-async def test_the_events_of_a_response_that_is_deleted_end_and_nothing_of_it_is_written(gateway, upstream, alice):
+async def test_the_events_of_a_response_that_is_deleted_end_and_nothing_of_it_is_written(
+    gateway, upstream, alice
+):
     gate = Gate()
     upstream.will(stream(*speech.words("One"), gate, DONE))
     first = asyncio.create_task(asked(gateway, alice, stream=True))
@@ -257,7 +302,7 @@ async def test_the_events_of_a_response_that_is_deleted_end_and_nothing_of_it_is
     (turn_id,) = gateway.inner.background.feeds
     assert (await gateway.ask("DELETE", f"/v1/responses/resp_{turn_id}", alice.key)).status == 200
     events = told(await first)
-    assert events[-1]["type"] not in stored.ENDS
+    assert events[-1]["type"] not in event_log.ENDS
     assert await all_written(gateway) == []
     assert not gateway.inner.history.running
     gate.open()

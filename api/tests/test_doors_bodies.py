@@ -10,7 +10,7 @@ from django.contrib.sessions.models import Session
 from django.db import OperationalError
 from django.test import Client
 
-from providers.offloop import off_loop
+from providers.database.database_threads import off_loop
 from proxysite.testing import eventually, rows, speech
 from proxysite.testing.gateway import HELLO, request_head
 from proxysite.testing.upstream import DONE, Gate, say, silence, stream
@@ -41,7 +41,7 @@ async def post(gateway, key, size):
     return await gateway.ask("POST", CHAT, key, content=chat_body(size), headers=JSON)
 
 
-# --- strangers --------------------------------------------------------------------------------------------------------
+# --- strangers ------------------------------------------------------------------------------------
 STRANGERS = {
     "a bogus key": ("Authorization: Bearer bogus",),
     "a bogus x-api-key": ("X-Api-Key: bogus",),
@@ -70,7 +70,11 @@ async def test_no_header_of_a_stranger_lifts_the_limit_of_strangers(gateway, sub
                 await wire.send(head_of(path, *headers, length=33_000))
                 answer = await wire.answer()
             assert answer.status in (400, 401, 413)
-            assert answer.error["code"] in ("invalid_api_key", "body_too_large", "ambiguous_credentials")
+            assert answer.error["code"] in (
+                "invalid_api_key",
+                "body_too_large",
+                "ambiguous_credentials",
+            )
 
 
 async def test_a_strangers_body_is_refused_when_it_grows_beyond_the_limit(gateway, subtests):
@@ -103,7 +107,7 @@ async def test_a_valid_key_may_send_much(gateway, alice):
     assert (answer.status, answer.json["object"]) == (200, "conversation")
 
 
-# --- sessions ---------------------------------------------------------------------------------------------------------
+# --- sessions -------------------------------------------------------------------------------------
 def sign_in(user):
     client = Client()
     client.force_login(user, "django.contrib.auth.backends.ModelBackend")
@@ -112,13 +116,18 @@ def sign_in(user):
 
 async def send_form(gateway, session, size=200_000):
     form = f"username={'x' * size}"
-    headers = {"cookie": f"sessionid={session}", "content-type": "application/x-www-form-urlencoded"}
+    headers = {
+        "cookie": f"sessionid={session}",
+        "content-type": "application/x-www-form-urlencoded",
+    }
     return await gateway.ask("POST", "/admin/login/", content=form, headers=headers)
 
 
 async def test_who_has_signed_in_may_send_much(gateway, operator):
     session = await off_loop(sign_in, operator.user)
-    assert (await send_form(gateway, session)).status == 403  # Django misses its CSRF token: it has read the form
+    assert (
+        await send_form(gateway, session)
+    ).status == 403  # Django misses its CSRF token: it has read the form
 
 
 async def test_a_session_that_is_over_is_a_strangers(gateway, operator):
@@ -140,7 +149,7 @@ async def test_a_session_from_before_the_password_changed_is_a_strangers(gateway
     assert await off_loop(Session.objects.count) == 1  # the question changed nothing
 
 
-# --- a database that is away ------------------------------------------------------------------------------------------
+# --- a database that is away ----------------------------------------------------------------------
 def unavailable(*_):
     raise OperationalError("the database is away")
 
@@ -159,12 +168,12 @@ async def test_while_the_database_is_away_no_key_is_called_invalid(gateway, alic
 
 async def test_while_the_database_is_away_no_session_is_called_over(gateway, operator, monkeypatch):
     session = await off_loop(sign_in, operator.user)
-    monkeypatch.setattr("proxysite.callers.find_session_user", unavailable)
+    monkeypatch.setattr("proxysite.server.caller_identity.find_session_user", unavailable)
     answer = await send_form(gateway, session)
     assert (answer.status, answer.error["code"]) == (503, "database_unavailable")
 
 
-# --- bytes ------------------------------------------------------------------------------------------------------------
+# --- bytes ----------------------------------------------------------------------------------------
 @pytest.mark.settings(BODIES_BYTES_PER_KEY=250_000)
 async def test_the_bodies_of_one_key_are_bounded_together(gateway, upstream, alice, mallory):
     upstream.will(silence)
@@ -182,7 +191,9 @@ async def test_the_bodies_of_one_key_are_bounded_together(gateway, upstream, ali
     assert (await post(gateway, alice.key, 200_000)).status == 200
 
 
-async def test_a_body_that_is_answered_in_the_background_counts_until_its_answer_has_ended(gateway, upstream, alice):
+async def test_a_body_that_is_answered_in_the_background_counts_until_its_answer_has_ended(
+    gateway, upstream, alice
+):
     gate = Gate()
     upstream.will(stream(*speech.words("one"), gate, *speech.spoken("two"), DONE))
     body = {"model": "m", "input": "x" * 200_000, "background": True}
@@ -202,7 +213,9 @@ async def test_the_bodies_of_all_callers_are_bounded_together(gateway, upstream,
     running = asyncio.create_task(post(gateway, alice.key, 200_000))
     await upstream.asked()
     for path in (CHAT, CONVERSATIONS):
-        answer = await gateway.ask("POST", path, mallory.key, content=chat_body(100_000), headers=JSON)
+        answer = await gateway.ask(
+            "POST", path, mallory.key, content=chat_body(100_000), headers=JSON
+        )
         assert (answer.status, answer.error["code"]) == (503, "too_many_requests_in_flight")
         assert answer.headers["retry-after"] == "1"
     assert (await post(gateway, mallory.key, 60_000)).status == 200
@@ -213,7 +226,9 @@ async def test_the_bodies_of_all_callers_are_bounded_together(gateway, upstream,
 
 @pytest.mark.settings(BODIES_BYTES=250_000)
 @pytest.mark.parametrize("path", [CHAT, CONVERSATIONS])
-async def test_a_body_without_room_is_refused_before_it_is_read(gateway, upstream, alice, mallory, path):
+async def test_a_body_without_room_is_refused_before_it_is_read(
+    gateway, upstream, alice, mallory, path
+):
     upstream.will(silence)
     running = asyncio.create_task(post(gateway, alice.key, 200_000))
     await upstream.asked()
@@ -233,7 +248,9 @@ async def test_a_large_body_waits_on_disk_until_it_is_whole(gateway, upstream, a
         await wire.send(body[70_000:150_000])
         await eventually(lambda: gateway.budget.disk_bytes == 150_000)
         assert gateway.budget.memory_bytes == 0
-        refused = await gateway.ask("POST", path, alice.key, content=chat_body(120_000), headers=JSON)
+        refused = await gateway.ask(
+            "POST", path, alice.key, content=chat_body(120_000), headers=JSON
+        )
         assert (refused.status, refused.error["code"]) == (503, "too_many_requests_in_flight")
         await wire.send(body[150_000:])
         assert (await wire.answer()).status == 200
@@ -256,13 +273,16 @@ async def test_a_body_that_could_never_be_held_is_too_large(gateway, alice):
     assert (answer.status, answer.error["code"]) == (413, "body_too_large")
 
 
-# --- requests ---------------------------------------------------------------------------------------------------------
+# --- requests -------------------------------------------------------------------------------------
 @pytest.mark.settings(REQUESTS_IN_FLIGHT_PER_KEY=2)
 async def test_the_running_requests_of_one_key_are_bounded(gateway, upstream, alice, mallory):
     upstream.will(silence, silence)
     running = [asyncio.create_task(gateway.chat(alice.key)) for _ in range(2)]
     await upstream.asked(2)
-    for answer in (await gateway.chat(alice.key), await gateway.ask("GET", "/v1/models", alice.key)):
+    for answer in (
+        await gateway.chat(alice.key),
+        await gateway.ask("GET", "/v1/models", alice.key),
+    ):
         assert (answer.status, answer.error["code"]) == (429, "rate_limit_exceeded")
         assert answer.error["type"] == "requests"
         assert answer.headers["retry-after"] == "1"
@@ -274,7 +294,9 @@ async def test_the_running_requests_of_one_key_are_bounded(gateway, upstream, al
 
 
 @pytest.mark.settings(REQUESTS_IN_FLIGHT=1)
-async def test_requests_are_counted_on_every_endpoint_and_probes_are_answered_all_the_same(gateway, upstream, alice):
+async def test_requests_are_counted_on_every_endpoint_and_probes_are_answered_all_the_same(
+    gateway, upstream, alice
+):
     upstream.will(silence)
     async with gateway.wire() as wire:
         await wire.send(request_head(alice.key, 100, path=CONVERSATIONS))
@@ -283,7 +305,9 @@ async def test_requests_are_counted_on_every_endpoint_and_probes_are_answered_al
         await eventually(lambda: gateway.held()[2] == 1)
         for path in ("/v1/models", "/health", "/admin/login/", "/"):
             answer = await gateway.ask("GET", path)
-            assert (answer.status, answer.error["code"]) == (503, "too_many_requests_in_flight"), path
+            assert (answer.status, answer.error["code"]) == (503, "too_many_requests_in_flight"), (
+                path
+            )
             assert answer.headers["retry-after"] == "1"
         assert (await gateway.ask("GET", "/healthz")).status == 200
         assert (await gateway.ask("GET", "/readyz")).status == 200
@@ -303,7 +327,7 @@ async def test_slow_strangers_take_no_places_from_others(gateway, alice):
         assert (await gateway.ask("POST", CONVERSATIONS, alice.key, json={})).status == 200
 
 
-# --- addresses --------------------------------------------------------------------------------------------------------
+# --- addresses ------------------------------------------------------------------------------------
 async def test_a_path_that_is_not_utf_8_is_refused(gateway, upstream, alice, subtests):
     cases = [
         "/v1/chat/completions/%ff",
@@ -333,16 +357,23 @@ async def test_an_address_with_a_nul_is_refused(gateway, alice, subtests):
     for path in cases:
         with subtests.test(path=path):
             method = "POST" if path.startswith(CHAT) else "GET"
-            answer = await gateway.ask(method, path, alice.key, json={"model": "m", "messages": HELLO})
+            answer = await gateway.ask(
+                method, path, alice.key, json={"model": "m", "messages": HELLO}
+            )
             assert (answer.status, answer.error["type"]) == (400, "invalid_request_error")
 
 
 async def test_the_admin_survives_a_nul(gateway, operator):
     headers = {"cookie": f"sessionid={await off_loop(sign_in, operator.user)}"}
-    for address in ("/admin/api/usagerecord/?status__exact=%00", "/admin/tokens/upstreamtoken/?q=%00"):
+    for address in (
+        "/admin/api/usagerecord/?status__exact=%00",
+        "/admin/tokens/upstreamtoken/?q=%00",
+    ):
         assert (await gateway.ask("GET", address, headers=headers)).status == 400
     body = json.dumps({"provider": "\0"})
-    answer = await gateway.ask("POST", "/admin/tokens/reset-all", operator.key, content=body, headers=JSON)
+    answer = await gateway.ask(
+        "POST", "/admin/tokens/reset-all", operator.key, content=body, headers=JSON
+    )
     assert answer.status == 400
 
 
@@ -350,6 +381,9 @@ async def test_a_path_with_other_characters_than_ascii_is_one(gateway, upstream,
     for path in ("/v1/chat/completions/%E4%B8%AD", "/v1/chat/completions/%EF%BF%BD"):
         assert (
             await gateway.ask(
-                "POST", path, alice.key, json={"model": "m", "messages": [{"role": "user", "content": "x"}]}
+                "POST",
+                path,
+                alice.key,
+                json={"model": "m", "messages": [{"role": "user", "content": "x"}]},
             )
         ).status == 200

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from api.tests.test_doors_background import all_written, asked, told
-from conversations import stored_bytes
+from conversations.files import storage_quota
 from conversations.models import Conversation, Turn
-from providers.offloop import off_loop
+from providers.database.database_threads import off_loop
 from proxysite.testing import rows, speech
 from proxysite.testing.gateway import HELLO
 from proxysite.testing.upstream import DONE, Gate, say, stream
@@ -15,15 +15,15 @@ from proxysite.testing.upstream import DONE, Gate, say, stream
 
 @pytest.fixture(autouse=True)
 def _measured_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stored_bytes, "_used", {})
-    monkeypatch.setattr(stored_bytes, "MEASURE_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(storage_quota, "_used", {})
+    monkeypatch.setattr(storage_quota, "MEASURE_AGAIN_SECONDS", 0.0)
 
 
 def long(size: int) -> list[dict[str, Any]]:
     return [{"role": "user", "content": "x" * size}]
 
 
-# --- what is stored ---------------------------------------------------------------------------------------------------
+# --- what is stored -------------------------------------------------------------------------------
 @pytest.mark.settings(STORED_BYTES_PER_USER=100_000)
 @pytest.mark.parametrize("fields", [{"store": True}, {"conversation_id": "mine"}], ids=str)
 async def test_who_has_stored_too_much_is_told_and_may_still_ask(gateway, alice, mallory, fields):
@@ -48,8 +48,12 @@ async def test_what_is_deleted_makes_room_at_once(gateway, alice):
 @pytest.mark.settings(STORED_BYTES_PER_USER=100_000)
 async def test_responses_conversations_and_files_count_together(gateway, alice):
     text = "x" * 30_000
-    assert (await gateway.ask("POST", "/v1/responses", alice.key, json={"model": "m", "input": text})).status == 200
-    refused = await gateway.ask("POST", "/v1/responses", alice.key, json={"model": "m", "input": text})
+    assert (
+        await gateway.ask("POST", "/v1/responses", alice.key, json={"model": "m", "input": text})
+    ).status == 200
+    refused = await gateway.ask(
+        "POST", "/v1/responses", alice.key, json={"model": "m", "input": text}
+    )
     assert (refused.status, refused.error["code"]) == (400, "storage_limit_exceeded")
     item = {"type": "message", "role": "user", "content": text}
     refused = await gateway.ask("POST", "/v1/conversations", alice.key, json={"items": [item]})
@@ -60,23 +64,29 @@ async def test_responses_conversations_and_files_count_together(gateway, alice):
 
 async def test_the_sum_is_that_of_the_rows(gateway, alice):
     await gateway.chat(alice.key, messages=long(10_000), store=True)
-    measured = await off_loop(stored_bytes.measured, alice.user.pk)
+    measured = await off_loop(storage_quota.measured, alice.user.pk)
     assert 20_000 < measured < 25_000  # the item, and its text
-    assert stored_bytes.used_by(alice.user.pk, 60) == measured
+    assert storage_quota.used_by(alice.user.pk, 60) == measured
 
 
 @pytest.mark.settings(STORED_BYTES_PER_USER=0)
 async def test_without_a_limit_nothing_is_measured(gateway, alice, monkeypatch):
-    monkeypatch.setattr(stored_bytes, "measured", lambda user_id: pytest.fail("measured"))
+    monkeypatch.setattr(storage_quota, "measured", lambda user_id: pytest.fail("measured"))
     assert (await gateway.chat(alice.key, messages=HELLO, store=True)).status == 200
 
 
-# --- one answer -------------------------------------------------------------------------------------------------------
+# --- one answer -----------------------------------------------------------------------------------
 @pytest.mark.settings(STORED_ANSWER_BYTES=5_000)
 @pytest.mark.parametrize("streamed", [True, False])
-async def test_of_a_very_long_answer_the_beginning_is_stored_and_its_turn_says_so(gateway, upstream, alice, streamed):
+async def test_of_a_very_long_answer_the_beginning_is_stored_and_its_turn_says_so(
+    gateway, upstream, alice, streamed
+):
     words = ["word "] * 500
-    upstream.always(stream(*speech.words(*words), *speech.spoken("."), DONE) if streamed else say("word " * 2_000))
+    upstream.always(
+        stream(*speech.words(*words), *speech.spoken("."), DONE)
+        if streamed
+        else say("word " * 2_000)
+    )
     answer = await gateway.chat(alice.key, stream=streamed, conversation_id="mine")
     assert answer.status == 200
     turn = await off_loop(Turn.objects.get)
@@ -88,7 +98,9 @@ async def test_of_a_very_long_answer_the_beginning_is_stored_and_its_turn_says_s
 @pytest.mark.settings(STORED_ANSWER_BYTES=5_000)
 async def test_a_response_that_is_too_long_is_incomplete(gateway, upstream, alice):
     upstream.always(stream(*speech.words(*["word "] * 500), *speech.spoken("."), DONE))
-    answer = await gateway.ask("POST", "/v1/responses", alice.key, json={"model": "m", "input": "x", "stream": True})
+    answer = await gateway.ask(
+        "POST", "/v1/responses", alice.key, json={"model": "m", "input": "x", "stream": True}
+    )
     last = told(answer)[-1]
     assert (last["type"], last["response"]["incomplete_details"]) == (
         "response.incomplete",
@@ -97,9 +109,11 @@ async def test_a_response_that_is_too_long_is_incomplete(gateway, upstream, alic
     assert (await off_loop(Turn.objects.get)).status == "incomplete"
 
 
-# --- a stream ---------------------------------------------------------------------------------------------------------
+# --- a stream -------------------------------------------------------------------------------------
 @pytest.mark.settings(UPSTREAM_STREAM_BYTES=600_000)
-async def test_a_stream_without_end_is_cut_with_an_error_and_recorded_as_cut(gateway, upstream, alice):
+async def test_a_stream_without_end_is_cut_with_an_error_and_recorded_as_cut(
+    gateway, upstream, alice
+):
     upstream.always(stream(*speech.words(*["word "] * 10_000), *speech.spoken("."), DONE))
     answer = await gateway.chat(alice.key, stream=True)
     assert answer.stream_error["code"] == "bad_upstream_response"
@@ -108,14 +122,17 @@ async def test_a_stream_without_end_is_cut_with_an_error_and_recorded_as_cut(gat
     assert record.completion_tokens > 0
 
 
-# --- in the background ------------------------------------------------------------------------------------------------
+# --- in the background ----------------------------------------------------------------------------
 @pytest.mark.settings(BACKGROUND_PER_USER=2)
 async def test_a_user_has_so_many_responses_in_the_background(gateway, upstream, alice, mallory):
     gate = Gate()
     upstream.always(stream(*speech.words("One"), gate, *speech.spoken("."), DONE))
     answers = [await asked(gateway, alice) for _ in range(3)]
     assert [answer.status for answer in answers] == [200, 200, 429]
-    assert (answers[-1].error["type"], answers[-1].error["code"]) == ("requests", "rate_limit_exceeded")
+    assert (answers[-1].error["type"], answers[-1].error["code"]) == (
+        "requests",
+        "rate_limit_exceeded",
+    )
     assert int(answers[-1].headers["retry-after"]) >= 1
     assert (await asked(gateway, mallory)).status == 200
     gate.open()

@@ -2,11 +2,11 @@
 
 import pytest
 
-from providers.offloop import off_loop
+from providers.database.database_threads import off_loop
 from proxysite.testing import eventually
 from proxysite.testing.upstream import refuse, say
-from tokens.breaker_sharing import Change, read_hints, write_changes
 from tokens.models import BreakerState
+from tokens.outcomes.breaker_sharing import Change, read_hints, write_changes
 
 
 async def shut(gateway, upstream, person):
@@ -27,9 +27,13 @@ def opened(provider, seconds=30.0, callers=()):
 
 
 @pytest.mark.settings(BREAKER_FAILURES=2, BREAKER_SECONDS=30)
-async def test_an_open_breaker_is_shown_with_its_reason_until_it_closes(gateway, upstream, alice, operator, three):
+async def test_an_open_breaker_is_shown_with_its_reason_until_it_closes(
+    gateway, upstream, alice, operator, three
+):
     await shut(gateway, upstream, alice)
-    shown = (await gateway.ask("GET", "/admin/tokens/stats", operator.key)).json["data"]["providers"]
+    shown = (await gateway.ask("GET", "/admin/tokens/stats", operator.key)).json["data"][
+        "providers"
+    ]
     (fake,) = [one for one in shown if one["name"] == "fake"]
     assert fake["breaker"].startswith("not asked until ")
     assert fake["breaker"].endswith("The engine is overloaded.")
@@ -52,7 +56,9 @@ async def test_a_breaker_that_another_process_opened_is_open_here_too_and_closes
     assert (await gateway.chat(alice.key)).status == 200
 
 
-async def test_a_hint_is_not_the_truth_where_the_provider_has_just_answered(gateway, upstream, alice, provider):
+async def test_a_hint_is_not_the_truth_where_the_provider_has_just_answered(
+    gateway, upstream, alice, provider
+):
     assert (await gateway.chat(alice.key)).status == 200
     await as_another_process(opened(provider))
     await gateway.reload()

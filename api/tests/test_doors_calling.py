@@ -1,4 +1,6 @@
-"""Tool calling with a model that has none: the caller sees OpenAI's tool calls, the upstream only words."""
+"""Tool calling with a model that has none: the caller sees OpenAI's tool calls, the upstream only
+words.
+"""
 
 import asyncio
 import json
@@ -7,7 +9,7 @@ import httpx
 import openai
 import pytest
 
-from providers.offloop import off_loop
+from providers.database.database_threads import off_loop
 from proxysite.testing import eventually, rows, speech
 from proxysite.testing.gateway import NO_TLS
 from proxysite.testing.upstream import DONE, Gate, refuse, reply, stream
@@ -15,7 +17,10 @@ from proxysite.testing.upstream import DONE, Gate, refuse, reply, stream
 LONG = "Tells the weather of a city. " + "It rains or it does not. " * 100 + "The last word."
 CITY = {"type": "string", "description": "A city " * 200 + "of Austria"}
 SCHEMA = {"type": "object", "properties": {"city": CITY}, "required": ["city"]}
-WEATHER = {"type": "function", "function": {"name": "weather", "description": LONG, "parameters": SCHEMA}}
+WEATHER = {
+    "type": "function",
+    "function": {"name": "weather", "description": LONG, "parameters": SCHEMA},
+}
 CLOCK = {"type": "function", "function": {"name": "clock", "description": "Tells the time."}}
 TOOLS = [WEATHER, CLOCK]
 CALL = '<tool_call>{"name": "weather", "arguments": {"city": "Graz"}}</tool_call>'
@@ -81,17 +86,27 @@ async def test_a_call_in_words_is_a_tool_call_for_the_official_client(client, up
 async def test_an_answer_that_is_only_calls_has_no_content(client, upstream, streams):
     upstream.will(saying(f"{CALL}\n{CALL.replace('Graz', 'Wien')}", streams))
     choice = await ask(client, streams)
-    assert [json.loads(call.function.arguments)["city"] for call in choice.message.tool_calls] == ["Graz", "Wien"]
+    assert [json.loads(call.function.arguments)["city"] for call in choice.message.tool_calls] == [
+        "Graz",
+        "Wien",
+    ]
     assert len({call.id for call in choice.message.tool_calls}) == 2
     assert choice.message.content is None
 
 
 @BOTH
 async def test_prose_about_tools_stays_prose(client, upstream, streams):
-    text = f'You could call `{CALL}` or send {{"name": "weather", "arguments": {{}}}} yourself. {{"a": [1]}}'
+    text = (
+        f'You could call `{CALL}` or send {{"name": "weather", "arguments": {{}}}} yourself. '
+        f'{{"a": [1]}}'
+    )
     upstream.will(saying(text, streams, size=3))
     choice = await ask(client, streams)
-    assert (choice.message.content, choice.message.tool_calls, choice.finish_reason) == (text, None, "stop")
+    assert (choice.message.content, choice.message.tool_calls, choice.finish_reason) == (
+        text,
+        None,
+        "stop",
+    )
 
 
 @BOTH
@@ -111,7 +126,9 @@ async def test_a_thinking_model_thinks_and_calls(gateway, upstream, alice, provi
     upstream.will(saying(f"<think>First {thought}\n</think>\n\n{CALL}", streams))
     answer = await gateway.chat(alice.key, model="thinker", tools=TOOLS, stream=streams)
     said = [event["choices"][0] for event in answer.events] if streams else answer.json["choices"]
-    calls = [call for one in said for call in one.get("delta", one.get("message")).get("tool_calls", ())]
+    calls = [
+        call for one in said for call in one.get("delta", one.get("message")).get("tool_calls", ())
+    ]
     assert [json.loads(call["function"]["arguments"]) for call in calls] == [{"city": "Graz"}]
     assert said[-1]["finish_reason"] == "tool_calls"
 
@@ -138,7 +155,10 @@ async def test_the_history_reaches_the_upstream_with_names_and_ids(client, upstr
     assert choice.message.content == "It rains."
     _, _, assistant, told = upstream.last.request.json["messages"]
     assert assistant["role"] == "assistant"
-    assert f'{{"name": "weather", "arguments": {{"city":"Graz"}}, "id": "{call_id}"}}' in assistant["content"]
+    assert (
+        f'{{"name": "weather", "arguments": {{"city":"Graz"}}, "id": "{call_id}"}}'
+        in assistant["content"]
+    )
     assert "tool_calls" not in assistant
     assert told == {
         "role": "user",
@@ -185,30 +205,49 @@ async def test_a_demand_that_is_not_met_is_asked_once_more(client, upstream, str
     assert {**first, "messages": 0} == {**second, "messages": 0}
     row = await rows.only_usage()
     assert [attempt["outcome"] for attempt in row.attempts] == ["answered", "answered"]
-    assert (row.prompt_tokens, row.completion_tokens, row.status, row.estimated) == (230, 17, "complete", False)
+    assert (row.prompt_tokens, row.completion_tokens, row.status, row.estimated) == (
+        230,
+        17,
+        "complete",
+        False,
+    )
 
 
 @BOTH
 async def test_a_demand_that_is_never_met_ends_with_the_honest_text(client, upstream, streams):
     upstream.will(saying("No.", streams), saying("I will not.", streams))
     choice = await ask(client, streams, tool_choice="required")
-    assert (choice.message.content, choice.message.tool_calls, choice.finish_reason) == ("I will not.", None, "stop")
+    assert (choice.message.content, choice.message.tool_calls, choice.finish_reason) == (
+        "I will not.",
+        None,
+        "stop",
+    )
     assert len(upstream.requests) == 2
 
 
 async def test_a_call_of_another_tool_than_the_named_one_is_none(client, upstream):
-    upstream.will(saying('<tool_call>{"name": "clock", "arguments": {}}</tool_call>', False), saying(CALL, False))
+    upstream.will(
+        saying('<tool_call>{"name": "clock", "arguments": {}}</tool_call>', False),
+        saying(CALL, False),
+    )
     choice = await ask(client, False, tool_choice=NAMED)
     assert [call.function.name for call in choice.message.tool_calls] == ["weather"]
 
 
-async def test_a_stream_that_is_asked_for_again_is_one_answer_and_keeps_its_thinking(gateway, upstream, alice):
+async def test_a_stream_that_is_asked_for_again_is_one_answer_and_keeps_its_thinking(
+    gateway, upstream, alice
+):
     upstream.will(saying("No.", True, reasoning="Why?"), saying(CALL, True, reasoning="Well."))
     include = {"include_usage": True}
-    answer = await gateway.chat(alice.key, tools=TOOLS, tool_choice="required", stream=True, stream_options=include)
+    answer = await gateway.chat(
+        alice.key, tools=TOOLS, tool_choice="required", stream=True, stream_options=include
+    )
     deltas = [event["choices"][0]["delta"] for event in answer.events if event["choices"]]
     assert [delta["role"] for delta in deltas if "role" in delta] == ["assistant"]
-    assert [delta["reasoning_content"] for delta in deltas if delta.get("reasoning_content")] == ["Why?", "Well."]
+    assert [delta["reasoning_content"] for delta in deltas if delta.get("reasoning_content")] == [
+        "Why?",
+        "Well.",
+    ]
     assert answer.text == ""
     assert answer.finishes == ["tool_calls"]
     assert len({event["id"] for event in answer.events}) == 1
@@ -224,11 +263,17 @@ async def test_a_whole_answer_that_is_asked_for_again_keeps_its_thinking(gateway
 
 
 @BOTH
-async def test_thinking_in_the_text_stays_and_is_not_told_to_the_model(gateway, upstream, alice, provider, streams):
+async def test_thinking_in_the_text_stays_and_is_not_told_to_the_model(
+    gateway, upstream, alice, provider, streams
+):
     await off_loop(lambda: rows.model(provider, "thinker", thinks="tagged", thinking="inline"))
     await gateway.reload()
-    upstream.will(saying("<think>Why?</think>No.", streams), saying(f"<think>Well.</think>{CALL}", streams))
-    answer = await gateway.chat(alice.key, model="thinker", tools=TOOLS, tool_choice="required", stream=streams)
+    upstream.will(
+        saying("<think>Why?</think>No.", streams), saying(f"<think>Well.</think>{CALL}", streams)
+    )
+    answer = await gateway.chat(
+        alice.key, model="thinker", tools=TOOLS, tool_choice="required", stream=streams
+    )
     assert "".join(answer.text.split()) == "<think>Why?</think><think>Well.</think>"
     assert b"tool_calls" in answer.body
     assert upstream.last.request.json["messages"][-2]["content"].strip() == "No."
@@ -239,7 +284,11 @@ async def test_an_answer_that_says_nothing_is_asked_for_again(client, upstream, 
     upstream.will(saying("", streams), saying(CALL, streams))
     choice = await ask(client, streams, tool_choice="required")
     assert choice.finish_reason == "tool_calls"
-    assert [message["role"] for message in upstream.last.request.json["messages"]] == ["system", "user", "user"]
+    assert [message["role"] for message in upstream.last.request.json["messages"]] == [
+        "system",
+        "user",
+        "user",
+    ]
 
 
 async def test_json_for_a_stream_is_asked_for_again_too(gateway, upstream, alice):
@@ -276,7 +325,9 @@ async def test_where_calling_in_words_is_switched_off_tools_are_refused(gateway,
     assert not upstream.requests
 
 
-async def test_a_caller_who_leaves_during_the_second_question_pays_for_the_first(gateway, upstream, alice, provider):
+async def test_a_caller_who_leaves_during_the_second_question_pays_for_the_first(
+    gateway, upstream, alice, provider
+):
     gate = Gate()
     upstream.will(reply(speech.completion("No.", usage=speech.usage(50, 200))), stream(gate))
     body = {"tools": TOOLS, "tool_choice": "required"}
@@ -290,14 +341,18 @@ async def test_a_caller_who_leaves_during_the_second_question_pays_for_the_first
 
 
 @pytest.mark.settings(TOOL_SUPPORT=False)
-async def test_without_tool_support_functions_are_refused_like_tools(gateway, upstream, alice, provider):
+async def test_without_tool_support_functions_are_refused_like_tools(
+    gateway, upstream, alice, provider
+):
     await gateway.reload()
     for fields in ({"tools": [CLOCK]}, {"functions": [CLOCK["function"]]}):
         assert (await gateway.chat(alice.key, **fields)).error["param"] == "tools"
     assert upstream.requests == []
 
 
-async def test_an_answer_that_does_not_say_what_it_is_passes_the_filters(gateway, upstream, alice, provider):
+async def test_an_answer_that_does_not_say_what_it_is_passes_the_filters(
+    gateway, upstream, alice, provider
+):
     nameless = speech.completion(CALL)
     del nameless["object"]
     upstream.will(reply(nameless))
@@ -305,7 +360,9 @@ async def test_an_answer_that_does_not_say_what_it_is_passes_the_filters(gateway
     assert answer.json["choices"][0]["finish_reason"] == "tool_calls"
 
 
-async def test_what_an_upstream_says_beside_its_answer_goes_through_filters(gateway, upstream, alice, provider):
+async def test_what_an_upstream_says_beside_its_answer_goes_through_filters(
+    gateway, upstream, alice, provider
+):
     more = speech.completion("Hi.")
     more["choices"][0]["native_finish_reason"] = "eos"
     upstream.will(reply(more))

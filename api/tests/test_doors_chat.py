@@ -1,18 +1,27 @@
-"""Chat completions that go well: what the upstream is asked, what the caller gets, what the ledger keeps."""
+"""Chat completions that go well: what the upstream is asked, what the caller gets, what the ledger
+keeps.
+"""
 
 import asyncio
 import json
 
 import pytest
 
-from providers.offloop import off_loop
+from providers.database.database_threads import off_loop
 from proxysite.testing import rows, speech
 from proxysite.testing.upstream import DONE, Gate, reply, stream
 
-TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}]
+TOOLS = [
+    {
+        "type": "function",
+        "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}},
+    }
+]
 
 
-async def test_a_whole_answer_has_every_key_that_the_official_schema_requires(gateway, upstream, alice):
+async def test_a_whole_answer_has_every_key_that_the_official_schema_requires(
+    gateway, upstream, alice
+):
     upstream.will(reply(speech.completion("Hi.", message={"refusal": None})))
     answer = await gateway.chat(alice.key)
     assert answer.status == 200
@@ -22,7 +31,9 @@ async def test_a_whole_answer_has_every_key_that_the_official_schema_requires(ga
     assert isinstance(whole["created"], int)
     assert whole["model"] == "m"
     message = {"role": "assistant", "content": "Hi.", "refusal": None}
-    assert whole["choices"] == [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}]
+    assert whole["choices"] == [
+        {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+    ]
     assert whole["usage"]["total_tokens"] == 12
 
 
@@ -38,7 +49,9 @@ async def test_keys_that_an_upstream_leaves_out_are_put_in(gateway, upstream, al
 
 
 async def test_headers_of_an_answer(gateway, upstream, alice):
-    upstream.will(reply(speech.completion(), set_cookie="s=1", x_internal="upstream", server="them"))
+    upstream.will(
+        reply(speech.completion(), set_cookie="s=1", x_internal="upstream", server="them")
+    )
     for answer in (await gateway.chat(alice.key), await gateway.chat(alice.key, stream=True)):
         assert answer.headers["x-request-id"].startswith("req_")
         assert answer.headers["openai-processing-ms"].isdigit()
@@ -63,12 +76,20 @@ async def test_a_stream_is_one_answer_in_all_its_chunks(gateway, upstream, alice
     answer = await gateway.chat(alice.key, stream=True)
     assert answer.done
     events = answer.events
-    assert len({(event["id"], event["created"], event["model"], event["object"]) for event in events}) == 1
+    assert (
+        len({(event["id"], event["created"], event["model"], event["object"]) for event in events})
+        == 1
+    )
     assert (events[0]["model"], events[0]["object"]) == ("m", "chat.completion.chunk")
     assert events[0]["choices"][0]["delta"]["role"] == "assistant"
     assert all("role" not in event["choices"][0]["delta"] for event in events[1:])
     assert answer.text == "Hello to you"
-    assert events[-1]["choices"][0] == {"index": 0, "delta": {}, "logprobs": None, "finish_reason": "stop"}
+    assert events[-1]["choices"][0] == {
+        "index": 0,
+        "delta": {},
+        "logprobs": None,
+        "finish_reason": "stop",
+    }
     assert all("usage" not in event for event in events)
 
 
@@ -90,7 +111,12 @@ async def test_chunks_are_passed_on_as_they_come(gateway, upstream, alice):
 async def test_the_upstream_is_asked_with_its_own_model_and_token_and_nothing_of_the_callers(
     gateway, upstream, alice, streams
 ):
-    headers = {"cookie": "session=1", "x-forwarded-for": "1.2.3.4", "openai-organization": "org", "x-evil": "1"}
+    headers = {
+        "cookie": "session=1",
+        "x-forwarded-for": "1.2.3.4",
+        "openai-organization": "org",
+        "x-evil": "1",
+    }
     await gateway.chat(alice.key, stream=streams, headers=headers)
     asked = upstream.requests[0]
     assert (asked.method, asked.path) == ("POST", "/v1/chat/completions")
@@ -98,7 +124,10 @@ async def test_the_upstream_is_asked_with_its_own_model_and_token_and_nothing_of
     assert asked.json["model"] == "upstream-model"
     assert asked.headers["accept-encoding"] == "identity"
     assert asked.headers["content-type"] == "application/json"
-    assert not {"cookie", "x-forwarded-for", "openai-organization", "x-evil", "x-request-id"} & asked.headers.keys()
+    assert (
+        not {"cookie", "x-forwarded-for", "openai-organization", "x-evil", "x-request-id"}
+        & asked.headers.keys()
+    )
     assert alice.key.encode() not in asked.head + asked.body
 
 
@@ -113,7 +142,10 @@ async def test_every_other_field_reaches_the_upstream_as_it_is(gateway, upstream
         "seed": 3,
         "stop": ["END"],
         "logit_bias": {"50256": -100},
-        "response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": {"type": "object"}}},
+        "response_format": {
+            "type": "json_schema",
+            "json_schema": {"name": "s", "schema": {"type": "object"}},
+        },
         "tools": TOOLS,
         "tool_choice": "required",
         "metadata": {"a": "b"},
@@ -127,8 +159,27 @@ async def test_every_other_field_reaches_the_upstream_as_it_is(gateway, upstream
 
 
 async def test_fields_that_are_null_are_as_good_as_absent(gateway, upstream, alice):
-    fields = ("temperature", "top_p", "n", "stop", "stream", "stream_options", "max_tokens", "seed", "user", "tools")
-    more = ("tool_choice", "logprobs", "top_logprobs", "response_format", "logit_bias", "metadata", "reasoning_effort")
+    fields = (
+        "temperature",
+        "top_p",
+        "n",
+        "stop",
+        "stream",
+        "stream_options",
+        "max_tokens",
+        "seed",
+        "user",
+        "tools",
+    )
+    more = (
+        "tool_choice",
+        "logprobs",
+        "top_logprobs",
+        "response_format",
+        "logit_bias",
+        "metadata",
+        "reasoning_effort",
+    )
     answer = await gateway.chat(alice.key, **dict.fromkeys((*fields, *more)))
     assert answer.status == 200
     assert answer.text == "Hello there!"
@@ -151,7 +202,13 @@ async def test_a_conversation_with_tools_reaches_the_upstream(gateway, upstream,
     messages = [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "Weather?"},
-        {"role": "assistant", "content": None, "tool_calls": [call], "reasoning_content": "hm", "partial": True},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [call],
+            "reasoning_content": "hm",
+            "partial": True,
+        },
         {"role": "tool", "tool_call_id": "call_1", "content": "sunny", "name": "weather"},
         {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}], "refusal": "no"},
         {"role": "user", "content": ""},
@@ -167,9 +224,16 @@ async def test_our_own_fields_stay_here(gateway, upstream, alice):
 
 async def test_unknown_fields_of_an_answer_travel_through(gateway, upstream, alice):
     upstream.will(
-        reply(speech.completion(system_fingerprint="fp", x_cost=0.1, message={"reasoning_content": "hm", "x": [1]})),
+        reply(
+            speech.completion(
+                system_fingerprint="fp", x_cost=0.1, message={"reasoning_content": "hm", "x": [1]}
+            )
+        ),
         stream(
-            speech.chunk({"role": "assistant", "content": "", "reasoning_content": "hm", "x": [1]}, x_cost=0.1),
+            speech.chunk(
+                {"role": "assistant", "content": "", "reasoning_content": "hm", "x": [1]},
+                x_cost=0.1,
+            ),
             speech.chunk(finish="stop"),
             DONE,
         ),
@@ -209,11 +273,17 @@ async def test_several_choices_come_whole_and_streamed(gateway, upstream, alice)
 
 
 async def test_tool_calls_come_whole_and_in_pieces(gateway, upstream, alice):
-    call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Graz"}'}}
+    call = {
+        "id": "call_1",
+        "type": "function",
+        "function": {"name": "weather", "arguments": '{"city": "Graz"}'},
+    }
     upstream.will(
         reply(speech.completion(None, finish="tool_calls", message={"tool_calls": [call]})),
         stream(
-            speech.chunk({"role": "assistant", "content": None, "tool_calls": [{"index": 0} | call]}),
+            speech.chunk(
+                {"role": "assistant", "content": None, "tool_calls": [{"index": 0} | call]}
+            ),
             speech.chunk({"tool_calls": [{"index": 0, "function": {"arguments": " "}}]}),
             speech.chunk(finish="tool_calls"),
             DONE,
@@ -224,7 +294,9 @@ async def test_tool_calls_come_whole_and_in_pieces(gateway, upstream, alice):
     assert choice["message"]["content"] is None
     assert choice["finish_reason"] == "tool_calls"
     answer = await gateway.chat(alice.key, tools=TOOLS, stream=True)
-    pieces = [c for event in answer.events for c in event["choices"][0]["delta"].get("tool_calls", ())]
+    pieces = [
+        c for event in answer.events for c in event["choices"][0]["delta"].get("tool_calls", ())
+    ]
     assert [piece["index"] for piece in pieces] == [0, 0]
     assert pieces[0]["id"] == "call_1"
     assert answer.finishes == ["tool_calls"]
@@ -244,17 +316,27 @@ async def test_usage_is_a_chunk_of_its_own_only_when_it_was_asked_for(gateway, u
 
 async def test_the_upstreams_figures_are_kept_and_marked_as_its_own(gateway, upstream, alice):
     counts = speech.usage(
-        100, 20, prompt_tokens_details={"cached_tokens": 64}, completion_tokens_details={"reasoning_tokens": 5}
+        100,
+        20,
+        prompt_tokens_details={"cached_tokens": 64},
+        completion_tokens_details={"reasoning_tokens": 5},
     )
     upstream.will(reply(speech.completion(usage=counts)))
     assert (await gateway.chat(alice.key)).json["usage"] == counts
     row = await rows.only_usage()
-    assert (row.prompt_tokens, row.completion_tokens, row.reasoning_tokens, row.cached_tokens) == (100, 20, 5, 64)
+    assert (row.prompt_tokens, row.completion_tokens, row.reasoning_tokens, row.cached_tokens) == (
+        100,
+        20,
+        5,
+        64,
+    )
     assert not row.estimated
 
 
 @pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
-async def test_usage_that_the_upstream_does_not_give_is_counted_and_marked(gateway, upstream, alice, streams):
+async def test_usage_that_the_upstream_does_not_give_is_counted_and_marked(
+    gateway, upstream, alice, streams
+):
     text = "The quick brown fox jumps over the lazy dog."
     upstream.will(
         stream(*speech.words(text), speech.chunk(finish="stop"), DONE)
@@ -273,7 +355,14 @@ async def test_usage_that_the_upstream_does_not_give_is_counted_and_marked(gatew
 
 
 @pytest.mark.parametrize(
-    "counts", [speech.usage(-1, 3), speech.usage(9, 10**12), {"prompt_tokens": "9"}, {"prompt_tokens": None}, "many"]
+    "counts",
+    [
+        speech.usage(-1, 3),
+        speech.usage(9, 10**12),
+        {"prompt_tokens": "9"},
+        {"prompt_tokens": None},
+        "many",
+    ],
 )
 async def test_usage_that_cannot_be_believed_is_counted_instead(gateway, upstream, alice, counts):
     upstream.will(reply(speech.completion("one two three", usage=counts)))
@@ -293,7 +382,11 @@ async def test_the_row_tells_who_asked_what_and_who_answered(gateway, upstream, 
     assert (row.status, row.http_status, row.error_code) == ("complete", 200, "")
     attempt = row.attempts[0]
     assert len(row.attempts) == 1
-    assert (attempt["provider"], attempt["model"], attempt["outcome"]) == ("fake", "upstream-model", "answered")
+    assert (attempt["provider"], attempt["model"], attempt["outcome"]) == (
+        "fake",
+        "upstream-model",
+        "answered",
+    )
     assert attempt["status"] == 200
     times = row.queue_ms, row.connect_ms, row.first_byte_ms, row.total_ms
     assert all(time is not None and time >= 0 for time in times)
@@ -319,8 +412,13 @@ async def test_what_a_client_saw_complete_is_in_the_ledger_already(gateway, upst
             assert len(await rows.usage()) == count
 
 
-async def test_lone_surrogates_and_invalid_bytes_of_an_upstream_become_text(gateway, upstream, alice):
+async def test_lone_surrogates_and_invalid_bytes_of_an_upstream_become_text(
+    gateway, upstream, alice
+):
     broken = json.dumps(speech.completion("a\ud800b")).encode()
-    upstream.will(reply(broken), reply(json.dumps(speech.completion("a?b")).encode().replace(b"a?b", b"a\xff\xe9b")))
+    upstream.will(
+        reply(broken),
+        reply(json.dumps(speech.completion("a?b")).encode().replace(b"a?b", b"a\xff\xe9b")),
+    )
     assert (await gateway.chat(alice.key)).text == "a\ufffdb"
     assert (await gateway.chat(alice.key)).text == "a\ufffd\ufffdb"

@@ -1,4 +1,6 @@
-"""Stored chat completions: list, get, change, delete, messages; rows as the relaying door leaves them."""
+"""Stored chat completions: list, get, change, delete, messages; rows as the relaying door leaves
+them.
+"""
 
 import uuid
 
@@ -6,30 +8,46 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
-from api.views.relay import new_request_id
-from conversations import items, search
-from conversations.items import Entry
+from api.views.chat import new_request_id
+from conversations.messages import items
+from conversations.messages.items import Entry
 from conversations.models import Conversation, Door, Item, Kind, Turn, TurnStatus
-from providers.offloop import off_loop
+from conversations.search import item_search
+from providers.database.database_threads import off_loop
 from proxysite.testing import rows
 
 PATH = "/v1/chat/completions"
 UNKNOWN = f"chatcmpl-{'0' * 32}"
-ASKED = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is six by seven?"}]
+ASKED = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "What is six by seven?"},
+]
 USAGE = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}
 
 
 def said(text="It is 42."):
-    data = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]}
+    data = {
+        "type": "message",
+        "role": "assistant",
+        "content": [{"type": "output_text", "text": text}],
+    }
     return Entry("message", "assistant", data, text)
 
 
 def kept(person, *answer, asked=ASKED, conversation=None, **fields):
-    """A stored completion of that question and answer, in a thread of its own or at the end of a conversation."""
+    """A stored completion of that question and answer, in a thread of its own or at the end of a
+    conversation.
+    """
     where = conversation or Conversation.objects.create(user=person.user, kind=Kind.THREAD)
     where.last += 1
     where.save()
-    given = {"door": Door.CHAT, "status": TurnStatus.COMPLETED, "stored": True, "model": "m", "finish_reason": "stop"}
+    given = {
+        "door": Door.CHAT,
+        "status": TurnStatus.COMPLETED,
+        "stored": True,
+        "model": "m",
+        "finish_reason": "stop",
+    }
     turn_id = uuid.UUID(new_request_id().removeprefix("req_"))
     given |= {"conversation": where, "user": person.user, "number": where.last, "usage": USAGE}
     turn = Turn.objects.create(id=turn_id, **given | fields)
@@ -47,7 +65,7 @@ def kept(person, *answer, asked=ASKED, conversation=None, **fields):
             )
             for place, entry in enumerate(entries)
         ]
-        search.add(person.user.pk, Item.objects.bulk_create(made))
+        item_search.add(person.user.pk, Item.objects.bulk_create(made))
     return turn
 
 
@@ -61,10 +79,12 @@ async def listed(gateway, key, **params):
     return answer.json
 
 
-# --- one --------------------------------------------------------------------------------------------------------------
+# --- one ------------------------------------------------------------------------------------------
 async def test_a_stored_completion_is_the_answer_with_what_it_was_asked_for(gateway, alice):
     settings = {"temperature": 0.5, "seed": 7, "user": "u-1"}
-    turn = await off_loop(lambda: kept(alice, settings=settings, metadata={"a": "b"}, extras={"steps": [{"t": 1}]}))
+    turn = await off_loop(
+        lambda: kept(alice, settings=settings, metadata={"a": "b"}, extras={"steps": [{"t": 1}]})
+    )
     answer = await gateway.ask("GET", f"{PATH}/{name_of(turn)}", alice.key)
     assert answer.status == 200
     found = answer.json
@@ -76,16 +96,31 @@ async def test_a_stored_completion_is_the_answer_with_what_it_was_asked_for(gate
         int(turn.created_at.timestamp()),
     )
     assert (found["usage"], found["metadata"], found["steps"]) == (USAGE, {"a": "b"}, [{"t": 1}])
-    assert (found["temperature"], found["seed"], found["input_user"], found["top_p"]) == (0.5, 7, "u-1", None)
+    assert (found["temperature"], found["seed"], found["input_user"], found["top_p"]) == (
+        0.5,
+        7,
+        "u-1",
+        None,
+    )
     message = {"role": "assistant", "content": "It is 42.", "refusal": None}
-    assert found["choices"] == [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}]
+    assert found["choices"] == [
+        {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
+    ]
 
 
 async def test_thinking_calls_refusals_and_further_choices_come_back(gateway, alice):
     call = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
     answer = [items.reasoning("Hm."), said("Let me see."), items.function_call(call)]
-    second = {"index": 1, "message": {"role": "assistant", "content": "No."}, "finish_reason": "stop"}
-    refusal = {"type": "message", "role": "assistant", "content": [{"type": "refusal", "refusal": "I won't."}]}
+    second = {
+        "index": 1,
+        "message": {"role": "assistant", "content": "No."},
+        "finish_reason": "stop",
+    }
+    refusal = {
+        "type": "message",
+        "role": "assistant",
+        "content": [{"type": "refusal", "refusal": "I won't."}],
+    }
 
     def make():
         first = kept(alice, *answer, finish_reason="tool_calls", extras={"choices": [second]})
@@ -108,10 +143,18 @@ async def test_thinking_calls_refusals_and_further_choices_come_back(gateway, al
 
 
 async def test_annotations_and_logprobs_come_back(gateway, alice):
-    note = {"type": "url_citation", "url": "https://example.org", "title": "x", "start_index": 0, "end_index": 2}
+    note = {
+        "type": "url_citation",
+        "url": "https://example.org",
+        "title": "x",
+        "start_index": 0,
+        "end_index": 2,
+    }
     logprob = {"token": "Hi", "logprob": -0.1, "bytes": None, "top_logprobs": []}
     part = {"type": "output_text", "text": "Hi", "annotations": [note], "logprobs": [logprob]}
-    entry = Entry("message", "assistant", {"type": "message", "role": "assistant", "content": [part]}, "Hi")
+    entry = Entry(
+        "message", "assistant", {"type": "message", "role": "assistant", "content": [part]}, "Hi"
+    )
     turn = await off_loop(kept, alice, entry)
     (choice,) = (await gateway.ask("GET", f"{PATH}/{name_of(turn)}", alice.key)).json["choices"]
     assert choice["message"]["annotations"] == [note]
@@ -119,28 +162,44 @@ async def test_annotations_and_logprobs_come_back(gateway, alice):
 
 
 async def test_an_answer_that_was_cut_off_is_not_shown_as_finished(gateway, alice):
-    turn = await off_loop(lambda: kept(alice, said("It is"), status=TurnStatus.INCOMPLETE, finish_reason=""))
+    turn = await off_loop(
+        lambda: kept(alice, said("It is"), status=TurnStatus.INCOMPLETE, finish_reason="")
+    )
     (choice,) = (await gateway.ask("GET", f"{PATH}/{name_of(turn)}", alice.key)).json["choices"]
     assert (choice["message"]["content"], choice["finish_reason"]) == ("It is", None)
 
 
-async def test_what_is_anothers_not_stored_or_not_ended_is_as_if_it_was_not_there(gateway, alice, mallory):
+async def test_what_is_anothers_not_stored_or_not_ended_is_as_if_it_was_not_there(
+    gateway, alice, mallory
+):
     def make():
         turns = [kept(mallory), kept(alice, stored=False), kept(alice, door=Door.RESPONSE)]
         turns += [kept(alice, status=TurnStatus.FAILED)]
         named = Conversation.objects.create(user=alice.user, kind=Kind.NAMED, name="old")
         turns.append(kept(alice, conversation=named))
         Conversation.objects.filter(pk=named.pk).update(expires_at=named.created_at)
-        return [name_of(turn) for turn in turns] + ["chatcmpl-", "chatcmpl-" + "٣" * 32, UNKNOWN.upper()[:-1] + "0"]
+        return [name_of(turn) for turn in turns] + [
+            "chatcmpl-",
+            "chatcmpl-" + "٣" * 32,
+            UNKNOWN.upper()[:-1] + "0",
+        ]
 
-    asked = [("GET", "", None), ("POST", "", {"metadata": {}}), ("DELETE", "", None), ("GET", "/messages", None)]
+    asked = [
+        ("GET", "", None),
+        ("POST", "", {"metadata": {}}),
+        ("DELETE", "", None),
+        ("GET", "/messages", None),
+    ]
     names = [one for one in await off_loop(make) if one.startswith("chatcmpl-")]
     for method, path, body in asked:
         unknown = await gateway.ask(method, f"{PATH}/{UNKNOWN}{path}", alice.key, json=body)
         assert (unknown.status, unknown.error["code"]) == (404, "completion_not_found")
         for one in names:
             answer = await gateway.ask(method, f"{PATH}/{one}{path}", alice.key, json=body)
-            assert (answer.status, answer.body.replace(one.encode(), UNKNOWN.encode())) == (404, unknown.body)
+            assert (answer.status, answer.body.replace(one.encode(), UNKNOWN.encode())) == (
+                404,
+                unknown.body,
+            )
     assert (await listed(gateway, alice.key))["data"] == []
     assert (await gateway.ask("GET", PATH, alice.key, params={"after": names[0]})).status == 404
 
@@ -169,7 +228,7 @@ async def test_a_key_that_stores_nothing_changes_nothing_but_can_delete(gateway,
     assert (await gateway.ask("DELETE", path, alice.key)).status == 200
 
 
-# --- deletion ---------------------------------------------------------------------------------------------------------
+# --- deletion -------------------------------------------------------------------------------------
 async def test_deletion_leaves_nothing_of_a_completion_that_stands_alone(gateway, alice):
     turn = await off_loop(kept, alice)
     path = f"{PATH}/{name_of(turn)}"
@@ -182,7 +241,7 @@ async def test_deletion_leaves_nothing_of_a_completion_that_stands_alone(gateway
         return [model.objects.count() for model in (Conversation, Turn, Item)]
 
     assert await off_loop(left) == [0, 0, 0]
-    assert await off_loop(search.find, alice.user.pk, "seven", 9) == []
+    assert await off_loop(item_search.find, alice.user.pk, "seven", 9) == []
 
 
 async def test_what_goes_on_after_a_deleted_completion_keeps_its_place(gateway, alice):
@@ -206,7 +265,12 @@ async def test_what_goes_on_after_a_deleted_completion_keeps_its_place(gateway, 
 
 async def test_a_conversation_keeps_what_a_deleted_completion_said_in_it(gateway, alice):
     def make():
-        return kept(alice, conversation=Conversation.objects.create(user=alice.user, kind=Kind.NAMED, name="my chat"))
+        return kept(
+            alice,
+            conversation=Conversation.objects.create(
+                user=alice.user, kind=Kind.NAMED, name="my chat"
+            ),
+        )
 
     turn = await off_loop(make)
     assert (await gateway.ask("DELETE", f"{PATH}/{name_of(turn)}", alice.key)).status == 200
@@ -215,7 +279,7 @@ async def test_a_conversation_keeps_what_a_deleted_completion_said_in_it(gateway
     assert len(said.json["data"]) == 3
 
 
-# --- the list ---------------------------------------------------------------------------------------------------------
+# --- the list -------------------------------------------------------------------------------------
 async def test_the_list_has_the_oldest_first_and_pages(gateway, alice, mallory):
     def make():
         kept(mallory)
@@ -251,7 +315,9 @@ async def test_the_list_can_be_of_one_model(gateway, alice):
         assert [entry["id"] for entry in found["data"]] == [name_of(turn) for turn in wanted]
 
 
-async def test_the_list_can_be_of_what_bears_some_metadata_whatever_its_name(gateway, alice, subtests):
+async def test_the_list_can_be_of_what_bears_some_metadata_whatever_its_name(
+    gateway, alice, subtests
+):
     def make(name):
         turn = kept(alice, metadata={name: "Graz", "x": "y"})
         others = ({name: "graz"}, {name + "x": "Graz"}, {"x": "Graz"}, {}, {name: "Graz Linz"})
@@ -266,7 +332,9 @@ async def test_the_list_can_be_of_what_bears_some_metadata_whatever_its_name(gat
             found = await listed(gateway, alice.key, **{f"metadata[{name}]": "Graz"})
             assert [one["id"] for one in found["data"]] == [wanted]
             both = {f"metadata[{name}]": "Graz", "metadata[x]": "y"}
-            assert [one["id"] for one in (await listed(gateway, alice.key, **both))["data"]] == [wanted]
+            assert [one["id"] for one in (await listed(gateway, alice.key, **both))["data"]] == [
+                wanted
+            ]
             both["metadata[x]"] = "n"
             assert (await listed(gateway, alice.key, **both))["data"] == []
 
@@ -284,9 +352,12 @@ async def test_only_reading_is_possible_beside_the_relaying_door(gateway, alice)
     assert (await gateway.chat(alice.key)).status == 200
 
 
-# --- messages ---------------------------------------------------------------------------------------------------------
+# --- messages -------------------------------------------------------------------------------------
 async def test_the_messages_are_those_of_the_question(gateway, alice):
-    picture = {"type": "image_url", "image_url": {"url": "https://example.org/a.png", "detail": "auto"}}
+    picture = {
+        "type": "image_url",
+        "image_url": {"url": "https://example.org/a.png", "detail": "auto"},
+    }
     parts = [{"type": "text", "text": "What is this?"}, picture]
     call = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     asked = [
@@ -320,17 +391,23 @@ async def test_the_messages_are_those_of_the_question(gateway, alice):
     }
     page = (await gateway.ask("GET", path, alice.key, params={"after": ids[0], "limit": 2})).json
     assert ([one["id"] for one in page["data"]], page["has_more"]) == (ids[1:3], True)
-    page = (await gateway.ask("GET", path, alice.key, params={"after": ids[1], "order": "desc"})).json
+    page = (
+        await gateway.ask("GET", path, alice.key, params={"after": ids[1], "order": "desc"})
+    ).json
     assert [one["id"] for one in page["data"]] == [ids[0]]
     unknown = await gateway.ask("GET", path, alice.key, params={"after": "x"})
     assert (unknown.status, unknown.error["param"]) == (404, "after")
 
 
-# --- the official client ----------------------------------------------------------------------------------------------
+# --- the official client --------------------------------------------------------------------------
 async def test_what_the_official_client_stores_it_finds_again(gateway, upstream, alice):
-    async with AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key=alice.key, max_retries=0) as client:
+    async with AsyncOpenAI(
+        base_url=f"{gateway.url}/v1", api_key=alice.key, max_retries=0
+    ) as client:
         completions = client.chat.completions
-        made = await completions.create(model="m", messages=ASKED, store=True, metadata={"a": "b"}, temperature=0.5)
+        made = await completions.create(
+            model="m", messages=ASKED, store=True, metadata={"a": "b"}, temperature=0.5
+        )
         found = await completions.retrieve(made.id)
         assert (found.id, found.model, found.created) == (made.id, made.model, made.created)
         assert found.choices[0].message.content == made.choices[0].message.content
@@ -346,10 +423,17 @@ async def test_what_the_official_client_stores_it_finds_again(gateway, upstream,
 
 async def test_the_official_client_finds_changes_and_deletes_what_is_stored(gateway, alice):
     one, other = await off_loop(lambda: (kept(alice, metadata={"a": "b"}), kept(alice)))
-    async with AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key=alice.key, max_retries=0) as client:
+    async with AsyncOpenAI(
+        base_url=f"{gateway.url}/v1", api_key=alice.key, max_retries=0
+    ) as client:
         completions = client.chat.completions
-        assert [found.id async for found in completions.list(limit=1)] == [name_of(one), name_of(other)]
-        assert [found.id async for found in completions.list(metadata={"a": "b"}, model="m")] == [name_of(one)]
+        assert [found.id async for found in completions.list(limit=1)] == [
+            name_of(one),
+            name_of(other),
+        ]
+        assert [found.id async for found in completions.list(metadata={"a": "b"}, model="m")] == [
+            name_of(one)
+        ]
         found = await completions.retrieve(name_of(one))
         assert found.choices[0].message.content == "It is 42."
         assert found.usage.total_tokens == 11

@@ -1,4 +1,6 @@
-"""Connections of callers: kept, pipelined, old, broken, hostile; and an end that lets running answers finish."""
+"""Connections of callers: kept, pipelined, old, broken, hostile; and an end that lets running
+answers finish.
+"""
 
 import asyncio
 
@@ -63,7 +65,9 @@ async def test_an_old_client_gets_a_stream_that_ends_with_the_connection(gateway
 
 
 @pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
-async def test_an_end_by_force_before_the_first_byte_is_an_error_object(gateway, upstream, alice, streams, caplog):
+async def test_an_end_by_force_before_the_first_byte_is_an_error_object(
+    gateway, upstream, alice, streams, caplog
+):
     upstream.will(silence)
     asking = asyncio.create_task(gateway.chat(alice.key, stream=streams))
     await upstream.asked()
@@ -78,15 +82,19 @@ async def test_a_failure_that_nobody_caught_is_an_error_object(gateway, monkeypa
     async def fail(*_):
         raise RuntimeError("a fault of ours")
 
-    monkeypatch.setattr("proxysite.bounded_handler.BoundedHandler.admit", fail)
+    monkeypatch.setattr("proxysite.server.bounded_handler.BoundedHandler.admit", fail)
     answer = await gateway.ask("GET", "/v1/models")
     caplog.clear()
     assert (answer.status, answer.error["code"]) == (500, "internal_error")
 
 
 @pytest.mark.settings(HEAD_SECONDS=0.1)
-@pytest.mark.parametrize("behind", [b"POST /v1/chat", b"junk junk junk\r\n\r\n"], ids=["a slow head", "junk"])
-async def test_what_comes_behind_a_request_does_not_break_into_its_answer(gateway, upstream, alice, behind):
+@pytest.mark.parametrize(
+    "behind", [b"POST /v1/chat", b"junk junk junk\r\n\r\n"], ids=["a slow head", "junk"]
+)
+async def test_what_comes_behind_a_request_does_not_break_into_its_answer(
+    gateway, upstream, alice, behind
+):
     upstream.will(stream(*speech.words("one"), upstream.gate, speech.chunk(finish="stop"), DONE))
     async with gateway.wire() as wire:
         await wire.send(request(alice.key, stream=True))
@@ -173,12 +181,14 @@ async def test_an_unknown_host_is_refused_by_the_ordinary_doors(gateway, alice):
 
 
 async def test_a_query_string_changes_nothing(gateway, upstream, alice):
-    answer = await gateway.ask("POST", "/v1/chat/completions?api_base=http://127.0.0.1:1&x=%ff", alice.key, json={})
+    answer = await gateway.ask(
+        "POST", "/v1/chat/completions?api_base=http://127.0.0.1:1&x=%ff", alice.key, json={}
+    )
     assert answer.status == 400
     assert answer.error["param"] == "model"
 
 
-# --- the end ----------------------------------------------------------------------------------------------------------
+# --- the end --------------------------------------------------------------------------------------
 async def test_the_end_lets_running_answers_finish_and_takes_no_new_ones(gateway, upstream, alice):
     gate = Gate()
     upstream.will(stream(*speech.words("one"), gate, speech.chunk(finish="stop"), DONE))
@@ -213,7 +223,9 @@ async def test_what_does_not_finish_within_the_grace_is_told_so(gateway, upstrea
 
 
 @pytest.mark.settings(GRACE_SECONDS=0.2)
-async def test_a_whole_answer_that_does_not_finish_within_the_grace_is_an_error(gateway, upstream, alice, caplog):
+async def test_a_whole_answer_that_does_not_finish_within_the_grace_is_an_error(
+    gateway, upstream, alice, caplog
+):
     upstream.will(silence)
     asking = asyncio.create_task(gateway.chat(alice.key))
     await upstream.asked()

@@ -10,10 +10,11 @@ import pytest
 from django.utils import timezone
 from openai import AsyncOpenAI
 
-from conversations import keeping, retention
+from conversations import retention
 from conversations.models import Conversation, Door, Item, Kind, Turn, TurnStatus
+from conversations.stored import stored_resources
+from providers.database.database_threads import off_loop
 from providers.exceptions import UnknownUrl
-from providers.offloop import off_loop
 from proxysite.testing import rows
 
 HELLO = {"type": "message", "role": "user", "content": "Hello!"}
@@ -32,7 +33,9 @@ async def add(gateway, key, conversation_id, *items, **params):
 
 
 async def listed(gateway, key, conversation_id, **params):
-    answer = await gateway.ask("GET", f"/v1/conversations/{conversation_id}/items", key, params=params)
+    answer = await gateway.ask(
+        "GET", f"/v1/conversations/{conversation_id}/items", key, params=params
+    )
     assert answer.status == 200, answer.body
     return answer.json
 
@@ -48,11 +51,15 @@ def running(conversation, seconds=60, **fields):
     given = {"door": Door.RESPONSE, "status": TurnStatus.IN_PROGRESS} | fields
     alive_until = timezone.now() + timedelta(seconds=seconds)
     return Turn.objects.create(
-        conversation=conversation, user_id=conversation.user_id, number=number, alive_until=alive_until, **given
+        conversation=conversation,
+        user_id=conversation.user_id,
+        number=number,
+        alive_until=alive_until,
+        **given,
     )
 
 
-# --- conversations ----------------------------------------------------------------------------------------------------
+# --- conversations --------------------------------------------------------------------------------
 async def test_a_conversation_is_opened_read_changed_and_deleted(gateway, alice):
     found = await made(gateway, alice.key, metadata={"topic": "Graz"})
     assert found.keys() == {"id", "object", "created_at", "metadata"}
@@ -73,7 +80,9 @@ async def test_a_conversation_is_opened_read_changed_and_deleted(gateway, alice)
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"metadata": null, "items": null}'])
 async def test_a_conversation_may_begin_with_nothing(gateway, alice, content):
     headers = {"content-type": "application/json"} if content else {}
-    answer = await gateway.ask("POST", "/v1/conversations", alice.key, content=content, headers=headers)
+    answer = await gateway.ask(
+        "POST", "/v1/conversations", alice.key, content=content, headers=headers
+    )
     assert (answer.status, answer.json["metadata"]) == (200, {})
     assert (await listed(gateway, alice.key, answer.json["id"])) == {
         "object": "list",
@@ -84,7 +93,9 @@ async def test_a_conversation_may_begin_with_nothing(gateway, alice, content):
     }
 
 
-async def test_nobody_sees_what_is_anothers_and_it_is_as_if_it_was_not_there(gateway, alice, mallory):
+async def test_nobody_sees_what_is_anothers_and_it_is_as_if_it_was_not_there(
+    gateway, alice, mallory
+):
     mine = (await made(gateway, alice.key, items=[HELLO]))["id"]
     item = (await listed(gateway, alice.key, mine))["first_id"]
     expired = await off_loop(lambda: row(mallory, expires_at=timezone.now() - timedelta(seconds=1)))
@@ -99,12 +110,21 @@ async def test_nobody_sees_what_is_anothers_and_it_is_as_if_it_was_not_there(gat
         ("DELETE", f"/items/{item}", None),
     ]
     for method, path, body in asked:
-        unknown = await gateway.ask(method, f"/v1/conversations/{UNKNOWN}{path}", mallory.key, json=body)
+        unknown = await gateway.ask(
+            method, f"/v1/conversations/{UNKNOWN}{path}", mallory.key, json=body
+        )
         assert (unknown.status, unknown.error["code"]) == (404, "conversation_not_found")
         for one in (mine, expired.pk, thread.pk):
-            answer = await gateway.ask(method, f"/v1/conversations/{one}{path}", mallory.key, json=body)
-            assert (answer.status, answer.body.replace(one.encode(), UNKNOWN.encode())) == (404, unknown.body)
-    assert (await gateway.ask("GET", "/v1/conversations", mallory.key, params={"after": mine})).status == 404
+            answer = await gateway.ask(
+                method, f"/v1/conversations/{one}{path}", mallory.key, json=body
+            )
+            assert (answer.status, answer.body.replace(one.encode(), UNKNOWN.encode())) == (
+                404,
+                unknown.body,
+            )
+    assert (
+        await gateway.ask("GET", "/v1/conversations", mallory.key, params={"after": mine})
+    ).status == 404
     assert len((await listed(gateway, alice.key, mine))["data"]) == 1
 
 
@@ -118,7 +138,9 @@ async def test_an_odd_id_is_no_conversation(gateway, alice, subtests):
 
 async def test_a_conversation_with_a_name_of_its_clients_is_reached_by_its_id_too(gateway, alice):
     named = await off_loop(lambda: row(alice, Kind.NAMED, name="my chat"))
-    assert (await gateway.ask("GET", f"/v1/conversations/{named.pk}", alice.key)).json["id"] == named.pk
+    assert (await gateway.ask("GET", f"/v1/conversations/{named.pk}", alice.key)).json[
+        "id"
+    ] == named.pk
     assert (await add(gateway, alice.key, named.pk, HELLO)).status == 200
 
 
@@ -129,7 +151,9 @@ async def test_the_list_shows_ones_own_the_one_used_last_first(gateway, alice, m
         row(alice, expires_at=timezone.now() - timedelta(seconds=1))
         row(mallory)
         for place, one in enumerate(ids):
-            Conversation.objects.filter(pk=one).update(used_at=timezone.now() + timedelta(seconds=place // 2))
+            Conversation.objects.filter(pk=one).update(
+                used_at=timezone.now() + timedelta(seconds=place // 2)
+            )
         return ids
 
     first, named, last = await off_loop(make)
@@ -137,11 +161,18 @@ async def test_the_list_shows_ones_own_the_one_used_last_first(gateway, alice, m
     found = [one["id"] for one in whole["data"]]
     assert found[0] == last
     assert set(found[1:]) == {first, named}
-    assert (whole["object"], whole["first_id"], whole["last_id"], whole["has_more"]) == ("list", last, found[-1], False)
+    assert (whole["object"], whole["first_id"], whole["last_id"], whole["has_more"]) == (
+        "list",
+        last,
+        found[-1],
+        False,
+    )
     assert next(one["name"] for one in whole["data"] if one["id"] == named) == "my chat"
     paged, after = [], {}
     while True:
-        page = (await gateway.ask("GET", "/v1/conversations", alice.key, params={"limit": 1, **after})).json
+        page = (
+            await gateway.ask("GET", "/v1/conversations", alice.key, params={"limit": 1, **after})
+        ).json
         paged += [one["id"] for one in page["data"]]
         if not page["has_more"]:
             break
@@ -162,7 +193,9 @@ async def test_a_page_is_asked_for_in_a_known_way(gateway, alice, subtests):
     for (params, param), path in product(cases, ["", "/{}/items"]):
         with subtests.test(params=params, param=param, path=path):
             found = await off_loop(row, alice)
-            answer = await gateway.ask("GET", f"/v1/conversations{path.format(found.pk)}", alice.key, params=params)
+            answer = await gateway.ask(
+                "GET", f"/v1/conversations{path.format(found.pk)}", alice.key, params=params
+            )
             assert (answer.status, answer.error["param"]) == (400, param)
 
 
@@ -194,7 +227,9 @@ async def test_a_change_names_the_metadata_and_null_empties_it(gateway, alice):
     lacking = await gateway.ask("POST", path, alice.key, json={})
     assert (lacking.status, lacking.error["code"]) == (400, "missing_required_parameter")
     assert lacking.error["param"] == "metadata"
-    assert (await gateway.ask("POST", path, alice.key, json={"metadata": None})).json["metadata"] == {}
+    assert (await gateway.ask("POST", path, alice.key, json={"metadata": None})).json[
+        "metadata"
+    ] == {}
 
 
 async def test_a_body_that_cannot_be_read_is_refused(gateway, alice, subtests):
@@ -209,7 +244,9 @@ async def test_a_body_that_cannot_be_read_is_refused(gateway, alice, subtests):
     for content, content_type, status in cases:
         with subtests.test(content=content, content_type=content_type, status=status):
             headers = {"content-type": content_type}
-            answer = await gateway.ask("POST", "/v1/conversations", alice.key, content=content, headers=headers)
+            answer = await gateway.ask(
+                "POST", "/v1/conversations", alice.key, content=content, headers=headers
+            )
             assert answer.status == status
             assert answer.error["type"] == "invalid_request_error"
 
@@ -223,7 +260,9 @@ async def test_a_key_that_stores_nothing_makes_nothing(gateway, alice):
     found = await off_loop(silence)
     path = f"/v1/conversations/{found.pk}"
     for asked in ("/v1/conversations", path, f"{path}/items"):
-        answer = await gateway.ask("POST", asked, alice.key, json={"metadata": {}, "items": [HELLO]})
+        answer = await gateway.ask(
+            "POST", asked, alice.key, json={"metadata": {}, "items": [HELLO]}
+        )
         assert (answer.status, answer.error["code"]) == (403, "storage_disabled")
     assert not await off_loop(Item.objects.exists)
     assert (await gateway.ask("GET", path, alice.key)).status == 200
@@ -237,16 +276,25 @@ async def test_without_a_key_there_is_nothing(gateway, alice):
 
 
 async def test_other_methods_are_refused(gateway, alice):
-    for method, path in (("PUT", ""), ("DELETE", ""), ("PATCH", f"/{UNKNOWN}"), ("POST", f"/{UNKNOWN}/items/msg_1")):
+    for method, path in (
+        ("PUT", ""),
+        ("DELETE", ""),
+        ("PATCH", f"/{UNKNOWN}"),
+        ("POST", f"/{UNKNOWN}/items/msg_1"),
+    ):
         assert (await gateway.ask(method, f"/v1/conversations{path}", alice.key)).status == 405
 
 
-# --- items ------------------------------------------------------------------------------------------------------------
+# --- items ----------------------------------------------------------------------------------------
 async def test_items_are_put_in_listed_read_and_taken_out(gateway, alice):
     found = await made(gateway, alice.key, items=[HELLO])
     call = {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"}
     output = {"type": "function_call_output", "call_id": "call_1", "output": "42"}
-    thought = {"type": "reasoning", "id": "rs_theirs", "summary": [{"type": "summary_text", "text": "Hm."}]}
+    thought = {
+        "type": "reasoning",
+        "id": "rs_theirs",
+        "summary": [{"type": "summary_text", "text": "Hm."}],
+    }
     added = await add(gateway, alice.key, found["id"], call, output, thought)
     assert added.status == 200
     assert added.json["object"] == "list"
@@ -254,7 +302,11 @@ async def test_items_are_put_in_listed_read_and_taken_out(gateway, alice):
     assert types == ["function_call", "function_call_output", "reasoning"]
     ids = [one["id"] for one in added.json["data"]]
     assert [one.partition("_")[0] for one in ids] == ["fc", "fco", "rs"]
-    assert (added.json["first_id"], added.json["last_id"], added.json["has_more"]) == (ids[0], ids[-1], False)
+    assert (added.json["first_id"], added.json["last_id"], added.json["has_more"]) == (
+        ids[0],
+        ids[-1],
+        False,
+    )
     whole = await listed(gateway, alice.key, found["id"])
     assert [one["id"] for one in whole["data"][:3]] == ids[::-1]
     hello = whole["data"][3]
@@ -271,22 +323,34 @@ async def test_items_are_put_in_listed_read_and_taken_out(gateway, alice):
     assert (await gateway.ask("GET", path, alice.key)).json == hello
     assert (await gateway.ask("DELETE", path, alice.key)).json == found
     missing = await gateway.ask("GET", path, alice.key)
-    assert (missing.status, missing.error["code"], missing.error["param"]) == (404, "item_not_found", "item_id")
-    assert [one["id"] for one in (await listed(gateway, alice.key, found["id"], order="asc"))["data"]] == ids
+    assert (missing.status, missing.error["code"], missing.error["param"]) == (
+        404,
+        "item_not_found",
+        "item_id",
+    )
+    assert [
+        one["id"] for one in (await listed(gateway, alice.key, found["id"], order="asc"))["data"]
+    ] == ids
 
 
 async def test_items_of_one_conversation_are_not_in_another(gateway, alice):
     one, other = [(await made(gateway, alice.key, items=[HELLO]))["id"] for _ in range(2)]
     item = (await listed(gateway, alice.key, one))["first_id"]
     for method in ("GET", "DELETE"):
-        assert (await gateway.ask(method, f"/v1/conversations/{other}/items/{item}", alice.key)).status == 404
-    odd = await gateway.ask("GET", f"/v1/conversations/{one}/items", alice.key, params={"after": "msg_?"})
+        assert (
+            await gateway.ask(method, f"/v1/conversations/{other}/items/{item}", alice.key)
+        ).status == 404
+    odd = await gateway.ask(
+        "GET", f"/v1/conversations/{one}/items", alice.key, params={"after": "msg_?"}
+    )
     assert odd.status == 404
     assert (await listed(gateway, alice.key, one))["first_id"] == item
 
 
 async def test_pages_of_items_go_both_ways_and_none_is_left_out(gateway, alice):
-    found = await made(gateway, alice.key, items=[HELLO | {"content": str(number)} for number in range(20)])
+    found = await made(
+        gateway, alice.key, items=[HELLO | {"content": str(number)} for number in range(20)]
+    )
     await add(gateway, alice.key, found["id"], HELLO | {"content": "20"})
     for order, numbers in (("asc", list(range(21))), ("desc", list(range(20, -1, -1)))):
         seen, after = [], {}
@@ -298,15 +362,26 @@ async def test_pages_of_items_go_both_ways_and_none_is_left_out(gateway, alice):
 
 
 async def test_a_turn_of_items_is_one_turn_and_a_use_of_the_conversation(gateway, alice):
-    found = await off_loop(lambda: row(alice, idle_seconds=60, expires_at=timezone.now() + timedelta(seconds=1)))
+    found = await off_loop(
+        lambda: row(alice, idle_seconds=60, expires_at=timezone.now() + timedelta(seconds=1))
+    )
     await add(gateway, alice.key, found.pk, HELLO, HELLO | {"role": "assistant", "content": "Hi."})
 
     def look():
         turn = Turn.objects.get(conversation=found)
-        return Conversation.objects.get(pk=found.pk), turn, list(turn.items.values_list("role", "text", "output"))
+        return (
+            Conversation.objects.get(pk=found.pk),
+            turn,
+            list(turn.items.values_list("role", "text", "output")),
+        )
 
     now, turn, said = await off_loop(look)
-    assert (turn.number, turn.door, turn.status, now.last) == (1, Door.ITEMS, TurnStatus.COMPLETED, 1)
+    assert (turn.number, turn.door, turn.status, now.last) == (
+        1,
+        Door.ITEMS,
+        TurnStatus.COMPLETED,
+        1,
+    )
     assert turn.finished_at is not None
     assert turn.tokens > 0
     assert said == [("user", "Hello!", False), ("assistant", "Hi.", False)]
@@ -337,7 +412,9 @@ async def test_no_title_repeats_what_was_taken_out(gateway, alice):
 
 async def test_what_is_taken_out_an_upstream_is_not_asked_to_remember(gateway, alice):
     token = "00000000-0000-0000-0000-000000000001"
-    found = await off_loop(lambda: row(alice, chat_id="up", parent_id="p", token_id=token, chat_turn=1))
+    found = await off_loop(
+        lambda: row(alice, chat_id="up", parent_id="p", token_id=token, chat_turn=1)
+    )
     await add(gateway, alice.key, found.pk, HELLO)
     item = (await listed(gateway, alice.key, found.pk))["first_id"]
     await gateway.ask("DELETE", f"/v1/conversations/{found.pk}/items/{item}", alice.key)
@@ -350,11 +427,19 @@ async def test_what_failed_and_what_still_runs_is_not_among_the_items(gateway, a
     found = await off_loop(row, alice)
 
     def say():
-        for number, status in enumerate(("completed", "incomplete", "failed", "cancelled", "in_progress"), 1):
+        for number, status in enumerate(
+            ("completed", "incomplete", "failed", "cancelled", "in_progress"), 1
+        ):
             found.refresh_from_db()
             turn = running(found, status=status)
-            data = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": status}]}
-            Item.objects.create(public_id=f"msg_{number}", conversation=found, turn=turn, type="message", data=data)
+            data = {
+                "type": "message",
+                "role": "user",
+                "content": [{"type": "input_text", "text": status}],
+            }
+            Item.objects.create(
+                public_id=f"msg_{number}", conversation=found, turn=turn, type="message", data=data
+            )
 
     await off_loop(say)
     whole = await listed(gateway, alice.key, found.pk, order="asc")
@@ -372,22 +457,62 @@ WRONG = [
     ({"type": "message", "content": "x"}, "items[0].role", "missing_required_parameter"),
     ({"role": "user", "content": None}, "items[0].content", "invalid_type"),
     ({"role": "user", "content": ["x"]}, "items[0].content[0]", "invalid_type"),
-    ({"role": "user", "content": [{"type": "input_text"}]}, "items[0].content[0].text", "missing_required_parameter"),
-    ({"role": "user", "content": [{"type": "poem", "text": "x"}]}, "items[0].content[0].type", "invalid_value"),
-    ({"role": "user", "content": [{"type": "output_text", "text": "x"}]}, "items[0].content[0].type", None),
-    ({"role": "assistant", "content": [{"type": "input_text", "text": "x"}]}, "items[0].content[0].type", None),
-    ({"role": "user", "content": [{"type": "input_file", "file_url": "x"}]}, "items[0].content[0].file_url", None),
+    (
+        {"role": "user", "content": [{"type": "input_text"}]},
+        "items[0].content[0].text",
+        "missing_required_parameter",
+    ),
+    (
+        {"role": "user", "content": [{"type": "poem", "text": "x"}]},
+        "items[0].content[0].type",
+        "invalid_value",
+    ),
+    (
+        {"role": "user", "content": [{"type": "output_text", "text": "x"}]},
+        "items[0].content[0].type",
+        None,
+    ),
+    (
+        {"role": "assistant", "content": [{"type": "input_text", "text": "x"}]},
+        "items[0].content[0].type",
+        None,
+    ),
+    (
+        {"role": "user", "content": [{"type": "input_file", "file_url": "x"}]},
+        "items[0].content[0].file_url",
+        None,
+    ),
     ({"role": "user", "content": [{"type": "input_image"}]}, "items[0].content[0].image_url", None),
     (
         {"role": "user", "content": [{"type": "input_file"}]},
         "items[0].content[0].file_id",
         "missing_required_parameter",
     ),
-    ({"type": "function_call", "call_id": "c", "name": "f"}, "items[0].arguments", "missing_required_parameter"),
-    ({"type": "function_call", "call_id": "", "name": "f", "arguments": "{}"}, "items[0].call_id", "invalid_value"),
-    ({"type": "function_call_output", "call_id": "c"}, "items[0].output", "missing_required_parameter"),
-    ({"type": "function_call_output", "call_id": "c", "output": {}}, "items[0].output", "invalid_type"),
-    ({"type": "reasoning", "summary": [{"type": "x", "text": "y"}]}, "items[0].summary[0].type", "invalid_value"),
+    (
+        {"type": "function_call", "call_id": "c", "name": "f"},
+        "items[0].arguments",
+        "missing_required_parameter",
+    ),
+    (
+        {"type": "function_call", "call_id": "", "name": "f", "arguments": "{}"},
+        "items[0].call_id",
+        "invalid_value",
+    ),
+    (
+        {"type": "function_call_output", "call_id": "c"},
+        "items[0].output",
+        "missing_required_parameter",
+    ),
+    (
+        {"type": "function_call_output", "call_id": "c", "output": {}},
+        "items[0].output",
+        "invalid_type",
+    ),
+    (
+        {"type": "reasoning", "summary": [{"type": "x", "text": "y"}]},
+        "items[0].summary[0].type",
+        "invalid_value",
+    ),
     ({"role": "user", "content": "\0"}, "items[0].content", "invalid_value"),
 ]
 
@@ -412,8 +537,14 @@ async def test_more_than_twenty_items_at_once_are_too_many(gateway, alice):
 
 async def test_items_that_only_others_understand_are_kept_as_they_came(gateway, alice):
     found = await off_loop(row, alice)
-    strange = {"type": "web_search_call", "action": {"type": "search", "query": "Graz"}, "x": [1, None]}
-    answer = await add(gateway, alice.key, found.pk, strange | {"id": "ws_1", "status": "completed"})
+    strange = {
+        "type": "web_search_call",
+        "action": {"type": "search", "query": "Graz"},
+        "x": [1, None],
+    }
+    answer = await add(
+        gateway, alice.key, found.pk, strange | {"id": "ws_1", "status": "completed"}
+    )
     (item,) = answer.json["data"]
     assert item == strange | {"id": item["id"], "status": "completed"}
     assert item["id"] != "ws_1"
@@ -421,7 +552,12 @@ async def test_items_that_only_others_understand_are_kept_as_they_came(gateway, 
 
 async def test_big_fields_come_when_they_are_asked_for(gateway, alice):
     found = await off_loop(row, alice)
-    said = {"type": "output_text", "text": "Hi.", "annotations": [], "logprobs": [{"token": "Hi.", "logprob": 0.0}]}
+    said = {
+        "type": "output_text",
+        "text": "Hi.",
+        "annotations": [],
+        "logprobs": [{"token": "Hi.", "logprob": 0.0}],
+    }
     items = [
         {"type": "message", "role": "assistant", "content": [said]},
         {"type": "reasoning", "summary": [], "encrypted_content": "secret"},
@@ -439,7 +575,7 @@ async def test_big_fields_come_when_they_are_asked_for(gateway, alice):
     assert (wrong.status, wrong.error["param"]) == (400, "include")
 
 
-# --- one turn at a time -----------------------------------------------------------------------------------------------
+# --- one turn at a time ---------------------------------------------------------------------------
 async def test_while_an_answer_is_being_made_nothing_can_be_put_in_or_taken_out(gateway, alice):
     found = await made(gateway, alice.key, items=[HELLO])
     item = (await listed(gateway, alice.key, found["id"]))["first_id"]
@@ -451,9 +587,13 @@ async def test_while_an_answer_is_being_made_nothing_can_be_put_in_or_taken_out(
     ):
         assert (answer.status, answer.error["code"]) == (409, "conversation_busy")
         assert "retry-after" in answer.headers
-    await off_loop(lambda: Turn.objects.filter(pk=turn.pk).update(status="completed", alive_until=None))
+    await off_loop(
+        lambda: Turn.objects.filter(pk=turn.pk).update(status="completed", alive_until=None)
+    )
     assert (await add(gateway, alice.key, found["id"], HELLO)).status == 200
-    numbers = await off_loop(lambda: list(Turn.objects.order_by("number").values_list("number", flat=True)))
+    numbers = await off_loop(
+        lambda: list(Turn.objects.order_by("number").values_list("number", flat=True))
+    )
     assert numbers == [1, 2, 3]
 
 
@@ -479,12 +619,18 @@ async def test_a_turn_of_a_dead_process_is_ended_and_keeps_nobody_out(gateway, a
 
 async def test_of_items_put_in_at_once_none_is_lost(gateway, alice):
     found = await off_loop(row, alice)
-    asked = [add(gateway, alice.key, found.pk, HELLO | {"content": str(number)}) for number in range(8)]
+    asked = [
+        add(gateway, alice.key, found.pk, HELLO | {"content": str(number)}) for number in range(8)
+    ]
     assert {answer.status for answer in await asyncio.gather(*asked)} == {200}
 
     def look():
         numbers = list(Turn.objects.order_by("number").values_list("number", flat=True))
-        return numbers, set(Item.objects.values_list("text", flat=True)), Conversation.objects.get(pk=found.pk).last
+        return (
+            numbers,
+            set(Item.objects.values_list("text", flat=True)),
+            Conversation.objects.get(pk=found.pk).last,
+        )
 
     assert await off_loop(look) == (list(range(1, 9)), set(map(str, range(8))), 8)
 
@@ -493,26 +639,35 @@ async def test_items_for_a_conversation_that_is_just_deleted_are_refused(gateway
     found = await off_loop(row, alice)
     await off_loop(retention.delete, Conversation.objects.filter(pk=found.pk))
     with pytest.raises(UnknownUrl):
-        await off_loop(keeping.add_items, found, [])
+        await off_loop(stored_resources.add_items, found, [])
 
 
-# --- the official client ----------------------------------------------------------------------------------------------
+# --- the official client --------------------------------------------------------------------------
 async def test_the_official_client_keeps_a_conversation(gateway, alice):
-    async with AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key=alice.key, max_retries=0) as client:
+    async with AsyncOpenAI(
+        base_url=f"{gateway.url}/v1", api_key=alice.key, max_retries=0
+    ) as client:
         made = await client.conversations.create(metadata={"topic": "Graz"}, items=[HELLO])
         assert made.metadata == {"topic": "Graz"}
         assert await client.conversations.retrieve(made.id) == made
-        assert (await client.conversations.update(made.id, metadata={"a": "b"})).metadata == {"a": "b"}
+        assert (await client.conversations.update(made.id, metadata={"a": "b"})).metadata == {
+            "a": "b"
+        }
         image = {"type": "input_image", "image_url": "https://example.org/a.png", "detail": "auto"}
         added = await client.conversations.items.create(
-            made.id, items=[{"role": "user", "content": [image]}], include=["message.input_image.image_url"]
+            made.id,
+            items=[{"role": "user", "content": [image]}],
+            include=["message.input_image.image_url"],
         )
         assert added.data[0].content[0].image_url == "https://example.org/a.png"
         pages = client.conversations.items.list(made.id, limit=1, order="asc")
         seen = [item async for item in pages]
         assert [type(item).__name__ for item in seen] == ["Message", "Message"]
         assert seen[0].content[0].text == "Hello!"
-        assert await client.conversations.items.retrieve(seen[0].id, conversation_id=made.id) == seen[0]
+        assert (
+            await client.conversations.items.retrieve(seen[0].id, conversation_id=made.id)
+            == seen[0]
+        )
         left = await client.conversations.items.delete(seen[0].id, conversation_id=made.id)
         assert (left.id, left.object) == (made.id, "conversation")
         assert (await client.conversations.delete(made.id)).deleted

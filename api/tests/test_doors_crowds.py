@@ -5,8 +5,8 @@ import random
 
 import pytest
 
+from providers.database.database_threads import off_loop
 from providers.models import Provider
-from providers.offloop import off_loop
 from proxysite.testing import eventually, rows, speech
 from proxysite.testing.upstream import DONE, Gate, chunked, event, head, reply, say, silence
 
@@ -16,12 +16,18 @@ def words_of(exchange):
 
 
 async def parrot(exchange):
-    """Say back the prompt, in pieces, at a pace of its own; now and then close the connection behind the answer."""
+    """Say back the prompt, in pieces, at a pace of its own; now and then close the connection
+    behind the answer.
+    """
     chance = random.Random(exchange.request.body)
     closing = chance.random() < 0.3
     headers = {"connection": "close"} if closing else {}
     if exchange.request.json.get("stream"):
-        await exchange.send(head(200, {"content-type": "text/event-stream", "transfer-encoding": "chunked"} | headers))
+        await exchange.send(
+            head(
+                200, {"content-type": "text/event-stream", "transfer-encoding": "chunked"} | headers
+            )
+        )
         for said in (*speech.words(*words_of(exchange)), speech.chunk(finish="stop"), DONE):
             await exchange.play(chunked(event(said)))
             await asyncio.sleep(chance.random() / 200)
@@ -65,7 +71,10 @@ async def test_hundreds_may_be_in_flight_at_the_same_time(gateway, upstream, ali
         await say()(exchange)
 
     upstream.always(wait)
-    asked = [asyncio.create_task(gateway.chat(alice.key, stream=bool(number % 2))) for number in range(200)]
+    asked = [
+        asyncio.create_task(gateway.chat(alice.key, stream=bool(number % 2)))
+        for number in range(200)
+    ]
     await upstream.asked(200)
     assert gateway.inner.in_flight == 200
     gate.open()
@@ -107,14 +116,18 @@ async def test_an_idle_connection_is_not_kept_for_ever(gateway, upstream, alice)
     assert upstream.connections == 2
 
 
-async def test_a_connection_that_the_upstream_wants_closed_is_not_used_again(gateway, upstream, alice):
+async def test_a_connection_that_the_upstream_wants_closed_is_not_used_again(
+    gateway, upstream, alice
+):
     upstream.will(reply(speech.completion(), connection="close"), say())
     assert (await gateway.chat(alice.key)).status == 200
     assert (await gateway.chat(alice.key)).status == 200
     assert upstream.connections == 2
 
 
-async def test_a_slow_name_server_keeps_nobody_else_waiting(gateway, upstream, alice, second, slow_names):
+async def test_a_slow_name_server_keeps_nobody_else_waiting(
+    gateway, upstream, alice, second, slow_names
+):
     """The second provider is known by its name too, so that both need a look-up."""
     other, row = second
     fake = await off_loop(Provider.objects.get, name="fake")

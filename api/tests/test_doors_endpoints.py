@@ -6,8 +6,8 @@ from base64 import b64decode, b64encode
 import pytest
 
 from api.views.health import failed
+from providers.database.database_threads import off_loop
 from providers.models import Provider
-from providers.offloop import off_loop
 from proxysite.testing import rows, speech
 from proxysite.testing.upstream import CUT, DONE, refuse, reply, stream
 
@@ -31,9 +31,11 @@ async def echo(gateway):
     return row
 
 
-# --- completions ------------------------------------------------------------------------------------------------------
+# --- completions ----------------------------------------------------------------------------------
 @pytest.mark.parametrize(
-    "prompt", ["Say hi", ["Say", "hi"], [1, 2, 3], [[1, 2], [3]]], ids=["text", "texts", "tokens", "token lists"]
+    "prompt",
+    ["Say hi", ["Say", "hi"], [1, 2, 3], [[1, 2], [3]]],
+    ids=["text", "texts", "tokens", "token lists"],
 )
 async def test_a_legacy_completion_is_relayed(gateway, upstream, alice, prompt):
     answer = await ask(gateway, alice, COMPLETIONS, prompt=prompt, max_tokens=5, suffix="!")
@@ -46,7 +48,12 @@ async def test_a_legacy_completion_is_relayed(gateway, upstream, alice, prompt):
     assert whole["usage"] == speech.usage()
     asked = upstream.requests[0]
     assert asked.path == "/v1/completions"
-    assert asked.json == {"model": "upstream-model", "prompt": prompt, "max_tokens": 5, "suffix": "!"}
+    assert asked.json == {
+        "model": "upstream-model",
+        "prompt": prompt,
+        "max_tokens": 5,
+        "suffix": "!",
+    }
     row = await rows.only_usage()
     assert (row.endpoint, row.status, row.completion_tokens) == ("completions", "complete", 3)
 
@@ -60,7 +67,9 @@ async def test_a_streamed_legacy_completion_is_relayed(gateway, upstream, alice,
     events = answer.events
     assert {(event["object"], event["model"]) for event in events} == {("text_completion", "m")}
     assert len({event["id"] for event in events}) == 1
-    assert "".join(choice["text"] for event in events for choice in event["choices"]) == "Hello there!"
+    assert (
+        "".join(choice["text"] for event in events for choice in event["choices"]) == "Hello there!"
+    )
     assert answer.finishes == ["stop"]
     if usage:
         assert events[-1]["choices"] == []
@@ -69,12 +78,16 @@ async def test_a_streamed_legacy_completion_is_relayed(gateway, upstream, alice,
         assert all("usage" not in event for event in events)
 
 
-async def test_a_streamed_legacy_completion_that_comes_as_one_answer_is_made_a_stream(gateway, upstream, alice):
+async def test_a_streamed_legacy_completion_that_comes_as_one_answer_is_made_a_stream(
+    gateway, upstream, alice
+):
     upstream.will(reply(speech.text_completion("Hi.", usage=speech.usage())))
     answer = await ask(gateway, alice, COMPLETIONS, prompt="Say hi", stream=True)
     assert answer.status == 200
     assert answer.done
-    assert "".join(choice["text"] for event in answer.events for choice in event["choices"]) == "Hi."
+    assert (
+        "".join(choice["text"] for event in answer.events for choice in event["choices"]) == "Hi."
+    )
     assert answer.finishes == ["stop"]
 
 
@@ -97,15 +110,19 @@ async def test_a_wrong_legacy_completion_is_a_400(gateway, upstream, alice, subt
     ]
     for body, param in cases:
         with subtests.test(body=body, param=param):
-            answer = await ask(gateway, alice, COMPLETIONS, **({"prompt": "x"} | body if body else {}))
+            answer = await ask(
+                gateway, alice, COMPLETIONS, **({"prompt": "x"} | body if body else {})
+            )
             assert answer.status == 400
             assert answer.error["param"].startswith(param)
             assert upstream.requests == []
 
 
-# --- embeddings -------------------------------------------------------------------------------------------------------
+# --- embeddings -----------------------------------------------------------------------------------
 @pytest.mark.parametrize(
-    "given", ["a", ["a", "b"], [1, 2], [[1, 2], [3]]], ids=["text", "texts", "tokens", "token lists"]
+    "given",
+    ["a", ["a", "b"], [1, 2], [[1, 2], [3]]],
+    ids=["text", "texts", "tokens", "token lists"],
 )
 async def test_embeddings_are_relayed(gateway, upstream, alice, given):
     upstream.will(reply(speech.embedding_list([0.5, -0.25], [1e-7, 1])))
@@ -119,7 +136,12 @@ async def test_embeddings_are_relayed(gateway, upstream, alice, given):
     assert asked.path == "/v1/embeddings"
     assert asked.json == {"model": "upstream-model", "input": given, "dimensions": 2, "user": "u"}
     row = await rows.only_usage()
-    assert (row.endpoint, row.status, row.prompt_tokens, row.completion_tokens) == ("embeddings", "complete", 4, 0)
+    assert (row.endpoint, row.status, row.prompt_tokens, row.completion_tokens) == (
+        "embeddings",
+        "complete",
+        4,
+        0,
+    )
 
 
 async def test_base64_embeddings_pass_untouched(gateway, upstream, alice):
@@ -147,11 +169,15 @@ async def test_a_wrong_embedding_request_is_a_400(gateway, upstream, alice, subt
             assert upstream.requests == []
 
 
-async def test_faults_of_an_embedding_upstream_are_those_of_any_other(gateway, upstream, alice, token):
+async def test_faults_of_an_embedding_upstream_are_those_of_any_other(
+    gateway, upstream, alice, token
+):
     upstream.will(refuse(401), reply(speech.embedding_list()), refuse(400, "too many"))
     assert (await ask(gateway, alice, EMBEDDINGS, input="a")).status == 503
     assert (await gateway.token(token)).strikes == 1
-    assert (await ask(gateway, alice, EMBEDDINGS, input="a")).error["code"] == "bad_upstream_response"
+    assert (await ask(gateway, alice, EMBEDDINGS, input="a")).error[
+        "code"
+    ] == "bad_upstream_response"
     assert (await ask(gateway, alice, EMBEDDINGS, input="a")).error["message"] == "too many"
     assert [row.status for row in await rows.usage()] == ["error"] * 3
 
@@ -165,14 +191,16 @@ async def test_a_model_answers_only_for_what_it_can_do(gateway, upstream, alice,
     for answer in (
         await gateway.chat(alice.key, model="embedder"),
         await ask(gateway, alice, EMBEDDINGS, model="talker", input="a"),
-        await gateway.chat(alice.key, model="talker", tools=[{"type": "function", "function": {"name": "f"}}]),
+        await gateway.chat(
+            alice.key, model="talker", tools=[{"type": "function", "function": {"name": "f"}}]
+        ),
     ):
         assert answer.status == 400
         assert answer.error["param"] in ("model", "tools")
     assert len(upstream.requests) == 1
 
 
-# --- the offline model ------------------------------------------------------------------------------------------------
+# --- the offline model ----------------------------------------------------------------------------
 async def test_echo_says_back_what_it_was_told(gateway, alice, echo):
     messages = [{"role": "user", "content": [{"type": "text", "text": "Grüß Gott, Welt!"}]}]
     for streams in (False, True):
@@ -192,15 +220,19 @@ async def test_echo_has_every_door(gateway, alice, echo):
     assert legacy.json["choices"][0]["text"] == "one two"
     streamed = await ask(gateway, alice, COMPLETIONS, model="echo", prompt="one two", stream=True)
     assert streamed.done
-    as_floats = (await ask(gateway, alice, EMBEDDINGS, model="echo", input=["a", "b", "a"])).json["data"]
-    as_base64 = await ask(gateway, alice, EMBEDDINGS, model="echo", input="a", encoding_format="base64")
+    as_floats = (await ask(gateway, alice, EMBEDDINGS, model="echo", input=["a", "b", "a"])).json[
+        "data"
+    ]
+    as_base64 = await ask(
+        gateway, alice, EMBEDDINGS, model="echo", input="a", encoding_format="base64"
+    )
     vector = as_floats[0]["embedding"]
     assert vector == as_floats[2]["embedding"] != as_floats[1]["embedding"]
     packed = b64decode(as_base64.json["data"][0]["embedding"])
     assert list(struct.unpack(f"<{len(vector)}f", packed)) == pytest.approx(vector)
 
 
-# --- health -----------------------------------------------------------------------------------------------------------
+# --- health ---------------------------------------------------------------------------------------
 async def test_health_is_open_and_tells_counts_to_staff_alone(gateway, alice, operator, token):
     stranger = await gateway.ask("GET", "/health")
     assert stranger.status == 200

@@ -1,12 +1,14 @@
-"""Everything that is no success is an OpenAI error object with a request id, and bad input reaches no upstream."""
+"""Everything that is no success is an OpenAI error object with a request id, and bad input reaches
+no upstream.
+"""
 
 import json
 from itertools import product
 
 import pytest
 
-from api.openai import Renderer
-from providers.offloop import off_loop
+from api.streaming.chat_renderer import Renderer
+from providers.database.database_threads import off_loop
 from proxysite.testing import rows, speech
 from proxysite.testing.gateway import HELLO, request_head
 from proxysite.testing.upstream import DONE, Gate, reply, stream
@@ -14,12 +16,22 @@ from proxysite.testing.upstream import DONE, Gate, reply, stream
 CHAT = "/v1/chat/completions"
 
 
-# --- addresses, methods, content types --------------------------------------------------------------------------------
-UNKNOWN = ["/v1", "/v1/", "/v1/nothing", "/v1/chat", "/v1/chat/completions/", "/v1/models/", "/v1//models"]
+# --- addresses, methods, content types ------------------------------------------------------------
+UNKNOWN = [
+    "/v1",
+    "/v1/",
+    "/v1/nothing",
+    "/v1/chat",
+    "/v1/chat/completions/",
+    "/v1/models/",
+    "/v1//models",
+]
 
 
 async def test_an_unknown_address_under_v1_is_a_404(gateway, alice, subtests):
-    for method, path, key in product(("GET", "POST", "DELETE", "OPTIONS"), UNKNOWN, (None, alice.key)):
+    for method, path, key in product(
+        ("GET", "POST", "DELETE", "OPTIONS"), UNKNOWN, (None, alice.key)
+    ):
         with subtests.test(method=method, path=path, is_known=key is not None):
             answer = await gateway.ask(method, path, key)
             assert answer.status == 404
@@ -53,7 +65,9 @@ async def test_the_list_of_models_is_only_read(gateway, alice, path):
 
 
 async def test_head_and_options_have_no_surprises(gateway, alice):
-    assert (await gateway.ask("HEAD", CHAT, alice.key)).status == 200  # the list of stored completions
+    assert (
+        await gateway.ask("HEAD", CHAT, alice.key)
+    ).status == 200  # the list of stored completions
     assert (await gateway.ask("HEAD", "/v1/completions", alice.key)).status == 405
     options = await gateway.ask("OPTIONS", "/v1/completions")
     assert options.status == 405
@@ -65,20 +79,26 @@ async def test_a_body_of_another_type_is_a_415(gateway, upstream, alice, subtest
     kinds = ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "text/json")
     for kind, path in product(kinds, (CHAT, "/v1/completions", "/v1/embeddings")):
         with subtests.test(kind=kind, path=path):
-            answer = await gateway.ask("POST", path, alice.key, content=b"{}", headers={"content-type": kind})
+            answer = await gateway.ask(
+                "POST", path, alice.key, content=b"{}", headers={"content-type": kind}
+            )
             assert answer.status == 415
             assert answer.error["type"] == "invalid_request_error"
             assert upstream.requests == []
 
 
-@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "APPLICATION/JSON", "application/json;x=y"])
+@pytest.mark.parametrize(
+    "kind", ["application/json; charset=utf-8", "APPLICATION/JSON", "application/json;x=y"]
+)
 async def test_json_may_be_called_by_all_its_names(gateway, upstream, alice, kind):
     body = json.dumps({"model": "m", "messages": HELLO}).encode()
-    answer = await gateway.ask("POST", CHAT, alice.key, content=body, headers={"content-type": kind})
+    answer = await gateway.ask(
+        "POST", CHAT, alice.key, content=body, headers={"content-type": kind}
+    )
     assert answer.status == 200
 
 
-# --- a crash of ours --------------------------------------------------------------------------------------------------
+# --- a crash of ours ------------------------------------------------------------------------------
 @pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
 async def test_a_fault_of_ours_before_the_first_byte_is_a_500_that_tells_nothing(
     gateway, upstream, alice, monkeypatch, caplog, streams
@@ -123,11 +143,13 @@ async def test_a_fault_of_ours_in_the_middle_of_a_stream_is_an_error_event(
     caplog.clear()
 
 
-async def test_a_fault_of_ours_at_the_other_doors_is_the_same_500(gateway, alice, monkeypatch, caplog):
+async def test_a_fault_of_ours_at_the_other_doors_is_the_same_500(
+    gateway, alice, monkeypatch, caplog
+):
     def broken(*args):
         raise RuntimeError("secret-detail")
 
-    monkeypatch.setattr("api.views.catalogue.entries", broken)
+    monkeypatch.setattr("api.views.model_list.entries", broken)
     answer = await gateway.ask("GET", "/v1/models", alice.key)
     assert answer.status == 500
     assert answer.error["type"] == "server_error"
@@ -135,7 +157,9 @@ async def test_a_fault_of_ours_at_the_other_doors_is_the_same_500(gateway, alice
     caplog.clear()
 
 
-async def test_a_model_that_names_a_missing_strategy_is_a_fault_of_ours(gateway, upstream, alice, provider, caplog):
+async def test_a_model_that_names_a_missing_strategy_is_a_fault_of_ours(
+    gateway, upstream, alice, provider, caplog
+):
     await off_loop(rows.virtual, "odd", "m", "no_such_strategy")
     await gateway.reload()
     answer = await gateway.chat(alice.key, model="odd")
@@ -145,7 +169,7 @@ async def test_a_model_that_names_a_missing_strategy_is_a_fault_of_ours(gateway,
     caplog.clear()
 
 
-# --- bodies -----------------------------------------------------------------------------------------------------------
+# --- bodies ---------------------------------------------------------------------------------------
 GOOD = json.dumps({"model": "m", "messages": HELLO}).encode()
 NOT_JSON = {
     "empty": b"",
@@ -195,7 +219,10 @@ WRONG_FIELDS = [
     ({"messages": [{"role": "user"}]}, "messages[0].content"),
     ({"messages": [*HELLO, {"role": "user", "content": 5}]}, "messages"),
     ({"messages": [{"role": "user", "content": [{"text": "x"}]}]}, "messages"),
-    ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content[0].image_url"),
+    (
+        {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+        "messages[0].content[0].image_url",
+    ),
     ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].tool_call_id"),
     ({"messages": [{"role": "assistant"}]}, "messages[0].content"),
     ({"messages": [{"role": "user", "content": "a\0b"}]}, "messages[0].content"),
@@ -250,7 +277,9 @@ async def test_a_missing_field_is_named(gateway, upstream, alice, field):
     assert (answer.error["param"], answer.error["code"]) == (field, "missing_required_parameter")
 
 
-async def test_a_field_that_would_choose_the_upstream_or_its_credential_is_refused(gateway, upstream, alice, subtests):
+async def test_a_field_that_would_choose_the_upstream_or_its_credential_is_refused(
+    gateway, upstream, alice, subtests
+):
     cases = [
         "api_base",
         "base_url",

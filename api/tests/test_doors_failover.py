@@ -1,7 +1,7 @@
 """Another token or provider is tried only before the first byte, in order and within limits.
 
-P1 one byte out: never asked again; before, at most MAX_ATTEMPTS calls, each with a credential not yet tried
-P2 the caller's fault is never retried        P3 a provider's fault touches no token
+P1 one byte out: never asked again; before, at most MAX_ATTEMPTS calls, each with a credential not
+yet tried P2 the caller's fault is never retried        P3 a provider's fault touches no token
 """
 
 import asyncio
@@ -9,10 +9,22 @@ from datetime import UTC, datetime
 
 import pytest
 
+from providers.database.database_threads import off_loop
 from providers.models import ChatModel, Provider
-from providers.offloop import off_loop
 from proxysite.testing import eventually, rows, speech
-from proxysite.testing.upstream import CUT, DONE, END, Gate, head, raw, refuse, reply, say, silence, stream
+from proxysite.testing.upstream import (
+    CUT,
+    DONE,
+    END,
+    Gate,
+    head,
+    raw,
+    refuse,
+    reply,
+    say,
+    silence,
+    stream,
+)
 from tokens.models import UpstreamToken
 
 STREAMS = pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
@@ -23,7 +35,7 @@ def bearers(upstream):
     return [request.bearer for request in upstream.requests]
 
 
-# --- before the first byte --------------------------------------------------------------------------------------------
+# --- before the first byte ------------------------------------------------------------------------
 RETRIED = {
     "reset": (raw(CUT), "Disconnected"),
     "closed": (raw(END), "Disconnected"),
@@ -46,7 +58,9 @@ RETRIED = {
 
 @STREAMS
 @pytest.mark.parametrize("fault", RETRIED)
-async def test_before_the_first_byte_the_next_provider_answers(gateway, upstream, alice, second, fault, streams):
+async def test_before_the_first_byte_the_next_provider_answers(
+    gateway, upstream, alice, second, fault, streams
+):
     other, row = second
     script, outcome = RETRIED[fault]
     upstream.will(script)
@@ -56,14 +70,19 @@ async def test_before_the_first_byte_the_next_provider_answers(gateway, upstream
     assert other.requests[0].json["model"] == "second-model"
     used = await rows.only_usage()
     assert (used.status, used.provider_id) == ("complete", row.pk)
-    assert [(one["provider"], one["outcome"]) for one in used.attempts] == [("fake", outcome), ("second", "answered")]
+    assert [(one["provider"], one["outcome"]) for one in used.attempts] == [
+        ("fake", outcome),
+        ("second", "answered"),
+    ]
     assert used.attempts[0]["reason"]
     assert used.attempts[0]["total_ms"] is not None
 
 
 @STREAMS
 @pytest.mark.parametrize("fault", ["401", "429", "500", "reset"])
-async def test_before_the_first_byte_another_token_answers(gateway, upstream, alice, three, fault, streams):
+async def test_before_the_first_byte_another_token_answers(
+    gateway, upstream, alice, three, fault, streams
+):
     upstream.will(RETRIED[fault][0])
     answer = await gateway.chat(alice.key, stream=streams)
     assert (answer.status, answer.text) == (200, "Hello there!")
@@ -128,11 +147,15 @@ async def test_all_attempts_share_one_deadline(gateway, upstream, alice, three, 
     began = asyncio.get_running_loop().time()
     answer = await gateway.chat(alice.key, stream=streams)
     assert (answer.status, answer.error["code"]) == (504, "upstream_timeout")
-    assert asyncio.get_running_loop().time() - began < 3 * 0.2  # three tokens, each with its own time, would take this
+    assert (
+        asyncio.get_running_loop().time() - began < 3 * 0.2
+    )  # three tokens, each with its own time, would take this
     assert (await rows.only_usage()).status == "error"
 
 
-async def test_an_upstream_that_sends_nothing_is_given_up_for_another(gateway, upstream, alice, second):
+async def test_an_upstream_that_sends_nothing_is_given_up_for_another(
+    gateway, upstream, alice, second
+):
     await off_loop(Provider.objects.filter(name="fake").update, first_byte_seconds=0.1)
     await gateway.reload()
     upstream.will(silence)
@@ -142,7 +165,9 @@ async def test_an_upstream_that_sends_nothing_is_given_up_for_another(gateway, u
     assert (await rows.only_usage()).attempts[0]["outcome"] == "UpstreamTimeout"
 
 
-async def test_providers_are_asked_by_priority_and_all_of_their_tokens_first(gateway, upstream, alice, three, second):
+async def test_providers_are_asked_by_priority_and_all_of_their_tokens_first(
+    gateway, upstream, alice, three, second
+):
     other, _ = second
     upstream.always(refuse(401))
     assert (await gateway.chat(alice.key)).status == 200
@@ -162,7 +187,7 @@ async def test_every_call_goes_with_the_token_of_its_provider(gateway, upstream,
     assert bearers(other) == ["sk-second-1"]
 
 
-# --- rotation ---------------------------------------------------------------------------------------------------------
+# --- rotation -------------------------------------------------------------------------------------
 async def test_tokens_take_turns(gateway, upstream, alice, three):
     for _ in range(6):
         await gateway.chat(alice.key)
@@ -182,7 +207,7 @@ async def test_the_token_with_the_best_priority_is_used(gateway, upstream, alice
     assert bearers(upstream) == ["sk-up-2"] * 3
 
 
-# --- strikes ----------------------------------------------------------------------------------------------------------
+# --- strikes --------------------------------------------------------------------------------------
 async def test_three_strikes_in_a_row_disable_a_token(gateway, upstream, alice, token):
     for strikes in (1, 2, 3):
         upstream.will(refuse(401, "gone"))
@@ -246,7 +271,9 @@ async def test_a_token_stops_being_used_within_a_second(gateway, upstream, alice
     assert len(upstream.requests) == asked
 
 
-async def test_a_running_stream_outlives_its_token_and_the_next_one_has_another(gateway, upstream, alice, three):
+async def test_a_running_stream_outlives_its_token_and_the_next_one_has_another(
+    gateway, upstream, alice, three
+):
     gate = Gate()
     upstream.will(stream(*speech.words("one"), gate, speech.chunk(finish="stop"), DONE))
     async with gateway.reading(alice.key) as reading:
@@ -274,7 +301,9 @@ async def test_a_new_token_is_used_within_a_second(gateway, upstream, alice, tok
     assert bearers(upstream) == ["sk-new"]
 
 
-async def test_a_token_that_cannot_be_opened_is_no_answer_of_the_provider(gateway, upstream, alice, three):
+async def test_a_token_that_cannot_be_opened_is_no_answer_of_the_provider(
+    gateway, upstream, alice, three
+):
     def swap():
         one, other, _ = UpstreamToken.objects.all()
         UpstreamToken.objects.filter(pk=one.pk).update(sealed=other.sealed)
@@ -287,8 +316,10 @@ async def test_a_token_that_cannot_be_opened_is_no_answer_of_the_provider(gatewa
     assert gateway.failures() == 0
 
 
-# --- providers without tokens -----------------------------------------------------------------------------------------
-async def test_a_provider_that_needs_no_token_is_asked_without_one(gateway, upstream, alice, token, provider):
+# --- providers without tokens ---------------------------------------------------------------------
+async def test_a_provider_that_needs_no_token_is_asked_without_one(
+    gateway, upstream, alice, token, provider
+):
     def without():
         token.delete()
         Provider.objects.update(needs_token=False)

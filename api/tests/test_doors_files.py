@@ -12,10 +12,10 @@ import pytest
 from django.conf import settings as django_settings
 from openai import AsyncOpenAI
 
-from conversations import files
+from conversations.files import file_storage
 from conversations.models import StoredFile
+from providers.database.database_threads import off_loop
 from providers.models import ChatModel
-from providers.offloop import off_loop
 from proxysite.testing import eventually, rows, speech
 from proxysite.testing.upstream import reply
 
@@ -23,18 +23,22 @@ NOTES = "Grüße aus Graz.\nThe answer is 42.\n".encode()
 
 
 def on_disk():
-    return sorted(path.name for path in files.folder().iterdir())
+    return sorted(path.name for path in file_storage.folder().iterdir())
 
 
 @pytest.fixture(autouse=True)
 def _empty_shelf():
-    for path in files.folder().iterdir():
+    for path in file_storage.folder().iterdir():
         path.unlink()
 
 
-async def put(gateway, key, name="notes.txt", data=NOTES, purpose="user_data", content_type="text/plain"):
+async def put(
+    gateway, key, name="notes.txt", data=NOTES, purpose="user_data", content_type="text/plain"
+):
     form = {"purpose": purpose} if purpose is not None else {}
-    return await gateway.ask("POST", "/v1/files", key, files={"file": (name, data, content_type)}, data=form)
+    return await gateway.ask(
+        "POST", "/v1/files", key, files={"file": (name, data, content_type)}, data=form
+    )
 
 
 async def stored(gateway, key, *args, **kwargs):
@@ -43,14 +47,18 @@ async def stored(gateway, key, *args, **kwargs):
     return answer.json["id"]
 
 
-# --- the door ---------------------------------------------------------------------------------------------------------
+# --- the door -------------------------------------------------------------------------------------
 async def test_a_file_is_stored_listed_read_and_deleted(gateway, alice):
     answer = await put(gateway, alice.key)
     assert answer.status == 200
     found = answer.json
     assert found["id"].startswith("file-")
     assert found["object"] == "file"
-    assert (found["bytes"], found["filename"], found["purpose"]) == (len(NOTES), "notes.txt", "user_data")
+    assert (found["bytes"], found["filename"], found["purpose"]) == (
+        len(NOTES),
+        "notes.txt",
+        "user_data",
+    )
     assert (found["status"], found["status_details"]) == ("processed", None)
     assert answer.headers["x-request-id"].startswith("req_")
     address = f"/v1/files/{found['id']}"
@@ -74,9 +82,13 @@ async def test_nobody_sees_what_is_anothers(gateway, alice, mallory):
         unknown = await gateway.ask(method, f"/v1/files/file-{'0' * 32}{path}", mallory.key)
         assert theirs.status == unknown.status == 404
         assert theirs.error["code"] == unknown.error["code"] == "file_not_found"
-        assert theirs.error["message"].replace(file_id, "") == unknown.error["message"].replace(f"file-{'0' * 32}", "")
+        assert theirs.error["message"].replace(file_id, "") == unknown.error["message"].replace(
+            f"file-{'0' * 32}", ""
+        )
     assert (await gateway.ask("GET", "/v1/files", mallory.key)).json["data"] == []
-    assert (await gateway.ask("GET", "/v1/files", mallory.key, params={"after": file_id})).status == 404
+    assert (
+        await gateway.ask("GET", "/v1/files", mallory.key, params={"after": file_id})
+    ).status == 404
     assert (await gateway.ask("GET", f"/v1/files/{file_id}", alice.key)).status == 200
 
 
@@ -121,7 +133,9 @@ async def test_nobody_unknown_can_fill_the_disk(gateway, alice):
 
 async def test_an_upload_whose_caller_leaves_is_forgotten(gateway, alice):
     async with gateway.wire() as wire:
-        head = f"POST /v1/files HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {alice.key}\r\n"
+        head = (
+            f"POST /v1/files HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {alice.key}\r\n"
+        )
         await wire.send(f"{head}Content-Length: 9000000\r\n\r\n".encode() + b"x" * 4_000_000)
     await eventually(lambda: gateway.connections <= 1)
     assert on_disk() == []
@@ -146,7 +160,9 @@ async def test_a_form_that_lacks_something_names_it(gateway, alice):
     lacking = await put(gateway, alice.key, purpose=None)
     assert (lacking.status, lacking.error["param"]) == (400, "purpose")
     other = {"other": ("a.txt", b"a")}
-    lacking = await gateway.ask("POST", "/v1/files", alice.key, files=other, data={"purpose": "user_data"})
+    lacking = await gateway.ask(
+        "POST", "/v1/files", alice.key, files=other, data={"purpose": "user_data"}
+    )
     assert (lacking.status, lacking.error["param"]) == (400, "file")
     fields = {"purpose": (None, "user_data"), "file": (None, "a")}
     text = await gateway.ask("POST", "/v1/files", alice.key, files=fields)
@@ -167,7 +183,9 @@ async def test_what_is_no_form_is_refused(gateway, alice, subtests):
     for content_type, body, status in cases:
         with subtests.test(content_type=content_type, body=body, status=status):
             headers = {"content-type": content_type}
-            answer = await gateway.ask("POST", "/v1/files", alice.key, content=body, headers=headers)
+            answer = await gateway.ask(
+                "POST", "/v1/files", alice.key, content=body, headers=headers
+            )
             assert answer.status == status
             assert answer.error["type"] == "invalid_request_error"
 
@@ -175,12 +193,20 @@ async def test_what_is_no_form_is_refused(gateway, alice, subtests):
 async def test_a_type_that_is_not_taken_is_refused_and_nothing_is_kept(gateway, alice):
     for name in ("virus.exe", "archive.zip", "sheet.xlsx", "noending", "a.txt.bin"):
         answer = await put(gateway, alice.key, name, content_type="application/octet-stream")
-        assert (answer.status, answer.error["param"], answer.error["code"]) == (400, "file", "unsupported_file"), name
+        assert (answer.status, answer.error["param"], answer.error["code"]) == (
+            400,
+            "file",
+            "unsupported_file",
+        ), name
     assert on_disk() == []
 
 
 async def test_a_name_is_a_name_and_no_path(gateway, alice):
-    for name, shown in (("../../x/notes.txt", "notes.txt"), ("c:\\x\\ü.md", "ü.md"), ("n" * 400 + ".txt", None)):
+    for name, shown in (
+        ("../../x/notes.txt", "notes.txt"),
+        ("c:\\x\\ü.md", "ü.md"),
+        ("n" * 400 + ".txt", None),
+    ):
         found = (await put(gateway, alice.key, name)).json
         assert "/" not in found["filename"]
         assert shown in (None, found["filename"])
@@ -264,8 +290,14 @@ async def test_a_list_comes_in_pages(gateway, alice):
 
 async def test_a_file_may_expire(gateway, upstream, alice):
     async def put_for(seconds, anchor="created_at"):
-        form = {"purpose": "user_data", "expires_after[anchor]": anchor, "expires_after[seconds]": seconds}
-        return await gateway.ask("POST", "/v1/files", alice.key, files={"file": ("a.txt", b"a")}, data=form)
+        form = {
+            "purpose": "user_data",
+            "expires_after[anchor]": anchor,
+            "expires_after[seconds]": seconds,
+        }
+        return await gateway.ask(
+            "POST", "/v1/files", alice.key, files={"file": ("a.txt", b"a")}, data=form
+        )
 
     for wrong in (("10",), ("x",), ("99999999",), ("3600", "later")):
         answer = await put_for(*wrong)
@@ -277,32 +309,40 @@ async def test_a_file_may_expire(gateway, upstream, alice):
     for path in (f"/{found['id']}", f"/{found['id']}/content"):
         assert (await gateway.ask("GET", f"/v1/files{path}", alice.key)).status == 404
     assert (await gateway.ask("GET", "/v1/files", alice.key)).json["data"] == []
-    assert (await gateway.chat(alice.key, messages=asking(by_id(found["id"])))).error["code"] == "file_not_found"
-    await off_loop(files.sweep)
+    assert (await gateway.chat(alice.key, messages=asking(by_id(found["id"])))).error[
+        "code"
+    ] == "file_not_found"
+    await off_loop(file_storage.sweep)
     assert on_disk() == []
 
 
 async def test_bytes_that_are_not_in_this_home_are_our_fault(gateway, alice, caplog):
     file_id = await stored(gateway, alice.key)
-    files.remove(file_id)
+    file_storage.remove(file_id)
     answer = await gateway.ask("GET", f"/v1/files/{file_id}/content", alice.key)
     assert (answer.status, answer.error["code"]) == (500, "internal_error")
     caplog.clear()
 
 
 async def test_other_methods_are_refused(gateway, alice):
-    for method, path in (("PUT", "/v1/files"), ("POST", "/v1/files/file-1"), ("DELETE", "/v1/files/file-1/content")):
+    for method, path in (
+        ("PUT", "/v1/files"),
+        ("POST", "/v1/files/file-1"),
+        ("DELETE", "/v1/files/file-1/content"),
+    ):
         assert (await gateway.ask(method, path, alice.key)).status == 405
 
 
 async def test_files_may_be_read_by_nobody_else_on_the_machine(gateway, alice):
     await stored(gateway, alice.key)
-    assert {path.stat().st_mode & 0o777 for path in files.folder().iterdir()} == {0o600}
-    assert files.folder().stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in file_storage.folder().iterdir()} == {0o600}
+    assert file_storage.folder().stat().st_mode & 0o777 == 0o700
 
 
 async def test_the_official_client_stores_lists_reads_and_deletes(gateway, alice):
-    async with AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key=alice.key, max_retries=0) as client:
+    async with AsyncOpenAI(
+        base_url=f"{gateway.url}/v1", api_key=alice.key, max_retries=0
+    ) as client:
         made = await client.files.create(file=("notes.txt", NOTES), purpose="user_data")
         assert (made.filename, made.bytes, made.status) == ("notes.txt", len(NOTES), "processed")
         more = await client.files.create(file=("b.pdf", b"%PDF-"), purpose="assistants")
@@ -310,8 +350,13 @@ async def test_the_official_client_stores_lists_reads_and_deletes(gateway, alice
         assert await client.files.retrieve(made.id) == made
         assert [file.id async for file in client.files.list(limit=1)] == [more.id, made.id]
         assert (await client.files.content(made.id)).content == NOTES
-        parts = [{"type": "text", "text": "What is this?"}, {"type": "file", "file": {"file_id": made.id}}]
-        answer = await client.chat.completions.create(model="m", messages=[{"role": "user", "content": parts}])
+        parts = [
+            {"type": "text", "text": "What is this?"},
+            {"type": "file", "file": {"file_id": made.id}},
+        ]
+        answer = await client.chat.completions.create(
+            model="m", messages=[{"role": "user", "content": parts}]
+        )
         assert answer.choices[0].message.content == "Hello there!"
         assert (await client.files.delete(made.id)).deleted
         with pytest.raises(openai.NotFoundError) as caught:
@@ -321,7 +366,7 @@ async def test_the_official_client_stores_lists_reads_and_deletes(gateway, alice
             await client.files.create(file=("a.jsonl", b"{}"), purpose="fine-tune")
 
 
-# --- in chat ----------------------------------------------------------------------------------------------------------
+# --- in chat --------------------------------------------------------------------------------------
 def asking(*parts):
     return [{"role": "user", "content": [{"type": "text", "text": "What is this?"}, *parts]}]
 
@@ -331,7 +376,10 @@ def by_id(file_id):
 
 
 def inline(data=NOTES, filename="notes.txt", head="data:text/plain;base64,"):
-    return {"type": "file", "file": {"filename": filename, "file_data": head + b64encode(data).decode()}}
+    return {
+        "type": "file",
+        "file": {"filename": filename, "file_data": head + b64encode(data).decode()},
+    }
 
 
 async def takes_files(gateway, *capabilities):
@@ -340,7 +388,9 @@ async def takes_files(gateway, *capabilities):
 
 
 @pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
-async def test_a_stored_file_becomes_text_for_an_upstream_that_takes_none(gateway, upstream, alice, streams):
+async def test_a_stored_file_becomes_text_for_an_upstream_that_takes_none(
+    gateway, upstream, alice, streams
+):
     file_id = await stored(gateway, alice.key)
     answer = await gateway.chat(alice.key, messages=asking(by_id(file_id)), stream=streams)
     assert answer.status == 200
@@ -415,18 +465,27 @@ async def test_text_that_is_too_long_is_refused_and_not_cut(gateway, upstream, a
 
 
 async def test_a_file_that_cannot_be_read_is_refused_with_the_reason(gateway, upstream, alice):
-    broken = await stored(gateway, alice.key, "broken.pdf", b"%PDF-1.7 nonsense", content_type="application/pdf")
+    broken = await stored(
+        gateway, alice.key, "broken.pdf", b"%PDF-1.7 nonsense", content_type="application/pdf"
+    )
     picture = await stored(gateway, alice.key, "p.png", b"\x89PNG", content_type="image/png")
     row = await off_loop(StoredFile.objects.get, pk=broken)
     assert (row.status, bool(row.reason)) == ("error", True)
-    for part in (by_id(broken), by_id(picture), inline(b"\0\1", "a.exe"), inline(b"PK\3\4", "a.docx")):
+    for part in (
+        by_id(broken),
+        by_id(picture),
+        inline(b"\0\1", "a.exe"),
+        inline(b"PK\3\4", "a.docx"),
+    ):
         answer = await gateway.chat(alice.key, messages=asking(part))
         assert (answer.status, answer.error["code"]) == (400, "unreadable_file")
         assert answer.error["param"] == "messages[0].content[1].file"
     assert upstream.requests == []
 
 
-async def test_the_upstream_that_takes_files_answers_when_there_is_no_text(gateway, upstream, second, alice):
+async def test_the_upstream_that_takes_files_answers_when_there_is_no_text(
+    gateway, upstream, second, alice
+):
     other, row = second
     await off_loop(ChatModel.objects.filter(provider=row).update, capabilities=["chat", "files"])
     await gateway.reload()
@@ -451,13 +510,17 @@ async def test_one_file_named_often_does_not_become_a_flood(gateway, upstream, a
     assert upstream.requests == []
 
 
-async def test_the_text_of_a_file_is_counted_when_the_upstream_does_not(gateway, upstream, alice, provider):
+async def test_the_text_of_a_file_is_counted_when_the_upstream_does_not(
+    gateway, upstream, alice, provider
+):
     upstream.will(reply(speech.completion(usage=None)))
     await gateway.chat(alice.key, messages=asking(inline(b"word " * 1000)))
     assert (await rows.only_usage()).prompt_tokens > 1000
 
 
-async def test_uploads_at_the_same_time_do_not_exceed_what_a_user_may_have(gateway, alice, settings):
+async def test_uploads_at_the_same_time_do_not_exceed_what_a_user_may_have(
+    gateway, alice, settings
+):
     settings.FILES_PER_USER = 3
     answers = await asyncio.gather(*(put(gateway, alice.key) for _ in range(6)))
     assert sorted(answer.status for answer in answers) == [200] * 3 + [400] * 3

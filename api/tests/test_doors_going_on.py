@@ -1,4 +1,6 @@
-"""How a conversation goes on: what a client repeats or takes back, calls of tools, refusals, what ends in between."""
+"""How a conversation goes on: what a client repeats or takes back, calls of tools, refusals, what
+ends in between.
+"""
 
 import asyncio
 from datetime import timedelta
@@ -8,9 +10,10 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from api.tests.test_doors_remembering import assistant, item_rows, told, turn_rows, user, words
-from conversations import retention, turns
+from conversations import retention
+from conversations.history import finish_turn
 from conversations.models import Conversation, Turn
-from providers.offloop import off_loop
+from providers.database.database_threads import off_loop
 from proxysite.testing import eventually, speech
 from proxysite.testing.upstream import DONE, Gate, reply, stream
 
@@ -23,13 +26,17 @@ async def chat(gateway, alice, *messages, **more):
     return await gateway.chat(alice.key, messages=list(messages), conversation_id="c", **more)
 
 
-async def test_who_asks_the_last_question_again_gets_another_answer_in_its_place(gateway, upstream, alice):
+async def test_who_asks_the_last_question_again_gets_another_answer_in_its_place(
+    gateway, upstream, alice
+):
     upstream.will(*words("One.", "Two.", "Zwei.", "Three."))
     said = [user("1")]
     said.append(assistant((await chat(gateway, alice, *said)).text))
     said.append(user("2"))
     await chat(gateway, alice, *said)
-    await chat(gateway, alice, *said)  # a client that repeats everything, and asks for another answer
+    await chat(
+        gateway, alice, *said
+    )  # a client that repeats everything, and asks for another answer
     assert told(upstream) == said
     await chat(gateway, alice, user("3"))
     assert told(upstream) == [*said, assistant("Zwei."), user("3")]
@@ -47,7 +54,9 @@ async def test_who_changes_an_older_question_goes_on_from_there(gateway, upstrea
     assert told(upstream) == [*said, user("2b"), assistant("Deux."), user("4")]
 
 
-async def test_a_history_longer_than_the_window_is_still_recognised(gateway, upstream, provider, alice):
+async def test_a_history_longer_than_the_window_is_still_recognised(
+    gateway, upstream, provider, alice
+):
     await off_loop(lambda: provider.models.update(context_window=500))
     await gateway.reload()
     upstream.always(reply(speech.completion("x" * 200)))
@@ -60,11 +69,17 @@ async def test_a_history_longer_than_the_window_is_still_recognised(gateway, ups
 
 async def test_an_answer_of_a_tool_needs_its_call(gateway, upstream, alice):
     refused = await chat(gateway, alice, RESULT)
-    assert (refused.status, refused.error["code"], len(upstream.requests)) == (400, "call_not_found", 0)
+    assert (refused.status, refused.error["code"], len(upstream.requests)) == (
+        400,
+        "call_not_found",
+        0,
+    )
     assert await off_loop(Conversation.objects.count) == 0
 
 
-async def test_the_turn_whose_call_is_answered_is_told_whatever_the_window(gateway, upstream, provider, alice):
+async def test_the_turn_whose_call_is_answered_is_told_whatever_the_window(
+    gateway, upstream, provider, alice
+):
     upstream.will(reply(CALLING), *words("Sunny."))
     question = user("Weather? " + "y" * 4_000)
     await chat(gateway, alice, question)
@@ -76,21 +91,37 @@ async def test_the_turn_whose_call_is_answered_is_told_whatever_the_window(gatew
 
 async def test_an_id_that_comes_again_answers_the_latest_call_only(gateway, upstream, alice):
     upstream.will(reply(CALLING), *words("All right."), reply(CALLING), *words("Sunny.", "Bye."))
-    for message in (user("Weather?"), user("Never mind."), user("Weather after all?"), RESULT, user("Thanks.")):
+    for message in (
+        user("Weather?"),
+        user("Never mind."),
+        user("Weather after all?"),
+        RESULT,
+        user("Thanks."),
+    ):
         await chat(gateway, alice, message)
     roles = [message["role"] for message in told(upstream)]
     assert roles == ["user", "user", "assistant", "user", "assistant", "tool", "assistant", "user"]
 
 
-async def test_a_result_goes_right_behind_its_call_though_something_was_said_in_between(gateway, upstream, alice):
+async def test_a_result_goes_right_behind_its_call_though_something_was_said_in_between(
+    gateway, upstream, alice
+):
     upstream.will(reply(CALLING), *words("Wait.", "Sunny."))
     await chat(gateway, alice, user("Weather?"))
     await chat(gateway, alice, user("Hurry."))
     await chat(gateway, alice, RESULT)
-    assert [message["role"] for message in told(upstream)] == ["user", "assistant", "tool", "user", "assistant"]
+    assert [message["role"] for message in told(upstream)] == [
+        "user",
+        "assistant",
+        "tool",
+        "user",
+        "assistant",
+    ]
 
 
-async def test_a_question_that_was_never_answered_and_is_asked_again_is_told_once(gateway, upstream, alice):
+async def test_a_question_that_was_never_answered_and_is_asked_again_is_told_once(
+    gateway, upstream, alice
+):
     gate = Gate()
     upstream.will(stream(gate), *words("Hello.", "Well."))
     leaving = asyncio.create_task(chat(gateway, alice, user("Hi")))
@@ -105,20 +136,25 @@ async def test_a_question_that_was_never_answered_and_is_asked_again_is_told_onc
 
 async def test_a_refused_first_question_leaves_no_title(gateway, upstream, alice):
     opened = (await gateway.ask("POST", "/v1/conversations", alice.key, json={})).json["id"]
-    bad = {"role": "user", "content": [{"type": "text", "text": "secret"}, {"type": "file", "file": {"file_id": "f"}}]}
+    bad = {
+        "role": "user",
+        "content": [{"type": "text", "text": "secret"}, {"type": "file", "file": {"file_id": "f"}}],
+    }
     assert (await gateway.chat(alice.key, messages=[bad], conversation_id=opened)).status == 400
     assert [row.title for row in await off_loop(lambda: list(Conversation.objects.all()))] == [""]
 
 
-async def test_a_turn_the_database_did_not_take_is_written_when_it_is_back(gateway, upstream, alice, monkeypatch):
-    finish, away = turns.finish, asyncio.Event()
+async def test_a_turn_the_database_did_not_take_is_written_when_it_is_back(
+    gateway, upstream, alice, monkeypatch
+):
+    finish, away = finish_turn.finish, asyncio.Event()
 
     def failing(finished):
         if not away.is_set():
             raise OperationalError("the disk is full")
         finish(finished)
 
-    monkeypatch.setattr("conversations.turns.finish", failing)
+    monkeypatch.setattr("conversations.history.finish_turn.finish", failing)
     upstream.will(*words("One.", "Two."))
     assert (await chat(gateway, alice, user("1"))).status == 503
     away.set()
@@ -136,7 +172,9 @@ async def test_a_conversation_does_not_expire_while_its_turn_runs(gateway, upstr
     upstream.will(stream(*speech.words("One"), gate, *speech.spoken("."), DONE))
     async with gateway.reading(alice.key, messages=[user("1")], session_id="s") as reading:
         await reading.until("One")
-        await off_loop(lambda: Conversation.objects.update(expires_at=timezone.now() - timedelta(seconds=1)))
+        await off_loop(
+            lambda: Conversation.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+        )
         assert await off_loop(retention.expire) == (0, 0)
         gate.open()
         assert (await reading.rest()).done
@@ -145,13 +183,18 @@ async def test_a_conversation_does_not_expire_while_its_turn_runs(gateway, upstr
     assert row.expires_at > timezone.now()
 
 
-async def test_a_thread_that_another_goes_on_from_does_not_expire_before_it(gateway, upstream, alice):
+async def test_a_thread_that_another_goes_on_from_does_not_expire_before_it(
+    gateway, upstream, alice
+):
     upstream.always(reply(speech.completion("Yes.")))
     body = {"model": "m", "input": "root"}
     first = (await gateway.ask("POST", "/v1/responses", alice.key, json=body)).json["id"]
     for text in ("a", "b"):
         await gateway.ask(
-            "POST", "/v1/responses", alice.key, json=body | {"input": text, "previous_response_id": first}
+            "POST",
+            "/v1/responses",
+            alice.key,
+            json=body | {"input": text, "previous_response_id": first},
         )
     old = timezone.now() - timedelta(seconds=1)
     await off_loop(lambda: Conversation.objects.filter(base=None).update(expires_at=old))
@@ -165,16 +208,25 @@ async def test_what_failed_makes_no_branch(gateway, upstream, alice):
     body = {"model": "m", "input": "1"}
     first = (await gateway.ask("POST", "/v1/responses", alice.key, json=body)).json["id"]
     follow = {"model": "m", "input": "2", "previous_response_id": first}
-    statuses = [(await gateway.ask("POST", "/v1/responses", alice.key, json=follow)).status for _ in range(2)]
+    statuses = [
+        (await gateway.ask("POST", "/v1/responses", alice.key, json=follow)).status
+        for _ in range(2)
+    ]
     assert (statuses, await off_loop(Conversation.objects.count)) == ([400, 200], 1)
 
 
 @pytest.mark.parametrize(
-    "body", [{"input": []}, {"input": [{"type": "function_call", "call_id": "a", "name": "f", "arguments": "{}"}]}]
+    "body",
+    [
+        {"input": []},
+        {"input": [{"type": "function_call", "call_id": "a", "name": "f", "arguments": "{}"}]},
+    ],
 )
 async def test_nothing_to_be_answered_is_a_400(gateway, upstream, alice, body):
     for stored in (True, False):
-        answer = await gateway.ask("POST", "/v1/responses", alice.key, json={"model": "m", "store": stored, **body})
+        answer = await gateway.ask(
+            "POST", "/v1/responses", alice.key, json={"model": "m", "store": stored, **body}
+        )
         assert (answer.status, answer.error["param"]) == (400, "input")
     assert (len(upstream.requests), await off_loop(Turn.objects.count)) == (0, 0)
 
@@ -185,7 +237,10 @@ async def test_a_long_system_prompt_that_comes_each_time_leaves_room_for_what_wa
     await off_loop(lambda: provider.models.update(context_window=4_000))
     await gateway.reload()
     upstream.always(reply(speech.completion("Yes.")))
-    long = {"role": "system", "content": "You are a guide.\n\n" + "The tower of the town is old and high. " * 1_000}
+    long = {
+        "role": "system",
+        "content": "You are a guide.\n\n" + "The tower of the town is old and high. " * 1_000,
+    }
     for number in range(3):
         await chat(gateway, alice, long, user(str(number)))
     system, *said = told(upstream)

@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
+from providers.database.database_threads import off_loop
 from providers.models import ChatModel
-from providers.offloop import off_loop
 from proxysite.testing import eventually, rows
 from proxysite.testing.upstream import refuse, say
 from tokens.models import UpstreamToken
@@ -45,8 +45,10 @@ async def add_tokens(gateway, provider, *secrets):
     await gateway.reload()
 
 
-# --- failover goes on while it is cheap -------------------------------------------------------------
-async def test_a_request_goes_on_past_limited_tokens_to_one_that_answers(gateway, upstream, alice, provider):
+# --- failover goes on while it is cheap -----------------------------------------------------------
+async def test_a_request_goes_on_past_limited_tokens_to_one_that_answers(
+    gateway, upstream, alice, provider
+):
     await add_tokens(gateway, provider, *(f"sk-up-{n}" for n in range(2, 6)))
     limited = refuse(429, retry_after="1800")
     upstream.always(by_token({f"sk-up-{n}": limited for n in (1, 2, 3)}))
@@ -56,17 +58,21 @@ async def test_a_request_goes_on_past_limited_tokens_to_one_that_answers(gateway
 
 
 @pytest.mark.settings(MAX_TOKENS_TRIED=4)
-async def test_a_request_that_gave_up_says_so_and_the_next_one_is_answered(gateway, upstream, alice, provider):
+async def test_a_request_that_gave_up_says_so_and_the_next_one_is_answered(
+    gateway, upstream, alice, provider
+):
     await add_tokens(gateway, provider, *(f"sk-up-{n}" for n in range(2, 8)))
     upstream.always(by_token({f"sk-up-{n}": refuse(429, retry_after="1800") for n in range(1, 6)}))
     answer = await gateway.chat(alice.key)
     assert (answer.status, answer.error["code"]) == (503, "no_token_answered")
-    assert "4 of 7 upstream tokens were tried and none answered (4 limited)" in answer.error["message"]
+    assert (
+        "4 of 7 upstream tokens were tried and none answered (4 limited)" in answer.error["message"]
+    )
     assert answer.headers["retry-after"] == "1"
     assert (await gateway.chat(alice.key)).status == 200
 
 
-# --- whose fault is it --------------------------------------------------------------------------------
+# --- whose fault is it ----------------------------------------------------------------------------
 @pytest.mark.parametrize("status", [500, 503, 429, 401, 402])
 async def test_one_good_token_of_five_answers_everybody(gateway, upstream, alice, provider, status):
     await add_tokens(gateway, provider, *(f"sk-up-{n}" for n in range(2, 6)))
@@ -80,7 +86,9 @@ async def test_one_good_token_of_five_answers_everybody(gateway, upstream, alice
         assert "disabled" not in after
 
 
-async def test_a_token_that_alone_fails_is_left_alone_for_a_growing_time(gateway, upstream, alice, three, token):
+async def test_a_token_that_alone_fails_is_left_alone_for_a_growing_time(
+    gateway, upstream, alice, three, token
+):
     upstream.always(by_token({"sk-up-1": refuse(500)}))
     for _ in range(12):
         assert (await gateway.chat(alice.key)).status == 200
@@ -92,7 +100,9 @@ async def test_a_token_that_alone_fails_is_left_alone_for_a_growing_time(gateway
 
 
 @pytest.mark.settings(FAILING_SECONDS=0.1)
-async def test_a_token_that_failed_is_used_again_once_it_answers(gateway, upstream, alice, three, token):
+async def test_a_token_that_failed_is_used_again_once_it_answers(
+    gateway, upstream, alice, three, token
+):
     upstream.always(by_token({"sk-up-1": refuse(500)}))
     for _ in range(4):
         assert (await gateway.chat(alice.key)).status == 200
@@ -107,7 +117,9 @@ async def test_a_token_that_failed_is_used_again_once_it_answers(gateway, upstre
 
 
 @pytest.mark.settings(BREAKER_SECONDS=60)
-async def test_prompts_that_crash_the_upstream_shut_it_for_nobody_else(gateway, upstream, alice, mallory, provider):
+async def test_prompts_that_crash_the_upstream_shut_it_for_nobody_else(
+    gateway, upstream, alice, mallory, provider
+):
     await add_tokens(gateway, provider, *(f"sk-up-{n}" for n in range(2, 20)))
 
     async def script(exchange):
@@ -139,7 +151,9 @@ async def test_an_outage_is_not_multiplied_and_touches_no_token(gateway, upstrea
     assert len(upstream.requests) <= 1.2 * 500
     assert gateway.blocked() is not None
     await gateway.token(await off_loop(UpstreamToken.objects.first))
-    assert await off_loop(UpstreamToken.objects.filter(state="active", rests_until=None).count) == 30
+    assert (
+        await off_loop(UpstreamToken.objects.filter(state="active", rests_until=None).count) == 30
+    )
 
 
 @pytest.mark.settings(BREAKER_SECONDS=0.2)
@@ -170,7 +184,9 @@ async def test_a_limit_of_the_organization_rests_the_provider_not_one_token_afte
 
 
 @pytest.mark.settings(ONLY_TOKEN_RETRIES=1)
-async def test_the_only_credential_is_asked_again_after_a_passing_failure(gateway, upstream, alice, token):
+async def test_the_only_credential_is_asked_again_after_a_passing_failure(
+    gateway, upstream, alice, token
+):
     upstream.will(refuse(503))
     assert (await gateway.chat(alice.key)).status == 200
     used = await rows.only_usage()
@@ -179,19 +195,27 @@ async def test_the_only_credential_is_asked_again_after_a_passing_failure(gatewa
 
 @pytest.mark.settings(ONLY_TOKEN_RETRIES=1)
 @pytest.mark.parametrize("status", [400, 401, 429])
-async def test_the_only_credential_is_asked_once_when_asking_again_is_in_vain(gateway, upstream, alice, token, status):
+async def test_the_only_credential_is_asked_once_when_asking_again_is_in_vain(
+    gateway, upstream, alice, token, status
+):
     upstream.always(refuse(status))
     await gateway.chat(alice.key)
     assert len(upstream.requests) == 1
 
 
-# --- what must be reached -------------------------------------------------------------------------------
-async def test_a_pool_with_three_quarters_dead_tokens_answers_nearly_everybody(gateway, upstream, alice, provider):
+# --- what must be reached -------------------------------------------------------------------------
+async def test_a_pool_with_three_quarters_dead_tokens_answers_nearly_everybody(
+    gateway, upstream, alice, provider
+):
     draw = random.Random(7)
     secrets = [f"sk-up-{n}" for n in range(2, 201)]
     await add_tokens(gateway, provider, *secrets)
     dead = dict(
-        zip(draw.sample(["sk-up-1", *secrets], 150), (refuse(s) for s in [401, 402, 429, 500] * 50), strict=False)
+        zip(
+            draw.sample(["sk-up-1", *secrets], 150),
+            (refuse(s) for s in [401, 402, 429, 500] * 50),
+            strict=False,
+        )
     )
     unsteady = set(draw.sample(sorted({"sk-up-1", *secrets} - dead.keys()), 5))
 
@@ -205,12 +229,16 @@ async def test_a_pool_with_three_quarters_dead_tokens_answers_nearly_everybody(g
     assert first[200] >= 90, first  # nothing is known of any token yet
     then = Counter(await ask_all(gateway, alice.key, 400, 50))
     assert then[200] >= 399, then
-    often = {bearer: times for bearer, times in asked(upstream).items() if bearer in dead and times > 3}
+    often = {
+        bearer: times for bearer, times in asked(upstream).items() if bearer in dead and times > 3
+    }
     assert not often
 
 
-# --- several providers of one model -------------------------------------------------------------------------
-async def test_another_token_of_the_provider_is_asked_before_another_provider(gateway, upstream, alice, three, second):
+# --- several providers of one model ---------------------------------------------------------------
+async def test_another_token_of_the_provider_is_asked_before_another_provider(
+    gateway, upstream, alice, three, second
+):
     other, _ = second
     upstream.will(refuse(500))
     assert (await gateway.chat(alice.key)).status == 200
@@ -241,12 +269,16 @@ async def test_a_request_that_is_too_long_goes_to_a_model_with_a_larger_window(
 
 
 @pytest.mark.settings(BREAKER_SECONDS=60, BREAKER_FAILURES=3)
-async def test_a_model_that_fails_shuts_its_provider_for_no_other_model(gateway, upstream, alice, three, provider):
+async def test_a_model_that_fails_shuts_its_provider_for_no_other_model(
+    gateway, upstream, alice, three, provider
+):
     await off_loop(rows.model, provider, "broken", "broken-upstream")
     await gateway.reload()
 
     async def script(exchange):
-        await (refuse(503) if b"broken-upstream" in exchange.request.body else say("Hello"))(exchange)
+        await (refuse(503) if b"broken-upstream" in exchange.request.body else say("Hello"))(
+            exchange
+        )
 
     upstream.always(script)
     for _ in range(6):

@@ -8,7 +8,7 @@ from django.db import OperationalError
 from api.idempotency import claims
 from api.models import ApiKey, IdempotentRequest
 from api.tasks import delete_kept_answers
-from providers.offloop import off_loop
+from providers.database.database_threads import off_loop
 from proxysite.testing import eventually, rows, speech
 from proxysite.testing.gateway import HELLO, request
 from proxysite.testing.upstream import Gate, refuse, reply, say
@@ -34,7 +34,9 @@ async def kept():
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_the_same_request_gets_the_same_answer_and_is_asked_once(gateway, upstream, alice, path):
+async def test_the_same_request_gets_the_same_answer_and_is_asked_once(
+    gateway, upstream, alice, path
+):
     upstream.always(reply(ANSWERS[path]) if path in ANSWERS else say("Hello!"))
     first = await gateway.ask("POST", path, alice.key, json=PATHS[path], headers=keyed())
     assert first.status == 200, first.body
@@ -63,7 +65,9 @@ async def test_another_body_or_endpoint_with_the_same_key_is_refused(gateway, up
     first = await gateway.chat(alice.key, headers=keyed())
     other = [
         await gateway.chat(alice.key, headers=keyed(), temperature=0.5),
-        await gateway.ask("POST", "/v1/responses", alice.key, json=PATHS["/v1/responses"], headers=keyed()),
+        await gateway.ask(
+            "POST", "/v1/responses", alice.key, json=PATHS["/v1/responses"], headers=keyed()
+        ),
     ]
     for refused in other:
         assert (refused.status, refused.error["code"]) == (422, "idempotency_key_reused")
@@ -94,7 +98,9 @@ async def test_while_the_first_runs_the_same_request_is_told_to_wait(gateway, up
     assert len(upstream.requests) == 1
 
 
-async def test_of_many_at_once_one_is_answered_and_the_others_wait_or_get_its_answer(gateway, upstream, alice):
+async def test_of_many_at_once_one_is_answered_and_the_others_wait_or_get_its_answer(
+    gateway, upstream, alice
+):
     upstream.always(say("Hello!"))
     found = await asyncio.gather(*(gateway.chat(alice.key, headers=keyed()) for _ in range(25)))
     assert {answer.status for answer in found} <= {200, 409}
@@ -102,7 +108,9 @@ async def test_of_many_at_once_one_is_answered_and_the_others_wait_or_get_its_an
     assert len(upstream.requests) == 1
 
 
-async def test_a_key_is_its_users_alone_and_every_key_of_his_has_it(gateway, upstream, alice, mallory):
+async def test_a_key_is_its_users_alone_and_every_key_of_his_has_it(
+    gateway, upstream, alice, mallory
+):
     upstream.always(say("Hello!"))
     first = await gateway.chat(alice.key, headers=keyed())
     other = await gateway.chat(mallory.key, headers=keyed())
@@ -135,7 +143,9 @@ async def test_an_error_of_the_request_itself_is_kept(gateway, upstream, alice, 
 
 @pytest.mark.parametrize("status", [429, 500, 503], ids=str)
 @pytest.mark.settings(MAX_ATTEMPTS=1, REST_SECONDS=0.01, MAX_REST_SECONDS=0.02)
-async def test_an_error_that_may_pass_is_not_kept_and_the_next_try_may_succeed(gateway, upstream, alice, status):
+async def test_an_error_that_may_pass_is_not_kept_and_the_next_try_may_succeed(
+    gateway, upstream, alice, status
+):
     upstream.will(refuse(status))
     assert (await gateway.chat(alice.key, headers=keyed())).status >= 429
     await eventually(lambda: is_empty(IdempotentRequest))
@@ -175,14 +185,18 @@ async def test_a_key_that_is_none_is_refused(gateway, upstream, alice, subtests)
 async def test_a_caller_without_a_valid_key_is_refused_as_ever(gateway, upstream, alice):
     assert (await gateway.chat("sk-ps-wrong", headers=keyed())).error["code"] == "invalid_api_key"
     assert (await gateway.chat(None, headers=keyed())).status == 401
-    bad = await gateway.ask("POST", "/v1/chat/completions", alice.key, content=b"{", headers=keyed())
+    bad = await gateway.ask(
+        "POST", "/v1/chat/completions", alice.key, content=b"{", headers=keyed()
+    )
     assert bad.status in (400, 415)
     assert await kept() == []
 
 
-# --- who leaves, and who may not store -----------------------------------------------------------------
+# --- who leaves, and who may not store ------------------------------------------------------------
 async def leave_in_the_middle(gateway, upstream, key):
-    """A caller sends a request with a key and leaves while the upstream answers; returns the upstream's gate."""
+    """A caller sends a request with a key and leaves while the upstream answers; returns the
+    upstream's gate.
+    """
     gate = Gate()
 
     async def late(exchange):
@@ -196,21 +210,25 @@ async def leave_in_the_middle(gateway, upstream, key):
     return gate
 
 
-async def test_the_answer_is_finished_for_a_caller_who_left_and_asks_again(gateway, upstream, alice):
+async def test_the_answer_is_finished_for_a_caller_who_left_and_asks_again(
+    gateway, upstream, alice
+):
     gate = await leave_in_the_middle(gateway, upstream, alice.key)
     await eventually(lambda: gateway.inner.idempotency._left)
     assert gateway.inner.in_flight == 1
     gate.open()
 
     async def answered():
-        answer = await gateway.ask("POST", "/v1/chat/completions", alice.key, content=body_of(alice), headers=JSON)
+        answer = await gateway.ask(
+            "POST", "/v1/chat/completions", alice.key, content=body_of(alice), headers=JSON
+        )
         assert answer.status in (200, 409)
         return answer.status == 200 and answer.headers["idempotent-replayed"] == "true"
 
     await eventually(answered)
     assert len(upstream.requests) == 1
     assert (await rows.only_usage()).status == "complete"
-    assert gateway.inner.in_flight == 0
+    await eventually(lambda: gateway.inner.in_flight == 0)
 
 
 JSON = {"content-type": "application/json", "idempotency-key": "k-1"}
@@ -224,7 +242,9 @@ async def no_storing(person):
     await off_loop(ApiKey.objects.filter(pk=person.row.pk).update, stores_content=False)
 
 
-async def test_a_key_that_may_not_store_is_protected_only_while_the_request_runs(gateway, upstream, alice):
+async def test_a_key_that_may_not_store_is_protected_only_while_the_request_runs(
+    gateway, upstream, alice
+):
     await no_storing(alice)
     await gateway.reload()
     gate = Gate()
@@ -247,7 +267,9 @@ async def test_a_key_that_may_not_store_is_protected_only_while_the_request_runs
     await eventually(lambda: is_empty(IdempotentRequest))
 
 
-async def test_the_work_of_a_key_that_may_not_store_ends_when_its_caller_leaves(gateway, upstream, alice):
+async def test_the_work_of_a_key_that_may_not_store_ends_when_its_caller_leaves(
+    gateway, upstream, alice
+):
     await no_storing(alice)
     await gateway.reload()
     gate = await leave_in_the_middle(gateway, upstream, alice.key)
@@ -265,7 +287,7 @@ async def test_at_the_end_of_the_server_a_claim_is_released(gateway, upstream, a
     assert gateway.inner.in_flight == 0
 
 
-# --- bounds, leases, faults ------------------------------------------------------------------------------
+# --- bounds, leases, faults -----------------------------------------------------------------------
 @pytest.mark.settings(IDEMPOTENCY_ANSWER_BYTES=300)
 async def test_an_answer_that_is_too_large_is_not_kept_and_says_so(gateway, upstream, alice):
     upstream.always(say("x" * 400))
@@ -305,7 +327,9 @@ async def test_what_has_expired_runs_anew_and_is_deleted(gateway, upstream, alic
     settings.IDEMPOTENCY_SECONDS = 86_400
     again = await gateway.chat(alice.key, headers=keyed(), temperature=0.5)
     assert (again.status, "idempotent-replayed" in again.headers) == (200, False)
-    assert (await gateway.chat(alice.key, headers=keyed(), temperature=0.5)).headers["idempotent-replayed"] == "true"
+    assert (await gateway.chat(alice.key, headers=keyed(), temperature=0.5)).headers[
+        "idempotent-replayed"
+    ] == "true"
     settings.IDEMPOTENCY_SECONDS = 0
     for number in range(3):
         await gateway.chat(alice.key, headers=keyed(f"old-{number}"))
@@ -359,7 +383,9 @@ async def test_a_long_request_keeps_its_claim(gateway, upstream, alice, settings
     await asyncio.wait([keeping])
 
 
-async def test_an_answer_that_cannot_be_kept_goes_out_all_the_same(gateway, upstream, alice, monkeypatch):
+async def test_an_answer_that_cannot_be_kept_goes_out_all_the_same(
+    gateway, upstream, alice, monkeypatch
+):
     def broken(claim, answer):
         raise OperationalError("away")
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from conversations import files
+from conversations.files import file_storage
 from conversations.models import Document
-from providers.offloop import off_loop
+from providers.database.database_threads import off_loop
 from proxysite.testing import eventually
 
 TEXT = "".join(f"Paragraph {n} tells of the lighthouse keeper Ada{n}.\n\n" for n in range(100))
@@ -13,12 +13,14 @@ BYTES = TEXT.encode()
 
 @pytest.fixture(autouse=True)
 def _empty_folder():
-    for path in files.folder().iterdir():
+    for path in file_storage.folder().iterdir():
         path.unlink()
 
 
 async def upload(gateway, key, data=BYTES, name="notes.txt"):
-    return await gateway.ask("POST", "/v1/files/upload", key, files={"file": (name, data, "text/plain")})
+    return await gateway.ask(
+        "POST", "/v1/files/upload", key, files={"file": (name, data, "text/plain")}
+    )
 
 
 async def ingest(gateway, key, file_id):
@@ -46,13 +48,19 @@ async def test_a_file_is_uploaded_ingested_and_its_state_told(gateway, alice):
     assert answer.json == {"status": "uploaded", "file_id": file_id, "filename": "notes.txt"}
     assert (await status(gateway, alice.key, file_id)).json == answer.json
     begun = await ingest(gateway, alice.key, file_id)
-    assert (begun.status, begun.json["status"], begun.json["file_id"]) == (200, "processing", file_id)
+    assert (begun.status, begun.json["status"], begun.json["file_id"]) == (
+        200,
+        "processing",
+        file_id,
+    )
     done = await settled(gateway, alice.key, file_id)
     assert (done["status"], done["characters"]) == ("ingested", len(TEXT))
     assert done["passages"] > 5
     assert (await ingest(gateway, alice.key, file_id)).json == done
     assert await off_loop(Document.objects.count) == 1
-    assert (await gateway.ask("GET", f"/v1/files/{file_id}", alice.key)).json["purpose"] == "user_data"
+    assert (await gateway.ask("GET", f"/v1/files/{file_id}", alice.key)).json[
+        "purpose"
+    ] == "user_data"
 
 
 async def test_deleting_the_file_deletes_the_document(gateway, alice):
@@ -64,7 +72,9 @@ async def test_deleting_the_file_deletes_the_document(gateway, alice):
     assert (await status(gateway, alice.key, file_id)).status == 404
 
 
-@pytest.mark.parametrize(("data", "name", "found"), [(b" \n", "a.txt", "empty"), (b"%PDF-1.7 no", "a.pdf", "error")])
+@pytest.mark.parametrize(
+    ("data", "name", "found"), [(b" \n", "a.txt", "empty"), (b"%PDF-1.7 no", "a.pdf", "error")]
+)
 async def test_a_file_without_text_says_so(gateway, alice, data, name, found):
     file_id = (await upload(gateway, alice.key, data, name)).json["file_id"]
     assert (await ingest(gateway, alice.key, file_id)).status == 200
@@ -134,7 +144,9 @@ async def test_a_long_file_is_taken_where_the_window_is_known(gateway, upstream,
     assert "Ada99" in upstream.requests[-1].json["messages"][0]["content"][1]["text"]
 
 
-async def test_an_ingested_file_longer_than_the_window_answers_questions_from_its_rows(gateway, upstream, alice):
+async def test_an_ingested_file_longer_than_the_window_answers_questions_from_its_rows(
+    gateway, upstream, alice
+):
     from providers.models import ChatModel
 
     await off_loop(ChatModel.objects.update, context_window=800)
@@ -145,7 +157,9 @@ async def test_an_ingested_file_longer_than_the_window_answers_questions_from_it
     for number in (31, 77):
         question = {"type": "text", "text": f"In which paragraph is Ada{number}?"}
         content = [question, {"type": "file", "file": {"file_id": file_id}}]
-        assert (await gateway.chat(alice.key, messages=[{"role": "user", "content": content}])).status == 200
+        assert (
+            await gateway.chat(alice.key, messages=[{"role": "user", "content": content}])
+        ).status == 200
         asked, given = upstream.requests[-1].json["messages"][0]["content"]
         assert asked == question
         assert f"Ada{number}." in given["text"]

@@ -1,25 +1,31 @@
-"""/v1/responses/input_tokens: what would be told to the upstream is counted; nobody is asked and nothing is kept."""
+"""/v1/responses/input_tokens: what would be told to the upstream is counted; nobody is asked and
+nothing is kept.
+"""
 
 import openai
 import pytest
 
-from api.tokenizer import count
+from api.accounting.tokenizer import count
 from conversations.models import Conversation, Turn
-from conversations.token_estimate import MESSAGE_TOKENS
-from providers.offloop import off_loop
+from conversations.text.token_estimate import MESSAGE_TOKENS
+from providers.database.database_threads import off_loop
 from proxysite.testing import speech
 from proxysite.testing.upstream import reply
 
 
 @pytest.fixture
 async def client(gateway, alice):
-    async with openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key=alice.key, max_retries=0) as found:
+    async with openai.AsyncOpenAI(
+        base_url=f"{gateway.url}/v1", api_key=alice.key, max_retries=0
+    ) as found:
         yield found
 
 
 @pytest.fixture
 async def stranger(gateway, mallory):
-    async with openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key=mallory.key, max_retries=0) as found:
+    async with openai.AsyncOpenAI(
+        base_url=f"{gateway.url}/v1", api_key=mallory.key, max_retries=0
+    ) as found:
         yield found
 
 
@@ -46,22 +52,36 @@ async def test_long_texts_are_counted_beside_the_event_loop(client):
 
 
 async def test_tools_count_too(client):
-    tool = {"type": "function", "name": "weather", "parameters": {"type": "object", "properties": {}}, "strict": False}
-    assert await counted(client, model="m", input="Hi", tools=[tool]) > tokens("Hi") + count("weather")
+    tool = {
+        "type": "function",
+        "name": "weather",
+        "parameters": {"type": "object", "properties": {}},
+        "strict": False,
+    }
+    assert await counted(client, model="m", input="Hi", tools=[tool]) > tokens("Hi") + count(
+        "weather"
+    )
 
 
 async def test_what_was_said_before_counts(client, upstream):
     upstream.will(reply(speech.completion("One.")), reply(speech.completion("Two.")))
     first = await client.responses.create(model="m", input="1", instructions="Count.")
-    assert await counted(client, model="m", input="2", previous_response_id=first.id) == tokens("1", "One.", "2")
+    assert await counted(client, model="m", input="2", previous_response_id=first.id) == tokens(
+        "1", "One.", "2"
+    )
     talk = await client.conversations.create(items=[{"role": "user", "content": "I am Ann."}])
     await client.responses.create(model="m", input="Hi", conversation=talk.id)
     said = ("I am Ann.", "Hi", "Two.")
     assert await counted(client, model="m", conversation=talk.id) == tokens(*said)
-    assert await counted(client, model="m", input="Bye", conversation=talk.id) == tokens(*said, "Bye")
+    assert await counted(client, model="m", input="Bye", conversation=talk.id) == tokens(
+        *said, "Bye"
+    )
     named = [{"type": "item_reference", "id": first.output[0].id}, {"role": "user", "content": "2"}]
     assert await counted(client, model="m", input=named) == tokens("One.", "2")
-    assert (len(upstream.requests), await off_loop(Turn.objects.count)) == (2, 3)  # the items given are a turn
+    assert (len(upstream.requests), await off_loop(Turn.objects.count)) == (
+        2,
+        3,
+    )  # the items given are a turn
 
 
 async def test_what_is_somebody_elses_is_not_there(client, stranger, upstream):
@@ -80,7 +100,9 @@ async def test_what_is_somebody_elses_is_not_there(client, stranger, upstream):
             bodies.append(caught.value.response.text.replace(name, "ID"))
         assert bodies[0] == bodies[1]
     with pytest.raises(openai.NotFoundError):
-        await counted(stranger, model="m", input=[{"type": "item_reference", "id": made.output[0].id}])
+        await counted(
+            stranger, model="m", input=[{"type": "item_reference", "id": made.output[0].id}]
+        )
 
 
 @pytest.mark.parametrize(
@@ -89,7 +111,11 @@ async def test_what_is_somebody_elses_is_not_there(client, stranger, upstream):
         ({"model": "no-such", "input": "Hi"}, openai.NotFoundError, "model"),
         ({"model": "m"}, openai.BadRequestError, "input"),
         ({"input": 7}, openai.BadRequestError, "input"),
-        ({"input": "Hi", "tools": [{"type": "image_generation"}]}, openai.BadRequestError, "tools[0]"),
+        (
+            {"input": "Hi", "tools": [{"type": "image_generation"}]},
+            openai.BadRequestError,
+            "tools[0]",
+        ),
     ],
     ids=["model", "nothing", "type", "tool"],
 )

@@ -1,4 +1,6 @@
-"""K2-Think's web site behind the gateway: what it is asked as user and guest, what callers get of what it says."""
+"""K2-Think's web site behind the gateway: what it is asked as user and guest, what callers get of
+what it says.
+"""
 
 import json
 from base64 import urlsafe_b64encode
@@ -10,18 +12,22 @@ from uuid import UUID
 import pytest
 
 from providers import catalogue, registry
-from providers.chat import Credential
-from providers.clients import Clients
+from providers.database.database_threads import off_loop
 from providers.exceptions import AuthRejected, BadResponse, ModelMissing, RateLimited, ServerFailed
 from providers.models import ModelAlias, Provider
-from providers.offloop import off_loop
-from providers.seeding import seed
+from providers.network.clients import Clients
+from providers.protocol.chat import Credential
+from providers.seed_presets import seed
 from proxysite.testing import rows
 from proxysite.testing.upstream import Script, reply, say, stream
 
 K2 = "MBZUAI-IFM/K2-Think-v2"
 TRANSCRIPTS = Path(__file__).parents[2] / "providers" / "tests" / "transcripts" / "k2think_web"
-CALL = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Oslo"}'}}
+CALL = {
+    "id": "call_1",
+    "type": "function",
+    "function": {"name": "weather", "arguments": '{"city": "Oslo"}'},
+}
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
 CAPTCHA = b"<!DOCTYPE html><title>Just a moment...</title>"
 
@@ -72,10 +78,12 @@ def reasoning(answer) -> str:
     return "".join(delta.get("reasoning_content") or "" for delta in deltas)
 
 
-# --- what the site is asked -------------------------------------------------------------------------------------------
+# --- what the site is asked -----------------------------------------------------------------------
 async def test_a_user_is_asked_for_as_the_sites_own_page_asks(gateway, upstream, alice):
     upstream.will(growing("Hi", "Hi."))
-    assert (await ask(gateway, alice, temperature=0.5, max_completion_tokens=7, top_p=0.9, seed=1)).text == "Hi."
+    assert (
+        await ask(gateway, alice, temperature=0.5, max_completion_tokens=7, top_p=0.9, seed=1)
+    ).text == "Hi."
     asked = upstream.requests[0]
     assert (asked.method, asked.path, asked.bearer) == ("POST", "/api/chat/completions", "sk-up-1")
     site = f"http://127.0.0.1:{upstream.port}"
@@ -89,10 +97,18 @@ async def test_a_user_is_asked_for_as_the_sites_own_page_asks(gateway, upstream,
     assert body["messages"] == [{"role": "user", "content": "Hello!"}]
     assert body["params"] == {"temperature": 0.5, "max_tokens": 7, "top_p": 0.9}
     assert body["tool_servers"] == []
-    assert body["features"] == {"image_generation": False, "code_interpreter": False, "web_search": False}
+    assert body["features"] == {
+        "image_generation": False,
+        "code_interpreter": False,
+        "web_search": False,
+    }
     assert body["model_item"]["root"] == "ifm-k2-think-v2"
     assert (body["model_item"]["id"], body["model_item"]["owned_by"]) == (K2, "MBZUAI")
-    assert body["variables"].keys() >= {"{{USER_NAME}}", "{{CURRENT_DATETIME}}", "{{CURRENT_TIMEZONE}}"}
+    assert body["variables"].keys() >= {
+        "{{USER_NAME}}",
+        "{{CURRENT_DATETIME}}",
+        "{{CURRENT_TIMEZONE}}",
+    }
     assert len({UUID(body[name]) for name in ("chat_id", "id", "session_id")}) == 3
     assert "seed" not in body
 
@@ -102,7 +118,10 @@ async def test_every_request_is_a_chat_of_its_own(gateway, upstream, alice):
     for _ in range(2):
         await ask(gateway, alice)
     first, second = (request.json for request in upstream.requests)
-    assert not {first[name] for name in ("chat_id", "id", "session_id")} & {second["chat_id"], second["id"]}
+    assert not {first[name] for name in ("chat_id", "id", "session_id")} & {
+        second["chat_id"],
+        second["id"],
+    }
 
 
 async def test_a_guest_shows_no_token_and_has_no_system_message(guest, upstream, alice):
@@ -114,7 +133,9 @@ async def test_a_guest_shows_no_token_and_has_no_system_message(guest, upstream,
         ("developer", "In verse."),
         ("user", "?"),
     ]
-    assert (await ask(guest, alice, messages=[{"role": role, "content": said} for role, said in told])).text == "Hi."
+    assert (
+        await ask(guest, alice, messages=[{"role": role, "content": said} for role, said in told])
+    ).text == "Hi."
     asked = upstream.requests[0]
     assert asked.path == "/api/guest/chat/completions"
     assert asked.headers["referer"].endswith("/guest")
@@ -134,7 +155,11 @@ async def test_a_guests_system_message_alone_becomes_a_question(guest, upstream,
 
 async def test_a_guests_system_message_stands_before_an_image(guest, upstream, alice):
     upstream.will(growing("Hi."))
-    await ask(guest, alice, messages=[{"role": "system", "content": "Rules."}, {"role": "user", "content": [IMAGE]}])
+    await ask(
+        guest,
+        alice,
+        messages=[{"role": "system", "content": "Rules."}, {"role": "user", "content": [IMAGE]}],
+    )
     [said] = upstream.requests[0].json["messages"]
     assert said == {"role": "user", "content": [{"type": "text", "text": "Rules."}, IMAGE]}
 
@@ -164,12 +189,24 @@ async def test_texts_are_joined_and_images_stay_parts(gateway, upstream, alice):
     told = [{"role": "user", "content": text}, {"role": "user", "content": [*text, IMAGE]}]
     await ask(gateway, alice, messages=told)
     asked = upstream.requests[0].json["messages"]
-    assert asked == [{"role": "user", "content": "What\nis it?"}, {"role": "user", "content": [*text, IMAGE]}]
+    assert asked == [
+        {"role": "user", "content": "What\nis it?"},
+        {"role": "user", "content": [*text, IMAGE]},
+    ]
 
 
-async def test_a_tool_that_is_offered_is_called_in_words_outside_the_thinking(gateway, upstream, alice):
-    tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
-    called = {"tool_calls": [{"id": "c", "type": "function", "function": {"name": "weather", "arguments": "{}"}}]}
+async def test_a_tool_that_is_offered_is_called_in_words_outside_the_thinking(
+    gateway, upstream, alice
+):
+    tool = {
+        "type": "function",
+        "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}},
+    }
+    called = {
+        "tool_calls": [
+            {"id": "c", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+        ]
+    }
     thought, said = f"Perhaps {json.dumps(called)}?", f"```json\n{json.dumps(called)}\n```"
     upstream.always(growing(f"<think>{thought}</think><answer>{said}</answer>"))
     whole = await ask(gateway, alice, tools=[tool])
@@ -194,7 +231,7 @@ async def test_the_web_is_searched_where_the_model_or_its_alias_says_so(gateway,
     assert upstream.requests[0].json["features"]["web_search"] is True
 
 
-# --- what callers get -------------------------------------------------------------------------------------------------
+# --- what callers get -----------------------------------------------------------------------------
 @pytest.mark.parametrize("name", ["v1_details", "v2_open_missing", "v2_think", "plain"])
 @pytest.mark.parametrize("how", ["parsed", "raw", "hidden"])
 async def test_streamed_and_whole_answers_say_the_same(gateway, upstream, alice, name, how):
@@ -211,27 +248,41 @@ async def test_streamed_and_whole_answers_say_the_same(gateway, upstream, alice,
     assert whole.json["model"] == K2
 
 
-async def test_thinking_is_reasoning_content_unless_the_caller_says_otherwise(gateway, upstream, alice):
+async def test_thinking_is_reasoning_content_unless_the_caller_says_otherwise(
+    gateway, upstream, alice
+):
     upstream.always(growing("One", "One two</think>", "One two</think>\n<answer>Three</answer>"))
     found = message(await ask(gateway, alice))
     assert (found["reasoning_content"], found["content"]) == ("One two", "Three")
     inline = message(await ask(gateway, alice, reasoning_format="raw"))
-    assert (inline.get("reasoning_content"), inline["content"]) == (None, "<think>One two</think>\n\nThree")
+    assert (inline.get("reasoning_content"), inline["content"]) == (
+        None,
+        "<think>One two</think>\n\nThree",
+    )
 
 
 @pytest.mark.parametrize(
-    ("model", "thought"), [("MBZUAI-IFM/K2-Think", "a"), (f"{K2}-nothink", None), ("MBZUAI-IFM/K2-Think-nothink", None)]
+    ("model", "thought"),
+    [("MBZUAI-IFM/K2-Think", "a"), (f"{K2}-nothink", None), ("MBZUAI-IFM/K2-Think-nothink", None)],
 )
-async def test_the_names_that_clients_of_the_site_use_work(gateway, upstream, alice, model, thought):
+async def test_the_names_that_clients_of_the_site_use_work(
+    gateway, upstream, alice, model, thought
+):
     upstream.will(growing("<think>a</think>b"))
     answer = await ask(gateway, alice, model=model)
-    assert (message(answer).get("reasoning_content"), answer.text, answer.json["model"]) == (thought, "b", model)
+    assert (message(answer).get("reasoning_content"), answer.text, answer.json["model"]) == (
+        thought,
+        "b",
+        model,
+    )
     assert upstream.requests[0].json["model"] == K2
 
 
 async def test_thinking_comes_while_its_block_is_open(gateway, upstream, alice):
     opened = '<details type="reasoning" done="false"><summary>Thinking…</summary>\nFirst'
-    upstream.will(stream({"content": opened}, upstream.gate, {"content": opened + " b</details>Hi"}, "done"))
+    upstream.will(
+        stream({"content": opened}, upstream.gate, {"content": opened + " b</details>Hi"}, "done")
+    )
     async with gateway.reading(alice.key, model=K2) as reading:
         await reading.until("First")
         upstream.gate.open()
@@ -249,7 +300,10 @@ async def test_every_word_that_ends_an_answer_ends_it(gateway, upstream, alice, 
 
 
 async def test_a_finish_reason_of_the_site_is_the_callers(gateway, upstream, alice):
-    said = [{"choices": [{"delta": {"content": "Hi"}}]}, {"choices": [{"delta": {}, "finish_reason": "length"}]}]
+    said = [
+        {"choices": [{"delta": {"content": "Hi"}}]},
+        {"choices": [{"delta": {}, "finish_reason": "length"}]},
+    ]
     upstream.will(stream(*said, "[DONE]"))
     answer = await ask(gateway, alice, stream=True)
     assert (answer.text, answer.finishes) == ("Hi", ["length"])
@@ -264,19 +318,39 @@ async def test_usage_is_the_sites_where_it_says_one(gateway, upstream, alice):
 
 async def test_a_whole_answer_is_read_too(gateway, upstream, alice):
     said = {"role": "assistant", "content": "<think>a</think><answer>b</answer>"}
-    upstream.always(reply({"id": "x", "choices": [{"index": 0, "message": said}], "usage": None, "time_info": {}}))
-    assert (message(await ask(gateway, alice))["reasoning_content"], (await ask(gateway, alice)).text) == ("a", "b")
+    upstream.always(
+        reply(
+            {"id": "x", "choices": [{"index": 0, "message": said}], "usage": None, "time_info": {}}
+        )
+    )
+    assert (
+        message(await ask(gateway, alice))["reasoning_content"],
+        (await ask(gateway, alice)).text,
+    ) == ("a", "b")
     streamed = await ask(gateway, alice, stream=True)
     assert (reasoning(streamed), streamed.text, streamed.finishes) == ("a", "b", ["stop"])
 
 
 async def test_events_that_say_nothing_do_no_harm(gateway, upstream, alice):
-    upstream.will(stream("", "{}", "7", b": ping\n\n", {"choices": []}, {"content": None}, {"content": "Hi"}, "[DONE]"))
+    upstream.will(
+        stream(
+            "",
+            "{}",
+            "7",
+            b": ping\n\n",
+            {"choices": []},
+            {"content": None},
+            {"content": "Hi"},
+            "[DONE]",
+        )
+    )
     assert (await ask(gateway, alice)).text == "Hi"
 
 
 async def test_the_official_interface_gives_thinking_and_answer_too(gateway, upstream, alice):
-    """It streams what is new, in OpenAI's form, and the opening tag of the thinking is missing there too."""
+    """It streams what is new, in OpenAI's form, and the opening tag of the thinking is missing
+    there too.
+    """
 
     def make() -> None:
         row, _ = seed("k2think")
@@ -304,10 +378,12 @@ async def test_the_official_interface_gives_thinking_and_answer_too(gateway, ups
         "content": "Three",
         "refusal": None,
     }
-    assert {(asked.path, asked.bearer) for asked in upstream.requests} == {("/v1/chat/completions", "sk-official-1")}
+    assert {(asked.path, asked.bearer) for asked in upstream.requests} == {
+        ("/v1/chat/completions", "sk-official-1")
+    }
 
 
-# --- what goes wrong --------------------------------------------------------------------------------------------------
+# --- what goes wrong ------------------------------------------------------------------------------
 async def test_a_stream_that_nothing_ends_is_an_error(gateway, upstream, alice):
     upstream.will(growing("<think>a</think>Hi", end=b""))
     answer = await ask(gateway, alice, stream=True)
@@ -335,7 +411,11 @@ async def test_a_model_that_the_site_no_longer_has_is_missing_and_no_tokens_faul
 ):
     upstream.always(reply({"detail": "Model not found"}, status))
     answer = await ask(gateway, alice)
-    assert (answer.status, answer.error["code"], answer.error["param"]) == (404, "model_not_found", "model")
+    assert (answer.status, answer.error["code"], answer.error["param"]) == (
+        404,
+        "model_not_found",
+        "model",
+    )
     assert (await gateway.token(token)).strikes == 0
 
 
@@ -366,7 +446,11 @@ async def test_a_captcha_strikes_no_token(gateway, upstream, alice, token, statu
 
 @pytest.mark.parametrize(
     ("said", "status"),
-    [({"error": {"message": "Broken."}}, 502), ({"detail": "Model not found"}, 404), ({"error": "Oh"}, 502)],
+    [
+        ({"error": {"message": "Broken."}}, 502),
+        ({"detail": "Model not found"}, 404),
+        ({"error": "Oh"}, 502),
+    ],
 )
 async def test_an_error_inside_a_stream_is_an_error(gateway, upstream, alice, token, said, status):
     upstream.always(stream(said, "[DONE]"))
@@ -374,9 +458,12 @@ async def test_an_error_inside_a_stream_is_an_error(gateway, upstream, alice, to
     assert (await gateway.token(token)).strikes == 0
 
 
-# --- beside the path --------------------------------------------------------------------------------------------------
+# --- beside the path ------------------------------------------------------------------------------
 def jwt(**claims: Any) -> str:
-    parts = (urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in ({"alg": "HS256"}, claims))
+    parts = (
+        urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
+        for part in ({"alg": "HS256"}, claims)
+    )
     return ".".join([*parts, "c2ln"])
 
 
@@ -399,7 +486,12 @@ async def guest_adapter(provider):
 
 def test_it_says_that_it_is_unofficial() -> None:
     found = registry.adapter_class("k2think_web")
-    assert (found.official, found.signs_in, found.stream_only, found.modes) == (False, True, True, ("user", "guest"))
+    assert (found.official, found.signs_in, found.stream_only, found.modes) == (
+        False,
+        True,
+        True,
+        ("user", "guest"),
+    )
     assert "unofficial" in found.label
 
 
@@ -440,7 +532,11 @@ async def test_a_sign_in_that_fails_says_why_and_not_the_password(adapter, upstr
 
 
 async def test_a_check_asks_for_the_models(adapter, upstream):
-    upstream.will(reply({"data": [{"id": K2}]}), reply({"detail": "401 Unauthorized"}, 401), reply({"data": []}, 403))
+    upstream.will(
+        reply({"data": [{"id": K2}]}),
+        reply({"detail": "401 Unauthorized"}, 401),
+        reply({"data": []}, 403),
+    )
     assert await adapter.models(Credential(None, TOKEN)) == [K2]
     for _ in range(2):
         with pytest.raises(AuthRejected):

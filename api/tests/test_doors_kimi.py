@@ -1,15 +1,32 @@
-"""Kimi's two web interfaces behind the gateway's own doors: what callers get, what becomes of tokens and chats."""
+"""Kimi's two web interfaces behind the gateway's own doors: what callers get, what becomes of
+tokens and chats.
+"""
 
 import pytest
 
+from providers.database.database_threads import off_loop
 from providers.models import ModelAlias
-from providers.offloop import off_loop
-from providers.tests.kimi_site import Site, cmpl, framed, frames, jwt, rest_says, web_events, web_says
+from providers.tests.kimi_site import (
+    Site,
+    cmpl,
+    framed,
+    frames,
+    jwt,
+    rest_says,
+    web_events,
+    web_says,
+)
 from proxysite.testing import eventually, rows
 from proxysite.testing.upstream import END, Gate, reply, stream
 
-CAPABILITIES = {"kimi_web": ["chat", "reasoning"], "kimi_rest": ["chat", "reasoning", "vision", "files"]}
-FOUND = {"event": "search_plus", "msg": {"type": "get_res", "title": "A", "url": "https://example.org/a"}}
+CAPABILITIES = {
+    "kimi_web": ["chat", "reasoning"],
+    "kimi_rest": ["chat", "reasoning", "vision", "files"],
+}
+FOUND = {
+    "event": "search_plus",
+    "msg": {"type": "get_res", "title": "A", "url": "https://example.org/a"},
+}
 
 
 @pytest.fixture(params=["kimi_web", "kimi_rest"])
@@ -87,14 +104,21 @@ async def test_a_history_goes_up_as_one_text(gateway, site, kind, alice):
     ]
     assert (await gateway.chat(alice.key, messages=messages)).status == 200
     [asked] = site.questions
-    text = asked["message"]["blocks"][0]["text"]["content"] if kind == "kimi_web" else asked["messages"][0]["content"]
+    text = (
+        asked["message"]["blocks"][0]["text"]["content"]
+        if kind == "kimi_web"
+        else asked["messages"][0]["content"]
+    )
     assert text == "system: Be brief.\nuser: I am June.\nassistant: Hello.\nuser: Who am I?"
 
 
 async def test_an_alias_turns_the_search_off(gateway, site, kind, alice):
     for model in ("m", "m-nosearch"):
         assert (await gateway.chat(alice.key, model=model)).status == 200
-    found = [bool(asked["tools"]) if kind == "kimi_web" else asked["use_search"] for asked in site.questions]
+    found = [
+        bool(asked["tools"]) if kind == "kimi_web" else asked["use_search"]
+        for asked in site.questions
+    ]
     assert found == [True, False]
 
 
@@ -103,7 +127,11 @@ async def test_sources_reach_the_caller_as_annotations(gateway, site, kind, alic
         result = {"refIndex": 1, "base": {"title": "A", "url": "https://example.org/a"}}
         tool = {"block": {"id": "t", "tool": {"contents": [{"searchResult": result}]}}}
         text = "So\ue3a0cite\ue3a31\ue3a8."
-        events = [tool, {"op": "append", "block": {"id": "1", "text": {"content": text}}}, {"done": {}}]
+        events = [
+            tool,
+            {"op": "append", "block": {"id": "1", "text": {"content": text}}},
+            {"done": {}},
+        ]
         turns = [frames(*map(framed, events), framed({}, 2)) for _ in range(2)]
     else:
         turns = [stream(FOUND, cmpl("So"), cmpl("."), "[DONE]") for _ in range(2)]
@@ -113,13 +141,20 @@ async def test_sources_reach_the_caller_as_annotations(gateway, site, kind, alic
     assert message["content"] == ("So[1]." if kind == "kimi_web" else "So.")
     [cited] = message["annotations"]
     assert cited["type"] == "url_citation"
-    assert (cited["url_citation"]["url"], cited["url_citation"]["title"]) == ("https://example.org/a", "A")
+    assert (cited["url_citation"]["url"], cited["url_citation"]["title"]) == (
+        "https://example.org/a",
+        "A",
+    )
     streamed = await gateway.chat(alice.key, stream=True)
     found = [event["choices"][0]["delta"] for event in streamed.events]
-    assert [delta["annotations"] for delta in found if "annotations" in delta] == [message["annotations"]]
+    assert [delta["annotations"] for delta in found if "annotations" in delta] == [
+        message["annotations"]
+    ]
 
 
-async def test_a_token_that_is_refused_gets_its_strike_and_another_answers(gateway, three, site, kind, alice):
+async def test_a_token_that_is_refused_gets_its_strike_and_another_answers(
+    gateway, three, site, kind, alice
+):
     script = fails(kind, "auth.token.invalid", 401)
     site.turns.append(script)
     answer = await gateway.chat(alice.key)
@@ -128,7 +163,9 @@ async def test_a_token_that_is_refused_gets_its_strike_and_another_answers(gatew
     assert sorted(strikes) == [0, 0, 1]
 
 
-async def test_a_token_that_streams_already_rests_and_another_answers(gateway, three, site, kind, alice):
+async def test_a_token_that_streams_already_rests_and_another_answers(
+    gateway, three, site, kind, alice
+):
     site.turns.append(fails(kind, "chat.user_stream_pushing", 409))
     answer = await gateway.chat(alice.key)
     assert (answer.status, answer.text) == (200, "Hello there!")

@@ -1,4 +1,6 @@
-"""Conversations on a site that keeps them itself: it gets the new turn alone, on the token that began, while it can."""
+"""Conversations on a site that keeps them itself: it gets the new turn alone, on the token that
+began, while it can.
+"""
 
 import asyncio
 import threading
@@ -6,7 +8,7 @@ import threading
 import pytest
 
 from conversations.models import Conversation
-from providers.offloop import off_loop
+from providers.database.database_threads import off_loop
 from providers.tests.kimi_site import Site, framed, frames, jwt, web_events
 from proxysite.testing import eventually, rows
 from proxysite.testing.upstream import CUT, reply
@@ -21,7 +23,9 @@ def kind(request):
 @pytest.fixture
 async def provider(upstream, transactional_db, kind):
     def make():
-        row = rows.provider(upstream.url, models=(), kind=kind, native_tools=False, reports_usage=False)
+        row = rows.provider(
+            upstream.url, models=(), kind=kind, native_tools=False, reports_usage=False
+        )
         rows.model(row, "m", "SCENARIO_K2D5", capabilities=["chat"])
         return row
 
@@ -60,10 +64,16 @@ async def turn(gateway, alice, *texts, **more):
 
 
 def bearers(upstream):
-    return [request.bearer for request in upstream.requests if "ompletion" in request.path or "Chat" in request.path]
+    return [
+        request.bearer
+        for request in upstream.requests
+        if "ompletion" in request.path or "Chat" in request.path
+    ]
 
 
-async def test_the_site_gets_the_new_turn_alone_in_its_own_chat_and_by_the_same_token(gateway, upstream, site, alice):
+async def test_the_site_gets_the_new_turn_alone_in_its_own_chat_and_by_the_same_token(
+    gateway, upstream, site, alice
+):
     for text in ("I am Ann.", "Who am I?", "Sure?"):
         await turn(gateway, alice, text)
     chats = [asked(question) for question in site.questions]
@@ -74,10 +84,14 @@ async def test_the_site_gets_the_new_turn_alone_in_its_own_chat_and_by_the_same_
     assert site.deleted == []
 
 
-async def test_when_the_token_is_gone_the_history_is_told_anew_by_another(gateway, upstream, site, alice):
+async def test_when_the_token_is_gone_the_history_is_told_anew_by_another(
+    gateway, upstream, site, alice
+):
     await turn(gateway, alice, "I am Ann.")
     row = await off_loop(Conversation.objects.get)
-    await off_loop(lambda: UpstreamToken.objects.filter(pk=row.token_id).update(state=State.DISABLED))
+    await off_loop(
+        lambda: UpstreamToken.objects.filter(pk=row.token_id).update(state=State.DISABLED)
+    )
     await gateway.reload()
     await turn(gateway, alice, "Who am I?")
     chat, _, text = asked(site.questions[-1])
@@ -91,7 +105,9 @@ async def test_when_the_token_is_gone_the_history_is_told_anew_by_another(gatewa
 async def test_a_chat_that_somebody_deleted_is_told_anew(gateway, upstream, site, kind, alice):
     await turn(gateway, alice, "I am Ann.")
     code = "not_found" if kind == "kimi_web" else "chat.not_found"
-    site.turns.append(reply({"code" if kind == "kimi_web" else "error_type": code, "message": "Gone."}, 404))
+    site.turns.append(
+        reply({"code" if kind == "kimi_web" else "error_type": code, "message": "Gone."}, 404)
+    )
     await turn(gateway, alice, "Who am I?")
     assert asked(site.questions[-1])[2].startswith("user: I am Ann.")
 
@@ -101,7 +117,9 @@ async def test_after_a_broken_answer_everything_is_told_anew(gateway, upstream, 
     if kind == "kimi_rest":
         pytest.skip("the same for both; the frames of a cut are those of Connect")
     site.turns.append(frames(*map(framed, web_events("Half of")[:-1]), CUT))
-    await gateway.chat(alice.key, messages=[{"role": "user", "content": "Who?"}], conversation_id="c", stream=True)
+    await gateway.chat(
+        alice.key, messages=[{"role": "user", "content": "Who?"}], conversation_id="c", stream=True
+    )
     await turn(gateway, alice, "Who am I?")
     text = asked(site.questions[-1])[2]
     assert text.startswith("user: I am Ann.")
@@ -111,22 +129,28 @@ async def test_after_a_broken_answer_everything_is_told_anew(gateway, upstream, 
 async def test_new_instructions_are_told_anew(gateway, site, alice):
     await turn(gateway, alice, "I am Ann.")
     brief = {"role": "system", "content": "Be brief."}
-    await gateway.chat(alice.key, messages=[brief, {"role": "user", "content": "Who am I?"}], conversation_id="c")
+    await gateway.chat(
+        alice.key, messages=[brief, {"role": "user", "content": "Who am I?"}], conversation_id="c"
+    )
     assert asked(site.questions[-1])[2].startswith("system: Be brief.\nuser: I am Ann.")
-    await gateway.chat(alice.key, messages=[brief, {"role": "user", "content": "Sure?"}], conversation_id="c")
+    await gateway.chat(
+        alice.key, messages=[brief, {"role": "user", "content": "Sure?"}], conversation_id="c"
+    )
     assert asked(site.questions[-1])[2] == "Sure?"
 
 
-async def test_the_own_token_is_waited_for_while_its_last_stream_is_given_back(gateway, site, kind, alice, monkeypatch):
-    from tokens import claims
+async def test_the_own_token_is_waited_for_while_its_last_stream_is_given_back(
+    gateway, site, kind, alice, monkeypatch
+):
+    from tokens.pool import stream_claims
 
-    released, gate = claims.release, threading.Event()
+    released, gate = stream_claims.release, threading.Event()
 
     def slow(token_id, request_id):
         gate.wait(5)
         released(token_id, request_id)
 
-    monkeypatch.setattr(claims, "release", slow)
+    monkeypatch.setattr(stream_claims, "release", slow)
     await turn(gateway, alice, "I am Ann.")
     second = asyncio.create_task(turn(gateway, alice, "Who am I?"))
     await eventually(lambda: gateway.inner.in_flight == 1)

@@ -1,4 +1,6 @@
-"""The chat that a site keeps for a conversation does not outlast it there: deleted, expired, gone on elsewhere."""
+"""The chat that a site keeps for a conversation does not outlast it there: deleted, expired, gone
+on elsewhere.
+"""
 
 from datetime import timedelta
 
@@ -7,7 +9,7 @@ from django.utils import timezone
 
 from conversations import tasks
 from conversations.models import Conversation, Farewell
-from providers.offloop import off_loop
+from providers.database.database_threads import off_loop
 from providers.tests.kimi_site import Site, jwt
 from proxysite.testing import eventually, rows
 from proxysite.testing.upstream import reply
@@ -22,7 +24,9 @@ def kind(request):
 @pytest.fixture
 async def provider(upstream, transactional_db, kind):
     def make():
-        row = rows.provider(upstream.url, models=(), kind=kind, native_tools=False, reports_usage=False)
+        row = rows.provider(
+            upstream.url, models=(), kind=kind, native_tools=False, reports_usage=False
+        )
         rows.model(row, "m", "SCENARIO_K2D5", capabilities=["chat"])
         return row
 
@@ -63,10 +67,16 @@ async def say():
 
 
 def goodbyes(upstream):
-    return [request for request in upstream.requests if request.method == "DELETE" or "DeleteChat" in request.path]
+    return [
+        request
+        for request in upstream.requests
+        if request.method == "DELETE" or "DeleteChat" in request.path
+    ]
 
 
-async def test_a_conversation_that_is_deleted_is_deleted_at_the_site(gateway, upstream, site, alice):
+async def test_a_conversation_that_is_deleted_is_deleted_at_the_site(
+    gateway, upstream, site, alice
+):
     row = await talk(gateway, alice, "I am Ann.", "Who am I?")
     assert row.chat_id
     assert await say() == 0
@@ -90,7 +100,9 @@ async def test_a_conversation_that_has_expired_is_deleted_at_the_site(gateway, s
     assert site.deleted == [row.chat_id]
 
 
-async def test_one_that_goes_on_by_another_token_leaves_no_chat_behind(gateway, upstream, site, alice):
+async def test_one_that_goes_on_by_another_token_leaves_no_chat_behind(
+    gateway, upstream, site, alice
+):
     row = await talk(gateway, alice, "I am Ann.")
     later = timezone.now() + timedelta(hours=1)
     await off_loop(lambda: UpstreamToken.objects.filter(pk=row.token_id).update(rests_until=later))

@@ -1,14 +1,19 @@
-"""Long prompts to a site that keeps the chat: each question gets its passages, as everything is told anew."""
+"""Long prompts to a site that keeps the chat: each question gets its passages, as everything is
+told anew.
+"""
 
 import pytest
 
 from api.tests.test_doors_kimi_conversations import asked, kind, site, token, turn  # noqa: F401 - fixtures
-from conversations.documents.recall import shelf
-from providers.offloop import off_loop
+from conversations.documents.ranking import shelf
+from providers.database.database_threads import off_loop
 from proxysite.testing import rows
 
 NAMES = [
-    f"{a}{b}{c}um" for a in ("ba", "do", "gi", "ku", "le", "mo", "na", "pi") for b in "aeiou" for c in "bdfgklmnpz"
+    f"{a}{b}{c}um"
+    for a in ("ba", "do", "gi", "ku", "le", "mo", "na", "pi")
+    for b in "aeiou"
+    for c in "bdfgklmnpz"
 ]
 NOTES = "Answer from these notes.\n\n" + "".join(
     f"Note {at}: {name} lives in the house beside the bridge and works in the market.\n\n"
@@ -19,7 +24,9 @@ NOTES = "Answer from these notes.\n\n" + "".join(
 @pytest.fixture
 async def provider(upstream, transactional_db, kind):  # noqa: F811
     def make():
-        row = rows.provider(upstream.url, models=(), kind=kind, native_tools=False, reports_usage=False)
+        row = rows.provider(
+            upstream.url, models=(), kind=kind, native_tools=False, reports_usage=False
+        )
         rows.model(row, "m", "SCENARIO_K2D5", capabilities=["chat"], context_window=3_000)
         return row
 

@@ -1,5 +1,5 @@
-"""A caller that leaves, in each phase: the upstream is let go within a second, the token keeps its honour, and one row
-`abandoned` says what was produced by then.
+"""A caller that leaves, in each phase: the upstream is let go within a second, the token keeps its
+honour, and one row `abandoned` says what was produced by then.
 """
 
 import asyncio
@@ -8,7 +8,7 @@ import struct
 
 import pytest
 
-from providers.offloop import off_loop
+from providers.database.database_threads import off_loop
 from proxysite.testing import eventually, rows, speech
 from proxysite.testing.gateway import request, request_head
 from proxysite.testing.upstream import DONE, Gate, head, raw, refuse, silence, stream
@@ -72,7 +72,11 @@ async def test_while_the_upstream_has_sent_its_head_only(gateway, upstream, alic
 
 @pytest.mark.parametrize("how", WAYS)
 async def test_in_the_middle_of_a_stream(gateway, upstream, alice, token, how):
-    upstream.will(stream(*speech.words("one", " two", " three"), upstream.gate, speech.chunk(finish="stop"), DONE))
+    upstream.will(
+        stream(
+            *speech.words("one", " two", " three"), upstream.gate, speech.chunk(finish="stop"), DONE
+        )
+    )
     async with gateway.wire() as wire:
         await wire.send(request(alice.key, stream=True))
         await wire.reader.readuntil(b"three")
@@ -99,8 +103,12 @@ async def test_after_the_usage_of_the_upstream_has_come(gateway, upstream, alice
     assert (row.prompt_tokens, row.completion_tokens, row.estimated) == (50, 7, False)
 
 
-async def test_a_caller_that_reads_all_text_but_not_the_end_pays_all_the_same(gateway, upstream, alice, token):
-    upstream.will(stream(*speech.words("one two three"), speech.chunk(finish="stop"), upstream.gate, DONE))
+async def test_a_caller_that_reads_all_text_but_not_the_end_pays_all_the_same(
+    gateway, upstream, alice, token
+):
+    upstream.will(
+        stream(*speech.words("one two three"), speech.chunk(finish="stop"), upstream.gate, DONE)
+    )
     async with gateway.wire() as wire:
         await wire.send(request(alice.key, stream=True))
         await wire.reader.readuntil(b'"stop"')
@@ -110,7 +118,9 @@ async def test_a_caller_that_reads_all_text_but_not_the_end_pays_all_the_same(ga
     assert row.completion_tokens == 3
 
 
-async def test_while_a_resting_provider_is_about_to_be_asked_again(gateway, upstream, alice, provider, token, settings):
+async def test_while_a_resting_provider_is_about_to_be_asked_again(
+    gateway, upstream, alice, provider, token, settings
+):
     settings.ATTEMPT_PAUSE_SECONDS = 30
     await off_loop(rows.tokens, provider, "sk-up-2", "sk-up-3")
     await gateway.reload()
@@ -125,7 +135,11 @@ async def test_while_a_resting_provider_is_about_to_be_asked_again(gateway, upst
 
 
 async def test_while_connecting(gateway, alice, token):
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as deaf, socket.socket() as one, socket.socket() as two:
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=0) as deaf,
+        socket.socket() as one,
+        socket.socket() as two,
+    ):
         for caller in (one, two):  # fill what the kernel accepts for it
             caller.setblocking(False)
             caller.connect_ex(deaf.getsockname())
@@ -153,7 +167,9 @@ async def test_while_the_row_is_being_written(gateway, upstream, alice, ledger_l
     async with ledger_lock, gateway.wire() as wire:
         await wire.send(request(alice.key, stream=streams))
         await upstream.asked()
-        await asyncio.sleep(0.05)  # the answer is whole, its row waits; that is not to be seen from outside
+        await asyncio.sleep(
+            0.05
+        )  # the answer is whole, its row waits; that is not to be seen from outside
         wire.leave()
         await eventually(lambda: not gateway.connections)
     row = (await eventually(rows.usage))[0]
@@ -177,7 +193,9 @@ async def test_with_a_second_request_waiting_behind(gateway, upstream, alice, to
     assert len(upstream.requests) == 1
 
 
-async def test_the_connection_to_an_upstream_that_was_left_is_not_used_again(gateway, upstream, alice, token):
+async def test_the_connection_to_an_upstream_that_was_left_is_not_used_again(
+    gateway, upstream, alice, token
+):
     upstream.will(stream(*speech.words("one"), upstream.gate, DONE))
     async with gateway.wire() as wire:
         await wire.send(request(alice.key, stream=True))
@@ -219,7 +237,9 @@ async def test_many_at_once_leave_nothing_behind(gateway, upstream, alice, token
         return len(await rows.usage()) == 40
 
     await eventually(all_written)
-    assert sorted(row.status for row in await rows.usage()) == ["abandoned"] * 20 + ["complete"] * 20
+    assert (
+        sorted(row.status for row in await rows.usage()) == ["abandoned"] * 20 + ["complete"] * 20
+    )
     after = await gateway.token(token)
     assert (after.strikes, after.resting) == (0, False)
     await eventually(lambda: gateway.inner.in_flight == 0)

@@ -1,4 +1,6 @@
-"""The ledger: one row per accepted request in every exit path, also when the database is away for a while."""
+"""The ledger: one row per accepted request in every exit path, also when the database is away for a
+while.
+"""
 
 import asyncio
 import errno
@@ -10,7 +12,7 @@ from django.conf import settings
 from django.db import OperationalError, connection
 
 from api.models import ApiKey, UsageRecord
-from providers.offloop import off_loop
+from providers.database.database_threads import off_loop
 from proxysite.testing import PATIENCE_SECONDS, eventually, rows, speech
 from proxysite.testing.upstream import DONE, Gate, reply, say, stream
 
@@ -37,7 +39,7 @@ async def answers(gateway, alice):
     return (await gateway.chat(alice.key)).status == 200
 
 
-# --- one row each -----------------------------------------------------------------------------------------------------
+# --- one row each ---------------------------------------------------------------------------------
 async def test_many_requests_at_once_have_one_row_each(gateway, upstream, alice):
     asked = [gateway.chat(alice.key, stream=bool(number % 2)) for number in range(60)]
     found = await asyncio.gather(*asked)
@@ -73,7 +75,9 @@ async def test_whatever_an_upstream_says_stands_in_the_row_as_it_is(gateway, ups
 
 
 @pytest.mark.parametrize("name", ["we\\ird\\N", "\\.", "a'b\"c", "Grüße🙂", "a,b{c}"])
-async def test_whatever_a_model_is_called_stands_in_the_row_as_it_is(gateway, upstream, alice, name):
+async def test_whatever_a_model_is_called_stands_in_the_row_as_it_is(
+    gateway, upstream, alice, name
+):
     await off_loop(rows.alias, name, "m")
     await gateway.reload()
     assert (await gateway.chat(alice.key, model=name)).status == 200
@@ -103,7 +107,7 @@ async def test_a_refused_request_has_no_row(gateway, upstream, alice):
     assert await rows.usage() == []
 
 
-# --- the database is away ---------------------------------------------------------------------------------------------
+# --- the database is away -------------------------------------------------------------------------
 @IMPATIENT
 @STREAMS
 async def test_while_nothing_can_be_written_running_answers_end_well_and_new_ones_wait(
@@ -132,7 +136,9 @@ async def test_while_nothing_can_be_written_running_answers_end_well_and_new_one
 
 
 @IMPATIENT
-async def test_a_stream_whose_caller_leaves_meanwhile_is_not_forgotten(gateway, upstream, alice, ledger_lock):
+async def test_a_stream_whose_caller_leaves_meanwhile_is_not_forgotten(
+    gateway, upstream, alice, ledger_lock
+):
     upstream.will(stream(*speech.words("one"), upstream.gate, DONE))
     async with ledger_lock:
         async with gateway.reading(alice.key) as reading:
@@ -191,9 +197,12 @@ async def test_a_journal_on_a_full_disk_is_a_503_that_says_so_and_no_fault(
     def full(file, offset, length):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    taken = [gateway.inner.ledger._journal._free.pop() for _ in range(len(gateway.inner.ledger._journal._free))]
+    taken = [
+        gateway.inner.ledger._journal._free.pop()
+        for _ in range(len(gateway.inner.ledger._journal._free))
+    ]
     with monkeypatch.context() as patch:
-        patch.setattr("api.journal.os.posix_fallocate", full)
+        patch.setattr("api.accounting.journal.os.posix_fallocate", full)
         for _ in range(5):
             found = await gateway.chat(alice.key)
             assert (found.status, found.error["code"]) == (503, "database_unavailable")
@@ -213,7 +222,9 @@ ODD_FIGURES = [True, False, -1, 10**30, 1e308, "7", None, [1], {"a": 1}, "\0", 2
 
 
 @pytest.mark.parametrize("figure", ODD_FIGURES, ids=str)
-async def test_whatever_an_upstream_says_of_its_usage_the_row_is_written(gateway, upstream, alice, figure):
+async def test_whatever_an_upstream_says_of_its_usage_the_row_is_written(
+    gateway, upstream, alice, figure
+):
     usage = {
         "prompt_tokens": figure,
         "completion_tokens": figure,
@@ -231,14 +242,23 @@ async def test_whatever_an_upstream_says_of_its_usage_the_row_is_written(gateway
     assert row.estimated
 
 
-async def test_a_row_that_the_database_refuses_is_written_as_facts_alone(gateway, upstream, alice, monkeypatch, caplog):
-    monkeypatch.setattr("api.counting.as_count", lambda value: value)  # a fault that lets anything through
+async def test_a_row_that_the_database_refuses_is_written_as_facts_alone(
+    gateway, upstream, alice, monkeypatch, caplog
+):
+    monkeypatch.setattr(
+        "api.accounting.token_count.as_count", lambda value: value
+    )  # a fault that lets anything through
     usage = {"prompt_tokens": -5, "completion_tokens": 10**30}
     upstream.will(reply(speech.completion("hi") | {"usage": usage}))
     answer = await gateway.chat(alice.key)
     row = await rows.only_usage()
     assert f"req_{row.id.hex}" == answer.headers["x-request-id"]
-    assert (row.status, row.http_status, row.user_id, row.model) == ("complete", 200, alice.user.pk, "m")
+    assert (row.status, row.http_status, row.user_id, row.model) == (
+        "complete",
+        200,
+        alice.user.pk,
+        "m",
+    )
     assert (row.prompt_tokens, row.completion_tokens, row.estimated) == (0, 0, True)
     assert "refuses a row" in caplog.text
     caplog.clear()
@@ -246,7 +266,9 @@ async def test_a_row_that_the_database_refuses_is_written_as_facts_alone(gateway
 
 @asynccontextmanager
 async def disturbed(monkeypatch):
-    """Within it the watcher of changes cannot read them; on Postgres its connection is ended once."""
+    """Within it the watcher of changes cannot read them; on Postgres its connection is ended
+    once.
+    """
     if connection.vendor == "postgresql":
         await off_loop(end_other_connections)
         yield
@@ -258,7 +280,7 @@ async def disturbed(monkeypatch):
         raise OperationalError("away")
 
     with monkeypatch.context() as patch:
-        patch.setattr("proxysite.changes.versions", broken)
+        patch.setattr("proxysite.server.change_watcher.versions", broken)
         await eventually(lambda: len(faults) >= 2)
         yield
 
@@ -271,7 +293,9 @@ def end_other_connections():
         )
 
 
-async def test_a_short_fault_of_the_watcher_passes_without_any_request(gateway, upstream, alice, monkeypatch):
+async def test_a_short_fault_of_the_watcher_passes_without_any_request(
+    gateway, upstream, alice, monkeypatch
+):
     async with disturbed(monkeypatch):
         pass
     await eventually(lambda: answers(gateway, alice))
@@ -279,7 +303,9 @@ async def test_a_short_fault_of_the_watcher_passes_without_any_request(gateway, 
     await eventually(lambda: answers(gateway, person))
 
 
-async def test_changes_made_while_the_database_was_away_are_seen_afterwards(gateway, upstream, alice, monkeypatch):
+async def test_changes_made_while_the_database_was_away_are_seen_afterwards(
+    gateway, upstream, alice, monkeypatch
+):
     async with disturbed(monkeypatch):
         await off_loop(ApiKey.objects.all().revoke)
 
@@ -289,7 +315,7 @@ async def test_changes_made_while_the_database_was_away_are_seen_afterwards(gate
     await eventually(refused)
 
 
-# --- Postgres stops answering -----------------------------------------------------------------------------------------
+# --- Postgres stops answering ---------------------------------------------------------------------
 @IMPATIENT
 @STREAMS
 async def test_a_frozen_database_is_a_503_for_new_requests_and_no_harm_to_running_ones(
@@ -306,7 +332,9 @@ async def test_a_frozen_database_is_a_503_for_new_requests_and_no_harm_to_runnin
             answer = await asking
         assert (answer.status, answer.text) == (200, "Hello there!")
         async with asyncio.timeout(PROMISED_SECONDS):
-            known, unknown = await asyncio.gather(gateway.chat(alice.key), gateway.chat(mallory.key))
+            known, unknown = await asyncio.gather(
+                gateway.chat(alice.key), gateway.chat(mallory.key)
+            )
         for refused in (known, unknown):
             assert (refused.status, refused.error["code"]) == (503, "database_unavailable")
         assert (await gateway.ask("GET", "/healthz")).status == 200
@@ -321,7 +349,9 @@ async def test_a_frozen_database_is_a_503_for_new_requests_and_no_harm_to_runnin
 
 @IMPATIENT
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/models/m", "/health"])
-async def test_the_ordinary_doors_do_not_hang_on_a_frozen_database(database_proxy, gateway, alice, path):
+async def test_the_ordinary_doors_do_not_hang_on_a_frozen_database(
+    database_proxy, gateway, alice, path
+):
     assert (await gateway.ask("GET", path, alice.key)).status == 200
     with database_proxy.frozen():
         refused = await gateway.ask("GET", path, alice.key)
@@ -334,7 +364,9 @@ async def test_the_ordinary_doors_do_not_hang_on_a_frozen_database(database_prox
 
 
 @IMPATIENT
-async def test_many_requests_during_a_freeze_are_all_answered(database_proxy, gateway, upstream, alice):
+async def test_many_requests_during_a_freeze_are_all_answered(
+    database_proxy, gateway, upstream, alice
+):
     people = [await off_loop(rows.person, f"person-{number}") for number in range(12)]
     assert await answers(gateway, alice)
     with database_proxy.frozen():
@@ -342,12 +374,19 @@ async def test_many_requests_during_a_freeze_are_all_answered(database_proxy, ga
             found = await asyncio.gather(*(gateway.chat(person.key) for person in people))
         assert {answer.status for answer in found} == {503}
     await eventually(lambda: answers(gateway, alice))
-    assert {answer.status for answer in await asyncio.gather(*(gateway.chat(person.key) for person in people))} == {200}
-    assert await off_loop(UsageRecord.objects.filter(status="complete").count) == len(await rows.usage())
+    assert {
+        answer.status
+        for answer in await asyncio.gather(*(gateway.chat(person.key) for person in people))
+    } == {200}
+    assert await off_loop(UsageRecord.objects.filter(status="complete").count) == len(
+        await rows.usage()
+    )
 
 
 @IMPATIENT
-async def test_a_gateway_that_starts_without_its_database_waits_for_it(database_proxy, gateway, upstream, alice):
+async def test_a_gateway_that_starts_without_its_database_waits_for_it(
+    database_proxy, gateway, upstream, alice
+):
     await gateway.stop()
     await off_loop(connection.close_pool)  # a new process has none
     with database_proxy.frozen():

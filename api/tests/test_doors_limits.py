@@ -1,4 +1,6 @@
-"""Bounds that hold whatever a caller does: size and time of what comes in, patience with who does not read."""
+"""Bounds that hold whatever a caller does: size and time of what comes in, patience with who does
+not read.
+"""
 
 import asyncio
 import json
@@ -23,9 +25,11 @@ def chunk_of(size):
     return b"%x\r\n%b\r\n" % (size, b" " * size)
 
 
-# --- size -------------------------------------------------------------------------------------------------------------
+# --- size -----------------------------------------------------------------------------------------
 @pytest.mark.parametrize("size", [LIMIT + 1, 2**40])
-async def test_a_body_announced_too_large_is_refused_before_a_byte_of_it_is_read(gateway, upstream, alice, size):
+async def test_a_body_announced_too_large_is_refused_before_a_byte_of_it_is_read(
+    gateway, upstream, alice, size
+):
     async with gateway.wire() as wire:
         await wire.send(request_head(alice.key, size))
         answer = await wire.answer()
@@ -36,7 +40,9 @@ async def test_a_body_announced_too_large_is_refused_before_a_byte_of_it_is_read
     assert await rows.usage() == []
 
 
-async def test_a_client_that_asks_first_is_not_told_to_send_a_body_that_is_too_large(gateway, alice):
+async def test_a_client_that_asks_first_is_not_told_to_send_a_body_that_is_too_large(
+    gateway, alice
+):
     async with gateway.wire() as wire:
         await wire.send(request_head(alice.key, LIMIT + 1, headers="Expect: 100-continue\r\n"))
         assert (await wire.answer()).status == 413
@@ -51,8 +57,12 @@ async def test_a_client_that_asks_first_is_told_to_send_what_fits(gateway, upstr
         assert (await wire.answer()).status == 200
 
 
-async def test_a_body_that_does_not_announce_its_size_is_refused_when_it_grows_too_large(gateway, upstream, alice):
-    head_ = request_head(alice.key, 0, headers="Transfer-Encoding: chunked\r\n").replace(b"Content-Length: 0\r\n", b"")
+async def test_a_body_that_does_not_announce_its_size_is_refused_when_it_grows_too_large(
+    gateway, upstream, alice
+):
+    head_ = request_head(alice.key, 0, headers="Transfer-Encoding: chunked\r\n").replace(
+        b"Content-Length: 0\r\n", b""
+    )
     async with gateway.wire() as wire:
         await wire.send(head_)
         answering = asyncio.create_task(wire.answer())
@@ -70,14 +80,18 @@ async def test_a_body_that_does_not_announce_its_size_is_refused_when_it_grows_t
 @pytest.mark.parametrize("size", [LIMIT, 65_536, 65_537, 200_000])
 async def test_a_body_within_the_limit_passes(gateway, upstream, alice, size):
     data = body_of(size)
-    answer = await gateway.ask("POST", CHAT, alice.key, content=data, headers={"content-type": "application/json"})
+    answer = await gateway.ask(
+        "POST", CHAT, alice.key, content=data, headers={"content-type": "application/json"}
+    )
     assert answer.status == 200
     assert len(upstream.requests[0].json["messages"][0]["content"]) > size - 200
 
 
 async def test_a_body_in_small_chunks_passes(gateway, upstream, alice):
     data = body_of(300)
-    head_ = request_head(alice.key, 0, headers="Transfer-Encoding: chunked\r\n").replace(b"Content-Length: 0\r\n", b"")
+    head_ = request_head(alice.key, 0, headers="Transfer-Encoding: chunked\r\n").replace(
+        b"Content-Length: 0\r\n", b""
+    )
     async with gateway.wire() as wire:
         await wire.send(head_)
         for at in range(len(data)):
@@ -89,16 +103,22 @@ async def test_a_body_in_small_chunks_passes(gateway, upstream, alice):
 
 async def test_a_stranger_may_not_send_much(gateway):
     async with gateway.wire() as wire:
-        await wire.send(b"POST /v1/models HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40000\r\n\r\n")
+        await wire.send(
+            b"POST /v1/models HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40000\r\n\r\n"
+        )
         answer = await wire.answer()
     assert answer.status == 413
     assert answer.error["code"] == "body_too_large"
 
 
-@pytest.mark.parametrize("lines", [[b"X-Long: " + b"x" * 2**20], [b"X-%d: y" % number for number in range(20_000)]])
+@pytest.mark.parametrize(
+    "lines", [[b"X-Long: " + b"x" * 2**20], [b"X-%d: y" % number for number in range(20_000)]]
+)
 async def test_a_head_has_a_size_limit(gateway, upstream, alice, lines):
     async with gateway.wire() as wire:
-        await wire.send(request(alice.key).replace(b"\r\n\r\n", b"\r\n" + b"\r\n".join(lines) + b"\r\n\r\n", 1))
+        await wire.send(
+            request(alice.key).replace(b"\r\n\r\n", b"\r\n" + b"\r\n".join(lines) + b"\r\n\r\n", 1)
+        )
         answer = await wire.answer()
     assert answer.status in (400, 431)
     assert answer.error["type"] == "invalid_request_error"
@@ -118,9 +138,11 @@ async def test_the_number_of_running_requests_is_bounded(gateway, upstream, alic
         assert len(upstream.requests) == 2
 
 
-# --- time -------------------------------------------------------------------------------------------------------------
+# --- time -----------------------------------------------------------------------------------------
 @pytest.mark.settings(HEAD_SECONDS=0.2)
-@pytest.mark.parametrize("begin", [b"", b"POST /v1/chat/comp", b"GET / HTTP/1.1\r\nHost: x\r\nX-A: "])
+@pytest.mark.parametrize(
+    "begin", [b"", b"POST /v1/chat/comp", b"GET / HTTP/1.1\r\nHost: x\r\nX-A: "]
+)
 async def test_a_head_must_be_complete_in_time(gateway, begin):
     async with gateway.wire() as wire:
         await wire.send(begin)
@@ -189,7 +211,7 @@ async def test_an_idle_connection_is_closed(gateway, upstream, alice):
         assert await wire.end() == b""
 
 
-# --- callers that do not read -----------------------------------------------------------------------------------------
+# --- callers that do not read ---------------------------------------------------------------------
 PIECE = event(speech.chunk({"content": "x" * 16_000}))
 
 
@@ -217,7 +239,9 @@ async def standstill(exchange):
     return seen
 
 
-async def test_a_caller_that_does_not_read_slows_the_upstream_down_and_loses_nothing(gateway, upstream, alice):
+async def test_a_caller_that_does_not_read_slows_the_upstream_down_and_loses_nothing(
+    gateway, upstream, alice
+):
     upstream.will(flood(48))
     async with gateway.wire() as wire:
         await wire.send(request(alice.key, stream=True))

@@ -1,19 +1,24 @@
-"""Long prompts over HTTP: what the upstream is told, what summaries cost, and that nothing stays of a deleted file."""
+"""Long prompts over HTTP: what the upstream is told, what summaries cost, and that nothing stays of
+a deleted file.
+"""
 
 import asyncio
 
 import pytest
 
 from conversations.documents import ingest
-from conversations.documents.recall import shelf
+from conversations.documents.ranking import shelf
 from conversations.models import Document, Passage
+from providers.database.database_threads import off_loop
 from providers.models import ChatModel
-from providers.offloop import off_loop
 from proxysite.testing import rows, speech
 from proxysite.testing.upstream import DONE, refuse, reply, stream
 
 NOTES = "Answer from these notes alone.\n\n" + "".join(
-    f"Note {n}: the {('ferry', 'bridge', 'tower', 'market')[n % 4]} of canary town says {'abcdefghij'[n % 10]}.\n\n"
+    (
+        f"Note {n}: the {('ferry', 'bridge', 'tower', 'market')[n % 4]} of canary town says "
+        f"{'abcdefghij'[n % 10]}.\n\n"
+    )
     for n in range(900)
 )
 WINDOW = 4_000
@@ -39,14 +44,20 @@ def told(upstream):
 
 
 async def chat(gateway, person, **more):
-    return await gateway.chat(person.key, messages=[{"role": "system", "content": NOTES}, QUESTION], **more)
+    return await gateway.chat(
+        person.key, messages=[{"role": "system", "content": NOTES}, QUESTION], **more
+    )
 
 
-# --- summaries --------------------------------------------------------------------------------------------------------
+# --- summaries ------------------------------------------------------------------------------------
 @pytest.mark.usefixtures("windowed")
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_what_summaries_cost_is_in_the_answer_and_in_the_ledger(gateway, upstream, alice, streamed):
-    last = stream(*speech.spoken("Note 3."), DONE) if streamed else reply(speech.completion("Note 3."))
+async def test_what_summaries_cost_is_in_the_answer_and_in_the_ledger(
+    gateway, upstream, alice, streamed
+):
+    last = (
+        stream(*speech.spoken("Note 3."), DONE) if streamed else reply(speech.completion("Note 3."))
+    )
 
     async def script(exchange):
         summary = exchange.request.json.get("max_tokens") == 200
@@ -68,7 +79,9 @@ async def test_what_summaries_cost_is_in_the_answer_and_in_the_ledger(gateway, u
 
 
 @pytest.mark.usefixtures("windowed")
-async def test_what_no_upstream_counts_is_guessed_beside_what_summaries_cost(gateway, upstream, alice):
+async def test_what_no_upstream_counts_is_guessed_beside_what_summaries_cost(
+    gateway, upstream, alice
+):
     async def script(exchange):
         summary = exchange.request.json.get("max_tokens") == 200
         await (SUMMARY if summary else reply(speech.completion("Note 3.", usage=None)))(exchange)
@@ -84,7 +97,9 @@ async def test_what_no_upstream_counts_is_guessed_beside_what_summaries_cost(gat
 async def test_summaries_that_fail_leave_an_answer_and_are_not_kept(gateway, upstream, alice):
     async def script(exchange):
         summary = exchange.request.json.get("max_tokens") == 200
-        await (refuse(400, "Too odd.") if summary else reply(speech.completion("Note 3.")))(exchange)
+        await (refuse(400, "Too odd.") if summary else reply(speech.completion("Note 3.")))(
+            exchange
+        )
 
     upstream.always(script)
     answer = await chat(gateway, alice, model="short-m")
@@ -115,7 +130,7 @@ async def test_summaries_are_asked_for_a_few_at_a_time(gateway, upstream, alice)
     assert 2 <= most <= 4
 
 
-# --- the window -------------------------------------------------------------------------------------------------------
+# --- the window -----------------------------------------------------------------------------------
 @pytest.mark.usefixtures("windowed")
 async def test_the_answer_has_its_room_in_the_window(gateway, upstream, alice):
     text = NOTES[:9_000]  # they fit, unless the answer wants half of the window
@@ -143,14 +158,17 @@ async def test_a_caller_whose_texts_are_not_kept_waits_in_his_own_line(gateway, 
     assert given == [(None, alice.user.pk)]
 
 
-# --- files ------------------------------------------------------------------------------------------------------------
+# --- files ----------------------------------------------------------------------------------------
 @pytest.mark.usefixtures("windowed")
 @pytest.mark.parametrize("model", ["m", "short-m"])
 async def test_of_a_deleted_file_nothing_is_left(gateway, upstream, alice, model):
     upstream.always(reply(speech.completion("In short, canary town.", usage=speech.usage())))
     sent = {"file": ("notes.txt", NOTES.encode(), "text/plain")}
     file_id = (await gateway.ask("POST", "/v1/files/upload", alice.key, files=sent)).json["file_id"]
-    parts = [{"type": "text", "text": QUESTION["content"]}, {"type": "file", "file": {"file_id": file_id}}]
+    parts = [
+        {"type": "text", "text": QUESTION["content"]},
+        {"type": "file", "file": {"file_id": file_id}},
+    ]
     answer = await gateway.chat(
         alice.key, model=model, messages=[{"role": "user", "content": parts}], conversation_id="c"
     )
@@ -167,7 +185,10 @@ async def test_of_a_deleted_file_nothing_is_left(gateway, upstream, alice, model
 async def test_a_file_deleted_while_it_is_summarised_leaves_nothing(gateway, upstream, alice):
     sent = {"file": ("notes.txt", NOTES.encode(), "text/plain")}
     file_id = (await gateway.ask("POST", "/v1/files/upload", alice.key, files=sent)).json["file_id"]
-    parts = [{"type": "text", "text": QUESTION["content"]}, {"type": "file", "file": {"file_id": file_id}}]
+    parts = [
+        {"type": "text", "text": QUESTION["content"]},
+        {"type": "file", "file": {"file_id": file_id}},
+    ]
     messages = [{"role": "user", "content": parts}]
     upstream.will(*[slowly] * 4)
     upstream.always(SUMMARY)

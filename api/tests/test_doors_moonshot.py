@@ -1,11 +1,13 @@
-"""Moonshot's and Kimi Code's own ways, from door to wire: usage, web search, files, errors, checks."""
+"""Moonshot's and Kimi Code's own ways, from door to wire: usage, web search, files, errors,
+checks.
+"""
 
 from base64 import b64encode
 
 import pytest
 
+from providers.database.database_threads import off_loop
 from providers.models import ChatModel, Provider
-from providers.offloop import off_loop
 from proxysite.testing import rows, speech
 from proxysite.testing.upstream import CUT, DONE, Gate, refuse, reply, stream
 
@@ -27,7 +29,12 @@ async def provider(upstream, transactional_db):
 
 
 def call(name, arguments, index=0, call_id="call_1", kind="function"):
-    return {"index": index, "id": call_id, "type": kind, "function": {"name": name, "arguments": arguments}}
+    return {
+        "index": index,
+        "id": call_id,
+        "type": kind,
+        "function": {"name": name, "arguments": arguments},
+    }
 
 
 def searching(index=0, call_id="call_s"):
@@ -37,7 +44,9 @@ def searching(index=0, call_id="call_s"):
 def search(content="", **more):
     """An answer that only calls the search."""
     begun = speech.chunk({"role": "assistant", "content": content})
-    return stream(begun, speech.chunk({"tool_calls": [searching(**more)]}), ending("tool_calls"), DONE)
+    return stream(
+        begun, speech.chunk({"tool_calls": [searching(**more)]}), ending("tool_calls"), DONE
+    )
 
 
 def ending(reason="stop", counts=COUNTS):
@@ -51,13 +60,20 @@ def said(answer):
     """What a caller got, however it came: text, calls, finish reason, usage."""
     if answer.headers["content-type"].startswith("application/json"):
         choice = answer.json["choices"][0]
-        calls = [(c["function"]["name"], c["function"]["arguments"]) for c in choice["message"].get("tool_calls", ())]
+        calls = [
+            (c["function"]["name"], c["function"]["arguments"])
+            for c in choice["message"].get("tool_calls", ())
+        ]
         return answer.text, calls, choice["finish_reason"], answer.json["usage"]["total_tokens"]
     assert answer.done
-    roles = [event["choices"][0]["delta"].get("role") for event in answer.events if event["choices"]]
+    roles = [
+        event["choices"][0]["delta"].get("role") for event in answer.events if event["choices"]
+    ]
     assert roles[0] == "assistant"
     assert not any(roles[1:])
-    parts = [p for e in answer.events for c in e["choices"] for p in c["delta"].get("tool_calls", ())]
+    parts = [
+        p for e in answer.events for c in e["choices"] for p in c["delta"].get("tool_calls", ())
+    ]
     assert [p["index"] for p in parts] == list(range(len(parts)))
     calls = [(p["function"]["name"], p["function"]["arguments"]) for p in parts]
     (finish,) = answer.finishes
@@ -72,14 +88,19 @@ def asked(gateway, key, streams, **body):
 WAYS = pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
 
 
-# --- usage and fields -------------------------------------------------------------------------------------------------
+# --- usage and fields -----------------------------------------------------------------------------
 async def test_usage_in_the_last_choice_is_the_upstreams_figure(gateway, upstream, alice):
     upstream.will(stream(*speech.words("Hi"), ending(counts=COUNTS | {"cached_tokens": 4}), DONE))
     answer = await asked(gateway, alice.key, True)
     assert said(answer) == ("Hi", [], "stop", 15)
     assert all("usage" not in choice for event in answer.events for choice in event["choices"])
     row = await rows.only_usage()
-    assert (row.prompt_tokens, row.completion_tokens, row.cached_tokens, row.estimated) == (10, 5, 4, False)
+    assert (row.prompt_tokens, row.completion_tokens, row.cached_tokens, row.estimated) == (
+        10,
+        5,
+        4,
+        False,
+    )
 
 
 async def test_partial_mode_and_moonshots_own_fields_go_through(gateway, upstream, alice):
@@ -87,12 +108,18 @@ async def test_partial_mode_and_moonshots_own_fields_go_through(gateway, upstrea
         {"role": "user", "content": "Go on"},
         {"role": "assistant", "content": "{", "partial": True, "name": "x"},
     ]
-    fields = {"messages": messages, "max_completion_tokens": 9, "thinking": {"type": "enabled", "keep": "all"}}
+    fields = {
+        "messages": messages,
+        "max_completion_tokens": 9,
+        "thinking": {"type": "enabled", "keep": "all"},
+    }
     assert (await gateway.chat(alice.key, **fields)).status == 200
     assert upstream.requests[0].json == fields | {"model": "upstream-model"}
 
 
-async def test_images_at_web_addresses_are_refused_before_anything_is_sent(gateway, upstream, alice):
+async def test_images_at_web_addresses_are_refused_before_anything_is_sent(
+    gateway, upstream, alice
+):
     def parts(kind, given):
         return [{"role": "user", "content": [{"type": kind, kind: given}]}]
 
@@ -105,12 +132,16 @@ async def test_images_at_web_addresses_are_refused_before_anything_is_sent(gatew
         assert (answer.status, answer.error["param"]) == (400, "messages")
     assert upstream.requests == []
     for url in ("data:image/png;base64,AAAA", "ms://file-1"):
-        assert (await gateway.chat(alice.key, messages=parts("image_url", {"url": url}))).status == 200
+        assert (
+            await gateway.chat(alice.key, messages=parts("image_url", {"url": url}))
+        ).status == 200
 
 
-# --- web search -------------------------------------------------------------------------------------------------------
+# --- web search -----------------------------------------------------------------------------------
 @WAYS
-async def test_the_search_is_answered_here_and_the_caller_sees_one_answer(gateway, upstream, alice, streams):
+async def test_the_search_is_answered_here_and_the_caller_sees_one_answer(
+    gateway, upstream, alice, streams
+):
     upstream.will(
         search("Let me look. "),
         search("", call_id="call_t"),
@@ -123,7 +154,11 @@ async def test_the_search_is_answered_here_and_the_caller_sees_one_answer(gatewa
     for sent in (first, second, third):
         assert sent["tools"] == [{"type": "builtin_function", "function": {"name": "$web_search"}}]
         assert sent["thinking"] == {"type": "disabled"}
-    mine = {"id": "call_s", "type": "builtin_function", "function": {"name": "$web_search", "arguments": ARGUMENTS}}
+    mine = {
+        "id": "call_s",
+        "type": "builtin_function",
+        "function": {"name": "$web_search", "arguments": ARGUMENTS},
+    }
     assert second["messages"][-2:] == [
         {"role": "assistant", "content": "Let me look. ", "tool_calls": [mine]},
         {"role": "tool", "tool_call_id": "call_s", "name": "$web_search", "content": ARGUMENTS},
@@ -138,17 +173,31 @@ async def test_arguments_that_come_in_pieces_go_back_whole(gateway, upstream, al
     pieces = [searching() | {"function": {"name": "$web_search", "arguments": ARGUMENTS[:9]}}]
     rest = [{"index": 0, "function": {"arguments": ARGUMENTS[9:]}}]
     upstream.will(
-        stream(speech.chunk({"tool_calls": pieces}), speech.chunk({"tool_calls": rest}), ending("tool_calls"), DONE),
+        stream(
+            speech.chunk({"tool_calls": pieces}),
+            speech.chunk({"tool_calls": rest}),
+            ending("tool_calls"),
+            DONE,
+        ),
         stream(*speech.words("Yes."), ending(), DONE),
     )
-    assert said(await asked(gateway, alice.key, streams, model="m-search")) == ("Yes.", [], "stop", 30)
+    assert said(await asked(gateway, alice.key, streams, model="m-search")) == (
+        "Yes.",
+        [],
+        "stop",
+        30,
+    )
     assert upstream.requests[1].json["messages"][-1]["content"] == ARGUMENTS
 
 
 @WAYS
 async def test_a_call_of_the_callers_own_function_ends_the_turn(gateway, upstream, alice, streams):
     upstream.will(
-        stream(speech.chunk({"tool_calls": [searching(), call("weather", "{}", 1)]}), ending("tool_calls"), DONE)
+        stream(
+            speech.chunk({"tool_calls": [searching(), call("weather", "{}", 1)]}),
+            ending("tool_calls"),
+            DONE,
+        )
     )
     answer = await asked(gateway, alice.key, streams, model="m-search", tools=[WEATHER])
     text, *rest = said(answer)
@@ -163,7 +212,9 @@ async def test_a_caller_who_brings_the_search_along_answers_it_himself(gateway, 
     message = {"tool_calls": [searching()]}
     upstream.will(reply(speech.completion(None, finish="tool_calls", message=message)))
     answer = await gateway.chat(alice.key, model="m-search", tools=[own])
-    assert answer.json["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"] == ARGUMENTS
+    assert (
+        answer.json["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"] == ARGUMENTS
+    )
     assert upstream.requests[0].json["tools"] == [own]
     assert len(upstream.requests) == 1
 
@@ -183,7 +234,9 @@ async def test_a_model_that_never_stops_searching_is_given_up(gateway, upstream,
     assert len(upstream.requests) % 6 == 0
 
 
-async def test_an_error_while_searching_is_answered_by_another_token(gateway, upstream, alice, provider):
+async def test_an_error_while_searching_is_answered_by_another_token(
+    gateway, upstream, alice, provider
+):
     await off_loop(rows.tokens, provider, "sk-up-2")
     await gateway.reload()
     limited = refuse(429, "Slow down.", kind="rate_limit_reached_error")
@@ -197,7 +250,13 @@ async def test_an_error_while_searching_is_answered_by_another_token(gateway, up
 async def test_words_reach_the_caller_while_the_model_still_searches(gateway, upstream, alice):
     gate = Gate()
     upstream.will(
-        stream(*speech.words("Looking"), gate, speech.chunk({"tool_calls": [searching()]}), ending("tool_calls"), DONE),
+        stream(
+            *speech.words("Looking"),
+            gate,
+            speech.chunk({"tool_calls": [searching()]}),
+            ending("tool_calls"),
+            DONE,
+        ),
         stream(*speech.words("Found"), ending(), DONE),
     )
     async with gateway.reading(alice.key, model="m-search") as reading:
@@ -215,7 +274,9 @@ async def test_a_search_that_breaks_off_ends_the_stream_with_an_error(gateway, u
 
 async def test_usage_is_an_estimate_when_one_of_the_searches_gave_none(gateway, upstream, alice):
     upstream.will(
-        stream(speech.chunk({"tool_calls": [searching()]}), speech.chunk(finish="tool_calls"), DONE),
+        stream(
+            speech.chunk({"tool_calls": [searching()]}), speech.chunk(finish="tool_calls"), DONE
+        ),
         stream(*speech.words("Yes."), ending(), DONE),
     )
     await gateway.chat(alice.key, model="m-search")
@@ -228,7 +289,7 @@ async def test_several_choices_cannot_search(gateway, upstream, alice):
     assert upstream.requests == []
 
 
-# --- files ------------------------------------------------------------------------------------------------------------
+# --- files ----------------------------------------------------------------------------------------
 def part(data=b"%PDF-1.7 any", filename='a "b".pdf'):
     url = f"data:application/pdf;base64,{b64encode(data).decode()}"
     return {"type": "file", "file": {"filename": filename, "file_data": url}}
@@ -276,7 +337,9 @@ async def test_a_file_is_read_by_moonshot_and_deleted_there(gateway, upstream, a
     assert 'a "b".pdf' in user["content"][1]["text"]
 
 
-async def test_a_file_that_moonshot_cannot_read_is_the_callers_fault_and_deleted(gateway, upstream, alice):
+async def test_a_file_that_moonshot_cannot_read_is_the_callers_fault_and_deleted(
+    gateway, upstream, alice
+):
     upstream.always(reply({"deleted": True}))
     upstream.will(reply(ENTRY | {"status": "error", "status_details": "No text."}))
     answer = await gateway.chat(alice.key, model="m-files", messages=with_file(part()))
@@ -288,12 +351,18 @@ async def test_a_file_that_moonshot_cannot_read_is_the_callers_fault_and_deleted
     assert not any(request.path.endswith("completions") for request in upstream.requests)
 
 
-@pytest.mark.parametrize("entry", [b"no json", {}, [], {"id": 7}, {"id": "../../users/me"}, {"id": ""}])
-async def test_an_upload_whose_answer_cannot_be_used_is_a_bad_answer(gateway, upstream, alice, entry):
+@pytest.mark.parametrize(
+    "entry", [b"no json", {}, [], {"id": 7}, {"id": "../../users/me"}, {"id": ""}]
+)
+async def test_an_upload_whose_answer_cannot_be_used_is_a_bad_answer(
+    gateway, upstream, alice, entry
+):
     upstream.always(reply(entry))
     answer = await gateway.chat(alice.key, model="m-files", messages=with_file(part()))
     assert (answer.status, answer.error["code"]) == (502, "bad_upstream_response")
-    assert {(request.method, request.path) for request in upstream.requests} == {("POST", "/v1/files")}
+    assert {(request.method, request.path) for request in upstream.requests} == {
+        ("POST", "/v1/files")
+    }
 
 
 async def test_a_rejected_upload_is_tried_with_another_token(gateway, upstream, alice, provider):
@@ -311,10 +380,12 @@ async def test_a_rejected_upload_is_tried_with_another_token(gateway, upstream, 
         return await answers.get((request.method, request.path), reply(b"text"))(exchange)
 
     upstream.always(serve)
-    assert (await gateway.chat(alice.key, model="m-files", messages=with_file(part()))).text == "Ok."
+    assert (
+        await gateway.chat(alice.key, model="m-files", messages=with_file(part()))
+    ).text == "Ok."
 
 
-# --- errors -----------------------------------------------------------------------------------------------------------
+# --- errors ---------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("status", "kind", "shown", "state", "strikes"),
     [
@@ -331,7 +402,9 @@ async def test_a_rejected_upload_is_tried_with_another_token(gateway, upstream, 
     ],
 )
 @pytest.mark.settings(MAX_ATTEMPTS=1)
-async def test_what_moonshots_errors_mean(gateway, upstream, alice, token, status, kind, shown, state, strikes):
+async def test_what_moonshots_errors_mean(
+    gateway, upstream, alice, token, status, kind, shown, state, strikes
+):
     upstream.will(reply({"error": {"type": kind, "message": "No."}}, status))
     answer = await gateway.chat(alice.key)
     assert (answer.status, answer.error["code"]) == shown

@@ -1,15 +1,20 @@
-"""Several answers at once and one made of them: what the upstream is asked, what the caller and the ledger get."""
+"""Several answers at once and one made of them: what the upstream is asked, what the caller and the
+ledger get.
+"""
 
 import asyncio
 
 import pytest
 
-from providers.offloop import off_loop
+from providers.database.database_threads import off_loop
 from proxysite.testing import eventually, rows, speech
 from proxysite.testing.gateway import request
 from proxysite.testing.upstream import DONE, Gate, refuse, reply, say, silence, stream
 
-ASKED = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why is the sky blue?"}]
+ASKED = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "Why is the sky blue?"},
+]
 
 
 @pytest.fixture
@@ -31,9 +36,13 @@ def prompts(upstream):
     return [request.json["messages"] for request in upstream.requests]
 
 
-async def test_a_plan_three_candidates_and_a_synthesis_are_one_answer(gateway, upstream, alice, many):
+async def test_a_plan_three_candidates_and_a_synthesis_are_one_answer(
+    gateway, upstream, alice, many
+):
     await many()
-    upstream.will(said("THE PLAN"), said("draft A"), said("draft B"), said("draft C"), said("Scattering."))
+    upstream.will(
+        said("THE PLAN"), said("draft A"), said("draft B"), said("draft C"), said("Scattering.")
+    )
     answer = await gateway.chat(alice.key, model="mpr-m", messages=ASKED)
     assert (answer.status, answer.text, answer.json["model"]) == (200, "Scattering.", "mpr-m")
     assert answer.json["usage"]["total_tokens"] == 75
@@ -45,7 +54,12 @@ async def test_a_plan_three_candidates_and_a_synthesis_are_one_answer(gateway, u
     assert len({one[0]["content"] for one in drafts}) == 3
     assert all(f"draft {name}" in last[-1]["content"] for name in "ABC")
     row = await rows.only_usage()
-    assert (row.status, row.prompt_tokens, row.completion_tokens, row.estimated) == ("complete", 50, 25, False)
+    assert (row.status, row.prompt_tokens, row.completion_tokens, row.estimated) == (
+        "complete",
+        50,
+        25,
+        False,
+    )
     labels = [one["reason"] for one in row.attempts]
     assert (labels[0], sorted(labels[1:4]), labels[4]) == (
         "framework",
@@ -54,7 +68,9 @@ async def test_a_plan_three_candidates_and_a_synthesis_are_one_answer(gateway, u
     )
 
 
-async def test_candidates_are_asked_at_the_same_time_and_the_synthesis_streams(gateway, upstream, alice, many):
+async def test_candidates_are_asked_at_the_same_time_and_the_synthesis_streams(
+    gateway, upstream, alice, many
+):
     await many(candidates=4)
     gates, talks = [Gate() for _ in range(4)], Gate()
 
@@ -72,12 +88,16 @@ async def test_candidates_are_asked_at_the_same_time_and_the_synthesis_streams(g
     )
 
     async def all_there():
-        await asyncio.gather(*(gate.arrival() for gate in gates))  # all four, and none has been answered
+        await asyncio.gather(
+            *(gate.arrival() for gate in gates)
+        )  # all four, and none has been answered
         for gate in gates:
             gate.open()
 
     opening = asyncio.create_task(all_there())
-    async with gateway.reading(alice.key, model="mpr-m", stream_options={"include_usage": True}) as reading:
+    async with gateway.reading(
+        alice.key, model="mpr-m", stream_options={"include_usage": True}
+    ) as reading:
         await opening
         await reading.until('" light"')
         talks.open()
@@ -89,7 +109,9 @@ async def test_candidates_are_asked_at_the_same_time_and_the_synthesis_streams(g
 
 @pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("synthesis", ["majority", "weighted", "hierarchical", "consensus"])
-async def test_a_synthesis_by_rules_asks_no_more(gateway, upstream, alice, many, synthesis, streams):
+async def test_a_synthesis_by_rules_asks_no_more(
+    gateway, upstream, alice, many, synthesis, streams
+):
     await many(synthesis=synthesis, candidates=2, framework=False, show_candidates=True)
     text = "Air scatters blue light.\n\n```\nx\n\ny\n```"
     upstream.will(said(text), said(text))
@@ -101,7 +123,10 @@ async def test_a_synthesis_by_rules_asks_no_more(gateway, upstream, alice, many,
     if streams:
         assert answer.done
         assert answer.finishes == ["stop"]
-        assert next(event["candidates"] for event in answer.events if "candidates" in event) == [text, text]
+        assert next(event["candidates"] for event in answer.events if "candidates" in event) == [
+            text,
+            text,
+        ]
     else:
         assert answer.json["candidates"] == [text, text]
     usage = answer.events[-1]["usage"] if streams else answer.json["usage"]
@@ -109,14 +134,18 @@ async def test_a_synthesis_by_rules_asks_no_more(gateway, upstream, alice, many,
     assert (await rows.only_usage()).prompt_tokens == 20
 
 
-async def test_the_model_merges_where_the_caller_wants_tools_or_a_format(gateway, upstream, alice, many):
+async def test_the_model_merges_where_the_caller_wants_tools_or_a_format(
+    gateway, upstream, alice, many
+):
     await many(synthesis="consensus", candidates=2, framework=False)
     tools = [{"type": "function", "function": {"name": "f"}}]
     await gateway.chat(alice.key, model="mpr-m", tools=tools)
     assert ["tools" in request.json for request in upstream.requests] == [False, False, True]
 
 
-async def test_the_model_merges_where_the_caller_wants_several_choices(gateway, upstream, alice, many):
+async def test_the_model_merges_where_the_caller_wants_several_choices(
+    gateway, upstream, alice, many
+):
     await many(synthesis="consensus", candidates=2, framework=False)
     upstream.always(say("A draft.", n=2))
     upstream.will(said("A draft."), said("A draft."))
@@ -157,7 +186,12 @@ async def test_a_candidate_that_fails_is_left_out(gateway, upstream, alice, many
     assert "2 independent drafts" in prompts(upstream)[-1][-1]["content"]
     row = await rows.only_usage()
     assert row.status == "complete"
-    assert sorted(one["outcome"] for one in row.attempts) == ["Rejected", "answered", "answered", "answered"]
+    assert sorted(one["outcome"] for one in row.attempts) == [
+        "Rejected",
+        "answered",
+        "answered",
+        "answered",
+    ]
     assert row.prompt_tokens == 30
 
 
@@ -246,7 +280,9 @@ async def test_the_final_answer_has_a_call_of_its_own_however_often_others_were_
     assert len(upstream.requests) == 3
 
 
-async def test_each_candidate_starts_from_another_passage_of_a_long_text(gateway, upstream, alice, many):
+async def test_each_candidate_starts_from_another_passage_of_a_long_text(
+    gateway, upstream, alice, many
+):
     await many(framework=False, sampling="diversity", synthesis="consensus")
     parts = [f"Part {name} {' '.join(f'{name}{at}' for at in range(400))}." for name in "abc"]
     long = [{"role": "user", "content": "\n\n".join(parts) + "\n\nWhat is it about?"}]
@@ -304,7 +340,11 @@ async def test_plan_and_candidates_are_noted_even_where_they_are_not_shown(
     assert "candidates" not in answer.json
     (trace,) = traces
     noted = trace.extras | {"candidates": sorted(trace.extras["candidates"])}
-    assert noted == {"framework": "plan", "candidates": ["draft A", "draft B"], "synthesis": synthesis}
+    assert noted == {
+        "framework": "plan",
+        "candidates": ["draft A", "draft B"],
+        "synthesis": synthesis,
+    }
 
 
 async def test_one_path_has_no_candidates_to_note(gateway, upstream, alice, many, traces):

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from providers.offloop import off_loop
+from providers.database.database_threads import off_loop
 from proxysite.testing import rows
 from proxysite.testing.upstream import refuse, reply, say
 
@@ -18,7 +18,9 @@ async def test_without_the_setting_nobody_gets_in_with_a_token(gateway, upstream
 
 
 @on
-async def test_a_bearer_that_is_no_key_is_shown_to_the_upstream(gateway, upstream, alice, token, caplog):
+async def test_a_bearer_that_is_no_key_is_shown_to_the_upstream(
+    gateway, upstream, alice, token, caplog
+):
     caplog.set_level(logging.DEBUG)
     for streams in (False, True):
         answer = await gateway.chat("kimi-token-of-mine", stream=streams)
@@ -26,7 +28,9 @@ async def test_a_bearer_that_is_no_key_is_shown_to_the_upstream(gateway, upstrea
         assert answer.text == "Hello there!"
         assert upstream.requests[-1].bearer == "kimi-token-of-mine"
     found = await rows.usage()
-    assert [(row.status, row.key_id, row.user_id) for row in found] == [("complete", None, None)] * 2
+    assert [(row.status, row.key_id, row.user_id) for row in found] == [
+        ("complete", None, None)
+    ] * 2
     assert "kimi-token-of-mine" not in caplog.text + str([vars(row) for row in found])
     assert (await gateway.token(token)).requests == 0
     assert await off_loop(lambda: type(token).objects.count()) == 1
@@ -37,7 +41,11 @@ async def test_several_tokens_take_turns_within_the_request(gateway, upstream, a
     upstream.will(refuse(401), refuse(429), say("third"))
     answer = await gateway.chat("token-one, token-two,token-three")
     assert answer.text == "third"
-    assert [request.bearer for request in upstream.requests] == ["token-one", "token-two", "token-three"]
+    assert [request.bearer for request in upstream.requests] == [
+        "token-one",
+        "token-two",
+        "token-three",
+    ]
     assert [attempt["outcome"] for attempt in (await rows.only_usage()).attempts] == [
         "AuthRejected",
         "RateLimited",
@@ -66,7 +74,15 @@ async def test_a_key_that_was_ours_goes_to_no_upstream(gateway, upstream, alice,
     await gateway.reload()
     forms = ("token-one,{}", "Bearer {}", '"{}"', "<{}>", "key={}", "tok {}", "{};x")
     disguised = [form.format(key) for form in forms for key in (alice.key, mallory.key)]
-    for bearer in (mallory.key, alice.key.upper(), *disguised, "sk-ps-unknown", ",", ",,", "x" * 5_000):
+    for bearer in (
+        mallory.key,
+        alice.key.upper(),
+        *disguised,
+        "sk-ps-unknown",
+        ",",
+        ",,",
+        "x" * 5_000,
+    ):
         answer = await gateway.chat(bearer)
         assert (answer.status, answer.error["code"]) == (401, "invalid_api_key"), bearer
     assert upstream.requests == []
@@ -86,8 +102,12 @@ async def test_brought_tokens_reach_that_providers_models_only(gateway, upstream
 
 
 @on
-async def test_what_a_stranger_brings_does_not_stop_the_provider_for_others(gateway, upstream, alice):
-    upstream.always(reply(b"<html>400 Request Header Too Large</html>", 400, content_type="text/html"))
+async def test_what_a_stranger_brings_does_not_stop_the_provider_for_others(
+    gateway, upstream, alice
+):
+    upstream.always(
+        reply(b"<html>400 Request Header Too Large</html>", 400, content_type="text/html")
+    )
     for _ in range(6):
         assert (await gateway.chat("x" * 4_000)).status == 502
     assert (gateway.failures(), gateway.blocked()) == (0, None)
@@ -97,7 +117,10 @@ async def test_what_a_stranger_brings_does_not_stop_the_provider_for_others(gate
 
 @on
 async def test_a_stranger_has_no_file_read(gateway, upstream, alice):
-    part = {"type": "file", "file": {"filename": "a.html", "file_data": "data:text/html;base64,PGI+"}}
+    part = {
+        "type": "file",
+        "file": {"filename": "a.html", "file_data": "data:text/html;base64,PGI+"},
+    }
     answer = await gateway.chat("token-one", messages=[{"role": "user", "content": [part]}])
     assert (answer.status, answer.error["param"]) == (400, "messages")
     for method, path in (("GET", "/v1/files"), ("GET", "/v1/files/file-1")):

@@ -1,4 +1,6 @@
-"""The staff doors under /admin/: who may come in, the keys of each answer, and what each deed changes."""
+"""The staff doors under /admin/: who may come in, the keys of each answer, and what each deed
+changes.
+"""
 
 import json
 from datetime import timedelta
@@ -11,17 +13,29 @@ from django.utils import timezone
 
 from api import keys
 from api.models import ApiKey
-from api.views import renewal
+from api.views.staff import token_renewal
 from providers import vault
 from providers.adapters import openai_compatible
+from providers.database.database_threads import off_loop
 from providers.models import Provider
-from providers.offloop import off_loop
 from proxysite.testing import eventually, rows
 from proxysite.testing.upstream import refuse, stream
 from tokens.models import Refresh, UpstreamToken
 
-SECRETS = ("sk-first-of-the-pool-000001", "sk-second-of-the-pool-0002", "sk-third-of-the-pool-00003")
-LOOKS = (*("tokens/stats", "tokens/content", "tokens/consecutive-failures", "tokens/updater/status", "status"),)
+SECRETS = (
+    "sk-first-of-the-pool-000001",
+    "sk-second-of-the-pool-0002",
+    "sk-third-of-the-pool-00003",
+)
+LOOKS = (
+    *(
+        "tokens/stats",
+        "tokens/content",
+        "tokens/consecutive-failures",
+        "tokens/updater/status",
+        "status",
+    ),
+)
 DEEDS = (
     *("tokens/reset/0", "tokens/reset-all", "tokens/reload", "tokens/check", "tokens/update"),
     *("tokens/reset-consecutive", "tokens/updater/force-update", "switch_mode"),
@@ -50,7 +64,9 @@ def guests(monkeypatch):
 
 @pytest.fixture
 def ask(boss):
-    """Ask a door with the key of a member of staff, who may do everything; the answer's status and JSON."""
+    """Ask a door with the key of a member of staff, who may do everything; the answer's status and
+    JSON.
+    """
 
     def asked(path, key=boss.key, body=None, **query):
         client = Client()
@@ -76,7 +92,7 @@ def mistaken(answer):
     return found["message"]
 
 
-# --- who may come in --------------------------------------------------------------------------------------------------
+# --- who may come in ------------------------------------------------------------------------------
 @pytest.mark.parametrize("path", [*LOOKS, *DEEDS])
 def test_without_a_credential_a_door_is_shut(ask, pool, path):
     status, found = ask(path, key=None)
@@ -161,7 +177,9 @@ def test_who_may_only_add_tokens_is_told_no_counts(ask, pool, tmp_path, settings
     assert "data" in ask("tokens/reload", key=adder.key)[1]
 
 
-def test_a_session_of_the_admin_opens_the_doors_and_changes_things_only_with_the_csrf_token(boss, pool):
+def test_a_session_of_the_admin_opens_the_doors_and_changes_things_only_with_the_csrf_token(
+    boss, pool
+):
     client = Client(enforce_csrf_checks=True)
     client.force_login(boss.user)
     assert client.get("/admin/tokens/stats").status_code == 200
@@ -172,7 +190,9 @@ def test_a_session_of_the_admin_opens_the_doors_and_changes_things_only_with_the
     assert UpstreamToken.objects.filter(state="disabled").count() == 3
     client.get("/admin/")
     token = client.cookies["csrftoken"].value
-    answer = client.post("/admin/tokens/reset-all", "", "application/json", headers={"x-csrftoken": token})
+    answer = client.post(
+        "/admin/tokens/reset-all", "", "application/json", headers={"x-csrftoken": token}
+    )
     assert answer.status_code == 200
     assert not UpstreamToken.objects.filter(state="disabled").exists()
 
@@ -188,8 +208,15 @@ def test_a_key_of_its_own_counts_more_than_the_session_beside_it(boss, pool):
     client = Client(enforce_csrf_checks=True)
     client.force_login(boss.user)
     mallory = rows.person("mallory")
-    assert client.get("/admin/tokens/stats", headers={"authorization": f"Bearer {mallory.key}"}).status_code == 403
-    answer = client.post("/admin/tokens/reset-all", "", "application/json", headers={"x-api-key": boss.key})
+    assert (
+        client.get(
+            "/admin/tokens/stats", headers={"authorization": f"Bearer {mallory.key}"}
+        ).status_code
+        == 403
+    )
+    answer = client.post(
+        "/admin/tokens/reset-all", "", "application/json", headers={"x-api-key": boss.key}
+    )
     assert answer.status_code == 200
 
 
@@ -201,7 +228,7 @@ def test_the_wrong_method_is_refused(boss, pool, path):
     assert answer.json()["error"]["code"] == "method_not_allowed"
 
 
-# --- counts -----------------------------------------------------------------------------------------------------------
+# --- counts ---------------------------------------------------------------------------------------
 @pytest.mark.settings(MAX_TOKEN_FAILURES=3)
 def test_the_counts_have_the_proxys_keys_and_each_provider_its_own(ask, pool):
     now = timezone.now()
@@ -229,7 +256,13 @@ def test_the_counts_have_the_proxys_keys_and_each_provider_its_own(ask, pool):
     }
     k2, others = providers
     assert k2.keys() == others.keys() == {"name", "mode", "breaker", *STANDING}
-    assert (k2["name"], k2["mode"], k2["total"], k2["active"], k2["inactive"]) == ("k2", "user", 3, 3, 0)
+    assert (k2["name"], k2["mode"], k2["total"], k2["active"], k2["inactive"]) == (
+        "k2",
+        "user",
+        3,
+        3,
+        0,
+    )
     assert others == {
         "name": "other",
         "mode": "user",
@@ -258,10 +291,13 @@ def test_the_counts_can_be_of_one_provider_and_of_none_at_all(ask, pool):
 
 def test_tokens_are_shown_masked_in_list_order(ask, pool):
     status, found = ask("tokens/content")
-    assert (status, found) == (200, {"status": "success", "tokens": [vault.mask(secret) for secret in SECRETS]})
+    assert (status, found) == (
+        200,
+        {"status": "success", "tokens": [vault.mask(secret) for secret in SECRETS]},
+    )
 
 
-# --- resets -----------------------------------------------------------------------------------------------------------
+# --- resets ---------------------------------------------------------------------------------------
 def test_a_token_is_reset_by_its_id_and_by_its_number(ask, pool):
     _, second, third = UpstreamToken.objects.all()
     for name, row in (("1", second), (str(third.pk), third)):
@@ -272,13 +308,17 @@ def test_a_token_is_reset_by_its_id_and_by_its_number(ask, pool):
     assert set(LogEntry.objects.values_list("change_message", flat=True)) == {"Reset."}
 
 
-@pytest.mark.parametrize("name", ["3", "99999999999999999999", "-1", "second", "٣", "0" * 32, "x" * 300])
+@pytest.mark.parametrize(
+    "name", ["3", "99999999999999999999", "-1", "second", "٣", "0" * 32, "x" * 300]
+)
 def test_a_token_that_is_not_there_cannot_be_reset(ask, pool, name):
     assert mistaken(ask(f"tokens/reset/{name}"))
 
 
 def test_a_number_counts_in_the_list_of_the_provider_that_is_named(ask, pool):
-    (row,) = rows.tokens(rows.provider("http://127.0.0.1:9/v1", "other", models=()), "sk-other-1", state="disabled")
+    (row,) = rows.tokens(
+        rows.provider("http://127.0.0.1:9/v1", "other", models=()), "sk-other-1", state="disabled"
+    )
     assert "numbered from 0" in mistaken(ask("tokens/reset/1", provider="other"))
     assert ask("tokens/reset/0", provider="other")[0] == 200
     row.refresh_from_db()
@@ -297,21 +337,27 @@ def test_all_tokens_are_reset_or_those_of_one_provider(ask, pool):
     assert fresh.count() == 4
 
 
-# --- imports ----------------------------------------------------------------------------------------------------------
+# --- imports --------------------------------------------------------------------------------------
 @pytest.mark.settings(TOKENS_PROVIDER="k2")
 def test_the_token_file_is_read_again(ask, pool, settings, tmp_path):
     file = tmp_path / "tokens.txt"
     file.write_text(f"# mine\n{SECRETS[0]}\n\nsk-new-in-the-file-1\nno token\n")
     settings.TOKENS_FILE = str(file)
     status, found = ask("tokens/reload")
-    assert (status, found["status"], found.keys()) == (200, "success", {"status", "message", "data"})
+    assert (status, found["status"], found.keys()) == (
+        200,
+        "success",
+        {"status", "message", "data"},
+    )
     assert found["data"]["total_tokens"] == 4
     assert "1 imported, 1 known already" in found["message"]
     assert "line 5: has a space inside" in found["message"]
     assert UpstreamToken.objects.count() == 4
 
 
-@pytest.mark.settings(TOKENS_PROVIDER="k2", GUEST_TOKENS_FILE="", USER_TOKENS_FILE="", TOKENS_FILE="")
+@pytest.mark.settings(
+    TOKENS_PROVIDER="k2", GUEST_TOKENS_FILE="", USER_TOKENS_FILE="", TOKENS_FILE=""
+)
 def test_a_file_that_cannot_be_read_is_said_in_words(ask, pool, settings, tmp_path):
     assert "No setting names a token file" in mistaken(ask("tokens/reload"))
     settings.TOKENS_FILE = str(tmp_path / "missing.txt")
@@ -340,7 +386,9 @@ def test_a_list_of_tokens_is_imported_and_nothing_is_deleted(ask, pool):
     assert "stay" in found["message"]
     assert UpstreamToken.objects.count() == 4
     other = rows.provider("http://127.0.0.1:9/v1", "other", models=())
-    assert ask("tokens/update", body={"tokens": ["sk-for-the-other"], "provider": "other"})[0] == 200
+    assert (
+        ask("tokens/update", body={"tokens": ["sk-for-the-other"], "provider": "other"})[0] == 200
+    )
     assert other.tokens.count() == 1
 
 
@@ -358,31 +406,39 @@ def test_a_provider_is_named_by_text(ask, pool):
 
 def test_a_body_that_is_no_json_is_refused(boss, pool):
     headers = {"authorization": f"Bearer {boss.key}"}
-    answer = Client().post("/admin/switch_mode", "{", content_type="application/json", headers=headers)
+    answer = Client().post(
+        "/admin/switch_mode", "{", content_type="application/json", headers=headers
+    )
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_json")
 
 
-# --- checks -----------------------------------------------------------------------------------------------------------
+# --- checks ---------------------------------------------------------------------------------------
 @pytest.fixture
 def checked(monkeypatch):
-    """Stands for the upstreams: what is asked about works but for the second token, which is rejected."""
-    from tokens import checkup
+    """Stands for the upstreams: what is asked about works but for the second token, which is
+    rejected.
+    """
+    from tokens.maintenance import token_check
 
     asked = []
 
     def check(tokens, **options):
         for row in tokens.order_by("created_at", "pk"):
             asked.append(row.masked)
-            yield checkup.Finding(row, "rate limited" if row.masked == vault.mask(SECRETS[1]) else "works")
+            yield token_check.Finding(
+                row, "rate limited" if row.masked == vault.mask(SECRETS[1]) else "works"
+            )
 
-    monkeypatch.setattr(checkup, "check", check)
+    monkeypatch.setattr(token_check, "check", check)
     return asked
 
 
 def test_few_tokens_are_checked_while_the_caller_waits(ask, pool, checked):
     status, found = ask("tokens/check")
     assert (status, found["status"], found.keys()) == (200, "success", {"status", "data"})
-    zeros = dict.fromkeys(("rejected", "unproven", "out_of_quota", "provider_failed", "unreadable", "queued"), 0)
+    zeros = dict.fromkeys(
+        ("rejected", "unproven", "out_of_quota", "provider_failed", "unreadable", "queued"), 0
+    )
     assert found["data"] == {"checked": 3, "works": 2, "rate_limited": 1, **zeros}
     row = UpstreamToken.objects.all()[2]
     for name in (2, "2", str(row.pk)):
@@ -394,11 +450,12 @@ def test_few_tokens_are_checked_while_the_caller_waits(ask, pool, checked):
 
 
 def test_many_tokens_are_left_to_the_worker(ask, pool, checked, monkeypatch):
-    from tokens import inspecting, tasks
+    from tokens import tasks
+    from tokens.maintenance import check_now
 
     left = []
-    monkeypatch.setattr(inspecting, "AT_ONCE", 2)
-    monkeypatch.setattr(inspecting, "QUEUED_AT_ONCE", 2)
+    monkeypatch.setattr(check_now, "AT_ONCE", 2)
+    monkeypatch.setattr(check_now, "QUEUED_AT_ONCE", 2)
     monkeypatch.setattr(tasks.check, "apply_async", lambda args, options, **how: left.append(*args))
     data = ask("tokens/check")[1]["data"]
     assert (data["checked"], data["queued"], checked) == (0, 3, [])
@@ -412,15 +469,16 @@ def test_many_tokens_are_left_to_the_worker(ask, pool, checked, monkeypatch):
 def test_a_queue_that_is_away_is_said_in_words(ask, pool, monkeypatch):
     from kombu.exceptions import OperationalError
 
-    from tokens import inspecting, tasks
+    from tokens import tasks
+    from tokens.maintenance import check_now
 
     def away(*args, **options):
         assert options["retry"] is False
         raise OperationalError("connection refused")
 
-    monkeypatch.setattr(inspecting, "AT_ONCE", 2)
+    monkeypatch.setattr(check_now, "AT_ONCE", 2)
     monkeypatch.setattr(tasks.check, "apply_async", away)
-    monkeypatch.setattr(renewal.tasks.refresh_pool, "apply_async", away)
+    monkeypatch.setattr(token_renewal.tasks.refresh_pool, "apply_async", away)
     rows.tokens(pool, "sk-renewable-1", sealed_refresh="sealed")
     for path in ("tokens/check", "tokens/updater/force-update"):
         status, found = ask(path)
@@ -429,18 +487,31 @@ def test_a_queue_that_is_away_is_said_in_words(ask, pool, monkeypatch):
     assert not LogEntry.objects.exists()
 
 
-# --- the mode ---------------------------------------------------------------------------------------------------------
+# --- the mode -------------------------------------------------------------------------------------
 def test_the_mode_is_switched_and_seen(ask, pool, guests, settings):
     settings.TOOL_SUPPORT, settings.LOG_LEVEL, settings.TOKENS_PROVIDER = True, "INFO", "k2"
-    settings.GUEST_TOKENS_FILE, settings.TOKENS_FILE, settings.USER_TOKENS_FILE = "guests.txt", "tokens.txt", ""
+    settings.GUEST_TOKENS_FILE, settings.TOKENS_FILE, settings.USER_TOKENS_FILE = (
+        "guests.txt",
+        "tokens.txt",
+        "",
+    )
     status, found = ask("switch_mode", body={"mode": "guest"})
-    assert (status, found["status"], found.keys()) == (200, "success", {"status", "message", "mode"})
+    assert (status, found["status"], found.keys()) == (
+        200,
+        "success",
+        {"status", "message", "mode"},
+    )
     assert found["mode"] == "guest"
     status, found = ask("status")
     assert (status, found.keys()) == (200, {"mode", "token_stats", "config"})
     assert found["mode"] == "guest"
     assert found["token_stats"]["total_tokens"] == 3
-    config = {"tokens_file": "guests.txt", "api_url": pool.base_url, "tool_support": True, "debug_logging": False}
+    config = {
+        "tokens_file": "guests.txt",
+        "api_url": pool.base_url,
+        "tool_support": True,
+        "debug_logging": False,
+    }
     assert found["config"] == config
     assert ask("switch_mode", body={"mode": "user", "provider": "k2"})[1]["mode"] == "user"
     assert ask("status")[1]["config"]["tokens_file"] == "tokens.txt"
@@ -450,7 +521,9 @@ def test_the_mode_is_switched_and_seen(ask, pool, guests, settings):
     ]
 
 
-@pytest.mark.parametrize("body", [None, {}, {"mode": "admin"}, {"mode": None}, {"mode": ["guest"]}, {"mode": {}}])
+@pytest.mark.parametrize(
+    "body", [None, {}, {"mode": "admin"}, {"mode": None}, {"mode": ["guest"]}, {"mode": {}}]
+)
 def test_a_mode_that_is_none_is_refused(ask, pool, guests, body):
     assert "guest" in mistaken(ask("switch_mode", body=body))
     assert Provider.objects.get().mode == "user"
@@ -461,7 +534,9 @@ def test_a_provider_without_an_entrance_for_guests_keeps_its_mode(ask, pool):
     assert Provider.objects.get().mode == "user"
 
 
-async def test_a_switched_mode_is_in_force_for_the_next_requests(gateway, operator, alice, upstream, provider):
+async def test_a_switched_mode_is_in_force_for_the_next_requests(
+    gateway, operator, alice, upstream, provider
+):
     site = {"kind": "k2think_web", "base_url": upstream.url.replace("/v1", "/api")}
     await off_loop(Provider.objects.filter(pk=provider.pk).update, **site)
     await gateway.reload()
@@ -470,7 +545,9 @@ async def test_a_switched_mode_is_in_force_for_the_next_requests(gateway, operat
     async def asked(mode):
         answer = await gateway.ask("POST", "/admin/switch_mode", operator.key, json={"mode": mode})
         assert answer.status == 200, answer
-        await eventually(lambda: [one.mode for one in gateway.inner.catalogue.upstreams()] == [mode])
+        await eventually(
+            lambda: [one.mode for one in gateway.inner.catalogue.upstreams()] == [mode]
+        )
         assert (await gateway.chat(alice.key)).text == "Hi."
         return upstream.requests[-1]
 
@@ -481,8 +558,10 @@ async def test_a_switched_mode_is_in_force_for_the_next_requests(gateway, operat
         assert (found.path, found.bearer) == ("/api/chat/completions", "sk-up-1")
 
 
-# --- which provider ---------------------------------------------------------------------------------------------------
-def test_the_provider_meant_is_the_one_of_the_token_files_then_the_one_with_tokens(ask, pool, settings):
+# --- which provider -------------------------------------------------------------------------------
+def test_the_provider_meant_is_the_one_of_the_token_files_then_the_one_with_tokens(
+    ask, pool, settings
+):
     rows.provider("http://127.0.0.1:9/v1", "a-first", models=())
     settings.TOKENS_PROVIDER = "nowhere"
     assert ask("status")[1]["config"]["api_url"] == pool.base_url
@@ -496,7 +575,7 @@ def test_the_provider_meant_is_the_one_of_the_token_files_then_the_one_with_toke
     assert "none" in mistaken(ask("status"))
 
 
-# --- renewal ----------------------------------------------------------------------------------------------------------
+# --- renewal --------------------------------------------------------------------------------------
 async def test_failures_in_a_row_are_told_and_forgotten(gateway, operator, alice, upstream, token):
     upstream.will(refuse(401, "No."))
     await gateway.chat(alice.key)
@@ -545,7 +624,9 @@ def test_the_renewal_is_disabled_where_nothing_can_be_renewed(ask, pool):
 def test_the_renewal_is_told_and_started(ask, pool, settings, tmp_path, monkeypatch):
     started = []
     monkeypatch.setattr(
-        renewal.tasks.refresh_pool, "apply_async", lambda args, options, **how: started.append((args, options))
+        token_renewal.tasks.refresh_pool,
+        "apply_async",
+        lambda args, options, **how: started.append((args, options)),
     )
     ends = timezone.now() + timedelta(days=1)
     rows.tokens(pool, "sk-renewable-1", sealed_refresh="sealed", expires_at=ends)
@@ -554,12 +635,21 @@ def test_the_renewal_is_told_and_started(ask, pool, settings, tmp_path, monkeypa
     (tmp_path / "accounts.txt").touch()
     now = timezone.now()
     Refresh.objects.create(
-        provider=pool, running_until=now + timedelta(minutes=1), ended_at=now, runs=4, errors=1, last_error="No."
+        provider=pool,
+        running_until=now + timedelta(minutes=1),
+        ended_at=now,
+        runs=4,
+        errors=1,
+        last_error="No.",
     )
     found = ask("tokens/updater/status")[1]
     assert found["status"] == "success"
     data = found["data"]
-    assert (data["is_running"], data["is_updating"], data["accounts_file_exists"]) == (True, True, True)
+    assert (data["is_running"], data["is_updating"], data["accounts_file_exists"]) == (
+        True,
+        True,
+        True,
+    )
     assert (data["update_count"], data["error_count"], data["last_error"]) == (4, 1, "No.")
     assert (data["last_update"], data["cached_tokens_count"]) == (now.isoformat(), 4)
     assert data["next_update"] == (ends - timedelta(minutes=10)).isoformat()
@@ -578,7 +668,9 @@ async def test_a_body_in_chunks_counts_like_any_other(gateway, operator, upstrea
         yield b'"other"}'
 
     headers = {"content-type": "application/json"}
-    answer = await gateway.ask("POST", "/admin/tokens/reset-all", operator.key, content=pieces(), headers=headers)
+    answer = await gateway.ask(
+        "POST", "/admin/tokens/reset-all", operator.key, content=pieces(), headers=headers
+    )
     assert answer.status == 200
     active = UpstreamToken.objects.filter(state="active").values_list("provider__name", flat=True)
     assert await off_loop(lambda: list(active)) == ["other"]
@@ -586,7 +678,11 @@ async def test_a_body_in_chunks_counts_like_any_other(gateway, operator, upstrea
 
 def test_a_key_for_some_models_opens_no_staff_door(client, operator):
     _, key = keys.issue(operator.user, name="bot", models=["m"])
-    answer = client.post("/admin/tokens/reset-all", HTTP_AUTHORIZATION=f"Bearer {key}", content_type="application/json")
+    answer = client.post(
+        "/admin/tokens/reset-all",
+        HTTP_AUTHORIZATION=f"Bearer {key}",
+        content_type="application/json",
+    )
     assert answer.status_code == 403
 
 

@@ -1,4 +1,6 @@
-"""Chat in conversations: what the upstream is told of earlier turns, what stands in the log, and who may go on."""
+"""Chat in conversations: what the upstream is told of earlier turns, what stands in the log, and
+who may go on.
+"""
 
 import asyncio
 from datetime import timedelta
@@ -7,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from conversations.models import Conversation, Item, Turn
-from providers.offloop import off_loop
+from providers.database.database_threads import off_loop
 from proxysite.testing import eventually, rows, speech
 from proxysite.testing.upstream import CUT, DONE, Gate, refuse, reply, stream
 
@@ -33,7 +35,9 @@ def words(*texts):
 
 async def turn(gateway, person, text, path=CHAT, **more):
     """One turn, whole."""
-    return await gateway.ask("POST", path, person.key, json={"model": "m", "messages": [user(text)], **more})
+    return await gateway.ask(
+        "POST", path, person.key, json={"model": "m", "messages": [user(text)], **more}
+    )
 
 
 async def turn_rows():
@@ -59,10 +63,14 @@ async def test_a_conversation_goes_on_by_path_by_field_and_as_a_session(gateway,
         assert (second.json[field], second.text) == (name, "You are Ann.")
         assert "conversation_id" not in upstream.requests[-1].json
     kinds = await off_loop(lambda: set(Conversation.objects.values_list("kind", "name", "title")))
-    assert kinds == {("named", name, "I am Ann.") for name in ("by path", "by field", "as a session")}
+    assert kinds == {
+        ("named", name, "I am Ann.") for name in ("by path", "by field", "as a session")
+    }
 
 
-async def test_what_a_client_repeats_of_the_conversation_is_not_said_twice(gateway, upstream, alice):
+async def test_what_a_client_repeats_of_the_conversation_is_not_said_twice(
+    gateway, upstream, alice
+):
     upstream.will(*words("One.", "Two.", "Three.", "Four."))
     said = [{"role": "system", "content": "Count."}]
     for number in ("1", "2", "3"):
@@ -70,7 +78,9 @@ async def test_what_a_client_repeats_of_the_conversation_is_not_said_twice(gatew
         answer = await gateway.chat(alice.key, messages=said, conversation_id="c")
         assert told(upstream) == said
         said.append(assistant(answer.text))
-    await gateway.chat(alice.key, messages=[assistant("Three."), user("4")], conversation_id="c")  # the end of it
+    await gateway.chat(
+        alice.key, messages=[assistant("Three."), user("4")], conversation_id="c"
+    )  # the end of it
     assert told(upstream) == [*said, user("4")]
     texts = [item.text for item in await item_rows()]
     assert texts == ["Count.", "1", "One.", "2", "Two.", "3", "Three.", "4", "Four."]
@@ -83,10 +93,19 @@ async def test_new_instructions_replace_the_old_ones(gateway, upstream, alice):
     await gateway.chat(alice.key, messages=[user("2")], conversation_id="c")
     assert told(upstream) == [brief, user("1"), assistant("One."), user("2")]
     await gateway.chat(alice.key, messages=[long, user("3")], conversation_id="c")
-    assert told(upstream) == [long, user("1"), assistant("One."), user("2"), assistant("Two."), user("3")]
+    assert told(upstream) == [
+        long,
+        user("1"),
+        assistant("One."),
+        user("2"),
+        assistant("Two."),
+        user("3"),
+    ]
 
 
-async def test_a_conversation_of_the_same_name_is_another_one_for_another_user(gateway, upstream, alice, mallory):
+async def test_a_conversation_of_the_same_name_is_another_one_for_another_user(
+    gateway, upstream, alice, mallory
+):
     upstream.will(*words("Hello Ann.", "Who knows."))
     await turn(gateway, alice, "I am Ann.", conversation_id="diary")
     await turn(gateway, mallory, "Who am I?", conversation_id="diary")
@@ -99,9 +118,16 @@ async def test_openais_ids_must_exist_and_be_ones_own(gateway, upstream, alice, 
     upstream.will(*words("Hello Ann."))
     first = await turn(gateway, alice, "I am Ann.", conversation_id="c", store=True)
     row = await off_loop(Conversation.objects.get)
-    known = {"conv_": row.pk, "resp_": first.json["id"].replace("chatcmpl-", "resp_"), "chatcmpl-": first.json["id"]}
+    known = {
+        "conv_": row.pk,
+        "resp_": first.json["id"].replace("chatcmpl-", "resp_"),
+        "chatcmpl-": first.json["id"],
+    }
     unknown = known[prefix][:-4] + "0000"
-    answers = [await turn(gateway, mallory, "Who am I?", conversation_id=name) for name in (known[prefix], unknown)]
+    answers = [
+        await turn(gateway, mallory, "Who am I?", conversation_id=name)
+        for name in (known[prefix], unknown)
+    ]
     assert {answer.status for answer in answers} == {404}
     texts = [
         answer.body.replace(name.encode(), b"ID")
@@ -112,13 +138,17 @@ async def test_openais_ids_must_exist_and_be_ones_own(gateway, upstream, alice, 
     assert await off_loop(Turn.objects.count) == 1
 
 
-async def test_a_conversation_goes_on_by_its_openai_id_and_after_a_stored_completion(gateway, upstream, alice):
+async def test_a_conversation_goes_on_by_its_openai_id_and_after_a_stored_completion(
+    gateway, upstream, alice
+):
     upstream.will(*words("Hello Ann.", "You are Ann.", "Ann."))
     first = await turn(gateway, alice, "I am Ann.", conversation_id="c", store=True)
     row = await off_loop(Conversation.objects.get)
     await turn(gateway, alice, "Who am I?", conversation_id=row.pk)
     assert told(upstream) == [user("I am Ann."), assistant("Hello Ann."), user("Who am I?")]
-    await turn(gateway, alice, "And now?", conversation_id=first.json["id"])  # branches off after the first turn
+    await turn(
+        gateway, alice, "And now?", conversation_id=first.json["id"]
+    )  # branches off after the first turn
     assert told(upstream) == [user("I am Ann."), assistant("Hello Ann."), user("And now?")]
     assert await off_loop(lambda: row.turns.count()) == 2
 
@@ -126,19 +156,33 @@ async def test_a_conversation_goes_on_by_its_openai_id_and_after_a_stored_comple
 async def test_a_streamed_turn_is_in_the_log_before_its_end_is_told(gateway, upstream, alice):
     upstream.always(stream(*speech.spoken("Hel", "lo."), DONE))
     for number in range(3):
-        async with gateway.reading(alice.key, messages=[user(str(number))], conversation_id="c") as reading:
+        async with gateway.reading(
+            alice.key, messages=[user(str(number))], conversation_id="c"
+        ) as reading:
             await reading.until("[DONE]")
             assert [turn.status for turn in await turn_rows()] == ["completed"] * (number + 1)
             assert (await reading.rest()).events[0]["conversation_id"] == "c"
-    assert [item.text for item in await item_rows()] == ["0", "Hello.", "1", "Hello.", "2", "Hello."]
+    assert [item.text for item in await item_rows()] == [
+        "0",
+        "Hello.",
+        "1",
+        "Hello.",
+        "2",
+        "Hello.",
+    ]
 
 
 async def test_turns_of_one_conversation_wait_for_one_another(gateway, upstream, alice):
     gate = Gate()
-    upstream.will(stream(*speech.words("One"), gate, *speech.spoken("."), DONE), *words("Two.", "Three."))
+    upstream.will(
+        stream(*speech.words("One"), gate, *speech.spoken("."), DONE), *words("Two.", "Three.")
+    )
     async with gateway.reading(alice.key, messages=[user("1")], conversation_id="c") as first:
         await first.until("One")
-        others = [asyncio.create_task(turn(gateway, alice, number, conversation_id="c")) for number in ("2", "3")]
+        others = [
+            asyncio.create_task(turn(gateway, alice, number, conversation_id="c"))
+            for number in ("2", "3")
+        ]
         elsewhere = await turn(gateway, alice, "free", conversation_id="d")
         assert elsewhere.text == "Two."
         assert not any(other.done() for other in others)
@@ -163,7 +207,9 @@ async def test_who_waits_too_long_for_the_turn_before_gets_a_409(gateway, upstre
 
 
 @pytest.mark.settings(CONVERSATION_WAIT_SECONDS=0.2)
-async def test_a_turn_of_another_process_is_waited_for_and_one_of_a_dead_process_is_ended(gateway, upstream, alice):
+async def test_a_turn_of_another_process_is_waited_for_and_one_of_a_dead_process_is_ended(
+    gateway, upstream, alice
+):
     upstream.always(reply(speech.completion("Hello.")))
     await turn(gateway, alice, "1", conversation_id="c")
     (row,) = await turn_rows()
@@ -178,9 +224,13 @@ async def test_a_turn_of_another_process_is_waited_for_and_one_of_a_dead_process
     ]
 
 
-async def test_a_broken_stream_is_stored_as_incomplete_and_never_told_as_finished(gateway, upstream, alice):
+async def test_a_broken_stream_is_stored_as_incomplete_and_never_told_as_finished(
+    gateway, upstream, alice
+):
     upstream.will(stream(*speech.words("Once upon"), CUT), *words("Well."))
-    broken = await gateway.chat(alice.key, messages=[user("A tale!")], conversation_id="c", stream=True)
+    broken = await gateway.chat(
+        alice.key, messages=[user("A tale!")], conversation_id="c", stream=True
+    )
     assert broken.stream_error["code"] == "upstream_disconnected"
     (row,) = await turn_rows()
     assert (row.status, row.error["code"]) == ("incomplete", "upstream_disconnected")
@@ -196,7 +246,9 @@ async def test_a_broken_stream_is_stored_as_incomplete_and_never_told_as_finishe
 async def test_an_abandoned_answer_is_stored_as_incomplete(gateway, upstream, alice):
     gate = Gate()
     upstream.will(stream(*speech.words("Once upon"), gate))
-    async with gateway.reading(alice.key, messages=[user("A tale!")], conversation_id="c") as reading:
+    async with gateway.reading(
+        alice.key, messages=[user("A tale!")], conversation_id="c"
+    ) as reading:
         await reading.until("upon")
         await reading.leave()
 
@@ -220,7 +272,11 @@ async def test_a_question_that_failed_is_not_part_of_the_conversation(gateway, u
 
 async def test_a_request_that_is_refused_leaves_nothing(gateway, upstream, alice):
     for more in (
-        {"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": "file-x"}}]}]},
+        {
+            "messages": [
+                {"role": "user", "content": [{"type": "file", "file": {"file_id": "file-x"}}]}
+            ]
+        },
         {"n": 2},
     ):
         assert (await gateway.chat(alice.key, conversation_id="c", **more)).status == 400
@@ -228,11 +284,21 @@ async def test_a_request_that_is_refused_leaves_nothing(gateway, upstream, alice
 
 
 async def test_tool_calls_and_their_results_stand_in_the_log(gateway, upstream, alice):
-    call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"in": "Rome"}'}}
-    tools = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
-    calling = speech.completion(None, message={"tool_calls": [call], "reasoning_content": "hm"}, finish="tool_calls")
+    call = {
+        "id": "call_1",
+        "type": "function",
+        "function": {"name": "weather", "arguments": '{"in": "Rome"}'},
+    }
+    tools = [
+        {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+    ]
+    calling = speech.completion(
+        None, message={"tool_calls": [call], "reasoning_content": "hm"}, finish="tool_calls"
+    )
     upstream.will(reply(calling), *words("Sunny."))
-    answer = await gateway.chat(alice.key, messages=[user("Weather?")], tools=tools, conversation_id="c")
+    answer = await gateway.chat(
+        alice.key, messages=[user("Weather?")], tools=tools, conversation_id="c"
+    )
     assert answer.json["choices"][0]["message"]["tool_calls"] == [call]
     result = {"role": "tool", "tool_call_id": "call_1", "content": "25 degrees"}
     await gateway.chat(alice.key, messages=[result], tools=tools, conversation_id="c")
@@ -251,7 +317,9 @@ async def test_a_call_that_nobody_answered_is_not_told(gateway, upstream, alice)
     assert told(upstream) == [user("Weather?"), user("Never mind.")]
 
 
-async def test_what_is_told_is_bounded_by_the_window_in_whole_turns(gateway, upstream, provider, alice):
+async def test_what_is_told_is_bounded_by_the_window_in_whole_turns(
+    gateway, upstream, provider, alice
+):
     await off_loop(provider.models.update, context_window=500)
     await gateway.reload()
     upstream.always(reply(speech.completion("x" * 200)))
@@ -262,13 +330,20 @@ async def test_what_is_told_is_bounded_by_the_window_in_whole_turns(gateway, ups
     assert [message["content"][:3] for message in messages[::2]] == ["026", "027", "028", "029"]
 
 
-async def test_a_stored_completion_is_kept_and_its_upstream_hears_nothing_of_it(gateway, upstream, alice):
+async def test_a_stored_completion_is_kept_and_its_upstream_hears_nothing_of_it(
+    gateway, upstream, alice
+):
     upstream.will(*words("Hello."))
     answer = await gateway.chat(alice.key, store=True, metadata={"a": "b"}, temperature=0.5)
     assert upstream.requests[0].json.keys() == {"model", "messages", "temperature"}
     (row,) = await turn_rows()
     assert answer.json["id"] == f"chatcmpl-{row.pk.hex}"
-    assert (row.stored, row.metadata, row.settings, row.door) == (True, {"a": "b"}, {"temperature": 0.5}, "chat")
+    assert (row.stored, row.metadata, row.settings, row.door) == (
+        True,
+        {"a": "b"},
+        {"temperature": 0.5},
+        "chat",
+    )
     assert row.usage["total_tokens"] == answer.json["usage"]["total_tokens"]
     (kind,) = await off_loop(lambda: list(Conversation.objects.values_list("kind", flat=True)))
     assert kind == "thread"
@@ -278,7 +353,11 @@ async def test_a_key_that_stores_nothing_has_no_conversations(gateway, upstream,
     await off_loop(type(alice.row).objects.update, stores_content=False)
     await gateway.reload()
     refused = await turn(gateway, alice, "Hello.", conversation_id="c")
-    assert (refused.status, refused.error["code"], len(upstream.requests)) == (403, "storage_disabled", 0)
+    assert (refused.status, refused.error["code"], len(upstream.requests)) == (
+        403,
+        "storage_disabled",
+        0,
+    )
     assert (await turn(gateway, alice, "Hello.", store=True)).status == 200
     assert await off_loop(Item.objects.count) == 0
 
@@ -290,7 +369,9 @@ async def test_what_no_database_can_store_is_stored_without_it(gateway, upstream
     assert told(upstream)[1]["content"].startswith("a\ufffdb")
 
 
-async def test_a_conversation_that_cannot_be_named_so_is_refused(gateway, upstream, alice, subtests):
+async def test_a_conversation_that_cannot_be_named_so_is_refused(
+    gateway, upstream, alice, subtests
+):
     cases = [
         {"conversation_id": "a", "session_id": "b"},
         {"conversation_id": "a" * 201},
@@ -341,13 +422,15 @@ async def test_who_leaves_the_line_begins_nothing(gateway, upstream, alice):
     assert len(await turn_rows()) == 2
 
 
-async def test_an_answer_that_cannot_be_written_down_is_not_told_as_complete(gateway, upstream, alice, monkeypatch):
+async def test_an_answer_that_cannot_be_written_down_is_not_told_as_complete(
+    gateway, upstream, alice, monkeypatch
+):
     from django.db import OperationalError
 
     def away(finished):
         raise OperationalError("the disk is full")
 
-    monkeypatch.setattr("conversations.turns.finish", away)
+    monkeypatch.setattr("conversations.history.finish_turn.finish", away)
     upstream.will(stream(*speech.spoken("Hello."), DONE), *words("Hello."))
     streamed = await gateway.chat(alice.key, conversation_id="c", stream=True)
     assert streamed.events[-1]["error"]["code"] == "database_unavailable"
@@ -358,7 +441,9 @@ async def test_an_answer_that_cannot_be_written_down_is_not_told_as_complete(gat
 
 async def test_a_new_name_is_begun_once_by_many_at_the_same_moment(gateway, upstream, alice):
     upstream.always(reply(speech.completion("Hello.")))
-    answers = await asyncio.gather(*(turn(gateway, alice, str(number), conversation_id="new") for number in range(8)))
+    answers = await asyncio.gather(
+        *(turn(gateway, alice, str(number), conversation_id="new") for number in range(8))
+    )
     assert {answer.status for answer in answers} == {200}
     assert await off_loop(Conversation.objects.count) == 1
     assert [row.number for row in await turn_rows()] == list(range(1, 9))
@@ -371,9 +456,13 @@ async def test_what_a_refused_or_failed_question_changed_is_changed_back(gateway
     name = session.json["session_id"]
     bad = {"role": "user", "content": [{"type": "file", "file": {"file_id": "file-x"}}]}
     assert (await gateway.chat(alice.key, messages=[other, bad], session_id=name)).status == 400
-    assert (await gateway.ask("GET", f"/v1/sessions/{name}", alice.key)).status == 200  # it was there before
+    assert (
+        await gateway.ask("GET", f"/v1/sessions/{name}", alice.key)
+    ).status == 200  # it was there before
     await gateway.chat(alice.key, messages=[first, user("1")], session_id=name)
     assert (await gateway.chat(alice.key, messages=[other, bad], session_id=name)).status == 400
-    assert (await gateway.chat(alice.key, messages=[other, user("3")], session_id=name)).status == 400
+    assert (
+        await gateway.chat(alice.key, messages=[other, user("3")], session_id=name)
+    ).status == 400
     await gateway.chat(alice.key, messages=[user("4")], session_id=name)
     assert told(upstream) == [first, user("1"), assistant("One."), user("4")]

@@ -6,22 +6,31 @@ import openai
 import pytest
 
 from conversations.models import Conversation, EventBatch, Item, Turn
-from providers.offloop import off_loop
+from providers.database.database_threads import off_loop
 from proxysite.testing import speech
 from proxysite.testing.upstream import CUT, DONE, refuse, reply, stream
 
-WEATHER = {"type": "function", "name": "weather", "parameters": {"type": "object", "properties": {}}, "strict": False}
+WEATHER = {
+    "type": "function",
+    "name": "weather",
+    "parameters": {"type": "object", "properties": {}},
+    "strict": False,
+}
 
 
 @pytest.fixture
 async def client(gateway, alice):
-    async with openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key=alice.key, max_retries=0) as found:
+    async with openai.AsyncOpenAI(
+        base_url=f"{gateway.url}/v1", api_key=alice.key, max_retries=0
+    ) as found:
         yield found
 
 
 @pytest.fixture
 async def stranger(gateway, mallory):
-    async with openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key=mallory.key, max_retries=0) as found:
+    async with openai.AsyncOpenAI(
+        base_url=f"{gateway.url}/v1", api_key=mallory.key, max_retries=0
+    ) as found:
         yield found
 
 
@@ -43,7 +52,9 @@ def assistant(text):
 
 async def test_a_response_is_answered_stored_and_found_again(client, upstream):
     upstream.will(*words("Hello."))
-    made = await client.responses.create(model="m", input="Hi", instructions="Be brief.", metadata={"a": "b"})
+    made = await client.responses.create(
+        model="m", input="Hi", instructions="Be brief.", metadata={"a": "b"}
+    )
     assert (made.output_text, made.status, made.usage.total_tokens) == ("Hello.", "completed", 12)
     assert told(upstream) == [{"role": "system", "content": "Be brief."}, user("Hi")]
     found = await client.responses.retrieve(made.id)
@@ -56,7 +67,11 @@ async def test_a_response_goes_on_after_another_and_may_branch_off(client, upstr
     upstream.will(*words("One.", "Two.", "Three.", "Zwei."))
     first = await client.responses.create(model="m", input="1", instructions="Count.")
     second = await client.responses.create(model="m", input="2", previous_response_id=first.id)
-    assert told(upstream) == [user("1"), assistant("One."), user("2")]  # instructions are not carried over
+    assert told(upstream) == [
+        user("1"),
+        assistant("One."),
+        user("2"),
+    ]  # instructions are not carried over
     third = await client.responses.create(model="m", input="3", previous_response_id=second.id)
     assert told(upstream) == [user("1"), assistant("One."), user("2"), assistant("Two."), user("3")]
     assert third.previous_response_id == second.id
@@ -68,7 +83,9 @@ async def test_a_response_goes_on_after_another_and_may_branch_off(client, upstr
 async def test_what_is_not_stored_may_follow_what_is(client, upstream):
     upstream.will(*words("One.", "Two."))
     first = await client.responses.create(model="m", input="1")
-    second = await client.responses.create(model="m", input="2", previous_response_id=first.id, store=False)
+    second = await client.responses.create(
+        model="m", input="2", previous_response_id=first.id, store=False
+    )
     assert told(upstream) == [user("1"), assistant("One."), user("2")]
     assert second.store is False
     with pytest.raises(openai.NotFoundError):
@@ -76,7 +93,9 @@ async def test_what_is_not_stored_may_follow_what_is(client, upstream):
     assert await off_loop(Turn.objects.count) == 1
 
 
-async def test_another_users_response_and_an_unknown_one_are_the_same_404(client, stranger, upstream):
+async def test_another_users_response_and_an_unknown_one_are_the_same_404(
+    client, stranger, upstream
+):
     upstream.will(*words("One."))
     first = await client.responses.create(model="m", input="1")
     unknown = "resp_" + "0" * 32
@@ -116,12 +135,20 @@ async def test_a_stream_of_events_ends_when_the_turn_is_in_the_log(client, upstr
 
 async def test_thinking_and_calls_are_items_and_go_back_upstream(client, upstream):
     call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
-    calling = speech.completion(None, message={"tool_calls": [call], "reasoning_content": "hm"}, finish="tool_calls")
+    calling = speech.completion(
+        None, message={"tool_calls": [call], "reasoning_content": "hm"}, finish="tool_calls"
+    )
     upstream.will(reply(calling), *words("Sunny."))
     first = await client.responses.create(model="m", input="Weather?", tools=[WEATHER])
     assert [item.type for item in first.output] == ["reasoning", "function_call"]
-    result = {"type": "function_call_output", "call_id": first.output[1].call_id, "output": "25 degrees"}
-    second = await client.responses.create(model="m", input=[result], tools=[WEATHER], previous_response_id=first.id)
+    result = {
+        "type": "function_call_output",
+        "call_id": first.output[1].call_id,
+        "output": "25 degrees",
+    }
+    second = await client.responses.create(
+        model="m", input=[result], tools=[WEATHER], previous_response_id=first.id
+    )
     assert told(upstream) == [
         user("Weather?"),
         {"role": "assistant", "content": None, "reasoning_content": "hm", "tool_calls": [call]},
@@ -133,32 +160,59 @@ async def test_thinking_and_calls_are_items_and_go_back_upstream(client, upstrea
 
 @pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
 async def test_thinking_that_is_not_stored_can_be_brought_back_sealed(client, upstream, streams):
-    calls = [{"index": 0, "id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}]
+    calls = [
+        {
+            "index": 0,
+            "id": "call_1",
+            "type": "function",
+            "function": {"name": "weather", "arguments": "{}"},
+        }
+    ]
     said = {"role": "assistant", "reasoning_content": "hm", "content": None, "tool_calls": calls}
     whole = reply(speech.completion(None, message=said, finish="tool_calls"))
-    upstream.will(stream(speech.chunk(said), speech.chunk(finish="tool_calls"), DONE) if streams else whole)
+    upstream.will(
+        stream(speech.chunk(said), speech.chunk(finish="tool_calls"), DONE) if streams else whole
+    )
     upstream.will(*words("Sunny."))
-    sealed = {"model": "m", "tools": [WEATHER], "store": False, "include": ["reasoning.encrypted_content"]}
+    sealed = {
+        "model": "m",
+        "tools": [WEATHER],
+        "store": False,
+        "include": ["reasoning.encrypted_content"],
+    }
     if streams:
         async with client.responses.stream(input="Weather?", **sealed) as events:
             first = await events.get_final_response()
     else:
         first = await client.responses.create(input="Weather?", **sealed)
-    thought = {"type": "reasoning", "summary": [], "encrypted_content": first.output[0].encrypted_content}
+    thought = {
+        "type": "reasoning",
+        "summary": [],
+        "encrypted_content": first.output[0].encrypted_content,
+    }
     call = first.output[1].to_dict()
     result = {"type": "function_call_output", "call_id": "call_1", "output": "25 degrees"}
-    await client.responses.create(input=[{"role": "user", "content": "Weather?"}, thought, call, result], **sealed)
+    await client.responses.create(
+        input=[{"role": "user", "content": "Weather?"}, thought, call, result], **sealed
+    )
     assert [message.get("reasoning_content") for message in told(upstream)] == [None, "hm", None]
 
 
 async def test_a_result_that_comes_behind_a_new_question_is_told_behind_its_call(client, upstream):
     """The Vercel AI SDK sends its question once more with the result."""
     call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
-    upstream.will(reply(speech.completion(None, message={"tool_calls": [call]}, finish="tool_calls")), *words("Sunny."))
+    upstream.will(
+        reply(speech.completion(None, message={"tool_calls": [call]}, finish="tool_calls")),
+        *words("Sunny."),
+    )
     talk = await client.conversations.create()
     more = {"model": "m", "tools": [WEATHER], "conversation": talk.id}
     first = await client.responses.create(input="Weather?", **more)
-    result = {"type": "function_call_output", "call_id": first.output[0].call_id, "output": "25 degrees"}
+    result = {
+        "type": "function_call_output",
+        "call_id": first.output[0].call_id,
+        "output": "25 degrees",
+    }
     await client.responses.create(input=[{"role": "user", "content": "Weather?"}, result], **more)
     roles = [message["role"] for message in told(upstream)]
     assert roles == ["user", "assistant", "tool", "user"]
@@ -170,7 +224,10 @@ async def test_the_form_of_the_text_is_asked_for(client, upstream):
     form = {"format": {"type": "json_schema", "name": "thing", "schema": schema, "strict": True}}
     made = await client.responses.create(model="m", input="Go", text=form)
     asked = upstream.requests[0].json["response_format"]
-    assert asked == {"type": "json_schema", "json_schema": {"name": "thing", "schema": schema, "strict": True}}
+    assert asked == {
+        "type": "json_schema",
+        "json_schema": {"name": "thing", "schema": schema, "strict": True},
+    }
     assert json.loads(made.output_text) == {"a": 1}
 
 
@@ -180,7 +237,9 @@ async def test_responses_of_a_conversation_stand_in_it(client, upstream):
     conversation = await client.conversations.create(items=begun)
     await client.responses.create(model="m", input="Hi", conversation=conversation.id)
     assert told(upstream) == [user("I am Ann."), user("Hi")]
-    made = await client.responses.create(model="m", input="Who am I?", conversation=conversation.id, store=False)
+    made = await client.responses.create(
+        model="m", input="Who am I?", conversation=conversation.id, store=False
+    )
     assert told(upstream)[2:] == [assistant("Hello Ann."), user("Who am I?")]
     assert made.conversation.id == conversation.id
     found = await client.conversations.items.list(conversation.id, order="asc")
@@ -206,7 +265,9 @@ async def test_an_item_may_be_named_instead_of_told(client, stranger, upstream):
         await stranger.responses.create(model="m", input=named)
 
 
-async def test_an_error_before_the_first_word_keeps_its_status_and_is_kept_as_failed(client, upstream):
+async def test_an_error_before_the_first_word_keeps_its_status_and_is_kept_as_failed(
+    client, upstream
+):
     upstream.will(refuse(400, "No."))
     with pytest.raises(openai.BadRequestError):
         await client.responses.create(model="m", input="Hi")
@@ -241,17 +302,25 @@ async def test_a_deleted_response_leaves_nothing(client, upstream):
     await client.responses.delete(made.id)
     with pytest.raises(openai.NotFoundError):
         await client.responses.retrieve(made.id)
-    counts = await off_loop(lambda: [model.objects.count() for model in (Conversation, Turn, Item, EventBatch)])
+    counts = await off_loop(
+        lambda: [model.objects.count() for model in (Conversation, Turn, Item, EventBatch)]
+    )
     assert counts == [0, 0, 0, 0]
 
 
-async def test_a_key_that_stores_nothing_gets_responses_that_are_not_stored(gateway, client, upstream, alice):
+async def test_a_key_that_stores_nothing_gets_responses_that_are_not_stored(
+    gateway, client, upstream, alice
+):
     await off_loop(type(alice.row).objects.update, stores_content=False)
     await gateway.reload()
     upstream.will(*words("One."))
     made = await client.responses.create(model="m", input="1", store=True)
     assert (made.output_text, made.store) == ("One.", False)
-    for more in ({"background": True}, {"previous_response_id": made.id}, {"conversation": "conv_" + "0" * 32}):
+    for more in (
+        {"background": True},
+        {"previous_response_id": made.id},
+        {"conversation": "conv_" + "0" * 32},
+    ):
         with pytest.raises(openai.PermissionDeniedError):
             await client.responses.create(model="m", input="1", **more)
     assert await off_loop(Turn.objects.count) == 0

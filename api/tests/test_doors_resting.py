@@ -1,4 +1,6 @@
-"""Tokens that rest and providers that are left alone: nobody is asked in vain, and all come back by themselves."""
+"""Tokens that rest and providers that are left alone: nobody is asked in vain, and all come back by
+themselves.
+"""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -6,7 +8,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from providers.offloop import off_loop
+from providers.database.database_threads import off_loop
 from proxysite.testing import eventually, rows
 from proxysite.testing.gateway import request
 from proxysite.testing.upstream import Gate, refuse, say, silence
@@ -16,7 +18,7 @@ def bearers(upstream):
     return [one.bearer for one in upstream.requests]
 
 
-# --- resting ----------------------------------------------------------------------------------------------------------
+# --- resting --------------------------------------------------------------------------------------
 def http_date(seconds):
     return format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
 
@@ -42,10 +44,16 @@ WAITS = [
 
 
 @pytest.mark.parametrize(("headers", "least", "most"), WAITS, ids=[str(wait[0]) for wait in WAITS])
-async def test_a_rate_limited_token_rests_as_long_as_it_is_told(gateway, upstream, alice, token, headers, least, most):
+async def test_a_rate_limited_token_rests_as_long_as_it_is_told(
+    gateway, upstream, alice, token, headers, least, most
+):
     upstream.will(refuse(429, **headers))
     first = await gateway.chat(alice.key)
-    assert (first.status, first.error["type"], first.error["code"]) == (429, "rate_limit_error", "rate_limit_exceeded")
+    assert (first.status, first.error["type"], first.error["code"]) == (
+        429,
+        "rate_limit_error",
+        "rate_limit_exceeded",
+    )
     answer = await gateway.chat(alice.key)
     assert answer.status == 429
     assert least <= int(answer.headers["retry-after"]) <= most + 1
@@ -64,9 +72,17 @@ async def test_a_date_is_understood(gateway, upstream, alice):
     assert 28 <= int((await gateway.chat(alice.key)).headers["retry-after"]) <= 35
 
 
-async def test_the_soonest_of_all_resting_tokens_is_named_and_nobody_is_asked(gateway, upstream, alice, three):
-    upstream.will(refuse(429, retry_after="50"), refuse(429, retry_after="20"), refuse(429, retry_after="40"))
-    for answer in (await gateway.chat(alice.key), await gateway.chat(alice.key), await gateway.chat(alice.key)):
+async def test_the_soonest_of_all_resting_tokens_is_named_and_nobody_is_asked(
+    gateway, upstream, alice, three
+):
+    upstream.will(
+        refuse(429, retry_after="50"), refuse(429, retry_after="20"), refuse(429, retry_after="40")
+    )
+    for answer in (
+        await gateway.chat(alice.key),
+        await gateway.chat(alice.key),
+        await gateway.chat(alice.key),
+    ):
         assert answer.status == 429
         assert 19 <= int(answer.headers["retry-after"]) <= 23
     assert len(upstream.requests) == 3
@@ -98,7 +114,9 @@ async def test_a_rest_outlives_a_restart(gateway, upstream, alice):
     assert len(upstream.requests) == 1
 
 
-async def test_an_exhausted_token_rests_until_its_quota_may_be_back(gateway, upstream, alice, token):
+async def test_an_exhausted_token_rests_until_its_quota_may_be_back(
+    gateway, upstream, alice, token
+):
     upstream.will(refuse(429, code="insufficient_quota"))
     await gateway.chat(alice.key)
     answer = await gateway.chat(alice.key)
@@ -127,12 +145,16 @@ async def test_rests_without_a_time_grow_once_per_window(gateway, upstream, alic
     for gate in gates:
         gate.open()
     assert [(await one).status for one in asked] == [429, 429]
-    assert int((await gateway.chat(alice.key)).headers["retry-after"]) <= 6  # not 10: both belong to one window
+    assert (
+        int((await gateway.chat(alice.key)).headers["retry-after"]) <= 6
+    )  # not 10: both belong to one window
 
 
-# --- the breaker ------------------------------------------------------------------------------------------------------
+# --- the breaker ----------------------------------------------------------------------------------
 @pytest.mark.settings(BREAKER_FAILURES=3, BREAKER_SECONDS=30)
-async def test_a_failing_provider_is_left_alone_and_its_tokens_stay_as_they_are(gateway, upstream, alice, token):
+async def test_a_failing_provider_is_left_alone_and_its_tokens_stay_as_they_are(
+    gateway, upstream, alice, token
+):
     upstream.always(refuse(500))
     for _ in range(3):
         assert (await gateway.chat(alice.key)).status == 502
@@ -190,7 +212,9 @@ async def test_a_failed_probe_opens_the_breaker_for_longer(gateway, upstream, al
 
 
 @pytest.mark.settings(BREAKER_FAILURES=1, BREAKER_SECONDS=0.1)
-async def test_a_caller_that_leaves_during_the_probe_leaves_the_door_open_for_another(gateway, upstream, alice):
+async def test_a_caller_that_leaves_during_the_probe_leaves_the_door_open_for_another(
+    gateway, upstream, alice
+):
     upstream.will(refuse(500), silence)
     await gateway.chat(alice.key)
     await eventually(lambda: gateway.blocked() is None, 2)

@@ -3,15 +3,18 @@
 import json
 import uuid
 
-from conversations import exporting, search
 from conversations.models import Conversation, Door, Item, Kind, Turn, TurnStatus
-from providers.offloop import off_loop
+from conversations.search import item_search
+from conversations.stored import conversation_export
+from providers.database.database_threads import off_loop
 
 SEARCH, EXPORT = "/v1/conversations/search", "/v1/conversations/export"
 
 
 def conversation(person, *texts, **fields):
-    row = Conversation.objects.create(user=person.user, **{"kind": Kind.OPEN, "title": "Birds", "last": 1, **fields})
+    row = Conversation.objects.create(
+        user=person.user, **{"kind": Kind.OPEN, "title": "Birds", "last": 1, **fields}
+    )
     turn = Turn.objects.create(
         conversation=row, user=person.user, number=1, door=Door.CHAT, status=TurnStatus.COMPLETED
     )
@@ -23,11 +26,15 @@ def conversation(person, *texts, **fields):
             type="message",
             role="user",
             text=text,
-            data={"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]},
+            data={
+                "type": "message",
+                "role": "user",
+                "content": [{"type": "input_text", "text": text}],
+            },
         )
         for text in texts
     )
-    search.add(person.user.pk, items)
+    item_search.add(person.user.pk, items)
     return row, items
 
 
@@ -40,7 +47,9 @@ async def ask(gateway, person, path, **params):
 
 
 async def test_a_hit_says_where_it_stands(gateway, alice):
-    row, (item, _) = await made(alice, "Where do swallows go in 冬天?", "South.", kind=Kind.NAMED, name="my chat")
+    row, (item, _) = await made(
+        alice, "Where do swallows go in 冬天?", "South.", kind=Kind.NAMED, name="my chat"
+    )
     answer = await ask(gateway, alice, SEARCH, q="冬 swallow")
     assert answer.status == 200
     assert answer.headers["cache-control"] == "no-store"
@@ -88,7 +97,9 @@ async def test_nobody_finds_or_takes_what_is_anothers(gateway, alice, mallory):
         ("/v1/conversations/{}/export", row.pk, f"conv_{'0' * 32}"),
         (SEARCH + "?q=bird&before={}", item.public_id, "msg_0"),
     ):
-        answers = [await gateway.ask("GET", path.format(name), mallory.key) for name in (theirs, unknown)]
+        answers = [
+            await gateway.ask("GET", path.format(name), mallory.key) for name in (theirs, unknown)
+        ]
         assert [answer.status for answer in answers] == [404, 404]
         first, second = (json.dumps(answer.error) for answer in answers)
         assert first.replace(theirs, "") == second.replace(unknown, "")
@@ -142,7 +153,9 @@ async def test_all_of_ones_own_is_exported(gateway, alice, mallory):
     assert answer.headers["cache-control"] == "no-store"
     lines = [json.loads(line) for line in answer.body.splitlines()]
     assert [line["object"] for line in lines].count("conversation") == 2
-    assert sorted(line["item"]["content"][0]["text"] for line in lines if line["object"] == "item") == [
+    assert sorted(
+        line["item"]["content"][0]["text"] for line in lines if line["object"] == "item"
+    ) == [
         "one",
         "three",
         "two",
@@ -155,7 +168,7 @@ async def test_all_of_ones_own_is_exported(gateway, alice, mallory):
 
 
 async def test_an_export_longer_than_one_piece_is_whole(gateway, alice, monkeypatch):
-    monkeypatch.setattr(exporting, "PIECE_BYTES", 500)
+    monkeypatch.setattr(conversation_export, "PIECE_BYTES", 500)
     await made(alice, *(f"bird {n}" for n in range(100)))
     answer = await ask(gateway, alice, EXPORT)
     assert answer.body.count(b"\n") == 102

@@ -1,4 +1,6 @@
-"""/v1/sessions as OpenKimi has it: a name for a conversation, times in ISO 8601, gone after an idle time."""
+"""/v1/sessions as OpenKimi has it: a name for a conversation, times in ISO 8601, gone after an idle
+time.
+"""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -7,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from conversations.models import Conversation, Kind
-from providers.offloop import off_loop
+from providers.database.database_threads import off_loop
 from proxysite.testing import rows
 
 SHAPE = {"session_id", "created_at", "last_accessed", "expires_at"}
@@ -27,14 +29,21 @@ async def begin(gateway, key, **body):
 async def test_a_session_begins_is_read_listed_and_ends(gateway, alice):
     found = await begin(gateway, alice.key)
     assert found.keys() == SHAPE
-    times = [datetime.fromisoformat(found[name]) for name in ("created_at", "last_accessed", "expires_at")]
+    times = [
+        datetime.fromisoformat(found[name])
+        for name in ("created_at", "last_accessed", "expires_at")
+    ]
     assert all(found[name].endswith("Z") for name in SHAPE - {"session_id"})
     assert times[0].tzinfo == UTC
     assert timedelta(seconds=59) < times[2] - times[1] < timedelta(seconds=61)
     path = f"/v1/sessions/{found['session_id']}"
     assert (await gateway.ask("GET", path, alice.key)).json == found
     whole = (await gateway.ask("GET", "/v1/sessions", alice.key)).json
-    assert (whole["data"], whole["first_id"], whole["has_more"]) == ([found], found["session_id"], False)
+    assert (whole["data"], whole["first_id"], whole["has_more"]) == (
+        [found],
+        found["session_id"],
+        False,
+    )
     gone = await gateway.ask("DELETE", path, alice.key)
     assert gone.json == {"session_id": found["session_id"], "deleted": True}
     for method in ("GET", "DELETE"):
@@ -44,7 +53,9 @@ async def test_a_session_begins_is_read_listed_and_ends(gateway, alice):
 
 
 async def test_every_session_is_another_one(gateway, alice):
-    assert (await begin(gateway, alice.key))["session_id"] != (await begin(gateway, alice.key))["session_id"]
+    assert (await begin(gateway, alice.key))["session_id"] != (await begin(gateway, alice.key))[
+        "session_id"
+    ]
 
 
 async def test_a_session_may_begin_without_a_body(gateway, alice):
@@ -56,7 +67,9 @@ async def test_a_session_may_be_for_ever(gateway, alice):
     assert (await begin(gateway, alice.key))["expires_at"] is None
 
 
-@pytest.mark.parametrize("name", ["mine", "Grüße aus Graz", "a/b", "...", ".a/b.", "你好", "x" * 200])
+@pytest.mark.parametrize(
+    "name", ["mine", "Grüße aus Graz", "a/b", "...", ".a/b.", "你好", "x" * 200]
+)
 async def test_a_client_may_choose_the_name_and_it_is_the_same_session_again(gateway, alice, name):
     found = await begin(gateway, alice.key, session_id=name)
     assert found["session_id"] == name
@@ -96,7 +109,9 @@ async def test_all_conversations_that_clients_named_are_sessions(gateway, alice)
 
 
 async def test_the_same_name_is_another_session_of_another_user(gateway, alice, mallory):
-    mine, theirs = [await begin(gateway, person.key, session_id="mine") for person in (alice, mallory)]
+    mine, theirs = [
+        await begin(gateway, person.key, session_id="mine") for person in (alice, mallory)
+    ]
     assert (await gateway.ask("DELETE", "/v1/sessions/mine", mallory.key)).status == 200
     unknown = await gateway.ask("GET", "/v1/sessions/mine", mallory.key)
     assert unknown.status == 404
@@ -147,7 +162,9 @@ async def test_a_session_is_prolonged_by_what_is_put_into_its_conversation(gatew
     found = await begin(gateway, alice.key, session_id="mine")
     session = await off_loop(Conversation.objects.get)
     item = {"role": "user", "content": "Hello!"}
-    await gateway.ask("POST", f"/v1/conversations/{session.pk}/items", alice.key, json={"items": [item]})
+    await gateway.ask(
+        "POST", f"/v1/conversations/{session.pk}/items", alice.key, json={"items": [item]}
+    )
     now = (await gateway.ask("GET", "/v1/sessions/mine", alice.key)).json
     assert now["expires_at"] > found["expires_at"]
     assert now["created_at"] == found["created_at"]

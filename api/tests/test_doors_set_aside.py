@@ -1,4 +1,6 @@
-"""A provider whose address was changed is asked by nobody until a person confirms it: a canary stands there."""
+"""A provider whose address was changed is asked by nobody until a person confirms it: a canary
+stands there.
+"""
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -7,13 +9,14 @@ from django.contrib.auth.models import Permission, User
 from django.core.management import call_command
 from django.test import Client
 
+from providers.database.database_threads import off_loop
 from providers.exceptions import ProviderDown
 from providers.models import Provider
-from providers.offloop import off_loop
 from proxysite.testing import eventually, rows
 from proxysite.testing.upstream import Upstream
-from tokens import checkup, refreshing, syncing
+from tokens.maintenance import model_sync, token_check
 from tokens.models import UpstreamToken
+from tokens.renewal import renew_pool
 
 PROMISED_SECONDS = 1.0
 
@@ -46,12 +49,17 @@ def posted(provider, **values):
         "mode": "user",
         "headers": "{}",
     }
-    inline = {f"models-{name}": 0 for name in ("TOTAL_FORMS", "INITIAL_FORMS", "MIN_NUM_FORMS", "MAX_NUM_FORMS")}
+    inline = {
+        f"models-{name}": 0
+        for name in ("TOTAL_FORMS", "INITIAL_FORMS", "MIN_NUM_FORMS", "MAX_NUM_FORMS")
+    }
     return inline | fields | values
 
 
 def change(client, provider, **values):
-    return client.post(f"/admin/providers/provider/{provider.pk}/change/", posted(provider, **values))
+    return client.post(
+        f"/admin/providers/provider/{provider.pk}/change/", posted(provider, **values)
+    )
 
 
 async def move(provider, url):
@@ -104,7 +112,9 @@ async def test_a_moved_provider_is_not_asked_within_a_second_and_confirmed_it_is
     assert noted == f"Tokens may be sent to {moved.destination}."
 
 
-async def test_an_address_that_is_changed_back_needs_no_confirmation(gateway, upstream, alice, provider, canary):
+async def test_an_address_that_is_changed_back_needs_no_confirmation(
+    gateway, upstream, alice, provider, canary
+):
     await move(provider, canary.url)
     await move(provider, upstream.url)
     await gateway.reload()
@@ -112,18 +122,20 @@ async def test_an_address_that_is_changed_back_needs_no_confirmation(gateway, up
     assert canary.requests == []
 
 
-async def test_checks_renewals_and_model_lists_send_nothing_to_a_new_address(provider, token, canary):
+async def test_checks_renewals_and_model_lists_send_nothing_to_a_new_address(
+    provider, token, canary
+):
     moved = await move(provider, canary.url)
 
     def ask():
         row = UpstreamToken.objects.get(pk=token.pk)
         row.sealed_refresh = row.sealed
         row.save()
-        assert list(checkup.check(UpstreamToken.objects.all())) == []
-        assert refreshing.refresh(provider.pk, force=True).renewed == 0
-        assert refreshing.renew_soon() == 0
+        assert list(token_check.check(UpstreamToken.objects.all())) == []
+        assert renew_pool.refresh(provider.pk, force=True).renewed == 0
+        assert renew_pool.renew_soon() == 0
         with pytest.raises(ProviderDown):
-            syncing.sync(moved)
+            model_sync.sync(moved)
 
     await off_loop(ask)
     assert canary.requests == []
@@ -138,7 +150,7 @@ async def test_other_providers_of_the_model_go_on(gateway, alice, provider, seco
     assert canary.requests == []
 
 
-# --- who may ----------------------------------------------------------------------------------------------------------
+# --- who may --------------------------------------------------------------------------------------
 @pytest.fixture
 def public_provider(db):
     row = rows.provider("https://api.example.com/v1", "acme", allow_private=False)
@@ -156,7 +168,9 @@ def test_who_may_change_providers_alone_cannot_send_their_tokens_elsewhere(publi
         "The provider's address changed from api.example.com to evil.example:"
         " confirm that its tokens may be sent there."
     )
-    answer = client.post(f"/admin/providers/provider/{row.pk}/confirm/", {"destination": row.destination})
+    answer = client.post(
+        f"/admin/providers/provider/{row.pk}/confirm/", {"destination": row.destination}
+    )
     assert answer.status_code == 403
     assert Provider.objects.get().set_aside
     page = client.get(f"/admin/providers/provider/{row.pk}/change/").content.decode()
@@ -183,7 +197,9 @@ def test_who_may_change_tokens_confirms_in_the_same_form(public_provider):
     assert Provider.objects.get().set_aside, "not ticked is not confirmed"
     change(client, public_provider, base_url="https://new.example/v1", confirm_tokens="on")
     assert not Provider.objects.get().set_aside
-    assert LogEntry.objects.filter(change_message="Tokens may be sent to https://new.example:443.").exists()
+    assert LogEntry.objects.filter(
+        change_message="Tokens may be sent to https://new.example:443."
+    ).exists()
 
 
 def test_private_addresses_are_for_superusers(public_provider):
@@ -193,7 +209,8 @@ def test_private_addresses_are_for_superusers(public_provider):
     assert answer.status_code == 200, "it is refused"
     assert "This address is private" in answer.content.decode()
     answer = client.post(
-        "/admin/providers/provider/add/", posted(Provider(name="x", kind="openai_compatible"), **inside)
+        "/admin/providers/provider/add/",
+        posted(Provider(name="x", kind="openai_compatible"), **inside),
     )
     assert "This address is private" in answer.content.decode()
     Provider.objects.update(allow_private=True)
@@ -205,7 +222,13 @@ def test_private_addresses_are_for_superusers(public_provider):
 
 
 def test_a_superuser_may_allow_private_addresses(public_provider, admin_client):
-    change(admin_client, public_provider, base_url="http://127.0.0.1:8231/v1", allow_private="on", confirm_tokens="on")
+    change(
+        admin_client,
+        public_provider,
+        base_url="http://127.0.0.1:8231/v1",
+        allow_private="on",
+        confirm_tokens="on",
+    )
     row = Provider.objects.get()
     assert (row.allow_private, row.set_aside) == (True, "")
 
@@ -213,7 +236,9 @@ def test_a_superuser_may_allow_private_addresses(public_provider, admin_client):
 @pytest.mark.settings(PASSTHROUGH_PROVIDER="borrowed")
 def test_the_provider_of_callers_tokens_is_not_named_by_who_may_not_change_tokens(public_provider):
     client = staff("view_provider", "change_provider", "add_provider")
-    assert "callers&#x27; tokens" in change(client, public_provider, name="borrowed").content.decode()
+    assert (
+        "callers&#x27; tokens" in change(client, public_provider, name="borrowed").content.decode()
+    )
     borrowed = rows.provider("https://lent.example/v1", "borrowed", models=())
     borrowed.base_url = "https://evil.example/v1"
     borrowed.save()

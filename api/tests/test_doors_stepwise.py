@@ -1,10 +1,12 @@
-"""Thinking in steps: what the upstream is asked, what the caller sees of it, and what the ledger keeps."""
+"""Thinking in steps: what the upstream is asked, what the caller sees of it, and what the ledger
+keeps.
+"""
 
 import json
 
 import pytest
 
-from providers.offloop import off_loop
+from providers.database.database_threads import off_loop
 from proxysite.testing import eventually, rows, speech
 from proxysite.testing.upstream import CUT, DONE, Gate, refuse, reply, silence, stream
 
@@ -18,7 +20,11 @@ def step(title="Look", content="I look.", action="continue", **more):
 
 
 def three_steps():
-    return step("One", "First."), step("Two", "Second."), step("Three", 'A "quoted"\nline.', "final_answer")
+    return (
+        step("One", "First."),
+        step("Two", "Second."),
+        step("Three", 'A "quoted"\nline.', "final_answer"),
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -41,21 +47,37 @@ def prompts(upstream):
     return [request.json["messages"] for request in upstream.requests]
 
 
-async def test_a_whole_answer_has_its_steps_and_the_usage_of_all_of_them(gateway, upstream, alice, thinker):
+async def test_a_whole_answer_has_its_steps_and_the_usage_of_all_of_them(
+    gateway, upstream, alice, thinker
+):
     await thinker()
     upstream.will(*three_steps(), reply(speech.completion("It is 42.", usage=speech.usage(20, 7))))
     answer = await gateway.chat(alice.key, model="o1-m", messages=MATHS)
     assert answer.status == 200
     whole = answer.json
-    assert (whole["model"], whole["object"], answer.text) == ("o1-m", "chat.completion", "It is 42.")
+    assert (whole["model"], whole["object"], answer.text) == (
+        "o1-m",
+        "chat.completion",
+        "It is 42.",
+    )
     assert [one["title"] for one in whole["steps"]] == ["One", "Two", "Three"]
-    assert all(one.keys() == {"title", "content", "seconds"} and one["seconds"] >= 0 for one in whole["steps"])
-    assert whole["total_thinking_time"] == pytest.approx(sum(one["seconds"] for one in whole["steps"]), abs=0.01)
+    assert all(
+        one.keys() == {"title", "content", "seconds"} and one["seconds"] >= 0
+        for one in whole["steps"]
+    )
+    assert whole["total_thinking_time"] == pytest.approx(
+        sum(one["seconds"] for one in whole["steps"]), abs=0.01
+    )
     thought = whole["choices"][0]["message"]["reasoning_content"]
     assert thought.startswith("### Step 1: One\n\nFirst.\n\n### Step 2: Two")
     assert (whole["usage"]["prompt_tokens"], whole["usage"]["completion_tokens"]) == (50, 22)
     row = await rows.only_usage()
-    assert (row.status, row.prompt_tokens, row.completion_tokens, row.estimated) == ("complete", 50, 22, False)
+    assert (row.status, row.prompt_tokens, row.completion_tokens, row.estimated) == (
+        "complete",
+        50,
+        22,
+        False,
+    )
     assert [(one["outcome"], one["reason"]) for one in row.attempts] == [
         ("answered", "step 1"),
         ("answered", "step 2"),
@@ -71,7 +93,9 @@ async def test_a_step_is_asked_in_json_with_one_system_message_and_without_what_
     upstream.will(*three_steps())
     tools = [{"type": "function", "function": {"name": "f"}}]
     format_ = {"type": "json_object"}
-    await gateway.chat(alice.key, model="o1-m", messages=MATHS, tools=tools, response_format=format_, n=1, user="u")
+    await gateway.chat(
+        alice.key, model="o1-m", messages=MATHS, tools=tools, response_format=format_, n=1, user="u"
+    )
     first, *_, last = (request.json for request in upstream.requests)
     assert [message["role"] for message in first["messages"]] == ["system", "user"]
     assert first["messages"][0]["content"].endswith("Be brief.")
@@ -82,10 +106,17 @@ async def test_a_step_is_asked_in_json_with_one_system_message_and_without_what_
     assert (last["tools"], last["response_format"], last["max_tokens"]) == (tools, format_, 900)
     assert last["messages"][:2] == MATHS
     assert "Second." in last["messages"][2]["content"]
-    assert [message["role"] for message in last["messages"]] == ["system", "user", "assistant", "user"]
+    assert [message["role"] for message in last["messages"]] == [
+        "system",
+        "user",
+        "assistant",
+        "user",
+    ]
 
 
-async def test_a_prompt_of_ones_own_stands_instead_of_ours_and_the_form_behind_it(gateway, upstream, alice, thinker):
+async def test_a_prompt_of_ones_own_stands_instead_of_ours_and_the_form_behind_it(
+    gateway, upstream, alice, thinker
+):
     await thinker(prompt="Think like a gardener.")
     upstream.will(*three_steps())
     await gateway.chat(alice.key, model="o1-m", messages=MATHS)
@@ -105,7 +136,9 @@ async def test_the_callers_limit_is_that_of_the_answer(gateway, upstream, alice,
     assert "max_tokens" not in first | last
 
 
-async def test_steps_stream_when_they_are_finished_and_the_answer_word_by_word(gateway, upstream, alice, thinker):
+async def test_steps_stream_when_they_are_finished_and_the_answer_word_by_word(
+    gateway, upstream, alice, thinker
+):
     await thinker()
     one, two, three = three_steps()
     waits, talks = Gate(), Gate()
@@ -114,8 +147,15 @@ async def test_steps_stream_when_they_are_finished_and_the_answer_word_by_word(g
         await waits.passed()
         await two(exchange)
 
-    upstream.will(one, second, three, stream(*speech.words("It", " is"), talks, *speech.spoken(" 42.")[1:], DONE))
-    async with gateway.reading(alice.key, model="o1-m", stream_options={"include_usage": True}) as reading:
+    upstream.will(
+        one,
+        second,
+        three,
+        stream(*speech.words("It", " is"), talks, *speech.spoken(" 42.")[1:], DONE),
+    )
+    async with gateway.reading(
+        alice.key, model="o1-m", stream_options={"include_usage": True}
+    ) as reading:
         await reading.until("Step 1: One")
         await waits.arrival()
         await reading.until('"step":2')  # a word of what is being done
@@ -134,7 +174,11 @@ async def test_steps_stream_when_they_are_finished_and_the_answer_word_by_word(g
     assert answer.text.startswith("It is")
     assert answer.finishes == ["stop"]
     with_steps = [at for at, event in enumerate(answer.events) if "steps" in event]
-    finish = next(at for at, one in enumerate(answer.events) if one["choices"] and one["choices"][0]["finish_reason"])
+    finish = next(
+        at
+        for at, one in enumerate(answer.events)
+        if one["choices"] and one["choices"][0]["finish_reason"]
+    )
     assert with_steps == [finish - 1]
     assert [one["title"] for one in answer.events[finish - 1]["steps"]] == ["One", "Two", "Three"]
     assert answer.events[-1]["usage"]["total_tokens"] == 3 * 15 + 12
@@ -145,10 +189,16 @@ async def test_steps_stream_when_they_are_finished_and_the_answer_word_by_word(g
     ("form", "begins", "has"),
     [
         ("markdown", "## Step 1: One\n\nFirst.", "### Final Answer\n\nHello there!"),
-        ("details", "<details open><summary>Step 1: One</summary>First.</details>", 'A "quoted"<br>line.'),
+        (
+            "details",
+            "<details open><summary>Step 1: One</summary>First.</details>",
+            'A "quoted"<br>line.',
+        ),
     ],
 )
-async def test_steps_in_the_text_are_the_same_streamed_and_whole(gateway, upstream, alice, thinker, form, begins, has):
+async def test_steps_in_the_text_are_the_same_streamed_and_whole(
+    gateway, upstream, alice, thinker, form, begins, has
+):
     await thinker(format=form, feedback=False)
     upstream.will(*three_steps())
     whole = await gateway.chat(alice.key, model="o1-m")
@@ -162,7 +212,9 @@ async def test_steps_in_the_text_are_the_same_streamed_and_whole(gateway, upstre
 
 
 @pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
-async def test_callers_may_have_the_thinking_in_tags_or_not_at_all(gateway, upstream, alice, thinker, streams):
+async def test_callers_may_have_the_thinking_in_tags_or_not_at_all(
+    gateway, upstream, alice, thinker, streams
+):
     await thinker()
     upstream.will(*three_steps())
     raw = await gateway.chat(alice.key, model="o1-m", stream=streams, reasoning_format="raw")
@@ -174,7 +226,9 @@ async def test_callers_may_have_the_thinking_in_tags_or_not_at_all(gateway, upst
     assert b"First." not in hidden.body
 
 
-async def test_a_model_that_is_ready_too_soon_is_told_to_think_on(gateway, upstream, alice, thinker):
+async def test_a_model_that_is_ready_too_soon_is_told_to_think_on(
+    gateway, upstream, alice, thinker
+):
     await thinker(min_steps=2)
     upstream.will(step("One", "Done.", "final_answer"), step("Two", "Really.", "final_answer"))
     answer = await gateway.chat(alice.key, model="o1-m")
@@ -182,7 +236,9 @@ async def test_a_model_that_is_ready_too_soon_is_told_to_think_on(gateway, upstr
     assert "at least 2" in prompts(upstream)[1][-1]["content"]
 
 
-async def test_a_model_that_never_ends_is_asked_for_its_answer_after_the_last_step(gateway, upstream, alice, thinker):
+async def test_a_model_that_never_ends_is_asked_for_its_answer_after_the_last_step(
+    gateway, upstream, alice, thinker
+):
     await thinker(max_steps=4)
     upstream.will(*[step(f"S{at}") for at in range(4)])
     answer = await gateway.chat(alice.key, model="o1-m")
@@ -243,24 +299,41 @@ async def test_what_is_no_step_is_asked_for_again_and_then_becomes_an_error_step
 
 async def test_a_step_that_was_cut_gets_more_room(gateway, upstream, alice, thinker):
     await thinker(step_tokens=100)
-    upstream.will(step(finish="length"), reply(speech.completion('{"title": "x', finish="length")), *three_steps()[1:])
+    upstream.will(
+        step(finish="length"),
+        reply(speech.completion('{"title": "x', finish="length")),
+        *three_steps()[1:],
+    )
     await gateway.chat(alice.key, model="o1-m")
-    assert [request.json.get("max_tokens") for request in upstream.requests] == [100, 100, 200, 100, None]
+    assert [request.json.get("max_tokens") for request in upstream.requests] == [
+        100,
+        100,
+        200,
+        100,
+        None,
+    ]
 
 
-async def test_an_upstream_that_refuses_json_mode_is_asked_without_it_from_then_on(gateway, upstream, alice, thinker):
+async def test_an_upstream_that_refuses_json_mode_is_asked_without_it_from_then_on(
+    gateway, upstream, alice, thinker
+):
     await thinker()
     upstream.will(refuse(400, "response_format is not supported."), *three_steps())
     answer = await gateway.chat(alice.key, model="o1-m")
     assert len(answer.json["steps"]) == 3
-    assert ["response_format" in request.json for request in upstream.requests] == [True, *[False] * 4]
+    assert ["response_format" in request.json for request in upstream.requests] == [
+        True,
+        *[False] * 4,
+    ]
     row = await rows.only_usage()
     assert row.status == "complete"
     assert row.attempts[0]["outcome"] == "Rejected"
 
 
 @pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
-async def test_errors_before_anything_was_thought_keep_their_status(gateway, upstream, alice, thinker, streams):
+async def test_errors_before_anything_was_thought_keep_their_status(
+    gateway, upstream, alice, thinker, streams
+):
     await thinker()
     upstream.always(refuse(400, "The context is too long.", "context_length_exceeded"))
     answer = await gateway.chat(alice.key, model="o1-m", stream=streams)
@@ -295,7 +368,9 @@ async def test_a_final_answer_that_breaks_off_is_no_whole_one(gateway, upstream,
     assert row.estimated
 
 
-async def test_a_caller_who_leaves_stops_everything_and_pays_for_what_was_thought(gateway, upstream, alice, thinker):
+async def test_a_caller_who_leaves_stops_everything_and_pays_for_what_was_thought(
+    gateway, upstream, alice, thinker
+):
     await thinker()
     one, _, _ = three_steps()
     gate = Gate()
@@ -318,7 +393,10 @@ async def test_a_caller_who_leaves_stops_everything_and_pays_for_what_was_though
 
 async def test_usage_that_an_upstream_does_not_give_is_estimated(gateway, upstream, alice, thinker):
     await thinker()
-    bare = [reply(speech.completion(json.dumps({"title": "T", "content": "c " * 40}), usage=None)) for _ in range(3)]
+    bare = [
+        reply(speech.completion(json.dumps({"title": "T", "content": "c " * 40}), usage=None))
+        for _ in range(3)
+    ]
     await_steps = [*bare, step("T", "end", "final_answer")]
     upstream.will(*await_steps, reply(speech.completion("42", usage=speech.usage(20, 1))))
     answer = await gateway.chat(alice.key, model="o1-m")
@@ -349,7 +427,9 @@ async def test_the_old_route_thinks_in_steps_over_any_model(gateway, upstream, a
     assert (await gateway.ask("POST", "/v1/chat/completions/cot", json={})).status == 401
 
 
-async def test_the_old_route_takes_the_options_of_a_model_that_thinks_so_anyway(gateway, upstream, alice, thinker):
+async def test_the_old_route_takes_the_options_of_a_model_that_thinks_so_anyway(
+    gateway, upstream, alice, thinker
+):
     await thinker(min_steps=1, format="markdown")
     upstream.will(step("One", "Only.", "final_answer"))
     body = {"model": "o1-m", "messages": MATHS}
@@ -392,8 +472,16 @@ async def test_a_tool_that_the_final_answer_had_to_call_is_asked_for_once_more(
     await thinker()
     upstream.will(*three_steps(), final("It is late.", streams), final(CALL, streams))
     answer = await gateway.chat(alice.key, model="o1-m", stream=streams, **DEMAND)
-    said = [event["choices"][0] for event in answer.events if event["choices"]] if streams else answer.json["choices"]
-    calls = [call for one in said for call in one.get("delta", one.get("message")).get("tool_calls") or ()]
+    said = (
+        [event["choices"][0] for event in answer.events if event["choices"]]
+        if streams
+        else answer.json["choices"]
+    )
+    calls = [
+        call
+        for one in said
+        for call in one.get("delta", one.get("message")).get("tool_calls") or ()
+    ]
     assert [call["function"]["name"] for call in calls] == ["clock"]
     assert said[-1]["finish_reason"] == "tool_calls"
     assert b"It is late." not in answer.body
@@ -407,7 +495,9 @@ async def test_a_tool_that_the_final_answer_had_to_call_is_asked_for_once_more(
     assert len(steps["steps"]) == 3
 
 
-async def test_what_the_correction_cost_is_guessed_where_it_must_be(gateway, upstream, alice, thinker, wordless):
+async def test_what_the_correction_cost_is_guessed_where_it_must_be(
+    gateway, upstream, alice, thinker, wordless
+):
     await thinker()
     bare = [reply(speech.completion(text, usage=None)) for text in ("It is late. " * 20, CALL)]
     upstream.will(*three_steps(), *bare)
@@ -417,7 +507,9 @@ async def test_what_the_correction_cost_is_guessed_where_it_must_be(gateway, ups
     assert row.completion_tokens > 15 + 60  # the words that nobody sees too
 
 
-async def test_a_correction_counts_among_the_calls_that_are_bounded(gateway, upstream, alice, thinker, wordless):
+async def test_a_correction_counts_among_the_calls_that_are_bounded(
+    gateway, upstream, alice, thinker, wordless
+):
     await thinker(max_calls=4)
     upstream.will(*three_steps(), final("It is late.", False), final(CALL, False))
     answer = await gateway.chat(alice.key, model="o1-m", **DEMAND)
@@ -446,7 +538,11 @@ async def test_what_was_thought_is_noted_even_where_the_caller_does_not_see_it(
     answer = await gateway.chat(alice.key, model="o1-m", stream=streams, reasoning_format="hidden")
     assert b"First." not in answer.body
     (trace,) = traces
-    assert [step["content"] for step in trace.extras["steps"]] == ["First.", "Second.", 'A "quoted"\nline.']
+    assert [step["content"] for step in trace.extras["steps"]] == [
+        "First.",
+        "Second.",
+        'A "quoted"\nline.',
+    ]
     assert trace.extras["total_thinking_time"] == pytest.approx(
         sum(step["seconds"] for step in trace.extras["steps"]), abs=0.01
     )

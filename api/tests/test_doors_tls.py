@@ -1,4 +1,6 @@
-"""TLS with upstreams: verified always, and nothing is sent to one that cannot prove who it is (fault U-3)."""
+"""TLS with upstreams: verified always, and nothing is sent to one that cannot prove who it is
+(fault U-3).
+"""
 
 import asyncio
 import socket
@@ -8,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import trustme
 
-from providers.offloop import off_loop
+from providers.database.database_threads import off_loop
 from proxysite.testing import rows
 from proxysite.testing.gateway import request
 from proxysite.testing.upstream import Upstream, silence
@@ -39,7 +41,9 @@ def server_side(certificate):
 
 @pytest.fixture
 async def serve(gateway):
-    """A function that starts an upstream with a certificate and leads the provider to it, under a host name."""
+    """A function that starts an upstream with a certificate and leads the provider to it, under a
+    host name.
+    """
     started = []
 
     async def start(certificate, host="127.0.0.1"):
@@ -67,7 +71,9 @@ async def test_an_upstream_that_proves_its_name_is_asked(trusted, gateway, serve
 
 
 CERTIFICATES = {
-    "expired": lambda ca: ca.issue_cert("127.0.0.1", not_before=LONG_AGO, not_after=LONG_AGO + timedelta(days=30)),
+    "expired": lambda ca: ca.issue_cert(
+        "127.0.0.1", not_before=LONG_AGO, not_after=LONG_AGO + timedelta(days=30)
+    ),
     "for another name": lambda ca: ca.issue_cert("other.example"),
     "by another authority": lambda ca: trustme.CA().issue_cert("127.0.0.1"),
 }
@@ -75,7 +81,9 @@ CERTIFICATES = {
 
 @STREAMS
 @pytest.mark.parametrize("kind", CERTIFICATES)
-async def test_a_certificate_that_proves_nothing_is_refused(trusted, gateway, serve, alice, token, kind, streams):
+async def test_a_certificate_that_proves_nothing_is_refused(
+    trusted, gateway, serve, alice, token, kind, streams
+):
     upstream = await serve(CERTIFICATES[kind](trusted))
     answer = await gateway.chat(alice.key, stream=streams)
     assert (answer.status, answer.error["type"]) == (502, "upstream_error")

@@ -1,4 +1,6 @@
-"""What an upstream's whole answers do to the caller, the token, the provider and the ledger (faults U-1 to U-14)."""
+"""What an upstream's whole answers do to the caller, the token, the provider and the ledger (faults
+U-1 to U-14).
+"""
 
 import asyncio
 import gzip
@@ -10,11 +12,24 @@ from dataclasses import dataclass
 
 import pytest
 
-from providers.chat import SENT_AGAIN
+from providers.database.database_threads import off_loop
 from providers.models import Provider
-from providers.offloop import off_loop
+from providers.protocol.chat import SENT_AGAIN
 from proxysite.testing import rows, speech
-from proxysite.testing.upstream import CUT, DONE, END, Gate, Script, Upstream, head, raw, refuse, reply, silence, stream
+from proxysite.testing.upstream import (
+    CUT,
+    DONE,
+    END,
+    Gate,
+    Script,
+    Upstream,
+    head,
+    raw,
+    refuse,
+    reply,
+    silence,
+    stream,
+)
 
 HTML = b"<!DOCTYPE html><html><title>Sign in</title><script>alert(1)</script></html>"
 WHOLE = json.dumps(speech.completion()).encode()
@@ -25,7 +40,9 @@ STREAMS = pytest.mark.parametrize("streams", [False, True], ids=["whole", "strea
 
 @dataclass
 class Fault:
-    """What the upstream does, and what must come of it: `token` is None (untouched), strike, rest or exhaust."""
+    """What the upstream does, and what must come of it: `token` is None (untouched), strike, rest
+    or exhaust.
+    """
 
     name: str
     script: Script
@@ -57,11 +74,23 @@ QUOTA = "rate_limit_exceeded", "exhaust", "rate_limit_error"
 FAULTS = [
     provider_fault("reset instead of an answer", raw(CUT), code="upstream_disconnected"),
     provider_fault("closed instead of an answer", raw(END), code="upstream_disconnected"),
-    provider_fault("reset within the head", raw(b"HTTP/1.1 200 OK\r\nContent-", CUT), code="upstream_disconnected"),
+    provider_fault(
+        "reset within the head",
+        raw(b"HTTP/1.1 200 OK\r\nContent-", CUT),
+        code="upstream_disconnected",
+    ),
     # the credential
     refused("401", 401, 503, "no_available_token", "strike"),
-    refused("401 invalid_api_key", 401, 503, "no_available_token", "strike", code="invalid_api_key"),
-    Fault("401 as text", reply(b"no", 401, content_type="text/plain"), 503, "no_available_token", "strike"),
+    refused(
+        "401 invalid_api_key", 401, 503, "no_available_token", "strike", code="invalid_api_key"
+    ),
+    Fault(
+        "401 as text",
+        reply(b"no", 401, content_type="text/plain"),
+        503,
+        "no_available_token",
+        "strike",
+    ),
     refused("403", 403, 503, "no_available_token", "strike"),
     refused("402", 402, 429, *QUOTA),
     refused("429 quota", 429, 429, *QUOTA, code="insufficient_quota"),
@@ -85,11 +114,18 @@ FAULTS = [
     refused("409", 409, 409, "upstream_busy"),
     refused("425", 425, 503, "upstream_busy"),
     # the provider
-    *(provider_fault(str(status), refuse(status), code="upstream_failed") for status in (500, 502, 503, 520, 529)),
+    *(
+        provider_fault(str(status), refuse(status), code="upstream_failed")
+        for status in (500, 502, 503, 520, 529)
+    ),
     provider_fault("504", refuse(504), 504, "upstream_timeout"),
-    provider_fault("500 as a page", reply(HTML, 500, content_type="text/html"), code="upstream_failed"),
+    provider_fault(
+        "500 as a page", reply(HTML, 500, content_type="text/html"), code="upstream_failed"
+    ),
     provider_fault("403 as a page", reply(HTML, 403, content_type="text/html")),
-    provider_fault("429 overloaded", refuse(429, kind="engine_overloaded_error"), code="upstream_failed"),
+    provider_fault(
+        "429 overloaded", refuse(429, kind="engine_overloaded_error"), code="upstream_failed"
+    ),
     provider_fault("a page", reply(HTML, content_type="text/html; charset=utf-8")),
     provider_fault("a page called JSON", reply(HTML)),
     provider_fault("nothing", reply(b"")),
@@ -100,23 +136,45 @@ FAULTS = [
     provider_fault("an empty object", reply({})),
     provider_fault("no choices", reply(speech.completion() | {"choices": []})),
     provider_fault("choices null", reply(speech.completion() | {"choices": None})),
-    provider_fault("a choice without message", reply(speech.completion() | {"choices": [{"index": 0}]})),
+    provider_fault(
+        "a choice without message", reply(speech.completion() | {"choices": [{"index": 0}]})
+    ),
     provider_fault("204", raw(head(204, {})), code="bad_upstream_response"),
     provider_fault("an error with status 200", reply(speech.error("down")), code="upstream_failed"),
-    provider_fault("shorter than announced", raw(length(len(WHOLE) + 1) + WHOLE, END), code="upstream_disconnected"),
-    provider_fault("reset in the body", raw(length(len(WHOLE)) + WHOLE[:9], CUT), code="upstream_disconnected"),
-    provider_fault("no number as length", raw(head(200, JSON | {"content-length": "many"}) + WHOLE)),
-    provider_fault("two lengths", raw(head(200, JSON | {"content-length": "3", "Content-Length": "5"}) + WHOLE)),
+    provider_fault(
+        "shorter than announced",
+        raw(length(len(WHOLE) + 1) + WHOLE, END),
+        code="upstream_disconnected",
+    ),
+    provider_fault(
+        "reset in the body", raw(length(len(WHOLE)) + WHOLE[:9], CUT), code="upstream_disconnected"
+    ),
+    provider_fault(
+        "no number as length", raw(head(200, JSON | {"content-length": "many"}) + WHOLE)
+    ),
+    provider_fault(
+        "two lengths", raw(head(200, JSON | {"content-length": "3", "Content-Length": "5"}) + WHOLE)
+    ),
     provider_fault("broken chunk", raw(CHUNKED + b"zz\r\n" + WHOLE)),
-    provider_fault("cut chunks", raw(CHUNKED + b'4\r\n{"a"\r\n', END), code="upstream_disconnected"),
+    provider_fault(
+        "cut chunks", raw(CHUNKED + b'4\r\n{"a"\r\n', END), code="upstream_disconnected"
+    ),
     provider_fault("no HTTP", raw(b"hello\r\n\r\n")),
     provider_fault("binary", raw(bytes(range(256)))),
-    provider_fault("another protocol", raw(head(101, {"upgrade": "websocket", "connection": "upgrade"}), END)),
-    provider_fault("an endless head", raw(b"HTTP/1.1 200 OK\r\n" + b"x-a: b\r\n" * 20_000 + b"\r\n")),
+    provider_fault(
+        "another protocol", raw(head(101, {"upgrade": "websocket", "connection": "upgrade"}), END)
+    ),
+    provider_fault(
+        "an endless head", raw(b"HTTP/1.1 200 OK\r\n" + b"x-a: b\r\n" * 20_000 + b"\r\n")
+    ),
     provider_fault("gzip", reply(gzip.compress(WHOLE), content_encoding="gzip")),
     provider_fault("brotli", reply(b"\x0b\x02\x80", content_encoding="br")),
     *(
-        provider_fault(str(status), reply(b"", status, location="http://127.0.0.1:1/"), code="unexpected_redirect")
+        provider_fault(
+            str(status),
+            reply(b"", status, location="http://127.0.0.1:1/"),
+            code="unexpected_redirect",
+        )
         for status in (301, 302, 303, 307, 308)
     ),
 ]
@@ -127,7 +185,11 @@ FAULTS = [
 async def test_a_fault_before_the_first_byte(gateway, upstream, alice, token, fault, streams):
     upstream.will(fault.script)
     answer = await gateway.chat(alice.key, stream=streams)
-    assert (answer.status, answer.error["type"], answer.error["code"]) == (fault.status, fault.kind, fault.code)
+    assert (answer.status, answer.error["type"], answer.error["code"]) == (
+        fault.status,
+        fault.kind,
+        fault.code,
+    )
     assert answer.error["message"]
     assert b"<" not in answer.body
     assert len(upstream.requests) == 1
@@ -148,9 +210,21 @@ async def test_a_fault_before_the_first_byte(gateway, upstream, alice, token, fa
     assert gateway.failures() == fault.breaks
 
 
-async def test_an_upstreams_own_words_about_a_bad_request_reach_the_caller(gateway, upstream, alice):
+async def test_an_upstreams_own_words_about_a_bad_request_reach_the_caller(
+    gateway, upstream, alice
+):
     upstream.will(
-        reply({"error": {"message": "Too\nlong <b>", "type": "x", "param": "messages", "code": "too_long"}}, 400),
+        reply(
+            {
+                "error": {
+                    "message": "Too\nlong <b>",
+                    "type": "x",
+                    "param": "messages",
+                    "code": "too_long",
+                }
+            },
+            400,
+        ),
         reply({"detail": "no tools here"}, 422),
         reply({"object": "error", "message": "vLLM says no", "code": 400}, 400),
         reply(b"plain words", 400, content_type="text/plain"),
@@ -176,8 +250,12 @@ async def test_a_refusal_is_not_to_be_repeated_by_the_client(gateway, upstream, 
 
 @STREAMS
 @pytest.mark.parametrize("status", [200, 400, 500])
-async def test_the_token_never_shows_even_when_the_upstream_repeats_it(gateway, upstream, alice, status, streams):
-    said = speech.error("Incorrect API key provided: sk-up-1. Use Bearer sk-up-1", "invalid_request_error")
+async def test_the_token_never_shows_even_when_the_upstream_repeats_it(
+    gateway, upstream, alice, status, streams
+):
+    said = speech.error(
+        "Incorrect API key provided: sk-up-1. Use Bearer sk-up-1", "invalid_request_error"
+    )
     upstream.will(reply(said, status))
     answer = await gateway.chat(alice.key, stream=streams)
     assert answer.status >= 400
@@ -200,14 +278,19 @@ async def test_a_redirect_is_not_followed(gateway, upstream, alice):
     await canary.start()
     for status in (301, 302, 303, 307, 308):
         upstream.will(reply(b"", status, location=f"{canary.url}/chat/completions"))
-        assert (await gateway.chat(alice.key)).error["code"] in ("unexpected_redirect", "provider_unavailable")
+        assert (await gateway.chat(alice.key)).error["code"] in (
+            "unexpected_redirect",
+            "provider_unavailable",
+        )
     await canary.stop()
     assert canary.connections == 0
 
 
 async def test_a_stream_that_comes_as_one_answer_is_made_a_stream(gateway, upstream, alice):
     call = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-    upstream.will(reply(speech.completion("Hi.", finish="tool_calls", message={"tool_calls": [call]})))
+    upstream.will(
+        reply(speech.completion("Hi.", finish="tool_calls", message={"tool_calls": [call]}))
+    )
     answer = await gateway.chat(alice.key, stream=True, stream_options={"include_usage": True})
     assert answer.done
     assert answer.text == "Hi."
@@ -219,12 +302,13 @@ async def test_a_stream_that_comes_as_one_answer_is_made_a_stream(gateway, upstr
     assert (await rows.only_usage()).status == "complete"
 
 
-# --- framing that is unusual and allowed ------------------------------------------------------------------------------
+# --- framing that is unusual and allowed ----------------------------------------------------------
 ALLOWED = {
     "closed at the end": raw(head(200, JSON) + WHOLE, END),
     "HTTP/1.0": raw(b"HTTP/1.0 200 OK\r\ncontent-type: application/json\r\n\r\n" + WHOLE, END),
     "after 100 and 103": raw(
-        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n", length(len(WHOLE)) + WHOLE
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n",
+        length(len(WHOLE)) + WHOLE,
     ),
     "chunk extensions": raw(CHUNKED + b"%x;a=b\r\n%b\r\n0;c\r\n\r\n" % (len(WHOLE), WHOLE)),
     "trailers": raw(CHUNKED + b"%x\r\n%b\r\n0\r\nx-sum: 1\r\n\r\n" % (len(WHOLE), WHOLE)),
@@ -244,7 +328,9 @@ async def test_unusual_framing_is_understood(gateway, upstream, alice, subtests)
             assert (await gateway.chat(alice.key)).status == 200
 
 
-@pytest.mark.parametrize("extra", [b"junk", head(200, JSON | {"content-length": "15"}) + b'{"choices": []}'])
+@pytest.mark.parametrize(
+    "extra", [b"junk", head(200, JSON | {"content-length": "15"}) + b'{"choices": []}']
+)
 async def test_bytes_after_an_answer_belong_to_no_answer(gateway, upstream, alice, extra):
     upstream.will(raw(length(len(WHOLE)) + WHOLE + extra))
     first = await gateway.chat(alice.key)
@@ -255,7 +341,7 @@ async def test_bytes_after_an_answer_belong_to_no_answer(gateway, upstream, alic
     assert upstream.connections == 2
 
 
-# --- getting there ----------------------------------------------------------------------------------------------------
+# --- getting there --------------------------------------------------------------------------------
 @STREAMS
 async def test_a_refused_connection(gateway, alice, provider, token, streams):
     with socket.create_server(("127.0.0.1", 0)) as unused:
@@ -294,7 +380,9 @@ async def test_a_name_that_does_not_resolve(gateway, alice, name):
     assert gateway.failures() == 1
 
 
-async def test_a_private_address_is_not_connected_to_unless_its_provider_allows_that(gateway, upstream, alice):
+async def test_a_private_address_is_not_connected_to_unless_its_provider_allows_that(
+    gateway, upstream, alice
+):
     await off_loop(Provider.objects.update, allow_private=False)
     await gateway.reload()
     answer = await gateway.chat(alice.key)
@@ -303,8 +391,12 @@ async def test_a_private_address_is_not_connected_to_unless_its_provider_allows_
 
 
 @STREAMS
-async def test_an_upstream_that_never_answers_is_given_up_in_time(gateway, upstream, alice, token, streams):
-    await off_loop(Provider.objects.update, **{"first_byte_seconds" if streams else "total_seconds": 0.1})
+async def test_an_upstream_that_never_answers_is_given_up_in_time(
+    gateway, upstream, alice, token, streams
+):
+    await off_loop(
+        Provider.objects.update, **{"first_byte_seconds" if streams else "total_seconds": 0.1}
+    )
     await gateway.reload()
     upstream.will(silence)
     answer = await gateway.chat(alice.key, stream=streams)
@@ -315,8 +407,12 @@ async def test_an_upstream_that_never_answers_is_given_up_in_time(gateway, upstr
 
 
 @pytest.mark.parametrize("status", [200, 500])
-async def test_an_answer_that_stalls_in_its_body_is_given_up_in_time(gateway, upstream, alice, status):
-    await off_loop(Provider.objects.update, total_seconds=0.2, first_byte_seconds=0.2, gap_seconds=0.2)
+async def test_an_answer_that_stalls_in_its_body_is_given_up_in_time(
+    gateway, upstream, alice, status
+):
+    await off_loop(
+        Provider.objects.update, total_seconds=0.2, first_byte_seconds=0.2, gap_seconds=0.2
+    )
     await gateway.reload()
     upstream.will(raw(head(status, JSON | {"content-length": "1000"}) + WHOLE[:20], Gate()))
     answer = await gateway.chat(alice.key)
@@ -344,12 +440,14 @@ async def test_an_endless_answer_is_cut_off(gateway, upstream, alice):
     assert upstream.last.sent_bytes < 16 * 2**20
 
 
-# --- a stream that nobody asked for -----------------------------------------------------------------------------------
+# --- a stream that nobody asked for ---------------------------------------------------------------
 USED = {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8}
 
 
 @pytest.mark.parametrize("kind", ["text/event-stream", "application/json", "text/plain"])
-async def test_a_stream_in_answer_to_a_whole_request_becomes_one_whole_answer(gateway, upstream, alice, token, kind):
+async def test_a_stream_in_answer_to_a_whole_request_becomes_one_whole_answer(
+    gateway, upstream, alice, token, kind
+):
     events = [*speech.spoken("Hello", " there", "!")[:-1], speech.usage_chunk(USED), DONE]
     upstream.will(stream(*events, content_type=kind))
     answer = await gateway.chat(alice.key)
@@ -360,12 +458,19 @@ async def test_a_stream_in_answer_to_a_whole_request_becomes_one_whole_answer(ga
     assert len(upstream.requests) == 1
     assert gateway.failures() == 0
     row = await rows.only_usage()
-    assert (row.status, row.prompt_tokens, row.completion_tokens, row.estimated) == ("complete", 3, 5, False)
+    assert (row.status, row.prompt_tokens, row.completion_tokens, row.estimated) == (
+        "complete",
+        3,
+        5,
+        False,
+    )
 
 
 async def test_a_stream_in_answer_to_a_whole_completion_becomes_one_too(gateway, upstream, alice):
     upstream.will(stream(*speech.spoken_text("Hello there!"), DONE))
-    answer = await gateway.ask("POST", "/v1/completions", alice.key, json={"model": "m", "prompt": "Hello!"})
+    answer = await gateway.ask(
+        "POST", "/v1/completions", alice.key, json={"model": "m", "prompt": "Hello!"}
+    )
     assert answer.status == 200
     assert answer.json["object"] == "text_completion"
     assert answer.json["choices"][0]["text"] == "Hello there!"
@@ -378,13 +483,17 @@ async def test_a_stream_that_breaks_off_is_no_whole_answer(gateway, upstream, al
     assert (answer.status, answer.error["code"]) == (502, "upstream_disconnected")
 
 
-async def test_an_error_in_a_stream_that_nobody_asked_for_means_what_it_says(gateway, upstream, alice, token):
+async def test_an_error_in_a_stream_that_nobody_asked_for_means_what_it_says(
+    gateway, upstream, alice, token
+):
     upstream.will(stream({"error": {"message": "No sk-up-1.", "code": "invalid_api_key"}}))
     assert (await gateway.chat(alice.key)).status == 503
     assert (await gateway.token(token)).strikes == 1
 
 
-@pytest.mark.parametrize("write", [str.upper, lambda text: b64encode(f"Bearer {text}".encode()).decode()])
+@pytest.mark.parametrize(
+    "write", [str.upper, lambda text: b64encode(f"Bearer {text}".encode()).decode()]
+)
 async def test_a_token_that_an_upstream_repeats_in_another_form_is_shown_nowhere(
     gateway, upstream, alice, provider, token, write
 ):
@@ -399,7 +508,7 @@ async def test_a_token_that_an_upstream_repeats_in_another_form_is_shown_nowhere
     assert write("sk-canary-abcdef-1234567890")[9:] not in shown
 
 
-# --- kept connections -------------------------------------------------------------------------------------------------
+# --- kept connections -----------------------------------------------------------------------------
 async def test_a_connection_is_used_again(gateway, upstream, alice):
     for streams in (False, True, False, True):
         assert (await gateway.chat(alice.key, stream=streams)).status == 200
@@ -425,7 +534,9 @@ async def test_a_kept_connection_that_dies_just_as_it_is_used_is_replaced_silent
 
 
 @pytest.mark.settings(RESEND_SECONDS=0.05)
-async def test_a_kept_connection_that_closes_later_has_cost_an_attempt(gateway, upstream, alice, three):
+async def test_a_kept_connection_that_closes_later_has_cost_an_attempt(
+    gateway, upstream, alice, three
+):
     """Such an upstream has worked on the request: no credential is asked with it twice."""
 
     async def close_late(exchange):

@@ -1,9 +1,11 @@
-"""An answer names the provider and the model that it comes from, in headers; an error names nobody."""
+"""An answer names the provider and the model that it comes from, in headers; an error names
+nobody.
+"""
 
 import pytest
 
+from providers.database.database_threads import off_loop
 from providers.models import ChatModel
-from providers.offloop import off_loop
 from proxysite.testing.upstream import refuse, silence
 
 STREAMS = pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
@@ -16,14 +18,22 @@ async def test_an_answer_names_whose_it_is(gateway, upstream, alice, second, str
     assert (answer.headers[PROVIDER], answer.headers[MODEL]) == ("fake", "upstream-model")
     upstream.will(refuse(503))
     answer = await gateway.chat(alice.key, stream=streams)
-    assert (answer.status, answer.headers[PROVIDER], answer.headers[MODEL]) == (200, "second", "second-model")
+    assert (answer.status, answer.headers[PROVIDER], answer.headers[MODEL]) == (
+        200,
+        "second",
+        "second-model",
+    )
 
 
 @STREAMS
 async def test_a_response_names_whose_it_is(gateway, upstream, alice, streams):
     body = {"model": "m", "input": "Hello!", "stream": streams}
     answer = await gateway.ask("POST", "/v1/responses", alice.key, json=body)
-    assert (answer.status, answer.headers[PROVIDER], answer.headers[MODEL]) == (200, "fake", "upstream-model")
+    assert (answer.status, answer.headers[PROVIDER], answer.headers[MODEL]) == (
+        200,
+        "fake",
+        "upstream-model",
+    )
 
 
 @STREAMS
@@ -35,7 +45,9 @@ async def test_an_error_names_nobody(gateway, upstream, alice, streams):
 
 
 @pytest.mark.settings(PING_SECONDS=0.05, FIRST_BYTE_SECONDS=0.5)
-async def test_a_stream_that_has_to_begin_before_anybody_answers_names_nobody(gateway, upstream, alice, second):
+async def test_a_stream_that_has_to_begin_before_anybody_answers_names_nobody(
+    gateway, upstream, alice, second
+):
     upstream.will(silence)
     answer = await gateway.chat(alice.key, stream=True)
     assert answer.text == "Hello there!"

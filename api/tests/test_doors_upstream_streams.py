@@ -1,6 +1,8 @@
-"""What an upstream's streams do to the caller, the provider and the ledger (fault table U-14 to U-34).
+"""What an upstream's streams do to the caller, the provider and the ledger (fault table U-14 to
+U-34).
 
-A stream that did not finish upstream never looks finished: no finish reason, no `[DONE]`, an error event instead.
+A stream that did not finish upstream never looks finished: no finish reason, no `[DONE]`, an error
+event instead.
 """
 
 import asyncio
@@ -8,10 +10,21 @@ import json
 
 import pytest
 
+from providers.database.database_threads import off_loop
 from providers.models import Provider
-from providers.offloop import off_loop
 from proxysite.testing import rows, speech
-from proxysite.testing.upstream import CUT, DONE, END, PAUSE, Gate, event, head, raw, silence, stream
+from proxysite.testing.upstream import (
+    CUT,
+    DONE,
+    END,
+    PAUSE,
+    Gate,
+    event,
+    head,
+    raw,
+    silence,
+    stream,
+)
 
 SSE = {"content-type": "text/event-stream"}
 HELLO = speech.words("Hello", " there")
@@ -24,7 +37,7 @@ async def settings_of_provider(gateway, **fields):
     await gateway.reload()
 
 
-# --- cut in the middle ------------------------------------------------------------------------------------------------
+# --- cut in the middle ----------------------------------------------------------------------------
 CUTS = {
     "reset": stream(*HELLO, PAUSE, CUT),
     "closed within the chunks": stream(*HELLO, PAUSE, END),
@@ -33,9 +46,14 @@ CUTS = {
     "closed, framed by the close": raw(head(200, SSE), *map(event, HELLO), PAUSE, END),
     "an error event": stream(*HELLO, PAUSE, speech.error("overloaded")),
     "an error event, then [DONE]": stream(*HELLO, PAUSE, speech.error("overloaded"), DONE),
-    "an error in a named event": stream(*HELLO, PAUSE, b'event: error\ndata: {"message": "overloaded"}\n\n'),
+    "an error in a named event": stream(
+        *HELLO, PAUSE, b'event: error\ndata: {"message": "overloaded"}\n\n'
+    ),
     "an error beside choices": stream(
-        *HELLO, PAUSE, speech.chunk({"content": ""}, finish="error", error={"code": 502, "message": "gone"}), DONE
+        *HELLO,
+        PAUSE,
+        speech.chunk({"content": ""}, finish="error", error={"code": 502, "message": "gone"}),
+        DONE,
     ),
     "an error as text": stream(*HELLO, PAUSE, {"error": "overloaded"}),
     "broken chunk framing": raw(
@@ -50,7 +68,9 @@ CUTS = {
 
 @pytest.mark.parametrize("include_usage", [False, True], ids=["", "usage"])
 @pytest.mark.parametrize("how", CUTS)
-async def test_a_stream_cut_in_the_middle_never_looks_finished(gateway, upstream, alice, token, how, include_usage):
+async def test_a_stream_cut_in_the_middle_never_looks_finished(
+    gateway, upstream, alice, token, how, include_usage
+):
     upstream.will(CUTS[how])
     more = {"stream_options": {"include_usage": True}} if include_usage else {}
     async with gateway.reading(alice.key, **more) as reading:
@@ -72,14 +92,20 @@ async def test_a_stream_cut_in_the_middle_never_looks_finished(gateway, upstream
     assert gateway.failures() == 1
 
 
-async def test_a_stream_that_stalls_in_the_middle_is_given_up_in_time(gateway, upstream, alice, token):
+async def test_a_stream_that_stalls_in_the_middle_is_given_up_in_time(
+    gateway, upstream, alice, token
+):
     await settings_of_provider(gateway, gap_seconds=0.1)
     upstream.will(stream(*HELLO, Gate()))
     answer = await gateway.chat(alice.key, stream=True)
     assert answer.text == "Hello there"
     assert answer.stream_error["code"] == "upstream_timeout"
     row = await rows.only_usage()
-    assert (row.status, row.error_code, row.completion_tokens) == ("truncated", "upstream_timeout", 2)
+    assert (row.status, row.error_code, row.completion_tokens) == (
+        "truncated",
+        "upstream_timeout",
+        2,
+    )
     assert (await gateway.token(token)).strikes == 0
     assert gateway.failures() == 1
     await upstream.last.departure()
@@ -87,11 +113,18 @@ async def test_a_stream_that_stalls_in_the_middle_is_given_up_in_time(gateway, u
 
 @pytest.mark.parametrize(
     "drip",
-    [b": keep-alive\n\n", b"\n", event(speech.chunk() | {"choices": []}), event(speech.chunk({"content": "x"}))],
+    [
+        b": keep-alive\n\n",
+        b"\n",
+        event(speech.chunk() | {"choices": []}),
+        event(speech.chunk({"content": "x"})),
+    ],
     ids=["comments", "blank lines", "empty chunks", "words"],
 )
 @pytest.mark.parametrize("first", [True, False], ids=["from the start", "after a word"])
-async def test_a_stream_that_drips_for_ever_ends_at_the_total_deadline(gateway, upstream, alice, drip, first):
+async def test_a_stream_that_drips_for_ever_ends_at_the_total_deadline(
+    gateway, upstream, alice, drip, first
+):
     async def endless(exchange):
         await exchange.send(head(200, SSE))
         if not first:
@@ -111,14 +144,20 @@ async def test_a_stream_that_drips_for_ever_ends_at_the_total_deadline(gateway, 
     assert (await rows.only_usage()).error_code == "upstream_timeout"
 
 
-# --- the beginning ----------------------------------------------------------------------------------------------------
+# --- the beginning --------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("said", "status", "code", "strikes", "failures"),
     [
         (speech.error("down"), 502, "upstream_failed", 0, 1),
         (speech.error("no", code="invalid_api_key"), 503, "no_available_token", 1, 0),
         (speech.error("slow", kind="rate_limit_error"), 429, "rate_limit_exceeded", 0, 0),
-        (speech.error("too long", code="context_length_exceeded"), 400, "context_length_exceeded", 0, 0),
+        (
+            speech.error("too long", code="context_length_exceeded"),
+            400,
+            "context_length_exceeded",
+            0,
+            0,
+        ),
         (speech.error("gone", code="model_not_found"), 404, "model_not_found", 0, 0),
         ({"error": "down"}, 502, "upstream_failed", 0, 1),
         (b'event: error\ndata: {"message": "down"}\n\n', 502, "upstream_failed", 0, 1),
@@ -127,7 +166,19 @@ async def test_a_stream_that_drips_for_ever_ends_at_the_total_deadline(gateway, 
         (b"", 502, "upstream_disconnected", 0, 1),
         (b"<html>Sign in</html>\n\n", 502, "upstream_disconnected", 0, 1),
     ],
-    ids=["error", "auth", "rate", "request", "model", "text", "named", "done", "comment", "nothing", "page"],
+    ids=[
+        "error",
+        "auth",
+        "rate",
+        "request",
+        "model",
+        "text",
+        "named",
+        "done",
+        "comment",
+        "nothing",
+        "page",
+    ],
 )
 async def test_a_stream_that_begins_with_an_error_keeps_its_status(
     gateway, upstream, alice, token, said, status, code, strikes, failures
@@ -142,7 +193,9 @@ async def test_a_stream_that_begins_with_an_error_keeps_its_status(
 
 
 @pytest.mark.settings(PING_SECONDS=0.03)
-async def test_silence_is_filled_with_pings_and_the_answer_still_comes_whole(gateway, upstream, alice):
+async def test_silence_is_filled_with_pings_and_the_answer_still_comes_whole(
+    gateway, upstream, alice
+):
     gates = Gate(), Gate()
     upstream.will(stream(gates[0], HELLO[0], gates[1], HELLO[1], STOP, DONE))
     async with gateway.reading(alice.key) as reading:
@@ -172,7 +225,9 @@ async def test_after_a_ping_a_failure_is_an_error_event(gateway, upstream, alice
 
 
 @pytest.mark.settings(PING_SECONDS=0.03)
-async def test_a_ping_is_no_answer_and_another_token_may_still_give_one(gateway, upstream, alice, provider):
+async def test_a_ping_is_no_answer_and_another_token_may_still_give_one(
+    gateway, upstream, alice, provider
+):
     await off_loop(rows.tokens, provider, "sk-up-2")
     await gateway.reload()
     gate = Gate()
@@ -186,7 +241,7 @@ async def test_a_ping_is_no_answer_and_another_token_may_still_give_one(gateway,
     assert len((await rows.only_usage()).attempts) == 2
 
 
-# --- the end ----------------------------------------------------------------------------------------------------------
+# --- the end --------------------------------------------------------------------------------------
 ENDS = {
     "no [DONE]": stream(*HELLO, STOP),
     "no [DONE], closed": stream(*HELLO, STOP, END),
@@ -196,18 +251,31 @@ ENDS = {
     "[DONE] without a blank line": raw(head(200, SSE), WHOLE.rstrip(b"\n"), END),
     "chunks after [DONE]": stream(*HELLO, STOP, DONE, *speech.words("junk"), STOP),
     "finish reason twice": stream(*HELLO, STOP, STOP, DONE),
-    "finish reason with the last word": stream(HELLO[0], speech.chunk({"content": " there"}, finish="stop"), DONE),
-    "usage in every chunk": stream(*(said | {"usage": speech.usage()} for said in (*HELLO, STOP)), DONE),
+    "finish reason with the last word": stream(
+        HELLO[0], speech.chunk({"content": " there"}, finish="stop"), DONE
+    ),
+    "usage in every chunk": stream(
+        *(said | {"usage": speech.usage()} for said in (*HELLO, STOP)), DONE
+    ),
     "usage with the finish reason": stream(*HELLO, STOP | {"usage": speech.usage()}, DONE),
     "empty chunks": stream(*HELLO, speech.chunk() | {"choices": []}, STOP, DONE),
-    "comments and other fields": stream(b": hi\nid: 7\nretry: 10\nevent: message\n", *HELLO, b":\n\n", STOP, DONE),
-    "a few unreadable events": stream(HELLO[0], b"data: {nonsense\n\n", b"data: [1]\n\n", HELLO[1], STOP, DONE),
-    "delta null": stream(*HELLO, {"choices": [{"index": 0, "delta": None, "finish_reason": None}]}, STOP, DONE),
+    "comments and other fields": stream(
+        b": hi\nid: 7\nretry: 10\nevent: message\n", *HELLO, b":\n\n", STOP, DONE
+    ),
+    "a few unreadable events": stream(
+        HELLO[0], b"data: {nonsense\n\n", b"data: [1]\n\n", HELLO[1], STOP, DONE
+    ),
+    "delta null": stream(
+        *HELLO, {"choices": [{"index": 0, "delta": None, "finish_reason": None}]}, STOP, DONE
+    ),
     "choices null": stream(*HELLO, {"choices": None}, STOP, DONE),
-    "another capitalisation of the type": stream(*HELLO, STOP, DONE, content_type="Text/Event-Stream"),
+    "another capitalisation of the type": stream(
+        *HELLO, STOP, DONE, content_type="Text/Event-Stream"
+    ),
     "HTTP/1.0": raw(b"HTTP/1.0 200 OK\r\ncontent-type: text/event-stream\r\n\r\n" + WHOLE, END),
     "trailers": raw(
-        head(200, SSE | {"transfer-encoding": "chunked"}) + b"%x\r\n%b\r\n0\r\nx: y\r\n\r\n" % (len(WHOLE), WHOLE)
+        head(200, SSE | {"transfer-encoding": "chunked"})
+        + b"%x\r\n%b\r\n0\r\nx: y\r\n\r\n" % (len(WHOLE), WHOLE)
     ),
 }
 
@@ -228,7 +296,9 @@ async def test_a_stream_that_said_why_it_finished_is_complete(gateway, upstream,
 
 
 @pytest.mark.settings(TAIL_SECONDS=0.1)
-async def test_an_upstream_that_does_not_close_after_the_finish_reason_is_not_waited_for(gateway, upstream, alice):
+async def test_an_upstream_that_does_not_close_after_the_finish_reason_is_not_waited_for(
+    gateway, upstream, alice
+):
     upstream.will(stream(*HELLO, STOP, Gate()))
     answer = await gateway.chat(alice.key, stream=True)
     assert answer.done
@@ -252,10 +322,11 @@ async def test_finish_reasons_are_those_of_openai(gateway, upstream, alice, subt
             assert (await gateway.chat(alice.key, stream=True)).finishes == [shown]
 
 
-# --- bytes ------------------------------------------------------------------------------------------------------------
+# --- bytes ----------------------------------------------------------------------------------------
 ODD = "a\u2028b\u2029c\u0085d\x0be 🙂 Grüße"
 ODD_WHOLE = b"".join(
-    b"data: %b\n\n" % (said if isinstance(said, bytes) else json.dumps(said, ensure_ascii=False).encode())
+    b"data: %b\n\n"
+    % (said if isinstance(said, bytes) else json.dumps(said, ensure_ascii=False).encode())
     for said in (speech.chunk({"role": "assistant", "content": ODD}), STOP, b"[DONE]")
 )
 BYTES = {
@@ -310,7 +381,7 @@ async def test_a_compressed_stream_is_refused(gateway, upstream, alice, encoding
     assert (answer.status, answer.error["code"]) == (502, "bad_upstream_response")
 
 
-# --- tool calls -------------------------------------------------------------------------------------------------------
+# --- tool calls -----------------------------------------------------------------------------------
 def calls_of(answer):
     """Tool calls as a client puts them together: {index: [ids, name, arguments]}."""
     whole = {}
@@ -321,7 +392,10 @@ def calls_of(answer):
             ids |= {call["id"]} if call.get("id") else set()
             names += [function["name"]] if function.get("name") else []
             pieces.append(function.get("arguments") or "")
-    return {index: (ids, "".join(names), "".join(pieces)) for index, (ids, names, pieces) in whole.items()}
+    return {
+        index: (ids, "".join(names), "".join(pieces))
+        for index, (ids, names, pieces) in whole.items()
+    }
 
 
 def call(**fields):
@@ -369,8 +443,10 @@ async def test_reasoning_is_passed_on_and_counted(gateway, upstream, alice):
     assert (row.reasoning_tokens, row.completion_tokens) == (2, 4)
 
 
-# --- the other stream -------------------------------------------------------------------------------------------------
-async def test_a_first_byte_that_does_not_come_is_not_waited_for_longer_than_agreed(gateway, upstream, alice):
+# --- the other stream -----------------------------------------------------------------------------
+async def test_a_first_byte_that_does_not_come_is_not_waited_for_longer_than_agreed(
+    gateway, upstream, alice
+):
     await settings_of_provider(gateway, first_byte_seconds=0.1)
     upstream.will(raw(head(200, SSE), Gate()))
     answer = await gateway.chat(alice.key, stream=True)

@@ -1,4 +1,6 @@
-"""/v1/web_search: what each backend is asked and how its answer looks to the caller; failures; wrong settings."""
+"""/v1/web_search: what each backend is asked and how its answer looks to the caller; failures;
+wrong settings.
+"""
 
 from urllib.parse import parse_qs, urlsplit
 
@@ -9,14 +11,29 @@ from django.core.management.base import SystemCheckError
 from providers import checks
 from proxysite.testing.upstream import CUT, raw, reply, silence
 
-FOUND = {"title": "Graz – Wikipedia", "link": "https://en.wikipedia.org/wiki/Graz", "snippet": "Graz is a city."}
+FOUND = {
+    "title": "Graz – Wikipedia",
+    "link": "https://en.wikipedia.org/wiki/Graz",
+    "snippet": "Graz is a city.",
+}
 ANSWERS = {
     "searxng": {
         "query": "graz",
         "number_of_results": 0,
         "results": [
-            {"title": FOUND["title"], "url": FOUND["link"], "content": FOUND["snippet"], "engine": "wikipedia"},
-            {"title": "Second", "url": "https://example.org/2", "content": None, "engines": ["bing"], "score": 1.0},
+            {
+                "title": FOUND["title"],
+                "url": FOUND["link"],
+                "content": FOUND["snippet"],
+                "engine": "wikipedia",
+            },
+            {
+                "title": "Second",
+                "url": "https://example.org/2",
+                "content": None,
+                "engines": ["bing"],
+                "score": 1.0,
+            },
             {"title": "No address", "content": "left out"},
         ],
         "answers": [],
@@ -28,7 +45,12 @@ ANSWERS = {
         "web": {
             "type": "search",
             "results": [
-                {"title": FOUND["title"], "url": FOUND["link"], "description": FOUND["snippet"], "age": "1 day"},
+                {
+                    "title": FOUND["title"],
+                    "url": FOUND["link"],
+                    "description": FOUND["snippet"],
+                    "age": "1 day",
+                },
                 {"title": "Second", "url": "https://example.org/2"},
                 {"title": "No address", "url": "javascript:alert(1)"},
             ],
@@ -39,7 +61,12 @@ ANSWERS = {
         "answer": None,
         "images": [],
         "results": [
-            {"title": FOUND["title"], "url": FOUND["link"], "content": FOUND["snippet"], "score": 0.9},
+            {
+                "title": FOUND["title"],
+                "url": FOUND["link"],
+                "content": FOUND["snippet"],
+                "score": 0.9,
+            },
             {"title": "Second", "url": "https://example.org/2", "content": ""},
         ],
         "response_time": 1.2,
@@ -82,7 +109,11 @@ async def test_each_backends_results_come_in_one_form(backend, gateway, upstream
     upstream.will(reply(ANSWERS[backend]))
     answer = await search(gateway, alice.key)
     assert answer.status == 200
-    assert answer.json == {"status": "success", "query": "graz  österreich", "results": [FOUND, SECOND]}
+    assert answer.json == {
+        "status": "success",
+        "query": "graz  österreich",
+        "results": [FOUND, SECOND],
+    }
     assert answer.headers["x-request-id"].startswith("req_")
     assert alice.key not in upstream.last.request.head.decode()
 
@@ -106,7 +137,12 @@ async def test_brave_is_asked_with_its_key_and_number(backend, gateway, upstream
     upstream.will(reply(ANSWERS["brave"]))
     await search(gateway, alice.key, count=7)
     method, path, fields = asked(upstream)
-    assert (method, path, fields["q"], fields["count"]) == ("GET", "/v1/web/search", "graz österreich", "7")
+    assert (method, path, fields["q"], fields["count"]) == (
+        "GET",
+        "/v1/web/search",
+        "graz österreich",
+        "7",
+    )
     assert fields["text_decorations"] == "false"
     assert upstream.last.request.headers["x-subscription-token"] == "search-key-1"
     answer = await search(gateway, alice.key, "a " * 51)
@@ -141,7 +177,9 @@ async def test_nothing_because_engines_failed_is_a_failure(backend, gateway, ups
     ],
     ids=["401", "429", "503", "redirect", "html", "list", "shape", "cut"],
 )
-async def test_a_failed_backend_is_an_error(backend, gateway, upstream, alice, script, status, code):
+async def test_a_failed_backend_is_an_error(
+    backend, gateway, upstream, alice, script, status, code
+):
     upstream.always(script)
     answer = await search(gateway, alice.key)
     assert (answer.status, answer.error["code"]) == (status, code)
@@ -163,7 +201,9 @@ async def test_an_answer_beyond_the_bound_is_not_read(backend, gateway, upstream
     assert (await search(gateway, alice.key)).error["code"] == "bad_upstream_response"
 
 
-async def test_a_private_address_is_not_connected_to_unless_that_is_meant(backend, gateway, upstream, alice, settings):
+async def test_a_private_address_is_not_connected_to_unless_that_is_meant(
+    backend, gateway, upstream, alice, settings
+):
     settings.SEARCH_ALLOW_PRIVATE = False
     settings.SEARCH_URL = f"https://localtest.invalid:{upstream.port}"
     answer = await search(gateway, alice.key)
@@ -216,7 +256,14 @@ async def test_tokens_that_a_caller_brings_are_no_key(backend, gateway, upstream
         ({"SEARCH_URL": "https://search.example"}, "need SEARCH_BACKEND"),
         ({"SEARCH_KEY": "k"}, "need SEARCH_BACKEND"),
         ({"SEARCH_BACKEND": "searxng"}, "needs SEARCH_URL"),
-        ({"SEARCH_BACKEND": "searxng", "SEARCH_URL": "https://search.example", "SEARCH_KEY": "k"}, "takes no"),
+        (
+            {
+                "SEARCH_BACKEND": "searxng",
+                "SEARCH_URL": "https://search.example",
+                "SEARCH_KEY": "k",
+            },
+            "takes no",
+        ),
         ({"SEARCH_BACKEND": "searxng", "SEARCH_URL": "http://10.0.0.1"}, "SEARCH_ALLOW_PRIVATE"),
         ({"SEARCH_BACKEND": "brave"}, "needs a SEARCH_KEY"),
         ({"SEARCH_BACKEND": "tavily", "SEARCH_KEY": "a\r\nb"}, "no header can carry"),
@@ -242,7 +289,11 @@ def test_the_start_runs_that_check(settings):
     [
         {},
         {"SEARCH_BACKEND": "searxng", "SEARCH_URL": "https://search.example/x"},
-        {"SEARCH_BACKEND": "searxng", "SEARCH_URL": "http://searxng:8080", "SEARCH_ALLOW_PRIVATE": True},
+        {
+            "SEARCH_BACKEND": "searxng",
+            "SEARCH_URL": "http://searxng:8080",
+            "SEARCH_ALLOW_PRIVATE": True,
+        },
         {"SEARCH_BACKEND": "brave", "SEARCH_KEY": "k"},
         {"SEARCH_BACKEND": "tavily", "SEARCH_KEY": "k"},
     ],

@@ -1,4 +1,6 @@
-"""Responses in the background that another process answers: who listens here is told of them from rows."""
+"""Responses in the background that another process answers: who listens here is told of them from
+rows.
+"""
 
 import asyncio
 from datetime import timedelta
@@ -7,18 +9,20 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
-from api.responses import stored
+from api.responses import event_log
 from api.tests.test_doors_background import all_written, asked, followed, rerun
-from conversations import turns
+from conversations.history import finish_turn
 from conversations.models import EventBatch, Turn
-from providers.offloop import off_loop
+from providers.database.database_threads import off_loop
 from proxysite.testing import eventually, speech
 from proxysite.testing.upstream import DONE, stream
 
 
 @pytest.fixture
 async def answer(gateway, upstream, alice):
-    """A response that another process seems to answer: its id, its events, of which the first five are rows."""
+    """A response that another process seems to answer: its id, its events, of which the first five
+    are rows.
+    """
     upstream.will(stream(*speech.spoken("Hello."), DONE))
     response_id = (await asked(gateway, alice)).json["id"]
     whole = await all_written(gateway)
@@ -30,7 +34,7 @@ async def answer(gateway, upstream, alice):
 
 async def put(events):
     turn = await off_loop(Turn.objects.get)
-    await off_loop(stored.write, [(turn.pk, events)])
+    await off_loop(event_log.write, [(turn.pk, events)])
 
 
 async def ended(status="completed", seconds_ago=0):
@@ -45,7 +49,7 @@ def listeners(gateway):
 @pytest.fixture
 def looks(monkeypatch):
     """What the database was asked; the next `failing` looks fail."""
-    real = stored.news
+    real = event_log.news
 
     class Looks(list):
         failing = 0
@@ -58,13 +62,16 @@ def looks(monkeypatch):
         return real(wanted)
 
     found = Looks()
-    monkeypatch.setattr("api.responses.stored.news", news)
+    monkeypatch.setattr("api.responses.event_log.news", news)
     return found
 
 
 async def test_all_who_listen_are_told_all_from_where_they_are(gateway, alice, answer, looks):
     response_id, whole = answer
-    listening = [asyncio.create_task(followed(gateway, alice, response_id, after)) for after in (-1, -1, 2, 5, 5_000)]
+    listening = [
+        asyncio.create_task(followed(gateway, alice, response_id, after))
+        for after in (-1, -1, 2, 5, 5_000)
+    ]
     await eventually(lambda: listeners(gateway) == len(listening))
     assert all(len(wanted) == 1 for wanted in looks)  # one question for all of them
     await put(whole[5:7])
@@ -89,7 +96,7 @@ async def test_an_end_is_made_up_only_where_none_is_written(gateway, alice, answ
 async def test_the_events_of_a_dead_process_end(gateway, alice, answer):
     response_id, whole = answer
     await off_loop(lambda: Turn.objects.update(alive_until=timezone.now() - timedelta(seconds=1)))
-    assert await off_loop(turns.sweep) == 1
+    assert await off_loop(finish_turn.sweep) == 1
     found = await gateway.ask("GET", f"/v1/responses/{response_id}", alice.key)
     assert found.json["status"] == "incomplete"
     *before, last = await followed(gateway, alice, response_id)
@@ -115,9 +122,11 @@ async def test_a_database_that_is_away_for_a_moment_costs_no_event(gateway, alic
     assert looks.failing == 0
 
 
-async def test_who_listens_is_told_when_the_database_stays_away(gateway, alice, answer, looks, monkeypatch):
+async def test_who_listens_is_told_when_the_database_stays_away(
+    gateway, alice, answer, looks, monkeypatch
+):
     response_id, whole = answer
-    monkeypatch.setattr("api.elsewhere.PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("api.responses.background_follower.PATIENCE_SECONDS", 0.2)
     listening = asyncio.create_task(followed(gateway, alice, response_id))
     await eventually(lambda: listeners(gateway))
     looks.failing = 1_000
@@ -131,9 +140,11 @@ async def test_who_listens_is_told_when_the_database_stays_away(gateway, alice, 
     assert await listening == whole[5:]
 
 
-async def test_rows_that_cannot_be_read_end_the_listening_not_the_looking(gateway, alice, answer, monkeypatch, caplog):
+async def test_rows_that_cannot_be_read_end_the_listening_not_the_looking(
+    gateway, alice, answer, monkeypatch, caplog
+):
     response_id, whole = answer
-    real, failing = stored.news, [1]
+    real, failing = event_log.news, [1]
 
     def news(wanted):
         if failing:
@@ -141,7 +152,7 @@ async def test_rows_that_cannot_be_read_end_the_listening_not_the_looking(gatewa
             raise ValueError("a row that nobody foresaw")
         return real(wanted)
 
-    monkeypatch.setattr("api.responses.stored.news", news)
+    monkeypatch.setattr("api.responses.event_log.news", news)
     *_, last = await followed(gateway, alice, response_id)
     assert (last["type"], last["code"]) == ("error", "internal_error")
     assert "a row that nobody foresaw" in caplog.text
@@ -153,7 +164,7 @@ async def test_rows_that_cannot_be_read_end_the_listening_not_the_looking(gatewa
 
 async def test_the_first_look_too_may_find_the_database_away(gateway, alice, answer, monkeypatch):
     response_id, whole = answer
-    real, failing = stored.next_number, [1]
+    real, failing = event_log.next_number, [1]
 
     def next_number(turn_id):
         if failing:
@@ -161,7 +172,7 @@ async def test_the_first_look_too_may_find_the_database_away(gateway, alice, ans
             raise OperationalError("the connection is lost")
         return real(turn_id)
 
-    monkeypatch.setattr("api.responses.stored.next_number", next_number)
+    monkeypatch.setattr("api.responses.event_log.next_number", next_number)
     await put(whole[5:])
     await ended()
     assert await followed(gateway, alice, response_id) == whole
@@ -182,6 +193,6 @@ async def test_many_are_asked_about_at_once(transactional_db):
     """Databases bound how much one statement may ask."""
     from uuid import uuid4
 
-    wanted = {uuid4(): 0 for _ in range(2 * stored.AT_ONCE + 1)}
-    found = await off_loop(stored.news, wanted)
-    assert found == dict.fromkeys(wanted, stored.News([], over=True))
+    wanted = {uuid4(): 0 for _ in range(2 * event_log.AT_ONCE + 1)}
+    found = await off_loop(event_log.news, wanted)
+    assert found == dict.fromkeys(wanted, event_log.News([], over=True))

@@ -1,10 +1,12 @@
-"""A table that is not as the program needs it is a fault that the log shows, not a database that is away."""
+"""A table that is not as the program needs it is a fault that the log shows, not a database that is
+away.
+"""
 
 import pytest
 from django.db import InterfaceError, connection
 
 from api import authentication
-from providers import database_errors
+from providers.database import database_errors
 
 
 @pytest.fixture(autouse=True)
@@ -17,8 +19,12 @@ def missing_column(*args):
         cursor.execute("SELECT no_such_column FROM api_apikey")
 
 
-@pytest.mark.parametrize("method_and_path", [("POST", "/v1/chat/completions"), ("GET", "/v1/files")])
-async def test_a_missing_column_is_a_500_with_a_log_line(gateway, alice, caplog, monkeypatch, method_and_path):
+@pytest.mark.parametrize(
+    "method_and_path", [("POST", "/v1/chat/completions"), ("GET", "/v1/files")]
+)
+async def test_a_missing_column_is_a_500_with_a_log_line(
+    gateway, alice, caplog, monkeypatch, method_and_path
+):
     monkeypatch.setattr(authentication, "find", missing_column)
     body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
     answer = await gateway.ask(*method_and_path, alice.key, json=body)
@@ -29,7 +35,9 @@ async def test_a_missing_column_is_a_500_with_a_log_line(gateway, alice, caplog,
     caplog.clear()
 
 
-@pytest.mark.parametrize("method_and_path", [("POST", "/v1/chat/completions"), ("GET", "/v1/files")])
+@pytest.mark.parametrize(
+    "method_and_path", [("POST", "/v1/chat/completions"), ("GET", "/v1/files")]
+)
 async def test_a_lost_connection_is_a_503(gateway, alice, caplog, monkeypatch, method_and_path):
     def lost(*args):
         raise InterfaceError("the connection is closed")

@@ -1,6 +1,6 @@
 """A token whose secret does not open costs one request a moment, and nobody after it."""
 
-from providers.offloop import off_loop
+from providers.database.database_threads import off_loop
 from proxysite.testing import rows
 from tokens.models import UpstreamToken
 from tokens.querysets import UNREADABLE
@@ -16,7 +16,9 @@ async def test_the_next_token_answers_and_the_unreadable_one_is_marked_and_logge
         assert (await gateway.chat(alice.key)).status == 200
     found = await gateway.token(broken)
     assert (found.state, found.reason, found.strikes) == ("disabled", UNREADABLE, 0)
-    assert [text for text in caplog.messages if str(broken.pk) in text and "FIELD_KEYS" in text] != []
+    assert [
+        text for text in caplog.messages if str(broken.pk) in text and "FIELD_KEYS" in text
+    ] != []
     outcomes = [one["outcome"] for row in await rows.usage() for one in row.attempts]
     assert sorted(outcomes) == ["UnreadableToken", *["answered"] * 4]
     assert all("k9" not in request.bearer for request in upstream.requests)

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from api import gateway as module
-from api.gateway import again_and_again
-from providers.offloop import off_loop
+from api.relay import gateway as module
+from api.relay.gateway import again_and_again
+from providers.database.database_threads import off_loop
 from proxysite.testing import eventually, rows
 from proxysite.testing.upstream import say
 
@@ -19,8 +19,12 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SWEEP_SECONDS", 0.01)
 
 
-@pytest.mark.parametrize("fault", [ValueError("odd"), OSError(5, "Input/output error"), TimeoutError(), KeyError(1)])
-async def test_work_begins_anew_after_any_fault(fault: Exception, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    "fault", [ValueError("odd"), OSError(5, "Input/output error"), TimeoutError(), KeyError(1)]
+)
+async def test_work_begins_anew_after_any_fault(
+    fault: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
     runs: list[int] = []
     done = asyncio.Event()
 
@@ -58,7 +62,7 @@ async def test_each_kind_of_leftover_is_finished_whatever_becomes_of_the_others(
 
     monkeypatch.setattr(gateway.inner.ledger, "replay", replay)
     monkeypatch.setattr(gateway.inner.ledger, "sweep", sweep)
-    monkeypatch.setattr("conversations.turns.sweep", lambda: count("turns"))
+    monkeypatch.setattr("conversations.history.finish_turn.sweep", lambda: count("turns"))
     task = asyncio.create_task(gateway.inner._sweep())
     await eventually(lambda: min(counts.values()) >= 3)
     assert not task.done()
@@ -68,7 +72,12 @@ async def test_each_kind_of_leftover_is_finished_whatever_becomes_of_the_others(
 
 
 async def test_changes_are_seen_again_after_a_row_could_not_be_read(
-    gateway: Any, upstream: Any, alice: Any, provider: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any
+    gateway: Any,
+    upstream: Any,
+    alice: Any,
+    provider: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: Any,
 ) -> None:
     read, faults = gateway.inner.catalogue.read, []
 
@@ -98,8 +107,8 @@ async def test_a_gateway_starts_though_a_recovery_meets_a_fault_of_ours(
 
     await gateway.stop()
     with monkeypatch.context() as patch:
-        patch.setattr("api.ledger.Ledger.replay", broken)
-        patch.setattr("api.ledger.Ledger.sweep", broken)
+        patch.setattr("api.accounting.ledger.Ledger.replay", broken)
+        patch.setattr("api.accounting.ledger.Ledger.sweep", broken)
         await gateway.start()
     assert (await gateway.chat(alice.key)).status == 200
     caplog.clear()

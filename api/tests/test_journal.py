@@ -5,9 +5,9 @@ from typing import Any
 import orjson
 import pytest
 
-from api import journal
-from api.journal import FIRST_SLOTS, SLOT_BYTES, Journal, orphans, read_slots
-from api.leftovers import claimed
+from api.accounting import journal
+from api.accounting.file_locks import claimed
+from api.accounting.journal import FIRST_SLOTS, SLOT_BYTES, Journal, orphans, read_slots
 
 FACTS = ["0" * 32, "2026-11-21T10:00:00.123456+00:00", 1, 2, "chat/completions", "kimi-k2", True]
 
@@ -51,7 +51,9 @@ def test_with_more_requests_than_slots_it_grows_and_keeps_all(kept: Journal) -> 
     assert [int(facts[0]) for facts in noted(kept)] == list(range(5 * FIRST_SLOTS))
 
 
-@pytest.mark.parametrize("text", ["x" * 200, "🎈" * 200, '"\\' * 100, "\x01" * 200, "\u2028" * 200], ids=ascii)
+@pytest.mark.parametrize(
+    "text", ["x" * 200, "🎈" * 200, '"\\' * 100, "\x01" * 200, "\u2028" * 200], ids=ascii
+)
 def test_long_facts_do_not_reach_into_the_next_slot(kept: Journal, text: str) -> None:
     for number in range(6):
         kept.write([f"{number:032}", *FACTS[1:5], text, True])
@@ -71,7 +73,9 @@ def test_the_file_is_its_owners_alone(kept: Journal) -> None:
     assert stat.S_IMODE(kept.path.parent.stat().st_mode) == 0o700
 
 
-def test_its_room_on_the_disk_is_taken_at_once_so_that_a_full_disk_is_an_error_and_no_signal(kept: Journal) -> None:
+def test_its_room_on_the_disk_is_taken_at_once_so_that_a_full_disk_is_an_error_and_no_signal(
+    kept: Journal,
+) -> None:
     for _ in range(FIRST_SLOTS + 1):
         found = kept.path.stat()
         assert found.st_blocks * 512 >= found.st_size
@@ -89,7 +93,7 @@ def test_closing_removes_the_file_unless_a_request_is_in_flight(tmp_path: Path) 
     assert noted(busy) == [FACTS]
 
 
-# --- files of others --------------------------------------------------------------------------------------------------
+# --- files of others ------------------------------------------------------------------------------
 def test_the_file_of_a_living_process_cannot_be_claimed(kept: Journal) -> None:
     kept.write(FACTS)
     assert orphans(kept.path.parent) == [kept.path]
@@ -138,7 +142,9 @@ def test_a_file_that_is_just_being_made_is_not_taken_for_a_dead_ones(
 
 
 def slot(data: bytes, length: int | None = None) -> bytes:
-    return ((len(data) if length is None else length).to_bytes(2, "big") + data).ljust(SLOT_BYTES, b"\0")
+    return ((len(data) if length is None else length).to_bytes(2, "big") + data).ljust(
+        SLOT_BYTES, b"\0"
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as with_settings
 from hypothesis import strategies as st
 
-from api import json_cost, schemas
-from api.json_cost import measure
 from api.responses import schema
-from providers.chat import CHAT, COMPLETIONS, EMBEDDINGS
+from api.schemas import chat_request_body, json_cost
+from api.schemas.json_cost import measure
 from providers.exceptions import InvalidJson, InvalidRequest
+from providers.protocol.chat import CHAT, COMPLETIONS, EMBEDDINGS
 
 TEXTS = st.text() | st.text(alphabet='[]{},:"\\/ \n中')
 VALUES = st.recursive(
@@ -33,14 +33,25 @@ def counted(value):
     else:
         return 0, 0, 0
     items = own_items + sum(one[0] for one in inner)
-    return items, own_names + sum(one[1] for one in inner), 1 + max((one[2] for one in inner), default=0)
+    return (
+        items,
+        own_names + sum(one[1] for one in inner),
+        1 + max((one[2] for one in inner), default=0),
+    )
 
 
 @with_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(value=st.dictionaries(TEXTS, VALUES), window=st.integers(1, 20), as_ascii=st.booleans(), blanks=st.booleans())
+@given(
+    value=st.dictionaries(TEXTS, VALUES),
+    window=st.integers(1, 20),
+    as_ascii=st.booleans(),
+    blanks=st.booleans(),
+)
 def test_a_body_is_counted_as_it_is_read(monkeypatch, value, window, as_ascii, blanks):
     monkeypatch.setattr(json_cost, "WINDOW_BYTES", window)
-    raw = json.dumps(value, ensure_ascii=as_ascii, indent=1 if blanks else None).encode("utf-8", "surrogatepass")
+    raw = json.dumps(value, ensure_ascii=as_ascii, indent=1 if blanks else None).encode(
+        "utf-8", "surrogatepass"
+    )
     found = measure(raw)
     assert (found.items, found.names, found.deepest) == counted(value)
     assert found.escapes == raw.count(b"\\")
@@ -64,48 +75,59 @@ ITEMS = {
 
 @pytest.mark.parametrize("item", ITEMS.values(), ids=ITEMS)
 @pytest.mark.parametrize(
-    "place", [b'{"model":"m","messages":[{"role":"user","content":"x"}],"x":[', b'{"model":"m","messages":[']
+    "place",
+    [
+        b'{"model":"m","messages":[{"role":"user","content":"x"}],"x":[',
+        b'{"model":"m","messages":[',
+    ],
 )
 def test_a_body_of_many_small_things_is_refused_with_the_number(settings, place, item):
     settings.JSON_ITEMS = 1_000
     with pytest.raises(InvalidJson, match="1000"):
-        schemas.read(CHAT, place + item * 1_000 + b"1]}")
+        chat_request_body.read(CHAT, place + item * 1_000 + b"1]}")
 
 
 def test_what_stands_in_texts_is_not_counted(settings):
     settings.JSON_ITEMS = 100
     text = '[{,:"\\' * 10_000
-    body = schemas.read(CHAT, orjson.dumps({"model": "m", "messages": [{"role": "user", "content": text}]}))
+    body = chat_request_body.read(
+        CHAT, orjson.dumps({"model": "m", "messages": [{"role": "user", "content": text}]})
+    )
     assert body["messages"][0]["content"] == text
 
 
 def test_a_body_of_backslashes_is_refused(settings):
     settings.JSON_ESCAPES, settings.JSON_INLINE_BYTES = 1_000, 0
     with pytest.raises(InvalidJson, match="1000 backslashes"):
-        schemas.read(CHAT, orjson.dumps({"model": "m", "messages": [{"role": "user", "content": "\\" * 501}]}))
+        chat_request_body.read(
+            CHAT,
+            orjson.dumps({"model": "m", "messages": [{"role": "user", "content": "\\" * 501}]}),
+        )
 
 
 @pytest.mark.parametrize("inline_bytes", [0, 2**20])
 def test_a_name_given_twice_is_refused_in_bodies_of_every_size(settings, inline_bytes):
     settings.JSON_INLINE_BYTES = inline_bytes
     with pytest.raises(InvalidJson, match="twice"):
-        schemas.read(CHAT, b'{"model":"m","model":"n","messages":[{"role":"user","content":"x"}]}')
+        chat_request_body.read(
+            CHAT, b'{"model":"m","model":"n","messages":[{"role":"user","content":"x"}]}'
+        )
     text = 'a":1,"a":2, b\\":3 "c" :4'
     body = {"model": "m", "messages": [{"role": "user", "content": text}], text: {text: text}}
     for raw in (orjson.dumps(body), json.dumps(body, indent=2).encode()):
-        assert schemas.read(CHAT, raw) == body
+        assert chat_request_body.read(CHAT, raw) == body
 
 
 @pytest.mark.parametrize("inline_bytes", [0, 2**20])
 def test_a_body_may_be_as_deep_as_the_setting_says_whatever_its_size(settings, inline_bytes):
     settings.JSON_DEPTH, settings.JSON_INLINE_BYTES = 10, inline_bytes
     start = b'{"model":"m","messages":[{"role":"user","content":"x"}],"x":'
-    schemas.read(CHAT, start + b"[" * 9 + b"]" * 9 + b"}")
+    chat_request_body.read(CHAT, start + b"[" * 9 + b"]" * 9 + b"}")
     with pytest.raises(InvalidJson, match="10 levels"):
-        schemas.read(CHAT, start + b"[" * 10 + b"]" * 10 + b"}")
+        chat_request_body.read(CHAT, start + b"[" * 10 + b"]" * 10 + b"}")
 
 
-# --- lists of documented fields ---------------------------------------------------------------------------------------
+# --- lists of documented fields -------------------------------------------------------------------
 MESSAGE = {"role": "user", "content": "x"}
 TOOL = {"type": "function", "function": {"name": "f"}}
 
@@ -124,11 +146,15 @@ TOOL = {"type": "function", "function": {"name": "f"}}
 )
 def test_a_list_has_at_most_so_many_items(settings, endpoint, field, item, limit):
     setattr(settings, limit, 3)
-    least = {CHAT: {"messages": [MESSAGE]}, COMPLETIONS: {"prompt": "x"}, EMBEDDINGS: {"input": "x"}}[endpoint]
+    least = {
+        CHAT: {"messages": [MESSAGE]},
+        COMPLETIONS: {"prompt": "x"},
+        EMBEDDINGS: {"input": "x"},
+    }[endpoint]
     body = {"model": "m"} | least
-    schemas.read(endpoint, orjson.dumps(body | {field: [item] * 3}))
+    chat_request_body.read(endpoint, orjson.dumps(body | {field: [item] * 3}))
     with pytest.raises(InvalidRequest, match="at most 3") as caught:
-        schemas.read(endpoint, orjson.dumps(body | {field: [item] * 4}))
+        chat_request_body.read(endpoint, orjson.dumps(body | {field: [item] * 4}))
     assert caught.value.param == field
 
 
@@ -146,5 +172,5 @@ def test_a_response_has_at_most_so_many_items_and_tools(settings, shape):
 
 def test_a_prompt_of_token_numbers_is_one_prompt_however_long(settings):
     settings.MESSAGES_LIMIT = settings.INPUTS_LIMIT = 3
-    schemas.read(COMPLETIONS, orjson.dumps({"model": "m", "prompt": [1] * 5_000}))
-    schemas.read(EMBEDDINGS, orjson.dumps({"model": "m", "input": [1] * 5_000}))
+    chat_request_body.read(COMPLETIONS, orjson.dumps({"model": "m", "prompt": [1] * 5_000}))
+    chat_request_body.read(EMBEDDINGS, orjson.dumps({"model": "m", "input": [1] * 5_000}))

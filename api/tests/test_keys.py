@@ -41,14 +41,22 @@ def test_keys_are_all_different_and_use_the_whole_alphabet() -> None:
 
 def test_a_typing_mistake_does_not_pass_the_checksum() -> None:
     body = keys.generate()[6:-6]
-    wrong = [body[:place] + ("a" if body[place] != "a" else "b") + body[place + 1 :] for place in range(len(body))]
+    wrong = [
+        body[:place] + ("a" if body[place] != "a" else "b") + body[place + 1 :]
+        for place in range(len(body))
+    ]
     assert keys.checksum(body) not in {keys.checksum(text) for text in wrong}
 
 
 def test_the_digest_is_of_the_whole_key_and_of_the_pepper(settings: Any) -> None:
     settings.KEY_PEPPER = "one"
     key = keys.generate()
-    found = {keys.digest(key), keys.digest(key[:-1]), keys.digest(key[:-1] + "\u00e9"), vault.fingerprint(key)}
+    found = {
+        keys.digest(key),
+        keys.digest(key[:-1]),
+        keys.digest(key[:-1] + "\u00e9"),
+        vault.fingerprint(key),
+    }
     settings.KEY_PEPPER = "two"
     found.add(keys.digest(key))
     assert len(found) == 5
@@ -57,7 +65,10 @@ def test_the_digest_is_of_the_whole_key_and_of_the_pepper(settings: Any) -> None
 @rows
 def test_an_issued_key_is_found_by_its_digest_and_stands_nowhere_in_clear(alice: User) -> None:
     row, key = keys.issue(
-        alice, name="laptop", models=["echo", "kimi-k2"], expires_at=timezone.now() + timedelta(days=1)
+        alice,
+        name="laptop",
+        models=["echo", "kimi-k2"],
+        expires_at=timezone.now() + timedelta(days=1),
     )
     caller = find(keys.digest(key))
     assert caller is not None
@@ -116,14 +127,19 @@ def test_revoking_counts_only_those_that_were_not_yet_and_keeps_the_first_time(a
 @rows
 def test_expired_is_told_by_the_time(alice: User) -> None:
     now = timezone.now()
-    told = [ApiKey(user=alice, expires_at=at).expired for at in (None, now + timedelta(minutes=1), now)]
+    told = [
+        ApiKey(user=alice, expires_at=at).expired for at in (None, now + timedelta(minutes=1), now)
+    ]
     assert told == [False, False, True]
 
 
 @rows
 def test_a_digest_and_a_prefix_stand_once(alice: User) -> None:
     row, _ = keys.issue(alice)
-    for fields in ({"prefix": row.prefix, "digest": "other"}, {"prefix": "other", "digest": row.digest}):
+    for fields in (
+        {"prefix": row.prefix, "digest": "other"},
+        {"prefix": "other", "digest": row.digest},
+    ):
         with pytest.raises(IntegrityError), transaction.atomic():
             ApiKey.objects.create(user=alice, **fields)
 

@@ -7,14 +7,13 @@ from uuid import UUID
 
 import pytest
 
-from api import journal
-from api.ledger import Ledger
+from api.accounting import journal
+from api.accounting.ledger import Ledger
+from api.accounting.spool import Spool
+from api.accounting.write_errors import RowsRefused, WriteFailed
+from api.accounting.writers import COLUMNS
 from api.models import Status
-from api.spool import Spool
-from api.write_errors import RowsRefused, WriteFailed
-from api.writers import COLUMNS
-from conversations.token_estimate import MESSAGE_TOKENS
-from providers.chat import CHAT, Batches, ChatRequest, Chunk, Trace
+from conversations.text.token_estimate import MESSAGE_TOKENS
 from providers.exceptions import (
     Disconnected,
     InvalidRequest,
@@ -24,10 +23,13 @@ from providers.exceptions import (
     Unreachable,
     UpstreamTimeout,
 )
+from providers.protocol.chat import CHAT, Batches, ChatRequest, Chunk, Trace
 
 
 class MemoryWriter:
-    """Keeps rows as a table would: by id, the first one stays. `broken` and `refuses` are what goes wrong."""
+    """Keeps rows as a table would: by id, the first one stays. `broken` and `refuses` are what goes
+    wrong.
+    """
 
     def __init__(self) -> None:
         self.table: dict[str, dict[str, Any]] = {}
@@ -65,11 +67,15 @@ class Kept:
     def in_flight(self) -> list[str]:
         """The requests that the journal would tell a successor about."""
         paths = journal.orphans(self.ledger._journals)
-        return sorted(facts[0] for path in paths for facts in journal.read_slots(path.read_bytes()).entries)
+        return sorted(
+            facts[0] for path in paths for facts in journal.read_slots(path.read_bytes()).entries
+        )
 
 
 def trace(number: int = 1, *, stream: bool = True, body: dict[str, Any] | None = None) -> Trace:
-    request = ChatRequest(id=f"{number:032x}", endpoint=CHAT, model="m", body=body or {"messages": []}, stream=stream)
+    request = ChatRequest(
+        id=f"{number:032x}", endpoint=CHAT, model="m", body=body or {"messages": []}, stream=stream
+    )
     return Trace(request, key_id=11, user_id=12)
 
 
@@ -77,7 +83,9 @@ def chunk(text: Any, **more: Any) -> Chunk:
     return {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}], **more}
 
 
-async def answered(asked: Trace, batches: list[list[Chunk]], error: BaseException | None = None) -> Batches:
+async def answered(
+    asked: Trace, batches: list[list[Chunk]], error: BaseException | None = None
+) -> Batches:
     attempt = asked.attempt("p", "m", UUID(int=99), 13)
     for batch in batches:
         yield batch
@@ -119,13 +127,23 @@ def row(kept: Kept, number: int = 1) -> dict[str, Any]:
     return kept.writer.table[f"{number:032x}"]
 
 
-# --- one request, one row ---------------------------------------------------------------------------------------------
+# --- one request, one row -------------------------------------------------------------------------
 async def test_an_answer_passes_through_unchanged_and_has_a_row_with_its_facts(kept: Kept) -> None:
     asked = trace()
-    batches = [[chunk("hel")], [chunk("lo"), chunk("!", usage={"prompt_tokens": 3, "completion_tokens": 5})]]
-    assert await consume(kept, asked, answered(asked, batches)) == [one for batch in batches for one in batch]
+    batches = [
+        [chunk("hel")],
+        [chunk("lo"), chunk("!", usage={"prompt_tokens": 3, "completion_tokens": 5})],
+    ]
+    assert await consume(kept, asked, answered(asked, batches)) == [
+        one for batch in batches for one in batch
+    ]
     found = row(kept)
-    assert (found["key_id"], found["user_id"], found["provider_id"], found["token_id"]) == (11, 12, 13, f"{99:032x}")
+    assert (found["key_id"], found["user_id"], found["provider_id"], found["token_id"]) == (
+        11,
+        12,
+        13,
+        f"{99:032x}",
+    )
     assert (found["endpoint"], found["model"], found["stream"]) == (CHAT, "m", True)
     assert (found["status"], found["http_status"], found["error_code"]) == ("complete", 200, "")
     assert (found["prompt_tokens"], found["completion_tokens"], found["estimated"]) == (3, 5, False)
@@ -166,7 +184,11 @@ async def test_the_end_is_told_only_when_the_row_is_committed(kept: Kept) -> Non
 ERRORS: dict[str, tuple[BaseException, int, str]] = {
     "the upstream is away": (Unreachable("x"), 502, "upstream_unreachable"),
     "the upstream is slow": (UpstreamTimeout("x"), 504, "upstream_timeout"),
-    "the upstream refuses": (Rejected("x", code="context_length_exceeded"), 400, "context_length_exceeded"),
+    "the upstream refuses": (
+        Rejected("x", code="context_length_exceeded"),
+        400,
+        "context_length_exceeded",
+    ),
     "no token": (NoAvailableToken("x"), 503, "no_available_token"),
     "all rest": (PoolResting("x"), 429, "rate_limit_exceeded"),
     "the caller is wrong": (InvalidRequest("x"), 400, "invalid_value"),
@@ -177,7 +199,9 @@ ERRORS: dict[str, tuple[BaseException, int, str]] = {
 
 @pytest.mark.parametrize("case", ERRORS)
 @pytest.mark.parametrize("begun", [False, True])
-async def test_an_error_has_one_row_that_says_whether_the_answer_had_begun(kept: Kept, case: str, begun: bool) -> None:
+async def test_an_error_has_one_row_that_says_whether_the_answer_had_begun(
+    kept: Kept, case: str, begun: bool
+) -> None:
     error, http_status, code = ERRORS[case]
     asked = trace()
     batches = [[chunk("hello")]] if begun else []
@@ -200,7 +224,9 @@ async def test_a_stream_that_was_cut_has_its_usage_estimated(kept: Kept) -> None
     )
 
 
-async def stuck(asked: Trace, batches: list[list[Chunk]], reached: asyncio.Event, closed: list[str]) -> Batches:
+async def stuck(
+    asked: Trace, batches: list[list[Chunk]], reached: asyncio.Event, closed: list[str]
+) -> Batches:
     """An upstream that says `batches` and then nothing for ever."""
     asked.attempt("p", "m")
     try:
@@ -213,7 +239,9 @@ async def stuck(asked: Trace, batches: list[list[Chunk]], reached: asyncio.Event
 
 
 @pytest.mark.parametrize("begun", [False, True])
-async def test_a_caller_who_leaves_has_a_row_and_the_upstream_is_closed(kept: Kept, begun: bool) -> None:
+async def test_a_caller_who_leaves_has_a_row_and_the_upstream_is_closed(
+    kept: Kept, begun: bool
+) -> None:
     asked, reached, closed = trace(), asyncio.Event(), []
     batches = [[chunk("hello")]] if begun else []
     task = asyncio.create_task(served(kept, asked, stuck(asked, batches, reached, closed)))
@@ -231,13 +259,17 @@ async def test_a_caller_who_leaves_has_a_row_and_the_upstream_is_closed(kept: Ke
 async def test_a_stream_that_its_reader_drops_has_a_row(kept: Kept) -> None:
     asked, closed = trace(), []
     kept.ledger.open(asked)
-    async with aclosing(kept.ledger.recorded(asked, stuck(asked, [[chunk("a")]], asyncio.Event(), closed))) as recorded:
+    async with aclosing(
+        kept.ledger.recorded(asked, stuck(asked, [[chunk("a")]], asyncio.Event(), closed))
+    ) as recorded:
         await anext(recorded)
     assert row(kept)["status"] == "abandoned"
     assert closed == ["upstream"]
 
 
-async def test_a_caller_who_leaves_while_the_row_is_committed_has_one_row_and_leaves_nothing_behind(kept: Kept) -> None:
+async def test_a_caller_who_leaves_while_the_row_is_committed_has_one_row_and_leaves_nothing_behind(
+    kept: Kept,
+) -> None:
     asked = trace()
     kept.writer.gate.clear()
     task = asyncio.create_task(served(kept, asked, answered(asked, [[chunk("a")]])))
@@ -250,7 +282,9 @@ async def test_a_caller_who_leaves_while_the_row_is_committed_has_one_row_and_le
     assert kept.ledger._slots == {}
 
 
-async def test_a_caller_who_leaves_while_tokens_are_counted_has_one_row(kept: Kept, settings: Any) -> None:
+async def test_a_caller_who_leaves_while_tokens_are_counted_has_one_row(
+    kept: Kept, settings: Any
+) -> None:
     settings.COUNT_INLINE_BYTES = 0  # so that counting is done beside the event loop
     asked = trace(body={"messages": [{"role": "user", "content": "hello"}]})
     kept.ledger.open(asked)
@@ -275,7 +309,11 @@ ODD: list[Chunk] = [
     chunk(None, usage=5),
     chunk("a", usage=[]),
     {"choices": [{"index": 0, "delta": {"reasoning_content": ["a"], "reasoning": 5}}]},
-    {"choices": [{"index": 0, "delta": {"tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}}]},
+    {
+        "choices": [
+            {"index": 0, "delta": {"tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}}
+        ]
+    },
     {"choices": [{"index": 0, "delta": {"tool_calls": ["x", None]}}]},
     {"choices": [{"index": 0, "message": {"content": [{"type": "text", "text": "a"}]}}]},
     {"choices": [{"index": 0, "text": 5}]},
@@ -301,11 +339,18 @@ async def test_a_request_that_never_had_an_attempt_has_a_row(kept: Kept) -> None
     asked = trace()
     await served(kept, asked, nothing(asked))
     found = row(kept)
-    assert (found["attempts"], found["token_id"], found["provider_id"], found["queue_ms"]) == ([], None, None, None)
+    assert (found["attempts"], found["token_id"], found["provider_id"], found["queue_ms"]) == (
+        [],
+        None,
+        None,
+        None,
+    )
     assert (found["prompt_tokens"], found["estimated"]) == (0, False)
 
 
-async def test_hundreds_of_requests_that_end_in_every_way_have_exactly_one_row_each(kept: Kept) -> None:
+async def test_hundreds_of_requests_that_end_in_every_way_have_exactly_one_row_each(
+    kept: Kept,
+) -> None:
     tasks: list[asyncio.Task[Any]] = []
     for number in range(300):
         asked = trace(number)
@@ -323,14 +368,22 @@ async def test_hundreds_of_requests_that_end_in_every_way_have_exactly_one_row_e
     await asyncio.gather(*tasks)
     await until(lambda: kept.in_flight() == [])
     assert sorted(kept.writer.table) == [f"{number:032x}" for number in range(300)]
-    assert {found["status"] for found in kept.writer.table.values()} == {"complete", "error", "truncated", "abandoned"}
+    assert {found["status"] for found in kept.writer.table.values()} == {
+        "complete",
+        "error",
+        "truncated",
+        "abandoned",
+    }
     assert kept.ledger._slots == {}
 
 
-# --- group commit -----------------------------------------------------------------------------------------------------
+# --- group commit ---------------------------------------------------------------------------------
 def serve(kept: Kept, numbers: range) -> list[Awaitable[Any]]:
     asked = {number: trace(number) for number in numbers}
-    return [asyncio.create_task(served(kept, one, answered(one, [[chunk("a")]]))) for one in asked.values()]
+    return [
+        asyncio.create_task(served(kept, one, answered(one, [[chunk("a")]])))
+        for one in asked.values()
+    ]
 
 
 async def test_requests_that_end_together_share_a_commit(kept: Kept) -> None:

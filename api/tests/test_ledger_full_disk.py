@@ -1,4 +1,6 @@
-"""A full disk: no row is lost, nobody's answer waits, new requests are told so, and it heals by itself."""
+"""A full disk: no row is lost, nobody's answer waits, new requests are told so, and it heals by
+itself.
+"""
 
 import asyncio
 import errno
@@ -7,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from api import journal
-from api.journal import FIRST_SLOTS
+from api.accounting import journal
+from api.accounting.journal import FIRST_SLOTS
+from api.accounting.write_errors import WriteFailed
+from api.accounting.writers import COLUMNS
 from api.tests.test_ledger import Kept, until
 from api.tests.test_ledger_recovery import ids, serve, trace
-from api.write_errors import WriteFailed
-from api.writers import COLUMNS
 from providers.exceptions import DatabaseUnavailable
 
 
@@ -40,8 +42,8 @@ class Disk:
             allocate(file, offset, length)
 
         monkeypatch.setattr(kept.writer, "write", write_rows)
-        monkeypatch.setattr("api.spool.os.write", write_or_fail)
-        monkeypatch.setattr("api.journal.os.posix_fallocate", allocate_or_fail)
+        monkeypatch.setattr("api.accounting.spool.os.write", write_or_fail)
+        monkeypatch.setattr("api.accounting.journal.os.posix_fallocate", allocate_or_fail)
 
     def _check(self) -> None:
         if self.full:
@@ -60,7 +62,9 @@ def messages(caplog: pytest.LogCaptureFixture, text: str) -> list[str]:
     return [record.getMessage() for record in caplog.records if text in record.getMessage()]
 
 
-async def test_answers_end_well_and_their_rows_are_written_when_there_is_room_again(kept: Kept, disk: Disk) -> None:
+async def test_answers_end_well_and_their_rows_are_written_when_there_is_room_again(
+    kept: Kept, disk: Disk
+) -> None:
     kept.writer.gate.clear()
     running = [asyncio.create_task(serve(kept, number)) for number in range(30)]
     await kept.writer.reached.wait()
@@ -81,7 +85,9 @@ async def fill(kept: Kept, disk: Disk, number: int = 1) -> None:
     assert kept.ledger.away
 
 
-async def test_new_requests_are_refused_with_the_reason_until_the_kept_rows_are_written(kept: Kept, disk: Disk) -> None:
+async def test_new_requests_are_refused_with_the_reason_until_the_kept_rows_are_written(
+    kept: Kept, disk: Disk
+) -> None:
     await fill(kept, disk)
     for _ in range(20):  # the database takes transactions without rows: it is not back for that
         await asyncio.sleep(0.005)
@@ -144,12 +150,16 @@ async def test_beyond_the_bound_of_memory_the_journal_has_the_rows_and_they_are_
     disk.full = False
     await until(lambda: not kept.ledger.away)
     assert ids(kept) == list(range(40))
-    assert {(found["status"], found["key_id"]) for found in kept.writer.table.values()} == {("complete", 11)}
+    assert {(found["status"], found["key_id"]) for found in kept.writer.table.values()} == {
+        ("complete", 11)
+    }
     assert {found["completion_tokens"] for found in kept.writer.table.values()} == {1}
     assert kept.in_flight() == []
 
 
-async def test_a_process_that_dies_on_a_full_disk_leaves_how_its_requests_ended(kept: Kept, disk: Disk) -> None:
+async def test_a_process_that_dies_on_a_full_disk_leaves_how_its_requests_ended(
+    kept: Kept, disk: Disk
+) -> None:
     await fill(kept, disk)
     left = kept.ledger._journal.path.read_bytes()  # as after kill -9
     disk.full = False
@@ -163,7 +173,9 @@ async def test_a_process_that_dies_on_a_full_disk_leaves_how_its_requests_ended(
     assert {name for name in COLUMNS if found[name] != written[name]} <= lost
 
 
-async def test_rows_in_memory_go_to_the_spool_when_the_disk_is_back_before_the_database(kept: Kept, disk: Disk) -> None:
+async def test_rows_in_memory_go_to_the_spool_when_the_disk_is_back_before_the_database(
+    kept: Kept, disk: Disk
+) -> None:
     await fill(kept, disk)
     kept.writer.broken = True
     disk.full = False

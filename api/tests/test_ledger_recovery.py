@@ -8,17 +8,36 @@ import orjson
 import pytest
 from django.conf import settings as django_settings
 
-from api import journal
-from api.journal import SLOT_BYTES, Journal
-from api.spool import Spool
+from api.accounting import journal
+from api.accounting.journal import SLOT_BYTES, Journal
+from api.accounting.spool import Spool
+from api.accounting.write_errors import WriteFailed
+from api.accounting.writers import COLUMNS
 from api.tests.test_ledger import Kept, answered, chunk, served, trace, until
-from api.write_errors import WriteFailed
-from api.writers import COLUMNS
 from providers.exceptions import DatabaseUnavailable
 
 AT = "2026-11-21T10:00:00.123456+00:00"
 VALUES = (
-    *("", AT, 11, 12, None, None, "chat/completions", "m", True, "complete", 200, "", [], 1, 2, 0, 0, False),
+    *(
+        "",
+        AT,
+        11,
+        12,
+        None,
+        None,
+        "chat/completions",
+        "m",
+        True,
+        "complete",
+        200,
+        "",
+        [],
+        1,
+        2,
+        0,
+        0,
+        False,
+    ),
     *(0.5, None, 1.0, 2.0),
 )
 
@@ -44,8 +63,10 @@ async def serve(kept: Kept, number: int) -> BaseException | None:
     return await served(kept, asked, answered(asked, [[chunk("a")]]))
 
 
-# --- the database is away ---------------------------------------------------------------------------------------------
-async def test_answers_that_end_while_the_database_is_away_end_well_and_their_rows_are_spooled(kept: Kept) -> None:
+# --- the database is away -------------------------------------------------------------------------
+async def test_answers_that_end_while_the_database_is_away_end_well_and_their_rows_are_spooled(
+    kept: Kept,
+) -> None:
     kept.writer.gate.clear()
     running = [asyncio.create_task(serve(kept, number)) for number in range(5)]
     await kept.writer.reached.wait()
@@ -57,7 +78,9 @@ async def test_answers_that_end_while_the_database_is_away_end_well_and_their_ro
     assert ids(kept) == []
 
 
-async def test_while_the_database_is_away_new_requests_are_refused_before_anything_is_done(kept: Kept) -> None:
+async def test_while_the_database_is_away_new_requests_are_refused_before_anything_is_done(
+    kept: Kept,
+) -> None:
     kept.writer.broken = True
     await serve(kept, 1)
     assert kept.ledger.away
@@ -69,7 +92,9 @@ async def test_while_the_database_is_away_new_requests_are_refused_before_anythi
     assert kept.in_flight() == []
 
 
-async def test_when_the_database_is_back_the_spool_is_written_once_and_requests_are_taken(kept: Kept) -> None:
+async def test_when_the_database_is_back_the_spool_is_written_once_and_requests_are_taken(
+    kept: Kept,
+) -> None:
     kept.writer.broken = True
     for number in range(3):
         kept.ledger.reason = ""
@@ -90,7 +115,9 @@ async def test_an_idle_gateway_notices_that_the_database_is_back(kept: Kept) -> 
     assert await serve(kept, 1) is None
 
 
-async def test_a_database_that_goes_away_again_and_again_loses_and_doubles_nothing(kept: Kept) -> None:
+async def test_a_database_that_goes_away_again_and_again_loses_and_doubles_nothing(
+    kept: Kept,
+) -> None:
     for number in range(30):
         kept.writer.broken = number % 3 == 1
         assert await serve(kept, number) is None
@@ -125,7 +152,7 @@ async def test_rows_that_nobody_takes_stand_in_the_journal_with_their_end(
     assert kept.writer.table[f"{1:032x}"]["status"] == "complete"
 
 
-# --- replaying what several processes left ------------------------------------------------------------------------
+# --- replaying what several processes left --------------------------------------------------------
 async def test_spools_of_dead_processes_are_replayed_in_bounded_batches(kept: Kept) -> None:
     dead = Spool(kept.spool.directory, 10**9)
     dead.add([row(number) for number in range(2_500)])
@@ -154,7 +181,9 @@ async def test_a_replay_that_fails_half_way_is_repeated_without_loss(kept: Kept)
     assert kept.spool.waiting() == []
 
 
-async def test_rows_that_are_spooled_after_a_replay_that_failed_do_not_displace_those_before(kept: Kept) -> None:
+async def test_rows_that_are_spooled_after_a_replay_that_failed_do_not_displace_those_before(
+    kept: Kept,
+) -> None:
     write = kept.writer.write
 
     async def takes_no_rows(rows: list[Any]) -> None:
@@ -174,7 +203,9 @@ async def test_rows_that_are_spooled_after_a_replay_that_failed_do_not_displace_
     assert kept.spool.waiting() == []
 
 
-async def test_a_row_that_another_process_spools_while_its_file_is_replayed_is_not_lost(kept: Kept) -> None:
+async def test_a_row_that_another_process_spools_while_its_file_is_replayed_is_not_lost(
+    kept: Kept,
+) -> None:
     other = Spool(kept.spool.directory, 10**9)
     other.add([row(1)])
     write, adding = kept.writer.write, []
@@ -182,7 +213,9 @@ async def test_a_row_that_another_process_spools_while_its_file_is_replayed_is_n
     async def meanwhile(rows: list[Any]) -> None:
         if rows and not adding:  # the other process has not noticed yet that the database is back
             adding.append(asyncio.create_task(asyncio.to_thread(other.add, [row(2)])))
-            await asyncio.wait(adding, timeout=0.1)  # it is through at once, or waits until the replay is over
+            await asyncio.wait(
+                adding, timeout=0.1
+            )  # it is through at once, or waits until the replay is over
         await write(rows)
 
     kept.writer.write = meanwhile  # type: ignore[method-assign]
@@ -212,7 +245,9 @@ async def test_a_spool_that_another_process_replayed_first_is_passed_over(kept: 
     assert kept.spool.waiting() == []
 
 
-async def test_a_spool_that_another_process_finishes_just_before_it_is_read_is_passed_over(kept: Kept) -> None:
+async def test_a_spool_that_another_process_finishes_just_before_it_is_read_is_passed_over(
+    kept: Kept,
+) -> None:
     for number in (1, 2):
         Spool(kept.spool.directory, 10**9).add([row(number)])
     read, finished = kept.spool.read, []
@@ -229,7 +264,9 @@ async def test_a_spool_that_another_process_finishes_just_before_it_is_read_is_p
     assert kept.spool.waiting() == []
 
 
-@pytest.mark.parametrize("junk", [b"null\n", b"[1]\n", b"[]\n", b'{"a": 1}\n', b"\xff\n", b"[" * 9], ids=repr)
+@pytest.mark.parametrize(
+    "junk", [b"null\n", b"[1]\n", b"[]\n", b'{"a": 1}\n', b"\xff\n", b"[" * 9], ids=repr
+)
 async def test_junk_in_a_spool_does_not_keep_the_gateway_away(kept: Kept, junk: bytes) -> None:
     (kept.spool.directory / "1-ab.spool").write_bytes(junk + orjson.dumps(row(1)) + b"\n")
     kept.ledger.suspend()
@@ -238,26 +275,33 @@ async def test_junk_in_a_spool_does_not_keep_the_gateway_away(kept: Kept, junk: 
     assert kept.spool.waiting() == []
 
 
-# --- what dead processes had in flight --------------------------------------------------------------------------------
+# --- what dead processes had in flight ------------------------------------------------------------
 OPENS = """
 import sys, time, django
 django.setup()
 from pathlib import Path
-from api.ledger import Ledger
-from providers.chat import ChatRequest, Trace
+from api.accounting.ledger import Ledger
+from providers.protocol.chat import ChatRequest, Trace
 
 ledger = Ledger(None, None, Path(sys.argv[1]))
 for number in range(3):
     name = f"{number:032x}"
-    request = ChatRequest(id=name, endpoint="chat/completions", model="kimi-k2", body={}, stream=bool(number))
+    request = ChatRequest(
+        id=name, endpoint="chat/completions", model="kimi-k2", body={}, stream=bool(number)
+    )
     ledger.open(Trace(request, key_id=11, user_id=None))
 print("open", flush=True)
 time.sleep(600)
 """
 
 
-async def test_requests_of_a_process_that_was_killed_get_an_interrupted_row_each(kept: Kept, tmp_path: Path) -> None:
-    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "proxysite.settings_test", "TMPDIR": str(tmp_path)}
+async def test_requests_of_a_process_that_was_killed_get_an_interrupted_row_each(
+    kept: Kept, tmp_path: Path
+) -> None:
+    environment = os.environ | {
+        "DJANGO_SETTINGS_MODULE": "proxysite.settings_test",
+        "TMPDIR": str(tmp_path),
+    }
     command = [sys.executable, "-c", OPENS, str(tmp_path / "journal")]
     process = await asyncio.create_subprocess_exec(
         *command, env=environment, cwd=django_settings.BASE_DIR, stdout=asyncio.subprocess.PIPE
@@ -274,8 +318,16 @@ async def test_requests_of_a_process_that_was_killed_get_an_interrupted_row_each
     assert kept.in_flight() == []
     assert ids(kept) == [0, 1, 2]
     for number, found in enumerate(sorted(kept.writer.table.values(), key=lambda one: one["id"])):
-        assert (found["status"], found["error_code"], found["http_status"]) == ("interrupted", "interrupted", None)
-        assert (found["key_id"], found["user_id"], found["endpoint"]) == (11, None, "chat/completions")
+        assert (found["status"], found["error_code"], found["http_status"]) == (
+            "interrupted",
+            "interrupted",
+            None,
+        )
+        assert (found["key_id"], found["user_id"], found["endpoint"]) == (
+            11,
+            None,
+            "chat/completions",
+        )
         assert (found["model"], found["stream"]) == ("kimi-k2", bool(number))
         assert found["started_at"]
     assert await kept.ledger.sweep() == 0
@@ -304,7 +356,9 @@ async def test_a_sweep_leaves_its_own_requests_and_those_of_the_living_alone(kep
     living.close()
 
 
-async def test_a_request_that_was_committed_just_before_its_process_died_keeps_its_row(kept: Kept) -> None:
+async def test_a_request_that_was_committed_just_before_its_process_died_keeps_its_row(
+    kept: Kept,
+) -> None:
     await serve(kept, 1)
     died_with(kept, facts(1), facts(2))
     await kept.ledger.sweep()
@@ -323,7 +377,9 @@ async def test_a_journal_stays_while_its_rows_cannot_be_written(kept: Kept) -> N
 
 
 @pytest.mark.parametrize("strange", [[], [1, 2], ["x"] * 9, 5, None, {"a": 1}, "x"], ids=str)
-async def test_a_journal_of_another_version_does_not_stop_the_sweep(kept: Kept, strange: Any) -> None:
+async def test_a_journal_of_another_version_does_not_stop_the_sweep(
+    kept: Kept, strange: Any
+) -> None:
     data = orjson.dumps(strange)
     odd = kept.ledger._journals / "0-odd.journal"
     odd.write_bytes((len(data).to_bytes(2, "big") + data).ljust(SLOT_BYTES, b"\0"))
@@ -340,7 +396,7 @@ async def test_an_empty_journal_is_cleared_away(kept: Kept) -> None:
     assert not empty.exists()
 
 
-# --- the end ----------------------------------------------------------------------------------------------------------
+# --- the end --------------------------------------------------------------------------------------
 async def test_shutting_writes_what_waits_and_leaves_no_file(tmp_path: Path) -> None:
     kept = Kept(tmp_path)
     running = asyncio.create_task(serve(kept, 1))

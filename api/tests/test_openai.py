@@ -5,15 +5,34 @@ import pytest
 from openai.types import Completion, CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from api.counting import Usage
-from api.openai import DONE, PING, Renderer
-from providers.chat import CHAT, COMPLETIONS, EMBEDDINGS, ChatRequest, Chunk, Trace, completion, delta, usage_chunk
+from api.accounting.token_count import Usage
+from api.streaming.chat_renderer import DONE, PING, Renderer
+from providers.protocol.chat import (
+    CHAT,
+    COMPLETIONS,
+    EMBEDDINGS,
+    ChatRequest,
+    Chunk,
+    Trace,
+    completion,
+    delta,
+    usage_chunk,
+)
 
 ID = "0" * 31 + "7"
 
 
-def trace(endpoint: str = CHAT, *, stream: bool = True, include_usage: bool = False, **facts: Any) -> Trace:
-    request = ChatRequest(id=ID, endpoint=endpoint, model="public", body={}, stream=stream, include_usage=include_usage)
+def trace(
+    endpoint: str = CHAT, *, stream: bool = True, include_usage: bool = False, **facts: Any
+) -> Trace:
+    request = ChatRequest(
+        id=ID,
+        endpoint=endpoint,
+        model="public",
+        body={},
+        stream=stream,
+        include_usage=include_usage,
+    )
     return Trace(request, **facts)
 
 
@@ -27,13 +46,23 @@ def parsed(data: bytes) -> list[dict[str, Any]]:
 
 def upstream_chunk(text: str, **more: Any) -> Chunk:
     choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
-    return {"id": f"up-{text}", "object": "x", "created": 5, "model": "upstream", "choices": [choice], **more}
+    return {
+        "id": f"up-{text}",
+        "object": "x",
+        "created": 5,
+        "model": "upstream",
+        "choices": [choice],
+        **more,
+    }
 
 
-# --- streams ----------------------------------------------------------------------------------------------------------
+# --- streams --------------------------------------------------------------------------------------
 def test_all_chunks_have_one_id_model_and_time_whatever_the_upstream_said() -> None:
     renderer = Renderer(trace())
-    found = parsed(renderer.events([upstream_chunk("a"), upstream_chunk("b")]) + renderer.events([upstream_chunk("c")]))
+    found = parsed(
+        renderer.events([upstream_chunk("a"), upstream_chunk("b")])
+        + renderer.events([upstream_chunk("c")])
+    )
     assert {chunk["id"] for chunk in found} == {f"chatcmpl-{ID}"}
     assert {chunk["model"] for chunk in found} == {"public"}
     assert {chunk["object"] for chunk in found} == {"chat.completion.chunk"}
@@ -45,12 +74,15 @@ def test_all_chunks_have_one_id_model_and_time_whatever_the_upstream_said() -> N
 
 
 def test_fields_of_the_upstream_that_we_do_not_know_go_through() -> None:
-    [found] = parsed(Renderer(trace()).events([upstream_chunk("a", vendor={"x": 1}, system_fingerprint="f")]))
+    [found] = parsed(
+        Renderer(trace()).events([upstream_chunk("a", vendor={"x": 1}, system_fingerprint="f")])
+    )
     assert (found["vendor"], found["system_fingerprint"]) == ({"x": 1}, "f")
 
 
 @pytest.mark.parametrize(
-    "text", ["\n", "a\r\nb", "\u2028\u2029\u0085", "🎈", '"\\', "data: [DONE]\n\n", "\0", "é" * 5_000]
+    "text",
+    ["\n", "a\r\nb", "\u2028\u2029\u0085", "🎈", '"\\', "data: [DONE]\n\n", "\0", "é" * 5_000],
 )
 def test_any_text_is_one_line_and_comes_out_exact(text: str) -> None:
     [found] = parsed(Renderer(trace()).events([upstream_chunk(text)]))
@@ -70,7 +102,9 @@ def test_usage_is_held_back_from_a_caller_who_did_not_ask_for_it() -> None:
 
 
 def test_with_include_usage_every_chunk_has_null_and_one_more_has_the_figures() -> None:
-    asked = trace(include_usage=True, usage={"prompt_tokens": 3, "completion_tokens": 5, "vendor": 1})
+    asked = trace(
+        include_usage=True, usage={"prompt_tokens": 3, "completion_tokens": 5, "vendor": 1}
+    )
     renderer = Renderer(asked)
     asked.counted = Usage(3, 5)
     data = renderer.events([upstream_chunk("a", usage={"prompt_tokens": 3}), upstream_chunk("b")])
@@ -79,7 +113,11 @@ def test_with_include_usage_every_chunk_has_null_and_one_more_has_the_figures() 
     assert end.endswith(DONE)
     [last] = parsed(end.removesuffix(DONE))
     assert (last["choices"], last["usage"]) == ([], asked.usage)
-    assert (last["id"], last["model"], last["object"]) == (f"chatcmpl-{ID}", "public", "chat.completion.chunk")
+    assert (last["id"], last["model"], last["object"]) == (
+        f"chatcmpl-{ID}",
+        "public",
+        "chat.completion.chunk",
+    )
     ChatCompletionChunk.model_validate(last | {"usage": Usage(3, 5).as_openai()})
 
 
@@ -92,8 +130,14 @@ def test_estimated_usage_is_what_we_counted_and_not_what_the_upstream_claimed() 
 
 def test_a_streamed_legacy_completion_keeps_its_shape() -> None:
     choice = {"index": 0, "text": "a", "logprobs": None, "finish_reason": None}
-    [found] = parsed(Renderer(trace(COMPLETIONS)).events([{"object": "text_completion", "choices": [choice]}]))
-    assert (found["id"], found["object"], found["choices"]) == (f"cmpl-{ID}", "text_completion", [choice])
+    [found] = parsed(
+        Renderer(trace(COMPLETIONS)).events([{"object": "text_completion", "choices": [choice]}])
+    )
+    assert (found["id"], found["object"], found["choices"]) == (
+        f"cmpl-{ID}",
+        "text_completion",
+        [choice],
+    )
 
 
 def test_a_ping_is_a_comment() -> None:
@@ -101,7 +145,7 @@ def test_a_ping_is_a_comment() -> None:
     assert PING.endswith(b"\n\n")
 
 
-# --- whole answers ----------------------------------------------------------------------------------------------------
+# --- whole answers --------------------------------------------------------------------------------
 def rendered(asked: Trace, answer: Chunk, counted: Usage) -> dict[str, Any]:
     asked.counted = counted
     found: dict[str, Any] = orjson.loads(Renderer(asked).whole(answer))
@@ -111,23 +155,37 @@ def rendered(asked: Trace, answer: Chunk, counted: Usage) -> dict[str, Any]:
 def test_a_whole_answer_has_our_id_and_model_and_the_upstreams_usage() -> None:
     usage = {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8, "vendor": 1}
     asked = trace(stream=False, usage=usage)
-    answer = completion(asked.request, {"content": "hi"}, usage) | {"id": "up", "model": "upstream", "vendor": 2}
+    answer = completion(asked.request, {"content": "hi"}, usage) | {
+        "id": "up",
+        "model": "upstream",
+        "vendor": 2,
+    }
     found = rendered(asked, answer, Usage(3, 5))
     ChatCompletion.model_validate(found)
-    assert (found["id"], found["model"], found["object"]) == (f"chatcmpl-{ID}", "public", "chat.completion")
+    assert (found["id"], found["model"], found["object"]) == (
+        f"chatcmpl-{ID}",
+        "public",
+        "chat.completion",
+    )
     assert (found["usage"], found["vendor"]) == (usage, 2)
 
 
 @pytest.mark.parametrize("claimed", [None, {}, {"prompt_tokens": -1}])
 def test_a_whole_answer_without_usable_figures_gets_ours(claimed: dict[str, Any] | None) -> None:
     asked = trace(stream=False, usage=claimed)
-    found = rendered(asked, completion(asked.request, {"content": "hi"}, claimed), Usage(3, 5, estimated=True))
+    found = rendered(
+        asked, completion(asked.request, {"content": "hi"}, claimed), Usage(3, 5, estimated=True)
+    )
     assert found["usage"] == Usage(3, 5).as_openai()
 
 
 def test_a_whole_legacy_completion_has_its_own_prefix() -> None:
     choice = {"index": 0, "text": "a", "logprobs": None, "finish_reason": "stop"}
-    found = rendered(trace(COMPLETIONS, stream=False), {"object": "text_completion", "choices": [choice]}, Usage(1, 1))
+    found = rendered(
+        trace(COMPLETIONS, stream=False),
+        {"object": "text_completion", "choices": [choice]},
+        Usage(1, 1),
+    )
     Completion.model_validate(found)
     assert (found["id"], found["object"]) == (f"cmpl-{ID}", "text_completion")
 
@@ -135,8 +193,12 @@ def test_a_whole_legacy_completion_has_its_own_prefix() -> None:
 @pytest.mark.parametrize("usage", [None, {"prompt_tokens": 3, "total_tokens": 3}])
 def test_embeddings_have_a_model_and_usage_but_no_id(usage: dict[str, Any] | None) -> None:
     data = [{"object": "embedding", "index": 0, "embedding": [0.5, -1.0]}]
-    answer = {"object": "list", "data": data, "model": "upstream"} | ({"usage": usage} if usage else {})
-    found = rendered(trace(EMBEDDINGS, stream=False, usage=usage), answer, Usage(3, estimated=usage is None))
+    answer = {"object": "list", "data": data, "model": "upstream"} | (
+        {"usage": usage} if usage else {}
+    )
+    found = rendered(
+        trace(EMBEDDINGS, stream=False, usage=usage), answer, Usage(3, estimated=usage is None)
+    )
     CreateEmbeddingResponse.model_validate(found)
     assert found == {
         "object": "list",
@@ -148,7 +210,10 @@ def test_embeddings_have_a_model_and_usage_but_no_id(usage: dict[str, Any] | Non
 
 def test_what_the_constructors_of_the_vocabulary_make_is_official() -> None:
     request = trace().request
-    for chunk in (delta(request, role="assistant", content="a"), delta(request, finish_reason="stop")):
+    for chunk in (
+        delta(request, role="assistant", content="a"),
+        delta(request, finish_reason="stop"),
+    ):
         ChatCompletionChunk.model_validate(chunk)
     ChatCompletionChunk.model_validate(usage_chunk(request, Usage(1, 2).as_openai()))
     ChatCompletion.model_validate(completion(request, {"content": "a"}, Usage(1, 2).as_openai()))

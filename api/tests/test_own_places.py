@@ -1,9 +1,11 @@
-"""An error names the field as its caller knows it, not by its place among all that the upstream is told."""
+"""An error names the field as its caller knows it, not by its place among all that the upstream is
+told.
+"""
 
 import pytest
 
-from api import own_places
-from api.own_places import own_place
+from api.relay import error_fields
+from api.relay.error_fields import own_place
 from providers.exceptions import InvalidRequest
 from proxysite.testing.gateway import HELLO
 from proxysite.testing.upstream import reply, say
@@ -34,14 +36,21 @@ def test_the_own_messages_are_the_last_ones_told(told, own, expected):
 
 
 def test_fields_that_have_another_name_in_a_response_are_named_so():
-    places = own_places.of_response({"input": "x"})
-    for param, expected in (("max_tokens", "max_output_tokens"), ("messages", "input"), ("user", "user"), (None, None)):
+    places = error_fields.of_response({"input": "x"})
+    for param, expected in (
+        ("max_tokens", "max_output_tokens"),
+        ("messages", "input"),
+        ("user", "user"),
+        (None, None),
+    ):
         error = InvalidRequest("No.", param=param)
         places.rename(error)
         assert error.param == expected
 
 
-async def test_a_part_is_named_by_its_place_among_the_callers_own_messages(gateway, upstream, alice):
+async def test_a_part_is_named_by_its_place_among_the_callers_own_messages(
+    gateway, upstream, alice
+):
     for _ in range(3):
         assert (await gateway.chat(alice.key, conversation_id="talk")).status == 200
     for messages, place in (
@@ -54,26 +63,44 @@ async def test_a_part_is_named_by_its_place_among_the_callers_own_messages(gatew
 
 
 @pytest.mark.parametrize("streams", [False, True])
-async def test_what_an_upstream_refuses_is_named_as_the_caller_said_it(gateway, upstream, alice, streams):
+async def test_what_an_upstream_refuses_is_named_as_the_caller_said_it(
+    gateway, upstream, alice, streams
+):
     assert (await gateway.chat(alice.key, conversation_id="talk")).status == 200
-    for told, expected in (("messages[2].content", "messages[0].content"), ("messages[0].content", "conversation_id")):
-        error = {"message": "Not this.", "type": "invalid_request_error", "param": told, "code": None}
+    for told, expected in (
+        ("messages[2].content", "messages[0].content"),
+        ("messages[0].content", "conversation_id"),
+    ):
+        error = {
+            "message": "Not this.",
+            "type": "invalid_request_error",
+            "param": told,
+            "code": None,
+        }
         upstream.will(reply({"error": error}, 400))
         answer = await gateway.chat(alice.key, conversation_id="talk", stream=streams)
         assert (answer.status, answer.error["param"]) == (400, expected)
 
 
 async def test_a_responses_items_are_named_as_such(gateway, upstream, alice):
-    first = await gateway.ask("POST", "/v1/responses", alice.key, json={"model": "m", "input": "hi"})
+    first = await gateway.ask(
+        "POST", "/v1/responses", alice.key, json={"model": "m", "input": "hi"}
+    )
     part = {"type": "input_file", "file_id": "file-unknown"}
     item = {"role": "user", "content": [{"type": "input_text", "text": "x"}, part]}
-    for more in ({}, {"previous_response_id": first.json["id"]}, {"instructions": "i", "store": False}):
+    for more in (
+        {},
+        {"previous_response_id": first.json["id"]},
+        {"instructions": "i", "store": False},
+    ):
         body = {"model": "m", "input": [{"role": "user", "content": "x"}, item]} | more
         answer = await gateway.ask("POST", "/v1/responses", alice.key, json=body)
         assert (answer.status, answer.error["param"]) == (400, "input[1].content[1].file_id"), more
 
 
-async def test_an_answer_to_a_call_that_nobody_made_is_named_in_a_chat_as_one(gateway, upstream, alice):
+async def test_an_answer_to_a_call_that_nobody_made_is_named_in_a_chat_as_one(
+    gateway, upstream, alice
+):
     upstream.will(say())
     messages = [*HELLO, {"role": "tool", "tool_call_id": "call_unknown", "content": "x"}]
     answer = await gateway.chat(alice.key, conversation_id="talk", messages=messages)

@@ -2,27 +2,27 @@
 
 import pytest
 
-from api import pages
+from api import pagination
 from providers.exceptions import InvalidRequest
 
 
 @pytest.mark.parametrize("given", ["0", "101", "-1", "", "ten", "٣", None])
 def test_a_number_outside_its_range_is_refused_by_its_name(given: object) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        pages.read_integer(given, "limit", 1, 100)
+        pagination.read_integer(given, "limit", 1, 100)
     assert caught.value.message == "limit must be a whole number from 1 to 100."
     assert caught.value.param == "limit"
 
 
 def test_where_a_query_string_says_nothing_the_defaults_count() -> None:
-    assert pages.window({}) == pages.Window("", 20, descending=True)
-    assert pages.window({}, limit=5, order="asc") == pages.Window("", 5, descending=False)
+    assert pagination.window({}) == pagination.Window("", 20, descending=True)
+    assert pagination.window({}, limit=5, order="asc") == pagination.Window("", 5, descending=False)
     asked = {"limit": "7", "order": "asc", "after": "a"}
-    assert pages.window(asked) == pages.Window("a", 7, descending=False)
+    assert pagination.window(asked) == pagination.Window("a", 7, descending=False)
 
 
 def test_a_page_of_a_list_that_goes_on_says_so() -> None:
     rows = [{"id": "a"}, {"id": "b"}, {"id": "c"}]
-    page = pages.page(rows, pages.Window("", 2, descending=True))
+    page = pagination.page(rows, pagination.Window("", 2, descending=True))
     assert (page["first_id"], page["last_id"], page["has_more"]) == ("a", "b", True)
-    assert not pages.page([], pages.Window("", 2, descending=True))["has_more"]
+    assert not pagination.page([], pagination.Window("", 2, descending=True))["has_more"]

@@ -9,12 +9,12 @@ from typing import Any
 import orjson
 import pytest
 
-from api import leftovers
-from api.journal import SLOT_BYTES, Journal
-from api.spool import Spool
+from api.accounting import file_locks
+from api.accounting.journal import SLOT_BYTES, Journal
+from api.accounting.spool import Spool
+from api.accounting.writers import COLUMNS
 from api.tests.test_ledger import Kept, until
 from api.tests.test_ledger_recovery import AT, facts, ids, row
-from api.writers import COLUMNS
 
 pytestmark = pytest.mark.usefixtures("retries_at_once")
 
@@ -46,14 +46,14 @@ UNREADABLE: dict[str, Callable[[Path], None]] = {
 
 def fail_for(monkeypatch: pytest.MonkeyPatch, name: str, fault: OSError) -> None:
     """Opening a file whose name begins so fails."""
-    really = leftovers.open_regular_file
+    really = file_locks.open_regular_file
 
     def open_unless(path: Path, flags: int) -> int:
         if path.name.startswith(name):
             raise fault
         return really(path, flags)
 
-    monkeypatch.setattr(leftovers, "open_regular_file", open_unless)
+    monkeypatch.setattr(file_locks, "open_regular_file", open_unless)
 
 
 def leave_good_files(kept: Kept) -> None:
@@ -91,7 +91,9 @@ async def test_a_thing_that_is_no_file_is_set_aside_and_all_others_are_written(
         assert len(errors(caplog, left)) == 1
 
 
-@pytest.mark.parametrize("code", [errno.EACCES, errno.EIO, errno.EPERM, errno.ESTALE], ids=errno.errorcode.get)
+@pytest.mark.parametrize(
+    "code", [errno.EACCES, errno.EIO, errno.EPERM, errno.ESTALE], ids=errno.errorcode.get
+)
 async def test_a_file_that_cannot_be_opened_is_set_aside_and_all_others_are_written(
     kept: Kept, code: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -182,7 +184,9 @@ async def test_a_file_that_is_written_and_cannot_be_deleted_is_written_once(
     assert len(errors(caplog, "cannot be deleted")) == 2
 
 
-async def test_a_folder_that_cannot_be_listed_keeps_nobody_away(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_folder_that_cannot_be_listed_keeps_nobody_away(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def unlistable() -> list[Path]:
         raise OSError(errno.EIO, "Input/output error")
 
@@ -211,14 +215,20 @@ async def test_a_fault_of_ours_with_one_file_does_not_stop_the_others(
     assert "ZeroDivisionError" in caplog.text
 
 
-# --- what stands in them ------------------------------------------------------------------------------
+# --- what stands in them --------------------------------------------------------------------------
 GARBAGE = [b"\x00" * 700, b"\xff\xfe\xfa" * 300, b"{" * 600, b"\x01\x00" + b"[" * 510]
 
 
 @pytest.mark.parametrize("garbage", GARBAGE, ids=lambda data: repr(data[:4]))
-async def test_what_is_no_row_is_kept_beside_the_rows_that_are_written(kept: Kept, garbage: bytes) -> None:
-    (kept.spool.directory / "0-odd.spool").write_bytes(garbage + b"\n" + orjson.dumps(row(1)) + b"\n" + garbage)
-    odd = garbage.ljust(2 * SLOT_BYTES, b"\0") + b"\0" * (-len(garbage.ljust(2 * SLOT_BYTES)) % SLOT_BYTES)
+async def test_what_is_no_row_is_kept_beside_the_rows_that_are_written(
+    kept: Kept, garbage: bytes
+) -> None:
+    (kept.spool.directory / "0-odd.spool").write_bytes(
+        garbage + b"\n" + orjson.dumps(row(1)) + b"\n" + garbage
+    )
+    odd = garbage.ljust(2 * SLOT_BYTES, b"\0") + b"\0" * (
+        -len(garbage.ljust(2 * SLOT_BYTES)) % SLOT_BYTES
+    )
     good = orjson.dumps(facts(2))
     slot = (len(good).to_bytes(2, "big") + good).ljust(SLOT_BYTES, b"\0")
     (kept.ledger._journals / "0-odd.journal").write_bytes(odd + slot)
@@ -232,7 +242,11 @@ async def test_what_is_no_row_is_kept_beside_the_rows_that_are_written(kept: Kep
 
 def refused(kept: Kept) -> list[Any]:
     path = kept.spool.refused_path
-    return [orjson.loads(line)["row"] for line in path.read_bytes().splitlines()] if path.exists() else []
+    return (
+        [orjson.loads(line)["row"] for line in path.read_bytes().splitlines()]
+        if path.exists()
+        else []
+    )
 
 
 def changed(**values: Any) -> list[Any]:
@@ -265,7 +279,9 @@ async def test_a_row_of_wrong_shape_is_kept_in_a_file_and_the_others_are_written
     assert kept.spool.refused_path.stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("slot", [["zz", 1, 2, 3, 4, 5, 6], [None] * 7, [[]] * 16, facts(3)[:1] + [None] * 15], ids=str)
+@pytest.mark.parametrize(
+    "slot", [["zz", 1, 2, 3, 4, 5, 6], [None] * 7, [[]] * 16, facts(3)[:1] + [None] * 15], ids=str
+)
 async def test_a_journal_slot_of_wrong_shape_is_kept_in_a_file(kept: Kept, slot: list[Any]) -> None:
     ended = Journal(kept.ledger._journals)
     for one in (facts(1), slot, facts(2)):
@@ -277,13 +293,24 @@ async def test_a_journal_slot_of_wrong_shape_is_kept_in_a_file(kept: Kept, slot:
 
 
 async def test_what_no_column_holds_is_left_out_and_the_row_is_written(kept: Kept) -> None:
-    odd = {"prompt_tokens": True, "completion_tokens": 10**30, "http_status": "x", "stream": "yes", "attempts": 5}
+    odd = {
+        "prompt_tokens": True,
+        "completion_tokens": 10**30,
+        "http_status": "x",
+        "stream": "yes",
+        "attempts": 5,
+    }
     kept.spool.add([changed(**{**odd, "completion_tokens": -1})])
     await kept.ledger.replay()
     found = kept.writer.table[f"{3:032x}"]
     assert (found["prompt_tokens"], found["completion_tokens"], found["estimated"]) == (0, 0, True)
     assert (found["http_status"], found["stream"], found["attempts"]) == (None, False, [])
-    assert (found["started_at"], found["key_id"], found["user_id"], found["model"]) == (AT, 11, 12, "m")
+    assert (found["started_at"], found["key_id"], found["user_id"], found["model"]) == (
+        AT,
+        11,
+        12,
+        "m",
+    )
 
 
 async def test_a_row_that_is_refused_whatever_is_done_is_kept_in_a_file(kept: Kept) -> None:

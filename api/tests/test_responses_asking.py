@@ -3,13 +3,19 @@ from typing import Any
 import orjson
 import pytest
 
-from api import schemas
 from api.responses import schema
-from api.responses.asking import chat_body, own_messages
-from providers.chat import CHAT
+from api.responses.to_chat import chat_body, own_messages
+from api.schemas import chat_request_body
 from providers.exceptions import InvalidRequest
+from providers.protocol.chat import CHAT
 
-FUNCTION = {"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": True, "description": "d"}
+FUNCTION = {
+    "type": "function",
+    "name": "f",
+    "parameters": {"type": "object"},
+    "strict": True,
+    "description": "d",
+}
 OTHER = {"type": "function", "name": "g", "parameters": None}
 NESTED = {
     "type": "function",
@@ -23,7 +29,7 @@ def asked(*earlier: dict[str, Any], **fields: Any) -> dict[str, Any]:
     """What goes upstream; it must be a body that the door of chat completions takes."""
     body = schema.read(orjson.dumps({"model": "m", "input": "hi"} | fields))
     found = chat_body(body, [*earlier, *own_messages(body)])
-    return schemas.read(CHAT, orjson.dumps(found))
+    return chat_request_body.read(CHAT, orjson.dumps(found))
 
 
 def test_a_text_is_the_user_message() -> None:
@@ -51,12 +57,23 @@ def test_items_become_messages_with_their_calls_and_outputs() -> None:
             ],
         },
         {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "hm"}]},
-        {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "f", "arguments": '{"a":1}'},
+        {
+            "type": "function_call",
+            "id": "fc_1",
+            "call_id": "c1",
+            "name": "f",
+            "arguments": '{"a":1}',
+        },
         {"type": "function_call_output", "call_id": "c1", "output": "3"},
     ]
     system, user, assistant, tool = asked(input=given, tools=[FUNCTION])["messages"]
     assert system == {"role": "developer", "content": "rules"}
-    assert [part["type"] for part in user["content"]] == ["text", "image_url", "file", "input_audio"]
+    assert [part["type"] for part in user["content"]] == [
+        "text",
+        "image_url",
+        "file",
+        "input_audio",
+    ]
     assert user["content"][1]["image_url"] == {"url": "data:image/png;base64,AA==", "detail": "low"}
     assert user["content"][2]["file"] == {"file_id": "file-1"}
     assert assistant["reasoning_content"] == "hm"
@@ -74,9 +91,21 @@ def test_items_become_messages_with_their_calls_and_outputs() -> None:
         ({"reasoning": {"effort": None}}, {}),
         ({"text": {"verbosity": "low"}}, {"verbosity": "low"}),
         ({"text": {"format": {"type": "text"}}}, {}),
-        ({"text": {"format": {"type": "json_object"}}}, {"response_format": {"type": "json_object"}}),
         (
-            {"text": {"format": {"type": "json_schema", "name": "n", "schema": {"type": "object"}, "strict": True}}},
+            {"text": {"format": {"type": "json_object"}}},
+            {"response_format": {"type": "json_object"}},
+        ),
+        (
+            {
+                "text": {
+                    "format": {
+                        "type": "json_schema",
+                        "name": "n",
+                        "schema": {"type": "object"},
+                        "strict": True,
+                    }
+                }
+            },
             {
                 "response_format": {
                     "type": "json_schema",
@@ -87,8 +116,14 @@ def test_items_become_messages_with_their_calls_and_outputs() -> None:
         ({"include": ["message.output_text.logprobs"]}, {"logprobs": True}),
         ({"top_logprobs": 3}, {"logprobs": True, "top_logprobs": 3}),
         ({"top_logprobs": 0}, {}),
-        ({"temperature": 0, "top_p": 0.5, "user": "u"}, {"temperature": 0, "top_p": 0.5, "user": "u"}),
-        ({"service_tier": "flex", "prompt_cache_key": "k"}, {"service_tier": "flex", "prompt_cache_key": "k"}),
+        (
+            {"temperature": 0, "top_p": 0.5, "user": "u"},
+            {"temperature": 0, "top_p": 0.5, "user": "u"},
+        ),
+        (
+            {"service_tier": "flex", "prompt_cache_key": "k"},
+            {"service_tier": "flex", "prompt_cache_key": "k"},
+        ),
         ({"stream": True, "stream_options": {"include_obfuscation": False}}, {"stream": True}),
         ({"seed": 5, "vendor": {"a": 1}}, {"seed": 5, "vendor": {"a": 1}}),
         ({"metadata": {"a": "b"}, "store": True, "truncation": "auto", "max_tool_calls": 2}, {}),
@@ -97,7 +132,9 @@ def test_items_become_messages_with_their_calls_and_outputs() -> None:
         ({"parallel_tool_calls": False, "tool_choice": "auto"}, {}),
     ],
 )
-def test_a_field_goes_up_as_a_chat_completion_has_it(fields: dict[str, Any], expected: dict[str, Any]) -> None:
+def test_a_field_goes_up_as_a_chat_completion_has_it(
+    fields: dict[str, Any], expected: dict[str, Any]
+) -> None:
     found = asked(**fields)
     del found["model"], found["messages"]
     assert found == expected
@@ -134,25 +171,35 @@ def test_a_field_goes_up_as_a_chat_completion_has_it(fields: dict[str, Any], exp
             {
                 "web_search_options": {
                     "search_context_size": "low",
-                    "user_location": {"type": "approximate", "approximate": {"city": "Kyiv", "country": "UA"}},
+                    "user_location": {
+                        "type": "approximate",
+                        "approximate": {"city": "Kyiv", "country": "UA"},
+                    },
                 }
             },
         ),
         ({"tools": [{"type": "web_search_preview"}], "tool_choice": "none"}, {}),
         (
-            {"tools": [{"type": "web_search_preview"}, FUNCTION], "tool_choice": {"type": "web_search_preview"}},
+            {
+                "tools": [{"type": "web_search_preview"}, FUNCTION],
+                "tool_choice": {"type": "web_search_preview"},
+            },
             {"tools": [NESTED], "web_search_options": {}},
         ),
     ],
 )
-def test_tools_go_up_as_a_chat_completion_has_them(fields: dict[str, Any], expected: dict[str, Any]) -> None:
+def test_tools_go_up_as_a_chat_completion_has_them(
+    fields: dict[str, Any], expected: dict[str, Any]
+) -> None:
     found = asked(**fields)
     del found["model"], found["messages"]
     assert found == expected
 
 
 def calling(*ids: str) -> list[dict[str, Any]]:
-    return [{"type": "function_call", "call_id": one, "name": "f", "arguments": "{}"} for one in ids]
+    return [
+        {"type": "function_call", "call_id": one, "name": "f", "arguments": "{}"} for one in ids
+    ]
 
 
 def result(call_id: str, output: str) -> dict[str, Any]:
@@ -160,7 +207,10 @@ def result(call_id: str, output: str) -> dict[str, Any]:
 
 
 def told(*items: dict[str, Any]) -> list[tuple[str, str | None]]:
-    return [(message["role"], message.get("content")) for message in asked(input=list(items))["messages"]]
+    return [
+        (message["role"], message.get("content"))
+        for message in asked(input=list(items))["messages"]
+    ]
 
 
 def test_what_a_tool_answered_stands_right_behind_its_call() -> None:
@@ -174,8 +224,20 @@ def test_what_a_tool_answered_stands_right_behind_its_call() -> None:
 
 
 def test_ids_of_calls_that_come_again_belong_to_the_latest_call() -> None:
-    again = [*calling("a"), result("a", "1"), {"role": "user", "content": "Again."}, *calling("a"), result("a", "2")]
-    expected = [("assistant", None), ("tool", "1"), ("user", "Again."), ("assistant", None), ("tool", "2")]
+    again = [
+        *calling("a"),
+        result("a", "1"),
+        {"role": "user", "content": "Again."},
+        *calling("a"),
+        result("a", "2"),
+    ]
+    expected = [
+        ("assistant", None),
+        ("tool", "1"),
+        ("user", "Again."),
+        ("assistant", None),
+        ("tool", "2"),
+    ]
     assert told(*again) == expected
 
 
@@ -187,7 +249,9 @@ def test_an_answer_may_stand_before_its_call_but_not_without_one() -> None:
 
 
 def test_a_call_that_nobody_answered_is_not_told() -> None:
-    assert told({"role": "user", "content": "1"}, *calling("a"), {"role": "user", "content": "2"}) == [
+    assert told(
+        {"role": "user", "content": "1"}, *calling("a"), {"role": "user", "content": "2"}
+    ) == [
         ("user", "1"),
         ("user", "2"),
     ]

@@ -8,10 +8,10 @@ from openai.types.responses import Response
 
 from api.responses import schema
 from api.responses.objects import Outcome, head_of, of_turn, repeated, response_object
-from api.responses.shown import shown_annotations, shown_item, shown_logprobs
-from conversations.answers import Answer
+from api.responses.output_items import shown_annotations, shown_item, shown_logprobs
+from conversations.messages.answer_builder import Answer
 from conversations.models import Conversation, Door, Item, Kind, Turn
-from providers.chat import CHAT, ChatRequest, delta
+from providers.protocol.chat import CHAT, ChatRequest, delta
 
 ID = "0" * 31 + "7"
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -34,9 +34,17 @@ def shown(**fields: Any) -> dict[str, Any]:
 
 
 def turn(**fields: Any) -> Turn:
-    given = {"door": Door.RESPONSE, "status": "completed", "model": "m", "created_at": AT, "stored": True} | fields
+    given = {
+        "door": Door.RESPONSE,
+        "status": "completed",
+        "model": "m",
+        "created_at": AT,
+        "stored": True,
+    } | fields
     kind = given.pop("kind", Kind.THREAD)
-    return Turn(id=uuid.UUID(ID), conversation=Conversation(id="conv_1", kind=kind), number=1, **given)
+    return Turn(
+        id=uuid.UUID(ID), conversation=Conversation(id="conv_1", kind=kind), number=1, **given
+    )
 
 
 def rows(*batches: list[dict[str, Any]]) -> list[Item]:
@@ -44,19 +52,34 @@ def rows(*batches: list[dict[str, Any]]) -> list[Item]:
     for batch in batches:
         answer.take(batch)
     return [
-        Item(public_id=part.id, type=entry.type, role=entry.role, data=entry.data, status=entry.status, output=True)
+        Item(
+            public_id=part.id,
+            type=entry.type,
+            role=entry.role,
+            data=entry.data,
+            status=entry.status,
+            output=True,
+        )
         for part, entry in zip(answer.parts, answer.entries(), strict=True)
     ]
 
 
-# --- what is repeated -------------------------------------------------------------------------------------------------
+# --- what is repeated -----------------------------------------------------------------------------
 def test_what_was_left_out_is_shown_as_openai_shows_it() -> None:
     found = shown()
     assert found["id"] == f"resp_{ID}"
     assert (found["temperature"], found["top_p"], found["truncation"]) == (1.0, 1.0, "disabled")
-    assert (found["tools"], found["tool_choice"], found["parallel_tool_calls"]) == ([], "auto", True)
+    assert (found["tools"], found["tool_choice"], found["parallel_tool_calls"]) == (
+        [],
+        "auto",
+        True,
+    )
     assert (found["text"], found["metadata"]) == ({"format": {"type": "text"}}, {})
-    assert (found["conversation"], found["previous_response_id"], found["error"]) == (None, None, None)
+    assert (found["conversation"], found["previous_response_id"], found["error"]) == (
+        None,
+        None,
+        None,
+    )
 
 
 @pytest.mark.parametrize(
@@ -73,7 +96,13 @@ def test_what_was_left_out_is_shown_as_openai_shows_it() -> None:
         ("safety_identifier", "s"),
         ("service_tier", "flex"),
         ("temperature", 0.0),
-        ("text", {"format": {"type": "json_schema", "name": "n", "schema": {"type": "object"}}, "verbosity": "low"}),
+        (
+            "text",
+            {
+                "format": {"type": "json_schema", "name": "n", "schema": {"type": "object"}},
+                "verbosity": "low",
+            },
+        ),
         ("tool_choice", "none"),
         ("top_logprobs", 3),
         ("top_p", 0.5),
@@ -88,12 +117,17 @@ def test_what_the_request_gave_is_repeated(name: str, value: Any) -> None:
 def test_tools_are_repeated_with_all_their_fields() -> None:
     choice = {"type": "function", "name": "f"}
     found = shown(tools=[FUNCTION, {"type": "web_search"}], tool_choice=choice)
-    assert found["tools"] == [{**FUNCTION, "description": None, "strict": False}, {"type": "web_search"}]
+    assert found["tools"] == [
+        {**FUNCTION, "description": None, "strict": False},
+        {"type": "web_search"},
+    ]
     assert found["tool_choice"] == choice
 
 
 def test_a_null_is_as_good_as_nothing() -> None:
-    body = asked(temperature=None, text={"format": None, "verbosity": None}, reasoning=None, tools=None)
+    body = asked(
+        temperature=None, text={"format": None, "verbosity": None}, reasoning=None, tools=None
+    )
     assert repeated(body) == {"text": {"format": {"type": "text"}}}
 
 
@@ -102,16 +136,30 @@ def test_the_conversation_is_named(given: Any) -> None:
     assert shown(conversation=given)["conversation"] == {"id": "conv_1"}
 
 
-# --- from rows --------------------------------------------------------------------------------------------------------
+# --- from rows ------------------------------------------------------------------------------------
 def test_the_object_of_a_turn_is_that_of_its_answer() -> None:
-    usage = {"prompt_tokens": 5, "completion_tokens": 7, "prompt_tokens_details": {"cache_write_tokens": 4}}
+    usage = {
+        "prompt_tokens": 5,
+        "completion_tokens": 7,
+        "prompt_tokens_details": {"cache_write_tokens": 4},
+    }
     body = asked(instructions="be brief", tools=[FUNCTION], metadata={"a": "b"})
-    row = turn(settings=repeated(body), metadata={"a": "b"}, usage=usage, extras={"steps": [1]}, finished_at=AT)
+    row = turn(
+        settings=repeated(body),
+        metadata={"a": "b"},
+        usage=usage,
+        extras={"steps": [1]},
+        finished_at=AT,
+    )
     items = rows([delta(REQUEST, reasoning_content="hm"), delta(REQUEST, content="so")])
     found = valid(of_turn(row, items))
     head = head_of(body, ID, int(AT.timestamp()), stored=True)
     done = Outcome(
-        "completed", found["output"], found["usage"], completed_at=int(AT.timestamp()), extras={"steps": [1]}
+        "completed",
+        found["output"],
+        found["usage"],
+        completed_at=int(AT.timestamp()),
+        extras={"steps": [1]},
     )
     assert found == response_object(head, done)
     assert [item["id"] for item in found["output"]] == [f"rs_{ID}00", f"msg_{ID}01"]
@@ -131,7 +179,10 @@ def test_thinking_is_a_summary_again_where_the_request_asked_for_one() -> None:
         ({"status": "in_progress"}, {"status": "in_progress", "usage": None, "completed_at": None}),
         ({"status": "queued", "background": True}, {"status": "queued", "background": True}),
         ({"status": "cancelled", "finished_at": AT}, {"status": "cancelled", "completed_at": None}),
-        ({"status": "incomplete", "finish_reason": "length"}, {"incomplete_details": {"reason": "max_output_tokens"}}),
+        (
+            {"status": "incomplete", "finish_reason": "length"},
+            {"incomplete_details": {"reason": "max_output_tokens"}},
+        ),
         ({"status": "incomplete"}, {"incomplete_details": None}),
         ({"status": "completed", "finish_reason": "length"}, {"incomplete_details": None}),
         (
@@ -145,10 +196,15 @@ def test_thinking_is_a_summary_again_where_the_request_asked_for_one() -> None:
         ({"kind": Kind.OPEN}, {"conversation": {"id": "conv_1"}}),
         ({"kind": Kind.THREAD}, {"conversation": None}),
         ({"stored": False}, {"store": False}),
-        ({"door": Door.CHAT, "settings": {"temperature": "warm", "tools": 3}}, {"temperature": 1.0, "tools": []}),
+        (
+            {"door": Door.CHAT, "settings": {"temperature": "warm", "tools": 3}},
+            {"temperature": 1.0, "tools": []},
+        ),
     ],
 )
-def test_the_state_of_a_turn_is_that_of_its_object(fields: dict[str, Any], expected: dict[str, Any]) -> None:
+def test_the_state_of_a_turn_is_that_of_its_object(
+    fields: dict[str, Any], expected: dict[str, Any]
+) -> None:
     found = valid(of_turn(turn(**fields), []))
     assert {name: found[name] for name in expected} == expected
 
@@ -158,12 +214,28 @@ def test_fields_of_a_strategy_never_hide_those_of_the_object() -> None:
     assert (found["steps"], found["status"], found["output"]) == ([], "completed", [])
 
 
-# --- items ------------------------------------------------------------------------------------------------------------
+# --- items ----------------------------------------------------------------------------------------
 def test_citations_in_any_form_are_flat() -> None:
-    flat = {"type": "url_citation", "start_index": 1, "end_index": 2, "url": "https://a.b", "title": "A"}
-    odd: list[Any] = [None, "x", {}, {"type": "file_citation", "file_id": "f"}, {"url_citation": {"url": 3}}]
-    assert shown_annotations([flat, {"type": "url_citation", "url_citation": dict(flat)}, *odd]) == [flat, flat]
-    [bare] = shown_annotations([{"url_citation": {"url": "https://a.b", "start_index": -1, "title": None}}])
+    flat = {
+        "type": "url_citation",
+        "start_index": 1,
+        "end_index": 2,
+        "url": "https://a.b",
+        "title": "A",
+    }
+    odd: list[Any] = [
+        None,
+        "x",
+        {},
+        {"type": "file_citation", "file_id": "f"},
+        {"url_citation": {"url": 3}},
+    ]
+    assert shown_annotations(
+        [flat, {"type": "url_citation", "url_citation": dict(flat)}, *odd]
+    ) == [flat, flat]
+    [bare] = shown_annotations(
+        [{"url_citation": {"url": "https://a.b", "start_index": -1, "title": None}}]
+    )
     assert bare == {**flat, "start_index": 0, "end_index": 0, "title": "https://a.b"}
 
 

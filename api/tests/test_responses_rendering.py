@@ -10,20 +10,32 @@ from openai.lib.streaming.responses._responses import ResponseStreamState
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
-from api.counting import Usage
+from api.accounting.token_count import Usage
 from api.responses import schema
 from api.responses.objects import head_of
-from api.responses.rendering import EventRenderer
-from api.streaming import SLICE_BYTES, Heartbeat, StreamAnswer
-from conversations.answers import Answer
-from providers.chat import CHAT, Batches, ChatRequest, Chunk, Trace, completion, delta, usage_chunk
+from api.responses.renderer import EventRenderer
+from api.streaming.stream_answer import SLICE_BYTES, Heartbeat, StreamAnswer
+from conversations.messages.answer_builder import Answer
 from providers.exceptions import Disconnected, GatewayError, RateLimited, Rejected
+from providers.protocol.chat import (
+    CHAT,
+    Batches,
+    ChatRequest,
+    Chunk,
+    Trace,
+    completion,
+    delta,
+    usage_chunk,
+)
 
 ID = "0" * 31 + "7"
 CREATED = 1_750_000_000
 EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 REQUEST = ChatRequest(id=ID, endpoint=CHAT, model="public", body={}, stream=True)
-CITED = {"type": "url_citation", "url_citation": {"start_index": 0, "end_index": 2, "url": "https://a.b", "title": "A"}}
+CITED = {
+    "type": "url_citation",
+    "url_citation": {"start_index": 0, "end_index": 2, "url": "https://a.b", "title": "A"},
+}
 WEIGHED = {
     "token": "hé",
     "logprob": -0.5,
@@ -32,7 +44,9 @@ WEIGHED = {
 }
 
 
-def renderer(answer: Answer | None = None, usage: Usage | None = None, **fields: Any) -> EventRenderer:
+def renderer(
+    answer: Answer | None = None, usage: Usage | None = None, **fields: Any
+) -> EventRenderer:
     body = schema.read(orjson.dumps({"model": "public", "input": "hi"} | fields))
     trace = Trace(REQUEST, counted=usage or Usage(prompt=5, completion=7, reasoning=3, cached=2))
     return EventRenderer(trace, head_of(body, ID, CREATED, stored=True), answer)
@@ -53,7 +67,9 @@ def parsed(data: bytes) -> list[dict[str, Any]]:
 
 
 def told(batches: Iterable[list[Chunk]], **fields: Any) -> list[dict[str, Any]]:
-    """All events of an answer that ended well; the openai package's own reader accepts them in this order."""
+    """All events of an answer that ended well; the openai package's own reader accepts them in this
+    order.
+    """
     rendering = renderer(**fields)
     found = parsed(b"".join(rendering.events(batch) for batch in batches) + rendering.end())
     read_by_the_sdk(found)
@@ -78,16 +94,20 @@ def joined(events: list[dict[str, Any]], kind: str) -> str:
 
 def call(index: int, **fields: Any) -> Chunk:
     function = {name: fields.pop(name) for name in ("name", "arguments") if name in fields}
-    return delta(REQUEST, tool_calls=[{"index": index, "type": "function", "function": function, **fields}])
+    return delta(
+        REQUEST, tool_calls=[{"index": index, "type": "function", "function": function, **fields}]
+    )
 
 
 def end(reason: str = "stop") -> Chunk:
     return delta(REQUEST, finish_reason=reason)
 
 
-# --- streams ----------------------------------------------------------------------------------------------------------
+# --- streams --------------------------------------------------------------------------------------
 def test_a_text_is_told_from_its_beginning_to_its_end() -> None:
-    events = told([[delta(REQUEST, role="assistant", content="Hel")], [delta(REQUEST, content="lo")], [end()]])
+    events = told(
+        [[delta(REQUEST, role="assistant", content="Hel")], [delta(REQUEST, content="lo")], [end()]]
+    )
     assert types(events) == [
         *("created", "in_progress", "output_item.added", "content_part.added"),
         *("output_text.delta", "output_text.delta", "output_text.done", "content_part.done"),
@@ -113,7 +133,10 @@ def test_a_text_is_told_from_its_beginning_to_its_end() -> None:
 
 def test_the_first_batch_begins_the_response_whatever_is_in_it() -> None:
     rendering = renderer()
-    assert types(parsed(rendering.events([delta(REQUEST, role="assistant")]))) == ["created", "in_progress"]
+    assert types(parsed(rendering.events([delta(REQUEST, role="assistant")]))) == [
+        "created",
+        "in_progress",
+    ]
     assert rendering.events([delta(REQUEST)]) == b""
     assert rendering.events([usage_chunk(REQUEST, {"prompt_tokens": 1})]) == b""
 
@@ -121,7 +144,11 @@ def test_the_first_batch_begins_the_response_whatever_is_in_it() -> None:
 def test_a_response_in_the_background_is_queued_first() -> None:
     events = told([[delta(REQUEST, content="x"), end()]], background=True)
     assert types(events)[:3] == ["created", "queued", "in_progress"]
-    assert [event["response"]["status"] for event in events[:3]] == ["queued", "queued", "in_progress"]
+    assert [event["response"]["status"] for event in events[:3]] == [
+        "queued",
+        "queued",
+        "in_progress",
+    ]
     assert events[0]["response"]["background"] is True
 
 
@@ -133,7 +160,12 @@ def test_thinking_is_told_raw_and_closed_before_the_words_begin() -> None:
     batches = [[delta(REQUEST, reasoning_content=text)] for text in ("I ", "think")]
     events = told([*batches, [delta(REQUEST, content="so"), end()]])
     assert types(events)[2:9] == [
-        *("output_item.added", "content_part.added", "reasoning_text.delta", "reasoning_text.delta"),
+        *(
+            "output_item.added",
+            "content_part.added",
+            "reasoning_text.delta",
+            "reasoning_text.delta",
+        ),
         *("reasoning_text.done", "content_part.done", "output_item.done"),
     ]
     assert joined(events, "reasoning_text") == "I think"
@@ -144,7 +176,10 @@ def test_thinking_is_told_raw_and_closed_before_the_words_begin() -> None:
 
 
 def test_thinking_is_told_as_a_summary_where_the_caller_asks_for_one() -> None:
-    batches = [[delta(REQUEST, reasoning_content="I "), delta(REQUEST, reasoning_content="think")], [end()]]
+    batches = [
+        [delta(REQUEST, reasoning_content="I "), delta(REQUEST, reasoning_content="think")],
+        [end()],
+    ]
     events = told(batches, reasoning={"summary": "auto"})
     assert types(events)[2:8] == [
         *("output_item.added", "reasoning_summary_part.added", "reasoning_summary_text.delta"),
@@ -165,7 +200,9 @@ def test_calls_are_told_one_after_another() -> None:
     ]
     rendering = renderer()
     sent = [parsed(rendering.events(batch)) for batch in batches]
-    assert types(sent[2]) == ["function_call_arguments.done", "output_item.done"], "as soon as the next one begins"
+    assert types(sent[2]) == ["function_call_arguments.done", "output_item.done"], (
+        "as soon as the next one begins"
+    )
     assert types(sent[3])[0] == "output_item.added"
     events = [event for batch in sent for event in batch] + parsed(rendering.end())
     read_by_the_sdk(events)
@@ -179,21 +216,32 @@ def test_calls_are_told_one_after_another() -> None:
 
 def test_calls_that_come_in_turns_are_told_one_after_another_too() -> None:
     batches = [
-        [call(0, id="c1", name="f", arguments='{"a"'), call(1, id="c2", name="g", arguments='{"b"')],
+        [
+            call(0, id="c1", name="f", arguments='{"a"'),
+            call(1, id="c2", name="g", arguments='{"b"'),
+        ],
         [call(0, arguments=":1}"), call(1, arguments=":2}")],
         [end("tool_calls")],
     ]
     events = told(batches)
     places = [event["output_index"] for event in events if "output_index" in event]
     assert places == sorted(places)
-    done = [event["arguments"] for event in events if event["type"] == "response.function_call_arguments.done"]
+    done = [
+        event["arguments"]
+        for event in events
+        if event["type"] == "response.function_call_arguments.done"
+    ]
     assert done == ['{"a":1}', '{"b":2}']
     assert joined(events, "function_call_arguments") == '{"a":1}{"b":2}'
 
 
 def test_a_call_without_arguments_and_a_name_in_pieces_are_told() -> None:
     events = told([[call(0, id="c1", name="get_")], [call(0, name="time")], [end("tool_calls")]])
-    assert types(events)[2:5] == ["output_item.added", "function_call_arguments.done", "output_item.done"]
+    assert types(events)[2:5] == [
+        "output_item.added",
+        "function_call_arguments.done",
+        "output_item.done",
+    ]
     assert [event["item"]["name"] for event in events if "item" in event] == ["get_time"] * 2
 
 
@@ -209,9 +257,17 @@ def test_thinking_words_and_calls_keep_their_order() -> None:
 def test_a_refusal_is_told_as_one() -> None:
     events = told([[delta(REQUEST, refusal="I ")], [delta(REQUEST, refusal="won't"), end()]])
     assert types(events)[3:8] == [
-        *("content_part.added", "refusal.delta", "refusal.delta", "refusal.done", "content_part.done"),
+        *(
+            "content_part.added",
+            "refusal.delta",
+            "refusal.delta",
+            "refusal.done",
+            "content_part.done",
+        ),
     ]
-    assert events[-1]["response"]["output"][0]["content"] == [{"type": "refusal", "refusal": "I won't"}]
+    assert events[-1]["response"]["output"][0]["content"] == [
+        {"type": "refusal", "refusal": "I won't"}
+    ]
 
 
 @pytest.mark.parametrize("first", ["content", "refusal"])
@@ -227,9 +283,23 @@ def test_words_and_a_refusal_are_two_parts_of_one_message(first: str) -> None:
 
 
 def test_citations_are_told_and_flat() -> None:
-    events = told([[delta(REQUEST, content="so")], [delta(REQUEST, annotations=[CITED, {"type": "odd"}])], [end()]])
-    flat = {"type": "url_citation", "start_index": 0, "end_index": 2, "url": "https://a.b", "title": "A"}
-    [added] = [event for event in events if event["type"] == "response.output_text.annotation.added"]
+    events = told(
+        [
+            [delta(REQUEST, content="so")],
+            [delta(REQUEST, annotations=[CITED, {"type": "odd"}])],
+            [end()],
+        ]
+    )
+    flat = {
+        "type": "url_citation",
+        "start_index": 0,
+        "end_index": 2,
+        "url": "https://a.b",
+        "title": "A",
+    }
+    [added] = [
+        event for event in events if event["type"] == "response.output_text.annotation.added"
+    ]
     assert (added["annotation"], added["annotation_index"]) == (flat, 0)
     assert events[-1]["response"]["output"][0]["content"][0]["annotations"] == [flat]
 
@@ -246,9 +316,13 @@ def test_log_probabilities_go_with_their_words() -> None:
     assert entry["top_logprobs"] == [{"token": "x", "logprob": -1, "bytes": [120]}]
 
 
-@pytest.mark.parametrize(("reason", "shown"), [("length", "max_output_tokens"), ("content_filter", "content_filter")])
+@pytest.mark.parametrize(
+    ("reason", "shown"), [("length", "max_output_tokens"), ("content_filter", "content_filter")]
+)
 def test_an_answer_that_was_cut_off_by_a_limit_is_incomplete(reason: str, shown: str) -> None:
-    events = told([[delta(REQUEST, reasoning_content="hm"), delta(REQUEST, content="so")], [end(reason)]])
+    events = told(
+        [[delta(REQUEST, reasoning_content="hm"), delta(REQUEST, content="so")], [end(reason)]]
+    )
     assert types(events)[-1] == "incomplete"
     final = events[-1]["response"]
     assert (final["status"], final["incomplete_details"]) == ("incomplete", {"reason": shown})
@@ -279,13 +353,19 @@ def test_only_the_first_choice_is_told() -> None:
 def test_an_answer_cut_anywhere_is_the_same_response(seed: int) -> None:
     rng = random.Random(seed)
     chunks: list[Chunk] = []
-    texts = {"reasoning_content": "First I think. \n\n", "content": "Then — “I” say\u2028 it 🎈.", "refusal": "No!"}
+    texts = {
+        "reasoning_content": "First I think. \n\n",
+        "content": "Then — “I” say\u2028 it 🎈.",
+        "refusal": "No!",
+    }
     for field, text in texts.items():
         while text:
             size = rng.randint(1, 5)
             chunks.append(delta(REQUEST, **{field: text[:size]}))
             text = text[size:]
-    pieces = [(0, piece) for piece in ('{"a":', "[1,2", "]}")] + [(1, piece) for piece in ("{", '"b":2', "}")]
+    pieces = [(0, piece) for piece in ('{"a":', "[1,2", "]}")] + [
+        (1, piece) for piece in ("{", '"b":2', "}")
+    ]
     if seed % 2:
         pieces = [pieces[at] for at in (0, 3, 1, 4, 2, 5)]
     chunks += [call(0, id="c1", name="f"), call(1, id="c2", name="g")]
@@ -302,7 +382,12 @@ def test_an_answer_cut_anywhere_is_the_same_response(seed: int) -> None:
     assert joined(events, "function_call_arguments") == '{"a":[1,2]}{"b":2}'
     final = read_by_the_sdk(events)
     assert final.output_text == texts["content"]
-    assert [item.type for item in final.output] == ["reasoning", "message", "function_call", "function_call"]
+    assert [item.type for item in final.output] == [
+        "reasoning",
+        "message",
+        "function_call",
+        "function_call",
+    ]
     done = [event["item"] for event in events if event["type"] == "response.output_item.done"]
     assert done == events[-1]["response"]["output"]
 
@@ -317,7 +402,7 @@ def test_an_answer_that_somebody_else_folds_is_told_once() -> None:
     assert joined(parsed(sent), "output_text") == "ab"
 
 
-# --- failures ---------------------------------------------------------------------------------------------------------
+# --- failures -------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("error", "code"),
     [
@@ -328,12 +413,18 @@ def test_an_answer_that_somebody_else_folds_is_told_once() -> None:
 )
 def test_an_answer_that_breaks_off_has_failed(error: GatewayError, code: str) -> None:
     rendering = renderer()
-    sent = rendering.events([delta(REQUEST, reasoning_content="hm"), delta(REQUEST, content="so fa")])
+    sent = rendering.events(
+        [delta(REQUEST, reasoning_content="hm"), delta(REQUEST, content="so fa")]
+    )
     events = parsed(sent + rendering.failed(error))
     read_by_the_sdk(events)
     assert types(events)[-2:] == ["output_text.delta", "failed"]
     final = events[-1]["response"]
-    assert (final["status"], final["error"]["code"], final["error"]["message"]) == ("failed", code, error.message)
+    assert (final["status"], final["error"]["code"], final["error"]["message"]) == (
+        "failed",
+        code,
+        error.message,
+    )
     assert [item["status"] for item in final["output"]] == ["completed", "incomplete"]
     assert final["output"][1]["content"][0]["text"] == "so fa"
     assert final["completed_at"] is None
@@ -348,7 +439,10 @@ def test_a_failure_before_the_first_chunk_begins_the_response_too() -> None:
 
 def test_calls_that_were_half_said_are_incomplete_in_a_failure() -> None:
     rendering = renderer()
-    chunks = [call(0, id="c1", name="f", arguments='{"a"'), call(1, id="c2", name="g", arguments="{}")]
+    chunks = [
+        call(0, id="c1", name="f", arguments='{"a"'),
+        call(1, id="c2", name="g", arguments="{}"),
+    ]
     chunks += [call(2, id="c3", name="h", arguments="{")]
     events = parsed(rendering.events(chunks) + rendering.failed(Disconnected("It broke off.")))
     output = events[-1]["response"]["output"]
@@ -373,11 +467,15 @@ async def sent_by_the_server(*batches: list[Chunk], error: GatewayError) -> list
 
 async def test_a_large_event_is_sent_in_slices() -> None:
     text = "x" * (2 * SLICE_BYTES)
-    _, *bodies = await sent_by_the_server([delta(REQUEST, content=text)], error=Disconnected("It broke off."))
+    _, *bodies = await sent_by_the_server(
+        [delta(REQUEST, content=text)], error=Disconnected("It broke off.")
+    )
     assert max(len(body["body"]) for body in bodies) == SLICE_BYTES
     assert [body["more_body"] for body in bodies] == [*[True] * (len(bodies) - 1), False]
     deltas = [
-        event for event in parsed(b"".join(body["body"] for body in bodies)) if event["type"].endswith("text.delta")
+        event
+        for event in parsed(b"".join(body["body"] for body in bodies))
+        if event["type"].endswith("text.delta")
     ]
     assert deltas[0]["delta"] == text
 
@@ -391,16 +489,23 @@ async def test_a_stream_that_breaks_off_ends_with_the_failure_and_nothing_after_
     assert types(events)[-2:] == ["output_text.delta", "failed"]
 
 
-async def test_a_failure_before_the_first_chunk_keeps_its_status_and_the_usual_error_object() -> None:
+async def test_a_failure_before_the_first_chunk_keeps_its_status_and_the_usual_error_object() -> (
+    None
+):
     head, body = await sent_by_the_server(error=RateLimited("Too many."))
     assert head["status"] == 429
     assert orjson.loads(body["body"])["error"]["code"] == "rate_limit_exceeded"
 
 
-# --- whole answers ----------------------------------------------------------------------------------------------------
+# --- whole answers --------------------------------------------------------------------------------
 def test_a_whole_answer_is_one_object() -> None:
     calls = [{"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
-    message = {"content": "so", "reasoning_content": "hm", "annotations": [CITED], "tool_calls": calls}
+    message = {
+        "content": "so",
+        "reasoning_content": "hm",
+        "annotations": [CITED],
+        "tool_calls": calls,
+    }
     raw = renderer().whole(completion(REQUEST, message, None, "tool_calls") | {"steps": []})
     found = Response.model_validate_json(raw, strict=True)
     assert [item.type for item in found.output] == ["reasoning", "message", "function_call"]
@@ -413,7 +518,9 @@ def test_a_whole_answer_is_one_object() -> None:
 def test_a_whole_answer_and_a_streamed_one_are_the_same_object() -> None:
     chunk = completion(REQUEST, {"content": "so", "reasoning_content": "hm"}, None, "length")
     whole = orjson.loads(renderer().whole(chunk))
-    streamed = told([[delta(REQUEST, reasoning_content="hm"), delta(REQUEST, content="so")], [end("length")]])
+    streamed = told(
+        [[delta(REQUEST, reasoning_content="hm"), delta(REQUEST, content="so")], [end("length")]]
+    )
     assert whole == streamed[-1]["response"]
 
 

@@ -3,12 +3,25 @@ from typing import Any
 import orjson
 import pytest
 
-from api.responses import inputs, schema
+from api.responses import input_items, schema
 from providers.exceptions import CallerError, InvalidJson, UnknownUrl
 
-FUNCTION = {"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": True, "description": "d"}
+FUNCTION = {
+    "type": "function",
+    "name": "f",
+    "parameters": {"type": "object"},
+    "strict": True,
+    "description": "d",
+}
 SEARCH = {"type": "web_search", "search_context_size": "low"}
-CALL = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}", "id": "fc_1", "status": "completed"}
+CALL = {
+    "type": "function_call",
+    "call_id": "c",
+    "name": "f",
+    "arguments": "{}",
+    "id": "fc_1",
+    "status": "completed",
+}
 OUTPUT = {"type": "function_call_output", "call_id": "c", "output": "3"}
 THOUGHT = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "x"}
 SPOKEN = {
@@ -16,7 +29,10 @@ SPOKEN = {
     "id": "msg_1",
     "status": "completed",
     "role": "assistant",
-    "content": [{"type": "output_text", "text": "hi", "annotations": []}, {"type": "refusal", "refusal": "no"}],
+    "content": [
+        {"type": "output_text", "text": "hi", "annotations": []},
+        {"type": "refusal", "refusal": "no"},
+    ],
 }
 
 
@@ -31,7 +47,7 @@ def refused(**fields: Any) -> CallerError:
     return caught.value
 
 
-# --- what is accepted and kept ----------------------------------------------------------------------------------------
+# --- what is accepted and kept --------------------------------------------------------------------
 FIELDS: dict[str, list[Any]] = {
     "background": [True, False, None],
     "conversation": ["conv_1", {"id": "conv_1"}, None],
@@ -49,7 +65,12 @@ FIELDS: dict[str, list[Any]] = {
     "service_tier": ["auto", "flex", None],
     "store": [True, False, None],
     "temperature": [0, 2, 0.5, None],
-    "text": [{"format": {"type": "text"}}, {"verbosity": "low"}, {"format": {"type": "json_object"}}, None],
+    "text": [
+        {"format": {"type": "text"}},
+        {"verbosity": "low"},
+        {"format": {"type": "json_object"}},
+        None,
+    ],
     "tool_choice": ["none", "auto", None],
     "tools": [[], [FUNCTION], [SEARCH], [{"type": "web_search_preview"}, FUNCTION], None],
     "top_logprobs": [0, 20, None],
@@ -60,7 +81,9 @@ FIELDS: dict[str, list[Any]] = {
 }
 
 
-@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in FIELDS.items() for value in values])
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in FIELDS.items() for value in values]
+)
 def test_a_documented_field_is_accepted_and_kept_as_it_came(name: str, value: Any) -> None:
     assert read(**{name: value})[name] == value
 
@@ -76,14 +99,18 @@ def test_input_may_be_left_out_where_something_else_begins(beginning: str) -> No
         "required",
         {"type": "function", "name": "f"},
         {"type": "web_search_preview"},
-        {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "f"}, {"type": "web_search"}]},
+        {
+            "type": "allowed_tools",
+            "mode": "auto",
+            "tools": [{"type": "function", "name": "f"}, {"type": "web_search"}],
+        },
     ],
 )
 def test_every_form_of_tool_choice_is_accepted(choice: Any) -> None:
     assert read(tools=[FUNCTION, SEARCH], tool_choice=choice)["tool_choice"] == choice
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------
+# --- what is refused ------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
@@ -114,16 +141,28 @@ def test_every_form_of_tool_choice_is_accepted(choice: Any) -> None:
         ({"tool_choice": {"type": "function", "name": "g"}, "tools": [FUNCTION]}, "tool_choice"),
         ({"tool_choice": {"type": "web_search"}, "tools": [FUNCTION]}, "tool_choice"),
         ({"tool_choice": {"type": "mcp", "server_label": "s"}, "tools": [FUNCTION]}, "tool_choice"),
-        ({"tool_choice": {"type": "allowed_tools", "tools": []}, "tools": [FUNCTION]}, "tool_choice.mode"),
+        (
+            {"tool_choice": {"type": "allowed_tools", "tools": []}, "tools": [FUNCTION]},
+            "tool_choice.mode",
+        ),
         ({"tool_choice": {}, "tools": [FUNCTION]}, "tool_choice.type"),
         ({"tools": [{"name": "f"}]}, "tools[0].type"),
         ({"tools": [FUNCTION, {"type": "function"}]}, "tools[1].name"),
         ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools[0].name"),
-        ({"tools": [{"type": "web_search", "filters": {"allowed_domains": ["a.b"]}}]}, "tools[0].filters"),
+        (
+            {"tools": [{"type": "web_search", "filters": {"allowed_domains": ["a.b"]}}]},
+            "tools[0].filters",
+        ),
         ({"input": [{"role": "tool", "content": "x"}]}, "input[0].role"),
         ({"input": [{"role": "user"}]}, "input[0].content"),
-        ({"input": [{"role": "user", "content": [{"type": "text", "text": "x"}]}]}, "input[0].content[0].type"),
-        ({"input": [{"role": "user", "content": [{"type": "input_text"}]}]}, "input[0].content[0].text"),
+        (
+            {"input": [{"role": "user", "content": [{"type": "text", "text": "x"}]}]},
+            "input[0].content[0].type",
+        ),
+        (
+            {"input": [{"role": "user", "content": [{"type": "input_text"}]}]},
+            "input[0].content[0].text",
+        ),
         ({"input": [CALL, {**CALL, "arguments": {}}]}, "input[1].arguments"),
         ({"input": [{"type": "function_call_output", "call_id": "c"}]}, "input[0].output"),
         ({"input": [{"type": "item_reference"}]}, "input[0].id"),
@@ -137,20 +176,33 @@ def test_a_wrong_field_is_refused_by_its_name(fields: dict[str, Any], param: str
 
 @pytest.mark.parametrize(
     "kind",
-    ["custom", "file_search", "computer_use_preview", "code_interpreter", "mcp", "image_generation", "local_shell", []],
+    [
+        "custom",
+        "file_search",
+        "computer_use_preview",
+        "code_interpreter",
+        "mcp",
+        "image_generation",
+        "local_shell",
+        [],
+    ],
 )
 def test_a_tool_that_no_chat_upstream_can_serve_is_refused_by_its_place(kind: Any) -> None:
     error = refused(tools=[FUNCTION, {"type": kind, "name": "x"}])
     assert (error.param, error.shown_code) == ("tools[1]", "unsupported_parameter")
 
 
-@pytest.mark.parametrize("kind", ["computer_call", "custom_tool_call", "mcp_call", "compaction", "no such"])
+@pytest.mark.parametrize(
+    "kind", ["computer_call", "custom_tool_call", "mcp_call", "compaction", "no such"]
+)
 def test_an_item_of_a_hosted_tool_is_refused_by_its_place(kind: str) -> None:
     error = refused(input=[OUTPUT, {"type": kind}])
     assert (error.param, error.shown_code) == ("input[1]", "unsupported_parameter")
 
 
-@pytest.mark.parametrize("name", ["messages", "max_tokens", "response_format", "reasoning_effort", "prompt", "audio"])
+@pytest.mark.parametrize(
+    "name", ["messages", "max_tokens", "response_format", "reasoning_effort", "prompt", "audio"]
+)
 def test_a_field_of_chat_completions_is_refused_not_ignored(name: str) -> None:
     error = refused(**{name: "x"})
     assert (error.param, error.shown_code) == (name, "unsupported_parameter")
@@ -158,8 +210,13 @@ def test_a_field_of_chat_completions_is_refused_not_ignored(name: str) -> None:
 
 def test_a_file_at_a_url_is_refused() -> None:
     part = {"type": "input_file", "file_url": "http://127.0.0.1/secret"}
-    error = refused(input=[{"role": "user", "content": [{"type": "input_text", "text": "x"}, part]}])
-    assert (error.param, error.shown_code) == ("input[0].content[1].file_url", "unsupported_parameter")
+    error = refused(
+        input=[{"role": "user", "content": [{"type": "input_text", "text": "x"}, part]}]
+    )
+    assert (error.param, error.shown_code) == (
+        "input[0].content[1].file_url",
+        "unsupported_parameter",
+    )
 
 
 @pytest.mark.parametrize("field", ["api_base", "base_url", "api_key", "extra_headers"])
@@ -175,7 +232,13 @@ def test_nothing_to_say_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "raw",
-    [b"", b"[]", b'{"model": "m", "input": "a", "input": "b"}', b'{"model":"m","input":"a","x":1e30}', b"[" * 9_000],
+    [
+        b"",
+        b"[]",
+        b'{"model": "m", "input": "a", "input": "b"}',
+        b'{"model":"m","input":"a","x":1e30}',
+        b"[" * 9_000,
+    ],
 )
 def test_a_body_that_is_no_clean_object_is_refused(raw: bytes) -> None:
     with pytest.raises(InvalidJson):
@@ -188,24 +251,24 @@ def test_a_nul_is_refused_with_its_place() -> None:
     assert caught.value.param == "input[0].content"
 
 
-# --- references -------------------------------------------------------------------------------------------------------
+# --- references -----------------------------------------------------------------------------------
 def test_references_are_found_and_replaced_by_the_items_they_mean() -> None:
     said = {"role": "user", "content": "and now?"}
     body = read(input=[{"type": "item_reference", "id": "msg_1"}, said, {"id": "fc_1"}])
-    assert inputs.references(body) == {"input[0].id": "msg_1", "input[2].id": "fc_1"}
-    found = inputs.resolved(body, {"msg_1": SPOKEN, "fc_1": CALL, "other": THOUGHT})
+    assert input_items.references(body) == {"input[0].id": "msg_1", "input[2].id": "fc_1"}
+    found = input_items.resolved(body, {"msg_1": SPOKEN, "fc_1": CALL, "other": THOUGHT})
     assert found["input"] == [SPOKEN, said, CALL]
     assert body["input"][0] == {"type": "item_reference", "id": "msg_1"}, "the body itself stays"
 
 
 def test_a_reference_to_nothing_is_a_404_with_its_place() -> None:
     with pytest.raises(UnknownUrl) as caught:
-        inputs.resolved(read(input=[{"id": "msg_2"}]), {"msg_1": SPOKEN})
+        input_items.resolved(read(input=[{"id": "msg_2"}]), {"msg_1": SPOKEN})
     assert (caught.value.shown_status, caught.value.param) == (404, "input[0].id")
 
 
 @pytest.mark.parametrize("given", ["hi", [{"role": "user", "content": "hi"}]])
 def test_an_input_without_references_stays(given: Any) -> None:
     body = read(input=given)
-    assert inputs.references(body) == {}
-    assert inputs.resolved(body, {}) == body
+    assert input_items.references(body) == {}
+    assert input_items.resolved(body, {}) == body

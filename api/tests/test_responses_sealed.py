@@ -1,7 +1,7 @@
 import pytest
 
+from api.responses.encrypted_reasoning import MARK, WANTED, opened, plain, seal
 from api.responses.objects import head_of
-from api.responses.sealed import MARK, WANTED, opened, plain, seal
 
 TEXT = "Hm, 東京 …"
 BODY = {"model": "m", "include": [WANTED]}
@@ -14,11 +14,20 @@ def thought(text):
 
 def test_what_was_sealed_is_opened():
     item = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": seal(TEXT)}
-    assert plain(item) == {"type": "reasoning", "id": "rs_1", "summary": [], "content": thought(TEXT)}
+    assert plain(item) == {
+        "type": "reasoning",
+        "id": "rs_1",
+        "summary": [],
+        "content": thought(TEXT),
+    }
 
 
 def test_an_item_that_says_its_text_loses_only_the_seal():
-    item = {"type": "reasoning", "summary": [{"type": "summary_text", "text": TEXT}], "encrypted_content": seal(TEXT)}
+    item = {
+        "type": "reasoning",
+        "summary": [{"type": "summary_text", "text": TEXT}],
+        "encrypted_content": seal(TEXT),
+    }
     assert plain(item) == {"type": "reasoning", "summary": item["summary"]}
 
 
@@ -43,8 +52,14 @@ def test_a_nul_that_was_slipped_in_is_left_out():
 
 def test_a_body_keeps_everything_else():
     question = {"role": "user", "content": "Hi"}
-    body = {"model": "m", "input": [question, {"type": "reasoning", "summary": [], "encrypted_content": seal("a")}]}
-    assert opened(body)["input"] == [question, {"type": "reasoning", "summary": [], "content": thought("a")}]
+    body = {
+        "model": "m",
+        "input": [question, {"type": "reasoning", "summary": [], "encrypted_content": seal("a")}],
+    }
+    assert opened(body)["input"] == [
+        question,
+        {"type": "reasoning", "summary": [], "content": thought("a")},
+    ]
     assert opened({"model": "m", "input": "Hi"}) == {"model": "m", "input": "Hi"}
 
 

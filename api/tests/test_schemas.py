@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api import schemas, wellformed
-from providers.chat import CHAT, COMPLETIONS, EMBEDDINGS
+from api.schemas import chat_request_body, json_body
 from providers.exceptions import CallerError, InvalidJson, InvalidRequest
+from providers.protocol.chat import CHAT, COMPLETIONS, EMBEDDINGS
 
 USER = {"role": "user", "content": "hi"}
 LEAST: dict[str, dict[str, Any]] = {
@@ -24,7 +24,7 @@ CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{
 
 
 def read(endpoint: str, **fields: Any) -> dict[str, Any]:
-    return schemas.read(endpoint, orjson.dumps(LEAST[endpoint] | fields))
+    return chat_request_body.read(endpoint, orjson.dumps(LEAST[endpoint] | fields))
 
 
 def refused(endpoint: str, **fields: Any) -> CallerError:
@@ -34,7 +34,7 @@ def refused(endpoint: str, **fields: Any) -> CallerError:
     return caught.value
 
 
-# --- what is accepted and kept ----------------------------------------------------------------------------------------
+# --- what is accepted and kept --------------------------------------------------------------------
 CHAT_FIELDS: dict[str, list[Any]] = {
     "audio": [{"voice": "alloy", "format": "wav"}, None],
     "frequency_penalty": [-2, 0, 2, 0.5, None],
@@ -55,7 +55,10 @@ CHAT_FIELDS: dict[str, list[Any]] = {
     "response_format": [
         {"type": "text"},
         {"type": "json_object"},
-        {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}, "strict": True}},
+        {
+            "type": "json_schema",
+            "json_schema": {"name": "n", "schema": {"type": "object"}, "strict": True},
+        },
         None,
     ],
     "safety_identifier": ["s", None],
@@ -91,7 +94,11 @@ EMBEDDING_FIELDS: dict[str, list[Any]] = {
 }
 DOCUMENTED = [
     (endpoint, name, value)
-    for endpoint, fields in ((CHAT, CHAT_FIELDS), (COMPLETIONS, COMPLETION_FIELDS), (EMBEDDINGS, EMBEDDING_FIELDS))
+    for endpoint, fields in (
+        (CHAT, CHAT_FIELDS),
+        (COMPLETIONS, COMPLETION_FIELDS),
+        (EMBEDDINGS, EMBEDDING_FIELDS),
+    )
     for name, values in fields.items()
     for value in values
 ]
@@ -126,7 +133,10 @@ MESSAGES = [
         "role": "user",
         "content": [
             {"type": "text", "text": ""},
-            {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA", "detail": "low"}},
+            {
+                "type": "image_url",
+                "image_url": {"url": "data:image/png;base64,AA", "detail": "low"},
+            },
             {"type": "image_url", "image_url": "https://example.com/x.png"},
             {"type": "input_audio", "input_audio": {"data": "AA", "format": "wav"}},
             {"type": "file", "file": {"file_id": "f"}},
@@ -136,7 +146,13 @@ MESSAGES = [
     {"role": "assistant", "content": None, "tool_calls": [CALL]},
     {"role": "assistant", "content": None, "refusal": "no"},
     {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]},
-    {"role": "assistant", "content": "a", "reasoning_content": "r", "reasoning": {"x": 1}, "vendor": [1]},
+    {
+        "role": "assistant",
+        "content": "a",
+        "reasoning_content": "r",
+        "reasoning": {"x": 1},
+        "vendor": [1],
+    },
     {"role": "assistant", "function_call": {"name": "f", "arguments": "{}"}},
     {"role": "tool", "content": "t", "tool_call_id": "c"},
     {"role": "function", "content": "f", "name": "f"},
@@ -149,7 +165,13 @@ def test_every_kind_of_message_is_taken_as_it_is(message: dict[str, Any]) -> Non
 
 
 def test_fields_it_does_not_know_are_kept_at_every_level() -> None:
-    odd = {"top_k": 5, "thinking": {"type": "enabled"}, "x": [None, {"y": 1.5}], "": "", "ü\u2028": "🎈"}
+    odd = {
+        "top_k": 5,
+        "thinking": {"type": "enabled"},
+        "x": [None, {"y": 1.5}],
+        "": "",
+        "ü\u2028": "🎈",
+    }
     message = USER | {"cache_control": {"type": "ephemeral"}}
     assert read(CHAT, **odd, messages=[message]) == {"model": "m", "messages": [message], **odd}
     for endpoint in (COMPLETIONS, EMBEDDINGS):
@@ -157,20 +179,30 @@ def test_fields_it_does_not_know_are_kept_at_every_level() -> None:
 
 
 @pytest.mark.parametrize("endpoint", LEAST)
-@pytest.mark.parametrize("field", sorted(wellformed.ROUTING))
-def test_a_field_that_would_choose_a_url_header_or_credential_is_refused(endpoint: str, field: str) -> None:
+@pytest.mark.parametrize("field", sorted(json_body.ROUTING))
+def test_a_field_that_would_choose_a_url_header_or_credential_is_refused(
+    endpoint: str, field: str
+) -> None:
     for value in ("https://evil.example", {"Authorization": "x"}, None):
         error = refused(endpoint, **{field: value})
-        assert (error.param, error.shown_code, error.type) == (field, "unknown_parameter", "invalid_request_error")
+        assert (error.param, error.shown_code, error.type) == (
+            field,
+            "unknown_parameter",
+            "invalid_request_error",
+        )
 
 
 def test_the_contract_names_these_routing_fields() -> None:
-    assert {"api_base", "base_url", "api_key", "extra_headers", "custom_host"} <= wellformed.ROUTING
+    assert {"api_base", "base_url", "api_key", "extra_headers", "custom_host"} <= json_body.ROUTING
 
 
-# --- wrong types and ranges -------------------------------------------------------------------------------------------
+# --- wrong types and ranges -----------------------------------------------------------------------
 WRONG: list[tuple[str, dict[str, Any], str]] = [
-    *((endpoint, {"model": value}, "model") for endpoint in LEAST for value in (None, 5, "", [], "x" * 201, True)),
+    *(
+        (endpoint, {"model": value}, "model")
+        for endpoint in LEAST
+        for value in (None, 5, "", [], "x" * 201, True)
+    ),
     *((CHAT, {"messages": value}, "messages") for value in (None, [], {}, "x", 5)),
     *((CHAT, {"messages": [value]}, "messages[0]") for value in (None, "x", 5, [])),
     *(
@@ -178,29 +210,71 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
         for value in ("robot", 5, None)
     ),
     (CHAT, {"messages": [{"content": "x"}]}, "messages[0].role"),
-    *((CHAT, {"messages": [{"role": "user", "content": value}]}, "messages[0].content") for value in (5, {}, True)),
+    *(
+        (CHAT, {"messages": [{"role": "user", "content": value}]}, "messages[0].content")
+        for value in (5, {}, True)
+    ),
     (CHAT, {"messages": [{"role": "user", "content": ["x"]}]}, "messages[0].content[0]"),
     (CHAT, {"messages": [{"role": "user", "content": [{}]}]}, "messages[0].content[0].type"),
-    (CHAT, {"messages": [{"role": "user", "content": [{"type": 5}]}]}, "messages[0].content[0].type"),
-    (CHAT, {"messages": [{"role": "user", "content": [{"type": "text", "text": 5}]}]}, "messages[0].content[0].text"),
-    (CHAT, {"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0].text"),
-    (CHAT, {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content[0].image_url"),
     (
         CHAT,
-        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": 5}}]}]},
+        {"messages": [{"role": "user", "content": [{"type": 5}]}]},
+        "messages[0].content[0].type",
+    ),
+    (
+        CHAT,
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": 5}]}]},
+        "messages[0].content[0].text",
+    ),
+    (
+        CHAT,
+        {"messages": [{"role": "user", "content": [{"type": "text"}]}]},
+        "messages[0].content[0].text",
+    ),
+    (
+        CHAT,
+        {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+        "messages[0].content[0].image_url",
+    ),
+    (
+        CHAT,
+        {
+            "messages": [
+                {"role": "user", "content": [{"type": "image_url", "image_url": {"url": 5}}]}
+            ]
+        },
         "messages[0].content[0].image_url.url",
     ),
-    (CHAT, {"messages": [{"role": "user", "content": [{"type": "file"}]}]}, "messages[0].content[0].file"),
+    (
+        CHAT,
+        {"messages": [{"role": "user", "content": [{"type": "file"}]}]},
+        "messages[0].content[0].file",
+    ),
     *(
         (CHAT, {"messages": [{"role": role}]}, "messages[0].content")
         for role in ("system", "user", "tool", "assistant")
     ),
     (CHAT, {"messages": [{"role": "tool", "content": "x"}]}, "messages[0].tool_call_id"),
-    (CHAT, {"messages": [USER, {"role": "assistant", "tool_calls": "x"}]}, "messages[1].tool_calls"),
-    (CHAT, {"messages": [{"role": "assistant", "tool_calls": [{}]}]}, "messages[0].tool_calls[0].id"),
     (
         CHAT,
-        {"messages": [{"role": "assistant", "tool_calls": [CALL | {"function": {"name": "f", "arguments": {}}}]}]},
+        {"messages": [USER, {"role": "assistant", "tool_calls": "x"}]},
+        "messages[1].tool_calls",
+    ),
+    (
+        CHAT,
+        {"messages": [{"role": "assistant", "tool_calls": [{}]}]},
+        "messages[0].tool_calls[0].id",
+    ),
+    (
+        CHAT,
+        {
+            "messages": [
+                {
+                    "role": "assistant",
+                    "tool_calls": [CALL | {"function": {"name": "f", "arguments": {}}}],
+                }
+            ]
+        },
         "messages[0].tool_calls[0].function.arguments",
     ),
     *(
@@ -228,7 +302,14 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
             "tools": ["x", {}],
             "functions": ["x", [{"name": "f"}] * 129],
             "response_format": ["json", 5, []],
-            "tool_choice": ["always", "required", "", 5, ["auto"], {"type": "function", "function": {"name": "f"}}],
+            "tool_choice": [
+                "always",
+                "required",
+                "",
+                5,
+                ["auto"],
+                {"type": "function", "function": {"name": "f"}},
+            ],
             "web_search_options": ["x"],
             "conversation_id": [5],
             "session_id": [{}],
@@ -243,8 +324,16 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     (CHAT, {"response_format": {}}, "response_format.type"),
     (CHAT, {"response_format": {"type": "xml"}}, "response_format.type"),
     (CHAT, {"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
-    (CHAT, {"response_format": {"type": "json_schema", "json_schema": {}}}, "response_format.json_schema.name"),
-    (CHAT, {"stream": True, "stream_options": {"include_usage": "yes"}}, "stream_options.include_usage"),
+    (
+        CHAT,
+        {"response_format": {"type": "json_schema", "json_schema": {}}},
+        "response_format.json_schema.name",
+    ),
+    (
+        CHAT,
+        {"stream": True, "stream_options": {"include_usage": "yes"}},
+        "stream_options.include_usage",
+    ),
     (CHAT, {"stream_options": {"include_usage": True}}, "stream_options"),
     (CHAT, {"top_logprobs": 3}, "top_logprobs"),
     *((COMPLETIONS, {"prompt": value}, "prompt") for value in (5, {}, True)),
@@ -261,7 +350,9 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("endpoint", "fields", "param"), WRONG, ids=lambda value: str(value)[:60])
-def test_a_wrong_value_is_a_400_that_names_the_field(endpoint: str, fields: dict[str, Any], param: str) -> None:
+def test_a_wrong_value_is_a_400_that_names_the_field(
+    endpoint: str, fields: dict[str, Any], param: str
+) -> None:
     error = refused(endpoint, **fields)
     assert isinstance(error, InvalidRequest)
     assert error.param == param
@@ -273,20 +364,23 @@ def test_a_wrong_value_is_a_400_that_names_the_field(endpoint: str, fields: dict
 
 @pytest.mark.parametrize(
     ("endpoint", "field"),
-    [(endpoint, "model") for endpoint in LEAST] + [(CHAT, "messages"), (COMPLETIONS, "prompt"), (EMBEDDINGS, "input")],
+    [(endpoint, "model") for endpoint in LEAST]
+    + [(CHAT, "messages"), (COMPLETIONS, "prompt"), (EMBEDDINGS, "input")],
 )
 def test_a_missing_field_is_named(endpoint: str, field: str) -> None:
     body = {name: value for name, value in LEAST[endpoint].items() if name != field}
     with pytest.raises(InvalidRequest) as caught:
-        schemas.read(endpoint, orjson.dumps(body))
+        chat_request_body.read(endpoint, orjson.dumps(body))
     assert (caught.value.param, caught.value.shown_code) == (field, "missing_required_parameter")
 
 
 def test_a_wrong_value_is_not_repeated_in_the_message() -> None:
-    assert "a-secret-of-the-caller" not in refused(CHAT, temperature="a-secret-of-the-caller").message
+    assert (
+        "a-secret-of-the-caller" not in refused(CHAT, temperature="a-secret-of-the-caller").message
+    )
 
 
-# --- bytes ------------------------------------------------------------------------------------------------------------
+# --- bytes ----------------------------------------------------------------------------------------
 GOOD = orjson.dumps(LEAST[CHAT])
 
 
@@ -332,7 +426,9 @@ NOT_JSON = {
     ),
     "a number beyond 64 bits": with_field(b"123456789012345678901234567890"),
     "a name twice": with_field(b"1").replace(b'"x":1', b'"x":1,"x":2'),
-    "a name twice, once with a blank before its colon": with_field(b"1").replace(b'"x":1', b'"x":1,"x" :2'),
+    "a name twice, once with a blank before its colon": with_field(b"1").replace(
+        b'"x":1', b'"x":1,"x" :2'
+    ),
     "a name twice beside one that ends in a backslash": with_field(rb'{"a\\":1,"b":1,"b":2}'),
     "a name twice in two spellings": with_field(rb'{"a":1,"\u0061":2}'),
     "the model twice": GOOD[:-1] + b',"model":"other"}',
@@ -342,17 +438,19 @@ NOT_JSON = {
 @pytest.mark.parametrize("case", NOT_JSON)
 def test_what_is_no_json_we_could_pass_on_is_invalid_json(case: str) -> None:
     with pytest.raises(InvalidJson) as caught:
-        schemas.read(CHAT, NOT_JSON[case])
+        chat_request_body.read(CHAT, NOT_JSON[case])
     assert (caught.value.shown_status, caught.value.shown_code) == (400, "invalid_json")
     assert caught.value.message.isprintable()
     assert len(caught.value.message) < 300
 
 
-@pytest.mark.parametrize("raw", [b"[]", b"null", b'"x"', b"5", b"true", GOOD.join((b"[", b"]"))], ids=repr)
+@pytest.mark.parametrize(
+    "raw", [b"[]", b"null", b'"x"', b"5", b"true", GOOD.join((b"[", b"]"))], ids=repr
+)
 @pytest.mark.parametrize("endpoint", LEAST)
 def test_a_body_that_is_no_object_is_invalid_json(endpoint: str, raw: bytes) -> None:
     with pytest.raises(InvalidJson):
-        schemas.read(endpoint, raw)
+        chat_request_body.read(endpoint, raw)
 
 
 @pytest.mark.parametrize(
@@ -368,41 +466,62 @@ def test_a_body_that_is_no_object_is_invalid_json(endpoint: str, raw: bytes) -> 
 )
 def test_a_nul_is_refused_with_its_place(raw: bytes, param: str | None) -> None:
     with pytest.raises(InvalidRequest, match="NUL") as caught:
-        schemas.read(CHAT, raw)
+        chat_request_body.read(CHAT, raw)
     assert caught.value.param == param
 
 
 def test_a_backslash_before_u0000_is_only_text() -> None:
-    assert schemas.read(CHAT, GOOD.replace(b'"hi"', rb'"\\u0000"'))["messages"][0]["content"] == r"\u0000"
+    assert (
+        chat_request_body.read(CHAT, GOOD.replace(b'"hi"', rb'"\\u0000"'))["messages"][0]["content"]
+        == r"\u0000"
+    )
 
 
 @pytest.mark.parametrize("depth", [100, 900, 1_015])
 def test_a_nul_deep_below_is_a_400_too(depth: int) -> None:
     with pytest.raises(CallerError) as caught:
-        schemas.read(CHAT, with_field(b"[" * depth + rb'"\u0000"' + b"]" * depth))
+        chat_request_body.read(CHAT, with_field(b"[" * depth + rb'"\u0000"' + b"]" * depth))
     assert caught.value.shown_status == 400
     assert len(caught.value.param or "") < 300
 
 
 def test_sixty_levels_are_taken() -> None:
-    assert schemas.read(CHAT, with_field(b"[" * 60 + b"]" * 60))["x"] == json.loads("[" * 60 + "]" * 60)
+    assert chat_request_body.read(CHAT, with_field(b"[" * 60 + b"]" * 60))["x"] == json.loads(
+        "[" * 60 + "]" * 60
+    )
 
 
 def test_brackets_inside_texts_do_not_count_as_depth() -> None:
     assert read(CHAT, messages=[{"role": "user", "content": "[{" * 5_000}])
 
 
-# --- whatever is sent -------------------------------------------------------------------------------------------------
+# --- whatever is sent -----------------------------------------------------------------------------
 OTHER_NAMES = """
-model messages role content type text image_url url function name arguments id tool_call_id json_schema stream_options
-api_base
+model messages role content type text image_url url function name arguments id tool_call_id
+json_schema stream_options api_base
 """.split()
 NAMES = st.sampled_from(sorted({*CHAT_FIELDS, *COMPLETION_FIELDS, *EMBEDDING_FIELDS, *OTHER_NAMES}))
 VALUES = st.sampled_from(
-    ["user", "assistant", "tool", "text", "image_url", "json_schema", "required", "", "x", "\0", "é"]
+    [
+        "user",
+        "assistant",
+        "tool",
+        "text",
+        "image_url",
+        "json_schema",
+        "required",
+        "",
+        "x",
+        "\0",
+        "é",
+    ]
 )
 ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers(-3, 200) | st.floats(allow_nan=False, allow_infinity=False) | VALUES,
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 200)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | VALUES,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4),
     max_leaves=15,
 )
@@ -414,22 +533,35 @@ TEXTS = st.sampled_from(["a", 'a":', '":', "a\\", '\\":', "[", "{", '"', "\\u000
 
 
 @settings(derandomize=True, database=None, deadline=None, max_examples=200)
-@given(st.recursive(TEXTS, lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner)), SPACED, st.booleans())
-def test_names_and_texts_of_any_kind_are_kept_however_the_body_is_spaced(value: Any, spaced: Any, ascii_: bool) -> None:
+@given(
+    st.recursive(TEXTS, lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner)),
+    SPACED,
+    st.booleans(),
+)
+def test_names_and_texts_of_any_kind_are_kept_however_the_body_is_spaced(
+    value: Any, spaced: Any, ascii_: bool
+) -> None:
     body = LEAST[CHAT] | {"x": value}
-    assert schemas.read(CHAT, json.dumps(body, separators=spaced, ensure_ascii=ascii_).encode()) == body
+    assert (
+        chat_request_body.read(
+            CHAT, json.dumps(body, separators=spaced, ensure_ascii=ascii_).encode()
+        )
+        == body
+    )
 
 
 def outcome(endpoint: str, raw: bytes) -> dict[str, Any] | CallerError:
     try:
-        return schemas.read(endpoint, raw)
+        return chat_request_body.read(endpoint, raw)
     except CallerError as error:
         return error
 
 
 @settings(derandomize=True, database=None, deadline=None, max_examples=400)
 @given(st.sampled_from(sorted(LEAST)), BODIES, st.booleans())
-def test_any_json_is_a_body_or_an_error_of_the_caller(endpoint: str, body: dict[str, Any], complete: bool) -> None:
+def test_any_json_is_a_body_or_an_error_of_the_caller(
+    endpoint: str, body: dict[str, Any], complete: bool
+) -> None:
     sent = LEAST[endpoint] | body if complete else body
     found = outcome(endpoint, orjson.dumps(sent))
     assert found.shown_status == 400 if isinstance(found, CallerError) else found == sent
@@ -437,7 +569,11 @@ def test_any_json_is_a_body_or_an_error_of_the_caller(endpoint: str, body: dict[
 
 @settings(derandomize=True, database=None, deadline=None, max_examples=200)
 @given(st.sampled_from(sorted(LEAST)), st.binary(max_size=40), st.integers(0, len(GOOD)))
-def test_any_bytes_are_a_body_or_an_error_of_the_caller(endpoint: str, noise: bytes, place: int) -> None:
+def test_any_bytes_are_a_body_or_an_error_of_the_caller(
+    endpoint: str, noise: bytes, place: int
+) -> None:
     for raw in (noise, GOOD[:place] + noise + GOOD[place:]):
         found = outcome(endpoint, raw)
-        assert found.shown_status == 400 if isinstance(found, CallerError) else isinstance(found, dict)
+        assert (
+            found.shown_status == 400 if isinstance(found, CallerError) else isinstance(found, dict)
+        )

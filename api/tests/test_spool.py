@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from api.spool import Spool, SpoolFull
+from api.accounting.spool import Spool, SpoolFull
 
 
 def row(number: int, **more: Any) -> list[Any]:
@@ -74,7 +74,9 @@ def test_a_last_line_that_was_cut_is_left_out(spool: Spool, cut: int) -> None:
     assert found[1:] in ([], [row(2)])
 
 
-@pytest.mark.parametrize("line", [b"", b"{", b"\xff\xfe", b"null", b"5", b"{}", b'"x"', b"\0" * 50], ids=repr)
+@pytest.mark.parametrize(
+    "line", [b"", b"{", b"\xff\xfe", b"null", b"5", b"{}", b'"x"', b"\0" * 50], ids=repr
+)
 def test_a_line_that_is_no_row_is_left_out(spool: Spool, line: bytes) -> None:
     spool.add([row(1)])
     [path] = spool.waiting()
@@ -86,7 +88,9 @@ def test_after_a_full_disk_the_next_rows_are_whole(spool: Spool) -> None:
     spool.add([row(1)])
     size = spool.waiting()[0].stat().st_size
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 40, before[1]))  # the next row ends in the middle
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (size + 40, before[1])
+    )  # the next row ends in the middle
     try:
         with pytest.raises(OSError, match="File too large"):
             spool.add([row(2)])

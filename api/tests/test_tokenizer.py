@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from api import tokenizer
-from api.counting import count_body, count_request
-from api.ledger import note
-from api.tokenizer import SLICE_CHARS, count, count_all, in_thread, slices_of
-from providers.chat import CHAT, ChatRequest, Trace
+from api.accounting import tokenizer
+from api.accounting.ledger import note
+from api.accounting.token_count import count_body, count_request
+from api.accounting.tokenizer import SLICE_CHARS, count, count_all, in_thread, slices_of
+from providers.protocol.chat import CHAT, ChatRequest, Trace
 
 ENGLISH = "The quick brown fox jumps over the lazy dog, and nobody minds. "
 CHINESE = "\u5929\u5730\u7384\u9ec4\u5b87\u5b99\u6d2a\u8352\uff0c"
@@ -20,7 +20,9 @@ def letters(size: int, seed: int = 1) -> str:
     return "".join(random.Random(seed).choices("abcdefghijklmnopqrstuvwxyz", k=size))
 
 
-@pytest.mark.parametrize("text", [ENGLISH * 300, CHINESE * 2_000, letters(20_000), " " * 20_000, "a\nb " * 5_000])
+@pytest.mark.parametrize(
+    "text", [ENGLISH * 300, CHINESE * 2_000, letters(20_000), " " * 20_000, "a\nb " * 5_000]
+)
 def test_slices_are_the_text_and_count_nearly_as_the_whole(text: str) -> None:
     assert "".join(slices_of(text)) == text
     assert max(map(len, slices_of(text))) <= SLICE_CHARS
@@ -34,7 +36,9 @@ def test_words_stay_whole() -> None:
     assert count_all([text], 10**9).tokens == count(text)
 
 
-@pytest.mark.parametrize("texts", [[ENGLISH * 30_000], [ENGLISH * 10] * 2_000, [letters(600_000), ENGLISH * 10_000]])
+@pytest.mark.parametrize(
+    "texts", [[ENGLISH * 30_000], [ENGLISH * 10] * 2_000, [letters(600_000), ENGLISH * 10_000]]
+)
 def test_of_a_longer_text_a_sample_is_counted(texts: list[str]) -> None:
     exact, sampled = count_all(texts, 10**9), count_all(texts, 1_000)
     assert not sampled.exact
@@ -56,7 +60,9 @@ def test_the_tokenizer_forgets_what_it_met() -> None:
 
 
 @pytest.mark.settings(COUNT_EXACT_CHARS=10_000)
-async def test_with_many_callers_in_front_only_samples_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_with_many_callers_in_front_only_samples_are_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert await in_thread(lambda most_chars: most_chars) == 10_000
     monkeypatch.setattr(tokenizer, "_waiting", tokenizer.MOST_WAITING)
     assert await in_thread(lambda most_chars: most_chars) == 0
@@ -87,7 +93,7 @@ async def test_the_tokens_of_a_long_array_are_only_counted() -> None:
     assert (await count_body({"input": [1] * 5_000_000})).tokens == 5_000_000
 
 
-# --- what is kept of an answer ----------------------------------------------------------------------------------------
+# --- what is kept of an answer --------------------------------------------------------------------
 def said(**delta: Any) -> list[dict[str, Any]]:
     return [{"choices": [{"index": 0, "delta": delta}]}]
 
@@ -100,7 +106,9 @@ def asked() -> Trace:
 
 @pytest.mark.settings(COUNT_KEPT_BYTES=20_000)
 @pytest.mark.parametrize("piece", ["word ", ENGLISH, ENGLISH * 100])
-async def test_of_a_very_long_answer_the_beginning_is_kept_and_the_rest_estimated(piece: str) -> None:
+async def test_of_a_very_long_answer_the_beginning_is_kept_and_the_rest_estimated(
+    piece: str,
+) -> None:
     trace, times = asked(), 2_000_000 // len(piece)
     for _ in range(times):
         note(trace, said(content=piece, reasoning_content=piece))
@@ -113,6 +121,15 @@ async def test_of_a_very_long_answer_the_beginning_is_kept_and_the_rest_estimate
 
 def test_a_call_counts_as_its_name_and_arguments() -> None:
     trace = asked()
-    note(trace, said(tool_calls=[{"index": 0, "function": {"name": "f", "arguments": '{"x":1}'}}, 5, {"function": 5}]))
+    note(
+        trace,
+        said(
+            tool_calls=[
+                {"index": 0, "function": {"name": "f", "arguments": '{"x":1}'}},
+                5,
+                {"function": 5},
+            ]
+        ),
+    )
     note(trace, said(function_call={"name": "g", "arguments": "{}"}))
     assert [text for text in trace.text if text] == ['f {"x":1}', "g {}"]

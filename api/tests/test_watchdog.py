@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from api import watchdog
-from api.watchdog import Stalls, Watchdog
+from api.relay import loop_watchdog
+from api.relay.loop_watchdog import Stalls, Watchdog
 from proxysite.testing import eventually
 
 SECONDS = 0.05
@@ -15,7 +15,7 @@ SECONDS = 0.05
 @pytest.fixture
 def stalls(monkeypatch: pytest.MonkeyPatch) -> Stalls:
     found = Stalls()
-    monkeypatch.setattr(watchdog, "stalls", found)
+    monkeypatch.setattr(loop_watchdog, "stalls", found)
     return found
 
 
@@ -32,7 +32,9 @@ async def test_a_stopped_loop_is_counted_and_logged_with_what_it_does(
     await eventually(lambda: stalls.count == 1)
     task.cancel()
     assert stalls.longest_seconds > SECONDS
-    (stopped, goes_on) = [record.getMessage() for record in caplog.records if record.name == watchdog.__name__]
+    (stopped, goes_on) = [
+        record.getMessage() for record in caplog.records if record.name == loop_watchdog.__name__
+    ]
     assert "stop_the_loop_on_purpose" in stopped
     assert "goes on" in goes_on
 
@@ -56,7 +58,7 @@ def test_a_process_that_was_suspended_did_not_stop_its_loop() -> None:
 
 @pytest.mark.settings(LOOP_STALL_SECONDS=0)
 async def test_it_can_be_switched_off(stalls: Stalls) -> None:
-    task = asyncio.create_task(watchdog.keep())
+    task = asyncio.create_task(loop_watchdog.keep())
     await asyncio.sleep(0)
     stop_the_loop_on_purpose(0.1)
     assert stalls.count == 0

@@ -9,19 +9,25 @@ from uuid import UUID
 import pytest
 from django.db import connection
 
-from api import writers
+from api.accounting import writers
+from api.accounting.usage_rows import from_journal
+from api.accounting.write_errors import RowsRefused, WriteFailed
+from api.accounting.writers import COLUMNS, PostgresWriter, SqliteWriter, Writer
 from api.models import UsageRecord
-from api.usage_rows import from_journal
-from api.write_errors import RowsRefused, WriteFailed
-from api.writers import COLUMNS, PostgresWriter, SqliteWriter, Writer
-from providers.offloop import off_loop
+from providers.database.database_threads import off_loop
 
 committed = pytest.mark.django_db(transaction=True)
 on_sqlite = pytest.mark.skipif(connection.vendor != "sqlite", reason="SQLite's own writer")
 on_postgres = pytest.mark.skipif(connection.vendor != "postgresql", reason="Postgres's own writer")
 
 AT = "2026-11-21T10:00:00.123456+00:00"
-ATTEMPT = {"provider": "p", "token": UUID(int=5), "reason": 'a\tb\\n\u2028"é', "total_ms": 1.5, "status": None}
+ATTEMPT = {
+    "provider": "p",
+    "token": UUID(int=5),
+    "reason": 'a\tb\\n\u2028"é',
+    "total_ms": 1.5,
+    "status": None,
+}
 
 
 VALUES = (
@@ -31,7 +37,9 @@ VALUES = (
 
 
 def row(number: int = 1, **fields: Any) -> list[Any]:
-    return list((dict(zip(COLUMNS, VALUES, strict=True)) | {"id": f"{number:032x}"} | fields).values())
+    return list(
+        (dict(zip(COLUMNS, VALUES, strict=True)) | {"id": f"{number:032x}"} | fields).values()
+    )
 
 
 @pytest.fixture
@@ -62,11 +70,26 @@ async def test_a_row_is_committed_with_every_column_when_write_returns(writer: W
     [found] = await records()
     assert found.id == UUID(int=1)
     assert found.started_at == datetime(2026, 11, 21, 10, 0, 0, 123456, tzinfo=UTC)
-    assert (found.key_id, found.user_id, found.provider_id, found.token_id) == (11, 12, 13, UUID(int=99))
-    assert (found.endpoint, found.model, found.stream, found.status) == ("chat/completions", "m", True, "complete")
+    assert (found.key_id, found.user_id, found.provider_id, found.token_id) == (
+        11,
+        12,
+        13,
+        UUID(int=99),
+    )
+    assert (found.endpoint, found.model, found.stream, found.status) == (
+        "chat/completions",
+        "m",
+        True,
+        "complete",
+    )
     assert (found.http_status, found.error_code) == (200, "")
     assert found.attempts == [ATTEMPT | {"token": str(UUID(int=5))}]
-    assert (found.prompt_tokens, found.completion_tokens, found.reasoning_tokens, found.cached_tokens) == (1, 2, 3, 4)
+    assert (
+        found.prompt_tokens,
+        found.completion_tokens,
+        found.reasoning_tokens,
+        found.cached_tokens,
+    ) == (1, 2, 3, 4)
     assert found.estimated is True
     assert (found.queue_ms, found.connect_ms) == (0.25, None)
     assert (found.first_byte_ms, found.total_ms) == (pytest.approx(1e-05), pytest.approx(12345.678))
@@ -84,7 +107,9 @@ async def test_a_row_of_the_writer_is_found_by_the_orm_as_one_of_its_own(writer:
             found.filter(token_id=UUID(int=99)).exists(),
             found.count() == 2,
             list(found.order_by("started_at").filter(started_at__lte=own.started_at)) != [],
-            UsageRecord.objects.filter(attempts__0__provider="p", estimated=True, stream=True).exists(),
+            UsageRecord.objects.filter(
+                attempts__0__provider="p", estimated=True, stream=True
+            ).exists(),
         ]
 
     await write(writer, row())
@@ -98,7 +123,17 @@ async def test_a_time_without_a_fraction_is_read_too(writer: Writer) -> None:
 
 
 NOTHING = dict.fromkeys(
-    ("key_id", "user_id", "provider_id", "token_id", "http_status", "queue_ms", "first_byte_ms", "total_ms"), None
+    (
+        "key_id",
+        "user_id",
+        "provider_id",
+        "token_id",
+        "http_status",
+        "queue_ms",
+        "first_byte_ms",
+        "total_ms",
+    ),
+    None,
 )
 
 
@@ -115,12 +150,28 @@ async def test_a_row_about_nobody_and_nothing_is_written(writer: Writer) -> None
     )
 
 
-TEXTS = ["", "\\N", "\\.", "a\tb", "a\nb\r\nc", "\\t\\n", "'\"`;--", "🎈\u2028\x85é", "NULL", "\x01\x1f", "a\\", " x "]
+TEXTS = [
+    "",
+    "\\N",
+    "\\.",
+    "a\tb",
+    "a\nb\r\nc",
+    "\\t\\n",
+    "'\"`;--",
+    "🎈\u2028\x85é",
+    "NULL",
+    "\x01\x1f",
+    "a\\",
+    " x ",
+]
 
 
 @committed
 async def test_any_text_comes_back_exactly(writer: Writer) -> None:
-    rows = [row(n, model=text, error_code=text, attempts=[{"reason": text}]) for n, text in enumerate(TEXTS, 1)]
+    rows = [
+        row(n, model=text, error_code=text, attempts=[{"reason": text}])
+        for n, text in enumerate(TEXTS, 1)
+    ]
     await write(writer, *rows)
     found = await records()
     assert [one.model for one in found] == TEXTS
@@ -151,12 +202,14 @@ async def test_an_interrupted_row_never_replaces_the_one_that_was_committed(writ
     for number in (1, 2):
         if number == 1:
             await write(writer, row(1))
-        await write(writer, from_journal([f"{number:032x}", AT, None, None, "embeddings", "m", False]))
+        await write(
+            writer, from_journal([f"{number:032x}", AT, None, None, "embeddings", "m", False])
+        )
     found = [(one.id.int, one.status, one.error_code, one.http_status) for one in await records()]
     assert found == [(1, "complete", "", 200), (2, "interrupted", "interrupted", None)]
 
 
-# --- rows that no database can take -----------------------------------------------------------------------------------
+# --- rows that no database can take ---------------------------------------------------------------
 IMPOSSIBLE: dict[str, dict[str, Any]] = {
     "an unknown status": {"status": "nonsense"},
     "a negative count": {"prompt_tokens": -1},
@@ -172,12 +225,18 @@ IMPOSSIBLE: dict[str, dict[str, Any]] = {
     "a number for a time": {"started_at": 5},
     "nothing for a time": {"started_at": None},
 }
-ODD_ON_ONE = ("a list for a text", "an object for a text", "an object of no known kind")  # COPY sends any as text
+ODD_ON_ONE = (
+    "a list for a text",
+    "an object for a text",
+    "an object of no known kind",
+)  # COPY sends any as text
 
 
 @committed
 @pytest.mark.parametrize("case", IMPOSSIBLE)
-async def test_a_row_that_cannot_be_stored_is_refused_and_the_next_batch_is_written(writer: Writer, case: str) -> None:
+async def test_a_row_that_cannot_be_stored_is_refused_and_the_next_batch_is_written(
+    writer: Writer, case: str
+) -> None:
     if connection.vendor == "postgresql" and case in ODD_ON_ONE:
         pytest.skip("Postgres takes it as a text")
     with pytest.raises(RowsRefused):
@@ -191,13 +250,21 @@ async def test_a_row_that_cannot_be_stored_is_refused_and_the_next_batch_is_writ
 async def test_the_thread_answers_whatever_is_raised_holds_no_lock_and_lives_on(
     writer: SqliteWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for fault in (ZeroDivisionError(), KeyError("x"), MemoryError(), SystemError("odd"), AttributeError("odd")):
+    for fault in (
+        ZeroDivisionError(),
+        KeyError("x"),
+        MemoryError(),
+        SystemError("odd"),
+        AttributeError("odd"),
+    ):
         with monkeypatch.context() as patch:
             patch.setattr(writer, "_values", lambda row, fault=fault: (_ for _ in ()).throw(fault))
             with pytest.raises(RowsRefused):
                 await write(writer, row(1))
             patch.undo()
-            patch.setattr(writer, "_insert", lambda db, values, fault=fault: (_ for _ in ()).throw(fault))
+            patch.setattr(
+                writer, "_insert", lambda db, values, fault=fault: (_ for _ in ()).throw(fault)
+            )
             with pytest.raises(WriteFailed):
                 await write(writer, row(1))
         with sqlite3.connect(str(connection.settings_dict["NAME"]), timeout=0, uri=True) as other:
@@ -209,13 +276,17 @@ async def test_the_thread_answers_whatever_is_raised_holds_no_lock_and_lives_on(
 
 @on_sqlite
 @committed
-async def test_a_full_disk_is_named_as_what_it_is_and_the_same_rows_are_written_later(writer: SqliteWriter) -> None:
+async def test_a_full_disk_is_named_as_what_it_is_and_the_same_rows_are_written_later(
+    writer: SqliteWriter,
+) -> None:
     await write(writer, row(1))
     db = writer._connection
     assert db is not None
     pages = db.execute("PRAGMA page_count").fetchone()[0]
     db.execute(f"PRAGMA max_page_count={pages}")
-    free = db.execute("PRAGMA freelist_count").fetchone()[0]  # pages that earlier tests left empty are filled first
+    free = db.execute("PRAGMA freelist_count").fetchone()[
+        0
+    ]  # pages that earlier tests left empty are filled first
     last = 400 + 20 * free
     many = [row(number, error_code="x" * 64) for number in range(2, last)]
     with pytest.raises(WriteFailed, match=r"^the disk is full$") as caught:
@@ -235,7 +306,12 @@ async def test_whatever_is_raised_on_postgres_is_answered_and_the_next_rows_are_
     async def broken(db: Any, lines: list[str]) -> None:
         raise fault
 
-    for fault in (ZeroDivisionError(), AttributeError("odd"), MemoryError(), psycopg.errors.DiskFull("no space")):
+    for fault in (
+        ZeroDivisionError(),
+        AttributeError("odd"),
+        MemoryError(),
+        psycopg.errors.DiskFull("no space"),
+    ):
         with monkeypatch.context() as patch:
             patch.setattr(writer, "_copy", broken)
             with pytest.raises(WriteFailed) as caught:
@@ -255,7 +331,9 @@ async def test_a_row_of_another_version_is_refused(writer: Writer) -> None:
 
 
 @committed
-async def test_a_nul_in_a_text_is_stored_or_refused_and_never_taken_for_an_outage(writer: Writer) -> None:
+async def test_a_nul_in_a_text_is_stored_or_refused_and_never_taken_for_an_outage(
+    writer: Writer,
+) -> None:
     for field in ("error_code", "model"):
         with suppress(RowsRefused):
             await write(writer, row(1, **{field: "a\0b"}))
@@ -263,7 +341,7 @@ async def test_a_nul_in_a_text_is_stored_or_refused_and_never_taken_for_an_outag
     assert (await records())[-1].id == UUID(int=2)
 
 
-# --- trouble ----------------------------------------------------------------------------------------------------------
+# --- trouble --------------------------------------------------------------------------------------
 @on_sqlite
 @committed
 async def test_a_locked_database_fails_in_time_and_works_again_when_it_is_free() -> None:
@@ -291,7 +369,9 @@ async def test_a_sqlite_file_that_is_not_there_fails_and_is_used_once_it_is(tmp_
                 await write(writer, row())
         path.parent.mkdir()
         with sqlite3.connect(path) as db:
-            columns = ", ".join(f"{name} {'TEXT PRIMARY KEY' if name == 'id' else 'ANY'}" for name in COLUMNS)
+            columns = ", ".join(
+                f"{name} {'TEXT PRIMARY KEY' if name == 'id' else 'ANY'}" for name in COLUMNS
+            )
             db.execute(f"CREATE TABLE {writers.TABLE} ({columns})")
         db.close()
         await write(writer, row(), row(2))
@@ -303,7 +383,9 @@ async def test_a_sqlite_file_that_is_not_there_fails_and_is_used_once_it_is(tmp_
 
 
 async def test_a_postgres_that_is_not_there_fails() -> None:
-    writer = PostgresWriter({"host": "127.0.0.1", "port": 1, "dbname": "x", "user": "x", "connect_timeout": 2}, 2)
+    writer = PostgresWriter(
+        {"host": "127.0.0.1", "port": 1, "dbname": "x", "user": "x", "connect_timeout": 2}, 2
+    )
     with pytest.raises(WriteFailed):
         await write(writer, row())
     await writer.close()
@@ -311,7 +393,9 @@ async def test_a_postgres_that_is_not_there_fails() -> None:
 
 @on_postgres
 @committed
-async def test_a_connection_that_postgres_closed_fails_once_and_is_made_anew(writer: PostgresWriter) -> None:
+async def test_a_connection_that_postgres_closed_fails_once_and_is_made_anew(
+    writer: PostgresWriter,
+) -> None:
     def end() -> None:
         with connection.cursor() as cursor:
             cursor.execute(
@@ -333,7 +417,9 @@ async def test_a_table_that_is_locked_fails_in_time(writer: Writer) -> None:
     import psycopg
 
     known = ("dbname", "user", "password", "host", "port")
-    parameters = {name: value for name, value in connection.get_connection_params().items() if name in known}
+    parameters = {
+        name: value for name, value in connection.get_connection_params().items() if name in known
+    }
     impatient = PostgresWriter(parameters, 0.2)
     async with await psycopg.AsyncConnection.connect(**parameters) as other:
         await other.execute(f"LOCK TABLE {writers.TABLE} IN ACCESS EXCLUSIVE MODE")

@@ -1,8 +1,8 @@
-"""/v1/conversations as OpenAI has it: open, read, change its metadata, delete; and its items. Besides, the list of
-one's own, the one that was used last first.
+"""/v1/conversations as OpenAI has it: open, read, change its metadata, delete; and its items.
+Besides, the list of one's own, the one that was used last first.
 
-Conversations that the client named itself (by path, `conversation_id` or `session_id`) have such an id too. Source:
-OpenAI's API reference, "Conversations".
+Conversations that the client named itself (by path, `conversation_id` or `session_id`) have such an
+id too. Source: OpenAI's API reference, "Conversations".
 """
 
 import time
@@ -16,12 +16,15 @@ from msgspec import UNSET, Struct
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from api import inputs, pages
-from api.views.door import Door, owner_id, require_storing
-from api.wellformed import Maybe
-from conversations import items, keeping, retention
-from conversations.items import Entry
+from api import pagination
+from api.schemas import item_inputs
+from api.schemas.json_body import Maybe
+from api.views.base import Door, owner_id, require_storing
+from conversations import retention
+from conversations.messages import items
+from conversations.messages.items import Entry
 from conversations.models import Conversation, Item
+from conversations.stored import stored_resources
 from providers.exceptions import ConversationBusy
 
 T = TypeVar("T")
@@ -31,7 +34,8 @@ PAUSES_SECONDS = (
     0.2,
     0.4,
 )  # before a conversation that is busy is tried again; it is a request all the time
-LOGPROBS, ENCRYPTED = "message.output_text.logprobs", "reasoning.encrypted_content"
+LOGPROBS = "message.output_text.logprobs"
+ENCRYPTED = "reasoning.encrypted_content"
 INCLUDED = (  # what can be asked for; all but the first two is there in any case
     LOGPROBS,
     ENCRYPTED,
@@ -60,36 +64,38 @@ class NewItems(Struct):
 class Conversations(Door):
     def post(self, request: Request) -> Response:
         require_storing(request)
-        body = inputs.read(request, NewConversation)
-        conversation = keeping.open_conversation(
+        body = item_inputs.read(request, NewConversation)
+        conversation = stored_resources.open_conversation(
             owner_id(request),
-            inputs.metadata(body.get("metadata")),
+            item_inputs.metadata(body.get("metadata")),
             taken(body.get("items") or []),
             settings.CONVERSATION_IDLE_SECONDS,
         )
         return Response(conversation.as_openai())
 
     def get(self, request: Request) -> Response:
-        asked = pages.window(request.query_params)
-        last = keeping.find(owner_id(request), asked.after) if asked.after else None
-        own = keeping.conversations_of(owner_id(request))
-        found = pages.rows(own, asked, last, "used_at", "id")
-        return Response(pages.page([listed(row) for row in found], asked))
+        asked = pagination.window(request.query_params)
+        last = stored_resources.find(owner_id(request), asked.after) if asked.after else None
+        own = stored_resources.conversations_of(owner_id(request))
+        found = pagination.rows(own, asked, last, "used_at", "id")
+        return Response(pagination.page([listed(row) for row in found], asked))
 
 
 class OneConversation(Door):
     def get(self, request: Request, conversation_id: str) -> Response:
-        return Response(keeping.find(owner_id(request), conversation_id).as_openai())
+        return Response(stored_resources.find(owner_id(request), conversation_id).as_openai())
 
     def post(self, request: Request, conversation_id: str) -> Response:
         require_storing(request)
-        conversation = keeping.find(owner_id(request), conversation_id)
-        conversation.metadata = inputs.metadata(inputs.read(request, NewMetadata)["metadata"])
+        conversation = stored_resources.find(owner_id(request), conversation_id)
+        conversation.metadata = item_inputs.metadata(
+            item_inputs.read(request, NewMetadata)["metadata"]
+        )
         conversation.save(update_fields=["metadata"])
         return Response(conversation.as_openai())
 
     def delete(self, request: Request, conversation_id: str) -> Response:
-        conversation = keeping.find(owner_id(request), conversation_id)
+        conversation = stored_resources.find(owner_id(request), conversation_id)
         retention.delete(Conversation.objects.filter(pk=conversation.pk))
         return Response({"id": conversation_id, "object": "conversation.deleted", "deleted": True})
 
@@ -98,40 +104,51 @@ class Items(Door):
     def post(self, request: Request, conversation_id: str) -> Response:
         require_storing(request)
         include = included(request)
-        conversation = keeping.find(owner_id(request), conversation_id)
-        entries = taken(inputs.read(request, NewItems)["items"])
-        made = patiently(partial(keeping.add_items, conversation, entries)) if entries else []
-        asked = pages.Window("", inputs.ITEMS, descending=False)
-        return Response(pages.page([shown(item, include) for item in made], asked))
+        conversation = stored_resources.find(owner_id(request), conversation_id)
+        entries = taken(item_inputs.read(request, NewItems)["items"])
+        made = (
+            patiently(partial(stored_resources.add_items, conversation, entries)) if entries else []
+        )
+        asked = pagination.Window("", item_inputs.ITEMS, descending=False)
+        return Response(pagination.page([shown(item, include) for item in made], asked))
 
     def get(self, request: Request, conversation_id: str) -> Response:
-        include, asked = included(request), pages.window(request.query_params)
-        conversation = keeping.find(owner_id(request), conversation_id)
-        last = keeping.find_item(conversation, asked.after) if asked.after else None
-        found = pages.rows(keeping.items_of(conversation), asked, last, "id")
-        return Response(pages.page([shown(item, include) for item in found], asked))
+        include = included(request)
+        asked = pagination.window(request.query_params)
+        conversation = stored_resources.find(owner_id(request), conversation_id)
+        last = stored_resources.find_item(conversation, asked.after) if asked.after else None
+        found = pagination.rows(stored_resources.items_of(conversation), asked, last, "id")
+        return Response(pagination.page([shown(item, include) for item in found], asked))
 
 
 class OneItem(Door):
     def get(self, request: Request, conversation_id: str, item_id: str) -> Response:
         include = included(request)
-        conversation = keeping.find(owner_id(request), conversation_id)
-        return Response(shown(keeping.find_item(conversation, item_id), include))
+        conversation = stored_resources.find(owner_id(request), conversation_id)
+        return Response(shown(stored_resources.find_item(conversation, item_id), include))
 
     def delete(self, request: Request, conversation_id: str, item_id: str) -> Response:
-        conversation = keeping.find(owner_id(request), conversation_id)
-        patiently(partial(keeping.take_out, conversation, keeping.find_item(conversation, item_id)))
+        conversation = stored_resources.find(owner_id(request), conversation_id)
+        patiently(
+            partial(
+                stored_resources.take_out,
+                conversation,
+                stored_resources.find_item(conversation, item_id),
+            )
+        )
         return Response(conversation.as_openai())
 
 
 def taken(given: list[Any]) -> list[Entry]:
     """The items that a caller gives, checked. Raises InvalidRequest."""
-    inputs.check_items(given)
+    item_inputs.check_items(given)
     return items.of_input(given)
 
 
 def patiently(deed: Callable[[], T]) -> T:
-    """What the deed returns, done when no turn is running, after a moment if need be. Raises ConversationBusy."""
+    """What the deed returns, done when no turn is running, after a moment if need be. Raises
+    ConversationBusy.
+    """
     for pause_seconds in PAUSES_SECONDS:
         try:
             return deed()
@@ -142,9 +159,16 @@ def patiently(deed: Callable[[], T]) -> T:
 
 
 def included(request: Request) -> frozenset[str]:
-    """Fields that are to be shown besides; `include[]` and `include[0]` are how some clients write a list."""
-    values = [one for name in request.query_params if name.split("[")[0] == "include" for one in every(request, name)]
-    return inputs.wanted(values, INCLUDED)
+    """Fields that are to be shown besides; `include[]` and `include[0]` are how some clients write
+    a list.
+    """
+    values = [
+        one
+        for name in request.query_params
+        if name.split("[")[0] == "include"
+        for one in every(request, name)
+    ]
+    return item_inputs.wanted(values, INCLUDED)
 
 
 def every(request: Request, name: str) -> list[str]:
@@ -166,6 +190,12 @@ def without_logprobs(part: dict[str, Any]) -> dict[str, Any]:
 
 
 def listed(row: Conversation) -> dict[str, object]:
-    """A conversation as the list has it: also what the client called it, its title, when it was last used."""
-    more = {"name": row.name or None, "title": row.title or None, "last_used_at": int(row.used_at.timestamp())}
+    """A conversation as the list has it: also what the client called it, its title, when it was
+    last used.
+    """
+    more = {
+        "name": row.name or None,
+        "title": row.title or None,
+        "last_used_at": int(row.used_at.timestamp()),
+    }
     return row.as_openai() | more

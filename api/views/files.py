@@ -1,7 +1,7 @@
 """/v1/files as OpenAI has it: upload, list, retrieve, content, delete. Each user sees only his own.
 
-Source: OpenAI's API reference, "Files". The upload's body comes from a spooled file (`proxysite/handlers.py`), so that
-no upload is ever whole in memory.
+Source: OpenAI's API reference, "Files". The upload's body comes from a spooled file
+(`proxysite/server/lean_handler.py`), so that no upload is ever whole in memory.
 """
 
 import asyncio
@@ -16,15 +16,16 @@ from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from api import pages
-from api.views.door import AnyAccept, Door, owner_id, require_storing
-from api.wellformed import missing
-from conversations import files
+from api import pagination
+from api.schemas.json_body import missing
+from api.views.base import AnyAccept, Door, owner_id, require_storing
+from conversations.files import file_storage
 from conversations.models import Purpose, StoredFile
 from providers.exceptions import InternalError, InvalidRequest, UnsupportedMediaType
 
 LONGEST_PAGE = 10_000
-SHORTEST, LONGEST = 3_600, 2_592_000  # seconds of a file that expires
+SHORTEST = 3_600
+LONGEST = 2_592_000  # seconds of a file that expires
 
 
 class Files(Door):
@@ -37,24 +38,24 @@ class Files(Door):
         if not isinstance(purpose, str):
             raise missing("purpose")
         upload = upload_of(file, purpose, expiry(form))
-        return Response(files.store(owner_id(request), upload).as_openai())
+        return Response(file_storage.store(owner_id(request), upload).as_openai())
 
     def get(self, request: Request) -> Response:
-        asked = pages.window(request.query_params, limit=LONGEST_PAGE, longest=LONGEST_PAGE)
+        asked = pagination.window(request.query_params, limit=LONGEST_PAGE, longest=LONGEST_PAGE)
         found = StoredFile.objects.of(owner_id(request))
         if purpose := request.query_params.get("purpose"):
             found = found.filter(purpose=purpose) if purpose in Purpose.values else found.none()
-        last = files.find(owner_id(request), asked.after) if asked.after else None
-        rows = pages.rows(found, asked, last, "created_at", "id")
-        return Response(pages.page([row.as_openai() for row in rows], asked))
+        last = file_storage.find(owner_id(request), asked.after) if asked.after else None
+        rows = pagination.rows(found, asked, last, "created_at", "id")
+        return Response(pagination.page([row.as_openai() for row in rows], asked))
 
 
 class File(Door):
     def get(self, request: Request, file_id: str) -> Response:
-        return Response(files.find(owner_id(request), file_id).as_openai())
+        return Response(file_storage.find(owner_id(request), file_id).as_openai())
 
     def delete(self, request: Request, file_id: str) -> Response:
-        files.find(owner_id(request), file_id).delete()
+        file_storage.find(owner_id(request), file_id).delete()
         return Response({"id": file_id, "object": "file", "deleted": True})
 
 
@@ -62,23 +63,28 @@ class Content(Door):
     content_negotiation_class = AnyAccept
 
     def get(self, request: Request, file_id: str) -> HttpResponseBase:
-        row = files.find(owner_id(request), file_id)
-        path = files.path_of(row.pk)
+        row = file_storage.find(owner_id(request), file_id)
+        path = file_storage.path_of(row.pk)
         if not path.is_file():
             raise InternalError("The bytes of this file are not here.")
         # never as what it says it is: it must not become a page of this site
         headers = {"content-length": str(row.size_bytes), "content-disposition": "attachment"}
-        return StreamingHttpResponse(read(path), content_type="application/octet-stream", headers=headers)
+        return StreamingHttpResponse(
+            read(path), content_type="application/octet-stream", headers=headers
+        )
 
 
 def expiry(form: QueryDict) -> int | None:
     """Return after how many seconds the file expires, or None. Raises InvalidRequest."""
-    anchor, seconds = form.get("expires_after[anchor]"), form.get("expires_after[seconds]")
+    anchor = form.get("expires_after[anchor]")
+    seconds = form.get("expires_after[seconds]")
     if anchor is None and seconds is None:
         return None
     if anchor != "created_at":
-        raise InvalidRequest("A file expires after the anchor created_at.", param="expires_after.anchor")
-    return pages.read_integer(seconds, "expires_after.seconds", SHORTEST, LONGEST)
+        raise InvalidRequest(
+            "A file expires after the anchor created_at.", param="expires_after.anchor"
+        )
+    return pagination.read_integer(seconds, "expires_after.seconds", SHORTEST, LONGEST)
 
 
 def sent(request: Request) -> tuple[QueryDict, "UploadedFile[Any]"]:
@@ -95,13 +101,17 @@ def sent(request: Request) -> tuple[QueryDict, "UploadedFile[Any]"]:
     return form, file
 
 
-def upload_of(file: "UploadedFile[Any]", purpose: str, expires_seconds: int | None = None) -> files.Upload:
-    pieces = file.chunks(files.PIECE_BYTES)
-    return files.Upload(file.name or "", file.content_type or "", purpose, pieces, expires_seconds)
+def upload_of(
+    file: "UploadedFile[Any]", purpose: str, expires_seconds: int | None = None
+) -> file_storage.Upload:
+    pieces = file.chunks(file_storage.PIECE_BYTES)
+    return file_storage.Upload(
+        file.name or "", file.content_type or "", purpose, pieces, expires_seconds
+    )
 
 
 async def read(path: Path) -> AsyncIterator[bytes]:
     """The file's pieces; it is opened when the first is wanted."""
     with await asyncio.to_thread(path.open, "rb") as file:
-        while piece := await asyncio.to_thread(file.read, files.PIECE_BYTES):
+        while piece := await asyncio.to_thread(file.read, file_storage.PIECE_BYTES):
             yield piece

@@ -11,9 +11,9 @@ from rest_framework.response import Response
 
 from api import exceptions
 from api.authentication import KeyAuthentication, StaffAuthentication
-from api.gateway import LeanRequest
-from api.views.door import Door
-from api.views.staff import TOKENS, may_view
+from api.relay.gateway import LeanRequest
+from api.views.base import Door
+from api.views.staff.staff_access import TOKENS, may_view
 from providers.exceptions import UnknownUrl
 from tokens.models import UpstreamToken
 
@@ -21,9 +21,11 @@ PARTS = ("worker", "beat")  # of Celery, inside `serve`
 
 
 class Health(Door):
-    """Open; for staff that may view tokens, by key or session, also how many tokens there are and can be used.
+    """Open; for staff that may view tokens, by key or session, also how many tokens there are and
+    can be used.
 
-    `worker` and `beat` are "ok" or "failed", where they run inside `serve`; they are begun again by themselves.
+    `worker` and `beat` are "ok" or "failed", where they run inside `serve`; they are begun again by
+    themselves.
     """
 
     authentication_classes: list[Any] = []
@@ -42,7 +44,9 @@ class Health(Door):
 
     @staticmethod
     def may_count(request: Request) -> bool:
-        """Whether the caller is staff that may view tokens. Raises InvalidKey on a key that is not valid."""
+        """Whether the caller is staff that may view tokens. Raises InvalidKey on a key that is not
+        valid.
+        """
         if {"HTTP_AUTHORIZATION", "HTTP_X_API_KEY"} & request.META.keys():
             user, caller = KeyAuthentication().authenticate(request)
             return not caller.models and may_view(user, TOKENS)
@@ -51,7 +55,9 @@ class Health(Door):
 
 
 def failed(part: str) -> Path:
-    """A file that is there from when this part of Celery ended until it works again, for all processes to see."""
+    """A file that is there from when this part of Celery ended until it works again, for all
+    processes to see.
+    """
     path: Path = settings.HOME.path(f"{part}.failed")
     return path
 
@@ -62,9 +68,13 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 
 async def readyz(request: LeanRequest) -> HttpResponse:
-    """The process can take requests: it can record them. On the lean handler, where no query can hang."""
+    """The process can take requests: it can record them. On the lean handler, where no query can
+    hang.
+    """
     if reason := request.gateway.ledger.reason:
-        return HttpResponse(f"not ready: {reason}\n".encode(), content_type="text/plain", status=503)
+        return HttpResponse(
+            f"not ready: {reason}\n".encode(), content_type="text/plain", status=503
+        )
     return HttpResponse(b"ready\n", content_type="text/plain")
 
 

@@ -1,8 +1,9 @@
-"""/v1/responses/input_tokens: how many tokens a response's question would have. No upstream is asked, nothing is kept.
+"""/v1/responses/input_tokens: how many tokens a response's question would have. No upstream is
+asked, nothing is kept.
 
-The body is that of a response, and the model may be left out. Text is counted as the ledger counts where an upstream
-gives no figures (api/counting.py): an estimate, for models with another vocabulary. Source: OpenAI's API reference,
-"Get input token counts".
+The body is that of a response, and the model may be left out. Text is counted as the ledger counts
+where an upstream gives no figures (api/accounting/token_count.py): an estimate, for models with
+another vocabulary. Source: OpenAI's API reference, "Get input token counts".
 """
 
 import time
@@ -12,25 +13,28 @@ from typing import Any
 import orjson
 from django.http import HttpResponseBase
 
-from api import counting, remembering
+from api.accounting import token_count
 from api.authentication import Caller
 from api.exceptions import door
-from api.gateway import LeanRequest
-from api.responses import asking, inputs, schema, sealed
-from api.streaming import JsonAnswer
-from api.views.door import require_json
-from api.views.relay import meaning
+from api.relay import conversation_options
+from api.relay.gateway import LeanRequest
+from api.responses import encrypted_reasoning, input_items, schema, to_chat
+from api.schemas.json_body import call_beside_loop, read_beside_loop
+from api.streaming.stream_answer import JsonAnswer
+from api.views.base import require_json
+from api.views.chat import meaning
 from api.views.responses import own_items
-from api.wellformed import call_beside_loop, read_beside_loop
-from conversations import beginning, items
+from conversations.history import start_turn
+from conversations.history.conversation_lookup import Asked
+from conversations.messages import items
 from conversations.models import Door
-from conversations.places import Asked
-from providers.offloop import TURNS, in_time
+from providers.database.database_threads import TURNS, in_time
 
 
 @door("POST")
 async def count(request: LeanRequest) -> HttpResponseBase:
-    gateway, began = request.gateway, time.monotonic()
+    gateway = request.gateway
+    began = time.monotonic()
     caller = await request.authenticate()
     require_json(request)
     raw = await request.whole_body()
@@ -38,19 +42,24 @@ async def count(request: LeanRequest) -> HttpResponseBase:
     body = await read_beside_loop(partial(schema.read, shape=schema.CountBody), raw)
     name = body.get("model")
     window = gateway.catalogue.window(meaning(gateway, caller, name).public_id) if name else None
-    if named := inputs.references(body):
-        body = inputs.resolved(
-            body, await in_time(await TURNS.start_for(caller.user_id, own_items, caller, list(named.values())))
+    if named := input_items.references(body):
+        body = input_items.resolved(
+            body,
+            await in_time(
+                await TURNS.start_for(caller.user_id, own_items, caller, list(named.values()))
+            ),
         )
-    body = sealed.opened(body)
-    said = await call_beside_loop(size_bytes, partial(asking.own_messages, body))
+    body = encrypted_reasoning.opened(body)
+    said = await call_beside_loop(size_bytes, partial(to_chat.own_messages, body))
     if schema.conversation_id(body) or body.get("previous_response_id"):
         caller.require_storing()
-        budget = remembering.budget(window, body)
-        asked = await call_beside_loop(size_bytes, partial(asked_of, caller, request.request_id, body, budget))
-        said = await in_time(await TURNS.start_for(caller.user_id, beginning.look_up, asked))
-    chat = await call_beside_loop(size_bytes, partial(asking.chat_body, body, said))
-    found = await counting.count_body(chat)
+        budget = conversation_options.budget(window, body)
+        asked = await call_beside_loop(
+            size_bytes, partial(asked_of, caller, request.request_id, body, budget)
+        )
+        said = await in_time(await TURNS.start_for(caller.user_id, start_turn.look_up, asked))
+    chat = await call_beside_loop(size_bytes, partial(to_chat.chat_body, body, said))
+    found = await token_count.count_body(chat)
     counted: dict[str, Any] = {"object": "response.input_tokens", "input_tokens": found.tokens}
     if not found.exact:
         counted["estimated"] = True  # counted from a sample

@@ -1,7 +1,9 @@
-"""POST /v1/responses: the same path as a chat completion, with the log before and after it, told in other words.
+"""POST /v1/responses: the same path as a chat completion, with the log before and after it, told in
+other words.
 
-A response is stored unless the body or the key says otherwise; in a conversation it is remembered in any case. In the
-background it is answered whoever listens, and the caller gets its state at once, or its events when it streams.
+A response is stored unless the body or the key says otherwise; in a conversation it is remembered
+in any case. In the background it is answered whoever listens, and the caller gets its state at
+once, or its events when it streams.
 """
 
 import time
@@ -16,37 +18,39 @@ import orjson
 from django.conf import settings
 from django.http import HttpResponseBase
 
-from api import own_places, remembering
 from api.authentication import Caller
-from api.background import Feed, Place
 from api.exceptions import door
-from api.gateway import Gateway, LeanRequest
 from api.idempotency.replay import idempotent
-from api.responses import asking, inputs, schema, sealed
+from api.relay import conversation_options, error_fields
+from api.relay.gateway import Gateway, LeanRequest
+from api.responses import encrypted_reasoning, input_items, schema, to_chat
+from api.responses.background_runner import Feed, Place
+from api.responses.echoed_fields import repeated
 from api.responses.events import Events
 from api.responses.objects import Head, Outcome, head_of, response_object
-from api.responses.parts import Event
-from api.responses.rendering import EventRenderer, lines
-from api.responses.repeated import repeated
-from api.streaming import JsonAnswer, StreamAnswer
-from api.views.door import require_json
-from api.views.relay import Thinking, answering, chat_request, meaning, render_answer
-from api.wellformed import call_beside_loop, read_beside_loop
-from conversations import beginning, items
-from conversations.history import Recalled
+from api.responses.part_events import Event
+from api.responses.renderer import EventRenderer, lines
+from api.schemas.json_body import call_beside_loop, read_beside_loop
+from api.streaming.stream_answer import JsonAnswer, StreamAnswer
+from api.views.base import require_json
+from api.views.chat import Thinking, answering, chat_request, meaning, render_answer
+from conversations.history import start_turn
+from conversations.history.conversation_lookup import Asked
+from conversations.history.recorder import Recalled
+from conversations.messages import items
 from conversations.models import Conversation, Door, Item
-from conversations.places import Asked
 from providers.catalogue import Meaning
-from providers.chat import CHAT, Batches
+from providers.database.database_threads import TURNS, in_time
 from providers.exceptions import GatewayError
-from providers.offloop import TURNS, in_time
+from providers.protocol.chat import CHAT, Batches
 
 DOOR = "responses"
 
 
 async def create(request: LeanRequest) -> HttpResponseBase:
     """One response. Raises GatewayError."""
-    gateway, began = request.gateway, time.monotonic()
+    gateway = request.gateway
+    began = time.monotonic()
     gateway.ledger.require()
     caller = await request.authenticate()
     require_json(request)
@@ -68,29 +72,38 @@ class Requested:
     began: float
 
 
-async def answer(request: LeanRequest, caller: Caller, asked_for: Requested, place: Place | None) -> HttpResponseBase:
+async def answer(
+    request: LeanRequest, caller: Caller, asked_for: Requested, place: Place | None
+) -> HttpResponseBase:
     """The response; in the background when it has a `place` there. Raises GatewayError."""
-    gateway, body, began = request.gateway, asked_for.body, asked_for.began
+    gateway = request.gateway
+    body = asked_for.body
+    began = asked_for.began
     meant = meaning(gateway, caller, body["model"])
     caller.require_own_choice(body)
-    if named := inputs.references(body):
-        body = inputs.resolved(
-            body, await in_time(await TURNS.start_for(caller.user_id, own_items, caller, list(named.values())))
+    if named := input_items.references(body):
+        body = input_items.resolved(
+            body,
+            await in_time(
+                await TURNS.start_for(caller.user_id, own_items, caller, list(named.values()))
+            ),
         )
-    body = sealed.opened(body)
-    places = own_places.of_response(body)
+    body = encrypted_reasoning.opened(body)
+    places = error_fields.of_response(body)
     try:
         size_bytes = asked_for.size_bytes
         asking_of = partial(asked_of, gateway, caller, request.request_id, body, meant)
         asked = await call_beside_loop(size_bytes, asking_of)
         recalled, said = await recall(gateway, asked, body)
-        chat = await call_beside_loop(size_bytes, partial(asking.chat_body, body, said))
+        chat = await call_beside_loop(size_bytes, partial(to_chat.chat_body, body, said))
         if body.get("background"):
             chat["stream"] = True
         created_at = recalled.turn.begun.created_at if recalled else int(time.time())
         head = head_of(body, asked.request_id, created_at, stored=asked.stored)
         thinking = Thinking(meant.public_id, asked_for.size_bytes, paths=body.get("mpr_candidates"))
-        question = msgspec.structs.replace(chat_request(request.request_id, CHAT, chat, meant, recalled), door=DOOR)
+        question = msgspec.structs.replace(
+            chat_request(request.request_id, CHAT, chat, meant, recalled), door=DOOR
+        )
         places.told = chat
         answered = await answering(gateway, caller, question, thinking, recalled)
         trace, batches = answered
@@ -109,9 +122,12 @@ async def answer(request: LeanRequest, caller: Caller, asked_for: Requested, pla
 responses = door("POST")(idempotent(create))
 
 
-def asked_of(gateway: Gateway, caller: Caller, request_id: str, body: dict[str, Any], meant: Meaning) -> Asked:
+def asked_of(
+    gateway: Gateway, caller: Caller, request_id: str, body: dict[str, Any], meant: Meaning
+) -> Asked:
     """The request as the log takes it. Raises Forbidden."""
-    conversation, previous = schema.conversation_id(body), body.get("previous_response_id") or ""
+    conversation = schema.conversation_id(body)
+    previous = body.get("previous_response_id") or ""
     if conversation or previous or body.get("background"):
         caller.require_storing()
     stored = body.get("store") is not False and caller.stores and caller.user_id is not None
@@ -128,18 +144,22 @@ def asked_of(gateway: Gateway, caller: Caller, request_id: str, body: dict[str, 
         idle_seconds=int(settings.RESPONSE_KEEP_SECONDS),
         metadata=body.get("metadata") or {},
         settings=repeated(body),
-        budget=remembering.budget(gateway.catalogue.window(meant.public_id), body),
+        budget=conversation_options.budget(gateway.catalogue.window(meant.public_id), body),
     )
 
 
-async def recall(gateway: Gateway, asked: Asked, body: dict[str, Any]) -> tuple[Recalled | None, list[dict[str, Any]]]:
-    """The turn that begins, if the request is to be remembered, and all that is said to the upstream."""
+async def recall(
+    gateway: Gateway, asked: Asked, body: dict[str, Any]
+) -> tuple[Recalled | None, list[dict[str, Any]]]:
+    """The turn that begins, if the request is to be remembered, and all that is said to the
+    upstream.
+    """
     if asked.stored or asked.conversation_id:
         recalled = await gateway.history.recall(asked)
         return recalled, recalled.messages
     if asked.previous_id:
-        return None, await in_time(await TURNS.start_for(asked.user_id, beginning.look_up, asked))
-    return None, asking.own_messages(body)
+        return None, await in_time(await TURNS.start_for(asked.user_id, start_turn.look_up, asked))
+    return None, to_chat.own_messages(body)
 
 
 def own_items(caller: Caller, ids: list[str]) -> dict[str, dict[str, Any]]:
@@ -149,12 +169,20 @@ def own_items(caller: Caller, ids: list[str]) -> dict[str, dict[str, Any]]:
     return {item.public_id: dict(item.as_openai()) for item in found}
 
 
-# --- in the background ------------------------------------------------------------------------------------------------
-def in_background(request: LeanRequest, feed: Feed, head: Head, began: float, *, streamed: bool) -> HttpResponseBase:
-    """What the caller of a response in the background gets: its events, or at once how it stands."""
+# --- in the background ----------------------------------------------------------------------------
+def in_background(
+    request: LeanRequest, feed: Feed, head: Head, began: float, *, streamed: bool
+) -> HttpResponseBase:
+    """What the caller of a response in the background gets: its events, or at once how it
+    stands.
+    """
     if streamed:
-        return StreamAnswer(batches_of(feed), Listening(), request.gateway.heartbeat, request.request_id)
-    return JsonAnswer(orjson.dumps(response_object(head, Outcome(status="queued"))), request.request_id, began)
+        return StreamAnswer(
+            batches_of(feed), Listening(), request.gateway.heartbeat, request.request_id
+        )
+    return JsonAnswer(
+        orjson.dumps(response_object(head, Outcome(status="queued"))), request.request_id, began
+    )
 
 
 async def batches_of(feed: Feed) -> Batches:

@@ -1,7 +1,9 @@
-"""/v1/sessions as OpenKimi has it: a session is a conversation by the name that its client uses for it.
+"""/v1/sessions as OpenKimi has it: a session is a conversation by the name that its client uses for
+it.
 
-A session begins here or with the first request that names it; without a turn it goes after SESSION_IDLE_SECONDS.
-{"session_id", "created_at", "last_accessed", "expires_at"}, times in ISO 8601.
+A session begins here or with the first request that names it; without a turn it goes after
+SESSION_IDLE_SECONDS. {"session_id", "created_at", "last_accessed", "expires_at"}, times in ISO
+8601.
 """
 
 import uuid
@@ -13,12 +15,14 @@ from msgspec import UNSET, Meta, Struct
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from api import inputs, pages
-from api.remembering import LONGEST_NAME, OPENAI_IDS
-from api.views.door import Door, owner_id, require_storing
-from api.wellformed import Maybe
-from conversations import keeping, retention
+from api import pagination
+from api.relay.conversation_options import LONGEST_NAME, OPENAI_IDS
+from api.schemas import item_inputs
+from api.schemas.json_body import Maybe
+from api.views.base import Door, owner_id, require_storing
+from conversations import retention
 from conversations.models import Conversation
+from conversations.stored import stored_resources
 from providers.exceptions import InvalidRequest
 
 UNREACHABLE = {"", ".", ".."}  # parts of a path that clients and proxies leave out
@@ -31,29 +35,38 @@ class NewSession(Struct):
 class Sessions(Door):
     def post(self, request: Request) -> Response:
         require_storing(request)
-        name = inputs.read(request, NewSession).get("session_id") or str(uuid.uuid4())
+        name = item_inputs.read(request, NewSession).get("session_id") or str(uuid.uuid4())
         if not name.isprintable() or name.startswith(tuple(OPENAI_IDS)):
             raise InvalidRequest(
-                f"A session_id is printable and does not begin with {', '.join(OPENAI_IDS)}.", param="session_id"
+                f"A session_id is printable and does not begin with {', '.join(OPENAI_IDS)}.",
+                param="session_id",
             )
         if UNREACHABLE.intersection(name.split("/")):
-            raise InvalidRequest("No part of a session_id between slashes is empty, . or ..", param="session_id")
+            raise InvalidRequest(
+                "No part of a session_id between slashes is empty, . or ..", param="session_id"
+            )
         idle_seconds = settings.SESSION_IDLE_SECONDS
-        return Response(shown(keeping.begin_session(owner_id(request), name, idle_seconds)))
+        return Response(
+            shown(stored_resources.begin_session(owner_id(request), name, idle_seconds))
+        )
 
     def get(self, request: Request) -> Response:
-        asked = pages.window(request.query_params)
-        last = keeping.find_session(owner_id(request), asked.after) if asked.after else None
-        found = pages.rows(keeping.sessions_of(owner_id(request)), asked, last, "used_at", "id")
-        return Response(pages.page([shown(row) for row in found], asked, "session_id"))
+        asked = pagination.window(request.query_params)
+        last = (
+            stored_resources.find_session(owner_id(request), asked.after) if asked.after else None
+        )
+        found = pagination.rows(
+            stored_resources.sessions_of(owner_id(request)), asked, last, "used_at", "id"
+        )
+        return Response(pagination.page([shown(row) for row in found], asked, "session_id"))
 
 
 class Session(Door):
     def get(self, request: Request, session_id: str) -> Response:
-        return Response(shown(keeping.find_session(owner_id(request), session_id)))
+        return Response(shown(stored_resources.find_session(owner_id(request), session_id)))
 
     def delete(self, request: Request, session_id: str) -> Response:
-        session = keeping.find_session(owner_id(request), session_id)
+        session = stored_resources.find_session(owner_id(request), session_id)
         retention.delete(Conversation.objects.filter(pk=session.pk))
         return Response({"session_id": session_id, "deleted": True})
 

@@ -1,7 +1,9 @@
-"""Responses that are there: /v1/responses/{id}, its input items, cancel, delete; the events of one in the background.
+"""Responses that are there: /v1/responses/{id}, its input items, cancel, delete; the events of one
+in the background.
 
-Who comes back with `stream=true` and `starting_after` gets the events after that number, whichever process answers: as
-they come where that is this one, else from rows; when that process has died, an end that is made of the row.
+Who comes back with `stream=true` and `starting_after` gets the events after that number, whichever
+process answers: as they come where that is this one, else from rows; when that process has died, an
+end that is made of the row.
 """
 
 import time
@@ -14,19 +16,19 @@ from django.http import HttpResponseBase, StreamingHttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from api import pages
-from api.gateway import Gateway
-from api.openai import PING
-from api.responses.rendering import lines
-from api.responses.stored import ENDS, whole
+from api import pagination
+from api.relay.gateway import Gateway
+from api.responses.event_log import ENDS, whole
+from api.responses.renderer import lines
+from api.streaming.chat_renderer import PING
+from api.views.base import Door, owner_id
 from api.views.conversations import included, shown
-from api.views.door import Door, owner_id
 from api.views.responses import failure
-from api.views.staff import running
-from conversations import keeping
+from api.views.staff.staff_access import running
+from conversations.history.conversation_lookup import as_it_stands, turn_of
 from conversations.models import RUNNING, Turn
 from conversations.models.log import Door as By
-from conversations.places import as_it_stands, turn_of
+from conversations.stored import stored_resources
 from providers.exceptions import GatewayError, InvalidRequest, UnknownUrl
 
 NO_EVENT = -1  # before the first event, whose sequence number is 0
@@ -41,16 +43,20 @@ class StoredResponse(Door):
         if request.query_params.get("stream") not in ("true", "1"):
             return Response(whole(turn))
         if not turn.background:
-            raise InvalidRequest("Only a response in the background has events to come back to.", param="stream")
+            raise InvalidRequest(
+                "Only a response in the background has events to come back to.", param="stream"
+            )
         given = request.query_params.get("starting_after", NO_EVENT)
-        after = pages.read_integer(given, "starting_after", NO_EVENT, LAST_EVENT)
+        after = pagination.read_integer(given, "starting_after", NO_EVENT, LAST_EVENT)
         told = followed(running(request), turn.pk.hex, after)
         connection.close()  # others need it while events go out
         headers = {"cache-control": "no-cache, no-store", "x-accel-buffering": "no"}
-        return StreamingHttpResponse(told, content_type="text/event-stream; charset=utf-8", headers=headers)
+        return StreamingHttpResponse(
+            told, content_type="text/event-stream; charset=utf-8", headers=headers
+        )
 
     def delete(self, request: Request, response_id: str) -> Response:
-        keeping.forget_completion(find(owner_id(request), response_id))
+        stored_resources.forget_completion(find(owner_id(request), response_id))
         return Response({"id": response_id, "object": "response", "deleted": True})
 
 
@@ -59,7 +65,9 @@ class Cancel(Door):
         until = time.monotonic() + CANCEL_SHARE * settings.DATABASE_TIMEOUT_SECONDS
         turn = find(owner_id(request), response_id)
         if not turn.background:
-            raise InvalidRequest("Only a response in the background can be cancelled.", param="response_id")
+            raise InvalidRequest(
+                "Only a response in the background can be cancelled.", param="response_id"
+            )
         if Turn.objects.filter(pk=turn.pk, status__in=RUNNING).update(asked_to_stop=True):
             running(request).background.end_soon(turn.pk.hex)
         while turn.status in RUNNING and time.monotonic() < until:
@@ -71,24 +79,36 @@ class Cancel(Door):
 
 class InputItems(Door):
     def get(self, request: Request, response_id: str) -> Response:
-        include, asked = included(request), pages.window(request.query_params)
+        include = included(request)
+        asked = pagination.window(request.query_params)
         given = find(owner_id(request), response_id).items.filter(output=False)
-        last = keeping.find_item_among(given, asked.after, "after") if asked.after else None
-        found = pages.rows(given, asked, last, "id")
-        return Response(pages.page([shown(item, include) for item in found], asked))
+        last = (
+            stored_resources.find_item_among(given, asked.after, "after") if asked.after else None
+        )
+        found = pagination.rows(given, asked, last, "id")
+        return Response(pagination.page([shown(item, include) for item in found], asked))
 
 
 def find(user_id: int, response_id: str) -> Turn:
-    """A user's own stored response. Raises UnknownUrl, the same for somebody else's and for none."""
+    """A user's own stored response. Raises UnknownUrl, the same for somebody else's and for
+    none.
+    """
     found = turn_of(user_id, response_id)
     if found is None or found.door != By.RESPONSE:
-        raise UnknownUrl(f"There is no response {response_id[:64]!r}.", param="response_id", code="response_not_found")
+        raise UnknownUrl(
+            f"There is no response {response_id[:64]!r}.",
+            param="response_id",
+            code="response_not_found",
+        )
     return as_it_stands(found)
 
 
 async def followed(gateway: Gateway, turn_id: str, after: int) -> AsyncIterator[bytes]:
-    """The events with higher numbers than `after`, as they come, to the last one; pings while none comes."""
-    feed, quiet = gateway.background.feeds.get(turn_id), settings.PING_SECONDS
+    """The events with higher numbers than `after`, as they come, to the last one; pings while none
+    comes.
+    """
+    feed = gateway.background.feeds.get(turn_id)
+    quiet = settings.PING_SECONDS
     told = feed.since(after, quiet) if feed else gateway.elsewhere.follow(turn_id, after, quiet)
     try:
         async with aclosing(told) as news:

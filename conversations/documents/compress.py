@@ -1,12 +1,13 @@
-"""A text too long for its place, made to fit: the dense part word for word and in order, the rest handed back for an
-index.
+"""A text too long for its place, made to fit: the dense part word for word and in order, the rest
+handed back for an index.
 
-In: a text and a `Plan` (its budget in characters). Out: `Fitted`, whose text is never longer than the budget.
-With somebody who summarises, at least half of the budget is for the densest passages; of the others as many as could
-then fit are replaced by their summaries, and these again by summaries of them, as long as a round makes the whole
-at least a tenth shorter (OpenKimi's rule); a round that cannot is not begun. What is still too long is cut at passage
-borders, least dense first. The work itself is `rounds`, a generator that asks for summaries and does no input or
-output; `acompress` drives it.
+In: a text and a `Plan` (its budget in characters). Out: `Fitted`, whose text is never longer than
+the budget. With somebody who summarises, at least half of the budget is for the densest passages;
+of the others as many as could then fit are replaced by their summaries, and these again by
+summaries of them, as long as a round makes the whole at least a tenth shorter (OpenKimi's rule); a
+round that cannot is not begun. What is still too long is cut at passage borders, least dense first.
+The work itself is `rounds`, a generator that asks for summaries and does no input or output;
+`acompress` drives it.
 """
 
 import asyncio
@@ -14,9 +15,9 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from conversations.documents.density import density
-from conversations.documents.divide import Outline
-from conversations.documents.split import SIZE, Passage, split
+from conversations.documents.index_worker import Outline
+from conversations.text.density import density
+from conversations.text.split import SIZE, Passage, split
 
 PROGRESS = 0.9  # a round goes on only when the text is at most this share of what it was
 EXPECTED = 0.5  # of a passage's length, which its summary may have
@@ -30,9 +31,10 @@ Rounds = Generator[list[str], Summaries | None, "Fitted"]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to make a text fit: into `budget` characters, judged in passages of `size` by a `method` of
-    density.METHODS; passages that score at most `threshold` (0..1, relative to the document) are not kept word for
-    word where there is somebody to summarise them, `most` times in all."""
+    """How to make a text fit: into `budget` characters, judged in passages of `size` by a `method`
+    of density.METHODS; passages that score at most `threshold` (0..1, relative to the document) are
+    not kept word for word where there is somebody to summarise them, `most` times in all.
+    """
 
     budget: int
     size: int = SIZE
@@ -43,9 +45,11 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A text within its budget. `kept` and `rest` together are all passages of the whole text, each in order: the
-    first stand in `text` word for word, the others do not (or as summaries only) and belong in an index.
-    `rounds`: how often it was summarised; `whole`: every summary that was asked for was made."""
+    """A text within its budget. `kept` and `rest` together are all passages of the whole text, each
+    in order: the first stand in `text` word for word, the others do not (or as summaries only) and
+    belong in an index. `rounds`: how often it was summarised; `whole`: every summary that was asked
+    for was made.
+    """
 
     text: str
     kept: list[Passage]
@@ -55,14 +59,17 @@ class Fitted:
 
 
 async def acompress(
-    text: str, plan: Plan, summarise: Callable[[list[str]], Awaitable[Summaries]], outline: Outline | None = None
+    text: str,
+    plan: Plan,
+    summarise: Callable[[list[str]], Awaitable[Summaries]],
+    outline: Outline | None = None,
 ) -> Fitted:
-    """Make `text` fit. `summarise` is awaited once a round, all else is done in a thread. With the text's outline
-    nothing has to be divided and scored.
+    """Make `text` fit. `summarise` is awaited once a round, all else is done in a thread. With the
+    text's outline nothing has to be divided and scored.
 
-    `summarise`: texts -> as many summaries, in order; one that is no shorter is not used, an empty one drops its
-    passage, None is one that could not be made, after which no more are asked for. Raises ValueError for a negative
-    budget or another number of summaries.
+    `summarise`: texts -> as many summaries, in order; one that is no shorter is not used, an empty
+    one drops its passage, None is one that could not be made, after which no more are asked for.
+    Raises ValueError for a negative budget or another number of summaries.
     """
     work = rounds(text, plan, outline)
     made = await asyncio.to_thread(advanced, work, None)
@@ -81,8 +88,10 @@ def advanced(work: Rounds, answers: Summaries | None) -> list[str] | Fitted:
 
 
 def rounds(text: str, plan: Plan, outline: Outline | None = None) -> Rounds:
-    """Yields the texts to be summarised in a round, is sent as many summaries, or None when there are none to be
-    had; returns the fitted text. A text within its budget comes back as it is, at once."""
+    """Yields the texts to be summarised in a round, is sent as many summaries, or None when there
+    are none to be had; returns the fitted text. A text within its budget comes back as it is, at
+    once.
+    """
     if plan.budget < 0:
         raise ValueError("the budget is at least 0 characters")
     passages, scores = divided(text, plan) if outline is None else outlined(text, outline)
@@ -93,14 +102,20 @@ def rounds(text: str, plan: Plan, outline: Outline | None = None) -> Rounds:
     kept, low = chosen(whole, order, scores, plan)
     first = {*kept, *low}
     pieces = [piece if at in first else "" for at, piece in enumerate(whole)]
-    done, left, length, complete = 0, plan.most, len(joined(passages, pieces)), True
+    done = 0
+    left = plan.most
+    length = len(joined(passages, pieces))
+    complete = True
     while low := worthwhile(pieces, low[:left], length):
         summaries = yield [pieces[at] for at in low]
         if summaries is None:
             break
         pieces = shortened(pieces, low, summaries)
         complete = None not in summaries
-        done, left, before, length = done + 1, left - len(low), length, len(joined(passages, pieces))
+        done = done + 1
+        left = left - len(low)
+        before = length
+        length = len(joined(passages, pieces))
         if length <= plan.budget or length > PROGRESS * before or not complete:
             break
     if all(pieces[at] == whole[at] for at in first):
@@ -121,18 +136,23 @@ def divided(text: str, plan: Plan) -> tuple[list[Passage], Sequence[float]]:
 def outlined(text: str, outline: Outline) -> tuple[list[Passage], Sequence[float]]:
     """The passages of an outline without what they repeat of one another."""
     ends = [0, *outline.ends]
-    spans = [(max(start, before), end) for start, end, before in zip(outline.starts, outline.ends, ends, strict=False)]
+    spans = [
+        (max(start, before), end)
+        for start, end, before in zip(outline.starts, outline.ends, ends, strict=False)
+    ]
     return [Passage(start, end, text[start:end]) for start, end in spans], outline.scores
 
 
 def chosen(
     pieces: Sequence[str], order: Sequence[int], scores: Sequence[float], plan: Plan
 ) -> tuple[list[int], list[int]]:
-    """The positions of the pieces that are kept word for word and of those to be summarised, in order: the opening and
-    the densest in half of the budget, or in what the summaries of all others leave of it; then as many of the next as
-    fit when they are summarised."""
+    """The positions of the pieces that are kept word for word and of those to be summarised, in
+    order: the opening and the densest in half of the budget, or in what the summaries of all others
+    leave of it; then as many of the next as fit when they are summarised.
+    """
     sizes = [len(piece) + len(OMITTED) for piece in pieces]
-    used, others = 0.0, EXPECTED * sum(sizes)
+    used = 0.0
+    others = EXPECTED * sum(sizes)
     kept: list[int] = []
     low: list[int] = []
     for at in order:
@@ -150,7 +170,9 @@ def chosen(
 
 
 def worthwhile(pieces: Sequence[str], low: Sequence[int], length: int) -> list[int]:
-    """Those at `low` that are still there, none when their summaries could not make the whole a tenth shorter."""
+    """Those at `low` that are still there, none when their summaries could not make the whole a
+    tenth shorter.
+    """
     there = [at for at in low if pieces[at]]
     saved = (1 - EXPECTED) * sum(len(pieces[at]) for at in there)
     return there if saved >= (1 - PROGRESS) * length else []
@@ -166,8 +188,9 @@ def shortened(pieces: Sequence[str], low: Sequence[int], summaries: Summaries) -
 
 
 def cut_down(pieces: Sequence[str], order: Sequence[int], budget: int) -> list[str]:
-    """The pieces of which there is room, the first in this order first. The opening stays when it can: it says what
-    the text is, and in a prompt what is to be done with it."""
+    """The pieces of which there is room, the first in this order first. The opening stays when it
+    can: it says what the text is, and in a prompt what is to be done with it.
+    """
     left = budget + len(OMITTED)
     fitting = set()
     for at in order:
@@ -179,8 +202,9 @@ def cut_down(pieces: Sequence[str], order: Sequence[int], budget: int) -> list[s
 
 
 def joined(passages: Sequence[Passage], pieces: Sequence[str]) -> str:
-    """The pieces as one text: neighbours as they stood, a summary on lines of its own, a mark where something is
-    missing; an empty piece is not there."""
+    """The pieces as one text: neighbours as they stood, a summary on lines of its own, a mark where
+    something is missing; an empty piece is not there.
+    """
     there = [at for at, piece in enumerate(pieces) if piece]
     verbatim = [piece == passage.text for passage, piece in zip(passages, pieces, strict=True)]
     parts = [pieces[at] for at in there[:1]]

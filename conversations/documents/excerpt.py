@@ -1,8 +1,9 @@
-"""A long text shortened for one question: its dense part in order, then the passages that concern the question. No I/O.
+"""A long text shortened for one question: its dense part in order, then the passages that concern
+the question. No I/O.
 
-The dense part does not depend on the question, so that the beginning of a prompt stays the same from turn to turn, as
-upstreams that cache prompts like it. Of instructions the head and the tail always stay: there it stands what is to be
-done.
+The dense part does not depend on the question, so that the beginning of a prompt stays the same
+from turn to turn, as upstreams that cache prompts like it. Of instructions the head and the tail
+always stay: there it stands what is to be done.
 """
 
 import re
@@ -10,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from conversations.documents.compress import OMITTED
-from conversations.documents.divide import Outline
-from conversations.documents.retrieve import Hit, Key, within
-from conversations.documents.split import FULL_STOPS
+from conversations.documents.index.bm25 import Hit, Key, within
+from conversations.documents.index_worker import Outline
+from conversations.text.split import FULL_STOPS
 
 SHORTENED = "\n\n[The text above is shortened; {shown} of its {total} characters are shown.]"
 FURTHER = "\n\n[Of what was left out above, this says most:]\n\n"
@@ -27,9 +28,11 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What a text is to fit into: `budget` characters. `threshold`: passages under it are no dense ones. `brief`: what
-    somebody made of the text, shown instead of its dense part where there is room. `ends`: characters of its head and
-    of its tail that stay, but no more than a quarter of the room each."""
+    """What a text is to fit into: `budget` characters. `threshold`: passages under it are no dense
+    ones. `brief`: what somebody made of the text, shown instead of its dense part where there is
+    room. `ends`: characters of its head and of its tail that stay, but no more than a quarter of
+    the room each.
+    """
 
     budget: int
     threshold: float = 0.0
@@ -38,8 +41,9 @@ class Frame:
 
 
 def excerpt(text: str, outline: Outline, hits: Sequence[Hit], frame: Frame) -> str:
-    """`text` within the frame's budget: in half of it the brief, or the opening and the densest passages; in the rest
-    the `hits`, best first, and then the next densest. Texts that fit stay as they are.
+    """`text` within the frame's budget: in half of it the brief, or the opening and the densest
+    passages; in the rest the `hits`, best first, and then the next densest. Texts that fit stay as
+    they are.
     """
     if len(text) <= frame.budget:
         return text
@@ -60,8 +64,10 @@ def excerpt(text: str, outline: Outline, hits: Sequence[Hit], frame: Frame) -> s
     found = unknown(open_hits, kept, lengths, left)
     more = unknown(ranked, [*kept, *found], lengths, left - sum(lengths[hit.key] for hit in found))
     if not hits and not brief:  # nothing is asked: the dense part has all the room
-        kept, more = [*kept, *more], []
-    head, tail = ends[:1], ends[1:]
+        kept = [*kept, *more]
+        more = []
+    head = ends[:1]
+    tail = ends[1:]
     if brief:
         shown = OMITTED.join(filter(None, (joined(text, head), brief, joined(text, tail))))
     else:
@@ -74,7 +80,9 @@ def excerpt(text: str, outline: Outline, hits: Sequence[Hit], frame: Frame) -> s
     return shown + said + (END if further or concerning else "")
 
 
-def unknown(ranked: Sequence[Hit], known: Iterable[Hit], lengths: dict[Key, int], room: int) -> list[Hit]:
+def unknown(
+    ranked: Sequence[Hit], known: Iterable[Hit], lengths: dict[Key, int], room: int
+) -> list[Hit]:
     """The first of the ranked passages that are not known, as many as there is room for."""
     keys = {hit.key for hit in known}
     return within([hit for hit in ranked if hit.key not in keys], lengths, room)
@@ -90,19 +98,25 @@ def covered(span: Span, spans: Sequence[Span]) -> bool:
 
 
 def ends_of(text: str, most: int) -> list[Span]:
-    """The head and the tail of a text, at most so long, where a line or a sentence ends; none when that is too short
-    for one.
+    """The head and the tail of a text, at most so long, where a line or a sentence ends; none when
+    that is too short for one.
     """
     if most < LEAST:
         return []
     borders = [found.end() for found in BORDERS.finditer(text, 0, most) if found.end() > most // 2]
     begin = len(text) - most
-    starts = (found.end() for found in BORDERS.finditer(text, begin) if found.end() <= len(text) - most // 2)
+    starts = (
+        found.end()
+        for found in BORDERS.finditer(text, begin)
+        if found.end() <= len(text) - most // 2
+    )
     return [(0, borders[-1] if borders else most), (next(starts, begin), len(text))]
 
 
 def joined(text: str, spans: Iterable[Span]) -> str:
-    """These parts of the text in its order: neighbours as they stood, a mark where something is missing."""
+    """These parts of the text in its order: neighbours as they stood, a mark where something is
+    missing.
+    """
     parts: list[str] = []
     last = 0
     for start, end in sorted(spans):

@@ -1,10 +1,11 @@
 """Texts -> rows: a long text is taken in once for each user, content and way of dividing it.
 
-A Document goes uploaded -> processing -> ingested, empty or error. Whoever processes it holds a lease (`rows.py`); when
-he is dead the next one takes over. The text of a request is taken in while the request waits (`take_in`), and so does
-another one with the same text; the text of a file in the background (`begin`), and a sweep takes up what was left. What
-costs the processor is done by `divide.py` in a process of its own; at most WORKERS texts at a time. Of a user's
-requests it is one text at a time (`waiting.py`), whether it is stored or not.
+A Document goes uploaded -> processing -> ingested, empty or error. Whoever processes it holds a
+lease (`rows.py`); when he is dead the next one takes over. The text of a request is taken in while
+the request waits (`take_in`), and so does another one with the same text; the text of a file in the
+background (`begin`), and a sweep takes up what was left. What costs the processor is done by
+`index_worker.py` in a process of its own; at most WORKERS texts at a time. Of a user's requests it
+is one text at a time (`job_queue.py`), whether it is stored or not.
 """
 
 import asyncio
@@ -21,10 +22,7 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from conversations import files, stored_bytes
-from conversations.documents.divide import Divided, Indivisible, Outline, Splitting
-from conversations.documents.recall import Known, outline_of, shelf
-from conversations.documents.rows import (
+from conversations.documents.document_store import (
     Lease,
     Place,
     Text,
@@ -38,28 +36,39 @@ from conversations.documents.rows import (
     text_of_rows,
     write,
 )
-from conversations.documents.waiting import Begun, Line
+from conversations.documents.index_worker import Divided, Indivisible, Outline, Splitting
+from conversations.documents.job_queue import Begun, Line
+from conversations.documents.ranking import Known, outline_of, shelf
+from conversations.files import file_storage, storage_quota
 from conversations.models import Document, DocumentState, Status, StoredFile
+from providers.database.database_threads import LONG, heard, in_time
 from providers.exceptions import DatabaseUnavailable, InvalidRequest, Saturated
-from providers.offloop import LONG, heard, in_time
 
 logger = logging.getLogger(__name__)
 WORKERS = 2
 AT_A_TIME = 500  # of what was left
-LOOK_SECONDS = (0.05, 0.5)  # between two looks at what somebody else is taking in: at first, at most
+LOOK_SECONDS = (
+    0.05,
+    0.5,
+)  # between two looks at what somebody else is taking in: at first, at most
 TEXTS = ThreadPoolExecutor(WORKERS, thread_name_prefix="dividing")  # of requests
 FILES = ThreadPoolExecutor(WORKERS, thread_name_prefix="ingesting")  # in the background
 line: Line[Known | None] = Line()  # texts of requests that are taken in, or are to be
 
 
-# --- texts of requests ------------------------------------------------------------------------------------------------
+# --- texts of requests ----------------------------------------------------------------------------
 async def take_in(
-    user_id: int | None, text: str, splitting: Splitting, *, file_id: str = "", queue: Hashable = None
+    user_id: int | None,
+    text: str,
+    splitting: Splitting,
+    *,
+    file_id: str = "",
+    queue: Hashable = None,
 ) -> Known:
-    """The outline of a text and the id of its document, taken in now if it was not before; for nobody, or where there
-    is no room for one more, the outline alone. `file_id`: the user's stored file whose text it is, with which the
-    document goes. `queue`: whose texts wait for each other, the user's if it is not given. Raises Saturated,
-    DatabaseUnavailable, InvalidRequest.
+    """The outline of a text and the id of its document, taken in now if it was not before; for
+    nobody, or where there is no room for one more, the outline alone. `file_id`: the user's stored
+    file whose text it is, with which the document goes. `queue`: whose texts wait for each other,
+    the user's if it is not given. Raises Saturated, DatabaseUnavailable, InvalidRequest.
     """
     try:
         async with asyncio.timeout(2 * settings.DOCUMENT_SECONDS):
@@ -78,7 +87,9 @@ async def known(place: Place | None, text: Text, queue: Hashable) -> Known:
     while True:
         found = await in_time(LONG.run(look, place)) if place is not None else None
         if found is None:
-            done = await heard(line.join(queue, (place, text.digest), partial(in_turn, place, text)))
+            done = await heard(
+                line.join(queue, (place, text.digest), partial(in_turn, place, text))
+            )
             if done is not None:
                 return done
         elif found.state == DocumentState.ERROR:
@@ -98,8 +109,8 @@ async def in_turn(place: Place | None, text: Text, begun: Begun) -> Known | None
 
 
 def taken_in(place: Place | None, text: Text, begun: Begun) -> Known | None:
-    """Claim, divide and write a text; None when somebody else has it meanwhile. Raises Indivisible, Saturated,
-    DatabaseError.
+    """Claim, divide and write a text; None when somebody else has it meanwhile. Raises Indivisible,
+    Saturated, DatabaseError.
     """
     begun()
     try:
@@ -118,9 +129,11 @@ def taken_in(place: Place | None, text: Text, begun: Begun) -> Known | None:
         connection.close()
 
 
-async def made_once(user_id: int | None, digest: str, make: Callable[[], Awaitable[str]]) -> tuple[str, str]:
-    """The text that `make` makes, kept under this digest as a document of its own, so that it is made once; and the id
-    of that document, empty when there is none. Raises what `make` raises.
+async def made_once(
+    user_id: int | None, digest: str, make: Callable[[], Awaitable[str]]
+) -> tuple[str, str]:
+    """The text that `make` makes, kept under this digest as a document of its own, so that it is
+    made once; and the id of that document, empty when there is none. Raises what `make` raises.
     """
     place = None if user_id is None else Place(user_id, digest)
     while place is not None and (found := await in_time(LONG.run(claim, place))) is not None:
@@ -134,7 +147,9 @@ async def made_once(user_id: int | None, digest: str, make: Callable[[], Awaitab
     return await make(), ""
 
 
-async def made_now(lease: Lease, digest: str, make: Callable[[], Awaitable[str]]) -> tuple[str, str]:
+async def made_now(
+    lease: Lease, digest: str, make: Callable[[], Awaitable[str]]
+) -> tuple[str, str]:
     """`made_once` by whoever has the lease, which is held as long as it takes."""
     async with holding(lease) as held:
         try:
@@ -203,25 +218,33 @@ def refused(reason: str) -> InvalidRequest:
     return InvalidRequest(why, param="messages", code="context_length_exceeded")
 
 
-# --- files ------------------------------------------------------------------------------------------------------------
+# --- files ----------------------------------------------------------------------------------------
 def begin(file: StoredFile) -> Document:
-    """Take the file's text in, in the background; returns its document at once. Raises InvalidRequest."""
+    """Take the file's text in, in the background; returns its document at once. Raises
+    InvalidRequest.
+    """
     document = claimed(file)
     if document.state == DocumentState.UPLOADED:
         document_id = document.pk
-        transaction.on_commit(lambda: FILES.submit(background, document_id).add_done_callback(report))
+        transaction.on_commit(
+            lambda: FILES.submit(background, document_id).add_done_callback(report)
+        )
     return document
 
 
 def claimed(file: StoredFile) -> Document:
-    """The file's document, made if there is none; one that failed is to be tried again. Raises InvalidRequest."""
+    """The file's document, made if there is none; one that failed is to be tried again. Raises
+    InvalidRequest.
+    """
     document = Document.objects.light().filter(file=file).first()
     if document is None:
-        stored_bytes.require_room(file.user_id, file.size_bytes)
+        storage_quota.require_room(file.user_id, file.size_bytes)
         document = made_for(file)
     if document is None:
         most = settings.DOCUMENTS_PER_USER
-        raise InvalidRequest(f"You have {most} documents; delete some files first.", code="too_many_documents")
+        raise InvalidRequest(
+            f"You have {most} documents; delete some files first.", code="too_many_documents"
+        )
     failed = Document.objects.filter(pk=document.pk, state=DocumentState.ERROR)
     if failed.release_lease("alive_until", state=DocumentState.UPLOADED, reason=""):
         document.refresh_from_db()
@@ -243,7 +266,9 @@ def report(done: "Future[None]") -> None:
 
 
 def process(document_id: str) -> None:
-    """Take in the text of a document's file, unless somebody does or did; in any thread that may wait."""
+    """Take in the text of a document's file, unless somebody does or did; in any thread that may
+    wait.
+    """
     lease = claim_document(document_id)
     if lease is None:
         return
@@ -265,7 +290,7 @@ def text_of(file: StoredFile) -> str:
     if file.status == Status.ERROR:
         raise Indivisible(file.reason)
     try:
-        return files.text_path_of(file.pk).read_text(encoding="utf-8")
+        return file_storage.text_path_of(file.pk).read_text(encoding="utf-8")
     except FileNotFoundError:
         raise Indivisible("It has no text, or this home does not have it.") from None
     except (OSError, UnicodeDecodeError):
@@ -273,13 +298,15 @@ def text_of(file: StoredFile) -> str:
 
 
 def sweep() -> int:
-    """Take up what was left by processes that died; returns how many. The text of a request is not kept: its document
-    goes, and the next request with it begins anew.
+    """Take up what was left by processes that died; returns how many. The text of a request is not
+    kept: its document goes, and the next request with it begins anew.
     """
     before = timezone.now() - timedelta(seconds=2 * settings.DOCUMENT_SECONDS)
     left = Document.objects.left().filter(created_at__lte=before)
     left.filter(file=None).delete()
-    found = list(left.exclude(file=None).order_by(F("created_at")).values_list("pk", flat=True)[:AT_A_TIME])
+    found = list(
+        left.exclude(file=None).order_by(F("created_at")).values_list("pk", flat=True)[:AT_A_TIME]
+    )
     for document_id in found:
         process(document_id)
     return len(found)

@@ -1,16 +1,16 @@
-"""The tables of the index of what is said (conversations/words.py); no model has them."""
+"""The tables of the index of what is said (conversations/search/full_text_index.py); no model has them."""
 
 from django.db import migrations
 
-from conversations import words
+from conversations.search import full_text_index
 
 
 def create(apps, schema_editor):
-    words.create(schema_editor.connection)
+    full_text_index.create(schema_editor.connection)
 
 
 def drop(apps, schema_editor):
-    words.drop(schema_editor.connection)
+    full_text_index.drop(schema_editor.connection)
 
 
 class Migration(migrations.Migration):

@@ -1,17 +1,17 @@
-"""Chats that upstreams still keep, and the triggers that note them (conversations/partings.py)."""
+"""Chats that upstreams still keep, and the triggers that note them (conversations/upstream_chats/chat_triggers.py)."""
 
 import django.db.models.functions.datetime
 from django.db import migrations, models
 
-from conversations import partings
+from conversations.upstream_chats import chat_triggers
 
 
 def create(apps, schema_editor):
-    partings.install(schema_editor.connection)
+    chat_triggers.install(schema_editor.connection)
 
 
 def drop(apps, schema_editor):
-    partings.drop(schema_editor.connection)
+    chat_triggers.drop(schema_editor.connection)
 
 
 class Migration(migrations.Migration):

@@ -1,10 +1,20 @@
-"""Rows about what is said: the log (Conversation, Turn, Item, EventBatch), documents (Document, Passage), files,
-farewells."""
+"""Rows about what is said: the log (Conversation, Turn, Item, EventBatch), documents (Document,
+Passage), files, farewells.
+"""
 
 from conversations.models.documents import Document, DocumentQuerySet, DocumentState, Passage
 from conversations.models.farewells import Farewell, FarewellQuerySet
 from conversations.models.files import FileQuerySet, Purpose, Status, StoredFile, new_id
-from conversations.models.log import RUNNING, Conversation, Door, EventBatch, Item, Kind, Turn, TurnStatus
+from conversations.models.log import (
+    RUNNING,
+    Conversation,
+    Door,
+    EventBatch,
+    Item,
+    Kind,
+    Turn,
+    TurnStatus,
+)
 
 __all__ = [
     "RUNNING",

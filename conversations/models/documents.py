@@ -1,4 +1,6 @@
-"""Document and Passage: a long text, taken in once for each owner and content, and what it was divided into."""
+"""Document and Passage: a long text, taken in once for each owner and content, and what it was
+divided into.
+"""
 
 import secrets
 
@@ -8,7 +10,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from conversations.models.files import StoredFile
-from providers.leases import LeaseQuerySet, is_free, is_held
+from providers.database.leases import LeaseQuerySet, is_free, is_held
 
 
 class DocumentState(models.TextChoices):
@@ -42,8 +44,9 @@ class DocumentQuerySet(LeaseQuerySet, models.QuerySet["Document"]):
         return self.filter(expires_at__lte=Now()).exclude(processed)
 
     def free(self) -> "DocumentQuerySet":
-        """Those that somebody may take in now: nobody does, or whoever did is dead; what failed may be tried again once
-        its lease is over."""
+        """Those that somebody may take in now: nobody does, or whoever did is dead; what failed may
+        be tried again once its lease is over.
+        """
         over = is_free("alive_until")
         begun = Q(state__in=(DocumentState.PROCESSING, DocumentState.ERROR))
         return self.filter(Q(state=DocumentState.UPLOADED) | (begun & over))
@@ -53,29 +56,42 @@ class DocumentQuerySet(LeaseQuerySet, models.QuerySet["Document"]):
         return self.free().exclude(state=DocumentState.ERROR)
 
     def lacking_embeddings(self) -> "DocumentQuerySet":
-        """Those whose passages have none yet and for which nobody is getting them; the first passage's is written
-        last."""
+        """Those whose passages have none yet and for which nobody is getting them; the first
+        passage's is written last.
+        """
         free = self.filter(is_free("alive_until"), state=DocumentState.INGESTED)
         first = Passage.objects.filter(document=models.OuterRef("pk"), number=0, embedding=None)
         return free.filter(models.Exists(first))
 
 
 class Document(models.Model):
-    """One long text of one user. `digest` is of its content and of how it was divided: the same is taken in once."""
+    """One long text of one user. `digest` is of its content and of how it was divided: the same is
+    taken in once.
+    """
 
     id = models.CharField(primary_key=True, max_length=48, default=new_document_id, editable=False)
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="documents", db_index=False)
-    file = models.OneToOneField(StoredFile, models.CASCADE, null=True, blank=True, related_name="document")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.CASCADE, related_name="documents", db_index=False
+    )
+    file = models.OneToOneField(
+        StoredFile, models.CASCADE, null=True, blank=True, related_name="document"
+    )
     source = models.ForeignKey(  # of what was made of a file's text besides: it goes with the file
         StoredFile, models.CASCADE, null=True, blank=True, editable=False, related_name="derived"
     )
     digest = models.CharField(max_length=64, editable=False)
     title = models.CharField(max_length=255, blank=True)
-    state = models.CharField(max_length=12, choices=DocumentState, default=DocumentState.UPLOADED, editable=False)
+    state = models.CharField(
+        max_length=12, choices=DocumentState, default=DocumentState.UPLOADED, editable=False
+    )
     reason = models.CharField(max_length=200, blank=True, editable=False)  # of an error
     chars = models.PositiveIntegerField(default=0, editable=False)
-    index = models.BinaryField(null=True, editable=False)  # conversations.documents.retrieve.Index, packed
-    embedding_model = models.CharField(max_length=255, blank=True, db_default="", editable=False)  # and its width
+    index = models.BinaryField(
+        null=True, editable=False
+    )  # conversations.documents.index.bm25.Index, packed
+    embedding_model = models.CharField(
+        max_length=255, blank=True, db_default="", editable=False
+    )  # and its width
     alive_until = models.DateTimeField(null=True, editable=False)  # while it is processed
     created_at = models.DateTimeField(auto_now_add=True)
     used_at = models.DateTimeField(auto_now_add=True)
@@ -86,8 +102,12 @@ class Document(models.Model):
     class Meta:
         ordering = ["-created_at", "-id"]
         constraints = [
-            models.UniqueConstraint(fields=["user", "digest"], condition=Q(file=None), name="document_once_per_user"),
-            models.CheckConstraint(condition=Q(state__in=DocumentState.values), name="document_state_known"),
+            models.UniqueConstraint(
+                fields=["user", "digest"], condition=Q(file=None), name="document_once_per_user"
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=DocumentState.values), name="document_state_known"
+            ),
         ]
         indexes = [models.Index(fields=["user", "-created_at"], name="document_user_created")]
 
@@ -96,7 +116,9 @@ class Document(models.Model):
 
 
 class Passage(models.Model):
-    """One piece of a document: characters `start` to `end` of its text, with how much it says (0..1)."""
+    """One piece of a document: characters `start` to `end` of its text, with how much it says
+    (0..1).
+    """
 
     document = models.ForeignKey(Document, models.CASCADE, related_name="passages", db_index=False)
     number = models.PositiveIntegerField()  # 0.. in the order of the text

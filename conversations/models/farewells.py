@@ -1,6 +1,8 @@
-"""Farewell: a chat that an upstream keeps although no conversation stands in it any more; it is to be deleted there.
+"""Farewell: a chat that an upstream keeps although no conversation stands in it any more; it is to
+be deleted there.
 
-Database triggers write the rows (`conversations/partings.py`), so what is not given has its default in the database.
+Database triggers write the rows (`conversations/upstream_chats/chat_triggers.py`), so what is not
+given has its default in the database.
 """
 
 from collections.abc import Collection
@@ -11,7 +13,9 @@ from django.db import models
 from django.db.models import Min
 from django.db.models.functions import Now
 
-PAUSE = timedelta(minutes=10)  # after the first try; doubled after each, so that eight tries take a day
+PAUSE = timedelta(
+    minutes=10
+)  # after the first try; doubled after each, so that eight tries take a day
 MOST_DOUBLINGS = 7  # then it is a day from try to try
 
 
@@ -43,11 +47,17 @@ class Farewell(models.Model):
     def claim_try(self) -> bool:
         """Begin a try; False when somebody else has begun it since this row was read.
 
-        Writes the number of tries and when the next one is due. No lease (`providers/leases.py`):
-        nobody renews or releases it. A try that fails and one whose process dies are the same; the
-        next one is due after a pause that grows, unless the row is deleted.
+        Writes the number of tries and when the next one is due. No lease
+        (`providers/database/leases.py`): nobody renews or releases it. A try that fails and one
+        whose process dies are the same; the next one is due after a pause that grows, unless the
+        row is deleted.
         """
         same = Farewell.objects.filter(pk=self.pk, tries=self.tries)
-        mine = same.update(tries=self.tries + 1, due_at=Now() + PAUSE * 2 ** min(self.tries, MOST_DOUBLINGS)) == 1
+        mine = (
+            same.update(
+                tries=self.tries + 1, due_at=Now() + PAUSE * 2 ** min(self.tries, MOST_DOUBLINGS)
+            )
+            == 1
+        )
         self.tries += mine
         return mine

@@ -1,5 +1,5 @@
-"""StoredFile: a document that a user left here. Its bytes and its text are files in the home, named by the row's id
-(`conversations/files.py`).
+"""StoredFile: a document that a user left here. Its bytes and its text are files in the home, named
+by the row's id (`conversations/files/file_storage.py`).
 """
 
 import secrets
@@ -11,7 +11,9 @@ from django.utils import timezone
 
 
 class Purpose(models.TextChoices):
-    """What a file is for, in OpenAI's and Moonshot's words; those of services not offered here are left out."""
+    """What a file is for, in OpenAI's and Moonshot's words; those of services not offered here are
+    left out.
+    """
 
     USER_DATA = "user_data", "user data"
     ASSISTANTS = "assistants", "assistants"
@@ -43,13 +45,17 @@ class StoredFile(models.Model):
     """One uploaded file of one user."""
 
     id = models.CharField(primary_key=True, max_length=48, default=new_id, editable=False)
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="stored_files", editable=False)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.CASCADE, related_name="stored_files", editable=False
+    )
     filename = models.CharField(max_length=255, editable=False)
     content_type = models.CharField(max_length=100, blank=True, editable=False)
     purpose = models.CharField(max_length=16, choices=Purpose, editable=False)
     size_bytes = models.BigIntegerField(editable=False)
     sha256 = models.CharField(max_length=64, editable=False)
-    status = models.CharField(max_length=16, choices=Status, default=Status.PROCESSED, editable=False)
+    status = models.CharField(
+        max_length=16, choices=Status, default=Status.PROCESSED, editable=False
+    )
     reason = models.CharField(max_length=200, blank=True, editable=False)  # why there is no text
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True, db_index=True, editable=False)
@@ -59,11 +65,17 @@ class StoredFile(models.Model):
     class Meta:
         ordering = ["-created_at", "-id"]
         constraints = [
-            models.CheckConstraint(condition=Q(status__in=Status.values), name="storedfile_status_known"),
-            models.CheckConstraint(condition=Q(purpose__in=Purpose.values), name="storedfile_purpose_known"),
+            models.CheckConstraint(
+                condition=Q(status__in=Status.values), name="storedfile_status_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(purpose__in=Purpose.values), name="storedfile_purpose_known"
+            ),
             models.CheckConstraint(condition=Q(size_bytes__gte=0), name="storedfile_size_positive"),
         ]
-        indexes = [models.Index(fields=["user", "created_at", "id"], name="storedfile_user_created")]
+        indexes = [
+            models.Index(fields=["user", "created_at", "id"], name="storedfile_user_created")
+        ]
 
     def __str__(self) -> str:
         return self.filename

@@ -1,9 +1,11 @@
-"""The one log of all that is said: a Conversation has Turns in their order, a Turn has Items in theirs.
+"""The one log of all that is said: a Conversation has Turns in their order, a Turn has Items in
+theirs.
 
-A turn is one request: what it asked (items of input) and what came of it (items of output). It is written when the
-request begins and finished before the caller sees the end of the answer. Items have the shape of OpenAI's Responses
-API, whatever door they came by; chat messages are made of them (`conversations/items.py`). A chain of responses is a
-conversation too, of the kind `thread`; a response that continues an older one begins a thread that branches off there.
+A turn is one request: what it asked (items of input) and what came of it (items of output). It is
+written when the request begins and finished before the caller sees the end of the answer. Items
+have the shape of OpenAI's Responses API, whatever door they came by; chat messages are made of them
+(`conversations/messages/items.py`). A chain of responses is a conversation too, of the kind
+`thread`; a response that continues an older one begins a thread that branches off there.
 """
 
 import secrets
@@ -15,13 +17,16 @@ from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from conversations.models.documents import Document
-from providers.leases import LeaseQuerySet, is_held
+from providers.database.leases import LeaseQuerySet, is_held
 
 
 class Kind(models.TextChoices):
     """How a conversation came to be, and so which ids lead to it."""
 
-    NAMED = "named", "named by the client"  # by path, conversation_id or session_id: begins on first use
+    NAMED = (
+        "named",
+        "named by the client",
+    )  # by path, conversation_id or session_id: begins on first use
     OPEN = "open", "made by /v1/conversations"
     THREAD = "thread", "responses and stored completions"
 
@@ -67,7 +72,9 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         return self.exclude(kind=Kind.THREAD)
 
     def expired(self) -> "ConversationQuerySet":
-        """Those whose time is over, that no turn is running in, and that no living thread goes on from."""
+        """Those whose time is over, that no turn is running in, and that no living thread goes on
+        from.
+        """
         branches = Conversation.objects.filter(base__conversation=OuterRef("pk"))
         living = branches.filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
         running = Turn.objects.running().filter(is_held("alive_until"), conversation=OuterRef("pk"))
@@ -75,24 +82,36 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
 
 
 class Conversation(models.Model):
-    """One user's conversation. `chat_id` and `parent_id`: where it stands at an upstream that keeps it, on the token
-    `token_id`, which knows the turns up to `chat_turn`.
+    """One user's conversation. `chat_id` and `parent_id`: where it stands at an upstream that keeps
+    it, on the token `token_id`, which knows the turns up to `chat_turn`.
     """
 
-    id = models.CharField(primary_key=True, max_length=48, default=new_conversation_id, editable=False)
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="conversations", db_index=False)
+    id = models.CharField(
+        primary_key=True, max_length=48, default=new_conversation_id, editable=False
+    )
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.CASCADE, related_name="conversations", db_index=False
+    )
     kind = models.CharField(max_length=8, choices=Kind, editable=False)
-    name = models.CharField(max_length=200, blank=True, editable=False)  # as the client calls it; unique for its user
+    name = models.CharField(
+        max_length=200, blank=True, editable=False
+    )  # as the client calls it; unique for its user
     title = models.CharField(max_length=200, blank=True)
     metadata = models.JSONField(default=dict, blank=True)
-    base = models.ForeignKey("Turn", models.SET_NULL, null=True, related_name="branches", editable=False)
-    system = models.ForeignKey("Turn", models.SET_NULL, null=True, related_name="+", db_index=False, editable=False)
+    base = models.ForeignKey(
+        "Turn", models.SET_NULL, null=True, related_name="branches", editable=False
+    )
+    system = models.ForeignKey(
+        "Turn", models.SET_NULL, null=True, related_name="+", db_index=False, editable=False
+    )
     last = models.PositiveIntegerField(default=0, editable=False)  # number of its last turn
     token_id = models.UUIDField(null=True, editable=False)
     chat_id = models.CharField(max_length=200, blank=True, editable=False)
     parent_id = models.CharField(max_length=200, blank=True, editable=False)
     chat_turn = models.PositiveIntegerField(default=0, editable=False)
-    idle_seconds = models.PositiveIntegerField(null=True, blank=True, help_text="It goes after so long without a turn.")
+    idle_seconds = models.PositiveIntegerField(
+        null=True, blank=True, help_text="It goes after so long without a turn."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     used_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True, db_index=True, editable=False)
@@ -103,8 +122,12 @@ class Conversation(models.Model):
     class Meta:
         ordering = ["-used_at", "-id"]
         constraints = [
-            models.UniqueConstraint(fields=["user", "name"], condition=~Q(name=""), name="conversation_name_of_user"),
-            models.CheckConstraint(condition=Q(kind__in=Kind.values), name="conversation_kind_known"),
+            models.UniqueConstraint(
+                fields=["user", "name"], condition=~Q(name=""), name="conversation_name_of_user"
+            ),
+            models.CheckConstraint(
+                condition=Q(kind__in=Kind.values), name="conversation_kind_known"
+            ),
             models.CheckConstraint(
                 condition=(Q(kind=Kind.NAMED) & ~Q(name="")) | (~Q(kind=Kind.NAMED) & Q(name="")),
                 name="conversation_named_has_name",
@@ -112,11 +135,15 @@ class Conversation(models.Model):
         ]
         indexes = [
             models.Index(
-                fields=["user", "-used_at", "-id"], condition=~Q(kind=Kind.THREAD), name="conversation_user_used"
+                fields=["user", "-used_at", "-id"],
+                condition=~Q(kind=Kind.THREAD),
+                name="conversation_user_used",
             ),
             models.Index(fields=["-used_at", "-id"], name="conversation_used"),
             models.Index(fields=["user"], name="conversation_user"),
-            models.Index(fields=["system"], condition=Q(system__isnull=False), name="conversation_system"),
+            models.Index(
+                fields=["system"], condition=Q(system__isnull=False), name="conversation_system"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -125,7 +152,12 @@ class Conversation(models.Model):
     def as_openai(self) -> dict[str, object]:
         """OpenAI's conversation object."""
         created = int(self.created_at.timestamp())
-        return {"id": self.pk, "object": "conversation", "created_at": created, "metadata": self.metadata}
+        return {
+            "id": self.pk,
+            "object": "conversation",
+            "created_at": created,
+            "metadata": self.metadata,
+        }
 
 
 class TurnQuerySet(LeaseQuerySet, models.QuerySet["Turn"]):
@@ -137,12 +169,20 @@ class TurnQuerySet(LeaseQuerySet, models.QuerySet["Turn"]):
 
 
 class Turn(models.Model):
-    """One request in a conversation; its id is the request's, so `resp_<hex>` and `chatcmpl-<hex>` are made of it."""
+    """One request in a conversation; its id is the request's, so `resp_<hex>` and `chatcmpl-<hex>`
+    are made of it.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    conversation = models.ForeignKey(Conversation, models.CASCADE, related_name="turns", db_index=False)
+    conversation = models.ForeignKey(
+        Conversation, models.CASCADE, related_name="turns", db_index=False
+    )
     user = models.ForeignKey(  # the conversation's: it goes with that
-        settings.AUTH_USER_MODEL, models.DO_NOTHING, related_name="+", db_index=False, db_constraint=False
+        settings.AUTH_USER_MODEL,
+        models.DO_NOTHING,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
     )
     number = models.PositiveIntegerField()  # 1.. in its conversation
     door = models.CharField(max_length=8, choices=Door)
@@ -151,19 +191,31 @@ class Turn(models.Model):
     stored = models.BooleanField(default=False)  # can be retrieved by its own id
     background = models.BooleanField(default=False)
     metadata = models.JSONField(default=dict)
-    settings = models.JSONField(default=dict)  # what the request asked for besides, as its object repeats it
+    settings = models.JSONField(
+        default=dict
+    )  # what the request asked for besides, as its object repeats it
     extras = models.JSONField(default=dict)  # fields that its answer had besides; further choices
-    thought = models.JSONField(default=dict)  # how it was thought up, told or not: steps, framework, candidates
+    thought = models.JSONField(
+        default=dict
+    )  # how it was thought up, told or not: steps, framework, candidates
     usage = models.JSONField(null=True)  # as a chat completion has it
     error = models.JSONField(null=True)  # {"code", "message"}
     finish_reason = models.CharField(max_length=32, blank=True)
-    tokens = models.PositiveIntegerField(default=0)  # roughly, of its items; decides what still fits into a window
-    stored_bytes = models.BigIntegerField(default=0, db_default=0, editable=False)  # of its items, roughly
-    replaced = models.BooleanField(default=False)  # its question was asked anew: later turns are not told of it
+    tokens = models.PositiveIntegerField(
+        default=0
+    )  # roughly, of its items; decides what still fits into a window
+    stored_bytes = models.BigIntegerField(
+        default=0, db_default=0, editable=False
+    )  # of its items, roughly
+    replaced = models.BooleanField(
+        default=False
+    )  # its question was asked anew: later turns are not told of it
     asked_to_stop = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True)
-    alive_until = models.DateTimeField(null=True)  # while it runs: its process says so again and again
+    alive_until = models.DateTimeField(
+        null=True
+    )  # while it runs: its process says so again and again
 
     objects = TurnQuerySet.as_manager()
 
@@ -174,16 +226,23 @@ class Turn(models.Model):
             models.UniqueConstraint(
                 fields=["conversation"], condition=Q(status__in=RUNNING), name="turn_one_at_a_time"
             ),
-            models.CheckConstraint(condition=Q(status__in=TurnStatus.values), name="turn_status_known"),
+            models.CheckConstraint(
+                condition=Q(status__in=TurnStatus.values), name="turn_status_known"
+            ),
             models.CheckConstraint(condition=Q(door__in=Door.values), name="turn_door_known"),
             models.CheckConstraint(
-                condition=~Q(status__in=RUNNING) | Q(alive_until__isnull=False), name="turn_running_is_alive"
+                condition=~Q(status__in=RUNNING) | Q(alive_until__isnull=False),
+                name="turn_running_is_alive",
             ),
         ]
         indexes = [
-            models.Index(fields=["user", "door", "-id"], condition=Q(stored=True), name="turn_stored"),
+            models.Index(
+                fields=["user", "door", "-id"], condition=Q(stored=True), name="turn_stored"
+            ),
             models.Index(fields=["user", "stored_bytes"], name="turn_stored_bytes"),
-            models.Index(fields=["alive_until"], condition=Q(status__in=RUNNING), name="turn_running"),
+            models.Index(
+                fields=["alive_until"], condition=Q(status__in=RUNNING), name="turn_running"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -191,25 +250,36 @@ class Turn(models.Model):
 
 
 class Item(models.Model):
-    """One thing said, in the shape of a Responses item: `data` is that object without `id` and `status`. `text` is what
-    a person would read of it. In the order of their ids within a conversation.
+    """One thing said, in the shape of a Responses item: `data` is that object without `id` and
+    `status`. `text` is what a person would read of it. In the order of their ids within a
+    conversation.
     """
 
-    public_id = models.CharField(max_length=64, unique=True, editable=False)  # msg_…, rs_…, fc_…, fco_…
-    conversation = models.ForeignKey(Conversation, models.CASCADE, related_name="items", db_index=False)
+    public_id = models.CharField(
+        max_length=64, unique=True, editable=False
+    )  # msg_…, rs_…, fc_…, fco_…
+    conversation = models.ForeignKey(
+        Conversation, models.CASCADE, related_name="items", db_index=False
+    )
     turn = models.ForeignKey(Turn, models.CASCADE, related_name="items", db_index=False)
     output = models.BooleanField(default=False)  # by the model
     type = models.CharField(max_length=32)
     role = models.CharField(max_length=16, blank=True)
     status = models.CharField(max_length=12, choices=TurnStatus, default=TurnStatus.COMPLETED)
     text = models.TextField(blank=True)
-    told = models.CharField(max_length=64, blank=True)  # digest of the text as its caller got it, if with more in front
+    told = models.CharField(
+        max_length=64, blank=True
+    )  # digest of the text as its caller got it, if with more in front
     data = models.JSONField()
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         ordering = ["id"]
-        constraints = [models.CheckConstraint(condition=Q(status__in=TurnStatus.values), name="item_status_known")]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(status__in=TurnStatus.values), name="item_status_known"
+            )
+        ]
         indexes = [
             models.Index(fields=["conversation", "id"], name="item_conversation"),
             models.Index(fields=["turn", "id"], name="item_turn"),
@@ -224,7 +294,9 @@ class Item(models.Model):
 
 
 class EventBatch(models.Model):
-    """Stream events of a background response, as they were made: numbers `first` to `last`, as JSON texts."""
+    """Stream events of a background response, as they were made: numbers `first` to `last`, as JSON
+    texts.
+    """
 
     turn = models.ForeignKey(Turn, models.CASCADE, related_name="events", db_index=False)
     first = models.PositiveIntegerField()  # sequence_number of the first event in it

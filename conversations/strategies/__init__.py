@@ -1,8 +1,8 @@
-"""How an answer is thought up: one file per strategy, found by name, each with `answer(request, candidates, pool,
-trace)`.
+"""How an answer is thought up: one file per strategy, found by name, each with `answer(request,
+candidates, pool, trace)`.
 
-A strategy yields chunks like `tokens.failover.answer`, which it calls for every upstream question it asks. A
-ChatModel row names it.
+A strategy yields chunks like `tokens.failover.answer`, which it calls for every upstream question
+it asks. A ChatModel row names it.
 """
 
 import pkgutil
@@ -11,8 +11,8 @@ from functools import cache
 from importlib import import_module
 
 from providers.catalogue import Candidate
-from providers.chat import Batches, ChatRequest, Trace
-from tokens.pool import Pool
+from providers.protocol.chat import Batches, ChatRequest, Trace
+from tokens.pool.pool import Pool
 
 Strategy = Callable[[ChatRequest, Sequence[Candidate], Pool, Trace], Batches]
 

@@ -1,5 +1,7 @@
-"""Ask once, relay the answer. Once more only where a tool had to be called and the model, told in words, did not."""
+"""Ask once, relay the answer. Once more only where a tool had to be called and the model, told in
+words, did not.
+"""
 
-from conversations.insisting import answer
+from conversations.upstream_calls.required_tool_call import answer
 
 __all__ = ["answer"]

@@ -1,9 +1,11 @@
-"""Plan, answer several times at once, make one answer of it: OpenKimi's multi-path reasoning, over any model.
+"""Plan, answer several times at once, make one answer of it: OpenKimi's multi-path reasoning, over
+any model.
 
-A framework (the plan), N candidates asked at the same time, each from another passage or angle (conversations/
-paths.py), and their synthesis: by the model, whose answer streams, or by rules for texts. With one candidate the
-question is asked once. `mpr_candidates` in the body goes before the row's number. A caller who wants tools, a format
-or several choices gets the synthesis of the model, for rules can keep none of these.
+A framework (the plan), N candidates asked at the same time, each from another passage or angle
+(conversations/ sampling_paths.py), and their synthesis: by the model, whose answer streams, or by
+rules for texts. With one candidate the question is asked once. `mpr_candidates` in the body goes
+before the row's number. A caller who wants tools, a format or several choices gets the synthesis of
+the model, for rules can keep none of these.
 """
 
 import asyncio
@@ -12,35 +14,54 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Any
 
-from conversations import paths
-from conversations.asking import HOPELESS, Asking, instructed, only_text, options_of
-from conversations.longtexts import question_of
+from conversations.prompts.long_texts import question_of
+from conversations.reasoning import sampling_paths
+from conversations.upstream_calls.strategy_calls import (
+    HOPELESS,
+    Asking,
+    instructed,
+    only_text,
+    options_of,
+)
 from providers.catalogue import Candidate
-from providers.chat import CHAT, Batches, ChatRequest, Chunk, Trace, completion, delta, usage_chunk
 from providers.exceptions import BadResponse, GatewayError
-from providers.message_text import join_texts
+from providers.protocol.chat import (
+    CHAT,
+    Batches,
+    ChatRequest,
+    Chunk,
+    Trace,
+    completion,
+    delta,
+    usage_chunk,
+)
+from providers.protocol.message_text import join_texts
 from tokens.failover import loop as failover
-from tokens.pool import Pool
+from tokens.pool.pool import Pool
 
 Messages = list[dict[str, Any]]
 
 
-def answer(request: ChatRequest, candidates: Sequence[Candidate], pool: Pool, trace: Trace) -> Batches:
+def answer(
+    request: ChatRequest, candidates: Sequence[Candidate], pool: Pool, trace: Trace
+) -> Batches:
     if request.endpoint != CHAT:
         return failover.answer(request, candidates, pool, trace)
     return merged(request, candidates, pool, trace)
 
 
-async def merged(request: ChatRequest, candidates: Sequence[Candidate], pool: Pool, trace: Trace) -> Batches:
+async def merged(
+    request: ChatRequest, candidates: Sequence[Candidate], pool: Pool, trace: Trace
+) -> Batches:
     """Yield the one answer. Raises GatewayError."""
-    options = options_of(paths.Options, candidates)
+    options = options_of(sampling_paths.Options, candidates)
     asking = Asking(request, candidates, pool, trace, options.max_calls)
     plan = await framework(asking) if options.plans and asking.left > 0 else ""
     count = min(options.candidates, asking.left)
     messages = request.body["messages"]
     trace.extras = {"framework": plan, "candidates": [], "synthesis": ""}
     if count < 2:
-        messages = instructed(messages, paths.PLAN.format(plan=plan)) if plan else messages
+        messages = instructed(messages, sampling_paths.PLAN.format(plan=plan)) if plan else messages
         drafts: list[str] = []
     else:
         drafts = await drafted(asking, options, plan, count)
@@ -48,11 +69,19 @@ async def merged(request: ChatRequest, candidates: Sequence[Candidate], pool: Po
         way = "model" if not ruled else options.synthesis if len(drafts) > 1 else ""
         trace.extras |= {"candidates": drafts, "synthesis": way}
         if ruled:
-            for batch in told(request, asking, paths.synthesise(options.synthesis, drafts), drafts, options):
+            for batch in told(
+                request,
+                asking,
+                sampling_paths.synthesise(options.synthesis, drafts),
+                drafts,
+                options,
+            ):
                 yield batch
             return
         messages = synthesised(messages, drafts)
-    async with aclosing(asking.last("synthesis", messages, temperature=options.final_temperature)) as batches:
+    async with aclosing(
+        asking.last("synthesis", messages, temperature=options.final_temperature)
+    ) as batches:
         async for batch in batches:
             yield shown(request, batch, drafts) if options.show_candidates else batch
 
@@ -63,14 +92,20 @@ def asked_last(messages: Messages, words: str) -> Messages:
 
 
 def synthesised(messages: Messages, drafts: Sequence[str]) -> Messages:
-    marked = "\n\n".join(f"<draft_{at}>\n{text}\n</draft_{at}>" for at, text in enumerate(drafts, 1))
-    return asked_last(messages, paths.SYNTHESIS.format(count=len(drafts), drafts=marked))
+    marked = "\n\n".join(
+        f"<draft_{at}>\n{text}\n</draft_{at}>" for at, text in enumerate(drafts, 1)
+    )
+    return asked_last(messages, sampling_paths.SYNTHESIS.format(count=len(drafts), drafts=marked))
 
 
 async def framework(asking: Asking) -> str:
-    """The plan; empty when the upstream failed, for an answer needs none. Raises GatewayError that more would too."""
+    """The plan; empty when the upstream failed, for an answer needs none. Raises GatewayError that
+    more would too.
+    """
     try:
-        said = await asking.whole("framework", asked_last(asking.request.body["messages"], paths.FRAMEWORK))
+        said = await asking.whole(
+            "framework", asked_last(asking.request.body["messages"], sampling_paths.FRAMEWORK)
+        )
     except HOPELESS:
         raise
     except GatewayError:
@@ -78,8 +113,12 @@ async def framework(asking: Asking) -> str:
     return said.text
 
 
-async def drafted(asking: Asking, options: paths.Options, plan: str, count: int) -> list[str]:
-    """The candidates that came, asked all at once; those that failed are left out. Raises GatewayError: all did."""
+async def drafted(
+    asking: Asking, options: sampling_paths.Options, plan: str, count: int
+) -> list[str]:
+    """The candidates that came, asked all at once; those that failed are left out. Raises
+    GatewayError: all did.
+    """
     messages = asking.request.body["messages"]
     starts = await asyncio.to_thread(passages, messages, options.sampling, count)
     fields: dict[str, Any] = {"max_tokens": options.candidate_tokens}
@@ -88,7 +127,11 @@ async def drafted(asking: Asking, options: paths.Options, plan: str, count: int)
     errors: list[GatewayError] = []
 
     async def draft(number: int, hint: str) -> str:
-        words = [paths.CANDIDATE, paths.PLAN.format(plan=plan) if plan else "", hint]
+        words = [
+            sampling_paths.CANDIDATE,
+            sampling_paths.PLAN.format(plan=plan) if plan else "",
+            hint,
+        ]
         told = instructed(messages, "\n\n".join(filter(None, words)))
         try:
             return (await asking.whole(f"candidate {number}", told, **fields)).text
@@ -113,29 +156,40 @@ def passages(messages: Messages, sampling: str, count: int) -> list[str]:
     """
     asked = [message for message in messages if message["role"] != "assistant"]
     given = "\n\n".join(join_texts(message.get("content")) for message in asked)
-    found = paths.list_passages(given)
+    found = sampling_paths.list_passages(given)
     rng = random.Random()  # noqa: S311 - nothing secret depends on it
     if len(found) < 2:
-        return paths.sample(sampling, paths.ANGLES, question_of(messages), count, rng)
-    chosen = paths.sample(sampling, found, question_of(messages), count, rng)
-    return [paths.PASSAGE.format(passage=passage) for passage in chosen]
+        return sampling_paths.sample(
+            sampling, sampling_paths.ANGLES, question_of(messages), count, rng
+        )
+    chosen = sampling_paths.sample(sampling, found, question_of(messages), count, rng)
+    return [sampling_paths.PASSAGE.format(passage=passage) for passage in chosen]
 
 
 def told(
-    request: ChatRequest, asking: Asking, text: str, drafts: Sequence[str], options: paths.Options
+    request: ChatRequest,
+    asking: Asking,
+    text: str,
+    drafts: Sequence[str],
+    options: sampling_paths.Options,
 ) -> list[list[Chunk]]:
     """The answer that rules made, whole or as a stream."""
     usage = asking.usage()
     if not request.stream:
         batch = [completion(request, {"content": text}, usage)]
     else:
-        batch = [delta(request, role="assistant", content=text), delta(request, finish_reason="stop")]
+        batch = [
+            delta(request, role="assistant", content=text),
+            delta(request, finish_reason="stop"),
+        ]
         batch += [usage_chunk(request, usage)] if usage else []
     return [shown(request, batch, drafts) if options.show_candidates else batch]
 
 
 def shown(request: ChatRequest, batch: list[Chunk], drafts: Sequence[str]) -> list[Chunk]:
-    """The batch with the candidates as a field: of the whole answer, or in a chunk before the finish reason."""
+    """The batch with the candidates as a field: of the whole answer, or in a chunk before the
+    finish reason.
+    """
     if not request.stream:
         return [chunk | {"candidates": list(drafts)} for chunk in batch]
     out: list[Chunk] = []

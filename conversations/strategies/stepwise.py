@@ -1,8 +1,10 @@
-"""Think in steps that the caller sees as they are finished, then answer: what O1-API did, over any model.
+"""Think in steps that the caller sees as they are finished, then answer: what O1-API did, over any
+model.
 
-Each step is a question of its own, answered with one JSON object (conversations/steps.py); the final answer is asked
-with the caller's own messages, tools and formats, and streams. The answer has `steps` and `total_thinking_time`
-(seconds) as fields of its own; streamed, in a chunk before the finish reason. A step that cannot be had after three
+Each step is a question of its own, answered with one JSON object
+(conversations/reasoning/step_format.py); the final answer is asked with the caller's own messages,
+tools and formats, and streams. The answer has `steps` and `total_thinking_time` (seconds) as fields
+of its own; streamed, in a chunk before the finish reason. A step that cannot be had after three
 tries becomes one titled "Error", and the final answer is asked for with what there is.
 """
 
@@ -12,30 +14,43 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Any
 
-from conversations import steps
-from conversations.asking import HOPELESS, Asking, Said, instructed, options_of
-from conversations.steps import Step
+from conversations.reasoning import step_format
+from conversations.reasoning.step_format import Step
+from conversations.upstream_calls.strategy_calls import (
+    HOPELESS,
+    Asking,
+    Said,
+    instructed,
+    options_of,
+)
 from providers.catalogue import Candidate
-from providers.chat import CHAT, Batches, ChatRequest, Chunk, Trace, delta
 from providers.exceptions import GatewayError, Rejected
+from providers.protocol.chat import CHAT, Batches, ChatRequest, Chunk, Trace, delta
 from tokens.failover import loop as failover
-from tokens.pool import Pool
+from tokens.pool.pool import Pool
 
 TRIES = 3  # of one step
 PAUSE_SECONDS = 1.0  # between them
 LONGEST = 4  # times the tokens of a step, for one that was cut
-FORMS = {"inline": steps.INLINE, "hidden": steps.HIDDEN}  # of thinking that the caller asks for
+FORMS = {
+    "inline": step_format.INLINE,
+    "hidden": step_format.HIDDEN,
+}  # of thinking that the caller asks for
 
 
-def answer(request: ChatRequest, candidates: Sequence[Candidate], pool: Pool, trace: Trace) -> Batches:
+def answer(
+    request: ChatRequest, candidates: Sequence[Candidate], pool: Pool, trace: Trace
+) -> Batches:
     if request.endpoint != CHAT:
         return failover.answer(request, candidates, pool, trace)
     return thought_through(request, candidates, pool, trace)
 
 
-async def thought_through(request: ChatRequest, candidates: Sequence[Candidate], pool: Pool, trace: Trace) -> Batches:
+async def thought_through(
+    request: ChatRequest, candidates: Sequence[Candidate], pool: Pool, trace: Trace
+) -> Batches:
     """Yield the steps while they are thought, then the final answer. Raises GatewayError."""
-    options = options_of(steps.Options, candidates)
+    options = options_of(step_format.Options, candidates)
     asking = Asking(request, candidates, pool, trace, options.max_calls)
     json_mode = all(candidate.adapter.upstream.native_tools for candidate in candidates)
     thread = Thread(asking, options, json_mode=json_mode)
@@ -45,14 +60,20 @@ async def thought_through(request: ChatRequest, candidates: Sequence[Candidate],
             yield [telling.status(len(thread.steps) + 1)]
         step = await thread.next()
         said = telling.step(step)
-        trace.extras, trace.preface = telling.thought(), telling.preface
-        if request.stream and not step.failed:  # before the first step that is one the answer may still be an error
+        trace.extras = telling.thought()
+        trace.preface = telling.preface
+        if (
+            request.stream and not step.failed
+        ):  # before the first step that is one the answer may still be an error
             yield said
     if request.stream and options.feedback and telling.begun:
         yield [telling.status(None)]
     trace.preface = telling.preface + telling.closing
     last = asking.last(
-        "final answer", thread.closing(), **limit(request, options.final_tokens), temperature=options.temperature
+        "final answer",
+        thread.closing(),
+        **limit(request, options.final_tokens),
+        temperature=options.temperature,
     )
     async with aclosing(last) as batches:
         async for batch in batches:
@@ -68,8 +89,10 @@ def limit(request: ChatRequest, tokens: int | None) -> dict[str, int]:
 class Thread:
     """The steps so far, and the messages that ask for the next one."""
 
-    def __init__(self, asking: Asking, options: steps.Options, *, json_mode: bool) -> None:
-        self._asking, self._options, self._json_mode = asking, options, json_mode
+    def __init__(self, asking: Asking, options: step_format.Options, *, json_mode: bool) -> None:
+        self._asking = asking
+        self._options = options
+        self._json_mode = json_mode
         self._messages = instructed(asking.request.body["messages"], options.instruction())
         self.steps: list[Step] = []
 
@@ -81,22 +104,35 @@ class Thread:
         return bool(self.steps) and self.steps[-1].final
 
     async def next(self) -> Step:
-        """Think one step; one that failed is final. Raises GatewayError when the first can never be had."""
-        options, number, began = self._options, len(self.steps) + 1, time.perf_counter()
+        """Think one step; one that failed is final. Raises GatewayError when the first can never be
+        had.
+        """
+        options = self._options
+        number = len(self.steps) + 1
+        began = time.perf_counter()
         step = await self._tried(number)
-        if step.final and not step.failed and number < options.min_steps and number < options.max_steps:
+        if (
+            step.final
+            and not step.failed
+            and number < options.min_steps
+            and number < options.max_steps
+        ):
             step = Step(step.title, step.content)
-            go_on = steps.TOO_FEW.format(number=number, min_steps=options.min_steps)
+            go_on = step_format.TOO_FEW.format(number=number, min_steps=options.min_steps)
         else:
-            go_on = steps.GO_ON.format(number=number + 1)
+            go_on = step_format.GO_ON.format(number=number + 1)
         step = Step(step.title, step.content, step.final, time.perf_counter() - began, step.failed)
-        self._messages += [{"role": "assistant", "content": step.as_json()}, {"role": "user", "content": go_on}]
+        self._messages += [
+            {"role": "assistant", "content": step.as_json()},
+            {"role": "user", "content": go_on},
+        ]
         self.steps.append(step)
         return step
 
     async def _tried(self, number: int) -> Step:
         """The step, or one that says why there is none."""
-        reason, tokens = "The model gave no readable step.", self._options.step_tokens
+        reason = "The model gave no readable step."
+        tokens = self._options.step_tokens
         correction: list[dict[str, Any]] = []
         for attempt in range(TRIES):
             if attempt and self._asking.left < 1:
@@ -113,24 +149,28 @@ class Thread:
             except GatewayError as error:
                 reason = error.message
                 continue
-            if step := steps.parse(said.text):
+            if step := step_format.parse(said.text):
                 return step
             if said.cut:
                 tokens = min(tokens * 2, self._options.step_tokens * LONGEST)
             elif said.text:
                 wrong = {"role": "assistant", "content": said.text}
-                correction = [wrong, {"role": "user", "content": steps.UNREADABLE}]
+                correction = [wrong, {"role": "user", "content": step_format.UNREADABLE}]
         return Step("Error", reason, final=True, failed=True)
 
     async def _said(self, number: int, messages: list[dict[str, Any]], tokens: int) -> Said:
-        """What the model says; an upstream that refuses JSON mode is asked once more without, and never with again."""
+        """What the model says; an upstream that refuses JSON mode is asked once more without, and
+        never with again.
+        """
         fields: dict[str, Any] = {"max_tokens": tokens}
         if self._options.temperature is not None:
             fields["temperature"] = self._options.temperature
         label = f"step {number}"
         if self._json_mode:
             try:
-                return await self._asking.whole(label, messages, response_format={"type": "json_object"}, **fields)
+                return await self._asking.whole(
+                    label, messages, response_format={"type": "json_object"}, **fields
+                )
             except Rejected:
                 self._json_mode = False
                 if self._asking.left < 1:
@@ -143,15 +183,16 @@ class Thread:
         good = [step for step in self.steps if not step.failed]
         if not good:
             return messages
-        thought = {"role": "assistant", "content": steps.thinking(good)}
-        return [*messages, thought, {"role": "user", "content": steps.FINAL}]
+        thought = {"role": "assistant", "content": step_format.thinking(good)}
+        return [*messages, thought, {"role": "user", "content": step_format.FINAL}]
 
 
 class Telling:
     """What the caller gets, in its form: one answer, whatever it is made of."""
 
     def __init__(self, request: ChatRequest, form: str) -> None:
-        self._request, self._form = request, form
+        self._request = request
+        self._form = form
         self._field = "reasoning_content" if form == "reasoning" else "content"
         self._steps: list[Step] = []
         self._text = ""  # of the steps, as they are shown
@@ -159,25 +200,34 @@ class Telling:
         self.begun = self._closed = False
 
     def step(self, step: Step) -> list[Chunk]:
-        """The chunks that show a finished step; of one that failed they are kept until the answer begins."""
+        """The chunks that show a finished step; of one that failed they are kept until the answer
+        begins.
+        """
         self._steps.append(step)
-        text = steps.shown(step, len(self._steps), self._form)
+        text = step_format.shown(step, len(self._steps), self._form)
         if text and len(self._steps) == 1:
-            text = steps.opening(self._form) + text
+            text = step_format.opening(self._form) + text
         self._text += text
         self._held += text
         return [] if step.failed else self._taken()
 
     def _taken(self) -> list[Chunk]:
         """What was held back, as a chunk."""
-        text, self._held = self._held, ""
+        text = self._held
+        self._held = ""
         head = {} if self.begun else {"role": "assistant"}
         self.begun = True
         return [delta(self._request, **head, **({self._field: text} if text else {}))]
 
     def status(self, number: int | None) -> Chunk:
-        """A chunk that says which step is being thought; None: the final answer is being written."""
-        told = {"state": "thinking", "step": number} if number else {"state": "answering", "step": None}
+        """A chunk that says which step is being thought; None: the final answer is being
+        written.
+        """
+        told = (
+            {"state": "thinking", "step": number}
+            if number
+            else {"state": "answering", "step": None}
+        )
         return delta(self._request) | {"status": told}
 
     @property
@@ -187,7 +237,7 @@ class Telling:
 
     @property
     def closing(self) -> str:
-        return steps.closing(self._form)
+        return step_format.closing(self._form)
 
     def thought(self) -> dict[str, Any]:
         """The steps so far, as they are kept."""
@@ -196,10 +246,12 @@ class Telling:
 
     def extras(self) -> dict[str, Any]:
         """The answer's fields beside OpenAI's."""
-        return self.thought() | ({"steps": []} if self._form == steps.HIDDEN else {})
+        return self.thought() | ({"steps": []} if self._form == step_format.HIDDEN else {})
 
     def streamed(self, batch: list[Chunk]) -> list[Chunk]:
-        """A batch of the final answer as it goes on: steps that were held before it, the fields before its end."""
+        """A batch of the final answer as it goes on: steps that were held before it, the fields
+        before its end.
+        """
         told: list[Chunk] = []
         if not self._closed:
             self._closed = True

@@ -2,8 +2,8 @@
 
 import pytest
 
-from conversations.documents import rows
-from conversations.documents.divide import divide
+from conversations.documents import document_store
+from conversations.documents.index_worker import divide
 
 
 @pytest.fixture
@@ -15,5 +15,5 @@ def divisions(monkeypatch):
         found.append(text)
         return divide(text, splitting, seconds)
 
-    monkeypatch.setattr(rows, "divide", counted)
+    monkeypatch.setattr(document_store, "divide", counted)
     return found

@@ -4,11 +4,11 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from conversations import files
 from conversations.documents import ingest
-from conversations.documents.divide import Splitting
+from conversations.documents.index_worker import Splitting
+from conversations.files import file_storage
 from conversations.models import Document
-from providers.offloop import off_loop
+from providers.database.database_threads import off_loop
 
 TEXT = "".join(f"Chapter {n}. The keeper of lamp {n} is called Ada{n}.\n\n" for n in range(200))
 BYTES = TEXT.encode()
@@ -19,7 +19,7 @@ def taking(person, text=TEXT, splitting=None):
 
 
 def stored(person, data=BYTES, name="lamps.txt"):
-    return files.store(person.user.pk, files.Upload(name, "", "user_data", [data]))
+    return file_storage.store(person.user.pk, file_storage.Upload(name, "", "user_data", [data]))
 
 
 def state(**fields):

@@ -5,10 +5,10 @@ from django.contrib.admin.utils import quote
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from conversations import files
 from conversations.documents import ingest
+from conversations.files import file_storage
 from conversations.models import Document, Passage, StoredFile
-from providers.offloop import off_loop
+from providers.database.database_threads import off_loop
 from proxysite.testing import eventually
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
@@ -35,7 +35,9 @@ async def test_a_document_is_uploaded_for_a_user_and_taken_in(browser, alice):
     assert (answer.status_code, answer["location"]) == (302, LIST)
 
     async def ingested():
-        return await off_loop(lambda: Document.objects.light().filter(state="ingested").select_related("file").first())
+        return await off_loop(
+            lambda: Document.objects.light().filter(state="ingested").select_related("file").first()
+        )
 
     row = await eventually(ingested)
     assert (row.user_id, row.title, row.file.filename, row.file.user_id) == (
@@ -44,7 +46,12 @@ async def test_a_document_is_uploaded_for_a_user_and_taken_in(browser, alice):
         "song.md",
         alice.user.pk,
     )
-    for address in (LIST, f"{LIST}{quote(row.pk)}/change/", f"{LIST}?q={row.pk}", f"{LIST}?q=alice"):
+    for address in (
+        LIST,
+        f"{LIST}{quote(row.pk)}/change/",
+        f"{LIST}?q={row.pk}",
+        f"{LIST}?q=alice",
+    ):
         content = (await off_loop(browser.get, address)).content
         assert b"song.md" in content
         assert b"ingested" in content
@@ -68,9 +75,11 @@ def test_a_form_from_another_site_is_refused(operator, alice):
 
 
 def test_deleting_one_deletes_its_passages(browser, alice):
-    from conversations import files
+    from conversations.files import file_storage
 
-    file = files.store(alice.user.pk, files.Upload("song.md", "", "user_data", [TEXT.encode()]))
+    file = file_storage.store(
+        alice.user.pk, file_storage.Upload("song.md", "", "user_data", [TEXT.encode()])
+    )
     document = ingest.claimed(file)
     ingest.process(document.pk)
     assert Passage.objects.exists()
@@ -93,10 +102,10 @@ def test_those_without_permission_see_nothing(alice):
 
 @pytest.mark.settings(DOCUMENTS_PER_USER=0)
 def test_a_user_at_his_limit_is_told_of_on_the_form_and_no_file_is_left(browser, alice):
-    before = set(files.folder().iterdir())
+    before = set(file_storage.folder().iterdir())
     page = browser.post(ADD, form(alice))
     assert page.status_code == 200
     assert b"You have 0 documents" in page.content
     assert not StoredFile.objects.exists()
     assert not Document.objects.exists()
-    assert set(files.folder().iterdir()) == before
+    assert set(file_storage.folder().iterdir()) == before

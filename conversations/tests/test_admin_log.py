@@ -1,4 +1,6 @@
-"""The admin of conversations: a readable transcript, nothing of it live, nothing for those without the permission."""
+"""The admin of conversations: a readable transcript, nothing of it live, nothing for those without
+the permission.
+"""
 
 import asyncio
 import re
@@ -15,8 +17,9 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from conversations import admin_log, search
+from conversations.admin import conversation_admin
 from conversations.models import Conversation, Door, Item, Kind, Turn, TurnStatus
+from conversations.search import item_search
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 MARKUP = "<script>alert(1)</script>"
@@ -35,7 +38,9 @@ def page(client: Client, name: str, *args: Any, **query: Any) -> str:
     response = client.get(reverse(f"admin:{name}", args=args), query)
     assert response.status_code == 200, (response.status_code, name)
     html = response.content.decode()
-    assert not re.search(r"<style|<script(?![^>]* (src|type)=)[^>]*>|\son\w+=\"|\sstyle=\"", html), name
+    assert not re.search(
+        r"<style|<script(?![^>]* (src|type)=)[^>]*>|\son\w+=\"|\sstyle=\"", html
+    ), name
     return html
 
 
@@ -44,7 +49,9 @@ def shown(client: Client, row: Conversation, **query: Any) -> str:
 
 
 def conversation(user: Any, turns: int = 1, **fields: Any) -> Conversation:
-    row = Conversation.objects.create(user=user, **{"kind": Kind.OPEN, "title": "Birds", "last": turns, **fields})
+    row = Conversation.objects.create(
+        user=user, **{"kind": Kind.OPEN, "title": "Birds", "last": turns, **fields}
+    )
     for number in range(1, turns + 1):
         turn = Turn.objects.create(
             conversation=row,
@@ -69,7 +76,7 @@ def put(turn: Turn, text: str, kind: str = "message", **fields: Any) -> Item:
         text=text,
         **{"data": {}, **fields},
     )
-    search.add(turn.user_id, [item])
+    item_search.add(turn.user_id, [item])
     return item
 
 
@@ -96,7 +103,15 @@ def test_conversations_are_found_by_id_turn_user_and_words(admin_client, alice, 
     conversation(mallory.user, title="of mallory")
     put(mine.turns.get(), "北京的天气")
     turn = mine.turns.get().pk.hex
-    for term in (mine.pk, f"resp_{turn}", f"chatcmpl-{turn}", f"req_{turn}", "alice", "text:天气", "text: 北京"):
+    for term in (
+        mine.pk,
+        f"resp_{turn}",
+        f"chatcmpl-{turn}",
+        f"req_{turn}",
+        "alice",
+        "text:天气",
+        "text: 北京",
+    ):
         html = page(admin_client, LIST, q=term)
         assert "of alice" in html, term
         assert "of mallory" not in html, term
@@ -109,7 +124,13 @@ def test_a_conversation_is_a_readable_transcript(admin_client, alice):
     turn = row.turns.get(number=2)
     put(turn, "let me think", "reasoning", output=True)
     put(turn, 'weather({"city": "Graz"})', "function_call", output=True)
-    put(turn, "", "web_search_call", output=True, data={"type": "web_search_call", "action": "what birds eat"})
+    put(
+        turn,
+        "",
+        "web_search_call",
+        output=True,
+        data={"type": "web_search_call", "action": "what birds eat"},
+    )
     Turn.objects.filter(pk=turn.pk).update(
         status=TurnStatus.INCOMPLETE,
         usage={"prompt_tokens": 11, "completion_tokens": 22},
@@ -123,13 +144,34 @@ def test_a_conversation_is_a_readable_transcript(admin_client, alice):
     )
     html = shown(admin_client, row)
     for text in (
-        *("question 1", "answer 1", "question 2", "let me think", "what birds eat", "11 / 22 tokens", "kimi-k2"),
-        *("First step", "weigh it", "the plan", "draft one", "draft two", "synthesis", "The process has ended."),
+        *(
+            "question 1",
+            "answer 1",
+            "question 2",
+            "let me think",
+            "what birds eat",
+            "11 / 22 tokens",
+            "kimi-k2",
+        ),
+        *(
+            "First step",
+            "weigh it",
+            "the plan",
+            "draft one",
+            "draft two",
+            "synthesis",
+            "The process has ended.",
+        ),
         '<span class="badge badge-wait">incomplete</span>',
         "weather({&quot;city&quot;: &quot;Graz&quot;})",
     ):
         assert text in html, text
-    assert html.index("question 1") < html.index("answer 1") < html.index("question 2") < html.index("answer 2")
+    assert (
+        html.index("question 1")
+        < html.index("answer 1")
+        < html.index("question 2")
+        < html.index("answer 2")
+    )
     assert re.search(r"<details[^>]*><summary>reasoning\s*</summary>", html)
     assert "2 steps" in html
     assert 'name="_save"' not in html
@@ -154,13 +196,15 @@ def test_what_was_said_is_only_text(admin_client, alice):
         page(admin_client, LIST),
         page(admin_client, LIST, q=f"text:{MARKUP}"),
         page(admin_client, "conversations_conversation_delete", quote(row.pk)),
-        page(admin_client, "conversations_conversation_history", row.pk),
+        page(admin_client, "conversations_conversation_history", quote(row.pk)),
     ):
         assert "<script>alert" not in html
         assert MARKUP[:20] not in html
 
 
-@pytest.mark.parametrize("extras", [{"steps": "text"}, {"steps": 3}, {"candidates": "text"}, {"candidates": {"a": 1}}])
+@pytest.mark.parametrize(
+    "extras", [{"steps": "text"}, {"steps": 3}, {"candidates": "text"}, {"candidates": {"a": 1}}]
+)
 def test_extras_of_another_shape_do_not_break_the_page(admin_client, alice, extras):
     row = conversation(alice.user)
     Turn.objects.update(extras=extras, usage={}, error={})
@@ -168,7 +212,7 @@ def test_extras_of_another_shape_do_not_break_the_page(admin_client, alice, extr
 
 
 def test_big_conversations_are_paged(admin_client, alice, monkeypatch):
-    monkeypatch.setattr(admin_log, "TURNS_SHOWN", 3)
+    monkeypatch.setattr(conversation_admin, "TURNS_SHOWN", 3)
     row = conversation(alice.user, 8)
     seen, query = [], {}
     for _ in range(3):
@@ -185,7 +229,7 @@ def test_big_conversations_are_paged(admin_client, alice, monkeypatch):
 
 
 def test_very_long_texts_are_cut_and_the_page_says_so(admin_client, alice, monkeypatch):
-    monkeypatch.setattr(admin_log, "SHOWN_CHARS", 100)
+    monkeypatch.setattr(conversation_admin, "SHOWN_CHARS", 100)
     row = conversation(alice.user)
     put(row.turns.get(), "y" * 350, role="user")
     html = shown(admin_client, row)
@@ -225,7 +269,12 @@ def test_who_may_only_look_cannot_delete(alice):
     client.force_login(looker)
     assert "question 1" in shown(client, row)
     client.post(reverse(f"admin:{LIST}"), action("delete_selected", row, post="yes"))
-    assert client.post(reverse("admin:conversations_conversation_delete", args=[quote(row.pk)])).status_code == 403
+    assert (
+        client.post(
+            reverse("admin:conversations_conversation_delete", args=[quote(row.pk)])
+        ).status_code
+        == 403
+    )
     assert Conversation.objects.exists()
 
 
@@ -240,10 +289,12 @@ def test_the_delete_action_and_the_delete_page_leave_nothing(admin_client, alice
     assert Conversation.objects.count() == 3
     admin_client.post(reverse(f"admin:{LIST}"), action("delete_selected", one, two, post="yes"))
     assert Conversation.objects.get() == three
-    admin_client.post(reverse("admin:conversations_conversation_delete", args=[quote(three.pk)]), {"post": "yes"})
+    admin_client.post(
+        reverse("admin:conversations_conversation_delete", args=[quote(three.pk)]), {"post": "yes"}
+    )
     assert not Conversation.objects.exists()
     assert not Item.objects.exists()
-    assert search.find(None, "question", 10) == []
+    assert item_search.find(None, "question", 10) == []
 
 
 def test_the_export_action_is_a_file_of_the_chosen(admin_client, alice):
@@ -264,9 +315,13 @@ def test_the_history_has_ids_and_nothing_that_was_said(admin_client, alice):
     pks = {one.pk, two.pk, three.pk}
     admin_client.post(reverse(f"admin:{LIST}"), action("export", one, two, three))
     admin_client.post(reverse(f"admin:{LIST}"), action("delete_selected", one, two, post="yes"))
-    admin_client.post(reverse("admin:conversations_conversation_delete", args=[quote(three.pk)]), {"post": "yes"})
+    admin_client.post(
+        reverse("admin:conversations_conversation_delete", args=[quote(three.pk)]), {"post": "yes"}
+    )
     assert not Conversation.objects.exists()
-    exported = LogEntry.objects.filter(change_message="Exported.").values_list("object_repr", flat=True)
+    exported = LogEntry.objects.filter(change_message="Exported.").values_list(
+        "object_repr", flat=True
+    )
     deleted = LogEntry.objects.filter(action_flag=DELETION).values_list("object_repr", flat=True)
     assert (set(exported), set(deleted)) == (pks, pks)
     assert set(LogEntry.objects.values_list("object_id", flat=True)) == pks

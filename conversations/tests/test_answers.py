@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from conversations.answers import Answer
+from conversations.messages.answer_builder import Answer
 from proxysite.testing import speech
 
 REQUEST = "0" * 31 + "1"
@@ -39,7 +39,11 @@ def streamed(thought, text, calls=()):
             "function": {"name": function["name"], "arguments": ""},
         }
         yield speech.chunk({"tool_calls": [head]})
-    left = [[index, letter] for index, call in enumerate(calls) for letter in call["function"]["arguments"]]
+    left = [
+        [index, letter]
+        for index, call in enumerate(calls)
+        for letter in call["function"]["arguments"]
+    ]
     mixed = sorted(left, key=lambda _: random.Random(1).random()) if not calls else left
     for index, letter in mixed:
         yield speech.chunk({"tool_calls": [{"index": index, "function": {"arguments": letter}}]})
@@ -47,11 +51,14 @@ def streamed(thought, text, calls=()):
 
 
 @pytest.mark.parametrize(
-    ("thought", "text", "calls"), [("", "Hello.", ()), ("hm", "Yes 🙂", ()), ("", "", CALLS), ("hm", "I look.", CALLS)]
+    ("thought", "text", "calls"),
+    [("", "Hello.", ()), ("hm", "Yes 🙂", ()), ("", "", CALLS), ("hm", "I look.", CALLS)],
 )
 def test_a_streamed_answer_is_the_whole_one(thought, text, calls):
     message = {"reasoning_content": thought or None, "tool_calls": list(calls) or None}
-    whole = speech.completion(text or None, message=message, finish="tool_calls" if calls else "stop")
+    whole = speech.completion(
+        text or None, message=message, finish="tool_calls" if calls else "stop"
+    )
     one, other = folded(*streamed(thought, text, calls)), folded(whole)
     assert [entry.data for entry in one.entries()] == [entry.data for entry in other.entries()]
     assert [part.id for part in one.parts] == [part.id for part in other.parts]
@@ -86,11 +93,14 @@ def test_further_choices_stand_apart():
 
 def test_what_stands_beside_the_answer_is_kept():
     answer = folded(
-        speech.chunk({"content": "a"}), speech.chunk(steps=[{"title": "Look"}], status={"state": "thinking"})
+        speech.chunk({"content": "a"}),
+        speech.chunk(steps=[{"title": "Look"}], status={"state": "thinking"}),
     )
     assert answer.extras == {"steps": [{"title": "Look"}]}
 
 
 def test_a_refusal_is_no_text():
-    (entry,) = folded(speech.chunk({"refusal": "I "}), speech.chunk({"refusal": "won't."})).entries()
+    (entry,) = folded(
+        speech.chunk({"refusal": "I "}), speech.chunk({"refusal": "won't."})
+    ).entries()
     assert entry.data["content"] == [{"type": "refusal", "refusal": "I won't."}]

@@ -1,6 +1,6 @@
 import pytest
 
-from conversations.asking import instructed, only_text
+from conversations.upstream_calls.strategy_calls import instructed, only_text
 
 USER = {"role": "user", "content": "Why?"}
 

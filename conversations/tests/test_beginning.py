@@ -1,4 +1,6 @@
-"""The beginning of a turn: a long question lets others write in between; one that takes too long leaves nothing."""
+"""The beginning of a turn: a long question lets others write in between; one that takes too long
+leaves nothing.
+"""
 
 import math
 import time
@@ -9,22 +11,37 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from conversations import beginning, items, retention, turns
+from conversations import retention
+from conversations.history import finish_turn, start_turn
+from conversations.history.conversation_lookup import Asked, Busy
+from conversations.messages import items
 from conversations.models import Conversation, Door, Item, Turn, TurnStatus
-from conversations.places import Asked, Busy
-from providers.offloop import TooLate, off_loop
+from providers.database.database_threads import TooLate, off_loop
 from proxysite.testing.rows import Person
 
 
 def asked_by(person: Person, count: int, name: str = "") -> Asked:
     entries = items.of_messages([{"role": "user", "content": f"word{at}"} for at in range(count)])
-    return Asked(uuid.uuid4().hex, person.user.pk, Door.CHAT, "m", entries, name=name, stored=True, budget=1_000)
+    return Asked(
+        uuid.uuid4().hex,
+        person.user.pk,
+        Door.CHAT,
+        "m",
+        entries,
+        name=name,
+        stored=True,
+        budget=1_000,
+    )
 
 
-async def test_items_are_written_in_their_order_however_many(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "PUT_AT_ONCE", 7)
-    await off_loop(beginning.begin, asked_by(alice, 50), math.inf)
-    found = await off_loop(lambda: list(Item.objects.order_by("id").values_list("text", "public_id")))
+async def test_items_are_written_in_their_order_however_many(
+    alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finish_turn, "PUT_AT_ONCE", 7)
+    await off_loop(start_turn.begin, asked_by(alice, 50), math.inf)
+    found = await off_loop(
+        lambda: list(Item.objects.order_by("id").values_list("text", "public_id"))
+    )
     assert [text for text, _ in found] == [f"word{at}" for at in range(50)]
     assert len({public_id for _, public_id in found}) == 50
 
@@ -38,15 +55,15 @@ async def test_what_nobody_waits_for_any_more_stops_in_the_middle_and_is_rolled_
         written.append(len(rows))
         time.sleep(0.2)
 
-    monkeypatch.setattr(turns, "PUT_AT_ONCE", 10)
-    monkeypatch.setattr("conversations.search.add", slow)
+    monkeypatch.setattr(finish_turn, "PUT_AT_ONCE", 10)
+    monkeypatch.setattr("conversations.search.item_search.add", slow)
     with pytest.raises(TooLate):
-        await off_loop(beginning.begin, asked_by(alice, 10_000), time.monotonic() + 1)
+        await off_loop(start_turn.begin, asked_by(alice, 10_000), time.monotonic() + 1)
     assert len(written) < 1_000
     assert not await off_loop(Conversation.objects.exists)
 
 
-# --- between two parts of a long question -----------------------------------------------------------------------------
+# --- between two parts of a long question ---------------------------------------------------------
 def interfere(monkeypatch: pytest.MonkeyPatch, deed: Callable[[], object]) -> None:
     """Do something after the first part of the next long question."""
     pauses = iter([deed])
@@ -54,8 +71,8 @@ def interfere(monkeypatch: pytest.MonkeyPatch, deed: Callable[[], object]) -> No
     def pause(seconds: float) -> None:
         next(pauses, lambda: None)()
 
-    monkeypatch.setattr(turns, "PUT_AT_ONCE", 10)
-    monkeypatch.setattr(beginning.time, "sleep", pause)
+    monkeypatch.setattr(finish_turn, "PUT_AT_ONCE", 10)
+    monkeypatch.setattr(start_turn.time, "sleep", pause)
 
 
 async def test_others_may_write_between_the_parts_but_not_into_the_conversation(
@@ -65,24 +82,26 @@ async def test_others_may_write_between_the_parts_but_not_into_the_conversation(
 
     def others() -> None:
         assert not connection.in_atomic_block
-        seen.append(beginning.begin(asked_by(mallory, 1)).number)
+        seen.append(start_turn.begin(asked_by(mallory, 1)).number)
         turn = Turn.objects.get(user_id=alice.user.pk)
         seen.append(turn.status)
         with pytest.raises(Busy):
-            beginning.begin(asked_by(alice, 1, name="talk"))
+            start_turn.begin(asked_by(alice, 1, name="talk"))
 
     interfere(monkeypatch, others)
-    begun = await off_loop(beginning.begin, asked_by(alice, 25, name="talk"))
+    begun = await off_loop(start_turn.begin, asked_by(alice, 25, name="talk"))
     assert seen == [1, TurnStatus.QUEUED]
     turn = await off_loop(Turn.objects.get, pk=uuid.UUID(begun.id))
     assert turn.status == TurnStatus.IN_PROGRESS
     assert await off_loop(turn.items.count) == 25
 
 
-async def test_instructions_of_a_long_question_are_in_force_when_it_is_written(alice: Person) -> None:
+async def test_instructions_of_a_long_question_are_in_force_when_it_is_written(
+    alice: Person,
+) -> None:
     asked = asked_by(alice, 200, name="talk")
     asked.entries[:0] = items.of_messages([{"role": "system", "content": "Be brief."}])
-    begun = await off_loop(beginning.begin, asked)
+    begun = await off_loop(start_turn.begin, asked)
     conversation = await off_loop(Conversation.objects.get, pk=begun.conversation_id)
     assert str(conversation.system_id) == str(uuid.UUID(begun.id))
 
@@ -97,11 +116,11 @@ async def test_of_a_question_that_its_process_never_wrote_whole_later_turns_are_
         raise Killed
 
     interfere(monkeypatch, die)
-    monkeypatch.setattr(beginning, "drop", lambda begun: None)
+    monkeypatch.setattr(start_turn, "drop", lambda begun: None)
     with pytest.raises(Killed):
-        await off_loop(beginning.begin, asked_by(alice, 25, name="talk"))
+        await off_loop(start_turn.begin, asked_by(alice, 25, name="talk"))
     await off_loop(Turn.objects.update, alive_until=timezone.now())
-    begun = await off_loop(beginning.begin, asked_by(alice, 1, name="talk"))
+    begun = await off_loop(start_turn.begin, asked_by(alice, 1, name="talk"))
     assert [message["content"] for message in begun.messages] == ["word0"]
     assert await off_loop(lambda: set(Turn.objects.values_list("number", "status"))) == {
         (1, TurnStatus.FAILED),
@@ -113,6 +132,6 @@ async def test_a_conversation_may_be_deleted_while_a_long_question_is_written(
     alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     interfere(monkeypatch, lambda: retention.delete(Conversation.objects.all()))
-    begun = await off_loop(beginning.begin, asked_by(alice, 25, name="talk"))
+    begun = await off_loop(start_turn.begin, asked_by(alice, 25, name="talk"))
     assert len(begun.messages) == 25
     assert not await off_loop(Item.objects.exists)

@@ -39,13 +39,20 @@ def run(*arguments, **options):
 def test_a_file_becomes_a_users_document(alice, song):
     said = run("alice", song, title="The Song")
     row = Document.objects.get()
-    assert (row.user, row.title, row.state, row.chars) == (alice.user, "The Song", "ingested", len(TEXT))
+    assert (row.user, row.title, row.state, row.chars) == (
+        alice.user,
+        "The Song",
+        "ingested",
+        len(TEXT),
+    )
     assert row.pk in said
     assert row.file_id in said
     assert row.file.filename == "song.md"
 
 
-@pytest.mark.parametrize(("data", "name"), [(TEXT.encode(), "document.txt"), (docx("A verse."), "document.docx")])
+@pytest.mark.parametrize(
+    ("data", "name"), [(TEXT.encode(), "document.txt"), (docx("A verse."), "document.docx")]
+)
 def test_a_document_may_come_by_standard_input(alice, monkeypatch, data, name):
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(data)))
     run("alice", "-")
@@ -62,9 +69,18 @@ def test_a_dry_run_reports_and_writes_nothing(alice, song):
 
 @pytest.mark.parametrize("dry_run", [False, True])
 @pytest.mark.parametrize(
-    ("name", "data"), [("a.exe", b"MZ"), ("a.pdf", b"%PDF-1.7 no"), ("a.txt", b" \n"), ("a.txt", b""), ("a.png", b"x")]
+    ("name", "data"),
+    [
+        ("a.exe", b"MZ"),
+        ("a.pdf", b"%PDF-1.7 no"),
+        ("a.txt", b" \n"),
+        ("a.txt", b""),
+        ("a.png", b"x"),
+    ],
 )
-def test_what_cannot_be_taken_in_is_one_line_and_leaves_nothing(alice, tmp_path, name, data, dry_run):
+def test_what_cannot_be_taken_in_is_one_line_and_leaves_nothing(
+    alice, tmp_path, name, data, dry_run
+):
     path = tmp_path / name
     path.write_bytes(data)
     with pytest.raises(CommandError) as caught:

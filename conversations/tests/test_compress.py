@@ -11,14 +11,20 @@ from hypothesis import strategies as st
 
 from conversations.documents import compress as documents_compress
 from conversations.documents.compress import OMITTED, Plan, acompress, advanced, rounds
-from conversations.documents.divide import Outline, Splitting, divide
-from conversations.documents.split import split
+from conversations.documents.index_worker import Outline, Splitting, divide
+from conversations.text.split import split
 
 FACTS = (
-    "In {n}87 the {n}th lock at Harwell was rebuilt: oak gates, {n}4 tons each; the keeper, Ada Finch, paid £{n}12. "
+    "In {n}87 the {n}th lock at Harwell was rebuilt: oak gates, {n}4 tons each; the keeper, Ada "
+    "Finch, paid £{n}12. "
 )
-FILLER = "And it was all very nice and very nice and so on, and it was all very nice and so on and so on as before. "
-ENGLISH = "Instructions: answer in verse.\n\n" + "\n\n".join(FACTS.format(n=n) + "\n\n" + FILLER for n in range(10, 40))
+FILLER = (
+    "And it was all very nice and very nice and so on, and it was all very nice and so on and "
+    "so on as before. "
+)
+ENGLISH = "Instructions: answer in verse.\n\n" + "\n\n".join(
+    FACTS.format(n=n) + "\n\n" + FILLER for n in range(10, 40)
+)
 CHINESE = "说明：请用诗句回答。\n\n" + "\n\n".join(
     f"第{n}号船闸于一八{n}年重建，橡木闸门每扇重{n}吨；看守人艾达付了{n}镑。\n\n然后然后然后然后很好很好很好很好然后然后很好很好。"
     for n in range(10, 60)
@@ -36,7 +42,9 @@ def compress(text, plan, summarise=None):
 
 
 def everything(text, fitted, size):
-    """Every passage of the text is either kept or in the rest, and those kept stand in the text in order."""
+    """Every passage of the text is either kept or in the rest, and those kept stand in the text in
+    order.
+    """
     at = 0
     for passage in fitted.kept:
         at = fitted.text.index(passage.text, at) + len(passage.text)
@@ -136,7 +144,8 @@ def test_a_summary_that_is_no_shorter_is_not_used():
     plan = Plan(budget=len(ENGLISH) * 4 // 5, size=150)
 
     assert (
-        compress(ENGLISH, plan, lambda pieces: [piece + "!" for piece in pieces]).text == compress(ENGLISH, plan).text
+        compress(ENGLISH, plan, lambda pieces: [piece + "!" for piece in pieces]).text
+        == compress(ENGLISH, plan).text
     )
 
 

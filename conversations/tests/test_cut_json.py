@@ -4,13 +4,16 @@ import json
 
 import pytest
 
-from conversations.cut_json import close_json, read_cut_object
+from conversations.reasoning.cut_json import close_json, read_cut_object
 
 
 def test_the_way_of_closing_is_not_built_again_at_each_comma():
     text = '{"a":' + "[1," * 150
     assert close_json(text) == (text + "]" * 150 + "}", text[:-1] + "]" * 150 + "}")
-    assert close_json('{"a": [1, {"b": 2, "c') == ('{"a": [1, {"b": 2, "c"}]}', '{"a": [1, {"b": 2}]}')
+    assert close_json('{"a": [1, {"b": 2, "c') == (
+        '{"a": [1, {"b": 2, "c"}]}',
+        '{"a": [1, {"b": 2}]}',
+    )
     assert close_json('{"a": [1, [2], [3') == ('{"a": [1, [2], [3]]}', '{"a": [1, [2]]}')
 
 

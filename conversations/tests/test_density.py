@@ -6,16 +6,36 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conversations.documents.density import METHODS, density, ranked
-from conversations.documents.terms import terms
+from conversations.text.density import METHODS, density, ranked
+from conversations.text.terms import terms
 
 ENGLISH = [
-    "The bridge at Oldham was opened in 1884; its three iron arches, forged by Pell & Sons, carry 40 tons each.",
-    "It was very nice and it was very good and it was very nice and it was very good and it was very nice.",
-    "Rivets were heated on site, passed by tongs, and hammered flat: 12,000 of them, says the engineer's diary.",
-    "The arches of the bridge rest on granite piers, sunk nine metres into clay; floods in 1901 moved none of them.",
-    "And so on and so on and so on and so on and so on and so on and so on and so on and so on and so on.",
-    "In 1923 the iron deck was replaced by steel; trams crossed the bridge until 1949, lorries until 1970.",
+    (
+        "The bridge at Oldham was opened in 1884; its three iron arches, forged by Pell & Sons, "
+        "carry 40 tons each."
+    ),
+    (
+        "It was very nice and it was very good and it was very nice and it was very good and it "
+        "was "
+        "very nice."
+    ),
+    (
+        "Rivets were heated on site, passed by tongs, and hammered flat: 12,000 of them, says the "
+        "engineer's diary."
+    ),
+    (
+        "The arches of the bridge rest on granite piers, sunk nine metres into clay; floods in "
+        "1901 "
+        "moved none of them."
+    ),
+    (
+        "And so on and so on and so on and so on and so on and so on and so on and so on and so on "
+        "and so on."
+    ),
+    (
+        "In 1923 the iron deck was replaced by steel; trams crossed the bridge until 1949, lorries "
+        "until 1970."
+    ),
 ]
 CHINESE = [
     "老桥建于一八八四年，三座铁拱由佩尔父子铸造；每座可承重四十吨，河水从桥下流过。",
@@ -38,7 +58,9 @@ def test_passages_that_repeat_themselves_say_least(passages, method):
 
 @pytest.mark.parametrize("passages", [ENGLISH, CHINESE], ids=["english", "chinese"])
 def test_sentences_of_different_lengths_and_punctuation_are_structure(passages):
-    scores = density([*passages, passages[0] + " " + passages[3] + "!? (" + passages[2] + ")"], "structural")
+    scores = density(
+        [*passages, passages[0] + " " + passages[3] + "!? (" + passages[2] + ")"], "structural"
+    )
 
     assert scores[-1] == 1.0
     assert scores[1] < 0.5
@@ -81,7 +103,9 @@ def test_equal_passages_share_the_middle(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("passage", ["", "   ", "x" * 300_000, "中" * 100_000, "👩🏽‍🚀" * 10_000, "שלום עולם. " * 1000])
+@pytest.mark.parametrize(
+    "passage", ["", "   ", "x" * 300_000, "中" * 100_000, "👩🏽‍🚀" * 10_000, "שלום עולם. " * 1000]
+)
 def test_a_passage_alone_is_in_the_middle_whatever_it_is(passage, method):
     assert density([passage], method) == [0.5]
 
@@ -101,16 +125,24 @@ def test_a_line_of_three_words_is_not_the_densest():
 
 def test_the_subject_of_the_document_outranks_a_passage_that_shares_nothing_with_it():
     scores = density(
-        [*ENGLISH[2:4], ENGLISH[0], ENGLISH[5], "Lorem ipsum dolor sit amet consectetur elit."], "semantic"
+        [*ENGLISH[2:4], ENGLISH[0], ENGLISH[5], "Lorem ipsum dolor sit amet consectetur elit."],
+        "semantic",
     )
 
     assert scores[-1] == 0.0
 
 
 def test_one_word_said_often_does_not_hide_what_else_a_passage_says():
-    subject = ["bridge arch pier deck rail", "arch pier deck rail lamp", "bridge arch pier rail road"]
+    subject = [
+        "bridge arch pier deck rail",
+        "arch pier deck rail lamp",
+        "bridge arch pier rail road",
+    ]
 
-    scores = density([*subject, "bridge arch pier deck rail" + " toll" * 30, "deck kettle spoon fork"], "semantic")
+    scores = density(
+        [*subject, "bridge arch pier deck rail" + " toll" * 30, "deck kettle spoon fork"],
+        "semantic",
+    )
 
     assert scores[3] > scores[4]
 

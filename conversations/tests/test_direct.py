@@ -1,4 +1,6 @@
-"""Which requests are asked once and relayed as they come, and how the usage of two questions adds up."""
+"""Which requests are asked once and relayed as they come, and how the usage of two questions adds
+up.
+"""
 
 from types import SimpleNamespace
 from typing import Any
@@ -6,7 +8,7 @@ from typing import Any
 import pytest
 
 from conversations.strategies import direct
-from providers.chat import ChatRequest, Trace, UpstreamModel
+from providers.protocol.chat import ChatRequest, Trace, UpstreamModel
 from tokens.failover import loop as failover
 
 TOOLS = [{"type": "function", "function": {"name": "clock"}}]
@@ -23,7 +25,9 @@ async def generator_for(calling: str, **fields: Any) -> Any:
     return batches.ag_code
 
 
-@pytest.mark.parametrize("fields", [{}, {"tool_choice": "auto"}, {"tool_choice": "none"}, {"tools": None}])
+@pytest.mark.parametrize(
+    "fields", [{}, {"tool_choice": "auto"}, {"tool_choice": "none"}, {"tools": None}]
+)
 async def test_what_demands_no_call_goes_straight_through(fields: dict[str, Any]) -> None:
     assert await generator_for("prompt", **fields) is failover.answer.__code__
 

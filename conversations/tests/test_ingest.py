@@ -6,13 +6,13 @@ import threading
 import pytest
 from django.db import OperationalError
 
-from conversations.documents import ingest, rows
-from conversations.documents.divide import Indivisible, Splitting, divide
-from conversations.documents.recall import shelf
+from conversations.documents import document_store, ingest
+from conversations.documents.index_worker import Indivisible, Splitting, divide
+from conversations.documents.ranking import shelf
 from conversations.models import Document, DocumentState, Passage
 from conversations.tests.lamps import TEXT, at, state, stored, taking
+from providers.database.database_threads import off_loop
 from providers.exceptions import DatabaseUnavailable, InvalidRequest, Saturated
-from providers.offloop import off_loop
 from proxysite.testing import eventually
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
@@ -26,7 +26,12 @@ def _empty_shelf():
 async def test_a_text_becomes_a_document_with_its_passages(alice, divisions):
     known = await taking(alice)
     row = await state()
-    assert (row.pk, row.state, row.chars, row.user_id) == (known.document_id, "ingested", len(TEXT), alice.user.pk)
+    assert (row.pk, row.state, row.chars, row.user_id) == (
+        known.document_id,
+        "ingested",
+        len(TEXT),
+        alice.user.pk,
+    )
     assert row.alive_until is None
     assert row.expires_at > at(3_600)
     found = await off_loop(lambda: list(Passage.objects.all()))
@@ -73,7 +78,7 @@ async def test_the_loop_divides_nothing_itself(alice, monkeypatch):
         threads.append(threading.current_thread().name)
         return divide(*args)
 
-    monkeypatch.setattr(rows, "divide", noted)
+    monkeypatch.setattr(document_store, "divide", noted)
     await taking(alice)
     await ingest.take_in(None, TEXT, Splitting())
     assert len(threads) == 2
@@ -93,14 +98,16 @@ async def test_a_text_of_spaces_is_empty(alice):
     assert (await state()).state == "empty"
 
 
-async def test_a_text_that_cannot_be_divided_is_refused_and_not_tried_at_once_again(alice, monkeypatch):
+async def test_a_text_that_cannot_be_divided_is_refused_and_not_tried_at_once_again(
+    alice, monkeypatch
+):
     tried = []
 
     def refuse(*args):
         tried.append(args)
         raise Indivisible("Dividing it takes too long.")
 
-    monkeypatch.setattr(rows, "divide", refuse)
+    monkeypatch.setattr(document_store, "divide", refuse)
     for _ in range(2):
         with pytest.raises(InvalidRequest, match="Dividing it takes too long") as caught:
             await taking(alice)
@@ -108,7 +115,7 @@ async def test_a_text_that_cannot_be_divided_is_refused_and_not_tried_at_once_ag
     assert len(tried) == 1
     row = await state()
     assert (row.state, row.reason) == ("error", "Dividing it takes too long.")
-    monkeypatch.setattr(rows, "divide", divide)
+    monkeypatch.setattr(document_store, "divide", divide)
     await off_loop(Document.objects.update, alive_until=at(-1))
     assert (await taking(alice)).document_id == row.pk
 
@@ -125,12 +132,14 @@ async def test_a_dead_process_is_followed_by_the_next_request(alice, divisions):
 
 
 async def test_what_another_process_takes_in_is_waited_for(alice, divisions):
-    text = rows.Text.of(TEXT, Splitting())
-    lease = (await off_loop(rows.claim, rows.Place(alice.user.pk, text.digest))).lease
+    text = document_store.Text.of(TEXT, Splitting())
+    lease = (
+        await off_loop(document_store.claim, document_store.Place(alice.user.pk, text.digest))
+    ).lease
     waiting = [asyncio.create_task(taking(alice)) for _ in range(2)]
     done, _ = await asyncio.wait(waiting, timeout=0.2)
     assert not done
-    await off_loop(rows.write, lease, text, divide(TEXT, Splitting(), 30))
+    await off_loop(document_store.write, lease, text, divide(TEXT, Splitting(), 30))
     assert {known.document_id for known in await asyncio.gather(*waiting)} == {lease.document_id}
     assert divisions == []
 
@@ -157,15 +166,15 @@ async def test_who_waits_for_another_process_waits_not_for_ever(alice):
 
 def test_who_lost_his_lease_writes_nothing(alice):
     row = Document.objects.create(user=alice.user, digest="d")
-    lease = rows.claim_document(row.pk)
-    assert rows.claim_document(row.pk) is None
+    lease = document_store.claim_document(row.pk)
+    assert document_store.claim_document(row.pk) is None
     Document.objects.update(alive_until=at(-1))
-    second = rows.claim_document(row.pk)
-    text = rows.Text.of("Something was said.", Splitting())
-    assert not rows.write(lease, text, text.divided())
+    second = document_store.claim_document(row.pk)
+    text = document_store.Text.of("Something was said.", Splitting())
+    assert not document_store.write(lease, text, text.divided())
     assert not Passage.objects.exists()
-    assert rows.write(second, text, text.divided())
-    assert not rows.write(second, text, text.divided())
+    assert document_store.write(second, text, text.divided())
+    assert not document_store.write(second, text, text.divided())
     assert Passage.objects.count() == 1
 
 
@@ -229,14 +238,15 @@ async def test_text_that_postgres_cannot_hold_is_held_all_the_same(alice):
 
 
 @pytest.mark.parametrize(
-    ("error", "shown"), [(BlockingIOError("no process"), Saturated), (RuntimeError("a mistake"), RuntimeError)]
+    ("error", "shown"),
+    [(BlockingIOError("no process"), Saturated), (RuntimeError("a mistake"), RuntimeError)],
 )
 async def test_a_failure_that_passes_blocks_nothing(alice, monkeypatch, error, shown):
     def fails(*args):
         raise error
 
     with monkeypatch.context() as patched:
-        patched.setattr(rows, "divide", fails)
+        patched.setattr(document_store, "divide", fails)
         with pytest.raises(shown):
             await taking(alice)
     row = await state()
@@ -246,7 +256,7 @@ async def test_a_failure_that_passes_blocks_nothing(alice, monkeypatch, error, s
 
 @pytest.mark.settings(DOCUMENTS_PER_USER=3)
 async def test_many_texts_at_once_are_no_more_than_a_user_may_have(alice):
-    places = [rows.Place(alice.user.pk, str(number)) for number in range(12)]
-    found = await asyncio.gather(*(off_loop(rows.claim, place) for place in places))
+    places = [document_store.Place(alice.user.pk, str(number)) for number in range(12)]
+    found = await asyncio.gather(*(off_loop(document_store.claim, place) for place in places))
     assert sum(one is not None for one in found) == 3
     assert await off_loop(Document.objects.count) == 3

@@ -1,19 +1,20 @@
-"""The texts of files become rows in the background or when they are asked for, and go with their files; what a model
-made of a text is kept like one.
+"""The texts of files become rows in the background or when they are asked for, and go with their
+files; what a model made of a text is kept like one.
 """
 
 import asyncio
 
 import pytest
 
-from conversations import files, tasks
-from conversations.documents import ingest, rows
-from conversations.documents.divide import Splitting
-from conversations.documents.recall import shelf
+from conversations import tasks
+from conversations.documents import document_store, ingest
+from conversations.documents.index_worker import Splitting
+from conversations.documents.ranking import shelf
+from conversations.files import file_storage
 from conversations.models import Document, Passage
 from conversations.tests.lamps import TEXT, at, state, stored, taking
+from providers.database.database_threads import off_loop
 from providers.exceptions import Saturated
-from providers.offloop import off_loop
 from proxysite.testing import eventually
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
@@ -49,7 +50,12 @@ async def test_the_text_of_a_file_becomes_the_files_document_and_goes_with_it(al
     file_id = file.pk
     known = await ingest.take_in(alice.user.pk, TEXT, Splitting(), file_id=file_id)
     row = await state()
-    assert (row.pk, row.file_id, row.title, row.expires_at) == (known.document_id, file_id, "lamps.txt", None)
+    assert (row.pk, row.file_id, row.title, row.expires_at) == (
+        known.document_id,
+        file_id,
+        "lamps.txt",
+        None,
+    )
     again = await ingest.take_in(alice.user.pk, TEXT, Splitting(size=300), file_id=file_id)
     assert again.document_id == known.document_id
     assert len(divisions) == 1
@@ -64,7 +70,9 @@ async def test_the_text_of_a_file_becomes_the_files_document_and_goes_with_it(al
 async def test_two_files_of_one_text_have_a_document_each_when_the_first_goes(alice, divisions):
     first, second = await off_loop(stored, alice), await off_loop(stored, alice)
     known = await ingest.take_in(alice.user.pk, TEXT, Splitting(), file_id=first.pk)
-    assert (await ingest.take_in(alice.user.pk, TEXT, Splitting(), file_id=second.pk)).document_id == known.document_id
+    assert (
+        await ingest.take_in(alice.user.pk, TEXT, Splitting(), file_id=second.pk)
+    ).document_id == known.document_id
     await off_loop(first.delete)
     await ingest.take_in(alice.user.pk, TEXT, Splitting(), file_id=second.pk)
     assert (await state()).file_id == second.pk
@@ -72,7 +80,9 @@ async def test_two_files_of_one_text_have_a_document_each_when_the_first_goes(al
 
 async def test_a_strangers_file_gets_no_document(alice, mallory):
     file = await off_loop(stored, mallory)
-    assert (await ingest.take_in(alice.user.pk, TEXT, Splitting(), file_id=file.pk)).document_id == ""
+    assert (
+        await ingest.take_in(alice.user.pk, TEXT, Splitting(), file_id=file.pk)
+    ).document_id == ""
     assert not await off_loop(Document.objects.exists)
 
 
@@ -86,9 +96,11 @@ async def test_a_file_ingested_with_another_text_is_not_mistaken_for_it(alice):
 
 def test_a_file_that_cannot_be_read_stops_nobody_elses(alice, settings):
     settings.DOCUMENT_SECONDS = 5
-    broken, away, whole = (ingest.claimed(stored(alice, TEXT.encode() + b"%d" % n)) for n in range(3))
-    files.text_path_of(broken.file_id).write_bytes(b"\xff\xfe\xff")
-    path = files.text_path_of(away.file_id)
+    broken, away, whole = (
+        ingest.claimed(stored(alice, TEXT.encode() + b"%d" % n)) for n in range(3)
+    )
+    file_storage.text_path_of(broken.file_id).write_bytes(b"\xff\xfe\xff")
+    path = file_storage.text_path_of(away.file_id)
     path.unlink()
     path.mkdir()
     Document.objects.update(created_at=at(-60))
@@ -105,7 +117,7 @@ def test_a_file_is_tried_again_when_no_process_could_be_started(alice, settings,
 
     document = ingest.claimed(stored(alice))
     with monkeypatch.context() as patched:
-        patched.setattr(rows, "divide", fails)
+        patched.setattr(document_store, "divide", fails)
         ingest.process(document.pk)
     document.refresh_from_db()
     assert (document.state, document.alive_until) == ("uploaded", None)
@@ -116,7 +128,11 @@ def test_a_file_is_tried_again_when_no_process_could_be_started(alice, settings,
 
 @pytest.mark.parametrize(
     ("data", "name", "found"),
-    [(b" \n", "a.txt", "empty"), (b"%PDF-1.7 nonsense", "a.pdf", "error"), (b"\x89PNG", "a.png", "error")],
+    [
+        (b" \n", "a.txt", "empty"),
+        (b"%PDF-1.7 nonsense", "a.pdf", "error"),
+        (b"\x89PNG", "a.png", "error"),
+    ],
 )
 def test_a_file_without_text_says_so(alice, data, name, found):
     document = ingest.claimed(stored(alice, data, name))
@@ -130,10 +146,16 @@ def test_a_file_without_text_says_so(alice, data, name, found):
 
 def test_the_sweep_takes_up_what_dead_processes_left(alice, settings):
     settings.DOCUMENT_SECONDS = 5
-    dead, waiting, young = (ingest.claimed(stored(alice, TEXT.encode() + b"%d" % n)) for n in range(3))
+    dead, waiting, young = (
+        ingest.claimed(stored(alice, TEXT.encode() + b"%d" % n)) for n in range(3)
+    )
     Document.objects.filter(pk=dead.pk).update(state="processing", alive_until=at(-1))
-    text = Document.objects.create(user=alice.user, digest="d", state="processing", alive_until=at(-1))
-    alive = Document.objects.create(user=alice.user, digest="e", state="processing", alive_until=at(60))
+    text = Document.objects.create(
+        user=alice.user, digest="d", state="processing", alive_until=at(-1)
+    )
+    alive = Document.objects.create(
+        user=alice.user, digest="e", state="processing", alive_until=at(60)
+    )
     Document.objects.exclude(pk=young.pk).update(created_at=at(-60))
     assert tasks.sweep_documents() == 2
     states = dict(Document.objects.values_list("pk", "state"))
@@ -164,7 +186,7 @@ def test_a_document_of_a_file_that_has_expired_is_no_ones(alice):
     assert not Document.objects.of(alice.user.pk).exists()
 
 
-# --- texts that are made ----------------------------------------------------------------------------------------------
+# --- texts that are made --------------------------------------------------------------------------
 async def test_what_takes_long_to_make_is_made_once(alice, settings):
     settings.DOCUMENT_SECONDS = 2
     enough, made = asyncio.Event(), []

@@ -2,10 +2,14 @@
 
 import pytest
 
-from conversations import items
-from conversations.items import Entry
+from conversations.messages import items
+from conversations.messages.items import Entry
 
-CALL = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"in": "Rome"}'}}
+CALL = {
+    "id": "call_1",
+    "type": "function",
+    "function": {"name": "weather", "arguments": '{"in": "Rome"}'},
+}
 PICTURE = {"type": "image_url", "image_url": {"url": "https://example.org/a.png", "detail": "low"}}
 
 
@@ -16,12 +20,40 @@ PICTURE = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"
         [{"role": "user", "content": "Hello", "name": "ann"}],
         [{"role": "system", "content": "Be brief."}, {"role": "developer", "content": "Be kind."}],
         [{"role": "user", "content": [{"type": "text", "text": "What is this?"}, PICTURE]}],
-        [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}],
-        [{"role": "user", "content": [{"type": "file", "file": {"file_id": "file-1"}}, {"type": "text", "text": "?"}]}],
-        [{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}}]}],
-        [{"role": "user", "content": [{"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}]}],
+        [
+            {
+                "role": "user",
+                "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}],
+            }
+        ],
+        [
+            {
+                "role": "user",
+                "content": [
+                    {"type": "file", "file": {"file_id": "file-1"}},
+                    {"type": "text", "text": "?"},
+                ],
+            }
+        ],
+        [
+            {
+                "role": "user",
+                "content": [
+                    {"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}}
+                ],
+            }
+        ],
+        [
+            {
+                "role": "user",
+                "content": [{"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}],
+            }
+        ],
         [{"role": "user", "content": "?"}, {"role": "assistant", "content": "Yes."}],
-        [{"role": "user", "content": "?"}, {"role": "assistant", "content": None, "refusal": "No."}],
+        [
+            {"role": "user", "content": "?"},
+            {"role": "assistant", "content": None, "refusal": "No."},
+        ],
         [
             {"role": "user", "content": "?"},
             {
@@ -56,7 +88,10 @@ def test_messages_come_back_as_they_were(messages):
 def test_thinking_goes_along_only_where_tools_are_called():
     messages = [{"role": "assistant", "content": "Yes.", "reasoning_content": "hm"}]
     entries = items.of_messages(messages)
-    assert [(entry.type, entry.text) for entry in entries] == [("reasoning", "hm"), ("message", "Yes.")]
+    assert [(entry.type, entry.text) for entry in entries] == [
+        ("reasoning", "hm"),
+        ("message", "Yes."),
+    ]
     assert items.to_messages(entries) == [{"role": "assistant", "content": "Yes."}]
 
 
@@ -82,12 +117,23 @@ def test_the_input_of_a_response_becomes_messages():
         items.of_input(
             [
                 {"role": "developer", "content": "Be kind."},
-                {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hi"}]},
-                {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "hm"}]},
+                {
+                    "type": "message",
+                    "role": "user",
+                    "content": [{"type": "input_text", "text": "Hi"}],
+                },
+                {
+                    "type": "reasoning",
+                    "id": "rs_1",
+                    "summary": [{"type": "summary_text", "text": "hm"}],
+                },
                 call,
                 {"type": "function_call_output", "call_id": "c", "output": "42"},
                 {"role": "assistant", "content": "It is 42."},
-                {"role": "user", "content": [{"type": "input_image", "image_url": "data:x", "detail": "high"}]},
+                {
+                    "role": "user",
+                    "content": [{"type": "input_image", "image_url": "data:x", "detail": "high"}],
+                },
             ]
         )
     )
@@ -103,13 +149,21 @@ def test_the_input_of_a_response_becomes_messages():
         },
         {"role": "tool", "tool_call_id": "c", "content": "42"},
         {"role": "assistant", "content": "It is 42."},
-        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:x", "detail": "high"}}]},
+        {
+            "role": "user",
+            "content": [{"type": "image_url", "image_url": {"url": "data:x", "detail": "high"}}],
+        },
     ]
     assert items.to_messages(items.of_input("Hi")) == [{"role": "user", "content": "Hi"}]
 
 
 def test_what_no_database_can_store_is_replaced():
-    entry = Entry("message", "user", {"content": [{"text": "a\0b\ud800"}], "x": {"\0": [1, None, True]}}, "a\0b\ud800")
+    entry = Entry(
+        "message",
+        "user",
+        {"content": [{"text": "a\0b\ud800"}], "x": {"\0": [1, None, True]}},
+        "a\0b\ud800",
+    )
     clean = entry.clean()
     assert (clean.text, clean.data["content"][0]["text"]) == (
         "a\ufffdb\ufffd\ufffd\ufffd",

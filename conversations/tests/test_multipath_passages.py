@@ -5,7 +5,11 @@ LAMP = "Ada tends the lamp. " * 70
 
 
 def test_relevance_goes_by_what_was_asked_and_not_by_the_file_beside_it():
-    file = {"type": "file", "file": {"filename": "a.txt"}, "text": f"{FILLER}\n\n{LAMP}\n\n{FILLER}"}
+    file = {
+        "type": "file",
+        "file": {"filename": "a.txt"},
+        "text": f"{FILLER}\n\n{LAMP}\n\n{FILLER}",
+    }
     question = {"type": "text", "text": "Who tends the lamp?"}
     with_question, start = passages([{"role": "user", "content": [question, file]}], "relevance", 2)
     assert "Who tends the lamp?" in with_question

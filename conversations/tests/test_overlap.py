@@ -4,14 +4,17 @@ import uuid
 
 import pytest
 
-from conversations import items, overlap
-from conversations.earlier import Line
+from conversations.history import deduplicate
+from conversations.history.context import Line
+from conversations.messages import items
 
 
 def said(*texts):
     """Entries of user and assistant in turns."""
     roles = ("user", "assistant")
-    return items.of_messages([{"role": roles[at % 2], "content": text} for at, text in enumerate(texts)])
+    return items.of_messages(
+        [{"role": roles[at % 2], "content": text} for at, text in enumerate(texts)]
+    )
 
 
 def log(*texts):
@@ -34,7 +37,7 @@ def log(*texts):
 
 def heard(known, told):
     many = len(told)
-    return overlap.beyond(known[-many:], known[:many], told)
+    return deduplicate.beyond(known[-many:], known[:many], told)
 
 
 @pytest.mark.parametrize(
@@ -45,10 +48,18 @@ def heard(known, told):
         (("1", "one", "2", "two"), ("2", "two", "3"), ("3",)),
         (("1", "one"), ("2",), ("2",)),
         (("1", "one"), ("1",), ("1",)),  # the same question again
-        (("1", "one"), ("1", "uno", "2"), ("1", "uno", "2")),  # another conversation: nothing of it is known
+        (
+            ("1", "one"),
+            ("1", "uno", "2"),
+            ("1", "uno", "2"),
+        ),  # another conversation: nothing of it is known
         (("1", "one", "1", "one"), ("1", "one", "1", "one", "1"), ("1",)),
         (("1", "one", "2"), ("1", "one", "2", "two", "3"), ("two", "3")),
-        (("1", "5"), ("1", "And twenty minus five is 15", "2"), ("1", "And twenty minus five is 15", "2")),
+        (
+            ("1", "5"),
+            ("1", "And twenty minus five is 15", "2"),
+            ("1", "And twenty minus five is 15", "2"),
+        ),
     ],
 )
 def test_only_what_is_new_is_taken_from_what_a_client_tells(known, told, new):
@@ -59,7 +70,12 @@ def test_only_what_is_new_is_taken_from_what_a_client_tells(known, told, new):
 @pytest.mark.parametrize(
     ("known", "told", "new", "kept"),
     [
-        (("1", "one", "2", "two"), ("1", "one", "2"), ("2",), 1),  # the last answer is to be made anew
+        (
+            ("1", "one", "2", "two"),
+            ("1", "one", "2"),
+            ("2",),
+            1,
+        ),  # the last answer is to be made anew
         (("1", "one", "2", "two"), ("1", "one", "2b"), ("2b",), 1),  # the last question was changed
         (("1", "one", "2", "two", "3", "three"), ("1", "one", "2b"), ("2b",), 1),
         (("1", "one", "2", "two", "3", "three"), ("1", "one", "2", "two", "3b"), ("3b",), 3),
@@ -73,14 +89,21 @@ def test_who_goes_back_to_an_older_turn_leaves_the_later_ones_behind(known, told
 
 def test_an_answer_that_was_told_with_more_in_front_is_recognised():
     rows = log("1", "one")
-    rows[1].told = overlap.digest("Step 1\n\none")
+    rows[1].told = deduplicate.digest("Step 1\n\none")
     assert [entry.text for entry in heard(rows, said("1", "Step 1\n\none", "2")).new] == ["2"]
     assert len(heard(rows, said("1", "one", "2")).new) == 3
 
 
 def test_instructions_and_thinking_do_not_hide_what_repeats():
-    thought = items.of_messages([{"role": "assistant", "content": "one", "reasoning_content": "hm"}])
-    told = [*items.of_messages([{"role": "system", "content": "T"}]), *said("1"), *thought, *said("2")]
+    thought = items.of_messages(
+        [{"role": "assistant", "content": "one", "reasoning_content": "hm"}]
+    )
+    told = [
+        *items.of_messages([{"role": "system", "content": "T"}]),
+        *said("1"),
+        *thought,
+        *said("2"),
+    ]
     assert [entry.text for entry in heard(log("1", "one"), told).new] == ["2"]
 
 
@@ -99,6 +122,6 @@ def test_of_a_thousand_equal_messages_each_is_compared_a_few_times():
             return str.__ne__(self, other)
 
     told, known = ([Mark("x") for _ in range(1_000)] for _ in range(2))
-    assert overlap.longest([*told[1:], Mark("y")], known) == 999
-    assert overlap.longest(told, [*known[1:], Mark("z")]) == 0
+    assert deduplicate.longest([*told[1:], Mark("y")], known) == 999
+    assert deduplicate.longest(told, [*known[1:], Mark("z")]) == 0
     assert 0 < len(compared) <= 2 * 8_000  # each with each would be 500,000

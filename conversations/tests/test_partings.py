@@ -1,14 +1,18 @@
-"""Whoever takes a conversation out of its chat at an upstream, and however: a farewell is noted with it."""
+"""Whoever takes a conversation out of its chat at an upstream, and however: a farewell is noted
+with it.
+"""
 
 import uuid
 
 import pytest
 from django.db import connection, transaction
 
-from conversations import keeping, partings, retention
+from conversations import retention
 from conversations.apps import list_trigger_sets
 from conversations.models import Conversation, Door, Farewell, Item, Kind, Turn, TurnStatus
-from providers.triggers import install_triggers
+from conversations.stored import stored_resources
+from conversations.upstream_chats import chat_triggers
+from providers.database.triggers import install_triggers
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 POSTGRES = connection.vendor == "postgresql"
@@ -59,9 +63,13 @@ def test_a_chat_that_is_lost_is_noted_once(talk, part):
 def test_taking_an_item_out_gives_the_chat_up(talk):
     talk.last = 1
     talk.save()
-    turn = Turn.objects.create(conversation=talk, user=talk.user, number=1, door=Door.CHAT, status=TurnStatus.COMPLETED)
-    item = Item.objects.create(public_id="msg_1", conversation=talk, turn=turn, type="message", data={}, text="Secret.")
-    keeping.take_out(talk, item)
+    turn = Turn.objects.create(
+        conversation=talk, user=talk.user, number=1, door=Door.CHAT, status=TurnStatus.COMPLETED
+    )
+    item = Item.objects.create(
+        public_id="msg_1", conversation=talk, turn=turn, type="message", data={}, text="Secret."
+    )
+    stored_resources.take_out(talk, item)
     assert parted() == [(TOKEN, "chat1")]
 
 
@@ -79,7 +87,9 @@ def test_a_conversation_that_stays_in_its_chat_loses_none(talk):
     assert parted() == []
 
 
-@pytest.mark.parametrize("fields", [{"chat_id": "", "token_id": None}, {"chat_id": ""}, {"token_id": None}])
+@pytest.mark.parametrize(
+    "fields", [{"chat_id": "", "token_id": None}, {"chat_id": ""}, {"token_id": None}]
+)
 def test_without_a_chat_there_is_nothing_to_lose(alice, fields):
     conversation(alice, **fields).delete()
     row = conversation(alice, **fields)
@@ -111,9 +121,9 @@ def test_the_triggers_can_be_made_again(talk):
 
 
 def test_without_its_triggers_the_log_works(talk):
-    partings.drop(connection)
+    chat_triggers.drop(connection)
     try:
         talk.delete()
         assert parted() == []
     finally:
-        partings.install(connection)
+        chat_triggers.install(connection)

@@ -1,4 +1,6 @@
-"""An index in bytes answers as the one it was made of, and unpacks no more than a question needs."""
+"""An index in bytes answers as the one it was made of, and unpacks no more than a question
+needs.
+"""
 
 import zlib
 
@@ -6,11 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conversations.documents import postings
-from conversations.documents.postings import TERMS, Packed, packed
-from conversations.documents.retrieve import Index
+from conversations.documents.index import packed_postings
+from conversations.documents.index.bm25 import Index
+from conversations.documents.index.packed_postings import TERMS, Packed, packed
 
-WORDS = st.lists(st.sampled_from("ant bee cow dog élan 中国 国人 हिन्दी zebra 𠀀𠀁".split()), max_size=12)
+WORDS = st.lists(
+    st.sampled_from("ant bee cow dog élan 中国 国人 हिन्दी zebra 𠀀𠀁".split()), max_size=12
+)
 
 
 def index_of(passages):
@@ -25,7 +29,7 @@ def index_of(passages):
 def test_an_index_answers_from_its_bytes_as_it_did(passages, question, size):
     index = index_of(passages)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(postings, "TERMS", size)
+        patched.setattr(packed_postings, "TERMS", size)
         again = Packed(packed(index))
 
     assert len(again) == len(index) == len(passages)
@@ -44,7 +48,7 @@ def test_a_question_unpacks_the_blocks_of_its_words_once(monkeypatch):
         return decompress(data)
 
     decompress = zlib.decompress
-    monkeypatch.setattr(postings.zlib, "decompress", noted)
+    monkeypatch.setattr(packed_postings.zlib, "decompress", noted)
     [hit] = again.search("word000777 word000778 word000777x", 5)[:1]
     assert hit.key == 777
     assert len(sizes) == 1

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from conversations import profiles
+from conversations.profiles import profile_reader
 from providers.models import ChatModel, Provider, VirtualModel
 from providers.tests.commands import refused, run
 from proxysite.testing import rows
@@ -23,9 +23,19 @@ stream_status_feedback: false
 use_regex_processing: true
 """
 KIMI: dict[str, Any] = {
-    "llm": {"type": "api", "api_key": KEY, "api_url": "https://api.moonshot.ai/v1", "model_name": "kimi-k2"},
+    "llm": {
+        "type": "api",
+        "api_key": KEY,
+        "api_url": "https://api.moonshot.ai/v1",
+        "model_name": "kimi-k2",
+    },
     "processor": {"batch_size": 256, "entropy_threshold": 3, "entropy_method": "weighted"},
-    "rag": {"top_k": 5, "similarity_threshold": 0.7, "use_faiss": True, "embedding_model": "all-MiniLM-L6-v2"},
+    "rag": {
+        "top_k": 5,
+        "similarity_threshold": 0.7,
+        "use_faiss": True,
+        "embedding_model": "all-MiniLM-L6-v2",
+    },
     "mpr_candidates": 4,
 }
 
@@ -53,10 +63,17 @@ def counts() -> list[int]:
 def test_a_file_of_o1_api_becomes_a_model_that_thinks_in_steps(file):
     said = run("import_profile", file(O1))
     virtual = VirtualModel.objects.get()
-    assert (virtual.public_id, virtual.base, virtual.strategy) == ("o1-gpt-4o-mini", "gpt-4o-mini", "stepwise")
+    assert (virtual.public_id, virtual.base, virtual.strategy) == (
+        "o1-gpt-4o-mini",
+        "gpt-4o-mini",
+        "stepwise",
+    )
     assert virtual.options == {"feedback": False, "format": "markdown"}
     provider = Provider.objects.get()
-    assert (provider.name, provider.base_url) == ("api.openai.com", "https://api.openai.com/v1")
+    assert (provider.name, provider.base_url) == (
+        "api.openai.com",
+        "https://api.openai.com/v1",
+    )
     assert UpstreamToken.objects.get().masked in said
     assert KEY not in said
     assert "of the callers" not in said
@@ -64,14 +81,21 @@ def test_a_file_of_o1_api_becomes_a_model_that_thinks_in_steps(file):
 
 
 def test_html_where_the_file_wanted_it(file):
-    run("import_profile", file(O1.replace("use_regex_processing: true", "use_regex_processing: false")))
+    run(
+        "import_profile",
+        file(O1.replace("use_regex_processing: true", "use_regex_processing: false")),
+    )
     assert VirtualModel.objects.get().options["format"] == "details"
 
 
 def test_a_file_of_openkimi_becomes_a_model_of_several_paths(file):
     said = run("import_profile", file(KIMI))
     virtual = VirtualModel.objects.get()
-    assert (virtual.public_id, virtual.base, virtual.strategy) == ("openkimi-kimi-k2", "kimi-k2", "multipath")
+    assert (virtual.public_id, virtual.base, virtual.strategy) == (
+        "openkimi-kimi-k2",
+        "kimi-k2",
+        "multipath",
+    )
     assert virtual.options == {
         "candidates": 4,
         "framework": True,
@@ -83,7 +107,9 @@ def test_a_file_of_openkimi_becomes_a_model_of_several_paths(file):
     assert KEY not in said
 
 
-@pytest.mark.parametrize(("theirs", "ours"), [(2.8, 0.5), (3, 0.5), (1.01, 0.5), (1, 1), (0.7, 0.7), (0, 0)])
+@pytest.mark.parametrize(
+    ("theirs", "ours"), [(2.8, 0.5), (3, 0.5), (1.01, 0.5), (1, 1), (0.7, 0.7), (0, 0)]
+)
 def test_a_threshold_in_bits_becomes_the_middle_of_our_scale(file, theirs, ours):
     said = run("import_profile", file(KIMI | {"processor": {"entropy_threshold": theirs}}))
     assert VirtualModel.objects.get().options["processor"] == {"entropy_threshold": ours}
@@ -131,11 +157,20 @@ def test_a_dry_run_says_the_same_and_writes_nothing(file):
 
 def test_an_existing_model_may_be_stood_upon(file):
     rows.model(rows.provider("https://api.example.org/v1", models=()), "m")
-    run("import_profile", file(KIMI | {"llm": {"type": "local", "model_path": "/x"}}), "--base", "m", "--name", "deep")
+    run(
+        "import_profile",
+        file(KIMI | {"llm": {"type": "local", "model_path": "/x"}}),
+        "--base",
+        "m",
+        "--name",
+        "deep",
+    )
     virtual = VirtualModel.objects.get()
     assert (virtual.public_id, virtual.base) == ("deep", "m")
     assert UpstreamToken.objects.count() == 0
-    assert "There is no model 'nothing'" in refused("import_profile", file(KIMI), "--base", "nothing")
+    assert "There is no model 'nothing'" in refused(
+        "import_profile", file(KIMI), "--base", "nothing"
+    )
 
 
 def test_the_dummy_model_is_the_offline_echo(file):
@@ -153,7 +188,9 @@ def test_key_and_address_may_come_from_the_environment_as_they_did(file, monkeyp
 
 
 def test_a_private_address_is_taken_only_when_that_is_said(file):
-    local = KIMI | {"llm": {"type": "api", "api_url": "http://127.0.0.1:11434/v1", "model_name": "qwen3"}}
+    local = KIMI | {
+        "llm": {"type": "api", "api_url": "http://127.0.0.1:11434/v1", "model_name": "qwen3"}
+    }
     assert "allow private" in refused("import_profile", file(local))
     run("import_profile", file(local), "--allow-private")
     assert not Provider.objects.get().needs_token
@@ -222,7 +259,7 @@ def test_where_a_file_is_wrong_is_said_and_no_secret(file, content, says):
 
 def test_yaml_that_a_person_may_write_is_read():
     text = "default_model: 'it''s'  # a\nuse_regex_processing: No\napi_bearer_token: >\n  a\n  b\n"
-    profile = profiles.read(text, {})
+    profile = profile_reader.read(text, {})
     assert (profile.model, profile.options["format"]) == ("it's", "details")
 
 
@@ -238,7 +275,7 @@ def test_a_virtual_model_is_no_base(file):
 
 
 def test_a_profile_does_not_show_its_secret():
-    assert KEY not in repr(profiles.read(O1, {}))
+    assert KEY not in repr(profile_reader.read(O1, {}))
 
 
 def changed(section: str, **values: Any) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""Questions find their passages through the rows, within a budget, and read no more of them than they need."""
+"""Questions find their passages through the rows, within a budget, and read no more of them than
+they need.
+"""
 
 # ruff: noqa: RUF001 - Chinese punctuation is the matter here
 
@@ -9,12 +11,14 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from conversations.documents import ingest, recall, vectors
-from conversations.documents.divide import Outline, Splitting
-from conversations.documents.recall import Known, Question, outline_of, ranking, shelf
+from conversations.documents import ingest
+from conversations.documents import ranking as recall
+from conversations.documents.index import vectors
+from conversations.documents.index_worker import Outline, Splitting
+from conversations.documents.ranking import Known, Question, outline_of, ranking, shelf
 from conversations.models import Document, Passage
+from providers.database.database_threads import off_loop
 from providers.exceptions import ProviderDown
-from providers.offloop import off_loop
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 TOWNS = "Arden Bexley Corby Dunmore Elstow Farley Girton Hexham Ilkley Jarrow".split()
@@ -22,8 +26,11 @@ TRADES = "baker cooper weaver miller tanner fletcher glazier mason potter smith"
 STÄDTE = "东城 西城 南城 北城 山城 水城 花城 石城 古城 新城".split()
 WERKE = "面包师 铁匠 织工 磨坊主 皮匠 箭匠 玻璃匠 石匠 陶工 木匠".split()
 ENGLISH = "\n\n".join(
-    f"In {town} the {trade} keeps his shop open late. The street is quiet in winter, and the people of the town like "
-    f"to meet there in the evening. His number in the register of the guild is {n}{k}."
+    (
+        f"In {town} the {trade} keeps his shop open late. The street is quiet in winter, and the "
+        "people of the town like "
+        f"to meet there in the evening. His number in the register of the guild is {n}{k}."
+    )
     for n, town in enumerate(TOWNS)
     for k, trade in enumerate(TRADES)
 )
@@ -40,7 +47,9 @@ def _empty_shelf():
 
 
 async def taken(person, text, splitting=None):
-    return (await ingest.take_in(person.user.pk, text, splitting or Splitting(size=200))).document_id
+    return (
+        await ingest.take_in(person.user.pk, text, splitting or Splitting(size=200))
+    ).document_id
 
 
 async def search(document_id, question):
@@ -148,7 +157,7 @@ async def test_what_is_read_from_the_database_is_unpacked_elsewhere(alice, monke
     assert not any(name.startswith(("database", "MainThread")) for name in threads)
 
 
-# --- embeddings -------------------------------------------------------------------------------------------------------
+# --- embeddings -----------------------------------------------------------------------------------
 def near(*numbers):
     """An embedding for each passage that is near to (1, 0) for these."""
 
@@ -206,7 +215,9 @@ async def test_a_question_without_an_embedding_in_time_is_searched_by_its_words(
 def test_vectors_are_compared_by_direction_with_and_without_numpy(numpy, monkeypatch):
     if not numpy:
         monkeypatch.setattr(vectors, "numpy", None)
-    matrix = vectors.Matrix.of([vectors.pack(one) for one in ([1, 1], [9, 0], [-1, 0], [0, 0])] + [b""])
+    matrix = vectors.Matrix.of(
+        [vectors.pack(one) for one in ([1, 1], [9, 0], [-1, 0], [0, 0])] + [b""]
+    )
     hits = matrix.nearest([0.5, 0.0], 9)
     assert [hit.key for hit in hits] == [1, 0]
     assert hits[0].score == pytest.approx(1)

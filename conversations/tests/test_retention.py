@@ -10,7 +10,7 @@ from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 
-from conversations import retention, search, tasks, words
+from conversations import retention, tasks
 from conversations.models import (
     Conversation,
     Document,
@@ -24,20 +24,27 @@ from conversations.models import (
     Turn,
     TurnStatus,
 )
+from conversations.search import full_text_index, item_search
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 CANARY = "canarybird"
 
 
 def document(user, **fields):
-    row = Document.objects.create(user=user, digest=uuid.uuid4().hex, title=CANARY, index=CANARY.encode(), **fields)
-    Passage.objects.create(document=row, number=0, start=0, end=1, score=0.5, text=CANARY, embedding=CANARY.encode())
+    row = Document.objects.create(
+        user=user, digest=uuid.uuid4().hex, title=CANARY, index=CANARY.encode(), **fields
+    )
+    Passage.objects.create(
+        document=row, number=0, start=0, end=1, score=0.5, text=CANARY, embedding=CANARY.encode()
+    )
     return row
 
 
 def conversation(user, count=3, **fields):
     """A conversation with everything that can hang on one, all of it saying the canary's name."""
-    row = Conversation.objects.create(user=user, kind=Kind.OPEN, title=CANARY, metadata={"a": CANARY}, **fields)
+    row = Conversation.objects.create(
+        user=user, kind=Kind.OPEN, title=CANARY, metadata={"a": CANARY}, **fields
+    )
     for number in (1, 2):
         turn = Turn.objects.create(
             conversation=row,
@@ -61,7 +68,7 @@ def conversation(user, count=3, **fields):
             )
             for n in range(count)
         )
-        search.add(user.pk, made)
+        item_search.add(user.pk, made)
     row.system, row.last = turn, 2
     row.save()
     return row
@@ -77,7 +84,11 @@ def everything():
         found = []
         for table in tables:
             cursor.execute(f'SELECT * FROM "{table}"')
-            found.append(repr([[bytes(v) if isinstance(v, memoryview) else v for v in row] for row in cursor]))
+            found.append(
+                repr(
+                    [[bytes(v) if isinstance(v, memoryview) else v for v in row] for row in cursor]
+                )
+            )
     return "\n".join(found)
 
 
@@ -116,7 +127,7 @@ def test_what_another_conversation_needs_stays(alice):
     retention.delete(Conversation.objects.filter(pk=row.pk))
     assert set(Document.objects.all()) == {shared, of_file, loose}
     assert Item.objects.count() == 6
-    assert search.find(alice.user.pk, CANARY, 100) != []
+    assert item_search.find(alice.user.pk, CANARY, 100) != []
     assert Conversation.objects.get().system is not None
 
 
@@ -141,7 +152,9 @@ def test_a_long_conversation_is_deleted_without_being_read(alice, monkeypatch):
     row = conversation(alice.user, count=50)
     monkeypatch.setattr(retention, "ITEMS_AT_ONCE", 40)
     statements = []
-    with connection.execute_wrapper(lambda run, sql, *rest: (statements.append(sql), run(sql, *rest))[1]):
+    with connection.execute_wrapper(
+        lambda run, sql, *rest: (statements.append(sql), run(sql, *rest))[1]
+    ):
         retention.delete(Conversation.objects.filter(pk=row.pk))
     read = [sql for sql in statements if sql.startswith("SELECT") and "conversations_item" in sql]
     assert len(read) == 3
@@ -159,18 +172,20 @@ def test_a_conversation_is_gone_for_its_user_before_its_items_are(alice, monkeyp
     with pytest.raises(KeyboardInterrupt):
         retention.delete(Conversation.objects.filter(pk=row.pk))
     monkeypatch.undo()
-    assert search.find(alice.user.pk, CANARY, 10) == []
+    assert item_search.find(alice.user.pk, CANARY, 10) == []
     assert not Conversation.objects.of(alice.user.pk).exists()
     assert retention.expire() == (1, 0)
     assert CANARY not in everything()
 
 
-# --- what has expired -------------------------------------------------------------------------------------------------
+# --- what has expired -----------------------------------------------------------------------------
 def expired_and_alive(user):
     now = timezone.now()
     conversation(user, expires_at=now - timedelta(seconds=1))
     document(user, expires_at=now - timedelta(seconds=1))
-    alive = Conversation.objects.create(user=user, kind=Kind.OPEN, expires_at=now + timedelta(hours=1))
+    alive = Conversation.objects.create(
+        user=user, kind=Kind.OPEN, expires_at=now + timedelta(hours=1)
+    )
     endless = Conversation.objects.create(user=user, kind=Kind.OPEN)
     return {alive, endless}
 
@@ -196,7 +211,7 @@ def test_the_task_expires_too_and_merges_the_index(alice):
     kept = expired_and_alive(alice.user)
     tasks.expire_conversations()
     assert set(Conversation.objects.all()) == kept
-    assert words.purge(0)
+    assert full_text_index.purge(0)
 
 
 def test_the_schedule_names_the_task():

@@ -9,10 +9,10 @@ from itertools import chain
 
 import pytest
 
-from conversations.documents import retrieve
-from conversations.documents.retrieve import QUESTION_CHARS, Hit, Index, fuse, within
-from conversations.documents.split import split
-from conversations.documents.terms import ACCENTS_AT_MOST, TOO_MANY_ACCENTS, terms
+from conversations.documents.index import bm25
+from conversations.documents.index.bm25 import QUESTION_CHARS, Hit, Index, fuse, within
+from conversations.text.split import split
+from conversations.text.terms import ACCENTS_AT_MOST, TOO_MANY_ACCENTS, terms
 
 PASSAGES = {
     "bridge": "The iron bridge at Oldham was opened in 1884 by the mayor.",
@@ -52,10 +52,24 @@ def test_a_question_finds_its_passage_first(question, key):
 
 
 def test_the_answer_is_found_within_a_tenth_of_a_long_text():
-    towns = ["Arden", "Bexley", "Corby", "Dunmore", "Elstow", "Farley", "Girton", "Hexham", "Ilkley", "Jarrow"]
+    towns = [
+        "Arden",
+        "Bexley",
+        "Corby",
+        "Dunmore",
+        "Elstow",
+        "Farley",
+        "Girton",
+        "Hexham",
+        "Ilkley",
+        "Jarrow",
+    ]
     trades = "baker cooper weaver miller tanner".split()
     text = "\n\n".join(
-        f"In {town} the {trade} keeps his shop open late. The street is quiet in winter. His number is {n}{k}."
+        (
+            f"In {town} the {trade} keeps his shop open late. The street is quiet in winter. His "
+            f"number is {n}{k}."
+        )
         for n, town in enumerate(towns)
         for k, trade in enumerate(trades)
     )
@@ -67,16 +81,23 @@ def test_the_answer_is_found_within_a_tenth_of_a_long_text():
 
     for n, town in enumerate(towns):
         for k, trade in enumerate(trades):
-            hits = within(index.search(f"What is the number of the {trade} in {town}?", 50), lengths, len(text) // 10)
+            hits = within(
+                index.search(f"What is the number of the {trade} in {town}?", 50),
+                lengths,
+                len(text) // 10,
+            )
             assert sum(lengths[hit.key] for hit in hits) <= len(text) // 10
             assert any(
-                f"the {trade} keeps" in passages[hit.key].text and town in passages[hit.key].text for hit in hits
+                f"the {trade} keeps" in passages[hit.key].text and town in passages[hit.key].text
+                for hit in hits
             )
             assert any(f"is {n}{k}." in passages[hit.key].text for hit in hits)
 
 
 def test_a_rare_word_weighs_more_than_a_common_one():
-    index = index_of({1: "river river river stone", 2: "river heron", 3: "river sand", 4: "river mud"})
+    index = index_of(
+        {1: "river river river stone", 2: "river heron", 3: "river sand", 4: "river mud"}
+    )
 
     assert index.search("heron river")[0].key == 2
 
@@ -113,11 +134,11 @@ def test_of_a_very_long_question_the_beginning_and_the_end_are_asked():
 
 def test_of_common_words_no_more_are_counted_than_is_reasonable(monkeypatch):
     index = index_of({**dict.fromkeys(range(100), "common words everywhere"), "x": "rare words"})
-    monkeypatch.setattr(retrieve, "POSTINGS", 150)
+    monkeypatch.setattr(bm25, "POSTINGS", 150)
 
     assert [len(slots) for slots, _ in index._asked("common rare words everywhere")] == [1, 100]
     assert index.search("common", 1)
-    monkeypatch.setattr(retrieve, "POSTINGS", 10)
+    monkeypatch.setattr(bm25, "POSTINGS", 10)
     assert index.search("common", 1)
 
 
@@ -131,7 +152,12 @@ def test_a_passage_is_in_an_index_once():
 
 
 def test_rankings_are_fused_by_place_whatever_their_scores():
-    assert [hit.key for hit in fuse([["a", "b", "c"], ["b", "c", "d"], ["b"]])] == ["b", "c", "a", "d"]
+    assert [hit.key for hit in fuse([["a", "b", "c"], ["b", "c", "d"], ["b"]])] == [
+        "b",
+        "c",
+        "a",
+        "d",
+    ]
     assert fuse([["a"], ["a", "a"]]) == [Hit("a", 2 / 61)]
     assert [hit.key for hit in fuse([["a", "b"], ["c"]], 2)] == ["a", "c"]
     assert fuse([]) == []
@@ -153,8 +179,10 @@ def test_terms_are_words_and_pairs_of_unspaced_characters():
 
 @pytest.mark.parametrize("marks", ["\u0301\u0316", "\uff9e\u0316\u0301", "\u0344\u0316"])
 def test_a_run_of_accents_takes_no_longer_than_another_text(marks):
-    code = f"from conversations.documents.terms import terms; terms('a' + {marks!r} * 200_000)"
-    subprocess.run([sys.executable, "-c", code], timeout=30, check=True)  # the square of it would take minutes
+    code = f"from conversations.text.terms import terms; terms('a' + {marks!r} * 200_000)"
+    subprocess.run(
+        [sys.executable, "-c", code], timeout=30, check=True
+    )  # the square of it would take minutes
 
 
 def test_what_is_an_accent_once_normalised_counts_as_one_before():

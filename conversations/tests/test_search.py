@@ -6,8 +6,8 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from conversations import search, words
 from conversations.models import Conversation, Door, Item, Kind, Turn, TurnStatus
+from conversations.search import full_text_index, item_search
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
@@ -23,7 +23,11 @@ def say(row, *texts):
     row.last += 1
     row.save()
     turn = Turn.objects.create(
-        conversation=row, user_id=row.user_id, number=row.last, door=Door.CHAT, status=TurnStatus.COMPLETED
+        conversation=row,
+        user_id=row.user_id,
+        number=row.last,
+        door=Door.CHAT,
+        status=TurnStatus.COMPLETED,
     )
     with transaction.atomic():
         made = Item.objects.bulk_create(
@@ -34,16 +38,20 @@ def say(row, *texts):
                 type="message",
                 role="user",
                 text=text,
-                data={"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]},
+                data={
+                    "type": "message",
+                    "role": "user",
+                    "content": [{"type": "input_text", "text": text}],
+                },
             )
             for text in texts
         )
-        search.add(row.user_id, made)
+        item_search.add(row.user_id, made)
     return made
 
 
 def found(person, query, limit=100, before=None):
-    return [hit.snippet for hit in search.find(person.user.pk, query, limit, before)]
+    return [hit.snippet for hit in item_search.find(person.user.pk, query, limit, before)]
 
 
 def in_the_index():
@@ -63,7 +71,15 @@ def in_the_index():
 
 def test_a_word_is_found_whatever_its_case_accent_or_ending(alice):
     conversation(alice.user, "The Studies of Zürich's cafés", "nothing of the kind")
-    for query in ("study", "STUDIES", "zurich", "Zürich", "cafe", "Café", "\uff43\uff41\uff46\uff45"):
+    for query in (
+        "study",
+        "STUDIES",
+        "zurich",
+        "Zürich",
+        "cafe",
+        "Café",
+        "\uff43\uff41\uff46\uff45",
+    ):
         assert found(alice, query) == ["The Studies of Zürich's cafés"], query
     assert found(alice, "stud") == []
 
@@ -123,24 +139,32 @@ def test_a_query_without_a_word_that_is_there_finds_nothing(alice, query):
 
 
 def test_nobody_finds_what_is_anothers(alice, mallory):
-    conversation(alice.user, f"secret {words.of_user(mallory.user.pk)} {mallory.user.pk}")
+    conversation(alice.user, f"secret {full_text_index.of_user(mallory.user.pk)} {mallory.user.pk}")
     assert found(mallory, "secret") == []
     assert found(mallory, str(mallory.user.pk)) == []
     assert found(alice, "secret") != []
-    assert [hit.conversation.user_id for hit in search.find(None, "secret", 10)] == [alice.user.pk]
+    assert [hit.conversation.user_id for hit in item_search.find(None, "secret", 10)] == [
+        alice.user.pk
+    ]
 
 
 def test_the_newest_come_first_and_pages_go_on(alice):
     row = conversation(alice.user, *(f"word number {n}" for n in range(7)))
-    first = search.find(alice.user.pk, "word", 3)
+    first = item_search.find(alice.user.pk, "word", 3)
     assert [hit.snippet for hit in first] == ["word number 6", "word number 5", "word number 4"]
-    assert found(alice, "word", 3, first[-1].item.pk) == ["word number 3", "word number 2", "word number 1"]
-    assert found(alice, "word", 3, search.find(alice.user.pk, "word", 6)[-1].item.pk) == ["word number 0"]
+    assert found(alice, "word", 3, first[-1].item.pk) == [
+        "word number 3",
+        "word number 2",
+        "word number 1",
+    ]
+    assert found(alice, "word", 3, item_search.find(alice.user.pk, "word", 6)[-1].item.pk) == [
+        "word number 0"
+    ]
     assert {hit.conversation for hit in first} == {row}
 
 
 def test_rare_words_are_found_behind_more_items_than_are_looked_through(alice, monkeypatch):
-    monkeypatch.setattr(words, "RECENT", 5)
+    monkeypatch.setattr(full_text_index, "RECENT", 5)
     conversation(alice.user, "a needle", *(f"hay {n}" for n in range(30)))
     assert found(alice, "needle") == ["a needle"]
     assert len(found(alice, "hay", 10)) == 10
@@ -148,17 +172,19 @@ def test_rare_words_are_found_behind_more_items_than_are_looked_through(alice, m
 
 
 @pytest.mark.parametrize("older", [0, 1, 3])
-def test_spans_of_the_index_are_asked_one_after_the_other_without_a_gap(alice, mallory, monkeypatch, older):
-    monkeypatch.setattr(words, "RECENT", 1)
-    monkeypatch.setattr(words, "SPAN_BITS", 2)
-    monkeypatch.setattr(words, "SPANS", 2)
+def test_spans_of_the_index_are_asked_one_after_the_other_without_a_gap(
+    alice, mallory, monkeypatch, older
+):
+    monkeypatch.setattr(full_text_index, "RECENT", 1)
+    monkeypatch.setattr(full_text_index, "SPAN_BITS", 2)
+    monkeypatch.setattr(full_text_index, "SPANS", 2)
     conversation(mallory.user, *(f"needle {n}" for n in range(older)))
     texts = [f"needle {n}" if n % 3 else f"hay {n}" for n in range(40)]
     conversation(alice.user, *texts)
     expected = [text for text in texts[::-1] if text.startswith("needle")]
     assert found(alice, "needle") == expected
     pages, before = [], None
-    while hits := search.find(alice.user.pk, "needle", 5, before):
+    while hits := item_search.find(alice.user.pk, "needle", 5, before):
         pages += [hit.snippet for hit in hits]
         before = hits[-1].item.pk
     assert pages == expected
@@ -192,18 +218,23 @@ def test_the_snippet_is_around_the_word(alice):
     assert "the Needle in it after" in snippet
     assert snippet.startswith("…before")
     assert snippet.endswith("…")
-    assert len(snippet) <= search.SNIPPET_CHARS + 2
+    assert len(snippet) <= item_search.SNIPPET_CHARS + 2
 
 
 @pytest.mark.parametrize(
-    ("text", "query"), [("x " * 200 + "Cafés", "cafe"), ("x " * 200 + "parties", "party"), ("字" * 300 + "北京", "京")]
+    ("text", "query"),
+    [
+        ("x " * 200 + "Cafés", "cafe"),
+        ("x " * 200 + "parties", "party"),
+        ("字" * 300 + "北京", "京"),
+    ],
 )
 def test_the_snippet_shows_other_forms_of_the_word(text, query):
-    assert text[-3:].strip()[-2:] in search.excerpt(text, words.of_query(query))
+    assert text[-3:].strip()[-2:] in item_search.excerpt(text, full_text_index.of_query(query))
 
 
 def test_a_word_inside_another_is_not_taken_for_it():
-    assert search.excerpt("restart " * 60 + "art", ["art"]).endswith("restart art")
+    assert item_search.excerpt("restart " * 60 + "art", ["art"]).endswith("restart art")
 
 
 @pytest.mark.parametrize("deed", ["queryset", "cascade", "sql", "user"])
@@ -219,7 +250,7 @@ def test_words_go_with_their_item_whatever_deletes_it(alice, mallory, deed):
     else:
         with connection.cursor() as cursor:
             cursor.execute("DELETE FROM conversations_item WHERE conversation_id = %s", [row.pk])
-    assert words.purge(60)
+    assert full_text_index.purge(60)
     assert "canary" not in in_the_index()
     assert "金絲" not in in_the_index()
     assert "kept" in in_the_index()
@@ -229,20 +260,23 @@ def test_words_go_with_their_item_whatever_deletes_it(alice, mallory, deed):
 
 def test_merging_goes_on_where_it_stopped(alice):
     if connection.vendor == "postgresql":
-        assert words.purge(0)
+        assert full_text_index.purge(0)
         return
     for n in range(30):
         row = conversation(alice.user, f"canary{n} " + " ".join(f"w{n}x{m}" for m in range(500)))
         if n % 2:
             row.delete()
     calls = 0
-    while not words.purge(0):
+    while not full_text_index.purge(0):
         calls += 1
         assert calls < 1_000
     assert "canary1 " not in in_the_index()
     assert found(alice, "canary2") != []
     with connection.cursor() as cursor:
-        cursor.execute("INSERT INTO conversations_words_index (conversations_words_index) VALUES ('integrity-check')")
+        cursor.execute(
+            "INSERT INTO conversations_words_index (conversations_words_index) VALUES "
+            "('integrity-check')"
+        )
 
 
 def test_a_rolled_back_item_leaves_no_word(alice):
@@ -258,9 +292,16 @@ def test_many_items_are_one_statement_for_hundreds(alice, django_assert_num_quer
     row = conversation(alice.user, "first")
     turn = row.turns.get()
     made = Item.objects.bulk_create(
-        Item(public_id=f"msg_{n}", conversation=row, turn=turn, type="message", text=f"text {n}", data={})
-        for n in range(words.AT_A_TIME)
+        Item(
+            public_id=f"msg_{n}",
+            conversation=row,
+            turn=turn,
+            type="message",
+            text=f"text {n}",
+            data={},
+        )
+        for n in range(full_text_index.AT_A_TIME)
     )
     with django_assert_num_queries(1):
-        search.add(alice.user.pk, made)
-    assert len(found(alice, "text", 500)) == words.AT_A_TIME
+        item_search.add(alice.user.pk, made)
+    assert len(found(alice, "text", 500)) == full_text_index.AT_A_TIME

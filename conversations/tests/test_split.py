@@ -1,4 +1,6 @@
-"""Every character of a text is in a passage, no passage is too long, and cuts lie where the author paused."""
+"""Every character of a text is in a passage, no passage is too long, and cuts lie where the author
+paused.
+"""
 
 # ruff: noqa: RUF001 - Chinese punctuation is the matter here
 
@@ -10,9 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conversations.documents.split import borders_of, split, split_sentences
+from conversations.text.split import borders_of, split, split_sentences
 
-PROSE = st.text(st.sampled_from("ab Z.\n!?,。！，；中文\r\t#1\u0301\u200d👩🏽א”「」\f"), max_size=400)
+PROSE = st.text(
+    st.sampled_from("ab Z.\n!?,。！，；中文\r\t#1\u0301\u200d👩🏽א”「」\f"), max_size=400
+)
 TEXTS = st.one_of(PROSE, st.text(max_size=400))
 MEGABYTE = 1_000_000
 
@@ -70,8 +74,11 @@ def test_a_megabyte_of_anything_is_split_into_no_more_passages_than_its_length_a
 
 
 RUNS = """
-from conversations.documents.split import borders_of, split
-openings = ["", "# ", "#", "1.1", "1.1 ", "1", "1.", "Chapter 1", "Chapter ", "第", "第一章", "A.", "。", "# a\\n"]
+from conversations.text.split import borders_of, split
+openings = [
+    "", "# ", "#", "1.1", "1.1 ", "1", "1.", "Chapter 1", "Chapter ", "第", "第一章", "A.", "。",
+    "# a\\n",
+]
 runs = " |\\t|\\r|\\u3000|\\u00a0|1|1.|.|#|# |一|。|)|\\n |\\n| \\r|\\f|a"
 for opening in openings:
     for run in runs.split("|"):
@@ -82,7 +89,9 @@ for opening in openings:
 
 
 def test_a_line_of_blanks_marks_or_digits_takes_no_longer_than_another():
-    subprocess.run([sys.executable, "-c", RUNS], timeout=50, check=True)  # the square of it would take hours
+    subprocess.run(
+        [sys.executable, "-c", RUNS], timeout=50, check=True
+    )  # the square of it would take hours
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\t\u3000" * 1000])
@@ -95,12 +104,17 @@ def test_a_short_text_is_one_passage():
 
 
 def test_english_is_cut_after_sentences():
-    text = "The kettle sings. The cat sleeps on the mat. Rain falls on the roof! Is anybody there? " * 5
+    text = (
+        "The kettle sings. The cat sleeps on the mat. Rain falls on the roof! Is anybody there? "
+        * 5
+    )
 
     passages = split(text, 100)
 
     assert len(passages) > 4
-    assert all(passage.text.endswith(("sings. ", "mat. ", "roof! ", "there? ")) for passage in passages)
+    assert all(
+        passage.text.endswith(("sings. ", "mat. ", "roof! ", "there? ")) for passage in passages
+    )
 
 
 def test_chinese_without_a_space_is_cut_after_sentences():
@@ -114,9 +128,15 @@ def test_chinese_without_a_space_is_cut_after_sentences():
 
 
 def test_initials_titles_and_numbers_do_not_end_a_sentence():
-    sentence = "We met Dr. Brown and J. R. Miller at 3.15 sharp, as e.g. the minutes of Mr. Gray say it. "
+    sentence = (
+        "We met Dr. Brown and J. R. Miller at 3.15 sharp, as e.g. the minutes of Mr. Gray say it. "
+    )
 
-    assert borders_of(sentence * 3 + "So.").sentences == [len(sentence), len(sentence) * 2, len(sentence) * 3]
+    assert borders_of(sentence * 3 + "So.").sentences == [
+        len(sentence),
+        len(sentence) * 2,
+        len(sentence) * 3,
+    ]
 
 
 def test_a_sentence_ends_after_the_last_of_its_marks():
@@ -124,7 +144,9 @@ def test_a_sentence_ends_after_the_last_of_its_marks():
 
 
 def test_a_paragraph_is_not_torn_when_it_need_not_be():
-    paragraphs = [f"Paragraph {number} begins. It has a middle. It ends here." for number in range(20)]
+    paragraphs = [
+        f"Paragraph {number} begins. It has a middle. It ends here." for number in range(20)
+    ]
 
     passages = split("\n\n".join(paragraphs), 130, 30)
 
@@ -133,7 +155,14 @@ def test_a_paragraph_is_not_torn_when_it_need_not_be():
 
 
 @pytest.mark.parametrize(
-    "title", ["# Weather\n\n", "Chapter 4\n", "第四章 天气\n\n", "2.3 On the weather\n", "# Part\n\n## Rain\n"]
+    "title",
+    [
+        "# Weather\n\n",
+        "Chapter 4\n",
+        "第四章 天气\n\n",
+        "2.3 On the weather\n",
+        "# Part\n\n## Rain\n",
+    ],
 )
 def test_a_heading_goes_with_what_follows_it(title):
     before = "The harvest was good this year. " * 5
@@ -146,16 +175,19 @@ def test_a_heading_goes_with_what_follows_it(title):
 
 
 def test_a_section_begins_a_passage_though_more_would_fit():
-    text = "An introduction of a line or two, no more than that.\n\n# Rain\n\n" + "It rained for days.\n\n" * 30
+    text = (
+        "An introduction of a line or two, no more than that.\n\n# Rain\n\n"
+        + "It rained for days.\n\n" * 30
+    )
 
     assert split(text, 200)[0].end == text.index("# Rain")
 
 
 def test_no_passage_ends_with_a_heading():
     text = (
-        "Hello.\n# A heading of many words that goes on until late\n\nThen a body of words without an end "
-        + "or so " * 30
-    )
+        "Hello.\n# A heading of many words that goes on until late\n\nThen a body of words "
+        "without an end "
+    ) + "or so " * 30
 
     assert not any(passage.text.rstrip().endswith("until late") for passage in split(text, 80))
 

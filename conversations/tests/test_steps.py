@@ -5,8 +5,8 @@ import time
 import msgspec
 import pytest
 
-from conversations import steps
-from conversations.steps import Options, Step, parse
+from conversations.reasoning import step_format
+from conversations.reasoning.step_format import Options, Step, parse
 
 GOOD = {"title": "Look", "content": "6 × 7 is asked.", "next_action": "continue"}
 TEXT = json.dumps(GOOD, ensure_ascii=False)
@@ -39,7 +39,9 @@ def test_a_step_is_read_however_a_model_writes_it(text):
     assert parse(text) == STEP
 
 
-@pytest.mark.parametrize("text", ["", "I think.", "{}", "{", '{"title": "x"}', '{"title": "x", "content": " "}', "[1]"])
+@pytest.mark.parametrize(
+    "text", ["", "I think.", "{}", "{", '{"title": "x"}', '{"title": "x", "content": " "}', "[1]"]
+)
 def test_what_says_nothing_is_no_step(text):
     assert parse(text) is None
 
@@ -51,7 +53,10 @@ def test_ready_to_answer_is_read_in_any_spelling():
 
 
 def test_quotes_line_breaks_and_halves_of_characters_survive():
-    assert parse('{"title": "a", "content": "He said \\"no\\",}\nand left."}').content == 'He said "no",}\nand left.'
+    assert (
+        parse('{"title": "a", "content": "He said \\"no\\",}\nand left."}').content
+        == 'He said "no",}\nand left.'
+    )
     assert parse('{"title": "a", "content": "x\\ud83d"}').content == "x\ufffd"
     step = Step('"', "a\n\\\u2028b")
     assert parse(step.as_json()) == step
@@ -73,7 +78,7 @@ def test_nothing_that_a_model_may_write_breaks_the_reader_or_takes_long():
     ):
         parse(text)
     said = parse('{"title": "t", "content": "' + "c" * 200_000).content
-    assert len(said) == steps.STEP_CHARS - len('{"title": "t", "content": "')
+    assert len(said) == step_format.STEP_CHARS - len('{"title": "t", "content": "')
 
 
 HOSTILE = {
@@ -100,7 +105,9 @@ def test_the_work_on_an_answer_grows_with_its_length_and_no_faster(case):
         return max(min(found), 0.0005)
 
     text = HOSTILE[case]
-    assert seconds(text) <= 300 * seconds(text[: len(text) // 32])  # if it grew with the square: 1,024
+    assert seconds(text) <= 300 * seconds(
+        text[: len(text) // 32]
+    )  # if it grew with the square: 1,024
 
 
 @pytest.mark.parametrize("depth", [100, 190, 210, 945, 990, 5_000])
@@ -115,8 +122,14 @@ def test_what_is_nested_deeper_than_anything_sensible_is_no_step(depth, end):
     [
         '{"title": "t", "content": "The tag </think> ends thinking."}',
         '```json\n{"title": "t", "content": "The tag </think> ends thinking."}\n```',
-        '<think>{"content": "no"}</think>{"title": "t", "content": "The tag &lt;/think> ends thinking."}',
-        '{"content": "a thought"} and more</think>{"title": "t", "content": "The tag &lt;/think> ends thinking."}',
+        (
+            '<think>{"content": "no"}</think>{"title": "t", "content": "The tag &lt;/think> ends '
+            'thinking."}'
+        ),
+        (
+            '{"content": "a thought"} and more</think>{"title": "t", "content": "The tag '
+            '&lt;/think> ends thinking."}'
+        ),
         '{"title": "t", "content": "The tag </think> ends thinking.',
     ],
 )
@@ -134,15 +147,18 @@ def test_a_cut_of_a_step_is_a_step_as_soon_as_it_says_something():
 
 @pytest.mark.parametrize("form", ["reasoning", "markdown", "details", "inline"])
 def test_every_form_shows_the_title_and_the_content(form):
-    text = steps.shown(STEP, 3, form)
+    text = step_format.shown(STEP, 3, form)
     assert "Step 3: Look" in text
     assert "6 × 7 is asked." in text
 
 
 def test_html_of_a_model_stays_text_and_lines_stay_lines():
-    text = steps.shown(Step("<b>", "a < b\n</details>"), 1, "details")
-    assert text == ("<details open><summary>Step 1: &lt;b&gt;</summary>a &lt; b<br>&lt;/details&gt;</details>\n\n")
-    assert steps.shown(STEP, 1, steps.HIDDEN) == ""
+    text = step_format.shown(Step("<b>", "a < b\n</details>"), 1, "details")
+    assert text == (
+        "<details open><summary>Step 1: &lt;b&gt;</summary>a &lt; "
+        "b<br>&lt;/details&gt;</details>\n\n"
+    )
+    assert step_format.shown(STEP, 1, step_format.HIDDEN) == ""
 
 
 def test_the_instruction_names_the_least_number_of_steps_or_is_ones_own():
@@ -152,7 +168,9 @@ def test_the_instruction_names_the_least_number_of_steps_or_is_ones_own():
     assert "next_action" in own
 
 
-@pytest.mark.parametrize("wrong", [{"max_steps": 0}, {"step_tokens": "1"}, {"format": "pdf"}, {"max_calls": 1000}])
+@pytest.mark.parametrize(
+    "wrong", [{"max_steps": 0}, {"step_tokens": "1"}, {"format": "pdf"}, {"max_calls": 1000}]
+)
 def test_options_are_bounded(wrong):
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert(wrong, Options)

@@ -1,5 +1,5 @@
-from conversations import items
-from conversations.keeping import render_answer
+from conversations.messages import items
+from conversations.stored.stored_resources import render_answer
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 CUSTOM = {"id": "c2", "type": "custom", "custom": {"name": "g", "input": "x"}}

@@ -5,7 +5,7 @@ from base64 import b64encode
 
 import pytest
 
-from conversations.token_estimate import estimate_texts, estimate_tokens, estimated_usage
+from conversations.text.token_estimate import estimate_texts, estimate_tokens, estimated_usage
 
 NOISE = random.Random(1).randbytes(3_000)
 
@@ -31,11 +31,30 @@ def test_estimated_usage_says_so():
 @pytest.mark.parametrize(
     ("text", "real"),
     [  # a sentence and what a tokenizer of many languages (Tekken) makes of it
-        ("The keeper of the lamp is called Ada and she tends the light every evening until the morning comes. ", 20),
-        ("Смотрительницу маяка зовут Ада, и каждый вечер она следит за огнём, пока не наступит утро. ", 31),
-        ("दीपस्तंभ की रखवाली करने वाली का नाम अदा है और वह हर शाम सुबह तक रोशनी का ध्यान रखती है। ", 32),
+        (
+            (
+                "The keeper of the lamp is called Ada and she tends the light every evening until "
+                "the morning comes. "
+            ),
+            20,
+        ),
+        (
+            (
+                "Смотрительницу маяка зовут Ада, и каждый вечер она следит за огнём, пока не "
+                "наступит утро. "
+            ),
+            31,
+        ),
+        (("दीपस्तंभ की रखवाली करने वाली का नाम अदा है और वह हर शाम सुबह तक रोशनी का ध्यान रखती है। "), 32),
         ("ผู้ดูแลประภาคารชื่ออาดาและเธอดูแลแสงไฟทุกเย็นจนถึงเช้า ", 32),
-        ("Η φύλακας του φάρου ονομάζεται Άντα και φροντίζει το φως κάθε βράδυ μέχρι να έρθει το πρωί. ", 37),
+        (
+            (
+                "Η φύλακας του φάρου ονομάζεται Άντα και φροντίζει το φως κάθε βράδυ μέχρι να "
+                "έρθει "
+                "το πρωί. "
+            ),
+            37,
+        ),
         ("שומרת המגדלור נקראת עדה והיא מטפלת באור בכל ערב עד שמגיע הבוקר. ", 32),
         ("1739,20881,3.14159,-77,00018,5521;", 33),
         ("灯塔的看守人名叫艾达，她每天晚上都照看灯光，直到早晨到来。", 27),
@@ -51,7 +70,9 @@ def test_encoded_data_weighs_more_than_words():
     assert 0.5 * len(NOISE.hex()) <= estimate_tokens(NOISE.hex()) <= len(NOISE.hex())
 
 
-@pytest.mark.parametrize("sign", ["a", "A", "1", "é", "я", "ก", "ந", "ა", "中", "🎈", "\ud800", "\0", "…"])
+@pytest.mark.parametrize(
+    "sign", ["a", "A", "1", "é", "я", "ก", "ந", "ა", "中", "🎈", "\ud800", "\0", "…"]
+)
 def test_a_sign_is_at_most_one_token_and_never_nothing(sign):
     assert 1 <= estimate_tokens(sign * 5_000) / (5_000 / 4) <= 4
 

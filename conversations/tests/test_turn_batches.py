@@ -8,25 +8,48 @@ import pytest
 from django.db import DataError
 from django.utils import timezone
 
-from conversations import beginning, items, retention, turn_batches, turns
+from conversations import retention
+from conversations.history import finish_turn, start_turn, turn_batches
+from conversations.history.conversation_lookup import Asked
+from conversations.history.finish_turn import Finished, Lost
+from conversations.messages import items
 from conversations.models import Conversation, Door, Item, Turn, TurnStatus
-from conversations.places import Asked
-from conversations.turns import Finished, Lost
 
 SHUT_DOWN = {"code": "server_shutdown", "message": "The server was shutting down."}
-TURN_FIELDS = ("status", "finish_reason", "usage", "error", "extras", "thought", "tokens", "alive_until")
+TURN_FIELDS = (
+    "status",
+    "finish_reason",
+    "usage",
+    "error",
+    "extras",
+    "thought",
+    "tokens",
+    "alive_until",
+)
 THREAD_FIELDS = ("title", "token_id", "chat_id", "parent_id", "chat_turn", "system_id")
 
 
 def begun(person: Any, number: int) -> Any:
     entries = items.of_input(f"Question {number}?")
-    return beginning.begin(
-        Asked(f"{number:032x}", person.user.pk, Door.RESPONSE, "m", entries, stored=True, idle_seconds=1_000)
+    return start_turn.begin(
+        Asked(
+            f"{number:032x}",
+            person.user.pk,
+            Door.RESPONSE,
+            "m",
+            entries,
+            stored=True,
+            idle_seconds=1_000,
+        )
     )
 
 
 def ended(turn: Any, **more: Any) -> Finished:
-    text = [items.Entry(type="message", role="assistant", text="Half", data={"type": "message", "content": []})]
+    text = [
+        items.Entry(
+            type="message", role="assistant", text="Half", data={"type": "message", "content": []}
+        )
+    ]
     facts = {"status": TurnStatus.INCOMPLETE, "entries": text, "error": SHUT_DOWN} | more
     return Finished(id=turn.id, conversation_id=turn.conversation_id, **facts)
 
@@ -34,7 +57,11 @@ def ended(turn: Any, **more: Any) -> Finished:
 def facts_of(turn: Any) -> tuple[Any, ...]:
     row = Turn.objects.get(pk=UUID(turn.id))
     thread = row.conversation
-    said = list(Item.objects.filter(turn=row, output=True).order_by("id").values_list("type", "text", "status"))
+    said = list(
+        Item.objects.filter(turn=row, output=True)
+        .order_by("id")
+        .values_list("type", "text", "status")
+    )
     return (
         [getattr(row, name) for name in TURN_FIELDS],
         [getattr(thread, name) for name in THREAD_FIELDS],
@@ -48,8 +75,11 @@ def facts_of(turn: Any) -> tuple[Any, ...]:
 def test_together_is_as_alone(alice: Any, status: TurnStatus, usage: Any) -> None:
     alone, *together = [begun(alice, number) for number in range(1, 5)]
     Conversation.objects.filter(pk=together[0].conversation_id).update(title="")
-    turns.finish(ended(alone, status=status, usage=usage))
-    assert turn_batches.finish_all([ended(turn, status=status, usage=usage) for turn in together]) == {}
+    finish_turn.finish(ended(alone, status=status, usage=usage))
+    assert (
+        turn_batches.finish_all([ended(turn, status=status, usage=usage) for turn in together])
+        == {}
+    )
     first = facts_of(alone)
     for turn in together[1:]:
         found = facts_of(turn)
@@ -59,7 +89,9 @@ def test_together_is_as_alone(alice: Any, status: TurnStatus, usage: Any) -> Non
     assert Turn.objects.filter(finished_at__gt=timezone.now() - timedelta(minutes=1)).count() == 4
 
 
-def test_one_that_was_taken_for_dead_is_told_so_and_one_that_was_deleted_is_nothing(alice: Any) -> None:
+def test_one_that_was_taken_for_dead_is_told_so_and_one_that_was_deleted_is_nothing(
+    alice: Any,
+) -> None:
     lost, deleted, good = [begun(alice, number) for number in (1, 2, 3)]
     Turn.objects.filter(pk=UUID(lost.id)).update(status=TurnStatus.INCOMPLETE, alive_until=None)
     retention.delete(Conversation.objects.filter(pk=deleted.conversation_id))
@@ -68,16 +100,20 @@ def test_one_that_was_taken_for_dead_is_told_so_and_one_that_was_deleted_is_noth
     assert Turn.objects.get(pk=UUID(good.id)).error == SHUT_DOWN
 
 
-def test_one_that_cannot_be_written_holds_up_no_other(alice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_cannot_be_written_holds_up_no_other(
+    alice: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = [begun(alice, number) for number in (1, 2, 3)]
-    really = turns.set_outcome
+    really = finish_turn.set_outcome
 
     def refuse_second(turn: Turn, finished: Finished) -> None:
         if finished.id == found[1].id:
             raise DataError("made up")
         really(turn, finished)
 
-    monkeypatch.setattr(turns, "set_outcome", refuse_second)
+    monkeypatch.setattr(finish_turn, "set_outcome", refuse_second)
     problems = turn_batches.finish_all([ended(turn) for turn in found])
     assert list(problems) == [found[1].id]
-    assert [Turn.objects.get(pk=UUID(turn.id)).error for turn in (found[0], found[2])] == [SHUT_DOWN] * 2
+    assert [Turn.objects.get(pk=UUID(turn.id)).error for turn in (found[0], found[2])] == [
+        SHUT_DOWN
+    ] * 2

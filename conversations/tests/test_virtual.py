@@ -3,8 +3,8 @@ from django.core.exceptions import ValidationError
 from django.urls import reverse
 
 from conversations.checks import virtual_models_can_answer
+from providers.database.database_threads import off_loop
 from providers.models import VirtualModel
-from providers.offloop import off_loop
 from proxysite.testing import rows
 
 
@@ -29,7 +29,10 @@ async def test_a_virtual_model_answers_with_what_its_base_has(gateway, upstream,
     assert (answer.status, answer.text, answer.json["model"]) == (200, "Hello there!", "also-m")
     assert upstream.last.request.json["model"] == "upstream-model"
     assert (await gateway.chat(alice.key, model="nothing-below")).status == 404
-    listed = {model["id"]: model for model in (await gateway.ask("GET", "/v1/models", alice.key)).json["data"]}
+    listed = {
+        model["id"]: model
+        for model in (await gateway.ask("GET", "/v1/models", alice.key)).json["data"]
+    }
     assert listed["also-m"]["strategy"] == "direct"
     assert "nothing-below" not in listed
 
@@ -41,7 +44,9 @@ def test_rows_that_could_not_answer_are_found_at_the_start() -> None:
     rows.virtual("odd", "m", "mindreading")
     rows.virtual("wrong", "m", "stepwise", max_steps="many")
     found = virtual_models_can_answer(databases=["default"])
-    assert [(problem.id, "odd" in problem.msg, "max_steps" in problem.msg) for problem in found] == [
+    assert [
+        (problem.id, "odd" in problem.msg, "max_steps" in problem.msg) for problem in found
+    ] == [
         ("conversations.E001", True, False),
         ("conversations.E002", False, True),
     ]
@@ -51,6 +56,8 @@ def test_the_admin_takes_no_options_that_cannot_be_used(admin_client) -> None:
     rows.model(rows.provider("https://api.example/v1", models=()), "m")
     address = reverse("admin:providers_virtualmodel_add")
     posted = {"public_id": "o1-m", "base": "m", "strategy": "stepwise", "enabled": "on"}
-    assert b"max_steps" in admin_client.post(address, posted | {"options": '{"max_steps": 0}'}).content
+    assert (
+        b"max_steps" in admin_client.post(address, posted | {"options": '{"max_steps": 0}'}).content
+    )
     assert admin_client.post(address, posted | {"options": '{"max_steps": 7}'}).status_code == 302
     assert VirtualModel.objects.get().options == {"max_steps": 7}

@@ -5,12 +5,12 @@ import threading
 
 import pytest
 
-from conversations.documents import ingest, rows, waiting
-from conversations.documents.divide import Splitting, divide
-from conversations.documents.recall import shelf
+from conversations.documents import document_store, ingest, job_queue
+from conversations.documents.index_worker import Splitting, divide
+from conversations.documents.ranking import shelf
 from conversations.models import Document
+from providers.database.database_threads import off_loop
 from providers.exceptions import Saturated
-from providers.offloop import off_loop
 from proxysite.testing import eventually
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
@@ -40,7 +40,7 @@ class Gate:
 def gate(monkeypatch):
     shelf.forget()
     made = Gate()
-    monkeypatch.setattr(rows, "divide", made)
+    monkeypatch.setattr(document_store, "divide", made)
     yield made
     made.open.set()
 
@@ -65,13 +65,19 @@ async def test_a_text_has_no_lease_before_its_turn(alice, gate):
     await asyncio.gather(first, second)
     assert len(gate.begun) == 2
     assert gate.most == 1
-    assert set(await off_loop(lambda: list(Document.objects.values_list("state", flat=True)))) == {"ingested"}
+    assert set(await off_loop(lambda: list(Document.objects.values_list("state", flat=True)))) == {
+        "ingested"
+    }
 
 
 async def test_what_nobody_waits_for_any_more_is_dropped_before_its_turn(alice, gate):
     first = taking(alice.user.pk, 1)
     await eventually(lambda: gate.begun)
-    given_up, wanted, too = taking(alice.user.pk, 2), taking(alice.user.pk, 3), taking(alice.user.pk, 3)
+    given_up, wanted, too = (
+        taking(alice.user.pk, 2),
+        taking(alice.user.pk, 3),
+        taking(alice.user.pk, 3),
+    )
     await waits(first, given_up, wanted, too, many=3)
     given_up.cancel()
     too.cancel()
@@ -83,7 +89,7 @@ async def test_what_nobody_waits_for_any_more_is_dropped_before_its_turn(alice, 
 
 
 async def test_a_line_that_is_too_long_is_refused(alice, mallory, gate, monkeypatch):
-    monkeypatch.setattr(waiting, "LONGEST", 2)
+    monkeypatch.setattr(job_queue, "LONGEST", 2)
     tasks = [taking(alice.user.pk, 1), taking(alice.user.pk, 2)]
     await waits(*tasks, many=2)
     with pytest.raises(Saturated):

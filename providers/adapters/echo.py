@@ -1,7 +1,9 @@
-"""An upstream inside this process that says back what it was told: works offline, for first steps and for tests.
+"""An upstream inside this process that says back what it was told: works offline, for first steps
+and for tests.
 
-Chat and completions answer with the last user message, word by word when streaming; embeddings are made of a hash, so
-equal texts have equal vectors and nothing else is meant by them. No credential, no network.
+Chat and completions answer with the last user message, word by word when streaming; embeddings are
+made of a hash, so equal texts have equal vectors and nothing else is meant by them. No credential,
+no network.
 """
 
 import asyncio
@@ -12,8 +14,7 @@ import time
 from base64 import b64encode
 from typing import Any
 
-from providers.base import BaseAdapter
-from providers.chat import (
+from providers.protocol.chat import (
     CHAT,
     EMBEDDINGS,
     Attempt,
@@ -25,7 +26,8 @@ from providers.chat import (
     completion,
     delta,
 )
-from providers.message_text import join_texts
+from providers.protocol.message_text import join_texts
+from providers.upstream.base_adapter import BaseAdapter
 
 DIMENSIONS = 64
 NOTHING = "(nothing was said)"
@@ -55,10 +57,16 @@ class Adapter(BaseAdapter):
                 yield [text(request, word, None)]
             else:
                 yield [
-                    delta(request, role="assistant", content=word) if position == 0 else delta(request, content=word)
+                    delta(request, role="assistant", content=word)
+                    if position == 0
+                    else delta(request, content=word)
                 ]
             await asyncio.sleep(0)
-        yield [delta(request, finish_reason="stop") if request.endpoint == CHAT else text(request, "", "stop")]
+        yield [
+            delta(request, finish_reason="stop")
+            if request.endpoint == CHAT
+            else text(request, "", "stop")
+        ]
 
     async def models(self, credential: Credential) -> list[str]:
         return ["echo"]

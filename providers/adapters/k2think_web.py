@@ -1,10 +1,11 @@
-"""K2-Think's web site, k2think.ai: an unofficial interface, which may change any day; accounts were closed for such
-use. The official interface is the preset `k2think`, a row on `openai_compatible`.
+"""K2-Think's web site, k2think.ai: an unofficial interface, which may change any day; accounts were
+closed for such use. The official interface is the preset `k2think`, a row on `openai_compatible`.
 
-The site is a changed Open WebUI: JSON goes up, snapshots of the text come down as server-sent events; each request is
-a chat of its own there, with the whole history. Users show the JWT of an account, guests nothing. Of the parameters
-`temperature`, `top_p` and `max_tokens` go up; of others it is not known that they do anything. A model row's options
-may name the model's `root` there. Wire facts: published clients of the site.
+The site is a changed Open WebUI: JSON goes up, snapshots of the text come down as server-sent
+events; each request is a chat of its own there, with the whole history. Users show the JWT of an
+account, guests nothing. Of the parameters `temperature`, `top_p` and `max_tokens` go up; of others
+it is not known that they do anything. A model row's options may name the model's `root` there. Wire
+facts: published clients of the site.
 """
 
 import re
@@ -15,14 +16,21 @@ from uuid import uuid4
 
 import orjson
 
-from providers.base import BaseAdapter
-from providers.chat import CHAT, ChatRequest, Chunk, Credential, Fresh, UpstreamModel
 from providers.choices import Mode, Search
-from providers.exceptions import AuthRejected, BadResponse, ModelMissing, Rejected, TokenError, UpstreamError
-from providers.http import HttpAnswer, Target
-from providers.stream import DialectReader
-from providers.wire import k2think
-from providers.wire.jsons import loads
+from providers.exceptions import (
+    AuthRejected,
+    BadResponse,
+    ModelMissing,
+    Rejected,
+    TokenError,
+    UpstreamError,
+)
+from providers.network.http_client import HttpAnswer, Target
+from providers.protocol.chat import CHAT, ChatRequest, Chunk, Credential, Fresh, UpstreamModel
+from providers.upstream.base_adapter import BaseAdapter
+from providers.upstream.stream_reader import DialectReader
+from providers.wire import k2think_dialect
+from providers.wire.json_reader import loads
 from providers.wire.jwt import expires_at
 from providers.wire.sse import Splitter
 
@@ -46,7 +54,10 @@ class Adapter(BaseAdapter):
     def headers(self, credential: Credential) -> bytes:
         site = urljoin(self.upstream.base_url, "/")
         page = f"{site}guest" if self.guest else site
-        own = f"Accept: text/event-stream,application/json\r\nOrigin: {site[:-1]}\r\nReferer: {page}\r\n"
+        own = (
+            f"Accept: text/event-stream,application/json\r\nOrigin: {site[:-1]}\r\nReferer: "
+            f"{page}\r\n"
+        )
         return super().headers(credential) + own.encode("ascii")
 
     def payload(self, request: ChatRequest, model: UpstreamModel) -> dict[str, Any]:
@@ -60,32 +71,38 @@ class Adapter(BaseAdapter):
         return {
             "stream": True,
             "model": model.name,
-            "messages": k2think.messages(body["messages"], guest=self.guest),
+            "messages": k2think_dialect.messages(body["messages"], guest=self.guest),
             "params": {name: value for name, value in sampling.items() if value is not None},
             "tool_servers": [],
-            "features": {"image_generation": False, "code_interpreter": False, "web_search": web_search},
-            "variables": k2think.variables(datetime.now(UTC)),
-            "model_item": k2think.model_item(model),
+            "features": {
+                "image_generation": False,
+                "code_interpreter": False,
+                "web_search": web_search,
+            },
+            "variables": k2think_dialect.variables(datetime.now(UTC)),
+            "model_item": k2think_dialect.model_item(model),
             "background_tasks": {"title_generation": True, "tags_generation": True},
             **{name: str(uuid4()) for name in ("chat_id", "id", "session_id")},
         }
 
     def reader(self, request: ChatRequest, credential: Credential) -> DialectReader:
-        dialect = k2think.Snapshots(request, credential)
+        dialect = k2think_dialect.Snapshots(request, credential)
         return DialectReader(dialect, Splitter(self.upstream.limits.event_bytes))
 
     def answer(self, request: ChatRequest, data: bytes, credential: Credential) -> Chunk:
         try:
             return super().answer(request, data, credential)
         except UpstreamError as error:
-            raise k2think.meant(error) from None
+            raise k2think_dialect.meant(error) from None
 
     def read_refusal(self, answer: HttpAnswer, credential: Credential) -> UpstreamError:
         """Return the error that an answer other than a success means; a captcha is no refusal."""
-        error = k2think.meant(super().read_refusal(answer, credential))
+        error = k2think_dialect.meant(super().read_refusal(answer, credential))
         page = "html" in answer.header(b"content-type")
         if page and answer.status != 429 and isinstance(error, TokenError | ModelMissing):
-            return k2think.instead(error, BadResponse("The upstream answered with a web page."))  # a captcha
+            return k2think_dialect.instead(
+                error, BadResponse("The upstream answered with a web page.")
+            )  # a captcha
         return error
 
     async def check(self, credential: Credential) -> None:
@@ -101,13 +118,15 @@ class Adapter(BaseAdapter):
         try:
             answer = await self.make_call(call, Credential(None, password))
         except Rejected as error:
-            raise k2think.instead(error, AuthRejected(error.message)) from None
+            raise k2think_dialect.instead(error, AuthRejected(error.message)) from None
         cookie = COOKIE.search(answer.header(b"set-cookie"))
         try:
             said = loads(answer.body)
         except ValueError:
             said = None
-        token = (said.get("token") if isinstance(said, dict) else None) or (cookie[1] if cookie else None)
+        token = (said.get("token") if isinstance(said, dict) else None) or (
+            cookie[1] if cookie else None
+        )
         if not isinstance(token, str) or not (token.isascii() and token.isprintable()):
             raise BadResponse("The upstream signed in without giving a token.")
         return Fresh(token, expires_at=expires_at(token))

@@ -1,21 +1,23 @@
-"""Kimi Code, the official interface for subscribers (api.kimi.com/coding/v1): OpenAI's dialect with `sk-kimi-…` keys.
+"""Kimi Code, the official interface for subscribers (api.kimi.com/coding/v1): OpenAI's dialect with
+`sk-kimi-…` keys.
 
-Thinking is switched by `thinking`, which a row's options give: {"thinking": true}; `temperature` is refused there and
-so left out. The service is meant for coding agents and may refuse others by their User-Agent: this gateway says what it
-is unless the provider's row names the agent that it serves, and such a refusal is the provider's, not the key's. Bodies
-beyond 2 MiB get its own 400.
-Sources: Kimi Code's documentation, and public reports of its error answers.
+Thinking is switched by `thinking`, which a row's options give: {"thinking": true}; `temperature` is
+refused there and so left out. The service is meant for coding agents and may refuse others by their
+User-Agent: this gateway says what it is unless the provider's row names the agent that it serves,
+and such a refusal is the provider's, not the key's. Bodies beyond 2 MiB get its own 400. Sources:
+Kimi Code's documentation, and public reports of its error answers.
 """
 
 from typing import Any
 
-from providers.base import BaseAdapter
-from providers.chat import CHAT, ChatRequest, Chunk, Credential, UpstreamModel
 from providers.exceptions import QuotaExhausted, RateLimited, ServerFailed, UpstreamError
-from providers.filters.usage import lift
-from providers.http import HttpAnswer
+from providers.filters.moonshot_usage import lift
+from providers.network.http_client import HttpAnswer
+from providers.protocol.chat import CHAT, ChatRequest, Chunk, Credential, UpstreamModel
+from providers.upstream.base_adapter import BaseAdapter
 
-# a 403 has one type for what will pass, for a used-up plan and for a bad key: its words tell them apart
+# a 403 has one type for what will pass, for a used-up plan and for a bad key: its words tell them
+# apart
 FORBIDDEN: tuple[tuple[str, type[UpstreamError]], ...] = (
     ("concurren", RateLimited),
     ("billing cycle", QuotaExhausted),
@@ -41,10 +43,16 @@ class Adapter(BaseAdapter):
         return lift(super().answer(request, data, credential))
 
     def read_refusal(self, answer: HttpAnswer, credential: Credential) -> UpstreamError:
-        """Return the error that an answer other than a success means, as the service's words say."""
+        """Return the error that an answer other than a success means, as the service's words
+        say.
+        """
         error = super().read_refusal(answer, credential)
         said = error.message.lower()
-        meant = next((kind for words, kind in FORBIDDEN if words in said), None) if answer.status == 403 else None
+        meant = (
+            next((kind for words, kind in FORBIDDEN if words in said), None)
+            if answer.status == 403
+            else None
+        )
         if meant is None:
             return error
         found = meant(error.message, retry_after_seconds=error.retry_after_seconds)

@@ -1,12 +1,14 @@
 """Kimi's web site through its older interface: REST, answers as server-sent events. Unofficial.
 
-One chat per request: it is created, asked once, asked to go on when an answer was cut for its length, and deleted.
-Images and files go up through a presigned address, from data: URLs only. Callers get the answer as content, thinking
-as reasoning_content, search results as annotations at the end.
+One chat per request: it is created, asked once, asked to go on when an answer was cut for its
+length, and deleted. Images and files go up through a presigned address, from data: URLs only.
+Callers get the answer as content, thinking as reasoning_content, search results as annotations at
+the end.
 
-A row's `options`: `kimiplus_id` (the agent), `continuations` (how often a cut answer goes on), `use_search` (false: no
-search unless the row or the caller turns it on), other `use_…` fields as the site has them (use_research, use_math),
-`extra` (further fields). Where the facts are from: published clients of the site.
+A row's `options`: `kimiplus_id` (the agent), `continuations` (how often a cut answer goes on),
+`use_search` (false: no search unless the row or the caller turns it on), other `use_…` fields as
+the site has them (use_research, use_math), `extra` (further fields). Where the facts are from:
+published clients of the site.
 """
 
 import asyncio
@@ -17,33 +19,37 @@ from typing import Any
 
 import orjson
 
-from providers.api_client import ApiCall
-from providers.chat import Batches, Credential, Fresh
 from providers.exceptions import AuthRejected, BadResponse, ModelMissing, Rejected, UpstreamTimeout
-from providers.webchat import Turn, WebChat
-from providers.wire import kimi, kimi_rest
-from providers.wire.dataurls import Attachment, attachments
-from providers.wire.kimi_rest import Answer, Reader
+from providers.network.api_client import ApiCall
+from providers.protocol.chat import Batches, Credential, Fresh
+from providers.upstream.web_chat import Turn, WebChat
+from providers.wire import kimi_common, kimi_rest_dialect
+from providers.wire.data_urls import Attachment, attachments
+from providers.wire.kimi_rest_dialect import Answer, Reader
 from providers.wire.sse import EventTooLong, Splitter
 
 PRESIGNED = re.compile(r"(https?)://([A-Za-z0-9.-]+(?::([0-9]{1,5}))?)/([!-~]*)")
 LAST_PORT = 65_535
-PARSE_SECONDS, PARSE_LOOKS, PARSE_PAUSE_SECONDS = 30.0, 20, 1.0
+PARSE_SECONDS = 30.0
+PARSE_LOOKS = 20
+PARSE_PAUSE_SECONDS = 1.0
 
 
 class Adapter(WebChat):
     label = "Kimi web, older interface (unofficial)"
     one_at_a_time = True
     refreshes = True
-    ERRORS = kimi.ERRORS
+    ERRORS = kimi_common.ERRORS
 
     def headers(self, credential: Credential) -> bytes:
-        return super().headers(credential) + kimi.header_lines(credential.secret, self.upstream.base_url)
+        return super().headers(credential) + kimi_common.header_lines(
+            credential.secret, self.upstream.base_url
+        )
 
     def error_in(self, body: Any) -> dict[str, Any] | None:
-        return kimi.error_in(body)
+        return kimi_common.error_in(body)
 
-    # --- one answer --------------------------------------------------------------------------------------------------
+    # --- one answer -------------------------------------------------------------------------------
     async def turn(self, turn: Turn) -> Batches:
         seconds = turn.attempt.deadline - time.perf_counter()
         try:
@@ -53,7 +59,7 @@ class Adapter(WebChat):
             raise UpstreamTimeout("Preparing the chat took longer than a request may.") from None
         limit_bytes = self.upstream.limits.event_bytes
         answer = Answer(turn.request, turn.attempt, turn.credential.secret)
-        answer.continuations = kimi_rest.continuations(turn.model)
+        answer.continuations = kimi_rest_dialect.continuations(turn.model)
         reader = Reader(answer, Splitter(limit_bytes))
         target = self.target(f"api/chat/{turn.attempt.chat_id}/completion/stream")
         while True:
@@ -62,33 +68,42 @@ class Adapter(WebChat):
                     yield batch
             if not answer.cut:
                 break
-            body = kimi_rest.go_on(turn.model, answer.segment_id)
+            body = kimi_rest_dialect.go_on(turn.model, answer.segment_id)
             answer.again()
             reader.again(Splitter(limit_bytes))
         reader.judge()
 
     async def _prepared(self, turn: Turn) -> dict[str, Any]:
         """The chat is there, what goes with the question is uploaded: the question."""
-        credential, given = turn.credential, attachments(turn.messages)
+        credential = turn.credential
+        given = attachments(turn.messages)
         if turn.resume is None:
-            made = await self.fetch("POST", "api/chat", credential, kimi_rest.new_chat(turn.model))
-            turn.attempt.chat_id = kimi.safe_id(made.get("id"))
+            made = await self.fetch(
+                "POST", "api/chat", credential, kimi_rest_dialect.new_chat(turn.model)
+            )
+            turn.attempt.chat_id = kimi_common.safe_id(made.get("id"))
             if not turn.attempt.chat_id:
                 raise BadResponse("The upstream did not create a chat.")
         refs = [await self._uploaded(turn, one) for one in given]
-        return kimi_rest.question(turn.model, kimi.one_text(turn.messages), refs)
+        return kimi_rest_dialect.question(turn.model, kimi_common.one_text(turn.messages), refs)
 
-    # --- images and files --------------------------------------------------------------------------------------------
+    # --- images and files -------------------------------------------------------------------------
     async def _uploaded(self, turn: Turn, given: Attachment) -> str:
         """The id of an image or file that the site has now."""
         credential = turn.credential
-        place = await self.fetch("POST", "api/pre-sign-url", credential, {"action": given.kind, "name": given.name})
+        place = await self.fetch(
+            "POST", "api/pre-sign-url", credential, {"action": given.kind, "name": given.name}
+        )
         await self._upload(place.get("url"), given)
         told = {"type": given.kind, "name": given.name, "file_id": place.get("file_id")}
         if given.kind == "file":
-            told |= {"file_id": "", "object_name": place.get("object_name"), "chat_id": turn.attempt.chat_id}
+            told |= {
+                "file_id": "",
+                "object_name": place.get("object_name"),
+                "chat_id": turn.attempt.chat_id,
+            }
         file = await self.fetch("POST", "api/file", credential, told)
-        file_id = kimi.safe_id(file.get("id"))
+        file_id = kimi_common.safe_id(file.get("id"))
         if not file_id:
             raise BadResponse("The upstream did not take the file.")
         if given.kind == "file":
@@ -133,24 +148,26 @@ class Adapter(WebChat):
             await self.accept(response, credential)
             try:
                 async for piece in response.pieces():
-                    if any(map(kimi_rest.parsed, splitter.feed(piece))):
+                    if any(map(kimi_rest_dialect.parsed, splitter.feed(piece))):
                         return True
             except EventTooLong:
                 raise BadResponse("The upstream sent too long an event.") from None
-        return any(map(kimi_rest.parsed, splitter.finish()))
+        return any(map(kimi_rest_dialect.parsed, splitter.finish()))
 
-    # --- beside the path ---------------------------------------------------------------------------------------------
+    # --- beside the path --------------------------------------------------------------------------
     async def check(self, credential: Credential) -> None:
         await self.fetch("GET", "api/user", credential)
 
     async def refresh(self, secret: str) -> Fresh:
         try:
-            return kimi.renewed(await self.fetch("GET", kimi.REFRESH_PATH, Credential(None, secret)))
+            return kimi_common.renewed(
+                await self.fetch("GET", kimi_common.REFRESH_PATH, Credential(None, secret))
+            )
         except Rejected as error:
             raise AuthRejected(error.message) from None
 
     async def forget(self, credential: Credential, chat_id: str) -> None:
-        if not kimi.safe_id(chat_id):
+        if not kimi_common.safe_id(chat_id):
             raise ModelMissing("The upstream has no such chat.")
         call = self.build_call("DELETE", f"api/chat/{chat_id}", credential)
         await self.make_call(call, credential)

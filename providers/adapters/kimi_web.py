@@ -1,12 +1,15 @@
-"""Kimi's web site as it is since late 2025, asked through its own interface: Connect-RPC with JSON. Unofficial.
+"""Kimi's web site as it is since late 2025, asked through its own interface: Connect-RPC with JSON.
+Unofficial.
 
-What callers get: the answer as content, thinking as reasoning_content, search results that are cited as footnotes with
-annotations. The words that were searched for are dropped. Images and files have no known way up.
+What callers get: the answer as content, thinking as reasoning_content, search results that are
+cited as footnotes with annotations. The words that were searched for are dropped. Images and files
+have no known way up.
 
-A row's `options`: `scenario` (else the upstream name is it), `options` (the request's object of that name: thinking,
-reasoning_effort, …), `use_search` (false: no search unless the row or the caller turns it on), `search` (the search
-tool's object), `extra` (further fields of the request, such as kimiplus_id). Where the facts are from: published
-clients of the site; for the framing the Connect protocol's own documentation.
+A row's `options`: `scenario` (else the upstream name is it), `options` (the request's object of
+that name: thinking, reasoning_effort, …), `use_search` (false: no search unless the row or the
+caller turns it on), `search` (the search tool's object), `extra` (further fields of the request,
+such as kimiplus_id). Where the facts are from: published clients of the site; for the framing the
+Connect protocol's own documentation.
 """
 
 from contextlib import aclosing
@@ -14,12 +17,12 @@ from typing import Any
 
 import orjson
 
-from providers.chat import Batches, Credential, Fresh
 from providers.exceptions import AuthRejected, Rejected
-from providers.stream import DialectReader
-from providers.webchat import Turn, WebChat
-from providers.wire import connect, kimi, kimi_web
-from providers.wire.dataurls import other_parts
+from providers.protocol.chat import Batches, Credential, Fresh
+from providers.upstream.stream_reader import DialectReader
+from providers.upstream.web_chat import Turn, WebChat
+from providers.wire import connect, kimi_common, kimi_web_dialect
+from providers.wire.data_urls import other_parts
 
 CHAT_PATH = "apiv2/kimi.gateway.chat.v1.ChatService/Chat"
 DELETE_PATH = "apiv2/kimi.chat.v1.ChatService/DeleteChat"
@@ -30,24 +33,25 @@ class Adapter(WebChat):
     label = "Kimi web (unofficial)"
     one_at_a_time = True
     refreshes = True
-    ERRORS = kimi.ERRORS
+    ERRORS = kimi_common.ERRORS
 
     def headers(self, credential: Credential) -> bytes:
         lines = super().headers(credential) + b"Connect-Protocol-Version: 1\r\n"
-        return lines + kimi.header_lines(credential.secret, self.upstream.base_url)
+        return lines + kimi_common.header_lines(credential.secret, self.upstream.base_url)
 
     def error_in(self, body: Any) -> dict[str, Any] | None:
-        return kimi.error_in(body)
+        return kimi_common.error_in(body)
 
     async def turn(self, turn: Turn) -> Batches:
         credential = turn.credential
         if other_parts(turn.messages):
             raise Rejected("This model takes no images and no files.", param="messages")
         known = (turn.resume.chat_id, turn.resume.parent_id) if turn.resume else ()
-        asked = kimi_web.question(turn.model, kimi.one_text(turn.messages), *known)
-        answer = kimi_web.Answer(turn.request, turn.attempt, credential.secret)
+        asked = kimi_web_dialect.question(turn.model, kimi_common.one_text(turn.messages), *known)
+        answer = kimi_web_dialect.Answer(turn.request, turn.attempt, credential.secret)
         reader = DialectReader(answer, connect.Splitter(self.upstream.limits.event_bytes))
-        target, body = self.target(CHAT_PATH, "application/connect+json"), connect.frame(orjson.dumps(asked))
+        target = self.target(CHAT_PATH, "application/connect+json")
+        body = connect.frame(orjson.dumps(asked))
         async with aclosing(self.speech(turn, target, body, reader)) as batches:
             async for batch in batches:
                 yield batch
@@ -58,7 +62,9 @@ class Adapter(WebChat):
 
     async def refresh(self, secret: str) -> Fresh:
         try:
-            return kimi.renewed(await self.fetch("GET", kimi.REFRESH_PATH, Credential(None, secret)))
+            return kimi_common.renewed(
+                await self.fetch("GET", kimi_common.REFRESH_PATH, Credential(None, secret))
+            )
         except Rejected as error:
             raise AuthRejected(error.message) from None
 

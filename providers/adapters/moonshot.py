@@ -1,10 +1,12 @@
-"""Moonshot AI's official interface (api.moonshot.ai, api.moonshot.cn): OpenAI's dialect with an API key, and more.
+"""Moonshot AI's official interface (api.moonshot.ai, api.moonshot.cn): OpenAI's dialect with an API
+key, and more.
 
-Beyond it: usage inside the last chunk's choice; web search, a built-in function that this adapter answers when search
-is on; file extraction, used for models whose row lists `files`; a balance that tells whether a key works. Partial mode
-(`partial` on the last message), `thinking`, `max_completion_tokens` and `ms://` images are the caller's own fields and
-go through. Images at plain web addresses are refused there, so they are refused here at once.
-Source: Moonshot's API documentation (platform.kimi.ai): chat, files, web search, balance, error codes.
+Beyond it: usage inside the last chunk's choice; web search, a built-in function that this adapter
+answers when search is on; file extraction, used for models whose row lists `files`; a balance that
+tells whether a key works. Partial mode (`partial` on the last message), `thinking`,
+`max_completion_tokens` and `ms://` images are the caller's own fields and go through. Images at
+plain web addresses are refused there, so they are refused here at once. Source: Moonshot's API
+documentation (platform.kimi.ai): chat, files, web search, balance, error codes.
 """
 
 import asyncio
@@ -18,16 +20,32 @@ from uuid import uuid4
 
 import msgspec
 
-from providers.api_client import ApiCall
-from providers.base import BaseAdapter, Upstream
-from providers.chat import CHAT, Attempt, Batches, ChatRequest, Chunk, Credential, UpstreamModel, usage_chunk
-from providers.clients import Clients
-from providers.exceptions import BadResponse, ModelMissing, QuotaExhausted, Rejected, ServerFailed, UpstreamError
-from providers.filters import attachments, websearch
-from providers.filters.shaping import shaped
-from providers.filters.usage import lift
-from providers.refusals import CODES, clean
-from providers.wire.jsons import loads
+from providers.exceptions import (
+    BadResponse,
+    ModelMissing,
+    QuotaExhausted,
+    Rejected,
+    ServerFailed,
+    UpstreamError,
+)
+from providers.filters import builtin_search, file_parts
+from providers.filters.filter_pipeline import shaped
+from providers.filters.moonshot_usage import lift
+from providers.network.api_client import ApiCall
+from providers.network.clients import Clients
+from providers.protocol.chat import (
+    CHAT,
+    Attempt,
+    Batches,
+    ChatRequest,
+    Chunk,
+    Credential,
+    UpstreamModel,
+    usage_chunk,
+)
+from providers.upstream.base_adapter import BaseAdapter, Upstream
+from providers.upstream.error_mapping import CODES, clean
+from providers.wire.json_reader import loads
 
 ROUNDS = 5  # of searching for one answer; then the model has to speak
 LINKED = ("image_url", "video_url")
@@ -38,7 +56,8 @@ FILE_ID = re.compile(r"[0-9A-Za-z_-]{1,128}")
 class Adapter(BaseAdapter):
     label = "Moonshot AI, official"
     ERRORS: ClassVar[dict[str, type[UpstreamError]]] = CODES | {
-        "permission_denied_error": QuotaExhausted,  # also says that the balance is low: such a key wakes by itself
+        # also says that the balance is low: such a key wakes by itself
+        "permission_denied_error": QuotaExhausted,
         "client_closed_request": ServerFailed,
     }
 
@@ -46,12 +65,12 @@ class Adapter(BaseAdapter):
         super().__init__(upstream, clients)
         self._farewells: set[asyncio.Task[None]] = set()
 
-    # --- chat --------------------------------------------------------------------------------------------------------
+    # --- chat -------------------------------------------------------------------------------------
     def payload(self, request: ChatRequest, model: UpstreamModel) -> dict[str, Any]:
         body = super().payload(request, model)
         body.pop("web_search_options", None)
         if searches(request, model):
-            body["tools"] = [*(body.get("tools") or ()), websearch.TOOL]
+            body["tools"] = [*(body.get("tools") or ()), builtin_search.TOOL]
             body["thinking"] = {"type": "disabled"}
         return body
 
@@ -63,7 +82,9 @@ class Adapter(BaseAdapter):
             if model.files:
                 request = await self.with_texts(request, credential, attempt)
         if searches(request, model):
-            relayed = shaped(self.searched(request, model, credential, attempt), (), stream=request.stream)
+            relayed = shaped(
+                self.searched(request, model, credential, attempt), (), stream=request.stream
+            )
         else:
             relayed = super().relay(request, model, credential, attempt)
         async with aclosing(relayed) as batches:
@@ -73,10 +94,13 @@ class Adapter(BaseAdapter):
     async def searched(
         self, request: ChatRequest, model: UpstreamModel, credential: Credential, attempt: Attempt
     ) -> Batches:
-        """The chunks of an answer for which the model may search the web, whatever number of calls that takes."""
+        """The chunks of an answer for which the model may search the web, whatever number of calls
+        that takes.
+        """
         if (request.body.get("n") or 1) > 1:
             raise Rejected("With web search there is one choice only.", param="n")
-        search, body = websearch.Search(), request.body | {"stream": True}
+        search = builtin_search.Search()
+        body = request.body | {"stream": True}
         for number in range(ROUNDS + 1):
             if number == ROUNDS:
                 body |= {"tool_choice": "none"}
@@ -100,12 +124,14 @@ class Adapter(BaseAdapter):
     def answer(self, request: ChatRequest, data: bytes, credential: Credential) -> Chunk:
         return lift(super().answer(request, data, credential))
 
-    # --- files -------------------------------------------------------------------------------------------------------
-    async def with_texts(self, request: ChatRequest, credential: Credential, attempt: Attempt) -> ChatRequest:
-        """The request with each file's text, as Moonshot reads it, in a system message before the message that has
-        the file. Raises UpstreamError.
+    # --- files ------------------------------------------------------------------------------------
+    async def with_texts(
+        self, request: ChatRequest, credential: Credential, attempt: Attempt
+    ) -> ChatRequest:
+        """The request with each file's text, as Moonshot reads it, in a system message before the
+        message that has the file. Raises UpstreamError.
         """
-        if next(attachments.file_parts(request.body["messages"]), None) is None:
+        if next(file_parts.file_parts(request.body["messages"]), None) is None:
             return request
         messages: list[dict[str, Any]] = []
         for message in request.body["messages"]:
@@ -113,7 +139,8 @@ class Adapter(BaseAdapter):
             if isinstance(content, list):
                 given = [part["file"] for part in content if part["type"] == "file"]
                 messages += [
-                    {"role": "system", "content": await self.text_of(file, credential, attempt)} for file in given
+                    {"role": "system", "content": await self.text_of(file, credential, attempt)}
+                    for file in given
                 ]
                 message = message | {"content": [named(part) for part in content]}
             messages.append(message)
@@ -157,9 +184,11 @@ class Adapter(BaseAdapter):
                 call = self.build_call("DELETE", f"files/{file_id}", credential)
                 await self.make_call(call, credential)
 
-    # --- beside the path ---------------------------------------------------------------------------------------------
+    # --- beside the path --------------------------------------------------------------------------
     async def check(self, credential: Credential) -> None:
-        """The balance, which is free to ask for; where there is none, the list of models. Raises UpstreamError."""
+        """The balance, which is free to ask for; where there is none, the list of models. Raises
+        UpstreamError.
+        """
         try:
             body = await self.call("GET", "users/me/balance", credential)
         except ModelMissing:
@@ -172,8 +201,14 @@ class Adapter(BaseAdapter):
 
 
 def searches(request: ChatRequest, model: UpstreamModel) -> bool:
-    """Whether this adapter offers the web search; a caller who offers it himself answers its calls himself."""
-    return request.endpoint == CHAT and model.search == "on" and not websearch.offered(request.body)
+    """Whether this adapter offers the web search; a caller who offers it himself answers its calls
+    himself.
+    """
+    return (
+        request.endpoint == CHAT
+        and model.search == "on"
+        and not builtin_search.offered(request.body)
+    )
 
 
 def refuse_addresses(messages: list[dict[str, Any]]) -> None:
@@ -184,7 +219,9 @@ def refuse_addresses(messages: list[dict[str, Any]]) -> None:
             given = part.get(part["type"]) if part["type"] in LINKED else None
             url = given.get("url") if isinstance(given, dict) else given
             if isinstance(url, str) and url.lower().startswith(("http://", "https://")):
-                raise Rejected("This model takes images as data URLs, not as web addresses.", param="messages")
+                raise Rejected(
+                    "This model takes images as data URLs, not as web addresses.", param="messages"
+                )
 
 
 def named(part: dict[str, Any]) -> dict[str, Any]:

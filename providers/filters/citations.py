@@ -1,15 +1,19 @@
-"""Citation marks in a model's text -> footnotes `[1]` and OpenAI's `annotations`: text -> text, no I/O.
+"""Citation marks in a model's text -> footnotes `[1]` and OpenAI's `annotations`: text -> text, no
+I/O.
 
-Kimi's site marks what it found with private-use characters: U+E3A0 `cite` (U+E3A3 reference)… U+E3A8. A mark is cut
-anywhere by a stream; one that is broken off, or names results nobody has told of, leaves no trace. Source: published
-clients of the site; for annotations OpenAI's API reference, "Web search".
+Kimi's site marks what it found with private-use characters: U+E3A0 `cite` (U+E3A3 reference)…
+U+E3A8. A mark is cut anywhere by a stream; one that is broken off, or names results nobody has told
+of, leaves no trace. Source: published clients of the site; for annotations OpenAI's API reference,
+"Web search".
 """
 
 import re
 from typing import Any
 
-BEGIN, EMPTY = "\ue3a0cite\ue3a3", "\ue3a0cite\ue3a8"
-SEPARATOR, CLOSING = "\ue3a3", "\ue3a8"
+BEGIN = "\ue3a0cite\ue3a3"
+EMPTY = "\ue3a0cite\ue3a8"
+SEPARATOR = "\ue3a3"
+CLOSING = "\ue3a8"
 START = re.compile("\ue3a0(?:\\Z|c(?:\\Z|i(?:\\Z|t(?:\\Z|e(?:\\Z|[\ue3a3\ue3a8])))))")
 INSIDE = re.compile("[\\w.:\\-\ue3a3]*", re.ASCII)
 LONGEST_MARK = 1_000  # characters; references after that are not looked at
@@ -17,7 +21,9 @@ LONGEST_URL = 8_192
 
 
 class Sources:
-    """The search results of one answer by their reference, numbered in the order in which the text cites them."""
+    """The search results of one answer by their reference, numbered in the order in which the text
+    cites them.
+    """
 
     __slots__ = ("_cited", "_found")
 
@@ -28,7 +34,12 @@ class Sources:
     def add(self, reference: Any, url: Any, title: Any) -> None:
         """Take a result; one without an address of the web, or without a reference, is none."""
         named = isinstance(reference, str | int) and str(reference)
-        if named and isinstance(url, str) and url.startswith(("http://", "https://")) and len(url) <= LONGEST_URL:
+        if (
+            named
+            and isinstance(url, str)
+            and url.startswith(("http://", "https://"))
+            and len(url) <= LONGEST_URL
+        ):
             self._found[str(reference)] = (url, title if isinstance(title, str) and title else url)
 
     def number(self, reference: str) -> int | None:
@@ -44,17 +55,22 @@ class Sources:
         return {"type": "url_citation", "url_citation": cited}
 
     def all(self, at: int) -> list[dict[str, Any]]:
-        """All results as annotations of the place `at`, for an answer that does not say where it uses them."""
+        """All results as annotations of the place `at`, for an answer that does not say where it
+        uses them.
+        """
         return [self.annotation(reference, at, at) for reference in self._found]
 
 
 class Citations:
-    """One running text. `text` returns what goes on of a piece; with `cite` off all marks just go."""
+    """One running text. `text` returns what goes on of a piece; with `cite` off all marks just
+    go.
+    """
 
     __slots__ = ("_cite", "_held", "_inside", "_length", "_sources", "annotations")
 
     def __init__(self, sources: Sources, *, cite: bool = True) -> None:
-        self._sources, self._cite = sources, cite
+        self._sources = sources
+        self._cite = cite
         self._held = ""  # what may be the beginning of a mark
         self._inside: str | None = None  # what came of the mark that is open
         self._length = 0  # characters that went on
@@ -65,7 +81,8 @@ class Citations:
         return self._length
 
     def text(self, piece: str) -> str:
-        text, self._held = self._held + piece, ""
+        text = self._held + piece
+        self._held = ""
         said: list[str] = []
         at = 0
         while at < len(text):
@@ -97,7 +114,8 @@ class Citations:
         self._inside = ((self._inside or "") + text[at:end])[:LONGEST_MARK]
         if end == len(text):
             return end
-        inside, self._inside = self._inside, None
+        inside = self._inside
+        self._inside = None
         if text[end] != CLOSING:
             return end  # it broke off
         if self._cite:

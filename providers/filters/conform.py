@@ -1,20 +1,24 @@
-"""What an OpenAI-speaking upstream sends, made to conform to the official schema: chunks -> chunks, no I/O.
+"""What an OpenAI-speaking upstream sends, made to conform to the official schema: chunks -> chunks,
+no I/O.
 
-Guarantees for what comes out: every choice has index, delta (or message) and a finish reason of OpenAI's enum or null;
-the first delta of a choice has the role, and only it; a choice finishes once; whole answers carry `refusal` and
-`logprobs` keys; tool calls are as `toolcalls.py` makes them. Fields it does not know travel through untouched.
+Guarantees for what comes out: every choice has index, delta (or message) and a finish reason of
+OpenAI's enum or null; the first delta of a choice has the role, and only it; a choice finishes
+once; whole answers carry `refusal` and `logprobs` keys; tool calls are as `native_calls.py` makes
+them. Fields it does not know travel through untouched.
 """
 
 import struct
 from base64 import b64decode, b64encode
 from typing import Any
 
-from providers.chat import Chunk
 from providers.exceptions import ServerFailed
-from providers.filters.toolcalls import CallParts, whole_calls
+from providers.filters.native_calls import CallParts, whole_calls
+from providers.protocol.chat import Chunk
 
 FINISH_REASONS = frozenset(("stop", "length", "tool_calls", "content_filter", "function_call"))
-CUT_REASONS = frozenset(("error", "abort", "insufficient_system_resource"))  # OpenRouter, vLLM, DeepSeek: no answer
+CUT_REASONS = frozenset(
+    ("error", "abort", "insufficient_system_resource")
+)  # OpenRouter, vLLM, DeepSeek: no answer
 OTHER_REASONS = {
     "max_tokens": "length",
     "model_length": "length",
@@ -47,7 +51,9 @@ TEXTS = frozenset(("content", "reasoning_content", "reasoning", "refusal"))
 
 
 def as_text(value: Any) -> str | None:
-    """What a field that must be a text says: of parts their texts, of a number its digits; None when it has no text."""
+    """What a field that must be a text says: of parts their texts, of a number its digits; None
+    when it has no text.
+    """
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool):
@@ -56,16 +62,24 @@ def as_text(value: Any) -> str | None:
         return str(value)
     if isinstance(value, dict):
         value = [value]
-    texts = [part.get("text") if isinstance(part, dict) else part for part in value] if isinstance(value, list) else []
+    texts = (
+        [part.get("text") if isinstance(part, dict) else part for part in value]
+        if isinstance(value, list)
+        else []
+    )
     found = [text for text in texts if isinstance(text, str)]
     return "".join(found) if found else None
 
 
 def mend_calls(said: dict[str, Any], reason: str | None, *, called: bool) -> str | None:
-    """Drop a `function_call` that is none; returns the finish reason, which names calls only when there are some."""
+    """Drop a `function_call` that is none; returns the finish reason, which names calls only when
+    there are some.
+    """
     if not isinstance(said.get("function_call"), dict):
         said.pop("function_call", None)
-    return "stop" if reason in CALL_REASONS and not called and "function_call" not in said else reason
+    return (
+        "stop" if reason in CALL_REASONS and not called and "function_call" not in said else reason
+    )
 
 
 CALL_REASONS = ("tool_calls", "function_call")
@@ -76,7 +90,9 @@ def as_index(value: Any, otherwise: int) -> int:
 
 
 class StreamConformer:
-    """State of one streamed answer. `chunk` returns the conforming chunk, or None for one that says nothing."""
+    """State of one streamed answer. `chunk` returns the conforming chunk, or None for one that says
+    nothing.
+    """
 
     __slots__ = ("_called", "_calls", "_chat", "_finished", "_opened")
 
@@ -108,7 +124,9 @@ class StreamConformer:
         return chunk if kept or chunk.get("usage") else None
 
     def _choice(self, choice: dict[str, Any]) -> bool:
-        """Mend one choice in place; False: drop it (the choice is finished and this says nothing new)."""
+        """Mend one choice in place; False: drop it (the choice is finished and this says nothing
+        new).
+        """
         index = choice["index"] = as_index(choice.get("index"), 0)
         if index in self._finished:
             return False
@@ -130,7 +148,11 @@ class StreamConformer:
         if not isinstance(delta, dict):
             delta = choice["delta"] = {}
         if index not in self._opened:
-            choice["delta"] = delta = {"content": None, **delta, "role": delta.get("role") or "assistant"}
+            choice["delta"] = delta = {
+                "content": None,
+                **delta,
+                "role": delta.get("role") or "assistant",
+            }
         elif len(delta) == 1 and type(delta.get("content")) is str:
             return  # nearly every chunk: a piece of text and nothing else
         elif "role" in delta:
@@ -158,7 +180,9 @@ class StreamConformer:
 
 
 def whole(answer: Chunk) -> Chunk:
-    """One whole `chat.completion`, mended in place. Raises ServerFailed when it says that it was cut."""
+    """One whole `chat.completion`, mended in place. Raises ServerFailed when it says that it was
+    cut.
+    """
     answer["object"] = "chat.completion"
     for position, choice in enumerate(answer["choices"]):
         choice["index"] = as_index(choice.get("index"), position)
@@ -174,20 +198,24 @@ def whole(answer: Chunk) -> Chunk:
                 del message["tool_calls"]
         for name in TEXTS & message.keys():
             message[name] = as_text(message[name])
-        choice["finish_reason"] = mend_calls(message, choice["finish_reason"], called="tool_calls" in message)
+        choice["finish_reason"] = mend_calls(
+            message, choice["finish_reason"], called="tool_calls" in message
+        )
     return answer
 
 
 def whole_reason(reason: Any) -> str:
-    """The finish reason of a whole answer; one that has none stopped by itself. Raises ServerFailed."""
+    """The finish reason of a whole answer; one that has none stopped by itself. Raises
+    ServerFailed.
+    """
     if isinstance(reason, str) and reason.lower() in CUT_REASONS:
         raise ServerFailed("The upstream did not finish its answer.")
     return finish_reason(reason) or "stop"
 
 
 def embeddings(answer: Chunk, *, as_base64: bool) -> Chunk:
-    """Vectors in the encoding that was asked for, whatever the upstream made of the wish: OpenAI's own clients ask for
-    base64 (little-endian 32-bit floats) and take a list for nothing.
+    """Vectors in the encoding that was asked for, whatever the upstream made of the wish: OpenAI's
+    own clients ask for base64 (little-endian 32-bit floats) and take a list for nothing.
     """
     for item in answer["data"]:
         vector = item.get("embedding")
@@ -203,13 +231,20 @@ STREAMED = frozenset(("index", "message", "text", "logprobs", "finish_reason"))
 
 
 def as_stream(answer: Chunk) -> list[Chunk]:
-    """A whole answer as the chunks of a stream, for an upstream that answered JSON although a stream was asked."""
+    """A whole answer as the chunks of a stream, for an upstream that answered JSON although a
+    stream was asked.
+    """
     chat = all("message" in choice for choice in answer["choices"])
-    base = {name: value for name, value in answer.items() if name not in ("choices", "usage", "object")}
+    base = {
+        name: value for name, value in answer.items() if name not in ("choices", "usage", "object")
+    }
     base["object"] = "chat.completion.chunk" if chat else "text_completion"
     chunks: list[Chunk] = []
     for position, choice in enumerate(whole(answer)["choices"] if chat else answer["choices"]):
-        head = {"index": as_index(choice.get("index"), position), "logprobs": choice.get("logprobs")}
+        head = {
+            "index": as_index(choice.get("index"), position),
+            "logprobs": choice.get("logprobs"),
+        }
         said: dict[str, Any] = {"text": choice.get("text") or ""}
         if chat:
             message = dict(choice["message"])
@@ -220,7 +255,10 @@ def as_stream(answer: Chunk) -> list[Chunk]:
         reason = whole_reason(choice.get("finish_reason"))
         chunks.append(base | {"choices": [head | said | {"finish_reason": None}]})
         more = {name: value for name, value in choice.items() if name not in STREAMED}
-        chunks.append(base | {"choices": [more | head | nothing | {"logprobs": None, "finish_reason": reason}]})
+        chunks.append(
+            base
+            | {"choices": [more | head | nothing | {"logprobs": None, "finish_reason": reason}]}
+        )
     if answer.get("usage"):
         chunks.append(base | {"choices": [], "usage": answer["usage"]})
     return chunks

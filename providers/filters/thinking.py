@@ -1,19 +1,21 @@
-"""Thinking that stands in the text, taken out of it; and thinking shown as callers want it: chunks -> chunks, no I/O.
+"""Thinking that stands in the text, taken out of it; and thinking shown as callers want it: chunks
+-> chunks, no I/O.
 
-Only what opens an answer counts as thinking: `<think …>…</think>` or `<details type="reasoning" …>…</details>` (its
-`<summary>` is dropped), several in a row, then perhaps `<answer>…</answer>` around the rest. What the answer says of
-such tags later stays as it is, and so does all that only looked like a tag. Wherever a text is cut, the joined results
-are the same: every decision depends on places in the text, none on the pieces.
+Only what opens an answer counts as thinking: `<think …>…</think>` or `<details type="reasoning"
+…>…</details>` (its `<summary>` is dropped), several in a row, then perhaps `<answer>…</answer>`
+around the rest. What the answer says of such tags later stays as it is, and so does all that only
+looked like a tag. Wherever a text is cut, the joined results are the same: every decision depends
+on places in the text, none on the pieces.
 
-White space before an opening tag goes, and so do line ends at the beginning of the thinking and of the answer that
-follows it; all other white space stays. Source of the forms: published clients of K2-Think's site and of other Open
-WebUI sites, K2-Think's chat template.
+White space before an opening tag goes, and so do line ends at the beginning of the thinking and of
+the answer that follows it; all other white space stays. Source of the forms: published clients of
+K2-Think's site and of other Open WebUI sites, K2-Think's chat template.
 """
 
 from collections.abc import Callable
 from typing import Any
 
-from providers.chat import Chunk
+from providers.protocol.chat import Chunk
 from providers.wire.tags import (
     ANSWER,
     DETAILS,
@@ -29,17 +31,24 @@ from providers.wire.tags import (
     thinking_tag,
 )
 
-IMPLIED_CHARS = 16_384  # held of a text that opens with no tag; without a closing one by then it is taken for thinking
+# held of a text that opens with no tag; without a closing one by then it is taken for thinking
+IMPLIED_CHARS = 16_384
 AFTER_CHARS = 4_096  # that may follow an </answer> which is taken for the last one
 PIECE_BYTES = 64  # that a kept piece of text takes besides its characters
-SHOWN = ("reasoning_content", "reasoning", "reasoning_details")  # the fields of upstreams that separate
+SHOWN = (
+    "reasoning_content",
+    "reasoning",
+    "reasoning_details",
+)  # the fields of upstreams that separate
 
 
 class ThinkingSplitter:
-    """For models that think in their text; `thinks`: "tagged", or "implied" where the opening tag may be missing.
+    """For models that think in their text; `thinks`: "tagged", or "implied" where the opening tag
+    may be missing.
 
-    An implied text is held until it is decided: by an opening tag at its start, by the first closing tag, by its end
-    (then it was all answer) or by IMPLIED_CHARS (then it is thinking). A tagged one without a tag is never held.
+    An implied text is held until it is decided: by an opening tag at its start, by the first
+    closing tag, by its end (then it was all answer) or by IMPLIED_CHARS (then it is thinking). A
+    tagged one without a tag is never held.
     """
 
     def __init__(self, thinks: str) -> None:
@@ -50,23 +59,37 @@ class ThinkingSplitter:
         return [out for chunk in batch for out in self._chunk(chunk)]
 
     def _chunk(self, chunk: Chunk) -> list[Chunk]:
-        """The chunk without thinking in its text; before it one with the thinking where there are both."""
+        """The chunk without thinking in its text; before it one with the thinking where there are
+        both.
+        """
         thoughts: list[dict[str, Any]] = []
         rest: list[dict[str, Any]] = []
         for choice in chunk["choices"]:
             thought, left = self._choice(choice)
             if thought:
-                thoughts.append({"index": choice["index"], "delta": thought, "logprobs": None, "finish_reason": None})
+                thoughts.append(
+                    {
+                        "index": choice["index"],
+                        "delta": thought,
+                        "logprobs": None,
+                        "finish_reason": None,
+                    }
+                )
             if says_something(left):
                 rest.append(left)
         out = [chunk | {"choices": rest}] if rest or chunk.get("usage") else []
         if thoughts:
-            out.insert(0, {name: value for name, value in chunk.items() if name != "usage"} | {"choices": thoughts})
+            out.insert(
+                0,
+                {name: value for name, value in chunk.items() if name != "usage"}
+                | {"choices": thoughts},
+            )
         return out
 
     def _choice(self, choice: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """The delta with the thinking that this choice brought, and the choice without it."""
-        delta, last = choice.get("delta") or {}, choice.get("finish_reason") is not None
+        delta = choice.get("delta") or {}
+        last = choice.get("finish_reason") is not None
         split = self._splits.get(choice["index"])
         if split is None:
             split = self._splits[choice["index"]] = Split(implied=self._implied)
@@ -76,10 +99,16 @@ class ThinkingSplitter:
         if not text and not last:
             return {}, choice
         reasoning, content = split.feed(text, last=last)
-        rest = {name: value for name, value in delta.items() if name != "content" or (value and not text)}
+        rest = {
+            name: value
+            for name, value in delta.items()
+            if name != "content" or (value and not text)
+        }
         if not reasoning:
             nothing = {"content": None} if "role" in rest else {}
-            return {}, choice | {"delta": nothing | rest | ({"content": content} if content else {})}
+            return {}, choice | {
+                "delta": nothing | rest | ({"content": content} if content else {})
+            }
         thought = {"reasoning_content": text_of(rest, "reasoning_content") + reasoning}
         rest.pop("reasoning_content", None)
         if "role" in rest:
@@ -97,13 +126,26 @@ def says_something(choice: dict[str, Any]) -> bool:
 
 
 class Split:
-    """One text, fed in pieces: what of it is thinking, what answer. Takes time linear in the text."""
+    """One text, fed in pieces: what of it is thinking, what answer. Takes time linear in the
+    text.
+    """
 
-    __slots__ = ("_answer", "_at", "_close", "_implied", "_reasoning", "_seen", "_state", "_text", "_wrapped")
+    __slots__ = (
+        "_answer",
+        "_at",
+        "_close",
+        "_implied",
+        "_reasoning",
+        "_seen",
+        "_state",
+        "_text",
+        "_wrapped",
+    )
 
     def __init__(self, *, implied: bool) -> None:
         self._implied = implied
-        self._text, self._at = "", 0  # what is held, and how far the current feed has come in it
+        self._text = ""
+        self._at = 0  # what is held, and how far the current feed has come in it
         self._seen = 0  # characters of it that were searched already
         self._close = ""  # what ends the thinking; empty while there was none
         self._wrapped = False  # <answer> stands before the answer
@@ -112,17 +154,19 @@ class Split:
 
     def separated(self) -> None:
         """Thinking came in a field of its own: the text is the answer unless a tag opens it."""
-        self._implied, self._close = False, self._close or END_THINK
+        self._implied = False
+        self._close = self._close or END_THINK
 
     def feed(self, piece: str, *, last: bool = False) -> tuple[str, str]:
         """The thinking and the answer that are sure by now; with `last` all that is left."""
         self._text += piece
         while self._state(self, last):
             pass
-        self._text, self._at = self._text[self._at :], 0
+        self._text = self._text[self._at :]
+        self._at = 0
         return self._reasoning.taken(), self._answer.taken()
 
-    # --- the states: whether another state is to look at what is left, or else the next piece is needed ---------------
+    # --- the states: whether another state is to look at what is left, or the next piece is needed
     def _opening(self, last: bool) -> bool:
         """Before the answer, or before that is known: which tag stands here?"""
         start = past_space(self._text, self._at)
@@ -143,13 +187,17 @@ class Split:
 
     def _untagged(self) -> bool:
         if self._implied and not self._close:
-            self._state, self._seen = Split._undecided, self._at
+            self._state = Split._undecided
+            self._seen = self._at
         else:
             self._begin_answer()
         return True
 
     def _undecided(self, last: bool) -> bool:
-        if self._text.find(END_THINK, self._seen) >= 0 or len(self._text) - self._at > IMPLIED_CHARS:
+        if (
+            self._text.find(END_THINK, self._seen) >= 0
+            or len(self._text) - self._at > IMPLIED_CHARS
+        ):
             self._begin_thinking(END_THINK)
         elif last or not self._implied:
             self._begin_answer()
@@ -183,7 +231,9 @@ class Split:
         return False
 
     def _after(self, last: bool) -> bool:
-        """At an </answer>: is it the last one? One without its <answer> must stand at the very end."""
+        """At an </answer>: is it the last one? One without its <answer> must stand at the very
+        end.
+        """
         start = self._at + len(END_ANSWER)
         again = self._text.find(END_ANSWER, start, start + AFTER_CHARS)
         tail = self._text[start : start + AFTER_CHARS + 1] if again < 0 else ""
@@ -197,11 +247,12 @@ class Split:
         self._state = Split._answering
         return True
 
-    # --- what they have in common -------------------------------------------------------------------------------------
+    # --- what they have in common -----------------------------------------------------------------
     def _begin_thinking(self, close: str) -> None:
         if self._close:
             self._reasoning.add("\n\n")
-        self._close, self._reasoning.strips = close, True
+        self._close = close
+        self._reasoning.strips = True
         self._state = Split._thinking
 
     def _begin_answer(self) -> None:
@@ -209,7 +260,9 @@ class Split:
         self._state = Split._answering
 
     def _pass_until(self, tag: str, part: "Part", last: bool) -> bool:
-        """Give `part` what stands before `tag`, and stop there; else all but what may be the tag's beginning."""
+        """Give `part` what stands before `tag`, and stop there; else all but what may be the tag's
+        beginning.
+        """
         found = self._text.find(tag, self._at)
         end = found if found >= 0 else len(self._text)
         if found < 0 and not last:
@@ -243,16 +296,20 @@ class Part:
             self._pieces.append(text)
 
     def taken(self) -> str:
-        taken, self._pieces = "".join(self._pieces), []
+        taken = "".join(self._pieces)
+        self._pieces = []
         return taken
 
 
 class ThinkingShown:
-    """What callers get of thinking, whoever separated it; `thinking`: "inline" (in the text, between `<think>` and
-    `</think>` and a blank line), "hidden" (nothing) or "reasoning" (as it comes). What is hidden goes to `unshown`.
+    """What callers get of thinking, whoever separated it; `thinking`: "inline" (in the text,
+    between `<think>` and `</think>` and a blank line), "hidden" (nothing) or "reasoning" (as it
+    comes). What is hidden goes to `unshown`.
     """
 
-    def __init__(self, thinking: str, unshown: list[str] | None = None, kept_bytes: int = 2**22) -> None:
+    def __init__(
+        self, thinking: str, unshown: list[str] | None = None, kept_bytes: int = 2**22
+    ) -> None:
         self._thinking = thinking
         self._bytes_left = kept_bytes  # of what is hidden
         self._unshown = [] if unshown is None else unshown

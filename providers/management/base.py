@@ -1,4 +1,6 @@
-"""The base of all commands of this project: no abbreviated options, and one line for a person's mistake."""
+"""The base of all commands of this project: no abbreviated options, and one line for a person's
+mistake.
+"""
 
 from typing import Any, NoReturn
 
@@ -16,8 +18,9 @@ class StrictParser(CommandParser):
 class GatewayCommand(BaseCommand):
     """A command that works on the gateway's rows.
 
-    `needs_database`: it is refused before the first `serve`. `writes`: it says to which database it writes, and is
-    refused where that is not the one of the gateway that runs (`proxysite.command_line`).
+    `needs_database`: it is refused before the first `serve`. `writes`: it says to which database it
+    writes, and is refused where that is not the one of the gateway that runs
+    (`proxysite.command_line`).
     """
 
     needs_database = True

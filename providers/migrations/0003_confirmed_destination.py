@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 def confirm_present(apps, schema_editor):
-    from providers.destination import destination
+    from providers.network.destination import destination
 
     database = schema_editor.connection.alias
     for provider in apps.get_model("providers", "Provider").objects.using(database):

@@ -9,7 +9,9 @@ from providers.queued_sqlite3.write_queue import write_queue
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Holds the process's place in the queue from BEGIN until the transaction has ended, however it ends."""
+    """Holds the process's place in the queue from BEGIN until the transaction has ended, however it
+    ends.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

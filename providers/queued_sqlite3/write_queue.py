@@ -1,4 +1,6 @@
-"""Whose turn it is to write to the SQLite database of this process: first come, first served, the ledger before all."""
+"""Whose turn it is to write to the SQLite database of this process: first come, first served, the
+ledger before all.
+"""
 
 import threading
 from collections import deque
@@ -7,7 +9,9 @@ from contextlib import contextmanager
 
 
 class WriteQueue:
-    """A lock that is handed to who waits longest. It belongs to no thread: whoever holds it may give it back."""
+    """A lock that is handed to who waits longest. It belongs to no thread: whoever holds it may
+    give it back.
+    """
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
@@ -15,7 +19,9 @@ class WriteQueue:
         self._is_taken = False
 
     def acquire(self, timeout_seconds: float, *, first: bool = False) -> bool:
-        """Take the lock, or return False when it was not to be had in time. `first`: before all who wait."""
+        """Take the lock, or return False when it was not to be had in time. `first`: before all who
+        wait.
+        """
         with self._mutex:
             if not self._is_taken:
                 self._is_taken = True

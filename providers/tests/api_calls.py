@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from providers.api_client import ApiCall
-from providers.http import Timeouts
+from providers.network.api_client import ApiCall
+from providers.network.http_client import Timeouts
 from proxysite.testing.upstream import head
 
 LIMIT_BYTES = 10_000

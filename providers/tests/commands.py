@@ -1,4 +1,6 @@
-"""How tests run management commands: as typed, with what they print; and what they say of a mistake."""
+"""How tests run management commands: as typed, with what they print; and what they say of a
+mistake.
+"""
 
 from io import StringIO
 
@@ -7,7 +9,9 @@ from django.core.management import CommandError, call_command
 
 
 def run(*words: str, notes: StringIO | None = None) -> str:
-    """Run a command as a person would type it; returns its output. What it says beside that goes to `notes`."""
+    """Run a command as a person would type it; returns its output. What it says beside that goes to
+    `notes`.
+    """
     output = StringIO()
     call_command(*words, stdout=output, stderr=notes or StringIO())
     return output.getvalue()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from providers.api_client import ApiClient
+from providers.network.api_client import ApiClient
 from providers.tests.kimi_asking import KINDS, Asking, asking_of
 
 

@@ -6,10 +6,10 @@ from typing import Any
 from uuid import UUID
 
 from providers import catalogue, registry
-from providers.chat import Attempt, ChatRequest, Credential, UpstreamModel
-from providers.clients import Clients
-from providers.filters.shaping import fold
+from providers.filters.filter_pipeline import fold
 from providers.models import Provider
+from providers.network.clients import Clients
+from providers.protocol.chat import Attempt, ChatRequest, Credential, UpstreamModel
 from providers.tests.kimi_site import (
     ALL_DONE,
     Site,
@@ -28,7 +28,10 @@ TOKEN_ID = UUID(int=7)
 QUESTION = {"role": "user", "content": "How high is it?"}
 TURNS = [
     {"role": "developer", "content": "Be brief."},
-    {"role": "user", "content": [{"type": "text", "text": "Hi."}, {"type": "text", "text": "I am June."}]},
+    {
+        "role": "user",
+        "content": [{"type": "text", "text": "Hi."}, {"type": "text", "text": "I am June."}],
+    },
     {"role": "assistant", "content": "Hello June."},
     {"role": "user", "content": "Who am I?"},
 ]
@@ -36,7 +39,9 @@ TURNS = [
 
 def request_of(*messages: dict[str, Any], **fields: Any) -> ChatRequest:
     body = {"model": "m", "messages": list(messages or (QUESTION,))}
-    return ChatRequest("0" * 32, fields.pop("endpoint", "chat/completions"), "m", body, stream=True, **fields)
+    return ChatRequest(
+        "0" * 32, fields.pop("endpoint", "chat/completions"), "m", body, stream=True, **fields
+    )
 
 
 def text_of(asked: dict[str, Any]) -> str:
@@ -58,11 +63,15 @@ class Asking:
         self.credential = Credential(TOKEN_ID, self.secret)
         self.attempt = Attempt("p", "m")
 
-    async def batches(self, *messages: dict[str, Any], model: dict[str, Any] | None = None, **fields: Any) -> Any:
+    async def batches(
+        self, *messages: dict[str, Any], model: dict[str, Any] | None = None, **fields: Any
+    ) -> Any:
         self.attempt = Attempt("p", "m")
         asked = UpstreamModel("UPSTREAM", tools="native", **(model or {}))
         request = request_of(*messages, **fields)
-        async with aclosing(self.adapter.ask(request, asked, self.credential, self.attempt)) as found:
+        async with aclosing(
+            self.adapter.ask(request, asked, self.credential, self.attempt)
+        ) as found:
             async for batch in found:
                 yield batch
 
@@ -85,7 +94,9 @@ class Asking:
         return stream(cmpl("Half of"), *pieces)
 
     def ends(self, gate: Gate) -> Any:
-        """An answer that says "Half of" and all its messages; only the end of the body waits at `gate`."""
+        """An answer that says "Half of" and all its messages; only the end of the body waits at
+        `gate`.
+        """
         if self.kind == "kimi_web":
             return frames(*map(framed, web_events("Half of")), framed({}, 2), gate)
         return stream(cmpl("Half of"), ALL_DONE, "[DONE]", gate)

@@ -1,6 +1,8 @@
-"""Kimi's web site as its published clients describe it, for both of its interfaces: a script for `Upstream.always`.
+"""Kimi's web site as its published clients describe it, for both of its interfaces: a script for
+`Upstream.always`.
 
-It refuses what the site refuses: a bare JSON body where frames are due, empty ids, a refresh token that was used.
+It refuses what the site refuses: a bare JSON body where frames are due, empty ids, a refresh token
+that was used.
 """
 
 import base64
@@ -22,9 +24,17 @@ EXPIRES = 1_900_000_000
 
 def jwt(name: str = "june", kind: str = "access", **claims: Any) -> str:
     """A made-up token of the site's form."""
-    said = {"app_id": "kimi", "typ": kind, "exp": EXPIRES, "sub": f"user-{name}", "ssid": "1700000000000000007"}
+    said = {
+        "app_id": "kimi",
+        "typ": kind,
+        "exp": EXPIRES,
+        "sub": f"user-{name}",
+        "ssid": "1700000000000000007",
+    }
     parts = ({"alg": "HS512", "typ": "JWT"}, said | {"device_id": "7000000000000000007"} | claims)
-    coded = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts]
+    coded = [
+        base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts
+    ]
     return ".".join([*coded, "c2lnbmVk"])
 
 
@@ -45,7 +55,8 @@ def unframed(body: bytes) -> Json:
 def web_events(*texts: str, chat_id: str = "chatA", message_id: str = "answerA") -> list[Json]:
     """An answer of the present interface, up to `done`."""
     block = [
-        {"op": "append", "mask": "block.text.content", "block": {"id": "1", "text": {"content": t}}} for t in texts
+        {"op": "append", "mask": "block.text.content", "block": {"id": "1", "text": {"content": t}}}
+        for t in texts
     ]
     block[0] |= {"op": "set", "mask": "block.text"}
     return [
@@ -67,7 +78,12 @@ def frames(*pieces: Piece) -> Script:
 
 
 def rest_says(*texts: str) -> Script:
-    return stream({"event": "req", "id": "seg1"}, {"event": "resp", "id": "resp1"}, *map(cmpl, texts), ALL_DONE)
+    return stream(
+        {"event": "req", "id": "seg1"},
+        {"event": "resp", "id": "resp1"},
+        *map(cmpl, texts),
+        ALL_DONE,
+    )
 
 
 def cmpl(text: str) -> Json:
@@ -78,7 +94,9 @@ ALL_DONE = {"event": "all_done"}
 
 
 class Site:
-    """What it was asked stands in its lists; `turns` are scripts for the next answers, "Hello there!" after them."""
+    """What it was asked stands in its lists; `turns` are scripts for the next answers, "Hello
+    there!" after them.
+    """
 
     def __init__(self, kind: str, *turns: Script) -> None:
         self.kind = kind
@@ -97,7 +115,9 @@ class Site:
         if not path.startswith("bucket/"):
             self.look_at_head(request)
         script = self.refreshed(request) if path == "api/auth/token/refresh" else None
-        script = script or (self.web(path, request) if self.kind == "kimi_web" else self.rest(path, request))
+        script = script or (
+            self.web(path, request) if self.kind == "kimi_web" else self.rest(path, request)
+        )
         await script(exchange)
 
     def look_at_head(self, request: Request) -> None:
@@ -147,7 +167,9 @@ class Site:
             return reply({"url": place, "object_name": "objects/1", "file_id": "f1"})
         if path.startswith("bucket/"):
             assert request.method == "PUT"
-            assert "authorization" not in request.headers, "a presigned address is no place for a credential"
+            assert "authorization" not in request.headers, (
+                "a presigned address is no place for a credential"
+            )
             self.files.append((path, (request.headers["content-type"], request.body)))
             return reply(b"")
         self.files.append((path, request.json))
@@ -155,12 +177,16 @@ class Site:
             return reply({"id": "file1", "status": "initialized"})
         assert path == "api/file/parse_process", path
         self.unread -= 1
-        return stream({"event": "resp", "file_info": {"status": "parsed" if self.unread < 0 else "parsing"}})
+        return stream(
+            {"event": "resp", "file_info": {"status": "parsed" if self.unread < 0 else "parsing"}}
+        )
 
     def refreshed(self, request: Request) -> Script:
         assert request.method == "GET"
         if request.bearer != self.refresh_token:
-            return reply({"error_type": "auth.token.invalid", "message": "It was used before."}, 401)
+            return reply(
+                {"error_type": "auth.token.invalid", "message": "It was used before."}, 401
+            )
         self.renewals += 1
         self.refresh_token = jwt("june", "refresh", jti=self.renewals)
         return reply({"access_token": jwt(jti=self.renewals), "refresh_token": self.refresh_token})

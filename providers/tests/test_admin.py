@@ -12,9 +12,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from providers.admin_tables import AheadPaginator
+from providers.admin.big_tables import AheadPaginator
+from providers.admin.provider_admin import INLINE_MODELS
 from providers.models import ChatModel, ModelAlias, Provider, Revision
-from providers.provider_admin import INLINE_MODELS
 
 pytestmark = pytest.mark.django_db
 
@@ -23,22 +23,30 @@ PROVIDERS, MODELS, ALIASES = "providers_provider", "providers_chatmodel", "provi
 
 
 def page(client: Client, name: str, *args: Any, **query: Any) -> str:
-    """The HTML of an admin page; it is there, and works under a policy that forbids inline scripts and styles."""
+    """The HTML of an admin page; it is there, and works under a policy that forbids inline scripts
+    and styles.
+    """
     response = client.get(reverse(f"admin:{name}", args=args), query)
     assert response.status_code == 200, (response.status_code, name)
     html = response.content.decode()
-    assert not re.search(r"<style|<script(?![^>]* (src|type)=)[^>]*>|\son\w+=\"|\sstyle=\"", html), name
+    assert not re.search(
+        r"<style|<script(?![^>]* (src|type)=)[^>]*>|\son\w+=\"|\sstyle=\"", html
+    ), name
     return html
 
 
 @pytest.fixture
 def provider() -> Provider:
-    return Provider.objects.create(name="moonshot", kind="openai_compatible", base_url="https://api.moonshot.ai/v1")
+    return Provider.objects.create(
+        name="moonshot", kind="openai_compatible", base_url="https://api.moonshot.ai/v1"
+    )
 
 
 @pytest.fixture
 def model(provider: Provider) -> ChatModel:
-    return ChatModel.objects.create(public_id="kimi-k2", provider=provider, upstream_name="kimi-k2.6")
+    return ChatModel.objects.create(
+        public_id="kimi-k2", provider=provider, upstream_name="kimi-k2.6"
+    )
 
 
 @pytest.fixture
@@ -52,7 +60,10 @@ def looker(client: Client) -> Client:
 
 def form(**values: Any) -> dict[str, Any]:
     """What the provider's page posts."""
-    inline = {f"models-{name}": 0 for name in ("TOTAL_FORMS", "INITIAL_FORMS", "MIN_NUM_FORMS", "MAX_NUM_FORMS")}
+    inline = {
+        f"models-{name}": 0
+        for name in ("TOTAL_FORMS", "INITIAL_FORMS", "MIN_NUM_FORMS", "MAX_NUM_FORMS")
+    }
     fields = {
         "name": "groq",
         "kind": "openai_compatible",
@@ -65,7 +76,7 @@ def form(**values: Any) -> dict[str, Any]:
     return inline | fields | values
 
 
-# --- pages ----------------------------------------------------------------------------------------------------------
+# --- pages ----------------------------------------------------------------------------------------
 def test_every_page_opens(admin_client: Client, model: ChatModel) -> None:
     alias = ModelAlias.objects.create(alias="gpt-4o", public_id="kimi-k2")
     for name, row in ((PROVIDERS, model.provider), (MODELS, model), (ALIASES, alias)):
@@ -124,7 +135,7 @@ def test_posts_without_the_csrf_token_are_refused(provider: Provider, admin_user
     assert Provider.objects.count() == 1
 
 
-# --- saving ---------------------------------------------------------------------------------------------------------
+# --- saving ---------------------------------------------------------------------------------------
 def test_a_provider_is_added(admin_client: Client) -> None:
     answer = admin_client.post(reverse(f"admin:{PROVIDERS}_add"), form())
     assert answer.status_code == 302, answer.content.decode()
@@ -143,7 +154,9 @@ def test_a_provider_is_added(admin_client: Client) -> None:
         ({"name": "No Spaces"}, "Lower-case letters"),
     ],
 )
-def test_a_provider_that_cannot_be_is_refused_with_a_reason(admin_client: Client, wrong: Any, text: str) -> None:
+def test_a_provider_that_cannot_be_is_refused_with_a_reason(
+    admin_client: Client, wrong: Any, text: str
+) -> None:
     answer = admin_client.post(reverse(f"admin:{PROVIDERS}_add"), form(**wrong))
     assert answer.status_code == 200
     assert text in answer.content.decode()
@@ -162,12 +175,19 @@ def test_the_mode_is_one_that_the_adapter_has(admin_client: Client, provider: Pr
 def test_superusers_edit_models_on_the_providers_page_while_they_are_few(
     admin_client: Client, looker: Client, model: ChatModel
 ) -> None:
-    assert 'name="models-0-public_id"' in page(admin_client, f"{PROVIDERS}_change", model.provider.pk)
+    assert 'name="models-0-public_id"' in page(
+        admin_client, f"{PROVIDERS}_change", model.provider.pk
+    )
     assert "models-0-" not in page(looker, f"{PROVIDERS}_change", model.provider.pk)
-    many = [ChatModel(provider=model.provider, public_id=f"m{n}", upstream_name="m") for n in range(INLINE_MODELS)]
+    many = [
+        ChatModel(provider=model.provider, public_id=f"m{n}", upstream_name="m")
+        for n in range(INLINE_MODELS)
+    ]
     ChatModel.objects.bulk_create(many)
     assert "models-0-" not in page(admin_client, f"{PROVIDERS}_change", model.provider.pk)
-    answer = admin_client.post(reverse(f"admin:{PROVIDERS}_change", args=[model.provider.pk]), form(name="renamed"))
+    answer = admin_client.post(
+        reverse(f"admin:{PROVIDERS}_change", args=[model.provider.pk]), form(name="renamed")
+    )
     assert answer.status_code == 302
     assert Provider.objects.get().models.count() == INLINE_MODELS + 1
 
@@ -197,46 +217,72 @@ def test_capabilities_are_ticked_and_kept_as_a_list(admin_client: Client, model:
     assert not re.search(r'value="vision"[^>]*checked', html)
 
 
-def test_an_alias_names_a_model_that_is_there_and_hides_none(admin_client: Client, model: ChatModel) -> None:
+def test_an_alias_names_a_model_that_is_there_and_hides_none(
+    admin_client: Client, model: ChatModel
+) -> None:
     address = reverse(f"admin:{ALIASES}_add")
-    assert admin_client.post(address, {"alias": "gpt-4o", "public_id": "kimi-k2"}).status_code == 302
+    assert (
+        admin_client.post(address, {"alias": "gpt-4o", "public_id": "kimi-k2"}).status_code == 302
+    )
     answer = admin_client.post(address, {"alias": "gpt-5", "public_id": "nothing"})
     assert "Select a valid choice" in answer.content.decode()
     answer = admin_client.post(address, {"alias": "kimi-k2", "public_id": "kimi-k2"})
     assert "There is a model of this name" in answer.content.decode()
     assert ModelAlias.objects.count() == 1
-    posted = {"alias": "kimi-k2-nothink", "public_id": "kimi-k2", "thinking": "hidden", "search": "off"}
+    posted = {
+        "alias": "kimi-k2-nothink",
+        "public_id": "kimi-k2",
+        "thinking": "hidden",
+        "search": "off",
+    }
     assert admin_client.post(address, posted).status_code == 302
-    assert ModelAlias.objects.filter(alias="kimi-k2-nothink", thinking="hidden", search="off").exists()
+    assert ModelAlias.objects.filter(
+        alias="kimi-k2-nothink", thinking="hidden", search="off"
+    ).exists()
 
 
-def test_an_alias_whose_model_went_is_seen_and_can_still_be_saved(admin_client: Client, model: ChatModel) -> None:
+def test_an_alias_whose_model_went_is_seen_and_can_still_be_saved(
+    admin_client: Client, model: ChatModel
+) -> None:
     alias = ModelAlias.objects.create(alias="gpt-4o", public_id="kimi-k2")
     assert "icon-yes" in page(admin_client, f"{ALIASES}_changelist")
     model.delete()
     assert "icon-no" in page(admin_client, f"{ALIASES}_changelist")
     posted = {"alias": "gpt-4", "public_id": "kimi-k2"}
-    assert admin_client.post(reverse(f"admin:{ALIASES}_change", args=[alias.pk]), posted).status_code == 302
+    assert (
+        admin_client.post(reverse(f"admin:{ALIASES}_change", args=[alias.pk]), posted).status_code
+        == 302
+    )
 
 
-# --- big tables -----------------------------------------------------------------------------------------------------
-def test_a_deletion_counts_what_goes_along_instead_of_naming_it(admin_client: Client, model: ChatModel) -> None:
-    many = [ChatModel(provider=model.provider, public_id=f"m{n}", upstream_name="m") for n in range(200)]
+# --- big tables -----------------------------------------------------------------------------------
+def test_a_deletion_counts_what_goes_along_instead_of_naming_it(
+    admin_client: Client, model: ChatModel
+) -> None:
+    many = [
+        ChatModel(provider=model.provider, public_id=f"m{n}", upstream_name="m") for n in range(200)
+    ]
     ChatModel.objects.bulk_create(many)
     html = page(admin_client, f"{PROVIDERS}_delete", model.provider.pk)
     assert "201 chat models" in html
     assert "m150" not in html
-    admin_client.post(reverse(f"admin:{PROVIDERS}_delete", args=[model.provider.pk]), {"post": "yes"})
+    admin_client.post(
+        reverse(f"admin:{PROVIDERS}_delete", args=[model.provider.pk]), {"post": "yes"}
+    )
     assert not Provider.objects.exists()
     assert not ChatModel.objects.exists()
 
 
-def test_who_may_not_delete_what_goes_along_may_not_delete(client: Client, model: ChatModel) -> None:
+def test_who_may_not_delete_what_goes_along_may_not_delete(
+    client: Client, model: ChatModel
+) -> None:
     user = User.objects.create_user("operator", is_staff=True)
     names = ("view_provider", "delete_provider", "view_chatmodel")
     user.user_permissions.add(*Permission.objects.filter(codename__in=names))
     client.force_login(user)
-    assert "doesn't have permission" in page(client, f"{PROVIDERS}_delete", model.provider.pk).replace("&#x27;", "'")
+    assert "doesn't have permission" in page(
+        client, f"{PROVIDERS}_delete", model.provider.pk
+    ).replace("&#x27;", "'")
     client.post(reverse(f"admin:{PROVIDERS}_delete", args=[model.provider.pk]), {"post": "yes"})
     assert Provider.objects.exists()
 
@@ -248,7 +294,9 @@ def test_who_may_not_delete_what_goes_along_may_not_delete(client: Client, model
 def test_the_paginator_looks_a_few_pages_ahead_and_counts_nothing(
     provider: Provider, number: int, count: int, more: bool
 ) -> None:
-    rows = [ChatModel(provider=provider, public_id=f"m{n:02}", upstream_name="m") for n in range(23)]
+    rows = [
+        ChatModel(provider=provider, public_id=f"m{n:02}", upstream_name="m") for n in range(23)
+    ]
     ChatModel.objects.bulk_create(rows)
     paginator = AheadPaginator(ChatModel.objects.all(), 2)
     paginator.number = number

@@ -5,19 +5,21 @@ import socket
 
 import pytest
 
-from providers.api_client import ApiClient
-from providers.clients import Clients
 from providers.exceptions import BadResponse, Unreachable, UpstreamTimeout
-from providers.http import Timeouts
+from providers.network.api_client import ApiClient
+from providers.network.clients import Clients
+from providers.network.http_client import Timeouts
 from providers.tests.api_calls import LIMIT_BYTES, make_call
 from proxysite.testing.upstream import PAUSE, Upstream, chunked, head, raw, reply, silence
 
 
-# --- what is sent and what comes back -----------------------------------------------------------------------------
+# --- what is sent and what comes back -------------------------------------------------------------
 async def test_a_call_sends_what_it_is_given_and_nothing_else(api, upstream):
     upstream.will(reply({"a": 1}, 201, x_own="yes"))
     answer = await api.call(
-        make_call(upstream.url, "POST", headers=b"Authorization: Bearer s\r\nX-A: b\r\n", body=b"{}")
+        make_call(
+            upstream.url, "POST", headers=b"Authorization: Bearer s\r\nX-A: b\r\n", body=b"{}"
+        )
     )
     assert (answer.status, answer.body, answer.header(b"x-own")) == (201, b'{"a": 1}', "yes")
     assert answer.header(b"x-other") == ""
@@ -87,7 +89,7 @@ async def test_an_answer_may_be_read_as_it_comes(api, upstream):
     await upstream.last.departure()
 
 
-# --- how long and how large -----------------------------------------------------------------------------------------
+# --- how long and how large -----------------------------------------------------------------------
 async def test_an_answer_of_the_limit_is_read(api, upstream):
     upstream.will(reply(b"y" * LIMIT_BYTES))
     assert len((await api.call(make_call(upstream.url))).body) == LIMIT_BYTES
@@ -113,7 +115,9 @@ async def test_a_packed_answer_is_not_unpacked(api, upstream):
     assert (await api.call(make_call(upstream.url))).body == b"\x1f\x8b\x08\x00"
 
 
-@pytest.mark.parametrize("script", [silence, raw(head(200, {"content-length": "9"}), b"part", PAUSE)])
+@pytest.mark.parametrize(
+    "script", [silence, raw(head(200, {"content-length": "9"}), b"part", PAUSE)]
+)
 async def test_silence_has_a_limit(api, upstream, script):
     upstream.will(script)
     with pytest.raises(UpstreamTimeout):
@@ -158,7 +162,7 @@ async def test_a_timeout_of_the_caller_stays_one(api, upstream):
             await api.call(make_call(upstream.url))
 
 
-# --- its end ----------------------------------------------------------------------------------------
+# --- its end --------------------------------------------------------------------------------------
 async def test_closing_the_client_closes_its_connections(upstream):
     client = ApiClient()
     upstream.will(reply(b"ok"))

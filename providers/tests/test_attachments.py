@@ -2,8 +2,8 @@
 
 import pytest
 
-from providers.chat import UpstreamModel
-from providers.filters.attachments import FILE_ID, TEXT, rewrite
+from providers.filters.file_parts import FILE_ID, TEXT, rewrite
+from providers.protocol.chat import UpstreamModel
 
 FILE = {"filename": "a.txt", "file_data": "data:text/plain;base64,YQ=="}
 PART = {"type": "file", "file": FILE, TEXT: "a", FILE_ID: "file-1"}

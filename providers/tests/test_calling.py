@@ -6,13 +6,20 @@ from typing import Any
 
 import pytest
 
-from providers.filters import callwords
-from providers.filters.callforms import Call
-from providers.filters.calling import rewrite
-from providers.filters.callscan import CallScan
+from providers.filters.prompted_tools import tool_prompt
+from providers.filters.prompted_tools.call_scanner import CallScan
+from providers.filters.prompted_tools.call_syntax import Call
+from providers.filters.prompted_tools.tool_request import rewrite
 
-SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}, "-x": {"enum": ["ä", 1]}}, "required": ["city"]}
-WEATHER = {"type": "function", "function": {"name": "weather", "description": "Tells it.", "parameters": SCHEMA}}
+SCHEMA = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}, "-x": {"enum": ["ä", 1]}},
+    "required": ["city"],
+}
+WEATHER = {
+    "type": "function",
+    "function": {"name": "weather", "description": "Tells it.", "parameters": SCHEMA},
+}
 CLOCK = {"type": "function", "function": {"name": "clock"}}
 USER = {"role": "user", "content": "Hi", "name": "Ann"}
 
@@ -39,9 +46,14 @@ def past(*messages: dict[str, Any], **fields: Any) -> list[dict[str, Any]]:
     return found
 
 
-# --- tools ------------------------------------------------------------------------------------------------------------
+# --- tools ----------------------------------------------------------------------------------------
 def test_the_fields_of_tools_leave_the_body_and_all_others_stay() -> None:
-    fields = {"tool_choice": "auto", "parallel_tool_calls": True, "functions": None, "function_call": None}
+    fields = {
+        "tool_choice": "auto",
+        "parallel_tool_calls": True,
+        "functions": None,
+        "function_call": None,
+    }
     assert told(**fields, temperature=0.5).keys() == {"model", "messages", "temperature"}
 
 
@@ -57,7 +69,9 @@ def test_a_legacy_completion_keeps_its_prompt() -> None:
 def test_every_tool_is_told_with_name_description_and_whole_schema() -> None:
     text = prompt()
     schemas = [
-        json.loads(line.removeprefix("Arguments: ")) for line in text.splitlines() if line.startswith("Arguments: ")
+        json.loads(line.removeprefix("Arguments: "))
+        for line in text.splitlines()
+        if line.startswith("Arguments: ")
     ]
     assert schemas == [SCHEMA, {"type": "object", "properties": {}}]
     assert "## weather\nTells it.\n" in text
@@ -70,7 +84,10 @@ def test_nothing_of_a_long_description_is_cut() -> None:
     deep: dict[str, Any] = {"type": "string", "description": long + "deep"}
     for _ in range(50):
         deep = {"type": "object", "properties": {"in": deep}}
-    tool = {"type": "function", "function": {"name": "f", "description": long + "END", "parameters": deep}}
+    tool = {
+        "type": "function",
+        "function": {"name": "f", "description": long + "END", "parameters": deep},
+    }
     text = prompt(tools=[tool])
     assert long + "END" in text
     assert long + "deep" in text
@@ -86,7 +103,9 @@ def test_the_form_that_is_asked_for_is_the_one_that_is_read() -> None:
 
 def test_the_words_go_behind_the_first_system_message() -> None:
     system = {"role": "system", "content": "Be kind.", "name": "boss"}
-    first, second, third = told(messages=[USER, system, {"role": "system", "content": "Second."}])["messages"]
+    first, second, third = told(messages=[USER, system, {"role": "system", "content": "Second."}])[
+        "messages"
+    ]
     assert first == USER
     assert second["name"] == "boss"
     assert second["content"].startswith("Be kind.\n\n# Tools")
@@ -112,14 +131,14 @@ def test_without_a_system_message_there_is_a_new_one_in_front() -> None:
     assert messages[1:] == [USER]
 
 
-# --- what is wished ---------------------------------------------------------------------------------------------------
+# --- what is wished -------------------------------------------------------------------------------
 def test_with_the_choice_none_no_tool_is_told() -> None:
     assert told(tool_choice="none")["messages"] == [USER]
 
 
 @pytest.mark.parametrize("choice", [None, "auto"])
 def test_a_free_choice_is_no_demand(choice: str | None) -> None:
-    assert callwords.MAY in prompt(tool_choice=choice)
+    assert tool_prompt.MAY in prompt(tool_choice=choice)
     assert "You must call" not in prompt(tool_choice=choice)
 
 
@@ -131,7 +150,7 @@ def test_a_demand_for_one_tool_names_it_and_the_others_are_told_too() -> None:
     text = prompt(tool_choice={"type": "function", "function": {"name": "clock"}})
     assert "You must call the tool 'clock' and no other now" in text
     assert "## weather" in text
-    assert callwords.ONE in text
+    assert tool_prompt.ONE in text
 
 
 def test_only_allowed_tools_are_told() -> None:
@@ -143,9 +162,9 @@ def test_only_allowed_tools_are_told() -> None:
 
 
 def test_whether_several_calls_may_come_at_once_is_said() -> None:
-    assert callwords.SEVERAL in prompt()
-    assert callwords.ONE in prompt(parallel_tool_calls=False)
-    assert callwords.SEVERAL not in prompt(parallel_tool_calls=False)
+    assert tool_prompt.SEVERAL in prompt()
+    assert tool_prompt.ONE in prompt(parallel_tool_calls=False)
+    assert tool_prompt.SEVERAL not in prompt(parallel_tool_calls=False)
 
 
 def test_functions_and_function_call_are_tools_under_their_older_names() -> None:
@@ -168,10 +187,10 @@ def test_functions_and_function_call_are_tools_under_their_older_names() -> None
     ],
 )
 def test_what_demands_a_call(fields: dict[str, Any], demanded: bool) -> None:
-    assert callwords.demands_call({"tools": [CLOCK], **fields}) is demanded
+    assert tool_prompt.demands_call({"tools": [CLOCK], **fields}) is demanded
 
 
-# --- history ----------------------------------------------------------------------------------------------------------
+# --- history --------------------------------------------------------------------------------------
 def test_past_calls_become_text_that_reads_as_the_same_calls() -> None:
     nested = '{"city": {"a": ["}", "\\"", {"b": null}]}}'
     assistant = {
@@ -188,7 +207,9 @@ def test_past_calls_become_text_that_reads_as_the_same_calls() -> None:
     scan = CallScan({"weather": {}, "clock": {}})
     said, *calls = scan.feed(message["content"]) + scan.end()
     assert said == "Let me see.\n\n"
-    assert [(call.name, json.loads(call.arguments)) for call in calls if isinstance(call, Call)] == [
+    assert [
+        (call.name, json.loads(call.arguments)) for call in calls if isinstance(call, Call)
+    ] == [
         ("weather", json.loads(nested)),
         ("clock", {}),
     ]
@@ -196,7 +217,9 @@ def test_past_calls_become_text_that_reads_as_the_same_calls() -> None:
 
 @pytest.mark.parametrize("broken", ['{"city": ', "not JSON", "[1]", '"text"'])
 def test_broken_arguments_of_the_past_stay_readable(broken: str) -> None:
-    (message,) = past({"role": "assistant", "content": None, "tool_calls": [made("weather", broken)]})
+    (message,) = past(
+        {"role": "assistant", "content": None, "tool_calls": [made("weather", broken)]}
+    )
     inner = json.loads(message["content"].removeprefix("<tool_call>").removesuffix("</tool_call>"))
     assert inner == {"name": "weather", "arguments": broken, "id": "call_1"}
 
@@ -215,7 +238,11 @@ def test_a_result_bears_the_name_of_its_tool_and_its_id() -> None:
 
 def test_results_that_follow_each_other_are_one_message_in_their_order() -> None:
     messages = past(
-        {"role": "assistant", "content": None, "tool_calls": [made("weather", "{}", "a"), made("clock", "{}", "b")]},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [made("weather", "{}", "a"), made("clock", "{}", "b")],
+        },
         {"role": "tool", "tool_call_id": "b", "content": "noon"},
         {"role": "tool", "tool_call_id": "a", "content": "rain"},
         USER,
@@ -248,10 +275,17 @@ def test_a_result_without_its_call_is_kept() -> None:
 
 def test_calls_and_results_of_the_older_kind_are_told_too() -> None:
     first, second = past(
-        {"role": "assistant", "content": None, "function_call": {"name": "weather", "arguments": '{"city":"Graz"}'}},
+        {
+            "role": "assistant",
+            "content": None,
+            "function_call": {"name": "weather", "arguments": '{"city":"Graz"}'},
+        },
         {"role": "function", "name": "weather", "content": "rain"},
     )
-    assert first["content"] == '<tool_call>{"name": "weather", "arguments": {"city":"Graz"}}</tool_call>'
+    assert (
+        first["content"]
+        == '<tool_call>{"name": "weather", "arguments": {"city":"Graz"}}</tool_call>'
+    )
     assert "function_call" not in first
     assert second["content"] == '<tool_result name="weather">\nrain\n</tool_result>'
 
@@ -266,7 +300,14 @@ def test_parts_of_a_result_become_text_and_images_stay() -> None:
         {"role": "tool", "tool_call_id": "y", "content": "three"},
     )
     assert image in mixed["content"]
-    assert [part["type"] for part in mixed["content"]] == ["text", "text", "text", "image_url", "text", "text"]
+    assert [part["type"] for part in mixed["content"]] == [
+        "text",
+        "text",
+        "text",
+        "image_url",
+        "text",
+        "text",
+    ]
     assert "three" in mixed["content"][-1]["text"]
 
 

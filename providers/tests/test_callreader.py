@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletionChunk
 
-from providers.chat import Attempt, ChatRequest, Chunk, UpstreamModel, delta
 from providers.filters import needed
-from providers.filters.callforms import Call
-from providers.filters.callreader import CallReader
-from providers.filters.callscan import CallScan
+from providers.filters.prompted_tools.call_reader import CallReader
+from providers.filters.prompted_tools.call_scanner import CallScan
+from providers.filters.prompted_tools.call_syntax import Call
+from providers.protocol.chat import Attempt, ChatRequest, Chunk, UpstreamModel, delta
 
 FAST = settings(derandomize=True, database=None, deadline=None, max_examples=200)
 PROPERTIES = {"city": {"type": "string"}, "days": {"type": "integer"}}
@@ -24,7 +24,10 @@ TOOLS = {"weather": WEATHER, "get-time.v2": {"name": "get-time.v2"}}
 GRAZ = '{"city":"Graz"}'
 OBJECT = '{"name": "weather", "arguments": {"city": "Graz"}}'
 CANONICAL = f"<tool_call>{OBJECT}</tool_call>"
-LIST = '{"tool_calls": [{"id": "x", "type": "function", "function": {"name": "weather", "arguments": "{\\"city\\":\\"Graz\\"}"}}]}'  # noqa: E501
+LIST = (
+    '{"tool_calls": [{"id": "x", "type": "function", "function": {"name": "weather", '
+    '"arguments": "{\\"city\\":\\"Graz\\"}"}}]}'
+)
 Items = list[str | tuple[str, Any]]
 
 
@@ -44,7 +47,7 @@ def read(*pieces: str, parallel: bool = True, tools: Any = TOOLS) -> Items:
 
 ONE: Items = [("weather", {"city": "Graz"})]
 
-# --- forms ------------------------------------------------------------------------------------------------------------
+# --- forms ----------------------------------------------------------------------------------------
 FORMS = {
     "canonical": CANONICAL,
     "canonical on lines": f"<tool_call>\n{OBJECT}\n</tool_call>",
@@ -124,17 +127,26 @@ def test_arguments_may_be_nested_and_hold_any_character(form: str, as_text: bool
 
 
 def test_lines_may_be_broken_within_a_text() -> None:
-    text = '<tool_call>{"name": "weather", "arguments": {"city": "two\nlines\tand a tab"}}</tool_call>'
+    text = (
+        '<tool_call>{"name": "weather", "arguments": {"city": "two\nlines\tand a tab"}}</tool_call>'
+    )
     assert read(text) == [("weather", {"city": "two\nlines\tand a tab"})]
 
 
-@pytest.mark.parametrize("nothing", ['"arguments": {}', '"arguments": ""', '"arguments": null', '"id": "x"'])
+@pytest.mark.parametrize(
+    "nothing", ['"arguments": {}', '"arguments": ""', '"arguments": null', '"id": "x"']
+)
 def test_no_arguments_are_an_empty_object(nothing: str) -> None:
-    assert read(f'<tool_call>{{"name": "get-time.v2", {nothing}}}</tool_call>') == [("get-time.v2", {})]
+    assert read(f'<tool_call>{{"name": "get-time.v2", {nothing}}}</tool_call>') == [
+        ("get-time.v2", {})
+    ]
 
 
 def test_what_stands_between_tags_has_the_type_that_the_schema_says() -> None:
-    text = '<invoke name="weather"><parameter name="city">8010</parameter><parameter name="days">3</parameter></invoke>'
+    text = (
+        '<invoke name="weather"><parameter name="city">8010</parameter><parameter '
+        'name="days">3</parameter></invoke>'
+    )
     assert read(text) == [("weather", {"city": "8010", "days": 3})]
 
 
@@ -144,7 +156,10 @@ def test_several_calls_in_one_text_keep_their_order_and_the_text_between_them() 
 
 
 def test_several_calls_in_one_list_are_several() -> None:
-    both = '{"tool_calls": [{"name": "weather", "arguments": {"city": "Graz"}}, {"name": "get-time.v2"}]}'
+    both = (
+        '{"tool_calls": [{"name": "weather", "arguments": {"city": "Graz"}}, {"name": '
+        '"get-time.v2"}]}'
+    )
     assert read(both) == [*ONE, ("get-time.v2", {})]
     assert read(f"```json\n{OBJECT}\n{OBJECT}\n```") == ONE * 2
     invoked = FORMS["invoke"]
@@ -156,9 +171,12 @@ def test_of_calls_that_must_not_come_at_once_only_the_first_counts() -> None:
     assert read(f"<tool_call>[{OBJECT}, {OBJECT}]</tool_call>", parallel=False) == ONE
 
 
-# --- precision --------------------------------------------------------------------------------------------------------
+# --- precision ------------------------------------------------------------------------------------
 PROSE = {
-    "plain": "A tool is called with <tool_call> and closed with </tool_call>; {braces} and `code` are kept.\n",
+    "plain": (
+        "A tool is called with <tool_call> and closed with </tool_call>; {braces} and `code` are "
+        "kept.\n"
+    ),
     "inline code": f"You could call `{OBJECT}` or ``{LIST}``.\n{'`' * 3}{OBJECT}{'`' * 3}\n",
     "inline code with tags": f"Write `{CANONICAL}` in your answer.",
     "in a sentence": f"You would send {OBJECT} to it.",
@@ -176,7 +194,10 @@ PROSE = {
     "within other JSON, alone": f'{{"a": "b",\n"example":\n{OBJECT}\n}}\n',
     "within a list": f"[\n{OBJECT},\n{OBJECT}\n]\n",
     "a definition": '{"name": "weather", "description": "d", "parameters": {"city": "x"}}',
-    "a schema": '{"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}',
+    "a schema": (
+        '{"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": '
+        '"string"}}}}'
+    ),
     "a definition in a fence": f"```json\n{json.dumps(WEATHER)}\n```",
     "only a name": '{"name": "weather"}',
     "more keys": '{"name": "weather", "arguments": {}, "rating": 5}',
@@ -203,7 +224,12 @@ def test_what_is_no_call_stays_as_it_is(text: str) -> None:
 
 
 def test_a_call_behind_prose_code_and_thinking_counts() -> None:
-    before = PROSE["plain"] + PROSE["another language"] + PROSE["inline code"] + PROSE["in thinking between tags"]
+    before = (
+        PROSE["plain"]
+        + PROSE["another language"]
+        + PROSE["inline code"]
+        + PROSE["in thinking between tags"]
+    )
     assert read(f"{before}\n{CANONICAL}") == [f"{before}\n", *ONE]
 
 
@@ -211,7 +237,7 @@ def test_a_backtick_that_is_never_closed_ends_with_its_line() -> None:
     assert read(f"A lone ` here.\n{CANONICAL}") == ["A lone ` here.\n", *ONE]
 
 
-# --- streaming --------------------------------------------------------------------------------------------------------
+# --- streaming ------------------------------------------------------------------------------------
 def fed(*pieces: str) -> list[list[str | Call]]:
     scan = CallScan(TOOLS)
     return [scan.feed(piece) for piece in pieces]
@@ -224,7 +250,12 @@ def test_text_goes_out_at_once() -> None:
 
 def test_a_possible_beginning_is_held_and_given_back_as_soon_as_it_is_none() -> None:
     assert fed("So <tool", "_c", "at> ok") == [["So "], [], ["<tool_cat> ok"]]
-    assert fed('{"na', 'me": "w', 'ether", ', '"x": 1') == [[], [], ['{"name": "wether", '], ['"x": 1']]
+    assert fed('{"na', 'me": "w', 'ether", ', '"x": 1') == [
+        [],
+        [],
+        ['{"name": "wether", '],
+        ['"x": 1'],
+    ]
     assert fed('{"items"', ": [", '1, {"b": ') == [[], ['{"items": ['], ['1, {"b": ']]
 
 
@@ -234,8 +265,33 @@ def test_a_call_goes_out_as_soon_as_it_is_certain() -> None:
     assert fed(OBJECT, " ", "\n") == [[], [], [Call("weather", GRAZ)]]
 
 
-PARTS = [*FORMS.values(), *PROSE.values(), "\n", " ", "Hi. ", "`", "```", "```json\n", "~~~", "<", "{", '{"', "}", '"']
-PARTS += ["\\", "<tool_call>", "</tool_call>", "<think>", "</think>", "<function_calls>", "call function:", "调", "["]
+PARTS = [
+    *FORMS.values(),
+    *PROSE.values(),
+    "\n",
+    " ",
+    "Hi. ",
+    "`",
+    "```",
+    "```json\n",
+    "~~~",
+    "<",
+    "{",
+    '{"',
+    "}",
+    '"',
+]
+PARTS += [
+    "\\",
+    "<tool_call>",
+    "</tool_call>",
+    "<think>",
+    "</think>",
+    "<function_calls>",
+    "call function:",
+    "调",
+    "[",
+]
 
 
 @FAST
@@ -256,7 +312,23 @@ def test_text_without_a_tools_name_is_never_changed(text: str) -> None:
 
 
 HOSTILE = [
-    *("{", "<tool_call>", "`", '"', "\\", "<", '{"', '{"a":', '[{"', "<tool_call>{", "```json\n", "~", "\n", "`a", "c"),
+    *(
+        "{",
+        "<tool_call>",
+        "`",
+        '"',
+        "\\",
+        "<",
+        '{"',
+        '{"a":',
+        '[{"',
+        "<tool_call>{",
+        "```json\n",
+        "~",
+        "\n",
+        "`a",
+        "c",
+    ),
     *(
         "<function_calls><tool_call>",
         '{"name":"weather","arguments":"\\',
@@ -265,7 +337,11 @@ HOSTILE = [
         "[1,",
         "<think>",
     ),
-    *('<invoke name="weather"><parameter name="', "调用函数:weather 参数:{", '<tool_call>{"name":"weather"'),
+    *(
+        '<invoke name="weather"><parameter name="',
+        "调用函数:weather 参数:{",
+        '<tool_call>{"name":"weather"',
+    ),
 ]
 
 
@@ -290,7 +366,7 @@ def test_a_megabyte_is_no_hang() -> None:
     assert time.process_time() - began < 20
 
 
-# --- chunks -----------------------------------------------------------------------------------------------------------
+# --- chunks ---------------------------------------------------------------------------------------
 REQUEST = ChatRequest("0" * 32, "chat/completions", "m", {})
 
 
@@ -306,7 +382,10 @@ def reader(**fields: Any) -> tuple[CallReader, Attempt]:
 
 
 def answer(*texts: str, finish: str = "stop", **first: Any) -> list[Chunk]:
-    said = [delta(REQUEST, role="assistant", content=None, **first), *(delta(REQUEST, content=text) for text in texts)]
+    said = [
+        delta(REQUEST, role="assistant", content=None, **first),
+        *(delta(REQUEST, content=text) for text in texts),
+    ]
     return [*said, delta(REQUEST, finish_reason=finish)]
 
 
@@ -315,7 +394,9 @@ def through(filter_: CallReader, chunks: list[Chunk]) -> list[Chunk]:
 
 
 def message(chunks: list[Chunk]) -> Any:
-    """The choice that OpenAI's own client puts together, each chunk checked against the official schema."""
+    """The choice that OpenAI's own client puts together, each chunk checked against the official
+    schema.
+    """
     state = ChatCompletionStreamState()
     for one in chunks:
         list(state.handle_chunk(ChatCompletionChunk.model_validate(one)))
@@ -323,7 +404,9 @@ def message(chunks: list[Chunk]) -> Any:
 
 
 def test_calls_become_tool_calls_with_index_id_type_and_a_finish_reason() -> None:
-    out = through(reader()[0], answer("Let me", " see.\n", CANONICAL[:20], CANONICAL[20:], f"\n{CANONICAL}"))
+    out = through(
+        reader()[0], answer("Let me", " see.\n", CANONICAL[:20], CANONICAL[20:], f"\n{CANONICAL}")
+    )
     parts = [part for chunk in out for part in chunk["choices"][0]["delta"].get("tool_calls", ())]
     assert [part["index"] for part in parts] == [0, 1]
     assert len({part["id"] for part in parts}) == 2
@@ -335,15 +418,22 @@ def test_calls_become_tool_calls_with_index_id_type_and_a_finish_reason() -> Non
     assert [call.function.arguments for call in found.message.tool_calls] == [GRAZ, GRAZ]
 
 
-@pytest.mark.parametrize("fields", [{}, {"tool_choice": "required"}, {"parallel_tool_calls": False}])
+@pytest.mark.parametrize(
+    "fields", [{}, {"tool_choice": "required"}, {"parallel_tool_calls": False}]
+)
 def test_how_an_answer_is_cut_into_chunks_changes_nothing(fields: dict[str, Any]) -> None:
     text = f"Let me see `{{` <b>.\n{CANONICAL}\nand\n{FORMS['fenced call']}\n{PROSE['plain']}"
     found = []
     for size in (1, 2, 3, 5, 8, 13, len(text)):
         choice = message(
-            through(reader(**fields)[0], answer(*(text[at : at + size] for at in range(0, len(text), size))))
+            through(
+                reader(**fields)[0],
+                answer(*(text[at : at + size] for at in range(0, len(text), size))),
+            )
         )
-        calls = [(call.function.name, call.function.arguments) for call in choice.message.tool_calls]
+        calls = [
+            (call.function.name, call.function.arguments) for call in choice.message.tool_calls
+        ]
         found.append((choice.finish_reason, choice.message.content, calls))
     assert all(one == found[0] for one in found)
     assert found[0][2] == [("weather", GRAZ)] * (1 if "parallel_tool_calls" in fields else 2)
@@ -369,11 +459,21 @@ def test_what_is_held_at_the_end_goes_out_before_the_finish_reason() -> None:
 
 
 def test_one_chunk_with_text_a_call_and_the_finish_reason_is_split() -> None:
-    chunk = delta(REQUEST, finish_reason="stop", role="assistant", content=f"a\n{CANONICAL}") | {"usage": {"x": 1}}
+    chunk = delta(REQUEST, finish_reason="stop", role="assistant", content=f"a\n{CANONICAL}") | {
+        "usage": {"x": 1}
+    }
     chunk["choices"][0]["logprobs"] = {"content": []}
     out = through(reader()[0], [chunk])
-    assert [one["choices"][0]["finish_reason"] for one in out if one["choices"]] == [None, None, "tool_calls"]
-    assert [one["choices"][0]["logprobs"] for one in out if one["choices"]] == [{"content": []}, None, None]
+    assert [one["choices"][0]["finish_reason"] for one in out if one["choices"]] == [
+        None,
+        None,
+        "tool_calls",
+    ]
+    assert [one["choices"][0]["logprobs"] for one in out if one["choices"]] == [
+        {"content": []},
+        None,
+        None,
+    ]
     assert [one["usage"] for one in out if one.get("usage")] == [{"x": 1}]
 
 
@@ -421,7 +521,11 @@ def test_with_a_named_choice_only_that_tool_counts() -> None:
     choice = {"type": "function", "function": {"name": "get-time.v2"}}
     filter_, attempt = reader(tool_choice=choice)
     found = message(through(filter_, answer(CANONICAL)))
-    assert (found.message.content, found.finish_reason, attempt.lacks_call) == (CANONICAL, "stop", True)
+    assert (found.message.content, found.finish_reason, attempt.lacks_call) == (
+        CANONICAL,
+        "stop",
+        True,
+    )
     filter_, attempt = reader(tool_choice=choice)
     found = message(through(filter_, answer(CANONICAL.replace('"weather"', '"get-time.v2"'))))
     assert (found.finish_reason, attempt.lacks_call) == ("tool_calls", False)
@@ -447,11 +551,16 @@ def test_an_answer_that_must_call_is_held_until_it_does() -> None:
 def test_that_no_call_came_is_reported_and_the_text_given_back() -> None:
     filter_, attempt = reader(tool_choice="required")
     *held, last = answer("No, ", "<tool", " I will not.")
-    assert [out["choices"][0]["delta"] for out in through(filter_, held)] == [{"role": "assistant", "content": None}]
+    assert [out["choices"][0]["delta"] for out in through(filter_, held)] == [
+        {"role": "assistant", "content": None}
+    ]
     assert not attempt.lacks_call
     out = through(filter_, [last])
     assert attempt.lacks_call
-    assert "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in out) == "No, <tool I will not."
+    assert (
+        "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in out)
+        == "No, <tool I will not."
+    )
     assert out[-1]["choices"][0]["finish_reason"] == "stop"
 
 

@@ -1,4 +1,6 @@
-"""Citation marks: footnotes where the result is known, nothing where it is not, and never a part of a mark."""
+"""Citation marks: footnotes where the result is known, nothing where it is not, and never a part of
+a mark.
+"""
 
 import random
 import time
@@ -71,7 +73,9 @@ def test_marks_just_go_where_nothing_is_cited() -> None:
     assert citations.annotations == []
 
 
-@pytest.mark.parametrize("url", [None, "", "javascript:alert(1)", "ftp://example.org", 7, "https://" + "a" * 9_000])
+@pytest.mark.parametrize(
+    "url", [None, "", "javascript:alert(1)", "ftp://example.org", 7, "https://" + "a" * 9_000]
+)
 def test_a_result_without_an_address_of_the_web_is_none(url: object) -> None:
     sources = Sources()
     sources.add("1", url, "Title")
@@ -85,7 +89,9 @@ def test_a_result_without_a_title_is_called_by_its_address() -> None:
     assert [one["url_citation"]["title"] for one in sources.all(0)] == ["https://example.org/a"]
 
 
-PIECES = st.sampled_from([A, S, Z, "cite", "ci", "te", "1", "2", "x", " ", "\ue200", mark("1"), mark("2", "9")])
+PIECES = st.sampled_from(
+    [A, S, Z, "cite", "ci", "te", "1", "2", "x", " ", "\ue200", mark("1"), mark("2", "9")]
+)
 
 
 @FAST
@@ -96,13 +102,17 @@ def test_any_text_cut_anywhere_gives_the_same(parts: list[str], draw: random.Ran
     expected = whole.text(text)
     at = sorted(draw.randrange(len(text) + 1) for _ in range(draw.randrange(8)))
     cut = Citations(known("1", "2"))
-    found = "".join(cut.text(text[start:end]) for start, end in zip([0, *at], [*at, len(text)], strict=True))
+    found = "".join(
+        cut.text(text[start:end]) for start, end in zip([0, *at], [*at, len(text)], strict=True)
+    )
     assert found == expected
     assert cut.annotations == whole.annotations
     assert A + "cite" + S not in expected
 
 
-@pytest.mark.parametrize("piece", ["\ue3a0", "\ue3a0cite", "\ue3a0c", "\ue3a0cite\ue3a3", "\ue3a0cite\ue3a8"])
+@pytest.mark.parametrize(
+    "piece", ["\ue3a0", "\ue3a0cite", "\ue3a0c", "\ue3a0cite\ue3a3", "\ue3a0cite\ue3a8"]
+)
 def test_eight_times_the_marks_cost_about_eight_times_the_work(piece: str) -> None:
     def cost(times: int) -> float:
         spent = []

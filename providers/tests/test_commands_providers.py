@@ -13,12 +13,19 @@ pytestmark = pytest.mark.django_db
 OPENAI = ("--kind", "openai_compatible", "--base-url", "https://api.example.com/v1")
 
 
-# --- add_provider ---------------------------------------------------------------------------------------------------
+# --- add_provider ---------------------------------------------------------------------------------
 def test_add_provider_makes_the_row_and_its_models() -> None:
-    said = run("add_provider", "acme", *OPENAI, "--model", "big=acme/big", "--model", "small", "--no-tools")
+    said = run(
+        "add_provider", "acme", *OPENAI, "--model", "big=acme/big", "--model", "small", "--no-tools"
+    )
     assert said == "Provider acme added; models: big=acme/big, small.\n"
     row = Provider.objects.get()
-    assert (row.base_url, row.native_tools, row.needs_token, row.allow_private) == (OPENAI[3], False, True, False)
+    assert (row.base_url, row.native_tools, row.needs_token, row.allow_private) == (
+        OPENAI[3],
+        False,
+        True,
+        False,
+    )
     names = dict(row.models.values_list("public_id", "upstream_name"))
     assert names == {"big": "acme/big", "small": "small"}
 
@@ -32,10 +39,23 @@ def test_add_provider_gives_its_models_a_priority() -> None:
 
 def test_add_provider_again_changes_the_row() -> None:
     run("add_provider", "acme", *OPENAI, "--model", "big=one")
-    options = ("--kind", "openai_compatible", "--base-url", "http://127.0.0.1:9/v1", "--allow-private", "--no-token")
-    assert run("add_provider", "acme", *options, "--model", "big=two").startswith("Provider acme changed")
+    options = (
+        "--kind",
+        "openai_compatible",
+        "--base-url",
+        "http://127.0.0.1:9/v1",
+        "--allow-private",
+        "--no-token",
+    )
+    assert run("add_provider", "acme", *options, "--model", "big=two").startswith(
+        "Provider acme changed"
+    )
     row = Provider.objects.get()
-    assert (row.base_url, row.allow_private, row.needs_token) == ("http://127.0.0.1:9/v1", True, False)
+    assert (row.base_url, row.allow_private, row.needs_token) == (
+        "http://127.0.0.1:9/v1",
+        True,
+        False,
+    )
     assert ChatModel.objects.get().upstream_name == "two"
 
 
@@ -56,12 +76,14 @@ def test_add_provider_only_checks_when_told_so() -> None:
         (("Not A Name", *OPENAI), "name: Lower-case letters"),
     ],
 )
-def test_add_provider_says_what_is_wrong_and_changes_nothing(words: tuple[str, ...], text: str) -> None:
+def test_add_provider_says_what_is_wrong_and_changes_nothing(
+    words: tuple[str, ...], text: str
+) -> None:
     assert text in refused("add_provider", *words)
     assert not Provider.objects.exists()
 
 
-# --- seed_providers -------------------------------------------------------------------------------------------------
+# --- seed_providers -------------------------------------------------------------------------------
 def test_every_preset_is_a_valid_row() -> None:
     said = run("seed_providers")
     official = {name for name, preset in PRESETS.items() if preset.is_usual}
@@ -72,18 +94,34 @@ def test_every_preset_is_a_valid_row() -> None:
     assert Provider.objects.count() == len(PRESETS)
     for row in [*Provider.objects.all(), *ChatModel.objects.all(), *ModelAlias.objects.all()]:
         row.full_clean()
-    local = set(Provider.objects.filter(allow_private=True, needs_token=False).values_list("name", flat=True))
-    assert local == {"ollama", "vllm", "llama.cpp"}
-    assert {"openai", "moonshot", "moonshot-cn", "k2think", "deepseek", "openrouter", "groq", "together"} <= set(
-        PRESETS
+    local = set(
+        Provider.objects.filter(allow_private=True, needs_token=False).values_list(
+            "name", flat=True
+        )
     )
+    assert local == {"ollama", "vllm", "llama.cpp"}
+    assert {
+        "openai",
+        "moonshot",
+        "moonshot-cn",
+        "k2think",
+        "deepseek",
+        "openrouter",
+        "groq",
+        "together",
+    } <= set(PRESETS)
     assert ChatModel.objects.filter(public_id="MBZUAI-IFM/K2-Think-v2").count() == 2
 
 
 def test_seeding_keeps_rows_that_are_there() -> None:
-    Provider.objects.create(name="groq", kind="openai_compatible", base_url="https://proxy.example/v1", enabled=False)
+    Provider.objects.create(
+        name="groq", kind="openai_compatible", base_url="https://proxy.example/v1", enabled=False
+    )
     done = json.loads(run("seed_providers", "groq", "openai", "--format", "json"))
-    assert [(entry["name"], entry["added"]) for entry in done] == [("groq", False), ("openai", True)]
+    assert [(entry["name"], entry["added"]) for entry in done] == [
+        ("groq", False),
+        ("openai", True),
+    ]
     row = Provider.objects.get(name="groq")
     assert (row.base_url, row.enabled) == ("https://proxy.example/v1", False)
     assert "there already" in run("seed_providers", "groq", "openai")
@@ -96,20 +134,45 @@ def test_seeding_some_dry_adds_none() -> None:
 
 
 def test_an_unknown_preset_is_named_together_with_those_there_are() -> None:
-    assert refused("seed_providers", "openai", "opanai") == f"No such preset: opanai; there are: {', '.join(PRESETS)}."
+    assert (
+        refused("seed_providers", "openai", "opanai")
+        == f"No such preset: opanai; there are: {', '.join(PRESETS)}."
+    )
     assert not Provider.objects.exists()
 
 
-# --- add_model ------------------------------------------------------------------------------------------------------
+# --- add_model ------------------------------------------------------------------------------------
 @pytest.fixture
 def acme() -> Provider:
-    return Provider.objects.create(name="acme", kind="openai_compatible", base_url="https://api.example.com/v1")
+    return Provider.objects.create(
+        name="acme", kind="openai_compatible", base_url="https://api.example.com/v1"
+    )
 
 
 def test_add_model_makes_the_row_and_its_aliases(acme: Provider) -> None:
-    options = ("--upstream", "acme/big", "--context-window", "131072", "--capability", "chat", "--capability", "tools")
+    options = (
+        "--upstream",
+        "acme/big",
+        "--context-window",
+        "131072",
+        "--capability",
+        "chat",
+        "--capability",
+        "tools",
+    )
     said = run(
-        "add_model", "big", "acme", *options, "--priority", "-1", "--weight", "3", "--alias", "a", "--alias", "b"
+        "add_model",
+        "big",
+        "acme",
+        *options,
+        "--priority",
+        "-1",
+        "--weight",
+        "3",
+        "--alias",
+        "a",
+        "--alias",
+        "b",
     )
     assert said == "Model big of acme added.\n"
     row = ChatModel.objects.get()
@@ -124,11 +187,21 @@ def test_add_model_makes_the_row_and_its_aliases(acme: Provider) -> None:
 
 
 def test_add_model_again_changes_only_what_is_given(acme: Provider) -> None:
-    run("add_model", "big", "acme", "--upstream", "acme/big", "--capability", "chat", "--alias", "a")
+    run(
+        "add_model", "big", "acme", "--upstream", "acme/big", "--capability", "chat", "--alias", "a"
+    )
     ChatModel.objects.update(enabled=False)
-    assert run("add_model", "big", "acme", "--weight", "2", "--alias", "a") == "Model big of acme changed.\n"
+    assert (
+        run("add_model", "big", "acme", "--weight", "2", "--alias", "a")
+        == "Model big of acme changed.\n"
+    )
     row = ChatModel.objects.get()
-    assert (row.upstream_name, row.capabilities, row.weight, row.enabled) == ("acme/big", ["chat"], 2, False)
+    assert (row.upstream_name, row.capabilities, row.weight, row.enabled) == (
+        "acme/big",
+        ["chat"],
+        2,
+        False,
+    )
     assert ModelAlias.objects.count() == 1
 
 
@@ -149,7 +222,9 @@ def test_add_model_dry_adds_nothing(acme: Provider) -> None:
         (("big", "acme", "--alias", "taken"), "alias: "),
     ],
 )
-def test_add_model_says_what_is_wrong_and_changes_nothing(acme: Provider, words: tuple[str, ...], text: str) -> None:
+def test_add_model_says_what_is_wrong_and_changes_nothing(
+    acme: Provider, words: tuple[str, ...], text: str
+) -> None:
     ModelAlias.objects.create(alias="taken", public_id="other")
     assert text in refused("add_model", *words)
     assert not ChatModel.objects.exists()
@@ -157,10 +232,12 @@ def test_add_model_says_what_is_wrong_and_changes_nothing(acme: Provider, words:
 
 
 def test_add_model_knows_the_capabilities(acme: Provider) -> None:
-    assert "invalid choice: 'flying'" in refused("add_model", "big", "acme", "--capability", "flying")
+    assert "invalid choice: 'flying'" in refused(
+        "add_model", "big", "acme", "--capability", "flying"
+    )
 
 
-# --- list_models ----------------------------------------------------------------------------------------------------
+# --- list_models ----------------------------------------------------------------------------------
 def test_list_models_tells_where_each_comes_from(acme: Provider) -> None:
     run(
         "add_model",
@@ -191,7 +268,15 @@ def test_list_models_tells_where_each_comes_from(acme: Provider) -> None:
     }
     assert (second["provider"], second["enabled"], second["context_window"]) == ("off", False, None)
     head, *lines = run("list_models").splitlines()
-    assert head.split() == ["MODEL", "PROVIDER", "UPSTREAM", "ENABLED", "CAPABILITIES", "CONTEXT", "ALIASES"]
+    assert head.split() == [
+        "MODEL",
+        "PROVIDER",
+        "UPSTREAM",
+        "ENABLED",
+        "CAPABILITIES",
+        "CONTEXT",
+        "ALIASES",
+    ]
     assert [line.split() for line in lines] == [
         ["big", "acme", "acme/big", "yes", "chat", "8192", "a"],
         ["big", "off", "echo", "no", "-", "-", "a"],

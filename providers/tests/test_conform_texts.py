@@ -25,18 +25,25 @@ ODD_TEXTS = [
 
 def streamed(*choices: dict[str, Any]) -> list[dict[str, Any]]:
     conformer = StreamConformer()
-    chunks = [HEAD | {"choices": [{"index": 0, "finish_reason": None} | choice]} for choice in copy.deepcopy(choices)]
+    chunks = [
+        HEAD | {"choices": [{"index": 0, "finish_reason": None} | choice]}
+        for choice in copy.deepcopy(choices)
+    ]
     return [found for chunk in chunks if (found := conformer.chunk(chunk)) is not None]
 
 
 def call(index: Any, **fields: Any) -> dict[str, Any]:
     function = {name: fields[name] for name in ("name", "arguments") if name in fields}
-    return {"delta": {"tool_calls": [{"index": index, "function": function, "id": fields.get("id")}]}}
+    return {
+        "delta": {"tool_calls": [{"index": index, "function": function, "id": fields.get("id")}]}
+    }
 
 
 @pytest.mark.parametrize(("given", "text"), ODD_TEXTS, ids=str)
 @pytest.mark.parametrize("field", ["content", "reasoning_content", "refusal"])
-def test_a_text_that_is_none_becomes_one_or_nothing(field: str, given: Any, text: str | None) -> None:
+def test_a_text_that_is_none_becomes_one_or_nothing(
+    field: str, given: Any, text: str | None
+) -> None:
     (first, second) = streamed({"delta": {field: given}}, {"delta": {field: given}})
     for chunk in (first, second):
         assert chunk["choices"][0]["delta"][field] == text
@@ -66,12 +73,16 @@ def test_calls_are_numbered_without_gaps_whatever_index_they_have(index: Any) ->
         list(state.handle_chunk(ChatCompletionChunk.model_validate(chunk)))
     made = state.get_final_completion().choices[0].message.tool_calls
     assert made is not None
-    assert [(one.id, one.function.name, one.function.arguments) for one in made] == [("a", "f", '{"x":1}')]
+    assert [(one.id, one.function.name, one.function.arguments) for one in made] == [
+        ("a", "f", '{"x":1}')
+    ]
 
 
 def test_a_call_that_never_gets_a_name_leaves_no_gap() -> None:
     chunks = streamed(call(0, arguments="{}"), call(1, id="b", name="g", arguments="{}"))
-    (part,) = [part for chunk in chunks for part in chunk["choices"][0]["delta"].get("tool_calls", ())]
+    (part,) = [
+        part for chunk in chunks for part in chunk["choices"][0]["delta"].get("tool_calls", ())
+    ]
     assert (part["index"], part["id"]) == (0, "b")
 
 
@@ -83,7 +94,10 @@ def test_an_answer_whose_calls_were_all_dropped_just_stopped(reason: str, calls:
     assert chunks[-1]["choices"][0]["finish_reason"] == "stop"
     assert "function_call" not in chunks[0]["choices"][0]["delta"]
     message = {"role": "assistant", "content": "x"} | said
-    found = whole({"choices": [{"index": 0, "message": message, "finish_reason": reason}]} | {"id": "c", "model": "m"})
+    found = whole(
+        {"choices": [{"index": 0, "message": message, "finish_reason": reason}]}
+        | {"id": "c", "model": "m"}
+    )
     assert found["choices"][0]["finish_reason"] == "stop"
     ChatCompletion.model_validate(found | {"created": 1})
 
@@ -98,7 +112,9 @@ def test_an_answer_with_calls_keeps_its_reason() -> None:
 
 def test_many_calls_cost_no_more_each_than_few() -> None:
     """Each part without an index is looked up, not searched for."""
-    parts = [call(None, id=f"c{number}", name="f")["delta"]["tool_calls"][0] for number in range(20_000)]
+    parts = [
+        call(None, id=f"c{number}", name="f")["delta"]["tool_calls"][0] for number in range(20_000)
+    ]
     (chunk,) = streamed({"delta": {"tool_calls": parts}})
     made = chunk["choices"][0]["delta"]["tool_calls"]
     assert [part["index"] for part in made] == list(range(20_000))

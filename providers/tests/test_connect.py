@@ -1,4 +1,6 @@
-"""Connect's frames: whatever the cuts, the same messages; what is too long is refused before it is there."""
+"""Connect's frames: whatever the cuts, the same messages; what is too long is refused before it is
+there.
+"""
 
 import random
 import struct
@@ -52,9 +54,12 @@ def test_a_huge_length_is_refused_before_anything_of_it_came() -> None:
 
 @FAST
 @given(
-    st.lists(st.tuples(st.integers(0, 255), st.binary(max_size=300)), max_size=12), st.randoms(use_true_random=False)
+    st.lists(st.tuples(st.integers(0, 255), st.binary(max_size=300)), max_size=12),
+    st.randoms(use_true_random=False),
 )
-def test_any_cuts_give_the_same_messages(sent: list[tuple[int, bytes]], draw: random.Random) -> None:
+def test_any_cuts_give_the_same_messages(
+    sent: list[tuple[int, bytes]], draw: random.Random
+) -> None:
     data = b"".join(struct.pack(">BI", flags, len(message)) + message for flags, message in sent)
     at = sorted(draw.randrange(len(data) + 1) for _ in range(draw.randrange(10)))
     splitter, found = Splitter(300), []
@@ -72,4 +77,7 @@ def test_any_bytes_are_split_or_refused(pieces: list[bytes]) -> None:
             found += splitter.feed(piece)
     except EventTooLong:
         return
-    assert b"".join(frame(one[1:], one[0]) for one in found) == b"".join(pieces)[: sum(len(one) + 4 for one in found)]
+    assert (
+        b"".join(frame(one[1:], one[0]) for one in found)
+        == b"".join(pieces)[: sum(len(one) + 4 for one in found)]
+    )

@@ -1,4 +1,6 @@
-"""One connection to an upstream under answers of every size: it serves the next request as if nothing had been."""
+"""One connection to an upstream under answers of every size: it serves the next request as if
+nothing had been.
+"""
 
 import asyncio
 import random
@@ -6,10 +8,10 @@ import time
 
 import pytest
 
-from providers.chat import SENT_AGAIN, Attempt, ChatRequest, Trace
-from providers.connection import HIGH_WATER_BYTES, SLICE_BYTES, Connection
 from providers.exceptions import BadResponse, Disconnected
-from providers.http import Client, Target, Timeouts
+from providers.network.connection import HIGH_WATER_BYTES, SLICE_BYTES, Connection
+from providers.network.http_client import Client, Target, Timeouts
+from providers.protocol.chat import SENT_AGAIN, Attempt, ChatRequest, Trace
 from proxysite.testing.upstream import END, head, raw, reply
 
 SIZES = [
@@ -49,7 +51,9 @@ def in_chunks(body, size=50_000):
 
 @pytest.mark.parametrize("framing", [reply, in_chunks], ids=["of known length", "chunked"])
 @pytest.mark.parametrize("size", SIZES)
-async def test_after_a_whole_answer_of_any_size_the_connection_answers_again(asked, upstream, size, framing):
+async def test_after_a_whole_answer_of_any_size_the_connection_answers_again(
+    asked, upstream, size, framing
+):
     upstream.will(framing(b"y" * size), reply(b"second"), framing(b"z" * size), reply(b"fourth"))
     for length in (size, 6, size, 6):
         with await asked() as response:
@@ -59,7 +63,9 @@ async def test_after_a_whole_answer_of_any_size_the_connection_answers_again(ask
 
 @pytest.mark.parametrize("framing", [reply, in_chunks], ids=["of known length", "chunked"])
 @pytest.mark.parametrize("size", SIZES)
-async def test_after_a_streamed_answer_of_any_size_the_connection_answers_again(asked, upstream, size, framing):
+async def test_after_a_streamed_answer_of_any_size_the_connection_answers_again(
+    asked, upstream, size, framing
+):
     upstream.will(framing(b"y" * size), reply(b"second"), framing(b"z" * size), reply(b"fourth"))
     for length in (size, 6, size, 6):
         with await asked() as response:
@@ -72,7 +78,9 @@ async def test_after_a_streamed_answer_of_any_size_the_connection_answers_again(
 
 
 @pytest.mark.parametrize("taken", [0, 1], ids=["nothing read", "a piece read"])
-async def test_after_a_big_answer_that_nobody_reads_to_its_end_the_next_one_comes(asked, upstream, taken):
+async def test_after_a_big_answer_that_nobody_reads_to_its_end_the_next_one_comes(
+    asked, upstream, taken
+):
     upstream.will(reply(b"y" * 1_050_000), reply(b"second"))
     with await asked() as response:
         pieces = response.pieces(2)
@@ -155,10 +163,12 @@ async def test_a_body_is_worked_on_in_slices_and_others_get_their_turn_between_t
     assert next(turns) >= 3
 
 
-# --- sent again -------------------------------------------------------------------------------------------------------
+# --- sent again -----------------------------------------------------------------------------------
 @pytest.fixture
 async def kept(upstream, settings):
-    """Sends attempts over one client that has kept a connection, which is closed as soon as it is used again."""
+    """Sends attempts over one client that has kept a connection, which is closed as soon as it is
+    used again.
+    """
     settings.RESEND_SECONDS = 60
     client = Client()
     target = Target.of(upstream.url, "x", True, Timeouts(2, 2, 2, 2, 2))
@@ -193,7 +203,9 @@ async def test_a_request_is_sent_again_once_only(kept, upstream):
     assert len(upstream.requests) == 3
 
 
-@pytest.mark.parametrize("bound", [{"may_resend": False}, {"more": lambda: False}], ids=["no attempt", "no call"])
+@pytest.mark.parametrize(
+    "bound", [{"may_resend": False}, {"more": lambda: False}], ids=["no attempt", "no call"]
+)
 async def test_a_request_that_has_no_call_left_is_not_sent_again(kept, upstream, bound):
     attempt = Attempt("p", "m", **bound)
     with pytest.raises(Disconnected):

@@ -1,4 +1,6 @@
-"""Snapshots of a text as what is new, and whole recorded streams of K2-Think's site, cut anywhere."""
+"""Snapshots of a text as what is new, and whole recorded streams of K2-Think's site, cut
+anywhere.
+"""
 
 import random
 from collections.abc import Iterable
@@ -9,19 +11,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from providers.chat import CHAT, Attempt, ChatRequest, Chunk, Credential, UpstreamModel
 from providers.filters import needed
-from providers.filters.shaping import fold
-from providers.stream import DialectReader
-from providers.wire.cumulative import Cumulative, Said
-from providers.wire.k2think import Snapshots
+from providers.filters.filter_pipeline import fold
+from providers.protocol.chat import CHAT, Attempt, ChatRequest, Chunk, Credential, UpstreamModel
+from providers.upstream.stream_reader import DialectReader
+from providers.wire.k2think_dialect import Snapshots
+from providers.wire.snapshots import Cumulative, Said
 from providers.wire.sse import Splitter
 
 FAST = settings(derandomize=True, database=None, deadline=None, max_examples=150)
-CUTS = 1_000  # ways in which all transcripts together are cut; each byte by itself is a test of its own
+# ways in which all transcripts together are cut; each byte by itself is a test of its own
+CUTS = 1_000
 TRANSCRIPTS = sorted((Path(__file__).parent / "transcripts" / "k2think_web").glob("*.sse"))
 OPEN = '<details type="reasoning" done="false">\n<summary>Thinking…</summary>\n'
-SHUT = '<details type="reasoning" done="true" duration="3">\n<summary>Thought for 3 seconds</summary>\n'
+SHUT = (
+    '<details type="reasoning" done="true" duration="3">\n<summary>Thought for 3 '
+    "seconds</summary>\n"
+)
 
 
 def said(*snapshots: str) -> list[Said]:
@@ -35,13 +41,22 @@ def joined(parts: Iterable[Said]) -> Said:
     return Said("".join(part.thinking for part in parts), "".join(part.answer for part in parts))
 
 
-# --- plain text -------------------------------------------------------------------------------------------------------
+# --- plain text -----------------------------------------------------------------------------------
 def test_only_what_is_new_comes() -> None:
-    assert said("Hel", "Hello", "Hello", "Hello you") == [("", "Hel"), ("", "lo"), ("", ""), ("", " you"), ("", "")]
+    assert said("Hel", "Hello", "Hello", "Hello you") == [
+        ("", "Hel"),
+        ("", "lo"),
+        ("", ""),
+        ("", " you"),
+        ("", ""),
+    ]
 
 
 def test_an_older_snapshot_takes_nothing_back_and_brings_nothing_twice() -> None:
-    assert joined(said("Hello", "Hel", "", "Hello you", "Hello", "Hello you!")) == ("", "Hello you!")
+    assert joined(said("Hello", "Hel", "", "Hello you", "Hello", "Hello you!")) == (
+        "",
+        "Hello you!",
+    )
 
 
 def test_a_rewritten_text_goes_on_behind_what_was_sent() -> None:
@@ -57,21 +72,33 @@ def test_a_rewritten_text_goes_on_behind_what_was_sent() -> None:
 
 def test_a_phrase_that_comes_again_is_not_taken_for_the_end_of_what_was_sent() -> None:
     phrase = "and so on and so on, "
-    assert joined(said("1 " + phrase + "2 " + phrase, "1 " + phrase + "b " + phrase + "!")).answer == (
-        "1 " + phrase + "2 " + phrase + "!"
-    )
+    assert joined(
+        said("1 " + phrase + "2 " + phrase, "1 " + phrase + "b " + phrase + "!")
+    ).answer == ("1 " + phrase + "2 " + phrase + "!")
 
 
 def test_a_text_that_became_another_waits_and_at_the_end_what_is_longer_comes() -> None:
-    assert [part.answer for part in said("abc", "xyz", "xyz12", "xyz123")] == ["abc", "", "", "", "123"]
-    assert [part.answer for part in said("abc", "xyz", "abcd", "abcde")] == ["abc", "", "d", "e", ""]
+    assert [part.answer for part in said("abc", "xyz", "xyz12", "xyz123")] == [
+        "abc",
+        "",
+        "",
+        "",
+        "123",
+    ]
+    assert [part.answer for part in said("abc", "xyz", "abcd", "abcde")] == [
+        "abc",
+        "",
+        "d",
+        "e",
+        "",
+    ]
 
 
 def test_a_character_cut_in_two_waits_for_its_other_half() -> None:
     assert [part.answer for part in said("a\ud83d", "a🙂", "a🙂b")] == ["a", "🙂", "b", ""]
 
 
-# --- blocks of thinking -----------------------------------------------------------------------------------------------
+# --- blocks of thinking ---------------------------------------------------------------------------
 def test_thinking_grows_while_its_block_is_open_and_the_answer_comes_when_it_closes() -> None:
     assert said(
         "<det",
@@ -99,18 +126,32 @@ def test_a_tag_that_gets_attributes_when_it_closes_opens_the_same_block() -> Non
 
 def test_thinking_that_is_rendered_anew_when_it_closes_does_not_disturb_the_answer() -> None:
     for inner in ("> First a & b, then\n> c.", "something else", ""):
-        parts = said(OPEN + "First a & b, then", f"{SHUT}{inner}\n</details>\nHi", f"{SHUT}{inner}\n</details>\nHi.")
+        parts = said(
+            OPEN + "First a & b, then",
+            f"{SHUT}{inner}\n</details>\nHi",
+            f"{SHUT}{inner}\n</details>\nHi.",
+        )
         assert joined(parts).answer == "\nHi."
         assert joined(parts).thinking.startswith("First a & b, then")
 
 
 def test_thinking_never_comes_after_the_answer_began() -> None:
-    parts = said("<think>a</think>b", "<think>a and more</think>bc", "<think>a and", "<think>a and</think>bcd")
+    parts = said(
+        "<think>a</think>b",
+        "<think>a and more</think>bc",
+        "<think>a and",
+        "<think>a and</think>bcd",
+    )
     assert parts == [("a", "b"), ("", "c"), ("", ""), ("", "d"), ("", "")]
 
 
 def test_a_block_that_appears_around_what_was_sent_is_not_sent_again() -> None:
-    parts = said("Let me", "Let me see", '<think duration="2">Let me see.</think>Hi', "<think>Let me see.</think>Hi.")
+    parts = said(
+        "Let me",
+        "Let me see",
+        '<think duration="2">Let me see.</think>Hi',
+        "<think>Let me see.</think>Hi.",
+    )
     assert joined(parts) == ("", "Let me see.</think>Hi.")
 
 
@@ -130,7 +171,10 @@ def test_several_blocks_are_one_thinking() -> None:
         ("<think>a</thi", ("a</thi", "")),
         (OPEN + "a\n</details>\nHi", ("a", "\nHi")),
         ('<details type="reasoning"', ("", '<details type="reasoning"')),
-        ("<details><summary>More</summary></details>", ("", "<details><summary>More</summary></details>")),
+        (
+            "<details><summary>More</summary></details>",
+            ("", "<details><summary>More</summary></details>"),
+        ),
         (SHUT[:-12], (SHUT[SHUT.index("<summary>") : -12], "")),
         ("a</think>b", ("", "a</think>b")),
         ("   ", ("", "   ")),
@@ -142,7 +186,13 @@ def test_what_still_waited_comes_at_the_end(text: str, expected: tuple[str, str]
 
 
 @FAST
-@given(st.lists(st.sampled_from(["<think>", "</think>", OPEN, SHUT, "</details>", "a", "b\n", "\ud83d", "<", " "])))
+@given(
+    st.lists(
+        st.sampled_from(
+            ["<think>", "</think>", OPEN, SHUT, "</details>", "a", "b\n", "\ud83d", "<", " "]
+        )
+    )
+)
 def test_a_text_that_only_grows_comes_as_it_is_at_the_end(words: list[str]) -> None:
     text = "".join(words)
     grown = said(*(text[:end] for end in range(len(text) + 1)))
@@ -150,13 +200,20 @@ def test_a_text_that_only_grows_comes_as_it_is_at_the_end(words: list[str]) -> N
 
 
 @FAST
-@given(st.lists(st.text(alphabet="ab<>/think ", max_size=30) | st.sampled_from([OPEN, SHUT, SHUT + "a</details>b"])))
-def test_whatever_comes_nothing_is_raised_and_no_more_said_than_was_there(snapshots: list[str]) -> None:
+@given(
+    st.lists(
+        st.text(alphabet="ab<>/think ", max_size=30)
+        | st.sampled_from([OPEN, SHUT, SHUT + "a</details>b"])
+    )
+)
+def test_whatever_comes_nothing_is_raised_and_no_more_said_than_was_there(
+    snapshots: list[str],
+) -> None:
     whole = joined(said(*snapshots))
     assert len(whole.answer) + len(whole.thinking) <= sum(map(len, snapshots))
 
 
-# --- recorded streams -------------------------------------------------------------------------------------------------
+# --- recorded streams -----------------------------------------------------------------------------
 EXPECTED: dict[str, tuple[str, str, Any]] = {
     "v1_details.sse": (
         "The user greets me.\nI greet back — kindly 🙂.",
@@ -191,7 +248,11 @@ def test_every_transcript_says_what_it_says() -> None:
     for path in TRANSCRIPTS:
         thought, answer, tokens = EXPECTED[path.name]
         found, reason, usage = message(streamed([path.read_bytes()]))
-        assert (found.get("reasoning_content") or "", found["content"], reason) == (thought, answer, "stop")
+        assert (found.get("reasoning_content") or "", found["content"], reason) == (
+            thought,
+            answer,
+            "stop",
+        )
         assert (usage or {}).get("completion_tokens") == tokens
 
 
@@ -202,7 +263,10 @@ def test_a_transcript_cut_anywhere_says_the_same() -> None:
         expected = message(streamed([data]))
         for _ in range(CUTS // len(TRANSCRIPTS)):
             places = sorted(draw.randrange(len(data)) for _ in range(draw.randrange(1, 6)))
-            pieces = [data[start:end] for start, end in zip([0, *places], [*places, len(data)], strict=True)]
+            pieces = [
+                data[start:end]
+                for start, end in zip([0, *places], [*places, len(data)], strict=True)
+            ]
             assert message(streamed(pieces)) == expected
 
 

@@ -5,13 +5,21 @@ import sqlite3
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, Error, IntegrityError, InterfaceError, OperationalError, connection, transaction
+from django.db import (
+    DatabaseError,
+    Error,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    connection,
+    transaction,
+)
 
-from providers import database_errors
-from providers.database_errors import explain_database_error, is_outage
+from providers.database import database_errors
+from providers.database.database_errors import explain_database_error, is_outage
+from providers.database.database_threads import heard, in_time
 from providers.exceptions import DatabaseUnavailable, InternalError
 from providers.models import Provider
-from providers.offloop import heard, in_time
 
 POSTGRES = connection.vendor == "postgresql"
 postgres = pytest.mark.skipif(not POSTGRES, reason="Postgres only")
@@ -119,19 +127,27 @@ def test_a_locked_a_full_and_a_missing_file_are_outages(tmp_path: Any) -> None:
 
 @sqlite
 def test_a_value_that_sqlite_cannot_bind_is_a_fault() -> None:
-    with sqlite3.connect(":memory:") as database, pytest.raises(Error) as caught, connection.wrap_database_errors:
+    with (
+        sqlite3.connect(":memory:") as database,
+        pytest.raises(Error) as caught,
+        connection.wrap_database_errors,
+    ):
         database.execute("SELECT ?", (object(),))
     database.close()
     assert not is_outage(caught.value)
 
 
-@pytest.mark.parametrize("error", [OperationalError("away"), InterfaceError("connection already closed")])
+@pytest.mark.parametrize(
+    "error", [OperationalError("away"), InterfaceError("connection already closed")]
+)
 def test_errors_without_a_code_are_judged_by_their_class(error: Error) -> None:
     assert is_outage(error)
     assert isinstance(explain_database_error(error), DatabaseUnavailable)
 
 
-@pytest.mark.parametrize("error", [DatabaseError("Forced update did not affect any rows."), IntegrityError("twice")])
+@pytest.mark.parametrize(
+    "error", [DatabaseError("Forced update did not affect any rows."), IntegrityError("twice")]
+)
 def test_what_django_raises_itself_is_no_outage(error: Error) -> None:
     assert not is_outage(error)
 

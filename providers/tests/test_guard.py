@@ -3,12 +3,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from providers.guard import base_url_problem, public
+from providers.network.address_guard import base_url_problem, public
 
-INTERNET = ["8.8.8.8", "1.1.1.1", "104.16.0.1", "2606:4700::1111", "2a00:1450:4001::200e", "::ffff:8.8.8.8"]
+INTERNET = [
+    "8.8.8.8",
+    "1.1.1.1",
+    "104.16.0.1",
+    "2606:4700::1111",
+    "2a00:1450:4001::200e",
+    "::ffff:8.8.8.8",
+]
 INSIDE = {
     "loopback": ["127.0.0.1", "127.255.255.254", "::1", "::1%lo"],
-    "private": ["10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.0.1", "fc00::1", "fd12:3456::1"],
+    "private": [
+        "10.0.0.1",
+        "172.16.0.1",
+        "172.31.255.255",
+        "192.168.0.1",
+        "fc00::1",
+        "fd12:3456::1",
+    ],
     "link-local": ["169.254.169.254", "169.254.0.1", "fe80::1", "fe80::1%eth0", "febf::1"],
     "carrier-grade NAT": ["100.64.0.1", "100.127.255.255"],
     "multicast": ["224.0.0.1", "239.255.255.250", "ff02::1", "ff0e::1"],
@@ -19,7 +33,13 @@ INSIDE = {
     "NAT64": ["64:ff9b::127.0.0.1", "64:ff9b::8.8.8.8", "64:ff9b:1::7f00:1"],
     "6to4 and Teredo": ["2002:7f00:1::", "2002:a00:1::1", "2001:0:4136:e378::1"],
     "site-local": ["fec0::1"],
-    "documentation and benchmarks": ["192.0.2.1", "198.51.100.1", "203.0.113.1", "198.18.0.1", "2001:db8::1"],
+    "documentation and benchmarks": [
+        "192.0.2.1",
+        "198.51.100.1",
+        "203.0.113.1",
+        "198.18.0.1",
+        "2001:db8::1",
+    ],
     "protocol assignments": ["192.0.0.1", "100::1"],
 }
 
@@ -29,7 +49,9 @@ def test_an_ordinary_host_is_public(address: str) -> None:
     assert public(address)
 
 
-@pytest.mark.parametrize("address", [address for addresses in INSIDE.values() for address in addresses])
+@pytest.mark.parametrize(
+    "address", [address for addresses in INSIDE.values() for address in addresses]
+)
 def test_an_address_of_another_network_is_not(address: str) -> None:
     assert not public(address)
 

@@ -8,14 +8,14 @@ import threading
 import pytest
 import trustme
 
-from providers import guard, names
 from providers.exceptions import BadResponse, BadTls, Disconnected, Unreachable, UpstreamTimeout
-from providers.http import Timeouts
+from providers.network import address_guard, name_lookup
+from providers.network.http_client import Timeouts
 from providers.tests.api_calls import OK, make_call
 from proxysite.testing.upstream import CUT, END, PAUSE, Upstream, chunked, head, raw, reply
 
 
-# --- where it may go ------------------------------------------------------------------------------------------------
+# --- where it may go ------------------------------------------------------------------------------
 class NameServer:
     """Answers of `socket.getaddrinfo`: for each name the addresses of one look-up after another."""
 
@@ -38,7 +38,7 @@ def name_server(monkeypatch, settings):
     settings.DNS_KEEP_SECONDS = settings.DNS_STALE_SECONDS = 0
     found = NameServer()
     monkeypatch.setattr(socket, "getaddrinfo", found.getaddrinfo)
-    monkeypatch.setattr(names, "resolver", names.Resolver())
+    monkeypatch.setattr(name_lookup, "resolver", name_lookup.Resolver())
     yield found
     found.over.set()
 
@@ -46,7 +46,7 @@ def name_server(monkeypatch, settings):
 @pytest.fixture
 def loopback_is_public(monkeypatch):
     """127.0.0.1 stands for a public address; other addresses of the loopback are private."""
-    monkeypatch.setattr(guard, "public", lambda address: address == "127.0.0.1")
+    monkeypatch.setattr(address_guard, "public", lambda address: address == "127.0.0.1")
 
 
 @pytest.fixture
@@ -100,7 +100,9 @@ async def test_a_connection_goes_to_the_address_that_was_checked(
     assert (len(upstream.requests), inside.connections) == (1, 0)
 
 
-async def test_of_several_addresses_the_allowed_ones_are_tried(api, upstream, inside, name_server, loopback_is_public):
+async def test_of_several_addresses_the_allowed_ones_are_tried(
+    api, upstream, inside, name_server, loopback_is_public
+):
     name_server.answers["mixed.example"] = [["127.0.0.2", "127.0.0.1"]]
     upstream.will(reply(b"ok"))
     url = f"http://mixed.example:{upstream.port}"
@@ -128,7 +130,7 @@ async def test_a_slow_name_server_is_not_waited_for(api, name_server):
         await api.call(make_call("http://slow.example", timeouts=Timeouts(0.1, 2, 2, 2, 2)))
 
 
-# --- TLS ------------------------------------------------------------------------------------------------------------
+# --- TLS ------------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def authority():
     return trustme.CA()
@@ -136,7 +138,9 @@ def authority():
 
 @pytest.fixture
 async def serve(authority, tmp_path, monkeypatch):
-    """A function that starts an upstream with a certificate of `authority`, which the system trusts."""
+    """A function that starts an upstream with a certificate of `authority`, which the system
+    trusts.
+    """
     file = tmp_path / "authority.pem"
     authority.cert_pem.write_to_path(file)
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
@@ -196,19 +200,31 @@ async def test_nothing_is_sent_in_the_clear(api):
     assert b"secret" not in received[0]
 
 
-# --- broken answers ---------------------------------------------------------------------------------------------------
+# --- broken answers -------------------------------------------------------------------------------
 BROKEN = {
     "no HTTP": (raw(b"nonsense\r\n\r\n"), BadResponse),
     "another protocol": (raw(b"SSH-2.0-OpenSSH_9.2\r\n", END), Disconnected),
-    "two lengths": (raw(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nok"), BadResponse),
-    "a broken chunk": (raw(head(200, {"transfer-encoding": "chunked"}), b"zz\r\nok\r\n"), BadResponse),
+    "two lengths": (
+        raw(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nok"),
+        BadResponse,
+    ),
+    "a broken chunk": (
+        raw(head(200, {"transfer-encoding": "chunked"}), b"zz\r\nok\r\n"),
+        BadResponse,
+    ),
     "a head without end": (raw(b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 50_000), BadResponse),
     "closed at once": (raw(END), Disconnected),
     "reset at once": (raw(CUT), Disconnected),
     "closed in the head": (raw(b"HTTP/1.1 200 OK\r\ncontent-", END), Disconnected),
     "closed in the body": (raw(head(200, {"content-length": "9"}), b"part", END), Disconnected),
-    "reset in the body": (raw(head(200, {"content-length": "9"}), b"part", PAUSE, CUT), Disconnected),
-    "closed in a chunk": (raw(head(200, {"transfer-encoding": "chunked"}), b"9\r\npart", END), Disconnected),
+    "reset in the body": (
+        raw(head(200, {"content-length": "9"}), b"part", PAUSE, CUT),
+        Disconnected,
+    ),
+    "closed in a chunk": (
+        raw(head(200, {"transfer-encoding": "chunked"}), b"9\r\npart", END),
+        Disconnected,
+    ),
     "closed before the last chunk": (
         raw(head(200, {"transfer-encoding": "chunked"}), chunked(b"part"), END),
         Disconnected,
@@ -239,7 +255,7 @@ async def test_a_header_that_no_request_can_carry_is_not_sent(api, upstream):
     assert upstream.requests == []
 
 
-# --- kept connections -------------------------------------------------------------------------------------------------
+# --- kept connections -----------------------------------------------------------------------------
 async def test_a_connection_is_kept_for_the_next_call(api, upstream):
     upstream.will(reply(b"one"), reply(b"two"))
     for _ in range(2):
@@ -247,7 +263,9 @@ async def test_a_connection_is_kept_for_the_next_call(api, upstream):
     assert upstream.connections == 1
 
 
-async def test_a_call_is_sent_again_once_when_its_kept_connection_was_closed(api, upstream, settings):
+async def test_a_call_is_sent_again_once_when_its_kept_connection_was_closed(
+    api, upstream, settings
+):
     settings.RESEND_SECONDS = 60
     upstream.will(reply(b"one"), raw(END), reply(b"two"))
     assert (await api.call(make_call(upstream.url))).body == b"one"
@@ -259,7 +277,9 @@ async def test_a_call_is_sent_again_once_when_its_kept_connection_was_closed(api
     assert len(upstream.requests) == 5
 
 
-async def test_a_call_that_the_upstream_had_time_to_work_on_is_not_sent_again(api, upstream, settings):
+async def test_a_call_that_the_upstream_had_time_to_work_on_is_not_sent_again(
+    api, upstream, settings
+):
     settings.RESEND_SECONDS = 0
     upstream.will(reply(b"one"), raw(END))
     await api.call(make_call(upstream.url))

@@ -6,14 +6,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from providers.wire.jsons import loads
+from providers.wire.json_reader import loads
 
 FAST = settings(derandomize=True, database=None, deadline=None, max_examples=150)
 SCALARS = (
-    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
 )
 VALUES = st.recursive(
-    SCALARS | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=12
+    SCALARS | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=12,
 )
 
 
@@ -116,7 +121,19 @@ PIECES = [
         b"\\n",
         b"\\u0041",
     ),
-    *(b"\\ud83d", b"\\udc00", b"\xff", b"\xc3", b"\xe2\x80\xa8", b"\x00", b"\x1f", b'"a":', b'["', b'"]', b"1e400"),
+    *(
+        b"\\ud83d",
+        b"\\udc00",
+        b"\xff",
+        b"\xc3",
+        b"\xe2\x80\xa8",
+        b"\x00",
+        b"\x1f",
+        b'"a":',
+        b'["',
+        b'"]',
+        b"1e400",
+    ),
 ]
 
 

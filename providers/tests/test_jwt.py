@@ -50,7 +50,9 @@ def test_the_end_is_an_aware_time(ends: float, expected: datetime) -> None:
     assert jwt.expires_at(token({"exp": ends})) == expected
 
 
-@pytest.mark.parametrize("ends", [None, "1800000000", True, 0, -5, 10**18, 1e300, [1], {}], ids=repr)
+@pytest.mark.parametrize(
+    "ends", [None, "1800000000", True, 0, -5, 10**18, 1e300, [1], {}], ids=repr
+)
 def test_an_end_that_is_no_time_is_none(ends: Any) -> None:
     assert jwt.expires_at(token({"exp": ends})) is None
 
@@ -58,7 +60,19 @@ def test_an_end_that_is_no_time_is_none(ends: Any) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("", ".", "..", "...", "sk-abc", "a.b", "a.b.c.d", "a.é.c", "a.!!!!.c", "a.e30", f"a.{part([1])}.c"),
+        *(
+            "",
+            ".",
+            "..",
+            "...",
+            "sk-abc",
+            "a.b",
+            "a.b.c.d",
+            "a.é.c",
+            "a.!!!!.c",
+            "a.e30",
+            f"a.{part([1])}.c",
+        ),
         *(f"a.{part(payload)}.c" for payload in (b"{", b"null", b"\xff\xfe")),
         "\ud800.\ud800.\ud800",
     ],
@@ -79,6 +93,10 @@ def test_a_token_too_long_to_be_one_is_not_looked_into() -> None:
 
 
 @FAST
-@given(st.text() | st.binary().map(lambda data: f"a.{part(data)}.c") | st.text().map(lambda text: f"a.{text}.c"))
+@given(
+    st.text()
+    | st.binary().map(lambda data: f"a.{part(data)}.c")
+    | st.text().map(lambda text: f"a.{text}.c")
+)
 def test_whatever_the_text_nothing_is_raised(text: str) -> None:
     jwt.expires_at(text)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from providers.keyed_locks import KeyedLocks
+from providers.database.keyed_locks import KeyedLocks
 
 
 @pytest.mark.parametrize("make_lock", [asyncio.Lock, threading.Lock])

@@ -1,4 +1,6 @@
-"""Kimi's two web interfaces without I/O: transcripts as they come over the wire, histories, headers, errors."""
+"""Kimi's two web interfaces without I/O: transcripts as they come over the wire, histories,
+headers, errors.
+"""
 
 import json
 import random
@@ -13,7 +15,6 @@ from hypothesis import strategies as st
 from openai.types.chat import ChatCompletionChunk
 
 from providers import registry
-from providers.chat import Attempt, Chunk
 from providers.exceptions import (
     AuthRejected,
     BadResponse,
@@ -25,22 +26,23 @@ from providers.exceptions import (
 )
 from providers.models import ChatModel, ModelAlias, Provider
 from providers.presets import PRESETS
-from providers.stream import DialectReader
+from providers.protocol.chat import Attempt, Chunk
 from providers.tests.commands import run
 from providers.tests.kimi_asking import QUESTION, TURNS, request_of
 from providers.tests.kimi_site import (
     jwt,
 )
-from providers.webchat import new_turn
-from providers.wire import connect, kimi, sse
-from providers.wire.kimi_rest import Answer as RestAnswer
-from providers.wire.kimi_web import Answer as WebAnswer
+from providers.upstream.stream_reader import DialectReader
+from providers.upstream.web_chat import new_turn
+from providers.wire import connect, kimi_common, sse
+from providers.wire.kimi_rest_dialect import Answer as RestAnswer
+from providers.wire.kimi_web_dialect import Answer as WebAnswer
 
 CUTS = 1_000  # ways in which all transcripts together are cut
 TRANSCRIPTS = Path(__file__).parent / "transcripts"
 
 
-# --- transcripts ------------------------------------------------------------------------------------------------------
+# --- transcripts ----------------------------------------------------------------------------------
 def wire_bytes(path: Path) -> bytes:
     if path.suffix == ".sse":
         return path.read_bytes()
@@ -74,12 +76,19 @@ def said(path: Path, pieces: list[bytes], **fields: Any) -> dict[str, Any]:
     for chunk in chunks:
         choice = chunk["choices"][0]
         for name, value in choice["delta"].items():
-            message[name] = (message.get(name) or "") + value if name.endswith("content") and value else value
+            message[name] = (
+                (message.get(name) or "") + value if name.endswith("content") and value else value
+            )
         finish = choice["finish_reason"] or finish
-    found = {"content": message.get("content") or "", "reasoning": message.get("reasoning_content") or ""}
+    found = {
+        "content": message.get("content") or "",
+        "reasoning": message.get("reasoning_content") or "",
+    }
     text = found["content"]
     cited = [one["url_citation"] for one in message.get("annotations", ())]
-    found["annotations"] = [[text[one["start_index"] : one["end_index"]], one["url"], one["title"]] for one in cited]
+    found["annotations"] = [
+        [text[one["start_index"] : one["end_index"]], one["url"], one["title"]] for one in cited
+    ]
     if error:
         return {**found, "error": error}
     return {**found, "finish": finish, "chat_id": attempt.chat_id, "parent_id": attempt.parent_id}
@@ -107,7 +116,9 @@ def test_every_transcript_means_the_same_wherever_it_is_cut() -> None:
         assert said(path, pieces) == expected, (path, at)
 
 
-@pytest.mark.parametrize("path", [path for path in SPOKEN if path.suffix == ".jsonl"], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [path for path in SPOKEN if path.suffix == ".jsonl"], ids=lambda path: path.stem
+)
 def test_frames_that_end_early_never_make_a_whole_answer(path: Path) -> None:
     data = wire_bytes(path)
     done = data.find(b'"done"')
@@ -115,7 +126,7 @@ def test_frames_that_end_early_never_make_a_whole_answer(path: Path) -> None:
         assert "error" in said(path, [data[:kept]]), kept
 
 
-# --- what the frames may say ------------------------------------------------------------------------------------------
+# --- what the frames may say ----------------------------------------------------------------------
 def web_read(*messages: bytes) -> list[Chunk]:
     answer = WebAnswer(request_of(), Attempt("p", "m"), "secret")
     return [chunk for message in messages for chunk in answer.read(message)]
@@ -137,7 +148,14 @@ def test_a_frame_that_is_no_object_is_unreadable(message: bytes) -> None:
     [
         {"block": None, "chat": 5, "message": []},
         {"op": "set", "mask": "block.text", "block": {"id": "1", "text": {"content": None}}},
-        {"op": "append", "block": {"text": "x", "think": 7, "tool": {"contents": ["x", None, {"searchResult": 3}]}}},
+        {
+            "op": "append",
+            "block": {
+                "text": "x",
+                "think": 7,
+                "tool": {"contents": ["x", None, {"searchResult": 3}]},
+            },
+        },
         {"block": {"multiStage": {"stages": [None, "x", {"name": 3}]}, "stage": "x"}},
         {"message": {"role": "assistant", "id": "../../evil", "refs": {"searchChunks": {"a": 1}}}},
         {"chat": {"id": "a/b?c"}, "error": None},
@@ -147,7 +165,9 @@ def test_a_frame_that_is_no_object_is_unreadable(message: bytes) -> None:
 )
 def test_events_of_another_shape_are_ignored(event: dict[str, Any]) -> None:
     attempt = Attempt("p", "m")
-    assert WebAnswer(request_of(), attempt, "secret").read(b"\x00" + json.dumps(event).encode()) == []
+    assert (
+        WebAnswer(request_of(), attempt, "secret").read(b"\x00" + json.dumps(event).encode()) == []
+    )
     assert (attempt.chat_id, attempt.parent_id) == ("", "")
 
 
@@ -156,7 +176,10 @@ def test_events_of_another_shape_are_ignored(event: dict[str, Any]) -> None:
     [
         ({"code": "unauthenticated"}, AuthRejected),
         ({"code": "resource_exhausted", "message": "Slow down."}, RateLimited),
-        ({"code": "unknown", "details": [{"debug": {"reason": "chat.user_stream_pushing"}}]}, RateLimited),
+        (
+            {"code": "unknown", "details": [{"debug": {"reason": "chat.user_stream_pushing"}}]},
+            RateLimited,
+        ),
         ({"code": "invalid_argument", "message": "Too long."}, Rejected),
         ({"code": "not_found"}, ModelMissing),
         ({"code": "unavailable"}, ServerFailed),
@@ -165,7 +188,9 @@ def test_events_of_another_shape_are_ignored(event: dict[str, Any]) -> None:
         ("text", ServerFailed),
     ],
 )
-def test_an_error_in_the_trailer_or_an_event_is_what_it_says(error: Any, expected: type[UpstreamError]) -> None:
+def test_an_error_in_the_trailer_or_an_event_is_what_it_says(
+    error: Any, expected: type[UpstreamError]
+) -> None:
     data = json.dumps({"error": error}).encode()
     for flag in (b"\x00", b"\x02"):
         with pytest.raises(expected) as raised:
@@ -176,9 +201,13 @@ def test_an_error_in_the_trailer_or_an_event_is_what_it_says(error: Any, expecte
 
 def web_text(*blocks: dict[str, Any], op: str = "set") -> tuple[str, str]:
     """Content and thinking of these blocks."""
-    chunks = web_read(*(b"\x00" + json.dumps({"op": op, "block": block}).encode() for block in blocks))
+    chunks = web_read(
+        *(b"\x00" + json.dumps({"op": op, "block": block}).encode() for block in blocks)
+    )
     deltas = [chunk["choices"][0]["delta"] for chunk in chunks]
-    content, thinking = ("".join(one.get(name, "") for one in deltas) for name in ("content", "reasoning_content"))
+    content, thinking = (
+        "".join(one.get(name, "") for one in deltas) for name in ("content", "reasoning_content")
+    )
     return content, thinking
 
 
@@ -191,20 +220,35 @@ def test_text_of_a_stage_that_thinks_is_thinking(status: str) -> None:
     assert web_text(stage(status), {"id": "1", "text": {"content": "Hm."}}) == ("", "Hm.")
 
 
-@pytest.mark.parametrize("status", ["completed", "STAGE_STATUS_END", "STAGE_STATUS_FINISHED", "done"])
+@pytest.mark.parametrize(
+    "status", ["completed", "STAGE_STATUS_END", "STAGE_STATUS_FINISHED", "done"]
+)
 def test_text_after_the_stage_that_thinks_is_the_answer(status: str) -> None:
-    assert web_text(stage("running"), stage(status), {"id": "1", "text": {"content": "Yes."}}) == ("Yes.", "")
+    assert web_text(stage("running"), stage(status), {"id": "1", "text": {"content": "Yes."}}) == (
+        "Yes.",
+        "",
+    )
 
 
 def test_where_thinking_has_a_block_of_its_own_text_is_the_answer() -> None:
-    blocks = stage("running"), {"id": "1", "think": {"content": "Hm."}}, {"id": "2", "text": {"content": "Yes."}}
+    blocks = (
+        stage("running"),
+        {"id": "1", "think": {"content": "Hm."}},
+        {"id": "2", "text": {"content": "Yes."}},
+    )
     assert web_text(*blocks) == ("Yes.", "Hm.")
 
 
 def test_a_text_that_is_set_again_says_only_what_is_new() -> None:
     texts = ("One, two", "One", "One, two", "Other", "One, two, three", "Other, new")
-    assert web_text(*({"id": "1", "text": {"content": text}} for text in texts[:3])) == ("One, two", "")
-    assert web_text(*({"id": "1", "text": {"content": text}} for text in (texts[1], texts[4]))) == (texts[4], "")
+    assert web_text(*({"id": "1", "text": {"content": text}} for text in texts[:3])) == (
+        "One, two",
+        "",
+    )
+    assert web_text(*({"id": "1", "text": {"content": text}} for text in (texts[1], texts[4]))) == (
+        texts[4],
+        "",
+    )
 
 
 def test_a_block_that_reports_an_exception_is_an_error() -> None:
@@ -213,14 +257,22 @@ def test_a_block_that_reports_an_exception_is_an_error() -> None:
         web_read(b"\x00" + json.dumps(event).encode())
 
 
-# --- a history as one text --------------------------------------------------------------------------------------------
+# --- a history as one text ------------------------------------------------------------------------
 def test_a_single_question_goes_up_as_it_is_and_a_history_as_lines() -> None:
-    assert kimi.one_text([QUESTION]) == "How high is it?"
-    assert kimi.one_text(TURNS) == ("system: Be brief.\nuser: Hi.\nI am June.\nassistant: Hello June.\nuser: Who am I?")
-    call = {"id": "c1", "type": "function", "function": {"name": "height", "arguments": '{"of":"it"}'}}
+    assert kimi_common.one_text([QUESTION]) == "How high is it?"
+    assert kimi_common.one_text(TURNS) == (
+        "system: Be brief.\nuser: Hi.\nI am June.\nassistant: Hello June.\nuser: Who am I?"
+    )
+    call = {
+        "id": "c1",
+        "type": "function",
+        "function": {"name": "height", "arguments": '{"of":"it"}'},
+    }
     tools = [QUESTION, {"role": "assistant", "content": None, "tool_calls": [call]}]
     tools.append({"role": "tool", "tool_call_id": "c1", "content": "8849"})
-    assert kimi.one_text(tools) == ('user: How high is it?\nassistant: (calls height with {"of":"it"})\ntool c1: 8849')
+    assert kimi_common.one_text(tools) == (
+        'user: How high is it?\nassistant: (calls height with {"of":"it"})\ntool c1: 8849'
+    )
 
 
 def test_a_refusal_is_told_again() -> None:
@@ -228,7 +280,7 @@ def test_a_refusal_is_told_again() -> None:
         {"role": "assistant", "content": None, "refusal": "No."},
         {"role": "assistant", "content": [{"type": "refusal", "refusal": "Never."}]},
     ]
-    assert kimi.one_text(refusals) == "assistant: No.\nassistant: Never."
+    assert kimi_common.one_text(refusals) == "assistant: No.\nassistant: Never."
 
 
 def test_the_new_turn_is_what_follows_the_models_last_answer() -> None:
@@ -238,9 +290,11 @@ def test_the_new_turn_is_what_follows_the_models_last_answer() -> None:
     assert new_turn(TURNS[:3]) == TURNS[2:3]
 
 
-# --- headers ----------------------------------------------------------------------------------------------------------
+# --- headers --------------------------------------------------------------------------------------
 def test_device_and_session_are_those_of_the_token() -> None:
-    lines = kimi.header_lines(jwt(device_id="7123456789012345678", ssid="1123"), "https://www.example.com/x")
+    lines = kimi_common.header_lines(
+        jwt(device_id="7123456789012345678", ssid="1123"), "https://www.example.com/x"
+    )
     assert b"X-Msh-Device-Id: 7123456789012345678\r\n" in lines
     assert b"X-Msh-Session-Id: 1123\r\n" in lines
     assert b"X-Traffic-Id: user-june\r\n" in lines
@@ -250,11 +304,11 @@ def test_device_and_session_are_those_of_the_token() -> None:
 @pytest.mark.parametrize("evil", ["1\r\nX-Evil: 1", "", 7, None, "a b", "é", "x" * 300], ids=ascii)
 def test_a_claim_that_no_header_can_carry_is_left_out(evil: Any) -> None:
     secret = jwt(device_id=evil, ssid=evil, sub=evil)
-    lines = kimi.header_lines(secret, "https://www.example.com")
+    lines = kimi_common.header_lines(secret, "https://www.example.com")
     assert b"Evil" not in lines
     assert b"X-Traffic-Id" not in lines
     assert all(line.count(b": ") == 1 for line in lines.split(b"\r\n")[:-1])
-    assert lines == kimi.header_lines(secret, "https://www.example.com")
+    assert lines == kimi_common.header_lines(secret, "https://www.example.com")
 
 
 @pytest.mark.parametrize("name", ["kimi-web", "kimi-rest"])
@@ -275,7 +329,10 @@ def test_unofficial_upstreams_are_seeded_only_when_they_are_named() -> None:
     run("seed_providers", "kimi-web", "kimi-rest")
     for kind in ("kimi_web", "kimi_rest"):
         Provider.objects.get(kind=kind).full_clean()
-    for row in [*ChatModel.objects.filter(provider__kind__startswith="kimi_"), *ModelAlias.objects.all()]:
+    for row in [
+        *ChatModel.objects.filter(provider__kind__startswith="kimi_"),
+        *ModelAlias.objects.all(),
+    ]:
         row.full_clean()
     found = dict(ModelAlias.objects.filter(alias__startswith="k").values_list("alias", "search"))
     assert found == {
@@ -287,23 +344,43 @@ def test_unofficial_upstreams_are_seeded_only_when_they_are_named() -> None:
     }
 
 
-# --- whatever the site sends ------------------------------------------------------------------------------------------
+# --- whatever the site sends ----------------------------------------------------------------------
 NAMES = """
-    event op mask block id text content think flags multiStage stages stage name status tool contents searchResult base
-    url title refIndex message role refs searchChunks chat error code details debug reason done exception zone_type msg
-    type error_type
+    event op mask block id text content think flags multiStage stages stage name status tool
+    contents searchResult base url title refIndex message role refs searchChunks chat error code
+    details debug reason done exception zone_type msg type error_type
 """.split()
-WORDS = ["set", "append", "cmpl", "k1", "length", "error", "search_plus", "get_res", "STAGE_NAME_THINKING", "assistant"]
+WORDS = [
+    "set",
+    "append",
+    "cmpl",
+    "k1",
+    "length",
+    "error",
+    "search_plus",
+    "get_res",
+    "STAGE_NAME_THINKING",
+    "assistant",
+]
 JUNK = st.recursive(
-    st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from([*WORDS, "", "x", "\ue3a0cite\ue3a31\ue3a8"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=5),
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 3)
+    | st.sampled_from([*WORDS, "", "x", "\ue3a0cite\ue3a31\ue3a8"]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=5)
+    ),
     max_leaves=12,
 )
 
 
 @settings(derandomize=True, database=None, deadline=None, max_examples=60)
-@given(st.lists(st.dictionaries(st.sampled_from(NAMES), JUNK, max_size=6), max_size=5), st.booleans())
-def test_any_event_is_read_or_is_an_error_of_the_upstream(events: list[dict[str, Any]], present: bool) -> None:
+@given(
+    st.lists(st.dictionaries(st.sampled_from(NAMES), JUNK, max_size=6), max_size=5), st.booleans()
+)
+def test_any_event_is_read_or_is_an_error_of_the_upstream(
+    events: list[dict[str, Any]], present: bool
+) -> None:
     answer = (WebAnswer if present else RestAnswer)(request_of(), Attempt("p", "m"), "secret")
     head = b"\x00" if present else b""
     with suppress(UpstreamError, ValueError):

@@ -20,7 +20,7 @@ from providers.tests.kimi_site import (
 from proxysite.testing.upstream import reply, silence
 
 
-# --- what a row asks for ----------------------------------------------------------------------------------------------
+# --- what a row asks for --------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("search", "options", "expected"),
     [
@@ -69,7 +69,9 @@ async def test_the_question_of_the_present_interface_is_the_rows(web: Asking) ->
 
 async def test_the_question_of_the_older_interface_is_the_rows(rest: Asking) -> None:
     agent = "a1b2c3d4e5f6g7h8i9j0"
-    await rest.answer(model={"options": {"kimiplus_id": agent, "use_research": True, "extra": {"use_math": True}}})
+    await rest.answer(
+        model={"options": {"kimiplus_id": agent, "use_research": True, "extra": {"use_math": True}}}
+    )
     [created], [asked] = rest.site.created, rest.site.questions
     assert created == {
         "name": "New chat",
@@ -96,7 +98,7 @@ async def test_the_question_of_the_older_interface_is_the_rows(rest: Asking) -> 
     }
 
 
-# --- beside the path --------------------------------------------------------------------------------------------------
+# --- beside the path ------------------------------------------------------------------------------
 async def test_a_check_asks_and_believes(asking: Asking) -> None:
     await asking.adapter.check(asking.credential)
     asking.upstream.will(asking.fails("unauthenticated", 401))
@@ -127,7 +129,9 @@ async def test_a_refresh_token_that_is_refused_is_refused(asking: Asking, status
         await asking.adapter.refresh(jwt(kind="refresh"))
 
 
-@pytest.mark.parametrize("body", [{}, [], {"access_token": ""}, {"access_token": "a\nb"}, {"access_token": 5}], ids=str)
+@pytest.mark.parametrize(
+    "body", [{}, [], {"access_token": ""}, {"access_token": "a\nb"}, {"access_token": 5}], ids=str
+)
 async def test_a_refresh_without_a_token_is_a_bad_response(asking: Asking, body: Any) -> None:
     asking.upstream.will(reply(body))
     with pytest.raises(BadResponse):
@@ -142,7 +146,12 @@ async def test_there_is_no_list_of_models(asking: Asking) -> None:
 async def test_the_upstream_that_says_nothing_is_waited_for_so_long(asking: Asking) -> None:
     asking.adapter.upstream = catalogue.upstream(
         Provider(
-            pk=1, name="p", kind=asking.kind, base_url=asking.upstream.url, allow_private=True, first_byte_seconds=0.05
+            pk=1,
+            name="p",
+            kind=asking.kind,
+            base_url=asking.upstream.url,
+            allow_private=True,
+            first_byte_seconds=0.05,
         )
     )
     asking.will(silence)

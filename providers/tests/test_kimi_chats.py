@@ -7,7 +7,6 @@ from uuid import UUID
 
 import pytest
 
-from providers.chat import COMPLETIONS, ChatRequest, Chunk, Resume, UpstreamModel
 from providers.exceptions import (
     AuthRejected,
     BadResponse,
@@ -18,6 +17,7 @@ from providers.exceptions import (
     ServerFailed,
     UpstreamError,
 )
+from providers.protocol.chat import COMPLETIONS, ChatRequest, Chunk, Resume, UpstreamModel
 from providers.tests.kimi_asking import TOKEN_ID, TURNS, Asking, text_of
 from providers.tests.kimi_site import (
     framed,
@@ -100,14 +100,23 @@ async def test_another_token_is_told_everything_in_a_chat_of_its_own(asking: Ask
     assert asking.attempt.chat_id in ("chatA", "chat1")
 
 
-TOOLS = [{"type": "function", "function": {"name": "height", "parameters": {"type": "object", "properties": {}}}}]
+TOOLS = [
+    {
+        "type": "function",
+        "function": {"name": "height", "parameters": {"type": "object", "properties": {}}},
+    }
+]
 
 
 async def test_tools_are_told_in_words_again_in_a_chat_that_goes_on(asking: Asking) -> None:
     body = {"model": "m", "messages": TURNS, "tools": TOOLS}
-    request = ChatRequest("0" * 32, "chat/completions", "m", body, True, keep=True, resume=Resume(TOKEN_ID, "chatA"))
+    request = ChatRequest(
+        "0" * 32, "chat/completions", "m", body, True, keep=True, resume=Resume(TOKEN_ID, "chatA")
+    )
     model = UpstreamModel("UPSTREAM", tools="prompt")
-    async with aclosing(asking.adapter.ask(request, model, asking.credential, asking.attempt)) as batches:
+    async with aclosing(
+        asking.adapter.ask(request, model, asking.credential, asking.attempt)
+    ) as batches:
         assert [batch async for batch in batches]
     [asked] = asking.site.questions
     text = text_of(asked)
@@ -125,7 +134,9 @@ async def test_a_chat_that_is_gone_is_told_anew(asking: Asking) -> None:
     assert asking.attempt.chat_id in ("chatA", "chat1")
 
 
-async def test_a_kept_chat_whose_answer_failed_is_deleted_and_one_that_went_on_is_not(asking: Asking) -> None:
+async def test_a_kept_chat_whose_answer_failed_is_deleted_and_one_that_went_on_is_not(
+    asking: Asking,
+) -> None:
     asking.will(asking.begins(END), asking.begins(END))
     with pytest.raises(Disconnected):
         await asking.answer(keep=True)
@@ -189,14 +200,18 @@ async def test_an_error_body_is_what_it_says(
 
 
 @pytest.mark.parametrize("status", [200, 403])
-async def test_a_captcha_is_the_providers_trouble_and_no_strike(asking: Asking, status: int) -> None:
+async def test_a_captcha_is_the_providers_trouble_and_no_strike(
+    asking: Asking, status: int
+) -> None:
     asking.will(reply(b"<html>Are you human?</html>", status, content_type="text/html"))
     with pytest.raises(ProviderError):
         await asking.answer()
 
 
 @pytest.mark.parametrize("end", [END, CUT], ids=["closed", "reset"])
-async def test_a_stream_that_breaks_off_is_broken_and_not_finished(asking: Asking, end: Any) -> None:
+async def test_a_stream_that_breaks_off_is_broken_and_not_finished(
+    asking: Asking, end: Any
+) -> None:
     asking.will(asking.begins(end))
     chunks: list[Chunk] = []
 
@@ -215,7 +230,9 @@ async def test_a_truncated_frame_at_a_proper_end_of_the_body_is_broken_too(web: 
         await web.answer()
 
 
-async def test_an_answer_that_says_done_is_whole_whatever_becomes_of_the_trailer(web: Asking) -> None:
+async def test_an_answer_that_says_done_is_whole_whatever_becomes_of_the_trailer(
+    web: Asking,
+) -> None:
     web.will(frames(*map(framed, web_events("Yes.")), END))
     found = await web.answer()
     assert (found["content"], found["finish_reason"]) == ("Yes.", "stop")
@@ -223,7 +240,9 @@ async def test_an_answer_that_says_done_is_whole_whatever_becomes_of_the_trailer
 
 async def test_an_error_in_the_middle_ends_the_stream(asking: Asking) -> None:
     if asking.kind == "kimi_web":
-        asking.will(asking.begins(framed({"error": {"code": "resource_exhausted", "message": "Enough."}})))
+        asking.will(
+            asking.begins(framed({"error": {"code": "resource_exhausted", "message": "Enough."}}))
+        )
     else:
         error = {"event": "error", "error_type": "chat.user_stream_pushing", "message": "Enough."}
         asking.will(asking.begins(error))
@@ -246,7 +265,9 @@ async def test_another_interface_than_chat_is_refused(asking: Asking) -> None:
 CONNECTIONS = {"kimi_web": 1, "kimi_rest": 2}  # the older one makes the chat by a call of its own
 
 
-async def test_the_answer_is_over_with_its_last_message_and_the_connection_stays(asking: Asking) -> None:
+async def test_the_answer_is_over_with_its_last_message_and_the_connection_stays(
+    asking: Asking,
+) -> None:
     gate = Gate()
     asking.will(asking.ends(gate))
     assert (await asking.answer(keep=True))["content"] == "Half of"

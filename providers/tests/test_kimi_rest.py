@@ -23,9 +23,11 @@ from proxysite.testing import eventually
 from proxysite.testing.upstream import reply, stream
 
 
-# --- cut for its length -----------------------------------------------------------------------------------------------
+# --- cut for its length ---------------------------------------------------------------------------
 def cut_off(*texts: str, segment: str = "seg1") -> Any:
-    return stream({"event": "req", "id": segment}, *map(cmpl, texts), {"event": "length"}, ALL_DONE, "[DONE]")
+    return stream(
+        {"event": "req", "id": segment}, *map(cmpl, texts), {"event": "length"}, ALL_DONE, "[DONE]"
+    )
 
 
 async def test_an_answer_that_was_cut_goes_on_and_the_caller_sees_no_seam(rest: Asking) -> None:
@@ -34,7 +36,9 @@ async def test_an_answer_that_was_cut_goes_on_and_the_caller_sees_no_seam(rest: 
     deltas = [chunk["choices"][0]["delta"] for chunk in chunks]
     assert "".join(delta.get("content") or "" for delta in deltas) == "One, two, three."
     assert ["role" in delta for delta in deltas].count(True) == 1
-    assert [reason for chunk in chunks if (reason := chunk["choices"][0]["finish_reason"])] == ["stop"]
+    assert [reason for chunk in chunks if (reason := chunk["choices"][0]["finish_reason"])] == [
+        "stop"
+    ]
     _, second, third = rest.site.questions
     assert second == {
         "path": "api/chat/chat1/completion/stream",
@@ -47,7 +51,9 @@ async def test_an_answer_that_was_cut_goes_on_and_the_caller_sees_no_seam(rest: 
     assert third["segment_id"] == "seg2"
 
 
-@pytest.mark.parametrize(("options", "asked"), [({}, 6), ({"continuations": 1}, 2), ({"continuations": 0}, 1)])
+@pytest.mark.parametrize(
+    ("options", "asked"), [({}, 6), ({"continuations": 1}, 2), ({"continuations": 0}, 1)]
+)
 async def test_it_goes_on_so_often_and_then_says_that_it_was_cut(
     rest: Asking, options: dict[str, Any], asked: int
 ) -> None:
@@ -59,13 +65,23 @@ async def test_it_goes_on_so_often_and_then_says_that_it_was_cut(
 
 
 async def test_a_cut_at_the_end_of_the_body_goes_on_too(rest: Asking) -> None:
-    rest.will(stream({"event": "req", "id": "seg1"}, cmpl("One, "), {"event": "length"}), rest_says("two."))
+    rest.will(
+        stream({"event": "req", "id": "seg1"}, cmpl("One, "), {"event": "length"}),
+        rest_says("two."),
+    )
     assert (await rest.answer())["content"] == "One, two."
 
 
 async def test_an_error_after_the_cut_is_no_reason_to_go_on(rest: Asking) -> None:
     length = {"event": "length"}
-    rest.will(stream({"event": "req", "id": "seg1"}, cmpl("One"), length, {"error_type": "auth.token.invalid"}))
+    rest.will(
+        stream(
+            {"event": "req", "id": "seg1"},
+            cmpl("One"),
+            length,
+            {"error_type": "auth.token.invalid"},
+        )
+    )
     with pytest.raises(AuthRejected):
         await rest.answer()
     assert len(rest.site.questions) == 1
@@ -78,7 +94,7 @@ async def test_each_way_to_end_is_one(rest: Asking, ending: list[Any]) -> None:
     assert (found["content"], found["finish_reason"]) == ("Yes.", "stop")
 
 
-# --- images and files -------------------------------------------------------------------------------------------------
+# --- images and files -----------------------------------------------------------------------------
 PIXEL = b"\x89PNG\r\n\x1a\n\x00pixel"
 
 
@@ -91,7 +107,10 @@ def with_parts(*parts: dict[str, Any]) -> dict[str, Any]:
 
 
 IMAGE = {"type": "image_url", "image_url": {"url": data_url("image/png", PIXEL), "detail": "low"}}
-FILE = {"type": "file", "file": {"filename": "a /../b.txt", "file_data": data_url("text/plain", b"words")}}
+FILE = {
+    "type": "file",
+    "file": {"filename": "a /../b.txt", "file_data": data_url("text/plain", b"words")},
+}
 
 
 async def test_an_image_is_uploaded_and_referred_to(rest: Asking) -> None:
@@ -156,7 +175,9 @@ async def test_an_id_that_is_none_of_the_sites_is_not_deleted(rest: Asking, chat
     assert rest.upstream.requests == []
 
 
-async def test_a_file_that_is_never_read_is_given_up(rest: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_file_that_is_never_read_is_given_up(
+    rest: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(kimi_rest, "PARSE_PAUSE_SECONDS", 0)
     rest.site.unread = 1_000
     with pytest.raises(UpstreamTimeout):
@@ -176,7 +197,9 @@ async def test_a_file_that_is_never_read_is_given_up(rest: Asking, monkeypatch: 
     ],
     ids=str,
 )
-async def test_what_cannot_be_uploaded_is_refused_before_anything_is_asked(asking: Asking, part: Any) -> None:
+async def test_what_cannot_be_uploaded_is_refused_before_anything_is_asked(
+    asking: Asking, part: Any
+) -> None:
     with pytest.raises(Rejected) as raised:
         await asking.answer(with_parts(part))
     assert raised.value.param == "messages"

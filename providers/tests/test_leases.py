@@ -6,7 +6,7 @@ import pytest
 from django.db.models import F
 from django.db.models.functions import Now
 
-from providers.leases import is_expired, is_free, is_held
+from providers.database.leases import is_expired, is_free, is_held
 from providers.models import Deletion
 
 pytestmark = pytest.mark.django_db
@@ -21,7 +21,11 @@ def row() -> Deletion:
 def standing() -> list[str]:
     """Return which of the conditions hold for the row."""
     conditions = {"free": is_free, "held": is_held, "expired": is_expired}
-    return [name for name, condition in conditions.items() if Deletion.objects.filter(condition(LEASE)).exists()]
+    return [
+        name
+        for name, condition in conditions.items()
+        if Deletion.objects.filter(condition(LEASE)).exists()
+    ]
 
 
 def expire() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from providers.message_text import (
+from providers.protocol.message_text import (
     join_contents,
     join_texts,
     join_typed_texts,

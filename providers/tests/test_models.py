@@ -12,7 +12,12 @@ pytestmark = pytest.mark.django_db
 
 def provider(**fields: Any) -> Provider:
     return Provider(
-        **{"name": "moonshot", "kind": "openai_compatible", "base_url": "https://api.example.com/v1"} | fields
+        **{
+            "name": "moonshot",
+            "kind": "openai_compatible",
+            "base_url": "https://api.example.com/v1",
+        }
+        | fields
     )
 
 
@@ -35,12 +40,33 @@ def test_a_provider_as_the_help_texts_have_it_is_valid() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        *(("name", name) for name in ("", "Moonshot", "a b", "-a", "_a", "ä", "a/b", "a\n", "\na", "a" * 65, "a\0")),
+        *(
+            ("name", name)
+            for name in (
+                "",
+                "Moonshot",
+                "a b",
+                "-a",
+                "_a",
+                "ä",
+                "a/b",
+                "a\n",
+                "\na",
+                "a" * 65,
+                "a\0",
+            )
+        ),
         ("kind", "no_such_adapter"),
         ("kind", "../adapters/echo"),
         *(
             ("base_url", url)
-            for url in ("", "nothing", "http://api.example.com", "https://127.0.0.1/v1", "https://a@b.c")
+            for url in (
+                "",
+                "nothing",
+                "http://api.example.com",
+                "https://127.0.0.1/v1",
+                "https://a@b.c",
+            )
         ),
         ("rotation", "whatever"),
         *(("connect_seconds", seconds) for seconds in (0, -1, 0.001)),
@@ -73,11 +99,24 @@ def test_a_provider_that_cannot_work_is_refused_with_the_field(field: str, value
         {"é": "a"},
         *(
             {name: "a"}
-            for name in ("Host", "AUTHORIZATION", "Cookie", "content-length", "Transfer-Encoding", "x-api-key")
+            for name in (
+                "Host",
+                "AUTHORIZATION",
+                "Cookie",
+                "content-length",
+                "Transfer-Encoding",
+                "x-api-key",
+            )
         ),
         *(
             {name: "a"}
-            for name in ("Connection", "Accept-Encoding", "X-Forwarded-For", "Expect", "Proxy-Authorization")
+            for name in (
+                "Connection",
+                "Accept-Encoding",
+                "X-Forwarded-For",
+                "Expect",
+                "Proxy-Authorization",
+            )
         ),
     ],
     ids=repr,
@@ -110,7 +149,10 @@ def test_two_providers_cannot_share_a_name() -> None:
 
 @pytest.mark.parametrize(
     "fields",
-    [{"rotation": "whatever"}, *({f"{name}_seconds": 0} for name in ("connect", "first_byte", "gap", "total"))],
+    [
+        {"rotation": "whatever"},
+        *({f"{name}_seconds": 0} for name in ("connect", "first_byte", "gap", "total")),
+    ],
     ids=repr,
 )
 def test_the_database_refuses_what_skipped_validation(fields: dict[str, Any]) -> None:
@@ -124,7 +166,7 @@ def test_every_rotation_can_be_saved(rotation: str) -> None:
     assert Provider.objects.get().rotation == rotation
 
 
-# --- models -----------------------------------------------------------------------------------------------------------
+# --- models ---------------------------------------------------------------------------------------
 @pytest.fixture
 def moonshot() -> Provider:
     row = provider()
@@ -133,11 +175,15 @@ def moonshot() -> Provider:
 
 
 def model(of: Provider, **fields: Any) -> ChatModel:
-    return ChatModel(**{"public_id": "kimi-k2", "provider": of, "upstream_name": "moonshotai/Kimi-K2"} | fields)
+    return ChatModel(
+        **{"public_id": "kimi-k2", "provider": of, "upstream_name": "moonshotai/Kimi-K2"} | fields
+    )
 
 
 def test_a_model_that_lists_every_capability_is_valid(moonshot: Provider) -> None:
-    assert problems(model(moonshot, capabilities=Capability.values, context_window=131_072)) == set()
+    assert (
+        problems(model(moonshot, capabilities=Capability.values, context_window=131_072)) == set()
+    )
     assert problems(model(moonshot, public_id="名前/ü:1@x", capabilities=[])) == set()
 
 
@@ -146,14 +192,19 @@ def test_a_model_that_lists_every_capability_is_valid(moonshot: Provider) -> Non
     [
         *(("public_id", text) for text in ("", "a b", "a\n", "a\tb", "a\x7f", "\0", "a" * 201)),
         *(("upstream_name", text) for text in ("", "a b", "a\n", "a\tb", "a\x7f", "\0", "a" * 201)),
-        *(("capabilities", value) for value in ("chat", ["fly"], ["chat", "fly"], [5], [None], [["chat"]], [{}])),
+        *(
+            ("capabilities", value)
+            for value in ("chat", ["fly"], ["chat", "fly"], [5], [None], [["chat"]], [{}])
+        ),
         ("weight", 0),
         ("weight", -1),
         ("context_window", -1),
     ],
     ids=repr,
 )
-def test_a_model_that_cannot_work_is_refused_with_the_field(moonshot: Provider, field: str, value: Any) -> None:
+def test_a_model_that_cannot_work_is_refused_with_the_field(
+    moonshot: Provider, field: str, value: Any
+) -> None:
     assert problems(model(moonshot, **{field: value})) in ({field}, {"__all__"})
 
 
@@ -184,7 +235,11 @@ def test_only_enabled_models_of_enabled_providers_are_served(moonshot: Provider)
 def test_a_public_id_of_several_providers_is_listed_once_and_in_order(moonshot: Provider) -> None:
     other = provider(name="other")
     other.save()
-    for row in (model(moonshot, public_id="b"), model(moonshot, public_id="a"), model(other, public_id="b")):
+    for row in (
+        model(moonshot, public_id="b"),
+        model(moonshot, public_id="a"),
+        model(other, public_id="b"),
+    ):
         row.save()
     assert ChatModel.objects.public_ids() == ["a", "b"]
 
@@ -195,7 +250,7 @@ def test_models_go_with_their_provider(moonshot: Provider) -> None:
     assert not ChatModel.objects.exists()
 
 
-# --- aliases ----------------------------------------------------------------------------------------------------------
+# --- aliases --------------------------------------------------------------------------------------
 @pytest.mark.parametrize("alias", ["", "a b", "a\n", "a" * 201])
 def test_an_alias_that_no_caller_could_write_is_refused(alias: str) -> None:
     assert problems(ModelAlias(alias=alias, public_id="kimi-k2")) == {"alias"}
@@ -203,7 +258,10 @@ def test_an_alias_that_no_caller_could_write_is_refused(alias: str) -> None:
 
 def test_an_alias_is_unique_and_never_of_itself() -> None:
     ModelAlias.objects.create(alias="gpt-4o", public_id="kimi-k2")
-    for wrong in (ModelAlias(alias="gpt-4o", public_id="other"), ModelAlias(alias="kimi-k2", public_id="kimi-k2")):
+    for wrong in (
+        ModelAlias(alias="gpt-4o", public_id="other"),
+        ModelAlias(alias="kimi-k2", public_id="kimi-k2"),
+    ):
         assert problems(wrong)
         with pytest.raises(IntegrityError), transaction.atomic():
             wrong.save()

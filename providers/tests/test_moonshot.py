@@ -1,17 +1,26 @@
-"""What of Moonshot's dialect is not OpenAI's: usage in the choice, the web search, and the errors of Kimi Code."""
+"""What of Moonshot's dialect is not OpenAI's: usage in the choice, the web search, and the errors
+of Kimi Code.
+"""
 
 import dataclasses
 
 import pytest
 
-from providers.base import Limits, Upstream
-from providers.chat import CHAT, ChatRequest, Credential, UpstreamModel
-from providers.clients import Clients
-from providers.exceptions import AuthRejected, ProviderError, QuotaExhausted, RateLimited, Rejected, ServerFailed
-from providers.filters import attachments, websearch
-from providers.filters.usage import lift
-from providers.http import Timeouts
+from providers.exceptions import (
+    AuthRejected,
+    ProviderError,
+    QuotaExhausted,
+    RateLimited,
+    Rejected,
+    ServerFailed,
+)
+from providers.filters import builtin_search, file_parts
+from providers.filters.moonshot_usage import lift
+from providers.network.clients import Clients
+from providers.network.http_client import Timeouts
+from providers.protocol.chat import CHAT, ChatRequest, Credential, UpstreamModel
 from providers.registry import adapter_class
+from providers.upstream.base_adapter import Limits, Upstream
 from proxysite.testing import speech
 from proxysite.testing.upstream import raw, refuse, reply
 
@@ -34,16 +43,21 @@ COUNTS = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
 
 
 def payload(kind="moonshot", *, options=None, search="", **body):
-    request = ChatRequest("0" * 32, CHAT, "m", {"model": "m", "messages": [{"role": "user", "content": "Hi"}]} | body)
+    request = ChatRequest(
+        "0" * 32, CHAT, "m", {"model": "m", "messages": [{"role": "user", "content": "Hi"}]} | body
+    )
     return adapter_class(kind)(UPSTREAM, None).payload(
         request, UpstreamModel("up", search=search, options=options or {})
     )
 
 
-# --- usage ------------------------------------------------------------------------------------------------------------
+# --- usage ----------------------------------------------------------------------------------------
 def test_usage_in_the_choice_comes_to_the_top():
     chunk = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "usage": dict(COUNTS)}]}
-    assert lift(chunk) == {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": COUNTS}
+    assert lift(chunk) == {
+        "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}],
+        "usage": COUNTS,
+    }
 
 
 def test_usage_at_the_top_wins():
@@ -52,19 +66,21 @@ def test_usage_at_the_top_wins():
 
 
 def test_cached_tokens_stand_where_openai_has_them():
-    assert lift({"choices": [], "usage": COUNTS | {"cached_tokens": 4}})["usage"]["prompt_tokens_details"] == {
-        "cached_tokens": 4
-    }
+    assert lift({"choices": [], "usage": COUNTS | {"cached_tokens": 4}})["usage"][
+        "prompt_tokens_details"
+    ] == {"cached_tokens": 4}
     own = COUNTS | {"cached_tokens": 4, "prompt_tokens_details": {"cached_tokens": 5}}
     assert lift({"choices": [], "usage": dict(own)})["usage"] == own
 
 
-@pytest.mark.parametrize("chunk", [{}, {"choices": None}, {"choices": [None, 1]}, {"choices": [{"usage": "x"}]}])
+@pytest.mark.parametrize(
+    "chunk", [{}, {"choices": None}, {"choices": [None, 1]}, {"choices": [{"usage": "x"}]}]
+)
 def test_what_has_no_usage_stays_without(chunk):
     assert "usage" not in lift(chunk)
 
 
-# --- what goes down ---------------------------------------------------------------------------------------------------
+# --- what goes down -------------------------------------------------------------------------------
 def test_the_search_is_offered_beside_the_callers_tools_and_thinking_is_off():
     own = {"type": "function", "function": {"name": "weather"}}
     sent = payload(search="on", tools=[own], thinking={"type": "enabled"}, web_search_options={})
@@ -85,8 +101,8 @@ def test_without_search_nothing_is_added(search):
 
 
 def test_a_caller_who_offers_the_search_himself_keeps_it():
-    assert payload(search="on", tools=[websearch.TOOL])["tools"] == [websearch.TOOL]
-    assert "thinking" not in payload(search="on", tools=[websearch.TOOL])
+    assert payload(search="on", tools=[builtin_search.TOOL])["tools"] == [builtin_search.TOOL]
+    assert "thinking" not in payload(search="on", tools=[builtin_search.TOOL])
 
 
 def test_kimi_code_gets_no_temperature_and_thinks_as_its_row_says():
@@ -97,7 +113,7 @@ def test_kimi_code_gets_no_temperature_and_thinks_as_its_row_says():
     assert payload("kimi_code", options={"thinking": True}, thinking=False)["thinking"] is False
 
 
-# --- checks -----------------------------------------------------------------------------------------------------------
+# --- checks ---------------------------------------------------------------------------------------
 def balance(left):
     data = {"available_balance": left, "voucher_balance": 0, "cash_balance": left}
     return reply({"code": 0, "scode": "0x0", "status": True, "data": data})
@@ -144,25 +160,31 @@ async def test_where_there_is_no_balance_the_models_are_asked_for(upstream):
     assert upstream.last.request.path == "/v1/models"
 
 
-# --- files ------------------------------------------------------------------------------------------------------------
-FILE = {"type": "file", "file": {"filename": "a.txt", "file_data": "data:text/plain;base64,YQ=="}, "text": "a"}
+# --- files ----------------------------------------------------------------------------------------
+FILE = {
+    "type": "file",
+    "file": {"filename": "a.txt", "file_data": "data:text/plain;base64,YQ=="},
+    "text": "a",
+}
 
 
 def body(*parts):
-    return {"messages": [{"role": "system", "content": "x"}, {"role": "user", "content": list(parts)}]}
+    return {
+        "messages": [{"role": "system", "content": "x"}, {"role": "user", "content": list(parts)}]
+    }
 
 
 def test_a_body_without_files_is_the_very_same():
     given = body({"type": "text", "text": "hi"})
-    assert attachments.rewrite(given, UpstreamModel("m")) is given
+    assert file_parts.rewrite(given, UpstreamModel("m")) is given
 
 
 def test_a_file_is_text_or_a_file_as_the_model_takes_it():
     given = body(FILE, {"type": "text", "text": "hi"})
-    as_text = attachments.rewrite(given, UpstreamModel("m"))["messages"][1]["content"]
+    as_text = file_parts.rewrite(given, UpstreamModel("m"))["messages"][1]["content"]
     assert [part["type"] for part in as_text] == ["text", "text"]
     assert "a.txt" in as_text[0]["text"]
-    as_file = attachments.rewrite(given, UpstreamModel("m", files=True))["messages"][1]["content"]
+    as_file = file_parts.rewrite(given, UpstreamModel("m", files=True))["messages"][1]["content"]
     assert as_file[0] == {"type": "file", "file": FILE["file"]}
     assert given["messages"][1]["content"][0] is FILE
     assert FILE["text"] == "a"
@@ -170,4 +192,4 @@ def test_a_file_is_text_or_a_file_as_the_model_takes_it():
 
 def test_a_file_without_text_is_refused_by_a_model_that_takes_none():
     with pytest.raises(Rejected):
-        attachments.rewrite(body({"type": "file", "file": {}}), UpstreamModel("m"))
+        file_parts.rewrite(body({"type": "file", "file": {}}), UpstreamModel("m"))

@@ -1,4 +1,6 @@
-"""Looking up host names: one slow name server keeps no other host waiting, and names are not asked for all the time."""
+"""Looking up host names: one slow name server keeps no other host waiting, and names are not asked
+for all the time.
+"""
 
 import asyncio
 import socket
@@ -8,15 +10,17 @@ import threading
 
 import pytest
 
-from providers import names
 from providers.exceptions import Unreachable
+from providers.network import name_lookup
 from proxysite.testing import PATIENCE_SECONDS, eventually
 
 FIRST, SECOND = "192.0.2.1", "192.0.2.2"
 
 
 class NameServers:
-    """Answers of `socket.getaddrinfo`: texts are addresses, None is a failure; a name in `stuck` waits until `over`."""
+    """Answers of `socket.getaddrinfo`: texts are addresses, None is a failure; a name in `stuck`
+    waits until `over`.
+    """
 
     def __init__(self):
         self.asked = []
@@ -44,7 +48,7 @@ def servers(monkeypatch):
 
 @pytest.fixture
 def resolver():
-    return names.Resolver()
+    return name_lookup.Resolver()
 
 
 async def give_up(resolver, name):
@@ -67,8 +71,10 @@ async def test_many_who_ask_at_once_share_one_look_up_and_what_it_found_is_kept(
     assert servers.asked == ["a.example"]
 
 
-async def test_a_host_whose_name_server_is_silent_takes_two_threads_at_most(resolver, servers, monkeypatch):
-    monkeypatch.setattr(names, "SECOND_SECONDS", 0.0)
+async def test_a_host_whose_name_server_is_silent_takes_two_threads_at_most(
+    resolver, servers, monkeypatch
+):
+    monkeypatch.setattr(name_lookup, "SECOND_SECONDS", 0.0)
     servers.stuck.add("slow.example")
     for _ in range(6):
         await asyncio.gather(*(give_up(resolver, "slow.example") for _ in range(10)))
@@ -77,7 +83,7 @@ async def test_a_host_whose_name_server_is_silent_takes_two_threads_at_most(reso
 
 
 async def test_a_second_look_up_helps_when_the_first_one_hangs(resolver, servers, monkeypatch):
-    monkeypatch.setattr(names, "SECOND_SECONDS", 0.0)
+    monkeypatch.setattr(name_lookup, "SECOND_SECONDS", 0.0)
     servers.stuck.add("slow.example")
     await give_up(resolver, "slow.example")
     servers.stuck.clear()
@@ -103,8 +109,10 @@ async def test_addresses_are_looked_up_again_after_their_time(resolver, servers,
 
 
 @pytest.mark.parametrize("fault", ["fails", "hangs"])
-async def test_old_addresses_are_used_while_a_new_look_up(resolver, servers, settings, fault, monkeypatch):
-    monkeypatch.setattr(names, "STALE_WAIT_SECONDS", 0.05)
+async def test_old_addresses_are_used_while_a_new_look_up(
+    resolver, servers, settings, fault, monkeypatch
+):
+    monkeypatch.setattr(name_lookup, "STALE_WAIT_SECONDS", 0.05)
     await resolver.find_addresses("a.example")
     settings.DNS_KEEP_SECONDS = 0
     servers.answers["a.example"] = None
@@ -119,12 +127,14 @@ async def test_old_addresses_are_used_while_a_new_look_up(resolver, servers, set
             await resolver.find_addresses("a.example")
 
 
-async def test_addresses_that_cannot_be_connected_to_are_looked_up_before_their_time(resolver, servers, monkeypatch):
+async def test_addresses_that_cannot_be_connected_to_are_looked_up_before_their_time(
+    resolver, servers, monkeypatch
+):
     await resolver.find_addresses("a.example")
     resolver.doubt_addresses("a.example")
     assert await resolver.find_addresses("a.example") == [FIRST]
     assert len(servers.asked) == 1, "what was found a moment ago is not doubted"
-    monkeypatch.setattr(names, "DOUBT_SECONDS", 0.0)
+    monkeypatch.setattr(name_lookup, "DOUBT_SECONDS", 0.0)
     servers.answers["a.example"] = SECOND
     resolver.doubt_addresses("a.example")
     assert await resolver.find_addresses("a.example") == [SECOND]
@@ -143,7 +153,7 @@ async def test_look_ups_of_all_hosts_together_are_bounded(resolver, servers, set
 
 
 async def test_the_hosts_that_are_known_are_bounded(resolver, servers, monkeypatch):
-    monkeypatch.setattr(names, "MAX_HOSTS", 3)
+    monkeypatch.setattr(name_lookup, "MAX_HOSTS", 3)
     for number in range(10):
         await resolver.find_addresses(f"{number}.example")
     assert list(resolver._hosts) == ["7.example", "8.example", "9.example"]
@@ -163,7 +173,7 @@ def test_loops_of_several_threads_share_what_was_found(resolver, servers):
 HANGING = """
 import asyncio, os, socket, threading
 os.environ["DJANGO_SETTINGS_MODULE"] = "proxysite.settings_test"
-from providers import names
+from providers.network import name_lookup as names
 socket.getaddrinfo = lambda *more, **options: threading.Event().wait()
 
 async def ask():
@@ -179,7 +189,11 @@ asyncio.run(ask())
 
 def test_a_process_ends_although_a_look_up_hangs():
     done = subprocess.run(
-        [sys.executable, "-c", HANGING], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True
+        [sys.executable, "-c", HANGING],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=True,
     )
     assert done.stdout == "gave up\n"
     assert done.stderr == ""

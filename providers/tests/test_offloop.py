@@ -1,4 +1,6 @@
-"""Database threads: no caller and no kind of work takes them all, and what nobody waits for is not begun."""
+"""Database threads: no caller and no kind of work takes them all, and what nobody waits for is not
+begun.
+"""
 
 import asyncio
 import threading
@@ -9,10 +11,19 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from providers import offloop
+from providers.database import database_threads
+from providers.database.database_threads import (
+    HOUSEKEEPING,
+    LONG,
+    PER_CALLER,
+    QUICK,
+    TURNS,
+    Threads,
+    TooLate,
+    limit_transaction,
+)
 from providers.exceptions import DatabaseUnavailable
 from providers.models import Revision
-from providers.offloop import HOUSEKEEPING, LONG, PER_CALLER, QUICK, TURNS, Threads, TooLate, limit_transaction
 
 
 class Work:
@@ -65,13 +76,22 @@ async def test_a_caller_with_much_work_leaves_threads_to_others(work: Work, kind
     assert await asyncio.gather(*waiting) == ["slow"] * 50
 
 
-async def test_who_waits_for_his_own_work_does_not_wait_for_the_database(work: Work, settings: Any) -> None:
-    """Many pieces, each in time, take longer together than one may; only when they are late has the database gone."""
+async def test_who_waits_for_his_own_work_does_not_wait_for_the_database(
+    work: Work, settings: Any
+) -> None:
+    """Many pieces, each in time, take longer together than one may; only when they are late has the
+    database gone.
+    """
     settings.DATABASE_TIMEOUT_SECONDS = 0.2
     threads = Threads("test", 4)
-    running = [asyncio.create_task(run_for(threads, "mallory", time.sleep, 0.02)) for _ in range(40)]
+    running = [
+        asyncio.create_task(run_for(threads, "mallory", time.sleep, 0.02)) for _ in range(40)
+    ]
     assert await asyncio.gather(*running) == [None] * 40
-    stuck = [asyncio.create_task(run_for(threads, "mallory", work.piece, "stuck")) for _ in range(PER_CALLER)]
+    stuck = [
+        asyncio.create_task(run_for(threads, "mallory", work.piece, "stuck"))
+        for _ in range(PER_CALLER)
+    ]
     await work.begins(PER_CALLER)
     late = [asyncio.create_task(run_for(threads, "mallory", work.piece, "late")) for _ in range(3)]
     for task in late:
@@ -111,14 +131,14 @@ async def test_a_place_is_free_only_when_the_work_has_ended(work: Work) -> None:
     assert await run_for(threads, "mallory", lambda: "then") == "then"
 
 
-# --- late work --------------------------------------------------------------------------------------------------------
+# --- late work ------------------------------------------------------------------------------------
 def note(until: float, statement: str = "") -> None:
     with transaction.atomic():
         limit_transaction(until)
         Revision.objects.update_or_create(topic="test", defaults={"version": 7})
         if statement:
             transaction.get_connection().cursor().execute(statement)
-        offloop.require_time(until)
+        database_threads.require_time(until)
 
 
 @pytest.mark.usefixtures("transactional_db")

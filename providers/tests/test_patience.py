@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from providers.patience import Patience
+from providers.database.deadlines import Patience
 
 
 class Line:
-    """A connection to a server that never answers; reading waits as psycopg does, on the file's number."""
+    """A connection to a server that never answers; reading waits as psycopg does, on the file's
+    number.
+    """
 
     def __init__(self, ours: socket.socket) -> None:
         self._ours, self.watched, self.closed_under = ours, False, False

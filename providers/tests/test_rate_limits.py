@@ -7,8 +7,14 @@ from typing import Any
 import pytest
 
 from providers.exceptions import QuotaExhausted, RateLimited
-from providers.rate_limits import Limit, parse_reset, read_body_reset, read_limit, read_reset
-from providers.refusals import CODES, refusal
+from providers.upstream.error_mapping import CODES, refusal
+from providers.upstream.rate_limits import (
+    Limit,
+    parse_reset,
+    read_body_reset,
+    read_limit,
+    read_reset,
+)
 
 
 def in_seconds(seconds: float) -> datetime:
@@ -45,7 +51,9 @@ RESETS: list[tuple[Text, float | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("text", "seconds"), RESETS, ids=[str(number) for number in range(len(RESETS))])
+@pytest.mark.parametrize(
+    ("text", "seconds"), RESETS, ids=[str(number) for number in range(len(RESETS))]
+)
 def test_each_way_to_write_a_reset_is_understood(text: Text, seconds: float | None) -> None:
     found = parse_reset(text if isinstance(text, str) else text())
     assert found == seconds if seconds is None else found == pytest.approx(seconds, abs=seconds / 4)
@@ -106,7 +114,9 @@ BODIES: list[tuple[dict[str, Any], float | None]] = [
 
 
 @pytest.mark.parametrize(("error", "seconds"), BODIES, ids=range(len(BODIES)))
-def test_bodies_of_refusals_say_when_to_come_back(error: dict[str, Any], seconds: float | None) -> None:
+def test_bodies_of_refusals_say_when_to_come_back(
+    error: dict[str, Any], seconds: float | None
+) -> None:
     found = read_body_reset(error)
     assert found == seconds if seconds is None else found == pytest.approx(seconds, abs=seconds / 4)
 
@@ -116,7 +126,11 @@ def test_a_refusal_carries_its_reset_its_reach_and_whose_limit_it_is() -> None:
     text = "Rate limit reached for gpt-5 in organization org-Acme1 on tokens per min."
     found = refusal(CODES, 429, {"message": text}, headers)
     assert isinstance(found, RateLimited)
-    assert (found.retry_after_seconds, found.of_model, found.organization) == (30, True, "org-Acme1")
+    assert (found.retry_after_seconds, found.of_model, found.organization) == (
+        30,
+        True,
+        "org-Acme1",
+    )
 
 
 def test_retry_after_comes_before_all_other_signs() -> None:

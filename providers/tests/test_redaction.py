@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.redaction import blank_secret, encoded_forms
-from providers.refusals import clean
+from providers.upstream.error_mapping import clean
+from providers.upstream.redaction import blank_secret, encoded_forms
 
 SECRET = "sk-Canary+1/aB_9~xYz?7Q"
 SECRETS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=16, max_size=60)
@@ -71,7 +71,9 @@ def test_a_short_secret_is_blanked_too(secret):
     assert shown == "no ***, no ***; ok"
 
 
-@pytest.mark.parametrize("text", ["Incorrect API key provided: sk-ab****9xyz. See https://example.org/keys/help", "ok"])
+@pytest.mark.parametrize(
+    "text", ["Incorrect API key provided: sk-ab****9xyz. See https://example.org/keys/help", "ok"]
+)
 def test_ordinary_sentences_are_not_touched(text):
     assert blank_secret(text, SECRET) == text
 

@@ -20,7 +20,14 @@ from providers.exceptions import (
     UnexpectedRedirect,
     UpstreamError,
 )
-from providers.refusals import CODES, MESSAGE_LENGTH, clean, error_in, refusal, retry_after
+from providers.upstream.error_mapping import (
+    CODES,
+    MESSAGE_LENGTH,
+    clean,
+    error_in,
+    refusal,
+    retry_after,
+)
 
 FAST = settings(derandomize=True, database=None, deadline=None, max_examples=250)
 SECRET = "sk-made-up-0123456789abcdef"
@@ -33,7 +40,7 @@ def refused(
     return refusal(CODES, status, error, headers, secret=secret)
 
 
-# --- what a status means ----------------------------------------------------------------------------------------------
+# --- what a status means --------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("status", "expected", "shown"),
     [
@@ -47,14 +54,19 @@ def refused(
         (429, RateLimited, 429),
         *((status, Rejected, status) for status in (400, 405, 413, 415, 422)),
         *((status, Rejected, 400) for status in (410, 418, 431, 451)),
-        *((status, ServerFailed, 502) for status in (500, 501, 502, 503, 520, 521, 523, 525, 526, 529, 530)),
+        *(
+            (status, ServerFailed, 502)
+            for status in (500, 501, 502, 503, 520, 521, 523, 525, 526, 529, 530)
+        ),
         *((status, ServerFailed, 504) for status in (504, 522, 524)),
         *((status, UnexpectedRedirect, 502) for status in (300, 301, 302, 303, 307, 308)),
         *((status, BadResponse, 502) for status in (201, 202, 204, 206, 226)),
         (None, ServerFailed, 502),
     ],
 )
-def test_a_status_alone_means(status: int | None, expected: type[UpstreamError], shown: int) -> None:
+def test_a_status_alone_means(
+    status: int | None, expected: type[UpstreamError], shown: int
+) -> None:
     found = refused(status)
     assert type(found) is expected
     assert found.shown_status == shown
@@ -66,7 +78,7 @@ def test_a_timeout_of_the_upstream_is_told_as_one() -> None:
     assert {refused(status).shown_code for status in (504, 522, 524)} == {"upstream_timeout"}
 
 
-# --- the error object decides before the status ----------------------------------------------------------------------
+# --- the error object decides before the status ---------------------------------------------------
 @pytest.mark.parametrize(
     ("status", "error", "expected"),
     [
@@ -108,7 +120,9 @@ def test_a_timeout_of_the_upstream_is_told_as_one() -> None:
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else str(value),
 )  # fmt: skip
-def test_the_error_object_decides(status: int, error: dict[str, Any], expected: type[UpstreamError]) -> None:
+def test_the_error_object_decides(
+    status: int, error: dict[str, Any], expected: type[UpstreamError]
+) -> None:
     assert isinstance(refused(status, error), expected)
 
 
@@ -121,12 +135,21 @@ def test_the_error_object_decides(status: int, error: dict[str, Any], expected: 
         ({"code": "insufficient_quota"}, QuotaExhausted),
         ({"type": "overloaded_error"}, ServerFailed),
         ({"code": "context_length_exceeded", "type": "invalid_request_error"}, Rejected),
-        ({"type": "invalid_request_error", "code": None, "message": "messages must not be empty"}, Rejected),
+        (
+            {
+                "type": "invalid_request_error",
+                "code": None,
+                "message": "messages must not be empty",
+            },
+            Rejected,
+        ),
         ({"message": "something"}, ServerFailed),
     ],
     ids=repr,
 )
-def test_an_error_inside_a_stream_is_told_by_its_code(error: dict[str, Any], expected: type[UpstreamError]) -> None:
+def test_an_error_inside_a_stream_is_told_by_its_code(
+    error: dict[str, Any], expected: type[UpstreamError]
+) -> None:
     assert type(refused(None, error)) is expected
 
 
@@ -156,15 +179,19 @@ def test_a_param_that_is_no_text_is_left_out(param: Any) -> None:
         (520, ServerFailed),
     ],
 )
-def test_a_web_page_is_the_providers_fault_and_not_the_tokens(status: int, expected: type[UpstreamError]) -> None:
+def test_a_web_page_is_the_providers_fault_and_not_the_tokens(
+    status: int, expected: type[UpstreamError]
+) -> None:
     assert type(refused(status, None, content_type=b"text/html; charset=utf-8")) is expected
 
 
 def test_every_code_means_an_upstream_error_in_lower_case() -> None:
-    assert all(issubclass(kind, UpstreamError) and code == code.lower() for code, kind in CODES.items())
+    assert all(
+        issubclass(kind, UpstreamError) and code == code.lower() for code, kind in CODES.items()
+    )
 
 
-# --- the error object of a body ---------------------------------------------------------------------------------------
+# --- the error object of a body -------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("body", "message"),
     [
@@ -184,12 +211,14 @@ def test_the_error_object_is_found_in_every_dialect(body: dict[str, Any], messag
     assert found["message"] == message
 
 
-@pytest.mark.parametrize("body", [{}, {"choices": []}, {"error": None}, {"error": ""}, {"detail": ""}, {"data": []}])
+@pytest.mark.parametrize(
+    "body", [{}, {"choices": []}, {"error": None}, {"error": ""}, {"detail": ""}, {"data": []}]
+)
 def test_an_answer_without_an_error_has_none(body: dict[str, Any]) -> None:
     assert error_in(body) is None
 
 
-# --- Retry-After ------------------------------------------------------------------------------------------------------
+# --- Retry-After ----------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("headers", "seconds"),
     [
@@ -237,7 +266,9 @@ def test_retry_after_may_be_a_date(seconds: int) -> None:
     assert found == pytest.approx(seconds, abs=30)
 
 
-@pytest.mark.parametrize("form", ["%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y", "%a, %d %b %Y %H:%M:%S +0000"])
+@pytest.mark.parametrize(
+    "form", ["%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y", "%a, %d %b %Y %H:%M:%S +0000"]
+)
 def test_the_old_forms_of_a_date_are_read_too(form: str) -> None:
     at = datetime.now(UTC) + timedelta(seconds=600)
     assert retry_after({b"retry-after": at.strftime(form).encode()}) == pytest.approx(600, abs=30)
@@ -249,13 +280,16 @@ def test_the_error_carries_when_to_come_back() -> None:
 
 
 @FAST
-@given(st.binary(max_size=40) | st.text(alphabet="0123456789 ,:-+.eGMTJanMon", max_size=40).map(str.encode))
+@given(
+    st.binary(max_size=40)
+    | st.text(alphabet="0123456789 ,:-+.eGMTJanMon", max_size=40).map(str.encode)
+)
 def test_any_header_is_seconds_or_nothing(value: bytes) -> None:
     found = retry_after({b"retry-after": value})
     assert found is None or isinstance(found, float)
 
 
-# --- what may be shown ------------------------------------------------------------------------------------------------
+# --- what may be shown ----------------------------------------------------------------------------
 def test_a_message_is_one_bounded_line() -> None:
     shown = refused(400, {"message": "a\r\nb\x1b[31m\u2028c\x00\ud800 " + "x" * 9_000}).message
     assert shown.startswith("a b [31m c x")
@@ -277,7 +311,9 @@ def test_the_secret_is_blanked_wherever_the_message_has_it(message: str) -> None
         shown = refused(status, {"message": message}, secret=SECRET).message
         assert SECRET not in shown
         assert SECRET[9:] not in shown
-    assert clean(message, SECRET) == " ".join(message.replace(SECRET, "***").split())[:MESSAGE_LENGTH]
+    assert (
+        clean(message, SECRET) == " ".join(message.replace(SECRET, "***").split())[:MESSAGE_LENGTH]
+    )
 
 
 @pytest.mark.parametrize("field", ["code", "param", "message", "type"])
@@ -299,16 +335,27 @@ def test_an_empty_secret_blanks_nothing() -> None:
 
 
 ANY = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(sorted(CODES)),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(sorted(CODES)),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2)
+    ),
     max_leaves=5,
 )
-FIELDS = st.sampled_from(["code", "type", "message", "param", "error", "detail", "object", "status_code"])
+FIELDS = st.sampled_from(
+    ["code", "type", "message", "param", "error", "detail", "object", "status_code"]
+)
 
 
 @FAST
 @given(st.integers(100, 999) | ANY, st.dictionaries(FIELDS, ANY), st.booleans())
-def test_any_refusal_is_an_upstream_error_that_can_be_shown(status: Any, body: dict[str, Any], html: bool) -> None:
+def test_any_refusal_is_an_upstream_error_that_can_be_shown(
+    status: Any, body: dict[str, Any], html: bool
+) -> None:
     found = refused(status, error_in(body), content_type=b"text/html" if html else b"")
     assert isinstance(found, UpstreamError)
     assert 400 <= found.shown_status <= 599
@@ -330,7 +377,15 @@ def test_the_tree_in_the_docstring_has_every_class() -> None:
 
 def test_input_that_was_flagged_is_the_callers_fault_and_no_tokens() -> None:
     """OpenRouter says so with a 403."""
-    metadata = {"reasons": ["violence"], "flagged_input": "x", "provider_name": "OpenAI", "model_slug": "gpt"}
+    metadata = {
+        "reasons": ["violence"],
+        "flagged_input": "x",
+        "provider_name": "OpenAI",
+        "model_slug": "gpt",
+    }
     error = {"code": 403, "message": "Your input was flagged.", "metadata": metadata}
     assert type(refusal(CODES, 403, error, {})) is Rejected
-    assert type(refusal(CODES, 403, error | {"metadata": {"provider_name": "OpenAI"}}, {})) is AuthRejected
+    assert (
+        type(refusal(CODES, 403, error | {"metadata": {"provider_name": "OpenAI"}}, {}))
+        is AuthRejected
+    )

@@ -8,9 +8,9 @@ from django.db.models import F
 from django.utils import timezone
 
 from api.models import ApiKey
+from providers.database.revisions import CHANNEL, TOMBSTONES_AT_ONCE
+from providers.database.triggers import install_triggers
 from providers.models import ChatModel, ModelAlias, Provider, Revision, Tombstone
-from providers.revisions import CHANNEL, TOMBSTONES_AT_ONCE
-from providers.triggers import install_triggers
 from tokens.models import UpstreamToken
 
 pytestmark = pytest.mark.django_db
@@ -35,7 +35,9 @@ class Bumped:
     def __exit__(self, *exc: object) -> None:
         now = dict(Revision.objects.values_list("topic", "version"))
         self.topics = {topic for topic, number in now.items() if number > self.before.get(topic, 0)}
-        assert all(now.get(topic, 0) >= number for topic, number in self.before.items()), "a version went back"
+        assert all(now.get(topic, 0) >= number for topic, number in self.before.items()), (
+            "a version went back"
+        )
 
 
 @pytest.fixture
@@ -54,8 +56,10 @@ def changed(token: UpstreamToken) -> int:
     return UpstreamToken.objects.values_list("changed", flat=True).get(pk=token.pk)
 
 
-# --- the catalogue ----------------------------------------------------------------------------------------------------
-def test_every_change_of_providers_models_and_aliases_raises_the_catalogue(provider: Provider) -> None:
+# --- the catalogue --------------------------------------------------------------------------------
+def test_every_change_of_providers_models_and_aliases_raises_the_catalogue(
+    provider: Provider,
+) -> None:
     made: list[Any] = []
     deeds = {
         "insert a provider": lambda: Provider.objects.create(name="q", kind="echo"),
@@ -91,7 +95,7 @@ def test_reading_raises_nothing(provider: Provider, token: UpstreamToken) -> Non
     assert bumped.topics == set()
 
 
-# --- tokens -----------------------------------------------------------------------------------------------------------
+# --- tokens ---------------------------------------------------------------------------------------
 def test_a_new_token_raises_its_topic_and_is_stamped_with_the_version(provider: Provider) -> None:
     seen = version("tokens")
     with Bumped() as bumped:
@@ -114,7 +118,9 @@ def test_a_new_token_raises_its_topic_and_is_stamped_with_the_version(provider: 
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_a_watched_column_raises_the_version_and_stamps_the_row(token: UpstreamToken, change: dict[str, Any]) -> None:
+def test_a_watched_column_raises_the_version_and_stamps_the_row(
+    token: UpstreamToken, change: dict[str, Any]
+) -> None:
     seen = version("tokens")
     with Bumped() as bumped:
         assert UpstreamToken.objects.filter(pk=token.pk).update(**change) == 1
@@ -125,13 +131,17 @@ def test_a_watched_column_raises_the_version_and_stamps_the_row(token: UpstreamT
 def test_counters_and_texts_raise_nothing(token: UpstreamToken) -> None:
     stamp = changed(token)
     with Bumped() as bumped:
-        UpstreamToken.objects.update(requests=F("requests") + 1, failures=1, last_used_at=timezone.now())
+        UpstreamToken.objects.update(
+            requests=F("requests") + 1, failures=1, last_used_at=timezone.now()
+        )
         UpstreamToken.objects.update(label="account of June", last_failure_at=timezone.now())
     assert bumped.topics == set()
     assert changed(token) == stamp
 
 
-def test_saving_a_whole_row_raises_the_version_and_does_not_lose_the_stamp(token: UpstreamToken) -> None:
+def test_saving_a_whole_row_raises_the_version_and_does_not_lose_the_stamp(
+    token: UpstreamToken,
+) -> None:
     seen = version("tokens")
     token.label = "x"
     token.save()  # writes every column, `changed` with the number this object was read with
@@ -142,7 +152,9 @@ def test_rows_made_in_bulk_are_stamped_each(provider: Provider) -> None:
     seen = version("tokens")
     rows = [UpstreamToken.of(provider, f"sk-made-up-{number:04}") for number in range(25)]
     UpstreamToken.objects.bulk_create(rows)
-    assert UpstreamToken.objects.filter(changed__gt=seen, changed__lte=version("tokens")).count() == 25
+    assert (
+        UpstreamToken.objects.filter(changed__gt=seen, changed__lte=version("tokens")).count() == 25
+    )
 
 
 def test_only_the_changed_rows_are_above_what_was_seen(provider: Provider) -> None:
@@ -175,7 +187,9 @@ def ids(*rows: Any) -> set[str]:
     return {str(row.pk) if POSTGRES or isinstance(row.pk, int) else row.pk.hex for row in rows}
 
 
-def test_a_deleted_token_leaves_a_tombstone_with_its_version_and_lifts_no_floor(provider: Provider) -> None:
+def test_a_deleted_token_leaves_a_tombstone_with_its_version_and_lifts_no_floor(
+    provider: Provider,
+) -> None:
     rows = [UpstreamToken.of(provider, f"sk-made-up-{number:04}") for number in range(3)]
     before = floor("tokens")
     UpstreamToken.objects.bulk_create(rows)
@@ -206,10 +220,13 @@ def test_very_many_deleted_at_once_and_truncate_lift_the_floor(provider: Provide
     seen = version("tokens")
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO tokens_upstreamtoken (id, provider_id, kind, label, sealed, sealed_refresh, fingerprint,"
-            " masked, state, reason, strikes, priority, weight, busy_with, cause, requests, failures, created_at,"
+            "INSERT INTO tokens_upstreamtoken (id, provider_id, kind, label, sealed, "
+            "sealed_refresh, fingerprint,"
+            " masked, state, reason, strikes, priority, weight, busy_with, cause, requests, "
+            "failures, created_at,"
             " changed)"
-            " SELECT gen_random_uuid(), %s, 'key', '', '', '', n, '', 'active', '', 0, 0, 1, '', '', 0, 0, now(), 0"
+            " SELECT gen_random_uuid(), %s, 'key', '', '', '', n, '', 'active', '', 0, 0, 1, "
+            "'', '', 0, 0, now(), 0"
             " FROM generate_series(1, %s) AS n",
             [provider.pk, TOMBSTONES_AT_ONCE + 1],
         )
@@ -217,12 +234,16 @@ def test_very_many_deleted_at_once_and_truncate_lift_the_floor(provider: Provide
         assert buried("tokens", seen) == set()
         assert floor("tokens") == version("tokens")
         before = floor("tokens")
-        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # what waits for the end of the transaction forbids TRUNCATE
+        cursor.execute(
+            "SET CONSTRAINTS ALL IMMEDIATE"
+        )  # what waits for the end of the transaction forbids TRUNCATE
         cursor.execute("TRUNCATE tokens_upstreamtoken CASCADE")
     assert floor("tokens") == version("tokens") > before
 
 
-def test_tokens_that_go_with_their_provider_leave_tombstones(provider: Provider, token: UpstreamToken) -> None:
+def test_tokens_that_go_with_their_provider_leave_tombstones(
+    provider: Provider, token: UpstreamToken
+) -> None:
     seen = version("tokens")
     expected = ids(token)
     with Bumped() as bumped:
@@ -232,7 +253,7 @@ def test_tokens_that_go_with_their_provider_leave_tombstones(provider: Provider,
     assert floor("tokens") <= seen
 
 
-# --- keys and users ---------------------------------------------------------------------------------------------------
+# --- keys and users -------------------------------------------------------------------------------
 def test_what_decides_whether_a_key_is_accepted_raises_the_keys() -> None:
     with Bumped() as bumped:
         user = get_user_model().objects.create_user("alice")
@@ -256,7 +277,9 @@ def test_what_decides_whether_a_key_is_accepted_raises_the_keys() -> None:
 
 def test_a_changed_key_is_stamped_and_no_other() -> None:
     user = get_user_model().objects.create_user("alice")
-    first, second = (ApiKey.objects.create(user=user, prefix=f"sk-ps-{n}", digest=f"d{n}") for n in range(2))
+    first, second = (
+        ApiKey.objects.create(user=user, prefix=f"sk-ps-{n}", digest=f"d{n}") for n in range(2)
+    )
     seen = version("keys")
     ApiKey.objects.filter(pk=first.pk).revoke()
     assert list(ApiKey.objects.filter(changed__gt=seen)) == [first]
@@ -269,7 +292,9 @@ def test_a_changed_key_is_stamped_and_no_other() -> None:
 
 def test_a_user_who_is_switched_on_or_off_changes_his_keys_and_no_others() -> None:
     alice, mallory = (get_user_model().objects.create_user(name) for name in ("alice", "mallory"))
-    keys = [ApiKey.objects.create(user=alice, prefix=f"sk-ps-{n}", digest=f"d{n}") for n in range(2)]
+    keys = [
+        ApiKey.objects.create(user=alice, prefix=f"sk-ps-{n}", digest=f"d{n}") for n in range(2)
+    ]
     ApiKey.objects.create(user=mallory, prefix="sk-ps-9", digest="d9")
     for active in (False, True):
         seen = version("keys")
@@ -289,7 +314,7 @@ def test_last_use_and_sign_ins_raise_nothing() -> None:
     assert bumped.topics == set()
 
 
-# --- transactions -----------------------------------------------------------------------------------------------------
+# --- transactions ---------------------------------------------------------------------------------
 def test_a_change_that_is_rolled_back_raises_nothing(provider: Provider) -> None:
     with Bumped() as bumped, transaction.atomic():
         Provider.objects.update(enabled=False)
@@ -314,7 +339,9 @@ def test_a_committed_change_is_told_to_listeners_on_postgres() -> None:
     import psycopg
 
     known = ("dbname", "user", "password", "host", "port")
-    parameters = {name: value for name, value in connection.get_connection_params().items() if name in known}
+    parameters = {
+        name: value for name, value in connection.get_connection_params().items() if name in known
+    }
     with psycopg.connect(**parameters, autocommit=True) as listener:
         listener.execute(f"LISTEN {CHANNEL}")
         Provider.objects.create(name="p", kind="echo")

@@ -1,4 +1,6 @@
-"""Long texts on their way through filters: in portions, so that others get their turn, with the same result."""
+"""Long texts on their way through filters: in portions, so that others get their turn, with the
+same result.
+"""
 
 import asyncio
 import copy
@@ -7,22 +9,39 @@ from typing import Any
 
 import pytest
 
-from providers.chat import CHAT, Attempt, Batches, ChatRequest, Chunk, delta
 from providers.exceptions import BadResponse
-from providers.filters.callreader import CallReader
-from providers.filters.callscan import MOST_CALLS
-from providers.filters.shaping import PORTION_CHARS, Filter, portions, shaped
+from providers.filters.filter_pipeline import PORTION_CHARS, Filter, portions, shaped
+from providers.filters.prompted_tools.call_reader import CallReader
+from providers.filters.prompted_tools.call_scanner import MOST_CALLS
 from providers.filters.thinking import ThinkingShown, ThinkingSplitter
+from providers.protocol.chat import CHAT, Attempt, Batches, ChatRequest, Chunk, delta
 
 TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
 REQUEST = ChatRequest(
-    id="0" * 32, endpoint=CHAT, model="m", body={"messages": [{"role": "user", "content": "x"}], "tools": TOOLS}
+    id="0" * 32,
+    endpoint=CHAT,
+    model="m",
+    body={"messages": [{"role": "user", "content": "x"}], "tools": TOOLS},
 )
-PIECES = ['{"a":1}', '{"name":1}', "<tool_call>", "{{{{", "[[[[", "```\n", "<think>", '<tool_call>{"name":"f"}', '{"']
+PIECES = [
+    '{"a":1}',
+    '{"name":1}',
+    "<tool_call>",
+    "{{{{",
+    "[[[[",
+    "```\n",
+    "<think>",
+    '<tool_call>{"name":"f"}',
+    '{"',
+]
 
 
 def steps() -> list[Filter]:
-    return [ThinkingSplitter("tagged"), CallReader(REQUEST, Attempt("p", "m")), ThinkingShown("inline")]
+    return [
+        ThinkingSplitter("tagged"),
+        CallReader(REQUEST, Attempt("p", "m")),
+        ThinkingShown("inline"),
+    ]
 
 
 async def upstream(batches: Sequence[list[Chunk]]) -> Batches:
@@ -42,12 +61,16 @@ def whole(text: str) -> Chunk:
 
 
 def said(chunks: list[Chunk]) -> str:
-    return "".join(choice["delta"].get("content") or "" for chunk in chunks for choice in chunk["choices"])
+    return "".join(
+        choice["delta"].get("content") or "" for chunk in chunks for choice in chunk["choices"]
+    )
 
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("piece", PIECES)
-async def test_others_get_their_turn_while_a_long_text_is_looked_through(piece: str, stream: bool) -> None:
+async def test_others_get_their_turn_while_a_long_text_is_looked_through(
+    piece: str, stream: bool
+) -> None:
     text = (piece * 100_000)[:100_000]
     turns = 0
 
@@ -76,7 +99,9 @@ async def test_a_long_chunk_means_the_same_as_many_short_ones(piece: str) -> Non
 
 def test_what_stands_before_and_behind_the_text_stays_there() -> None:
     text = "x" * (3 * PORTION_CHARS)
-    chunk = delta(REQUEST, role="assistant", reasoning_content="r", content=text, tool_calls=[{"index": 0}])
+    chunk = delta(
+        REQUEST, role="assistant", reasoning_content="r", content=text, tool_calls=[{"index": 0}]
+    )
     chunk["choices"][0]["finish_reason"] = "stop"
     chunk["usage"] = {"prompt_tokens": 1}
     found = [one for portion in portions([chunk]) for one in portion]
@@ -110,7 +135,9 @@ def test_of_much_hidden_thinking_only_the_beginning_is_kept() -> None:
 
 
 async def test_an_answer_has_so_many_calls_and_no_more() -> None:
-    (answer,) = await through([[whole('<tool_call>{"name":"f"}</tool_call>' * 2_000)]], stream=False)
+    (answer,) = await through(
+        [[whole('<tool_call>{"name":"f"}</tool_call>' * 2_000)]], stream=False
+    )
     message = answer["choices"][0]["message"]
     assert len(message["tool_calls"]) == MOST_CALLS
     assert message["content"].count("<tool_call>") == 2_000 - MOST_CALLS
@@ -127,19 +154,26 @@ async def test_an_answer_has_so_many_calls_and_no_more() -> None:
     ],
     ids=lambda text: text[:20],
 )
-async def test_what_is_too_long_for_a_call_is_text(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_too_long_for_a_call_is_text(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (answer,) = await through([[whole(text)]], stream=False)
     assert answer["choices"][0]["finish_reason"] == "tool_calls"
-    monkeypatch.setattr("providers.filters.jsonscan.MOST_HELD_CHARS", 3_000)
+    monkeypatch.setattr("providers.filters.prompted_tools.json_scanner.MOST_HELD_CHARS", 3_000)
     (answer,) = await through([[whole(text)]], stream=False)
     assert answer["choices"][0]["message"]["content"] == text
     assert answer["choices"][0]["finish_reason"] == "stop"
 
 
-async def test_text_is_not_held_for_ever_for_a_call_that_must_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("providers.filters.callreader.MOST_WAITING_CHARS", 3_000)
+async def test_text_is_not_held_for_ever_for_a_call_that_must_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("providers.filters.prompted_tools.call_reader.MOST_WAITING_CHARS", 3_000)
     body = REQUEST.body | {"tool_choice": "required"}
-    request, attempt = ChatRequest(id="0" * 32, endpoint=CHAT, model="m", body=body), Attempt("p", "m")
+    request, attempt = (
+        ChatRequest(id="0" * 32, endpoint=CHAT, model="m", body=body),
+        Attempt("p", "m"),
+    )
     reader = CallReader(request, attempt)
     told = [reader.chunks([delta(REQUEST, content="word " * 100)]) for _ in range(10)]
     assert [said(chunks) for chunks in told[:6]] == [""] * 6

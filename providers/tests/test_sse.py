@@ -98,7 +98,9 @@ def test_a_cr_at_the_end_of_a_read_and_an_lf_at_the_start_of_the_next_are_one_li
     assert events([b"data: a\r", b"\ndata: b\r", b"\n\r", b"\n"]) == [b"a\nb"]
 
 
-def test_an_event_is_complete_with_the_cr_of_its_blank_line_and_the_lf_after_it_opens_nothing() -> None:
+def test_an_event_is_complete_with_the_cr_of_its_blank_line_and_the_lf_after_it_opens_nothing() -> (
+    None
+):
     splitter = Splitter(PLENTY)
     assert splitter.feed(b"data: a\r\n\r") == [b"a"]
     assert splitter.feed(b"") == []
@@ -151,14 +153,21 @@ FRAGMENTS = [
 
 
 @settings(derandomize=True, database=None, deadline=None, max_examples=400)
-@given(st.lists(st.sampled_from(FRAGMENTS), max_size=40).map(b"".join), st.lists(st.integers(0, 10**6), max_size=12))
-def test_any_stream_cut_anywhere_gives_what_the_whole_gives(stream: bytes, places: list[int]) -> None:
+@given(
+    st.lists(st.sampled_from(FRAGMENTS), max_size=40).map(b"".join),
+    st.lists(st.integers(0, 10**6), max_size=12),
+)
+def test_any_stream_cut_anywhere_gives_what_the_whole_gives(
+    stream: bytes, places: list[int]
+) -> None:
     assert events(cut(stream, places)) == events([stream]) == specified(stream)
 
 
-# --- bounds -----------------------------------------------------------------------------------------------------------
+# --- bounds ---------------------------------------------------------------------------------------
 def fed_until_refused(piece: bytes, limit_bytes: int) -> int:
-    """How many bytes of `piece` after `piece` a splitter takes before it gives up; fails when it never does."""
+    """How many bytes of `piece` after `piece` a splitter takes before it gives up; fails when it
+    never does.
+    """
     splitter = Splitter(limit_bytes)
     taken = 0
     while taken < 12 * limit_bytes:
@@ -188,7 +197,9 @@ def test_an_event_of_empty_data_lines_is_given_up_too() -> None:
 
 def test_an_event_just_below_the_limit_is_taken_whatever_its_pieces() -> None:
     long = b"data: " + b"x" * 9_000 + b"\n\n"
-    assert events([long[start : start + 7] for start in range(0, len(long), 7)], 9_500) == [b"x" * 9_000]
+    assert events([long[start : start + 7] for start in range(0, len(long), 7)], 9_500) == [
+        b"x" * 9_000
+    ]
 
 
 def test_the_limit_is_of_one_event_and_not_of_the_stream() -> None:

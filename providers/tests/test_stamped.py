@@ -4,8 +4,14 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from providers.database.changed_rows import (
+    Changes,
+    delete_old_tombstones,
+    read_changes,
+    read_floor,
+    read_version,
+)
 from providers.models import Provider, Revision, Tombstone
-from providers.stamped import Changes, delete_old_tombstones, read_changes, read_floor, read_version
 from tokens.models import UpstreamToken
 
 pytestmark = pytest.mark.django_db
@@ -15,7 +21,9 @@ TOPIC = "tokens"
 @pytest.fixture
 def rows() -> list[UpstreamToken]:
     provider = Provider.objects.create(name="p", kind="echo")
-    return UpstreamToken.objects.bulk_create([UpstreamToken.of(provider, f"sk-made-up-{n}") for n in range(4)])
+    return UpstreamToken.objects.bulk_create(
+        [UpstreamToken.of(provider, f"sk-made-up-{n}") for n in range(4)]
+    )
 
 
 def read(seen: int) -> Changes:
@@ -30,11 +38,17 @@ def test_what_was_seen_before_is_not_read_again(rows: list[UpstreamToken]) -> No
     UpstreamToken.objects.filter(pk=rows[1].pk).update(strikes=1)
     rows[2].delete()
     found = read(first.version)
-    assert (found.whole, [row[0] for row in found.rows], len(found.deleted)) == (False, [rows[1].pk], 1)
+    assert (found.whole, [row[0] for row in found.rows], len(found.deleted)) == (
+        False,
+        [rows[1].pk],
+        1,
+    )
     assert read(found.version).deleted == []
 
 
-def test_a_version_that_is_not_reached_yet_is_of_another_database(rows: list[UpstreamToken]) -> None:
+def test_a_version_that_is_not_reached_yet_is_of_another_database(
+    rows: list[UpstreamToken],
+) -> None:
     assert read(read_version(TOPIC) + 1).whole
 
 
@@ -44,7 +58,9 @@ def test_a_topic_without_a_row_is_read_whole() -> None:
     assert read(0) == Changes(0, False, [], [])
 
 
-def test_old_tombstones_are_deleted_and_lift_the_floor_up_to_them(rows: list[UpstreamToken], settings: Any) -> None:
+def test_old_tombstones_are_deleted_and_lift_the_floor_up_to_them(
+    rows: list[UpstreamToken], settings: Any
+) -> None:
     settings.TOMBSTONE_SECONDS = 3_600
     Tombstone.objects.all().delete()
     before = read_version(TOPIC)
@@ -67,13 +83,13 @@ def test_tombstones_that_are_deleted_while_somebody_reads_are_noticed(
     """The floor is read after the tombstones."""
     seen = read_version(TOPIC)
     rows[0].delete()
-    from providers import stamped
+    from providers.database import changed_rows
 
-    real = stamped.read_floor
+    real = changed_rows.read_floor
 
     def pruned(topic: str) -> int:
         Revision.objects.filter(topic=topic).update(floor=read_version(topic))
         return real(topic)
 
-    monkeypatch.setattr(stamped, "read_floor", pruned)
+    monkeypatch.setattr(changed_rows, "read_floor", pruned)
     assert read(seen).whole

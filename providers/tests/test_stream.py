@@ -7,10 +7,10 @@ from typing import Any
 import orjson
 import pytest
 
-from providers.chat import Chunk
 from providers.exceptions import BadResponse, Disconnected, RateLimited, UpstreamError
-from providers.stream import BROKEN_EVENTS, LARGE_EVENT_BYTES, StreamReader
-from providers.wire.jsons import loads, loads_raw
+from providers.protocol.chat import Chunk
+from providers.upstream.stream_reader import BROKEN_EVENTS, LARGE_EVENT_BYTES, StreamReader
+from providers.wire.json_reader import loads, loads_raw
 
 
 def read_event(data: bytes) -> Chunk | None:
@@ -38,8 +38,12 @@ USAGE = b'data: {"choices": [], "usage": {"prompt_tokens": 1}}\n\n'
 HELLO = event("hel") + event("lo") + event(None, "stop")
 
 
-def run(stream: bytes, cut: Callable[[bytes], list[bytes]] = lambda stream: [stream]) -> tuple[str, StreamReader]:
-    """The text a caller sees, and the reader when the bytes are over or nothing more is to be read."""
+def run(
+    stream: bytes, cut: Callable[[bytes], list[bytes]] = lambda stream: [stream]
+) -> tuple[str, StreamReader]:
+    """The text a caller sees, and the reader when the bytes are over or nothing more is to be
+    read.
+    """
     found = reader()
     chunks: list[Chunk] = []
     for piece in cut(stream):
@@ -47,7 +51,9 @@ def run(stream: bytes, cut: Callable[[bytes], list[bytes]] = lambda stream: [str
         if found.over:
             break
     chunks += found.finish()
-    return "".join(c["delta"].get("content") or "" for one in chunks for c in one["choices"] if "delta" in c), found
+    return "".join(
+        c["delta"].get("content") or "" for one in chunks for c in one["choices"] if "delta" in c
+    ), found
 
 
 ENDS_WELL = {
@@ -69,7 +75,9 @@ ENDS_WELL = {
 
 
 @pytest.mark.parametrize("case", ENDS_WELL)
-def test_a_stream_that_ended_well_is_judged_so_and_says_the_same_however_it_is_cut(case: str) -> None:
+def test_a_stream_that_ended_well_is_judged_so_and_says_the_same_however_it_is_cut(
+    case: str,
+) -> None:
     stream, draw = ENDS_WELL[case], random.Random(5)
     expected, found = run(stream)
     assert expected == "hello"
@@ -77,7 +85,9 @@ def test_a_stream_that_ended_well_is_judged_so_and_says_the_same_however_it_is_c
     assert found.finished
     assert found.done == (b"[DONE]" in stream)
     for size in [1, 2, 3, *(draw.randrange(4, 60) for _ in range(20))]:
-        text, again = run(stream, lambda all_, size=size: [all_[i : i + size] for i in range(0, len(all_), size)])
+        text, again = run(
+            stream, lambda all_, size=size: [all_[i : i + size] for i in range(0, len(all_), size)]
+        )
         again.judge()
         assert text == "hello"
 
@@ -91,9 +101,18 @@ CUT: dict[str, tuple[bytes, type[UpstreamError]]] = {
     "[DONE] and nothing else": (DONE, Disconnected),
     "usage without a finish reason": (event("hel") + USAGE + DONE, Disconnected),
     "an error first": (b'data: {"error": {}}\n\n' + HELLO + DONE, RateLimited),
-    "an error in the middle": (event("hel") + b'data: {"error": {}}\n\n' + HELLO + DONE, RateLimited),
-    "one choice of two without an end": (event("a") + event("b", index=1) + event(None, "stop") + DONE, Disconnected),
-    "too many broken events": (b"data: {broken\n\n" * (BROKEN_EVENTS + 1) + HELLO + DONE, BadResponse),
+    "an error in the middle": (
+        event("hel") + b'data: {"error": {}}\n\n' + HELLO + DONE,
+        RateLimited,
+    ),
+    "one choice of two without an end": (
+        event("a") + event("b", index=1) + event(None, "stop") + DONE,
+        Disconnected,
+    ),
+    "too many broken events": (
+        b"data: {broken\n\n" * (BROKEN_EVENTS + 1) + HELLO + DONE,
+        BadResponse,
+    ),
     "an endless event": (event("hel") + b"data: " + b"x" * 20_000, BadResponse),
     "an endless event of many lines": (event("hel") + b"data: xxxxxxxx\n" * 5_000, BadResponse),
 }
@@ -103,7 +122,9 @@ CUT: dict[str, tuple[bytes, type[UpstreamError]]] = {
 def test_a_stream_that_did_not_finish_never_looks_finished(case: str) -> None:
     stream, expected = CUT[case]
     for size in (len(stream) or 1, 7):
-        text, found = run(stream, lambda all_, size=size: [all_[i : i + size] for i in range(0, len(all_), size)])
+        text, found = run(
+            stream, lambda all_, size=size: [all_[i : i + size] for i in range(0, len(all_), size)]
+        )
         with pytest.raises(UpstreamError) as caught:
             found.judge()
         assert type(caught.value) is expected
@@ -131,7 +152,7 @@ def test_a_legacy_stream_is_judged_by_the_same_rules() -> None:
     assert chunk["choices"] == [choice]
 
 
-# --- large events -----------------------------------------------------------------------------------------------------
+# --- large events ---------------------------------------------------------------------------------
 async def test_a_large_event_is_read_beside_the_event_loop_and_says_the_same() -> None:
     threads: list[str] = []
 
@@ -144,8 +165,15 @@ async def test_a_large_event_is_read_beside_the_event_loop_and_says_the_same() -
     chunks: list[Chunk] = []
     for start in range(0, len(stream), 65_536):
         piece = stream[start : start + 65_536]
-        chunks += await found.feed_beside_loop(piece) if found.ends_large_event(piece) else found.feed(piece)
-    assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks)[-8:] == "xxxhello"
+        chunks += (
+            await found.feed_beside_loop(piece)
+            if found.ends_large_event(piece)
+            else found.feed(piece)
+        )
+    assert (
+        "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks)[-8:]
+        == "xxxhello"
+    )
     found.judge()
     assert threads == ["events"] * 4  # what came in the same read too
 
@@ -160,16 +188,23 @@ def test_an_event_is_large_only_while_it_has_not_ended() -> None:
     assert not found.ends_large_event(HELLO)
 
 
-@pytest.mark.parametrize("text", ["plain", 'quote " and \\ backslash', "\\u0041", "\u4f60\u597d", "\U0001f680"])
+@pytest.mark.parametrize(
+    "text", ["plain", 'quote " and \\ backslash', "\\u0041", "\u4f60\u597d", "\U0001f680"]
+)
 def test_escapes_in_any_text_are_read_as_what_they_mean(text: str) -> None:
-    said = json.dumps({"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]})
+    said = json.dumps(
+        {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]}
+    )
     assert run(b"data: " + said.encode() + b"\n\n" + DONE)[0] == text
 
 
 def test_halves_of_a_character_in_two_events_are_joined() -> None:
     halves = [
-        f'data: {{"choices": [{{"index": 0, "delta": {{"content": "\\u{half}"}}}}]}}\n\n' for half in ("d83d", "de80")
+        f'data: {{"choices": [{{"index": 0, "delta": {{"content": "\\u{half}"}}}}]}}\n\n'
+        for half in ("d83d", "de80")
     ]
     found = StreamReader(loads_raw, 10_000, chat=True)
     chunks = found.feed("".join(halves).encode())
-    assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks) == "\U0001f680"
+    assert (
+        "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks) == "\U0001f680"
+    )

@@ -1,4 +1,6 @@
-"""Thinking taken out of the text, and thinking shown: tables, random cuts, hostile texts, whole chunks."""
+"""Thinking taken out of the text, and thinking shown: tables, random cuts, hostile texts, whole
+chunks.
+"""
 
 import copy
 import random
@@ -8,10 +10,10 @@ from typing import Any
 import pytest
 
 from providers import filters
-from providers.chat import CHAT, COMPLETIONS, Attempt, ChatRequest, Chunk, UpstreamModel
 from providers.filters import thinking
-from providers.filters.shaping import Filter, fold
+from providers.filters.filter_pipeline import Filter, fold
 from providers.filters.thinking import Split, ThinkingShown, ThinkingSplitter
+from providers.protocol.chat import CHAT, COMPLETIONS, Attempt, ChatRequest, Chunk, UpstreamModel
 
 HEAD = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
 DETAILS = '<details type="reasoning" done="true" duration="3">'
@@ -30,7 +32,7 @@ def split(text: str, thinks: str, *cuts: int) -> tuple[str, str]:
     return said[0], said[1]
 
 
-# --- the forms --------------------------------------------------------------------------------------------------------
+# --- the forms ------------------------------------------------------------------------------------
 BOTH = [  # text, thinking, answer: whatever the model is said to do
     ("", "", ""),
     ("Hi.", "", "Hi."),
@@ -49,7 +51,11 @@ BOTH = [  # text, thinking, answer: whatever the model is said to do
     ("<answer>b<answer>c</answer></answer>", "", "b<answer>c</answer>"),
     ("<think>a</think>b</answer>\n", "a", "b"),
     ("<think>a</think>b</answer> c", "a", "b</answer> c"),
-    (f"{DETAILS}<summary>Thought for 3 seconds</summary>\na</details>\n<answer>b</answer>", "a", "b"),
+    (
+        f"{DETAILS}<summary>Thought for 3 seconds</summary>\na</details>\n<answer>b</answer>",
+        "a",
+        "b",
+    ),
     (f"{DETAILS}\n<summary>Thought</summary>\na\n</details>b", "a\n", "b"),
     (f"{DETAILS}a</details>b", "a", "b"),
     (f"{DETAILS}<summary>never closed", "<summary>never closed", ""),
@@ -71,7 +77,11 @@ BOTH = [  # text, thinking, answer: whatever the model is said to do
     ("<think <b>a</b>", "", "<think <b>a</b>"),
     ("<think\n>a", "", "<think\n>a"),
     ("<think " + "x" * 600 + ">a", "", "<think " + "x" * 600 + ">a"),
-    ("<details><summary>More</summary>a</details>b", "", "<details><summary>More</summary>a</details>b"),
+    (
+        "<details><summary>More</summary>a</details>b",
+        "",
+        "<details><summary>More</summary>a</details>b",
+    ),
     ("<details open>", "", "<details open>"),
     (" " * 256 + "<think>a</think>b", "a", "b"),
     (" " * 257 + "<think>a", "", " " * 257 + "<think>a"),
@@ -98,9 +108,13 @@ CASES += [(*case, "tagged") for case in TAGGED] + [(*case, "implied") for case i
 
 
 @pytest.mark.parametrize(
-    ("text", "thought", "answer", "thinks"), CASES, ids=lambda value: ascii(value)[:40] if value else "-"
+    ("text", "thought", "answer", "thinks"),
+    CASES,
+    ids=lambda value: ascii(value)[:40] if value else "-",
 )
-def test_a_text_is_its_thinking_and_its_answer(text: str, thought: str, answer: str, thinks: str) -> None:
+def test_a_text_is_its_thinking_and_its_answer(
+    text: str, thought: str, answer: str, thinks: str
+) -> None:
     assert split(text, thinks) == (thought, answer)
 
 
@@ -116,8 +130,30 @@ def test_wherever_a_text_is_cut_the_result_is_the_same() -> None:
 
 def test_random_texts_of_tags_come_out_the_same_however_they_are_cut() -> None:
     draw = random.Random(11)
-    words = ["<think>", "</think>", "<answer>", "</answer>", DETAILS, "</details>", "<summary>", "</summary>"]
-    words += ["<", ">", "</", "<think", "<think a>", "\n", " ", "a", "b ", "`<think>`", "<details>", " " * 100]
+    words = [
+        "<think>",
+        "</think>",
+        "<answer>",
+        "</answer>",
+        DETAILS,
+        "</details>",
+        "<summary>",
+        "</summary>",
+    ]
+    words += [
+        "<",
+        ">",
+        "</",
+        "<think",
+        "<think a>",
+        "\n",
+        " ",
+        "a",
+        "b ",
+        "`<think>`",
+        "<details>",
+        " " * 100,
+    ]
     for _ in range(1_500):
         text = "".join(draw.choices(words, k=draw.randrange(12)))
         for thinks in ("tagged", "implied"):
@@ -127,7 +163,9 @@ def test_random_texts_of_tags_come_out_the_same_however_they_are_cut() -> None:
             assert split(text, thinks, *range(len(text))) == whole, text
 
 
-def test_limits_are_met_at_the_same_place_however_the_text_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limits_are_met_at_the_same_place_however_the_text_is_cut(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(thinking, "IMPLIED_CHARS", 12)
     monkeypatch.setattr(thinking, "AFTER_CHARS", 5)
     draw = random.Random(12)
@@ -144,15 +182,32 @@ def test_the_last_closing_tag_is_looked_for_in_a_bounded_tail() -> None:
     assert split(f"<answer>a</answer>{tail}x", "tagged") == ("", f"a</answer>{tail}x")
 
 
-# --- what goes out when -----------------------------------------------------------------------------------------------
+# --- what goes out when ---------------------------------------------------------------------------
 def test_text_without_a_tag_is_not_held_when_thinking_is_tagged() -> None:
     one = Split(implied=False)
-    assert [one.feed(piece) for piece in ("Hel", "lo <th", "ink>")] == [("", "Hel"), ("", "lo <th"), ("", "ink>")]
+    assert [one.feed(piece) for piece in ("Hel", "lo <th", "ink>")] == [
+        ("", "Hel"),
+        ("", "lo <th"),
+        ("", "ink>"),
+    ]
 
 
 def test_thinking_and_answer_go_out_as_they_come_but_never_half_a_tag() -> None:
     one = Split(implied=False)
-    pieces = ["<th", "ink>", "one ", "two <", "/thi", "nk", ">", "\n<ans", "wer>", "three ", "four</an", "swer>"]
+    pieces = [
+        "<th",
+        "ink>",
+        "one ",
+        "two <",
+        "/thi",
+        "nk",
+        ">",
+        "\n<ans",
+        "wer>",
+        "three ",
+        "four</an",
+        "swer>",
+    ]
     said = [one.feed(piece) for piece in pieces]
     assert said == [
         *[("", "")] * 2,
@@ -173,13 +228,20 @@ def test_thinking_and_answer_go_out_as_they_come_but_never_half_a_tag() -> None:
     ],
     ids=["tag", "space", "summary", "summary still short"],
 )
-def test_what_never_becomes_a_tag_is_not_held_for_ever(text: str, expected: tuple[str, str]) -> None:
+def test_what_never_becomes_a_tag_is_not_held_for_ever(
+    text: str, expected: tuple[str, str]
+) -> None:
     assert Split(implied=False).feed(text) == expected
 
 
 def test_an_implied_text_is_held_until_it_is_decided() -> None:
     one = Split(implied=True)
-    assert [one.feed(piece) for piece in ("a", "b", "</think", ">c")] == [("", ""), ("", ""), ("", ""), ("ab", "c")]
+    assert [one.feed(piece) for piece in ("a", "b", "</think", ">c")] == [
+        ("", ""),
+        ("", ""),
+        ("", ""),
+        ("ab", "c"),
+    ]
 
 
 def test_what_an_implied_text_holds_is_bounded() -> None:
@@ -189,10 +251,23 @@ def test_what_an_implied_text_holds_is_bounded() -> None:
     assert one.feed("y") == ("y", "")
 
 
-@pytest.mark.parametrize(("start", "thinks"), [("", "implied"), ("<think>", "tagged"), ("<answer>", "tagged")])
+@pytest.mark.parametrize(
+    ("start", "thinks"), [("", "implied"), ("<think>", "tagged"), ("<answer>", "tagged")]
+)
 @pytest.mark.parametrize(
     "unit",
-    ["<think", "<", "</", "</answer>", "<think></think>", "<answer>", "\n", "</think>", f"{DETAILS}</details>", "x<"],
+    [
+        "<think",
+        "<",
+        "</",
+        "</answer>",
+        "<think></think>",
+        "<answer>",
+        "\n",
+        "</think>",
+        f"{DETAILS}</details>",
+        "x<",
+    ],
 )
 def test_a_megabyte_of_beginnings_takes_no_time(unit: str, start: str, thinks: str) -> None:
     """Quadratic work would take minutes here, and the time limit of a test ends it."""
@@ -203,7 +278,7 @@ def test_a_megabyte_of_beginnings_takes_no_time(unit: str, start: str, thinks: s
     assert split(pieces, thinks, *range(len(pieces))) == split(pieces, thinks)
 
 
-# --- chunks -----------------------------------------------------------------------------------------------------------
+# --- chunks ---------------------------------------------------------------------------------------
 def chunk(delta: Any, finish: str | None = None, index: int = 0, **more: Any) -> Chunk:
     choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
     return {**HEAD, "choices": [choice], **more}
@@ -223,15 +298,25 @@ def deltas(chunks: list[Chunk]) -> list[Any]:
 def test_thinking_and_answer_of_one_chunk_become_two_with_role_first_and_finish_last() -> None:
     said = {"role": "assistant", "content": "<think>a</think>b"}
     out = passed([chunk(said, "stop", usage={"total_tokens": 3})], ThinkingSplitter("tagged"))
-    assert deltas(out) == [{"role": "assistant", "content": None, "reasoning_content": "a"}, {"content": "b"}]
+    assert deltas(out) == [
+        {"role": "assistant", "content": None, "reasoning_content": "a"},
+        {"content": "b"},
+    ]
     assert [one["choices"][0]["finish_reason"] for one in out] == [None, "stop"]
     assert ["usage" in one for one in out] == [False, True]
     assert all(HEAD.items() <= one.items() for one in out)
 
 
 def test_what_was_held_goes_out_before_the_finish_reason() -> None:
-    for last in (chunk({}, "stop"), chunk({"content": None}, "length"), chunk({"content": ""}, "stop")):
-        out = passed([chunk({"role": "assistant", "content": "Hel"}), chunk({"content": "lo"}), last], *implied())
+    for last in (
+        chunk({}, "stop"),
+        chunk({"content": None}, "length"),
+        chunk({"content": ""}, "stop"),
+    ):
+        out = passed(
+            [chunk({"role": "assistant", "content": "Hel"}), chunk({"content": "lo"}), last],
+            *implied(),
+        )
         assert deltas(out) == [{"role": "assistant", "content": None}, {"content": "Hello"}]
         assert out[-1]["choices"][0]["finish_reason"]
     out = passed([chunk({"content": "<think>a</th"}), chunk({}, "length")], *implied())
@@ -258,20 +343,32 @@ def test_chunks_that_say_nothing_any_more_are_dropped_and_others_stay_as_they_ar
 
 def test_text_beside_a_tool_call_leaves_the_call_where_it_is() -> None:
     call = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-    out = passed([chunk({"content": "a</think>b", "tool_calls": [call]}), chunk({}, "tool_calls")], *implied())
+    out = passed(
+        [chunk({"content": "a</think>b", "tool_calls": [call]}), chunk({}, "tool_calls")],
+        *implied(),
+    )
     assert deltas(out) == [{"reasoning_content": "a"}, {"tool_calls": [call], "content": "b"}, {}]
 
 
 def test_each_choice_is_split_by_itself() -> None:
     out = passed(
         [
-            {**HEAD, "choices": [chunk({"content": text}, index=at)["choices"][0] for at, text in enumerate(texts)]}
+            {
+                **HEAD,
+                "choices": [
+                    chunk({"content": text}, index=at)["choices"][0]
+                    for at, text in enumerate(texts)
+                ],
+            }
             for texts in (("<think>a", "b"), ("</think>c", "d"))
         ]
         + [chunk({}, "stop", index=1), chunk({}, "stop")],
         *implied(),
     )
-    messages = [(choice["message"].get("reasoning_content"), choice["message"]["content"]) for choice in folded(out)]
+    messages = [
+        (choice["message"].get("reasoning_content"), choice["message"]["content"])
+        for choice in folded(out)
+    ]
     assert messages == [("a", "c"), (None, "bd")]
 
 
@@ -282,30 +379,52 @@ def folded(chunks: list[Chunk]) -> list[Any]:
 
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
 def test_an_upstream_that_separates_after_all_is_believed(field: str) -> None:
-    out = passed([chunk({field: "a"}), chunk({"content": "b"}), chunk({"content": "c"}, "stop")], *implied())
+    out = passed(
+        [chunk({field: "a"}), chunk({"content": "b"}), chunk({"content": "c"}, "stop")], *implied()
+    )
     assert deltas(out) == [{field: "a"}, {"content": "b"}, {"content": "c"}]
-    out = passed([chunk({field: "a"}), chunk({"content": "<answer>b</answer>"}, "stop")], *implied())
+    out = passed(
+        [chunk({field: "a"}), chunk({"content": "<answer>b</answer>"}, "stop")], *implied()
+    )
     assert deltas(out) == [{field: "a"}, {"content": "b"}]
 
 
 def test_content_that_is_no_text_passes() -> None:
     for odd in ([{"type": "text", "text": "a"}], 5, True):
-        out = passed([chunk({"content": odd}), chunk({"content": odd}, "stop")], *implied(), ThinkingShown("inline"))
+        out = passed(
+            [chunk({"content": odd}), chunk({"content": odd}, "stop")],
+            *implied(),
+            ThinkingShown("inline"),
+        )
         assert deltas(out) == [{"content": odd}] * 2
 
 
-# --- what callers get -------------------------------------------------------------------------------------------------
+# --- what callers get -----------------------------------------------------------------------------
 def shown(how: str, *said: Chunk) -> str:
-    return "".join(delta.get("content") or "" for delta in deltas(passed([*said], ThinkingShown(how))))
+    return "".join(
+        delta.get("content") or "" for delta in deltas(passed([*said], ThinkingShown(how)))
+    )
 
 
 THOUGHT = [chunk({"role": "assistant", "content": None}), chunk({"reasoning_content": "a"})]
-THOUGHT += [chunk({"reasoning_content": "b"}), chunk({"content": "c"}), chunk({"content": "d"}), chunk({}, "stop")]
+THOUGHT += [
+    chunk({"reasoning_content": "b"}),
+    chunk({"content": "c"}),
+    chunk({"content": "d"}),
+    chunk({}, "stop"),
+]
 
 
 def test_inline_thinking_stands_between_its_tags_before_the_answer() -> None:
     out = passed(THOUGHT, ThinkingShown("inline"))
-    assert [delta.get("content") for delta in deltas(out)] == [None, "<think>a", "b", "</think>\n\nc", "d", None]
+    assert [delta.get("content") for delta in deltas(out)] == [
+        None,
+        "<think>a",
+        "b",
+        "</think>\n\nc",
+        "d",
+        None,
+    ]
     assert not any("reasoning_content" in delta for delta in deltas(out))
 
 
@@ -313,7 +432,10 @@ def test_inline_thinking_is_closed_whatever_follows_it() -> None:
     call = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}
     assert shown("inline", chunk({"reasoning": "a"}), chunk({}, "length")) == "<think>a</think>"
     assert shown("inline", chunk({"reasoning": "a"}, "stop")) == "<think>a</think>"
-    assert shown("inline", chunk({"reasoning": "a", "content": "b"}, "stop")) == "<think>a</think>\n\nb"
+    assert (
+        shown("inline", chunk({"reasoning": "a", "content": "b"}, "stop"))
+        == "<think>a</think>\n\nb"
+    )
     calls = [chunk({"reasoning": "a"}), chunk({"tool_calls": [call]}), chunk({}, "tool_calls")]
     out = deltas(passed(calls, ThinkingShown("inline")))
     assert out == [{"content": "<think>a"}, {"tool_calls": [call], "content": "</think>"}, {}]
@@ -321,7 +443,10 @@ def test_inline_thinking_is_closed_whatever_follows_it() -> None:
 
 
 def test_thinking_between_texts_is_inline_where_it_stood() -> None:
-    said = [chunk({name: text}) for name, text in (("content", "a"), ("reasoning_content", "b"), ("content", "c"))]
+    said = [
+        chunk({name: text})
+        for name, text in (("content", "a"), ("reasoning_content", "b"), ("content", "c"))
+    ]
     assert shown("inline", *said, chunk({}, "stop")) == "a<think>b</think>\n\nc"
 
 
@@ -332,17 +457,29 @@ def test_inline_thinking_that_comes_in_two_fields_is_shown_once() -> None:
 
 
 def test_hidden_thinking_does_not_come_at_all() -> None:
-    said = [chunk({name: "secret"}) for name in ("reasoning_content", "reasoning", "reasoning_details")]
+    said = [
+        chunk({name: "secret"}) for name in ("reasoning_content", "reasoning", "reasoning_details")
+    ]
     out = passed([*THOUGHT, *said], ThinkingShown("hidden"))
-    assert deltas(out) == [{"role": "assistant", "content": None}, {"content": "c"}, {"content": "d"}, {}]
-    assert passed([chunk({"reasoning": "a"}, usage={"total_tokens": 1})], ThinkingShown("hidden"))[0]["choices"] == []
+    assert deltas(out) == [
+        {"role": "assistant", "content": None},
+        {"content": "c"},
+        {"content": "d"},
+        {},
+    ]
+    assert (
+        passed([chunk({"reasoning": "a"}, usage={"total_tokens": 1})], ThinkingShown("hidden"))[0][
+            "choices"
+        ]
+        == []
+    )
 
 
 def test_thinking_as_reasoning_comes_as_it_is() -> None:
     assert passed(THOUGHT, ThinkingShown("reasoning")) == THOUGHT
 
 
-# --- which filters a model needs --------------------------------------------------------------------------------------
+# --- which filters a model needs ------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("thinks", "thinking_", "expected"),
     [
@@ -353,7 +490,9 @@ def test_thinking_as_reasoning_comes_as_it_is() -> None:
         ("implied", "hidden", [ThinkingSplitter, ThinkingShown]),
     ],
 )
-def test_a_model_gets_the_filters_that_its_thinking_needs(thinks: str, thinking_: str, expected: list[type]) -> None:
+def test_a_model_gets_the_filters_that_its_thinking_needs(
+    thinks: str, thinking_: str, expected: list[type]
+) -> None:
     model = UpstreamModel("u", thinks=thinks, thinking=thinking_)
     for endpoint, wanted in ((CHAT, expected), (COMPLETIONS, [])):
         request = ChatRequest("1", endpoint, "m", {"model": "m", "messages": []})

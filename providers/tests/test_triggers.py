@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from django.db import connection
 
-from providers.triggers import (
+from providers.database.triggers import (
     Trigger,
     TriggerSet,
     drop_triggers,

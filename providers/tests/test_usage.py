@@ -1,9 +1,20 @@
-from providers.filters.usage import sum_usage
+from providers.filters.moonshot_usage import sum_usage
 
 
 def test_usage_is_added_up_at_any_depth():
-    first = {"prompt_tokens": 3, "details": {"cached": 1}, "cost": 0.5, "tier": "a", "estimated": True}
-    second = {"prompt_tokens": 4, "details": {"cached": 2, "audio": None}, "cost": 0.25, "tier": "b"}
+    first = {
+        "prompt_tokens": 3,
+        "details": {"cached": 1},
+        "cost": 0.5,
+        "tier": "a",
+        "estimated": True,
+    }
+    second = {
+        "prompt_tokens": 4,
+        "details": {"cached": 2, "audio": None},
+        "cost": 0.25,
+        "tier": "b",
+    }
     assert sum_usage(first, second) == {
         "prompt_tokens": 7,
         "details": {"cached": 3, "audio": None},

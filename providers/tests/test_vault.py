@@ -55,7 +55,8 @@ def test_a_text_that_was_changed_anywhere_does_not_open() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "v1", "v1.", "v1.k1", "v1.k1.", "v1.k1.AAAA", "v1.k1.é", "v1.k1.a", "v2.k1.AAAA", SECRET]
+    "text",
+    ["", "v1", "v1.", "v1.k1", "v1.k1.", "v1.k1.AAAA", "v1.k1.é", "v1.k1.a", "v2.k1.AAAA", SECRET],
 )
 def test_what_was_never_sealed_is_an_error_and_never_taken_for_the_secret(text: str) -> None:
     with pytest.raises(VaultError):
@@ -92,7 +93,17 @@ def test_keys_may_be_written_with_spaces_around(keys: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "entry", ["", "k1", "k1:", "k1:short", f"k1:{key(1, 31)}", f"k1:{key(1, 16)}", f"k1:{key(1, 33)}", "k1:é"]
+    "entry",
+    [
+        "",
+        "k1",
+        "k1:",
+        "k1:short",
+        f"k1:{key(1, 31)}",
+        f"k1:{key(1, 16)}",
+        f"k1:{key(1, 33)}",
+        "k1:é",
+    ],
 )
 def test_a_key_that_is_not_32_bytes_is_refused(keys: Any, entry: str) -> None:
     keys.FIELD_KEYS = [entry]
@@ -109,7 +120,7 @@ def test_a_key_id_with_a_dot_works_or_is_refused_at_once(keys: Any) -> None:
     assert vault.unseal(vault.seal(SECRET, "row-1"), "row-1") == SECRET
 
 
-# --- fingerprints and masks -------------------------------------------------------------------------------------------
+# --- fingerprints and masks -----------------------------------------------------------------------
 def test_equal_secrets_have_one_fingerprint_and_different_ones_do_not() -> None:
     assert vault.fingerprint(SECRET) == vault.fingerprint(SECRET)
     assert len({vault.fingerprint(text) for text in ("a", "b", "a ", "A")}) == 4

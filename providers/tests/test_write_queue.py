@@ -1,4 +1,6 @@
-"""The queue of those who write to SQLite: in order of coming, the ledger first, and nobody waits for ever."""
+"""The queue of those who write to SQLite: in order of coming, the ledger first, and nobody waits
+for ever.
+"""
 
 import threading
 from collections.abc import Callable
@@ -9,10 +11,12 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.db import OperationalError, connection, transaction
 
-from providers.offloop import off_loop
+from providers.database.database_threads import off_loop
 from providers.queued_sqlite3.write_queue import WriteQueue, write_queue
 
-on_sqlite = pytest.mark.skipif(connection.vendor != "sqlite", reason="only SQLite's transactions queue")
+on_sqlite = pytest.mark.skipif(
+    connection.vendor != "sqlite", reason="only SQLite's transactions queue"
+)
 LONG_SECONDS = 30
 
 
@@ -24,7 +28,9 @@ def wait_until(question: Callable[[], bool]) -> None:
 
 
 def queue_up(queue: WriteQueue, names: list[tuple[str, bool]]) -> list[str]:
-    """Let threads of these names queue up one after the other while it is taken; returns who got it, in order."""
+    """Let threads of these names queue up one after the other while it is taken; returns who got
+    it, in order.
+    """
     order: list[str] = []
 
     def take(name: str, first: bool) -> None:

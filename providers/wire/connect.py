@@ -1,13 +1,15 @@
-"""Connect's streaming frames, both ways: one byte of flags, four of length (big-endian), the message. No I/O.
+"""Connect's streaming frames, both ways: one byte of flags, four of length (big-endian), the
+message. No I/O.
 
-A message comes out with its flag byte before it, so that the trailer is told apart by whoever reads it. Source: the
-Connect protocol, "Streaming RPCs".
+A message comes out with its flag byte before it, so that the trailer is told apart by whoever reads
+it. Source: the Connect protocol, "Streaming RPCs".
 """
 
 from providers.wire.sse import EventTooLong
 
 HEAD_BYTES = 5
-COMPRESSED, TRAILER = 0b01, 0b10  # flags
+COMPRESSED = 0b01
+TRAILER = 0b10  # flags
 
 
 def frame(message: bytes, flags: int = 0) -> bytes:
@@ -15,7 +17,9 @@ def frame(message: bytes, flags: int = 0) -> bytes:
 
 
 class Splitter:
-    """Feed it what each read brought; it returns the messages that became complete, each behind its flag byte."""
+    """Feed it what each read brought; it returns the messages that became complete, each behind its
+    flag byte.
+    """
 
     __slots__ = ("_limit", "_rest")
 
@@ -25,7 +29,8 @@ class Splitter:
 
     def feed(self, piece: bytes) -> list[bytes]:
         """Raises EventTooLong as soon as a frame says that it is longer than the limit."""
-        rest, at = self._rest, 0
+        rest = self._rest
+        at = 0
         rest += piece
         messages: list[bytes] = []
         while len(rest) - at >= HEAD_BYTES:

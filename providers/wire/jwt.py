@@ -1,13 +1,15 @@
-"""JSON Web Tokens: what one says about itself. No I/O and no check of the signature: only the issuer can do that.
+"""JSON Web Tokens: what one says about itself. No I/O and no check of the signature: only the
+issuer can do that.
 
-Source: RFC 7519 (`exp`: seconds since 1970, whole or not) and RFC 7515 (three parts of base64url, joined by dots).
+Source: RFC 7519 (`exp`: seconds since 1970, whole or not) and RFC 7515 (three parts of base64url,
+joined by dots).
 """
 
 from base64 import urlsafe_b64decode
 from datetime import UTC, datetime
 from typing import Any
 
-from providers.wire.jsons import loads
+from providers.wire.json_reader import loads
 
 LONGEST = 16_384  # characters of a token that is looked into; web sessions have some hundred
 

@@ -1,7 +1,8 @@
 """Server-sent events: bytes -> the data of each event. No I/O.
 
-Lines end at LF, CR or CRLF only, wherever the bytes are cut; a leading BOM, comments and other fields are skipped;
-several `data:` lines join with LF. Source: WHATWG HTML, "Parsing an event stream".
+Lines end at LF, CR or CRLF only, wherever the bytes are cut; a leading BOM, comments and other
+fields are skipped; several `data:` lines join with LF. Source: WHATWG HTML, "Parsing an event
+stream".
 """
 
 import re
@@ -15,7 +16,9 @@ class EventTooLong(Exception):
 
 
 class Splitter:
-    """Feed it what each read brought; it returns the data of the events that became complete, in order."""
+    """Feed it what each read brought; it returns the data of the events that became complete, in
+    order.
+    """
 
     __slots__ = ("_data", "_data_size", "_held", "_limit", "_rest", "_size", "_started")
 
@@ -54,8 +57,8 @@ class Splitter:
         return events
 
     def finish(self) -> list[bytes]:
-        """The stream is over: an event that only lacks its blank line still counts, as every client in the field
-        takes it.
+        """The stream is over: an event that only lacks its blank line still counts, as every client
+        in the field takes it.
         """
         rest = b"".join(self._rest)
         self._rest = []
@@ -63,7 +66,8 @@ class Splitter:
 
     def _without_bom(self, piece: bytes) -> bytes:
         start = b"".join((*self._rest, piece))
-        self._rest, self._size = [], 0
+        self._rest = []
+        self._size = 0
         if len(start) < len(BOM) and BOM.startswith(start):
             self._keep(start)
             return b""

@@ -1,7 +1,9 @@
-"""The tags that stand around thinking and answers in a text, found wherever the text is cut: no I/O.
+"""The tags that stand around thinking and answers in a text, found wherever the text is cut: no
+I/O.
 
-`<think …>…</think>` and `<details type="reasoning" …><summary>…</summary>…</details>` around thinking, `<answer>…
-</answer>` around answers. Source: published clients of K2-Think's site and of other Open WebUI sites.
+`<think …>…</think>` and `<details type="reasoning" …><summary>…</summary>…</details>` around
+thinking, `<answer>… </answer>` around answers. Source: published clients of K2-Think's site and of
+other Open WebUI sites.
 """
 
 import re
@@ -10,14 +12,23 @@ SPACE_CHARS = 256  # of white space before an opening tag
 TAG_CHARS = 512  # of an opening tag with its attributes
 SUMMARY_CHARS = 1_024
 
-THINK, DETAILS, SUMMARY, ANSWER = "<think", "<details", "<summary>", "<answer>"
-END_THINK, END_DETAILS, END_SUMMARY, END_ANSWER = "</think>", "</details>", "</summary>", "</answer>"
-NO_TAG, WAIT = -1, -2  # instead of a place: there is none, or that cannot be told yet
+THINK = "<think"
+DETAILS = "<details"
+SUMMARY = "<summary>"
+ANSWER = "<answer>"
+END_THINK = "</think>"
+END_DETAILS = "</details>"
+END_SUMMARY = "</summary>"
+END_ANSWER = "</answer>"
+NO_TAG = -1
+WAIT = -2  # instead of a place: there is none, or that cannot be told yet
 SPACE = re.compile(rf"\s{{0,{SPACE_CHARS + 1}}}")
 
 
 def past_space(text: str, at: int) -> int:
-    """Where the text goes on after white space; NO_TAG when that is too long for a tag to follow."""
+    """Where the text goes on after white space; NO_TAG when that is too long for a tag to
+    follow.
+    """
     found = SPACE.match(text, at)
     end = found.end() if found else at
     return end if end - at <= SPACE_CHARS else NO_TAG
@@ -43,7 +54,9 @@ def thinking_tag(text: str, at: int) -> int:
 
 
 def _attributes(text: str, at: int, limit: int, *, reasoning: bool) -> int:
-    """The same from its attributes on; with `reasoning` they must say that it is a block of that."""
+    """The same from its attributes on; with `reasoning` they must say that it is a block of
+    that.
+    """
     end = text.find(">", at, limit)
     inside = text[at : end if end >= 0 else limit]
     if (inside and not inside[0].isspace()) or "<" in inside or "\n" in inside:
@@ -54,7 +67,9 @@ def _attributes(text: str, at: int, limit: int, *, reasoning: bool) -> int:
 
 
 def past_summary(text: str, at: int) -> int:
-    """Where a block of details goes on after its summary, if it has one; WAIT when that cannot be told yet."""
+    """Where a block of details goes on after its summary, if it has one; WAIT when that cannot be
+    told yet.
+    """
     start = past_space(text, at)
     if start == NO_TAG or not may_become(SUMMARY, text, start):
         return at

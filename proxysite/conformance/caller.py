@@ -11,7 +11,9 @@ import httpx
 
 from proxysite.conformance.dialogue import PROMPT, is_whole
 
-ANSWERED, ERROR, HANG = "answered", "error", "hang"
+ANSWERED = "answered"
+ERROR = "error"
+HANG = "hang"
 MESSAGE_CHARS = 200
 
 
@@ -42,7 +44,8 @@ class Answer:
 
 async def ask(client: httpx.AsyncClient, model: str, *, stream: bool, seconds: float) -> Answer:
     """Ask the gateway; an answer that has not ended after `seconds` is a hang."""
-    answer, began = Answer(), time.monotonic()
+    answer = Answer()
+    began = time.monotonic()
     body: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": PROMPT}]}
     if stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
@@ -50,7 +53,8 @@ async def ask(client: httpx.AsyncClient, model: str, *, stream: bool, seconds: f
         async with asyncio.timeout(seconds):
             await read_answer(client, body, answer)
     except TimeoutError:
-        answer.outcome, answer.error = HANG, f"no end within {seconds:g} s"
+        answer.outcome = HANG
+        answer.error = f"no end within {seconds:g} s"
     except httpx.HTTPError as error:
         answer.outcome, answer.error = ERROR, f"{type(error).__name__}: {error}"
     answer.seconds = round(time.monotonic() - began, 3)

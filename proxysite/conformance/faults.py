@@ -146,7 +146,8 @@ async def end_without_done(exchange: Exchange) -> None:
 # --- pieces of answers ----------------------------------------------------------------------------
 def usage(exchange: Exchange) -> dict[str, int]:
     """Return the usage of the answer, and note that it was named."""
-    prompt, completion = exchange.asked.prompt_chars // 4, len(WORDS)
+    prompt = exchange.asked.prompt_chars // 4
+    completion = len(WORDS)
     found = {"prompt_tokens": prompt, "completion_tokens": completion}
     found["total_tokens"] = prompt + completion
     exchange.asked.usage = found

@@ -133,7 +133,8 @@ def main(arguments: Sequence[str]) -> int:
         where = ("--host", "127.0.0.1", "--port", "0")
         upstream = scratch.running("faulty_upstream", *where)
         with scratch.running("serve", *where) as gateway, upstream as wall:
-            wall_url, url = wall.wait_for(SERVES), gateway.wait_for(SERVES)
+            wall_url = wall.wait_for(SERVES)
+            url = gateway.wait_for(SERVES)
             set_up(scratch, wall_url)
             options = ("--wall", wall_url, "--profile", "fast", *arguments)
             return scratch.conformance(f"{url}/v1", gateway.wait_for(KEY), *options)

@@ -7,13 +7,15 @@ from typing import Any
 
 from proxysite.conformance.judge import VERDICTS, Verdict
 
-TITLE_CHARS, VERDICT_CHARS = 26, 14
+TITLE_CHARS = 26
+VERDICT_CHARS = 14
 
 
 def describe_verdict(verdict: Verdict) -> str:
     """Return one line of the table."""
     scenario = verdict.scenario
-    title, found = scenario.title.ljust(TITLE_CHARS), verdict.verdict.ljust(VERDICT_CHARS)
+    title = scenario.title.ljust(TITLE_CHARS)
+    found = verdict.verdict.ljust(VERDICT_CHARS)
     return f"{scenario.id}  {title}{found}{' '.join(verdict.reason.split())}"
 
 
@@ -34,7 +36,8 @@ def as_json(verdicts: Sequence[Verdict]) -> dict[str, Any]:
 
 
 def describe_fully(verdict: Verdict) -> dict[str, Any]:
-    scenario, evidence = verdict.scenario, verdict.evidence
+    scenario = verdict.scenario
+    evidence = verdict.evidence
     found: dict[str, Any] = {
         "id": scenario.id,
         "title": scenario.title,

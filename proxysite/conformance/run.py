@@ -8,7 +8,7 @@ from dataclasses import asdict
 import httpx
 
 from proxysite.conformance.caller import Answer, ask
-from proxysite.conformance.checks import Evidence
+from proxysite.conformance.evidence_checks import Evidence
 from proxysite.conformance.exchange import Asked
 from proxysite.conformance.judge import NOT_EXERCISED, Verdict, judge
 from proxysite.conformance.scenarios import HEALTHY, SCENARIOS, Scenario
@@ -25,7 +25,9 @@ class WallError(Exception):
 class Run:
     """Use it as a context manager. `url` is the gateway's base URL, with its /v1."""
 
-    def __init__(self, url: str, key: str, wall_url: str, timings: Timings, *, stream: bool = True) -> None:
+    def __init__(
+        self, url: str, key: str, wall_url: str, timings: Timings, *, stream: bool = True
+    ) -> None:
         self._gateway = httpx.AsyncClient(
             base_url=f"{url.rstrip('/')}/",
             headers={"authorization": f"Bearer {key}"},
@@ -33,7 +35,8 @@ class Run:
             trust_env=False,
         )
         self._wall = httpx.AsyncClient(base_url=wall_url, timeout=10.0, trust_env=False)
-        self._timings, self._stream = timings, stream
+        self._timings = timings
+        self._stream = stream
 
     async def __aenter__(self) -> "Run":
         return self
@@ -126,7 +129,8 @@ class Run:
 
     async def _ask_through_outage(self, scenario: Scenario) -> list[Answer]:
         """Ask at a fixed pace, beginning with the outage."""
-        began, answers = time.monotonic(), []
+        began = time.monotonic()
+        answers = []
         for number in range(self._timings.outage_requests):
             due = began + number * self._timings.outage_interval_seconds
             await asyncio.sleep(max(0.0, due - time.monotonic()))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from proxysite.conformance.checks import (
+from proxysite.conformance.evidence_checks import (
     ADVISED,
     Check,
     alive_afterwards,
@@ -23,7 +23,8 @@ from proxysite.conformance.checks import (
     whole_answer,
 )
 
-HEALTHY, HEALTHY_WITHOUT_PREFILL = "fb-ok", "fb-ok-noprefill"
+HEALTHY = "fb-ok"
+HEALTHY_WITHOUT_PREFILL = "fb-ok-noprefill"
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,8 @@ class FaultyUpstream:
     """Listens from `start` to `stop`."""
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0, profile: str = "full") -> None:
-        self._host, self._port = host, port
+        self._host = host
+        self._port = port
         self._tasks: set[asyncio.Task[None]] = set()
         self._timings = PROFILES[profile]
         self._reset()
@@ -175,7 +176,8 @@ async def read_request(
 
     Raises TimeoutError, h11.ProtocolError, OSError.
     """
-    request, body = None, bytearray()
+    request = None
+    body = bytearray()
     async with asyncio.timeout(IDLE_SECONDS):
         while True:
             event = protocol.next_event()

@@ -1,4 +1,5 @@
-"""What the test cast is made of: a scriptable upstream, a running gateway, rows, database faults, a real process.
+"""What the test cast is made of: a scriptable upstream, a running gateway, rows, database faults, a
+real process.
 
 `conftest.py` in the repository's root makes them the fixtures that tests ask for.
 """
@@ -9,11 +10,17 @@ from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from typing import Any
 
-PATIENCE_SECONDS = 10.0  # how long a test waits for what must happen; never how long something takes
+PATIENCE_SECONDS = (
+    10.0  # how long a test waits for what must happen; never how long something takes
+)
 
 
-async def eventually(question: Callable[[], Any | Awaitable[Any]], seconds: float = PATIENCE_SECONDS) -> Any:
-    """Ask until the answer is true, and return it. Raises AssertionError when that takes longer than `seconds`."""
+async def eventually(
+    question: Callable[[], Any | Awaitable[Any]], seconds: float = PATIENCE_SECONDS
+) -> Any:
+    """Ask until the answer is true, and return it. Raises AssertionError when that takes longer
+    than `seconds`.
+    """
     until = time.monotonic() + seconds
     while True:
         found = question()

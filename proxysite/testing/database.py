@@ -1,4 +1,6 @@
-"""Faults of the database: rows that cannot be written for a while. And the end of the tests' own one."""
+"""Faults of the database: rows that cannot be written for a while. And the end of the tests' own
+one.
+"""
 
 import asyncio
 import sqlite3
@@ -15,10 +17,11 @@ OTHERS = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg
 
 
 def wait_for_others_to_leave() -> None:
-    """Return when this thread's connection is the only one to the Postgres database, which can then be dropped.
+    """Return when this thread's connection is the only one to the Postgres database, which can then
+    be dropped.
 
-    A pool may still be opening a connection in the background, and a thread that has ended may have left one behind.
-    Whoever stays is ended.
+    A pool may still be opening a connection in the background, and a thread that has ended may have
+    left one behind. Whoever stays is ended.
     """
     if connection.vendor != "postgresql":
         return
@@ -46,7 +49,9 @@ class LedgerLock:
     def __init__(self) -> None:
         self._vendor = connection.vendor
         self._name = str(connection.settings_dict["NAME"])
-        self._parameters = connection.get_connection_params() if self._vendor == "postgresql" else {}
+        self._parameters = (
+            connection.get_connection_params() if self._vendor == "postgresql" else {}
+        )
         self._db: Any = None
 
     async def __aenter__(self) -> "LedgerLock":
@@ -64,7 +69,9 @@ class LedgerLock:
         import psycopg
 
         wanted = {
-            name: self._parameters[name] for name in ("dbname", "user", "host", "port") if name in self._parameters
+            name: self._parameters[name]
+            for name in ("dbname", "user", "host", "port")
+            if name in self._parameters
         }
         self._db = psycopg.connect(**wanted)
         self._db.execute("LOCK TABLE api_usagerecord IN ACCESS EXCLUSIVE MODE")
@@ -88,7 +95,9 @@ class DatabaseProxy:
 
     def __enter__(self) -> "DatabaseProxy":
         self._flowing.set()
-        self._server = self._loop.run_until_complete(asyncio.start_server(self._accept, "127.0.0.1", 0))
+        self._server = self._loop.run_until_complete(
+            asyncio.start_server(self._accept, "127.0.0.1", 0)
+        )
         port = self._server.sockets[0].getsockname()[1]
         self._thread = threading.Thread(target=self._loop.run_forever, name="database proxy")
         self._thread.start()
@@ -125,7 +134,9 @@ class DatabaseProxy:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, asyncio.CancelledError):
             await self._flowing.wait()
-            there, back = await asyncio.open_connection(self._real["HOST"] or "127.0.0.1", self._real["PORT"] or 5432)
+            there, back = await asyncio.open_connection(
+                self._real["HOST"] or "127.0.0.1", self._real["PORT"] or 5432
+            )
             await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

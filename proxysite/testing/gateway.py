@@ -1,4 +1,6 @@
-"""The real application under the real server, on a loopback port, in the event loop of the test; and callers for it."""
+"""The real application under the real server, on a loopback port, in the event loop of the test;
+and callers for it.
+"""
 
 import asyncio
 import json
@@ -14,20 +16,22 @@ from typing import Any
 import httpx
 from django.conf import settings
 
-from api.gateway import Gateway
+from api.relay.gateway import Gateway
 from proxysite.asgi import Application
-from proxysite.body_budget import BodyBudget
-from proxysite.changes import Watcher
-from proxysite.server import Connection, GracefulServer, config
+from proxysite.server.body_budget import BodyBudget
+from proxysite.server.change_watcher import Watcher
+from proxysite.server.uvicorn_server import Connection, GracefulServer, config
 from proxysite.testing import PATIENCE_SECONDS, eventually, rows
-from tokens import books
-from tokens.breaker import Breaker
 from tokens.models import UpstreamToken
+from tokens.outcomes.breaker import Breaker
+from tokens.pool import state_writer
 
 Json = dict[str, Any]
 HELLO: list[Json] = [{"role": "user", "content": "Hello!"}]
 TICK_SECONDS = 0.02
-NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # httpx would load the system's certificates for every client
+NO_TLS = ssl.SSLContext(
+    ssl.PROTOCOL_TLS_CLIENT
+)  # httpx would load the system's certificates for every client
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +64,14 @@ class Answer:
 
     @property
     def data(self) -> list[str]:
-        """The data of all events. Fails on what is no stream of single `data:` lines and comments."""
+        """The data of all events. Fails on what is no stream of single `data:` lines and
+        comments.
+        """
         parts = self.body.decode().split("\n\n")
         assert parts.pop() == "", self.body
-        assert all(part.startswith(("data: ", ":")) and "\n" not in part for part in parts), self.body
+        assert all(part.startswith(("data: ", ":")) and "\n" not in part for part in parts), (
+            self.body
+        )
         return [part[6:] for part in parts if part.startswith("data: ")]
 
     @property
@@ -78,7 +86,9 @@ class Answer:
         if not self.headers["content-type"].startswith("text/event-stream"):
             return str(self.json["choices"][0]["message"]["content"])
         choices = (choice for event in self.events for choice in event.get("choices", ()))
-        return "".join(choice["delta"].get("content") or "" for choice in choices if choice["index"] == 0)
+        return "".join(
+            choice["delta"].get("content") or "" for choice in choices if choice["index"] == 0
+        )
 
     @property
     def finishes(self) -> list[str]:
@@ -102,7 +112,9 @@ class Reading:
 
     def __init__(self, response: httpx.Response) -> None:
         self._response, self._pieces = response, response.aiter_raw()
-        self.status, self.headers, self.body = response.status_code, response.headers, b""
+        self.status = response.status_code
+        self.headers = response.headers
+        self.body = b""
 
     async def until(self, text: str) -> None:
         """Read until `text` has come."""
@@ -126,7 +138,8 @@ class Wire:
     """A caller's bare connection."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
+        self.reader = reader
+        self.writer = writer
 
     async def send(self, data: bytes) -> None:
         self.writer.write(data)
@@ -136,7 +149,9 @@ class Wire:
         """The next whole answer. Raises IncompleteReadError when the connection ends before."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             first, *lines = (await self.reader.readuntil(b"\r\n\r\n"))[:-4].split(b"\r\n")
-            pairs = [(name, value.strip()) for name, _, value in (line.partition(b":") for line in lines)]
+            pairs = [
+                (name, value.strip()) for name, _, value in (line.partition(b":") for line in lines)
+            ]
             headers = httpx.Headers(pairs)
             if "chunked" in headers.get("transfer-encoding", ""):
                 body = b"".join([part async for part in self._chunks()])
@@ -177,7 +192,11 @@ class RunningGateway:
         self.url = f"http://127.0.0.1:{self.port}"
         patience = httpx.Timeout(PATIENCE_SECONDS)
         self._http = httpx.AsyncClient(
-            base_url=self.url, trust_env=False, verify=NO_TLS, timeout=patience, limits=httpx.Limits()
+            base_url=self.url,
+            trust_env=False,
+            verify=NO_TLS,
+            timeout=patience,
+            limits=httpx.Limits(),
         )
         with closing_on_error(self._listener):
             await self._server.startup([self._listener])
@@ -192,7 +211,9 @@ class RunningGateway:
             await asyncio.sleep(TICK_SECONDS)
 
     async def stop(self, leaving: Collection[Path] = ()) -> None:
-        """Every request must have ended by itself: nothing may be in flight, or wait to be written but in `leaving`."""
+        """Every request must have ended by itself: nothing may be in flight, or wait to be written
+        but in `leaving`.
+        """
         await self._http.aclose()
         for server in self._server.servers:
             server.close()
@@ -202,7 +223,11 @@ class RunningGateway:
             if isinstance(connection, Connection):
                 connection.transport.abort()
         await self._server.lifespan.shutdown()
-        left = {path for folder in ("journal", "spool") for path in settings.HOME.root.joinpath(folder).iterdir()}
+        left = {
+            path
+            for folder in ("journal", "spool")
+            for path in settings.HOME.root.joinpath(folder).iterdir()
+        }
         left -= set(leaving)
         for path in left:
             path.unlink()
@@ -234,8 +259,11 @@ class RunningGateway:
         return self._application.stock.waiting.taken
 
     def held(self) -> tuple[int, int, int, int]:
-        """Bytes of bodies in memory and on disk, places of Django's handler, and keys with running requests."""
-        handler, keys = self._application.stock, self.inner.key_requests
+        """Bytes of bodies in memory and on disk, places of Django's handler, and keys with running
+        requests.
+        """
+        handler = self._application.stock
+        keys = self.inner.key_requests
         return self.budget.memory_bytes, self.budget.disk_bytes, handler.places.taken, len(keys)
 
     async def restart(self) -> None:
@@ -262,7 +290,7 @@ class RunningGateway:
 
     async def token(self, row: UpstreamToken) -> UpstreamToken:
         """The token's row, with everything written that the pool has noted."""
-        await books.write(self.inner.pool, 0)
+        await state_writer.write(self.inner.pool, 0)
         found: UpstreamToken = await rows.fresh(row)
         return found
 
@@ -281,9 +309,11 @@ class RunningGateway:
     @property
     def _breaker(self) -> Breaker:
         upstreams = self.inner.catalogue.upstreams()
-        return self.inner.pool.breaker(next(upstream for upstream in upstreams if upstream.name == "fake"))
+        return self.inner.pool.breaker(
+            next(upstream for upstream in upstreams if upstream.name == "fake")
+        )
 
-    # --- callers --------------------------------------------------------------------------------------------------
+    # --- callers ----------------------------------------------------------------------------------
     async def ask(self, method: str, path: str, key: str | None = None, **options: Any) -> Answer:
         """One request with httpx; `options` are its own."""
         headers = {"authorization": f"Bearer {key}"} if key else {}
@@ -291,22 +321,30 @@ class RunningGateway:
         response = await self._http.request(method, path, headers=headers, **options)
         return Answer(response.status_code, response.headers, response.content)
 
-    async def chat(self, key: str | None, headers: dict[str, str] | None = None, **body: Any) -> Answer:
+    async def chat(
+        self, key: str | None, headers: dict[str, str] | None = None, **body: Any
+    ) -> Answer:
         """A chat completion of the model `m`, or what `body` says instead."""
         asked = {"model": "m", "messages": HELLO} | body
-        return await self.ask("POST", "/v1/chat/completions", key, json=asked, headers=headers or {})
+        return await self.ask(
+            "POST", "/v1/chat/completions", key, json=asked, headers=headers or {}
+        )
 
     @asynccontextmanager
     async def reading(self, key: str, **body: Any) -> AsyncIterator[Reading]:
         """A streamed chat completion while it comes."""
         asked = {"model": "m", "messages": HELLO, "stream": True} | body
         headers = {"authorization": f"Bearer {key}"}
-        async with self._http.stream("POST", "/v1/chat/completions", json=asked, headers=headers) as response:
+        async with self._http.stream(
+            "POST", "/v1/chat/completions", json=asked, headers=headers
+        ) as response:
             yield Reading(response)
 
     @asynccontextmanager
     async def wire(self, receive_buffer: int | None = None) -> AsyncIterator[Wire]:
-        """A bare connection; `receive_buffer` bytes bound what the kernel takes for a caller that does not read."""
+        """A bare connection; `receive_buffer` bytes bound what the kernel takes for a caller that
+        does not read.
+        """
         with closing_on_error(socket.socket()) as sock:
             if receive_buffer is not None:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -328,12 +366,18 @@ def closing_on_error(sock: socket.socket) -> Iterator[socket.socket]:
         raise
 
 
-def request(key: str, *, path: str = "/v1/chat/completions", headers: str = "", **body: Any) -> bytes:
+def request(
+    key: str, *, path: str = "/v1/chat/completions", headers: str = "", **body: Any
+) -> bytes:
     """A whole chat request as bytes, for a bare connection."""
     data = json.dumps({"model": "m", "messages": HELLO} | body).encode()
     return request_head(key, len(data), path=path, headers=headers) + data
 
 
-def request_head(key: str, length: int, *, path: str = "/v1/chat/completions", headers: str = "") -> bytes:
+def request_head(
+    key: str, length: int, *, path: str = "/v1/chat/completions", headers: str = ""
+) -> bytes:
     lines = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n"
-    return f"{lines}Content-Type: application/json\r\nContent-Length: {length}\r\n{headers}\r\n".encode()
+    return (
+        f"{lines}Content-Type: application/json\r\nContent-Length: {length}\r\n{headers}\r\n"
+    ).encode()

@@ -1,7 +1,8 @@
 """A real gateway: `manage.py serve` as a process in a home of its own, and the commands beside it.
 
-With DATABASE_URL each house has its own Postgres database; Redis is left out, a house has its embedded parts. What a
-house needs of the machine it gets from an environment made for it: nothing that a person has set leaks in.
+With DATABASE_URL each house has its own Postgres database; Redis is left out, a house has its
+embedded parts. What a house needs of the machine it gets from an environment made for it: nothing
+that a person has set leaks in.
 """
 
 import os
@@ -39,7 +40,9 @@ def wait_for(question: Callable[[], Any], what: str, seconds: float = PATIENCE_S
 
 
 class House:
-    """One home. `start` runs its gateway, `end` ends it as SIGTERM does; `output` is all that it ever said."""
+    """One home. `start` runs its gateway, `end` ends it as SIGTERM does; `output` is all that it
+    ever said.
+    """
 
     def __init__(self, home: Path, database_url: str = "", **environment: str) -> None:
         self.home = home
@@ -58,7 +61,7 @@ class House:
         self.url = ""
         self.port = 0
 
-    # --- the gateway ----------------------------------------------------------------------------------------------
+    # --- the gateway ------------------------------------------------------------------------------
     def start(self, *arguments: str, port: int = 0) -> str:
         """Serve; returns what this start has said by the time it serves, and when it answers."""
         before = len(self.output)
@@ -72,7 +75,10 @@ class House:
         found = wait_for(serving, "it serves", STARTING_SECONDS)
         self.url, self.port = found[1], int(found[2])
         said = self.output[before:]
-        assert httpx.get(f"{self.url}/readyz", trust_env=False, timeout=STARTING_SECONDS).status_code == 200
+        assert (
+            httpx.get(f"{self.url}/readyz", trust_env=False, timeout=STARTING_SECONDS).status_code
+            == 200
+        )
         return said
 
     def launch(self, *arguments: str) -> "subprocess.Popen[bytes]":
@@ -113,7 +119,7 @@ class House:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
-    # --- beside it ------------------------------------------------------------------------------------------------
+    # --- beside it --------------------------------------------------------------------------------
     def manage(self, *arguments: str, stdin: str = "", status: int = 0) -> str:
         """Run a command as a person does; returns what it wrote to its standard output."""
         done = subprocess.run(  # noqa: S603
@@ -130,7 +136,9 @@ class House:
         return done.stdout
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
-        """Rows of the house's database, asked beside Django; a statement that changes rows is committed."""
+        """Rows of the house's database, asked beside Django; a statement that changes rows is
+        committed.
+        """
         if not self.database_url:
             with closing(sqlite3.connect(self.home / "proxysite.sqlite3", timeout=20)) as db, db:
                 return db.execute(sql).fetchall()
@@ -164,7 +172,9 @@ def own_database(template: str = "") -> Iterator[str]:
 
 @contextmanager
 def house(home: Path, like: House | None = None, **environment: str) -> Iterator[House]:
-    """A house that has not been started yet: empty, or a copy of one that has ended; nothing is left of it."""
+    """A house that has not been started yet: empty, or a copy of one that has ended; nothing is
+    left of it.
+    """
     with own_database(like.database_url if like else "") as url:
         if like is not None:
             shutil.copytree(like.home, home)
@@ -176,8 +186,8 @@ def house(home: Path, like: House | None = None, **environment: str) -> Iterator
 
 
 def furnish(house: House, upstream_url: str) -> str:
-    """The first run of an empty house, and the provider `fake` with the model `m` and a token; returns the first key.
-    It has ended afterwards.
+    """The first run of an empty house, and the provider `fake` with the model `m` and a token;
+    returns the first key. It has ended afterwards.
     """
     key = re.search(r"API key +(\S+)", house.start())
     assert key, house.output

@@ -1,5 +1,5 @@
-"""Rows for tests, made by plain functions, and the broom that takes them away again. All of it is for database threads
-or synchronous fixtures.
+"""Rows for tests, made by plain functions, and the broom that takes them away again. All of it is
+for database threads or synchronous fixtures.
 """
 
 from collections.abc import Iterable
@@ -13,8 +13,8 @@ from django.db import connection
 
 from api import keys
 from api.models import ApiKey, UsageRecord
+from providers.database.database_threads import off_loop
 from providers.models import ChatModel, ModelAlias, Provider, VirtualModel
-from providers.offloop import off_loop
 from tokens.models import UpstreamToken
 
 KEPT = frozenset(
@@ -42,8 +42,12 @@ def person(name: str, *, models: Iterable[str] = (), **fields: Any) -> Person:
     return Person(user, key, row)
 
 
-def provider(base_url: str, name: str = "fake", *, models: Iterable[str] = ("m",), **fields: Any) -> Provider:
-    """An OpenAI-compatible provider on this machine with its models; each `public` or `public=upstream`."""
+def provider(
+    base_url: str, name: str = "fake", *, models: Iterable[str] = ("m",), **fields: Any
+) -> Provider:
+    """An OpenAI-compatible provider on this machine with its models; each `public` or
+    `public=upstream`.
+    """
     given = {"kind": "openai_compatible", "base_url": base_url, "allow_private": True} | fields
     row = Provider.objects.create(name=name, **given)
     for entry in models:
@@ -52,7 +56,9 @@ def provider(base_url: str, name: str = "fake", *, models: Iterable[str] = ("m",
 
 
 def move(*providers: Provider, base_url: str, **fields: Any) -> None:
-    """These providers are at `base_url` now, and a person has confirmed that their tokens may be sent there."""
+    """These providers are at `base_url` now, and a person has confirmed that their tokens may be
+    sent there.
+    """
     for row in providers:
         for name, value in ({"base_url": base_url} | fields).items():
             setattr(row, name, value)
@@ -65,12 +71,18 @@ def move_all(base_url: str, **fields: Any) -> None:
     move(*Provider.objects.all(), base_url=base_url, **fields)
 
 
-def model(owner: Provider, public_id: str, upstream_name: str = "upstream-model", **fields: Any) -> ChatModel:
-    return ChatModel.objects.create(provider=owner, public_id=public_id, upstream_name=upstream_name, **fields)
+def model(
+    owner: Provider, public_id: str, upstream_name: str = "upstream-model", **fields: Any
+) -> ChatModel:
+    return ChatModel.objects.create(
+        provider=owner, public_id=public_id, upstream_name=upstream_name, **fields
+    )
 
 
 def virtual(public_id: str, base: str, strategy: str, **options: Any) -> VirtualModel:
-    return VirtualModel.objects.create(public_id=public_id, base=base, strategy=strategy, options=options)
+    return VirtualModel.objects.create(
+        public_id=public_id, base=base, strategy=strategy, options=options
+    )
 
 
 def alias(name: str, public_id: str) -> ModelAlias:
@@ -104,11 +116,15 @@ async def fresh(row: Any) -> Any:
 
 
 def sweep_database() -> None:
-    """Delete what a test committed, whatever table it is in; faster than `flush`, which truncates."""
+    """Delete what a test committed, whatever table it is in; faster than `flush`, which
+    truncates.
+    """
     connection.close()  # a test may have broken it
     if connection.vendor == "postgresql":
         connection.close_pool()  # type: ignore[attr-defined]
-    tables = {m._meta.db_table for m in apps.get_models(include_auto_created=True) if m._meta.managed} - KEPT
+    tables = {
+        m._meta.db_table for m in apps.get_models(include_auto_created=True) if m._meta.managed
+    } - KEPT
     statements = [f'DELETE FROM "{table}"' for table in sorted(tables)]  # noqa: S608
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":

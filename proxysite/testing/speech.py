@@ -1,4 +1,6 @@
-"""What an OpenAI-compatible upstream says, as plain objects. Source: OpenAI's API reference, "Chat completions"."""
+"""What an OpenAI-compatible upstream says, as plain objects. Source: OpenAI's API reference, "Chat
+completions".
+"""
 
 from typing import Any
 
@@ -9,7 +11,12 @@ MODEL = "upstream-model"
 
 
 def usage(prompt: int = 9, completion: int = 3, **details: Any) -> Json:
-    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion, **details}
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        **details,
+    }
 
 
 def completion(
@@ -22,13 +29,24 @@ def completion(
 ) -> Json:
     """One whole `chat.completion`; `fields` are added to it, None takes one out."""
     said = {"role": "assistant", "content": content, "refusal": None, **(message or {})}
-    choices = [{"index": i, "message": dict(said), "logprobs": None, "finish_reason": finish} for i in range(n)]
-    whole = {"id": ID, "object": "chat.completion", "created": CREATED, "model": MODEL, "choices": choices}
+    choices = [
+        {"index": i, "message": dict(said), "logprobs": None, "finish_reason": finish}
+        for i in range(n)
+    ]
+    whole = {
+        "id": ID,
+        "object": "chat.completion",
+        "created": CREATED,
+        "model": MODEL,
+        "choices": choices,
+    }
     whole |= {"usage": usage()} | fields
     return {name: value for name, value in whole.items() if value is not None}
 
 
-def chunk(delta: Json | None = None, *, finish: str | None = None, index: int = 0, **fields: Any) -> Json:
+def chunk(
+    delta: Json | None = None, *, finish: str | None = None, index: int = 0, **fields: Any
+) -> Json:
     """One `chat.completion.chunk` with one choice."""
     choice = {"index": index, "delta": delta or {}, "logprobs": None, "finish_reason": finish}
     head = {"id": ID, "object": "chat.completion.chunk", "created": CREATED, "model": MODEL}
@@ -41,7 +59,10 @@ def usage_chunk(counts: Json | None = None) -> Json:
 
 def words(*texts: str) -> list[Json]:
     """The chunks that say `texts`, the first with the role; none of them ends the answer."""
-    return [chunk({"content": text} if at else {"role": "assistant", "content": text}) for at, text in enumerate(texts)]
+    return [
+        chunk({"content": text} if at else {"role": "assistant", "content": text})
+        for at, text in enumerate(texts)
+    ]
 
 
 def spoken(*texts: str, finish: str = "stop") -> list[Json]:
@@ -50,26 +71,44 @@ def spoken(*texts: str, finish: str = "stop") -> list[Json]:
 
 
 def error(
-    message: str = "Something is wrong.", kind: str = "server_error", code: str | None = None, **more: Any
+    message: str = "Something is wrong.",
+    kind: str = "server_error",
+    code: str | None = None,
+    **more: Any,
 ) -> Json:
     """An error object; `more` are further fields of it, such as `param`."""
     return {"error": {"message": message, "type": kind, "param": None, "code": code} | more}
 
 
 def model_list(*ids: str) -> Json:
-    entries = [{"id": one, "object": "model", "created": CREATED, "owned_by": "someone"} for one in ids]
+    entries = [
+        {"id": one, "object": "model", "created": CREATED, "owned_by": "someone"} for one in ids
+    ]
     return {"object": "list", "data": entries}
 
 
 def embedding_list(*vectors: Any) -> Json:
-    data = [{"object": "embedding", "index": at, "embedding": vector} for at, vector in enumerate(vectors)]
-    return {"object": "list", "data": data, "model": MODEL, "usage": {"prompt_tokens": 4, "total_tokens": 4}}
+    data = [
+        {"object": "embedding", "index": at, "embedding": vector}
+        for at, vector in enumerate(vectors)
+    ]
+    return {
+        "object": "list",
+        "data": data,
+        "model": MODEL,
+        "usage": {"prompt_tokens": 4, "total_tokens": 4},
+    }
 
 
 def text_completion(text: str, finish: str | None = "stop", **fields: Any) -> Json:
     """A legacy completion, whole or one chunk of it."""
     choice = {"index": 0, "text": text, "logprobs": None, "finish_reason": finish}
-    return {"id": "cmpl-upstream", "object": "text_completion", "created": CREATED, "model": MODEL} | {
+    return {
+        "id": "cmpl-upstream",
+        "object": "text_completion",
+        "created": CREATED,
+        "model": MODEL,
+    } | {
         "choices": [choice],
         **fields,
     }

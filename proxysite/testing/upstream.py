@@ -1,9 +1,11 @@
-"""An upstream over real sockets that does what a script says, down to the single byte, and remembers what it was asked.
+"""An upstream over real sockets that does what a script says, down to the single byte, and
+remembers what it was asked.
 
-A script is an async function of one `Exchange`. `Upstream.will(*scripts)` queues them, one per request; without a
-script it is an honest OpenAI server that says "Hello there!". What a script sends is a row of pieces: bytes go out as
-they are, a `Gate` waits until the test opens it (PAUSE: the upstream's own, `Upstream.gate`, for scripts in tables),
-CUT resets the connection, END closes it.
+A script is an async function of one `Exchange`. `Upstream.will(*scripts)` queues them, one per
+request; without a script it is an honest OpenAI server that says "Hello there!". What a script
+sends is a row of pieces: bytes go out as they are, a `Gate` waits until the test opens it (PAUSE:
+the upstream's own, `Upstream.gate`, for scripts in tables), CUT resets the connection, END closes
+it.
 """
 
 import asyncio
@@ -89,7 +91,9 @@ class Request:
 
 @dataclass(slots=True)
 class Exchange:
-    """One request and the connection it came on. `left` is set when the gateway closed that connection."""
+    """One request and the connection it came on. `left` is set when the gateway closed that
+    connection.
+    """
 
     request: Request
     writer: asyncio.StreamWriter
@@ -99,7 +103,9 @@ class Exchange:
     sent_bytes: int = 0
 
     async def send(self, data: bytes) -> None:
-        """Write, and wait as long as the gateway does not read. Raises ConnectionError when it has left."""
+        """Write, and wait as long as the gateway does not read. Raises ConnectionError when it has
+        left.
+        """
         if self.writer.is_closing():
             raise ConnectionResetError
         self.writer.write(data)
@@ -112,7 +118,9 @@ class Exchange:
                 await (self.gate if piece is PAUSE else piece).passed()
             elif piece is CUT:
                 linger = struct.pack("ii", 1, 0)
-                self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                self.writer.get_extra_info("socket").setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, linger
+                )
                 self.writer.transport.abort()
             elif piece is END:
                 self.writer.close()
@@ -125,9 +133,12 @@ class Exchange:
             await self.left.wait()
 
 
-# --- scripts ----------------------------------------------------------------------------------------------------------
+# --- scripts --------------------------------------------------------------------------------------
 def head(status: int, headers: dict[str, str]) -> bytes:
-    lines = [f"HTTP/1.1 {status} Whatever", *(f"{name}: {value}" for name, value in headers.items())]
+    lines = [
+        f"HTTP/1.1 {status} Whatever",
+        *(f"{name}: {value}" for name, value in headers.items()),
+    ]
     return "\r\n".join([*lines, "\r\n"]).encode("latin-1")
 
 
@@ -155,17 +166,23 @@ def reply(body: Any = b"", status: int = 200, **headers: str) -> Script:
     return raw(head(status, named) + data)
 
 
-def refuse(status: int, message: str = "No.", code: str | None = None, kind: str = "", **headers: str) -> Script:
+def refuse(
+    status: int, message: str = "No.", code: str | None = None, kind: str = "", **headers: str
+) -> Script:
     """An error answer in OpenAI's form."""
     return reply(speech.error(message, kind or "some_error", code), status, **headers)
 
 
 def stream(*events: Event, **headers: str) -> Script:
-    """A stream of events in chunked encoding, each written by itself; its end is sent when all pieces are out."""
+    """A stream of events in chunked encoding, each written by itself; its end is sent when all
+    pieces are out.
+    """
     named = {"content-type": "text/event-stream", "transfer-encoding": "chunked"}
     named |= {name.replace("_", "-"): value for name, value in headers.items()}
     pieces = [chunked(event(said)) for said in events]
-    return raw(head(200, named), *pieces, *([] if END in events or CUT in events else [b"0\r\n\r\n"]))
+    return raw(
+        head(200, named), *pieces, *([] if END in events or CUT in events else [b"0\r\n\r\n"])
+    )
 
 
 def chunked(piece: Piece) -> Piece:
@@ -173,7 +190,9 @@ def chunked(piece: Piece) -> Piece:
 
 
 def say(*texts: str, n: int = 1) -> Script:
-    """What an honest server answers to this very request: whole or streamed, with usage where it was asked for."""
+    """What an honest server answers to this very request: whole or streamed, with usage where it
+    was asked for.
+    """
 
     async def script(exchange: Exchange) -> None:
         asked = exchange.request.json
@@ -182,7 +201,11 @@ def say(*texts: str, n: int = 1) -> Script:
         legacy = not exchange.request.path.endswith("/chat/completions")
         said = "".join(texts or HELLO)
         if not asked.get("stream"):
-            whole = speech.text_completion(said, usage=speech.usage()) if legacy else speech.completion(said, n=n)
+            whole = (
+                speech.text_completion(said, usage=speech.usage())
+                if legacy
+                else speech.completion(said, n=n)
+            )
             return await reply(whole)(exchange)
         chunks = speech.spoken_text(said) if legacy else speech.spoken(*(texts or HELLO))
         if not (asked.get("stream_options") or {}).get("include_usage"):
@@ -197,17 +220,23 @@ async def silence(exchange: Exchange) -> None:
     await exchange.left.wait()
 
 
-# --- the server -------------------------------------------------------------------------------------------------------
+# --- the server -----------------------------------------------------------------------------------
 class Upstream:
-    """Listens on a loopback port from `start` to `stop`: on `listener` when it is given one, over TLS with `tls`.
+    """Listens on a loopback port from `start` to `stop`: on `listener` when it is given one, over
+    TLS with `tls`.
 
     `host` is the name that `url` says.
     """
 
     def __init__(
-        self, listener: socket.socket | None = None, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+        self,
+        listener: socket.socket | None = None,
+        tls: ssl.SSLContext | None = None,
+        host: str = "127.0.0.1",
     ) -> None:
-        self._listener, self._tls, self._host = listener, tls, host
+        self._listener = listener
+        self._tls = tls
+        self._host = host
         self._scripts: deque[Script] = deque()
         self._always: Script = say()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -217,7 +246,7 @@ class Upstream:
         self.connections = 0
         self.failures: list[BaseException] = []
 
-    # --- what a test says and asks --------------------------------------------------------------------------------
+    # --- what a test says and asks ----------------------------------------------------------------
     def will(self, *scripts: Script) -> None:
         """The scripts for the next requests, in their order."""
         self._scripts.extend(scripts)
@@ -245,9 +274,11 @@ class Upstream:
         scheme = "https" if self._tls else "http"
         return f"{scheme}://{self._host}:{self.port}/v1"
 
-    # --- the work -------------------------------------------------------------------------------------------------
+    # --- the work ---------------------------------------------------------------------------------
     async def start(self) -> None:
-        listener = self._listener.dup() if self._listener else socket.create_server(("127.0.0.1", 0))
+        listener = (
+            self._listener.dup() if self._listener else socket.create_server(("127.0.0.1", 0))
+        )
         self.port: int = listener.getsockname()[1]
         self._server = await asyncio.start_server(self._accept, sock=listener, ssl=self._tls)
 
@@ -275,8 +306,12 @@ class Upstream:
             with suppress(OSError, asyncio.CancelledError):
                 await writer.wait_closed()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: int) -> None:
-        """One request after another; while a script runs, the next one is awaited, so that leaving is noticed."""
+    async def _serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: int
+    ) -> None:
+        """One request after another; while a script runs, the next one is awaited, so that leaving
+        is noticed.
+        """
         reading = asyncio.ensure_future(read_request(reader))
         playing: set[asyncio.Future[None]] = set()
         exchange: Exchange | None = None

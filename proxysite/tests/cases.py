@@ -1,7 +1,8 @@
 """Scripts of somebody else's language or environment, which a test drives: one process a case.
 
-A script gets the case's name as its argument and the case's arguments as one line of JSON on its standard input; it
-prints one line of JSON with what a program would have seen, and ends when its standard input does.
+A script gets the case's name as its argument and the case's arguments as one line of JSON on its
+standard input; it prints one line of JSON with what a program would have seen, and ends when its
+standard input does.
 """
 
 import asyncio

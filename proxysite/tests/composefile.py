@@ -1,8 +1,9 @@
-"""What containers would be made of, read without a container engine: compose.yaml, the Dockerfile, .dockerignore.
+"""What containers would be made of, read without a container engine: compose.yaml, the Dockerfile,
+.dockerignore.
 
-compose.yaml is read as the part of YAML that it is written in: block mappings, flow lists and mappings, anchors,
-aliases and merges; block lists are refused.
-Sources: the Compose specification ("Interpolation"), Docker's reference of the Dockerfile and of .dockerignore.
+compose.yaml is read as the part of YAML that it is written in: block mappings, flow lists and
+mappings, anchors, aliases and merges; block lists are refused. Sources: the Compose specification
+("Interpolation"), Docker's reference of the Dockerfile and of .dockerignore.
 """
 
 import json
@@ -23,7 +24,9 @@ class Unset(Exception):
 
 
 def services(env: Mapping[str, str]) -> Tree:
-    """The services of compose.yaml as Compose would start them in the environment `env`. Raises Unset."""
+    """The services of compose.yaml as Compose would start them in the environment `env`. Raises
+    Unset.
+    """
     found: Tree = interpolated(compose()["services"], env)
     return found
 
@@ -57,7 +60,9 @@ def block(lines: list[tuple[int, str]], indent: int, anchors: Tree) -> Tree:
             merged = value
         else:
             own[key] = value
-    assert not lines or lines[0][0] < indent, f"indented otherwise than its neighbours: {lines[0][1]}"
+    assert not lines or lines[0][0] < indent, (
+        f"indented otherwise than its neighbours: {lines[0][1]}"
+    )
     return merged | own
 
 
@@ -107,11 +112,17 @@ def dockerfile() -> list[tuple[str, str]]:
     """The instructions and their arguments."""
     text = (ROOT / "docker" / "Dockerfile").read_text(encoding="utf-8")
     lines = re.sub(r"^\s*#.*\n", "", text, flags=re.MULTILINE).replace("\\\n", " ").splitlines()
-    return [(word.upper(), rest.strip()) for word, _, rest in (line.partition(" ") for line in lines) if word]
+    return [
+        (word.upper(), rest.strip())
+        for word, _, rest in (line.partition(" ") for line in lines)
+        if word
+    ]
 
 
 def ignored(path: str) -> bool:
-    """Whether .dockerignore keeps the file out of the image: the last pattern that it or a parent matches decides."""
+    """Whether .dockerignore keeps the file out of the image: the last pattern that it or a parent
+    matches decides.
+    """
     out = False
     parents = [path]
     while "/" in parents[-1]:
@@ -137,12 +148,18 @@ def as_regex(pattern: str) -> re.Pattern[str]:
 
 def image_files() -> Iterator[str]:
     """What `COPY . .` would put into the image, relative to the repository's root."""
-    wanted = {pattern.removeprefix("!").split("/")[0] for pattern in ignore_patterns() if pattern.startswith("!")}
+    wanted = {
+        pattern.removeprefix("!").split("/")[0]
+        for pattern in ignore_patterns()
+        if pattern.startswith("!")
+    }
     for name in sorted(wanted):
         if (ROOT / name).is_file():
             found = [ROOT / name]
         else:
-            found = [Path(folder, file) for folder, _, files in os.walk(ROOT / name) for file in files]
+            found = [
+                Path(folder, file) for folder, _, files in os.walk(ROOT / name) for file in files
+            ]
         for path in found:
             relative = path.relative_to(ROOT).as_posix()
             if not ignored(relative):

@@ -1,4 +1,6 @@
-"""The “Coming from …” pages as tests read them: the commands under a heading, and a shell to paste them into."""
+"""The “Coming from …” pages as tests read them: the commands under a heading, and a shell to paste
+them into.
+"""
 
 import asyncio
 import re
@@ -24,7 +26,9 @@ class Page:
         """The lines of the shell blocks under that heading."""
         text = self.text.split(f"\n## {section}\n", 1)[1].split("\n## ", 1)[0]
         return [
-            line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.strip().splitlines()
+            line
+            for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+            for line in block.strip().splitlines()
         ]
 
     def sections(self) -> list[str]:
@@ -35,8 +39,13 @@ class Page:
         return set(re.findall(r"`(?:\w+/tests/)?(test_\w+\.py)`", self.text))
 
     def settings(self) -> set[str]:
-        """Names of our variables in it, those in the left column left out: they are the other program's."""
-        ours = [line.split(" | ", 1)[-1] if line.startswith("|") else line for line in self.text.splitlines()]
+        """Names of our variables in it, those in the left column left out: they are the other
+        program's.
+        """
+        ours = [
+            line.split(" | ", 1)[-1] if line.startswith("|") else line
+            for line in self.text.splitlines()
+        ]
         return set(re.findall(r"`([A-Z]{2,}[A-Z0-9]*_?[A-Z0-9_]*)(?:=\w+)?`", "\n".join(ours)))
 
 
@@ -54,7 +63,9 @@ class Terminal:
 
     async def paste(self, command: str) -> str:
         """What the command writes to its standard output. It must succeed."""
-        line = re.sub(r"http://127\.0\.0\.1:\d+", self._url, command).replace(".venv/bin/python manage.py", MANAGE)
+        line = re.sub(r"http://127\.0\.0\.1:\d+", self._url, command).replace(
+            ".venv/bin/python manage.py", MANAGE
+        )
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None

@@ -1,5 +1,6 @@
-"""Real processes for tests: a program whose output can be waited for, a gateway on a home of its own, and third-party
-programs with what they need installed once below INTEROP_HOME (default `.interop` in the repository's root).
+"""Real processes for tests: a program whose output can be waited for, a gateway on a home of its
+own, and third-party programs with what they need installed once below INTEROP_HOME (default
+`.interop` in the repository's root).
 """
 
 import fcntl
@@ -22,16 +23,21 @@ import pytest
 Found = TypeVar("Found")
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent
-PATIENCE_SECONDS = 60.0  # how long a test waits for what must happen; never how long something takes
+PATIENCE_SECONDS = (
+    60.0  # how long a test waits for what must happen; never how long something takes
+)
 INSTALL_SECONDS = 500.0
 NODE = 20  # the oldest that the packages run on
-# what a process needs of the environment that it is started in; what a person has set for a gateway is not for tests
+# what a process needs of the environment that it is started in; what a person has set for a gateway
+# is not for tests
 ADDRESS = re.compile(r"(?:serves|running on|listening on) (http://127\.0\.0\.1:\d+)")
 SURROUNDINGS = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
 
 
 def patiently(question: Callable[[], Found], what: str, seconds: float = PATIENCE_SECONDS) -> Found:
-    """Ask until the answer is true, and return it. Raises AssertionError when that takes longer than `seconds`."""
+    """Ask until the answer is true, and return it. Raises AssertionError when that takes longer
+    than `seconds`.
+    """
     until = time.monotonic() + seconds
     while True:
         if found := question():
@@ -47,7 +53,9 @@ def surroundings(**more: str) -> dict[str, str]:
 class Program:
     """One running process; all that it writes goes to the file `log`."""
 
-    def __init__(self, command: Sequence[str | Path], log: Path, env: dict[str, str], cwd: Path = ROOT) -> None:
+    def __init__(
+        self, command: Sequence[str | Path], log: Path, env: dict[str, str], cwd: Path = ROOT
+    ) -> None:
         self._log = log
         with log.open("wb") as file:
             # a group of its own: what is sent to it reaches nobody else
@@ -74,12 +82,16 @@ class Program:
         """The exit status; None while it runs."""
         return self._process.poll()
 
-    def until(self, question: Callable[[], Found], what: str, seconds: float = PATIENCE_SECONDS) -> Found:
+    def until(
+        self, question: Callable[[], Found], what: str, seconds: float = PATIENCE_SECONDS
+    ) -> Found:
         """`patiently`, but not beyond the end of the program."""
 
         def ask() -> Found:
             found = question()
-            assert found or self.status is None, f"it ended with status {self.status} before {what}:\n{self.said}"
+            assert found or self.status is None, (
+                f"it ended with status {self.status} before {what}:\n{self.said}"
+            )
             return found
 
         try:
@@ -99,7 +111,9 @@ class Program:
         try:
             return self._process.wait(seconds)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"SIGTERM did not end it within {seconds:g} s:\n{self.said[-4000:]}") from None
+            raise AssertionError(
+                f"SIGTERM did not end it within {seconds:g} s:\n{self.said[-4000:]}"
+            ) from None
         finally:
             self.kill()
 
@@ -111,7 +125,9 @@ class Program:
 
 
 class Gateway:
-    """`manage.py serve` on SQLite in a home of its own, and the commands that a person would type beside it."""
+    """`manage.py serve` on SQLite in a home of its own, and the commands that a person would type
+    beside it.
+    """
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -136,17 +152,31 @@ class Gateway:
         return self._program.said
 
     def manage(self, *arguments: str, given: str = "") -> str:
-        """The output of one command; `given` is its standard input. Raises AssertionError when it fails."""
+        """The output of one command; `given` is its standard input. Raises AssertionError when it
+        fails.
+        """
         command = [sys.executable, "manage.py", *arguments]
-        ran = subprocess.run(command, input=given, capture_output=True, text=True, env=self._env, cwd=ROOT, timeout=60)
+        ran = subprocess.run(
+            command,
+            input=given,
+            capture_output=True,
+            text=True,
+            env=self._env,
+            cwd=ROOT,
+            timeout=60,
+        )
         assert ran.returncode == 0, f"{arguments}: {ran.stdout}{ran.stderr}"
         return ran.stdout
 
-    def provide(self, name: str, base_url: str, *models: str, tokens: Iterable[str], private: bool = True) -> None:
+    def provide(
+        self, name: str, base_url: str, *models: str, tokens: Iterable[str], private: bool = True
+    ) -> None:
         """A provider that speaks OpenAI, its models and tokens."""
         options = [option for model in models for option in ("--model", model)]
         options += ["--confirm-tokens", *(["--allow-private"] if private else [])]
-        self.manage("add_provider", name, "--kind", "openai_compatible", "--base-url", base_url, *options)
+        self.manage(
+            "add_provider", name, "--kind", "openai_compatible", "--base-url", base_url, *options
+        )
         secrets = list(tokens)
         report = self.manage("import_tokens", name, "-", given="\n".join(secrets))
         assert f"{len(secrets)} imported" in report, report
@@ -167,7 +197,8 @@ class Gateway:
 
     def tokens(self, provider: str) -> list[dict[str, Any]]:
         query = (
-            "SELECT t.* FROM tokens_upstreamtoken t JOIN providers_provider p ON p.id = t.provider_id"
+            "SELECT t.* FROM tokens_upstreamtoken t JOIN providers_provider p ON p.id = "
+            "t.provider_id"
             " WHERE p.name = ? ORDER BY t.created_at, t.id"
         )
         return self.rows(query, provider)
@@ -183,7 +214,9 @@ def installed(name: str, sources: Sequence[Path], install: Callable[[Path], None
     """The directory in which `install` put something, once for each content of `sources`."""
     top = Path(os.environ.get("INTEROP_HOME") or ROOT / ".interop")
     top.mkdir(parents=True, exist_ok=True)
-    content = hashlib.sha256(b"".join(source.read_bytes() for source in sources) + sys.version.encode())
+    content = hashlib.sha256(
+        b"".join(source.read_bytes() for source in sources) + sys.version.encode()
+    )
     place = top / f"{name}-{content.hexdigest()[:12]}"
     stamp = place / ".complete"
     with (top / f"{name}.lock").open("w") as lock:
@@ -200,18 +233,22 @@ def installed(name: str, sources: Sequence[Path], install: Callable[[Path], None
 def run_installer(*command: str | Path, cwd: Path) -> None:
     """With the environment as it is: package mirrors and certificates are set there."""
     arguments = [str(part) for part in command]
-    ran = subprocess.run(arguments, cwd=cwd, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False)
+    ran = subprocess.run(
+        arguments, cwd=cwd, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False
+    )
     assert ran.returncode == 0, f"{' '.join(arguments)}\n{ran.stdout[-2000:]}{ran.stderr[-4000:]}"
 
 
 def npm_packages() -> Path:
-    """The directory with the `node_modules` that `npm/package-lock.json` names; the test scripts lie beside them. Skips
-    the test on a machine without Node.js.
+    """The directory with the `node_modules` that `npm/package-lock.json` names; the test scripts
+    lie beside them. Skips the test on a machine without Node.js.
     """
     folder = HERE / "npm"
     if not shutil.which("node") or not shutil.which("npm"):
         pytest.skip("needs Node.js and npm, which are not installed here")
-    version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    version = subprocess.run(
+        ["node", "--version"], capture_output=True, text=True, check=True
+    ).stdout.strip()
     if int(version.lstrip("v").partition(".")[0]) < NODE:
         pytest.skip(f"needs Node.js {NODE} or newer; here is {version}")
 
@@ -232,7 +269,16 @@ def pip_programs(name: str) -> Path:
 
     def install(place: Path) -> None:
         run_installer(sys.executable, "-m", "venv", place, cwd=place)
-        pip = (place / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-        run_installer(*pip, "--only-binary", ":all:", "--require-hashes", "--requirement", lock, cwd=place)
+        pip = (
+            place / "bin" / "python",
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+        )
+        run_installer(
+            *pip, "--only-binary", ":all:", "--require-hashes", "--requirement", lock, cwd=place
+        )
 
     return installed(name, [lock], install) / "bin"

@@ -1,4 +1,6 @@
-"""The admin's index page: what it shows to whom, what can be done on it, and how much it asks the database."""
+"""The admin's index page: what it shows to whom, what can be done on it, and how much it asks the
+database.
+"""
 
 import re
 from datetime import timedelta
@@ -15,7 +17,7 @@ from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from api.models import Status, UsageRecord
-from api.views.relay import new_request_id
+from api.views.chat import new_request_id
 from providers.adapters import openai_compatible
 from providers.models import Provider
 from proxysite import dashboard
@@ -59,7 +61,9 @@ def staff(client):
 
 
 def page(client):
-    """The page's HTML; it works under a policy that forbids inline scripts and styles, and loads nothing from afar."""
+    """The page's HTML; it works under a policy that forbids inline scripts and styles, and loads
+    nothing from afar.
+    """
     answer = client.get("/admin/")
     assert answer.status_code == 200
     html = answer.content.decode()
@@ -75,12 +79,28 @@ def text(client):
 
 def record(token=None, at=None, **fields):
     """A usage row; `fields` may be an outcome and reason of its one attempt."""
-    pk = UUID(new_request_id().removeprefix("req_")) if at is None else UUID(int=dashboard.first_id(at).int + 1)
+    pk = (
+        UUID(new_request_id().removeprefix("req_"))
+        if at is None
+        else UUID(int=dashboard.first_id(at).int + 1)
+    )
     outcome, reason = fields.pop("outcome", "answered"), fields.pop("reason", "")
-    attempt = {"provider": "k2", "token": str(token.pk) if token else None, "outcome": outcome, "reason": reason}
-    given = {"endpoint": "chat/completions", "model": "kimi-k2", "stream": False, "status": Status.COMPLETE}
+    attempt = {
+        "provider": "k2",
+        "token": str(token.pk) if token else None,
+        "outcome": outcome,
+        "reason": reason,
+    }
+    given = {
+        "endpoint": "chat/completions",
+        "model": "kimi-k2",
+        "stream": False,
+        "status": Status.COMPLETE,
+    }
     attempts = {"attempts": [attempt] if outcome else []}
-    return UsageRecord.objects.create(id=pk, started_at=at or timezone.now(), **given | attempts | fields)
+    return UsageRecord.objects.create(
+        id=pk, started_at=at or timezone.now(), **given | attempts | fields
+    )
 
 
 def paste(client, provider, *lines):
@@ -88,7 +108,7 @@ def paste(client, provider, *lines):
     return client.post("/admin/import", posted, follow=True).content.decode()
 
 
-# --- what it shows ----------------------------------------------------------------------------------------------------
+# --- what it shows --------------------------------------------------------------------------------
 def test_an_empty_site_has_a_page_that_says_what_to_do(admin_client):
     shown = text(admin_client)
     assert "There is no provider yet: add one" in shown
@@ -110,7 +130,9 @@ def test_a_provider_shows_its_mode_and_how_its_tokens_stand(admin_client, provid
     Provider.objects.create(name="k2think-web", kind="k2think_web", mode="guest")
     shown = text(admin_client)
     assert shown.split("Providers ", 1)[1].startswith("k2 OpenAI-compatible")
-    assert re.search(r"tokens 6 active 2 inactive 4 1 resting , 2 disabled , 1 expired", shown), shown
+    assert re.search(r"tokens 6 active 2 inactive 4 1 resting , 2 disabled , 1 expired", shown), (
+        shown
+    )
     assert "switched-off off" in shown
     assert re.search(r"echo \S+ \S+ asks for no token", shown)
     assert "k2think-web guest mode K2-Think" in shown
@@ -136,7 +158,13 @@ def test_a_failure_is_found_behind_many_good_answers(admin_client, token, monkey
     monkeypatch.setattr(dashboard, "LOOKED_THROUGH", 5)
     before = timezone.now() - timedelta(seconds=5)
     record(token, at=before, outcome="RateLimited", reason="answered all the same")
-    record(token, at=before + timedelta(seconds=1), outcome="ServerFailed", reason="it broke", status=Status.ERROR)
+    record(
+        token,
+        at=before + timedelta(seconds=1),
+        outcome="ServerFailed",
+        reason="it broke",
+        status=Status.ERROR,
+    )
     for _ in range(6):
         record(token)
     shown = text(admin_client)
@@ -147,12 +175,20 @@ def test_a_failure_is_found_behind_many_good_answers(admin_client, token, monkey
 def test_tokens_that_changed_are_told_with_the_reason(admin_client, token):
     UpstreamToken.objects.all().strike(1, "auth: sign in again")
     shown = text(admin_client)
-    assert re.search(rf"disabled {re.escape(token.masked)} of k2 , before: active auth: sign in again", shown), shown
+    assert re.search(
+        rf"disabled {re.escape(token.masked)} of k2 , before: active auth: sign in again", shown
+    ), shown
 
 
 def test_requests_are_counted_by_their_time(admin_client, provider, monkeypatch):
     now = timezone.now()
-    for minutes, status in ((1, "complete"), (2, "error"), (3, "abandoned"), (90, "truncated"), (3_000, "error")):
+    for minutes, status in (
+        (1, "complete"),
+        (2, "error"),
+        (3, "abandoned"),
+        (90, "truncated"),
+        (3_000, "error"),
+    ):
         record(at=now - timedelta(minutes=minutes), status=status)
     assert "last hour 3 of them failed 1 last 24 hours 4 of them failed 2" in text(admin_client)
     monkeypatch.setattr(dashboard, "MOST_COUNTED", 2)
@@ -163,7 +199,9 @@ def test_periodic_work_shows_when_it_began_last(admin_client, provider):
     interval = IntervalSchedule.objects.create(every=1, period="minutes")
     last = timezone.now() - timedelta(minutes=5, seconds=1)
     PeriodicTask.objects.create(name="t", task="t", interval=interval, last_run_at=last)
-    assert re.search(r"Periodic work last begun 5\sminutes ago", text(admin_client).replace("&nbsp;", " "))
+    assert re.search(
+        r"Periodic work last begun 5\sminutes ago", text(admin_client).replace("&nbsp;", " ")
+    )
 
 
 def test_what_upstreams_and_people_wrote_is_shown_as_text(admin_client, token):
@@ -181,8 +219,17 @@ def test_nothing_secret_is_on_the_page(admin_client, provider, token, settings):
     account.save()
     record(token, outcome="ServerFailed", reason="it broke", status=Status.ERROR)
     html = page(admin_client)
-    hidden = (SECRET, token.sealed, token.fingerprint, account.sealed, "a-password-of-june", settings.SECRET_KEY)
-    assert not any(secret in html for secret in (*hidden, settings.KEY_PEPPER, *settings.FIELD_KEYS))
+    hidden = (
+        SECRET,
+        token.sealed,
+        token.fingerprint,
+        account.sealed,
+        "a-password-of-june",
+        settings.SECRET_KEY,
+    )
+    assert not any(
+        secret in html for secret in (*hidden, settings.KEY_PEPPER, *settings.FIELD_KEYS)
+    )
 
 
 def test_many_rows_cost_no_more_queries_than_few(admin_client, token, monkeypatch):
@@ -196,10 +243,14 @@ def test_many_rows_cost_no_more_queries_than_few(admin_client, token, monkeypatc
     others = [Provider(name=f"p{number}", kind="openai_compatible") for number in range(40)]
     Provider.objects.bulk_create(others)
     for row in others[:20]:
-        UpstreamToken.objects.bulk_create([UpstreamToken.of(row, f"{SECRET}-{n}") for n in range(10)])
+        UpstreamToken.objects.bulk_create(
+            [UpstreamToken.of(row, f"{SECRET}-{n}") for n in range(10)]
+        )
     UpstreamToken.objects.all().disable("by somebody")
     for number in range(300):
-        record(token, outcome="ServerFailed", status=Status.ERROR if number % 3 else Status.COMPLETE)
+        record(
+            token, outcome="ServerFailed", status=Status.ERROR if number % 3 else Status.COMPLETE
+        )
     many = asked()
     assert len(few) == len(many) <= QUERIES, many
     assert Transition.objects.count() >= 200
@@ -215,15 +266,19 @@ def test_many_rows_cost_no_more_queries_than_few(admin_client, token, monkeypatc
 @pytest.mark.parametrize("status", ["complete", "error"])
 def test_requests_of_a_span_are_found_by_an_index(status):
     record(status=status)
-    records = UsageRecord.objects.filter(id__gte=dashboard.first_id(timezone.now() - timedelta(hours=1)))
+    records = UsageRecord.objects.filter(
+        id__gte=dashboard.first_id(timezone.now() - timedelta(hours=1))
+    )
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            cursor.execute("SET LOCAL enable_seqscan = off")  # which suits a table of one row better
+            cursor.execute(
+                "SET LOCAL enable_seqscan = off"
+            )  # which suits a table of one row better
     plan = records.order_by("-id").explain()
     assert "index" in plan.lower(), plan
 
 
-# --- to whom ----------------------------------------------------------------------------------------------------------
+# --- to whom --------------------------------------------------------------------------------------
 def test_strangers_are_sent_to_the_login(client, provider):
     client.force_login(User.objects.create_user("alice"))
     for answer in (client.get("/admin/"), client.post("/admin/mode"), client.post("/admin/import")):
@@ -233,7 +288,14 @@ def test_strangers_are_sent_to_the_login(client, provider):
 
 def test_each_part_is_shown_to_those_who_may_see_its_rows(staff, provider, token):
     record(token, outcome="ServerFailed", reason="it broke", status=Status.ERROR)
-    parts = ("Providers", "Requests", "Recent failures", "Tokens that changed", "Import tokens", "Configuration")
+    parts = (
+        "Providers",
+        "Requests",
+        "Recent failures",
+        "Tokens that changed",
+        "Import tokens",
+        "Configuration",
+    )
     client = staff()
     assert not any(f">{part}</h2>" in page(client) for part in parts)
     user = User.objects.get(username="staff")
@@ -245,7 +307,7 @@ def test_each_part_is_shown_to_those_who_may_see_its_rows(staff, provider, token
     assert [part for part in parts if f">{part}</h2>" in html] == [*parts[:3], "Configuration"]
 
 
-# --- the switch -------------------------------------------------------------------------------------------------------
+# --- the switch -----------------------------------------------------------------------------------
 def test_the_mode_is_switched_by_a_button(admin_client, provider, guests):
     html = page(admin_client)
     assert "Switch to guest mode" in html
@@ -261,7 +323,9 @@ def test_the_mode_is_switched_by_a_button(admin_client, provider, guests):
 def test_where_there_is_no_other_mode_there_is_no_button(admin_client, provider):
     assert "Switch to" not in page(admin_client)
     posted = {"provider": provider.pk, "mode": "guest"}
-    assert "has no entrance" in admin_client.post("/admin/mode", posted, follow=True).content.decode()
+    assert (
+        "has no entrance" in admin_client.post("/admin/mode", posted, follow=True).content.decode()
+    )
     provider.refresh_from_db()
     assert provider.mode == "user"
 
@@ -278,12 +342,16 @@ def test_who_may_only_look_can_do_nothing(staff, provider, guests):
     assert "Switch to" not in html
     assert "<textarea" not in html
     assert client.post("/admin/mode", {"provider": provider.pk, "mode": "guest"}).status_code == 403
-    assert client.post("/admin/import", {"provider": provider.pk, "tokens": SECRET}).status_code == 403
+    assert (
+        client.post("/admin/import", {"provider": provider.pk, "tokens": SECRET}).status_code == 403
+    )
     provider.refresh_from_db()
     assert (provider.mode, provider.tokens.count()) == ("user", 0)
 
 
-def test_nothing_changes_by_an_address_alone_or_without_the_csrf_token(admin_user, provider, guests):
+def test_nothing_changes_by_an_address_alone_or_without_the_csrf_token(
+    admin_user, provider, guests
+):
     strict = Client(enforce_csrf_checks=True)
     strict.force_login(admin_user)
     for path in ("/admin/mode", "/admin/import"):
@@ -294,13 +362,22 @@ def test_nothing_changes_by_an_address_alone_or_without_the_csrf_token(admin_use
     assert (provider.mode, provider.tokens.count()) == ("user", 0)
 
 
-# --- the import -------------------------------------------------------------------------------------------------------
+# --- the import -----------------------------------------------------------------------------------
 def test_pasted_tokens_are_imported_and_never_shown_again(admin_client, provider, token):
-    html = paste(admin_client, provider, "# mine", f"{SECRET}-new", "", SECRET, "not a token", f"{SECRET}-new")
-    assert (
-        "Tokens for k2: 1 imported, 1 known already, 1 twice in the file, 1 malformed (line 5: has a space inside)."
-        in html
+    html = paste(
+        admin_client,
+        provider,
+        "# mine",
+        f"{SECRET}-new",
+        "",
+        SECRET,
+        "not a token",
+        f"{SECRET}-new",
     )
+    assert (
+        "Tokens for k2: 1 imported, 1 known already, 1 twice in the file, 1 malformed (line 5: "
+        "has a space inside)."
+    ) in html
     assert provider.tokens.count() == 2
     kept = [f"{entry.object_repr} {entry.change_message}" for entry in LogEntry.objects.all()]
     kept += [str(session.get_decoded()) for session in Session.objects.all()]
@@ -326,7 +403,9 @@ def test_a_wrong_line_is_never_shown_back(admin_client, provider):
 
 def test_accounts_are_pasted_where_they_sign_in(admin_client, provider, monkeypatch):
     monkeypatch.setattr(openai_compatible.Adapter, "signs_in", True)
-    html = paste(admin_client, provider, "june@example.org:her-password", "may@example.org----other:password")
+    html = paste(
+        admin_client, provider, "june@example.org:her-password", "may@example.org----other:password"
+    )
     assert "Tokens for k2: 2 imported" in html
     assert not any(secret in html for secret in ("her-password", "other:password"))
     html = paste(admin_client, provider, "june@example.org:her-new-password")
@@ -347,7 +426,9 @@ def test_a_provider_that_asks_for_no_token_is_not_chosen_and_takes_none_by_mista
     assert re.search(rf'<option value="{provider.pk}" selected>k2</option>', html)
     assert re.search(rf'<optgroup label="ask for no token">\s*<option value="{echo.pk}">echo', html)
     said = paste(admin_client, echo, SECRET)
-    assert "echo asks for no token: nothing was imported." in said, re.findall(r"messagelist.*", said, re.DOTALL)[:1]
+    assert "echo asks for no token: nothing was imported." in said, re.findall(
+        r"messagelist.*", said, re.DOTALL
+    )[:1]
     assert not UpstreamToken.objects.exists()
     posted = {"provider": echo.pk, "tokens": SECRET, "anyway": "on"}
     assert "1 imported" in admin_client.post("/admin/import", posted, follow=True).content.decode()

@@ -1,5 +1,5 @@
-"""The admin in a real browser: every main page works under its Content-Security-Policy, without an error in the
-console. Skipped where no Chromium is installed.
+"""The admin in a real browser: every main page works under its Content-Security-Policy, without an
+error in the console. Skipped where no Chromium is installed.
 """
 
 import os
@@ -11,28 +11,53 @@ import pytest
 
 from api.models import UsageRecord
 from conversations.tests.test_retention import conversation
-from providers import deletions
-from providers.offloop import off_loop
+from providers.database.database_threads import off_loop
+from providers.deletions import deletion_jobs
 from proxysite.testing import rows
 from tokens.models import UpstreamToken
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
     pytest.mark.timeout(240),
-    # a browser drops requests when it leaves a page; the files of those answers are closed by the collector
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume:Warning"),  # static files, read in a thread
+    # a browser drops requests when it leaves a page; the files of those answers are closed by the
+    # collector
+    pytest.mark.filterwarnings(
+        "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+    ),
+    pytest.mark.filterwarnings(
+        "ignore:StreamingHttpResponse must consume:Warning"
+    ),  # static files, read in a thread
     pytest.mark.settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]),
 ]
 LISTS = (
-    *("api/apikey", "api/usagerecord", "auth/group", "auth/user", "axes/accessattempt", "axes/accesslog"),
+    *(
+        "api/apikey",
+        "api/usagerecord",
+        "auth/group",
+        "auth/user",
+        "axes/accessattempt",
+        "axes/accesslog",
+    ),
     *("conversations/conversation", "conversations/document", "conversations/storedfile"),
-    *("providers/virtualmodel", "providers/chatmodel", "providers/deletion", "providers/modelalias"),
+    *(
+        "providers/virtualmodel",
+        "providers/chatmodel",
+        "providers/deletion",
+        "providers/modelalias",
+    ),
     *("providers/provider", "tokens/upstreamaccount", "tokens/upstreamtoken"),
     *("django_celery_beat/periodictask", "django_celery_beat/intervalschedule"),
 )
-FORMS = ("api/apikey", "auth/user", "conversations/document", "providers/provider", "tokens/upstreamtoken")
+FORMS = (
+    "api/apikey",
+    "auth/user",
+    "conversations/document",
+    "providers/provider",
+    "tokens/upstreamtoken",
+)
 REPORT = """document.addEventListener("securitypolicyviolation", (event) =>
     console.error(`CSP ${event.violatedDirective} ${event.blockedURI} ${event.sample}`))"""
 WIDTH, HEIGHT = 1_440, 900
@@ -43,7 +68,9 @@ class Browser:
 
     def __init__(self, page, url):
         self.page, self.url, self.wrong = page, url, []
-        page.on("console", lambda message: message.type == "error" and self.wrong.append(message.text))
+        page.on(
+            "console", lambda message: message.type == "error" and self.wrong.append(message.text)
+        )
         page.on("pageerror", lambda error: self.wrong.append(str(error)))
         page.on("response", self.see)
 
@@ -96,11 +123,21 @@ def furnish(person, provider):
     away.save()
     rows.provider("https://c.example/v1", "free", needs_token=False, models=())
     talk = conversation(person.user)
-    fields = {"endpoint": "chat/completions", "model": "m", "stream": False, "status": "error", "error_code": "x"}
-    record = UsageRecord.objects.create(user=person.user, started_at=datetime.now(UTC), provider=provider, **fields)
+    fields = {
+        "endpoint": "chat/completions",
+        "model": "m",
+        "stream": False,
+        "status": "error",
+        "error_code": "x",
+    }
+    record = UsageRecord.objects.create(
+        user=person.user, started_at=datetime.now(UTC), provider=provider, **fields
+    )
     gone = rows.person("gone")
-    UsageRecord.objects.create(user=gone.user, started_at=datetime.now(UTC), provider=provider, **fields)
-    deletions.begin([gone.user], "operator")
+    UsageRecord.objects.create(
+        user=gone.user, started_at=datetime.now(UTC), provider=provider, **fields
+    )
+    deletion_jobs.begin([gone.user], "operator")
     return talk, record, away
 
 
@@ -173,5 +210,7 @@ async def test_the_page_of_a_locked_login_is_a_page(browser, operator):
         await browser.page.fill("#id_password", "wrong")
         await browser.page.click("input[type=submit]")
     await browser.page.wait_for_selector("text=Too many logins have failed")
-    browser.wrong = [text for text in browser.wrong if "429" not in text]  # Chromium notes the status itself
+    browser.wrong = [
+        text for text in browser.wrong if "429" not in text
+    ]  # Chromium notes the status itself
     await browser.still("locked")

@@ -1,4 +1,6 @@
-"""The keeper of the embedded worker and beat: however they end, they begin again, and it is known meanwhile."""
+"""The keeper of the embedded worker and beat: however they end, they begin again, and it is known
+meanwhile.
+"""
 
 import threading
 
@@ -13,7 +15,9 @@ def kept(monkeypatch):
     """Keeps a deed; its thread is left waiting at the end."""
     monkeypatch.setattr(celery, "PAUSE_SECONDS", 0)
     monkeypatch.setattr(threading, "excepthook", lambda args: None)
-    yield lambda deed: threading.Thread(target=celery.ever, args=("worker", deed), daemon=True).start()
+    yield lambda deed: threading.Thread(
+        target=celery.ever, args=("worker", deed), daemon=True
+    ).start()
     failed("worker").unlink(missing_ok=True)
 
 

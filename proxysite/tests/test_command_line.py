@@ -55,7 +55,7 @@ def test_a_python_without_our_packages_is_one_line() -> None:
     assert ".venv/bin/python" in line
 
 
-# --- make serve -------------------------------------------------------------------------------------------------------
+# --- make serve -----------------------------------------------------------------------------------
 PIP = """#!/bin/sh
 echo "Looking in indexes: https://index.example/simple"
 echo "WARNING: Location 'https://wheels.example' is ignored: it is either a non-existing path" >&2
@@ -63,7 +63,9 @@ for name in one two three; do echo "Collecting $name==1.0 (from -r x.txt (line 1
 echo "WARNING: Running pip as the 'root' user can result in broken permissions" >&2
 {end}
 """
-GOOD = 'echo "Installing collected packages: one, two, three"; echo "Successfully installed one-1.0"'
+GOOD = (
+    'echo "Installing collected packages: one, two, three"; echo "Successfully installed one-1.0"'
+)
 BAD = 'echo "ERROR: Could not find a version that satisfies four==1.0" >&2; exit 1'
 LOCK = "".join(f"{name}==1.0 \\\n    --hash=sha256:00\n" for name in ("one", "two[extra]", "three"))
 
@@ -75,7 +77,9 @@ def install(folder: Path, end: str) -> "subprocess.CompletedProcess[str]":
     (folder / "x.txt").write_text(LOCK)
     command = ["sh", str(settings.BASE_DIR / "requirements" / "install.sh"), str(folder / "x.txt")]
     environment = {"PATH": "/usr/bin:/bin", "PYTHON": str(folder / "python")}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=30, check=False
+    )
 
 
 def test_an_installation_shows_how_far_it_is_and_no_warnings(tmp_path: Path) -> None:
@@ -107,7 +111,13 @@ def test_make_says_why_it_installs(tmp_path: Path) -> None:
     said = []
     for _ in range(2):
         done = subprocess.run(
-            ["make", "serve"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=30, check=True
+            ["make", "serve"],
+            cwd=tmp_path,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
         )
         said.append(done.stdout)
         newer = (tmp_path / ".venv" / ".base").stat().st_mtime + 10

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from django.conf import settings
 
-from proxysite import configuration, places
-from proxysite.configuration import Environment, InvalidSettings, SettingsEnvironment
+from proxysite.configuration import declarations, locations
+from proxysite.configuration.declarations import Environment, InvalidSettings, SettingsEnvironment
 
 FILE = settings.BASE_DIR / "proxysite" / "settings.py"
 EXAMPLE = (settings.BASE_DIR / ".env.example").read_text(encoding="utf-8")
@@ -24,18 +24,24 @@ def problems(method: str, text: str, *arguments: Any, **options: Any) -> list[st
     return env.problems
 
 
-def run_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *argv: str, **variables: str) -> dict[str, Any]:
+def run_settings(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *argv: str, **variables: str
+) -> dict[str, Any]:
     """Return the settings of a process with these variables and no others of ours."""
     for name in settings.DECLARED:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(configuration.environ.Env, "read_env", lambda file: None)
-    for name, value in {"PROXYSITE_HOME": str(tmp_path / "home"), "MARKER_FILE": "none", **variables}.items():
+    monkeypatch.setattr(declarations.environ.Env, "read_env", lambda file: None)
+    for name, value in {
+        "PROXYSITE_HOME": str(tmp_path / "home"),
+        "MARKER_FILE": "none",
+        **variables,
+    }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "argv", ["manage.py", *argv])
     return runpy.run_path(str(FILE))
 
 
-# --- values -----------------------------------------------------------------------------------------------------------
+# --- values ---------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("method", "arguments", "good", "bad"),
     [
@@ -79,7 +85,11 @@ def test_an_empty_variable_has_its_default() -> None:
 
 
 def test_what_may_hold_a_password_is_not_repeated() -> None:
-    for method, text in (("database_url", "postgres//u:canary@h/n"), ("secret", "can\x01ary"), ("count", "a:canary@b")):
+    for method, text in (
+        ("database_url", "postgres//u:canary@h/n"),
+        ("secret", "can\x01ary"),
+        ("count", "a:canary@b"),
+    ):
         arguments = (5,) if method == "count" else ("",)
         assert "canary" not in problems(method, text, *arguments)[0]
 
@@ -92,7 +102,9 @@ def test_what_another_programs_variable_set_is_named_by_it() -> None:
     env = Environment({"REQUEST_TIMEOUT": "soon", "FIRST_BYTE_SECONDS": "soon"})
     env.read_aliases({"FIRST_BYTE_SECONDS": "REQUEST_TIMEOUT"})
     env.seconds("FIRST_BYTE_SECONDS", 5)
-    assert env.problems[0].startswith("FIRST_BYTE_SECONDS (REQUEST_TIMEOUT of the environment): 'soon'")
+    assert env.problems[0].startswith(
+        "FIRST_BYTE_SECONDS (REQUEST_TIMEOUT of the environment): 'soon'"
+    )
 
 
 @pytest.mark.parametrize(
@@ -112,14 +124,19 @@ def test_a_misspelt_variable_is_pointed_out(given: str, meant: str) -> None:
 
 
 def test_variables_of_other_programs_are_left_alone() -> None:
-    others = "HOME HOSTNAME PATH LANG SHELL LOGNAME MAIL TERM PS1 KUBERNETES_PORT REDIS_PORT POSTGRES_PASSWORD"
+    others = (
+        "HOME HOSTNAME PATH LANG SHELL LOGNAME MAIL TERM PS1 KUBERNETES_PORT REDIS_PORT "
+        "POSTGRES_PASSWORD"
+    )
     env = Environment(dict.fromkeys(others.split(), "x"))
     env.warn_of_slips(settings.DECLARED)
     assert env.warnings == []
 
 
-# --- the settings file ------------------------------------------------------------------------------------------------
-def test_every_setting_refuses_garbage_in_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+# --- the settings file ----------------------------------------------------------------------------
+def test_every_setting_refuses_garbage_in_a_line_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     garbage = {name: "\x01" for name in settings.DECLARED if name != "MARKER_FILE"}
     with pytest.raises(InvalidSettings) as caught:
         run_settings(monkeypatch, tmp_path, **garbage)
@@ -127,7 +144,9 @@ def test_every_setting_refuses_garbage_in_a_line_of_its_own(monkeypatch: pytest.
     assert named == set(garbage)
 
 
-def test_no_number_may_be_negative_or_endless(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_no_number_may_be_negative_or_endless(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     numbers = {name for name, declared in settings.DECLARED.items() if "number" in declared.allowed}
     assert len(numbers) > 50
     for text in ("-1", "nan", "inf", "1e400"):
@@ -137,12 +156,23 @@ def test_no_number_may_be_negative_or_endless(monkeypatch: pytest.MonkeyPatch, t
 
 
 def test_no_setting_is_read_but_by_a_method_that_checks_it() -> None:
-    methods = {name for name in vars(SettingsEnvironment) | vars(Environment) if not name.startswith("_")}
-    plumbing = {"read_aliases", "warn_of_slips", "raise_problems", "declared", "warnings", "variables"}
+    methods = {
+        name for name in vars(SettingsEnvironment) | vars(Environment) if not name.startswith("_")
+    }
+    plumbing = {
+        "read_aliases",
+        "warn_of_slips",
+        "raise_problems",
+        "declared",
+        "warnings",
+        "variables",
+    }
     used = {
         node.attr
         for node in ast.walk(ast.parse(FILE.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "env"
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "env"
     }
     assert used - plumbing <= methods
     assert "environ" not in used
@@ -162,8 +192,10 @@ def test_every_setting_is_in_the_example_file_with_its_default() -> None:
             assert text == str(declared.value).lower(), name
 
 
-# --- home and database ------------------------------------------------------------------------------------------------
-def test_reading_the_settings_makes_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+# --- home and database ----------------------------------------------------------------------------
+def test_reading_the_settings_makes_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     found = run_settings(monkeypatch, tmp_path, "issue_key", "alice")
     assert found["HAS_SECRETS"] is False
     assert len(found["SECRET_KEY"]) > 40
@@ -173,13 +205,19 @@ def test_reading_the_settings_makes_nothing(monkeypatch: pytest.MonkeyPatch, tmp
 def test_serve_makes_the_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     found = run_settings(monkeypatch, tmp_path, "serve")
     assert found["HAS_SECRETS"] is True
-    assert sorted(path.name for path in (tmp_path / "home").iterdir()) == ["secrets.env", "static", "uploads"]
+    assert sorted(path.name for path in (tmp_path / "home").iterdir()) == [
+        "secrets.env",
+        "static",
+        "uploads",
+    ]
     again = run_settings(monkeypatch, tmp_path, "issue_key", "alice")
     assert again["HAS_SECRETS"] is True
     assert again["KEY_PEPPER"] == found["KEY_PEPPER"]
 
 
-def test_serve_makes_nothing_while_a_setting_is_wrong(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_serve_makes_nothing_while_a_setting_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     with pytest.raises(InvalidSettings):
         run_settings(monkeypatch, tmp_path, "serve", BEHIND_TLS="maybe")
     assert list(tmp_path.iterdir()) == []
@@ -191,20 +229,28 @@ def test_help_of_serve_makes_no_home(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 
 @pytest.mark.parametrize("where", ["a file", "below a file"])
-def test_a_home_that_cannot_be_made_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: str) -> None:
+def test_a_home_that_cannot_be_made_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: str
+) -> None:
     (tmp_path / "file").touch()
     home = tmp_path / "file" if where == "a file" else tmp_path / "file" / "home"
     with pytest.raises(InvalidSettings, match=r"^PROXYSITE_HOME: \S+ cannot be used: [^\n]+$"):
         run_settings(monkeypatch, tmp_path, "serve", PROXYSITE_HOME=str(home))
 
 
-@pytest.mark.parametrize("name", ["a+b", "a b", "100%", "%41", "a#b", "a?b", "größe", "家", "a&b=c"])
-def test_a_home_may_have_any_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["a+b", "a b", "100%", "%41", "a#b", "a?b", "größe", "家", "a&b=c"]
+)
+def test_a_home_may_have_any_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
     home = tmp_path / name
     found = run_settings(monkeypatch, tmp_path, PROXYSITE_HOME=str(home))
     assert found["DATABASES"]["default"]["NAME"] == str(home / "proxysite.sqlite3")
     env = Environment({})
-    assert places.read_database_url(env, found["DATABASE_URL"])["NAME"] == str(home / "proxysite.sqlite3")
+    assert locations.read_database_url(env, found["DATABASE_URL"])["NAME"] == str(
+        home / "proxysite.sqlite3"
+    )
 
 
 def test_a_relative_home_of_the_env_file_begins_beside_that_file(tmp_path: Path) -> None:
@@ -214,37 +260,54 @@ def test_a_relative_home_of_the_env_file_begins_beside_that_file(tmp_path: Path)
     assert env.folder("PROXYSITE_HOME", Path("var"), beside=tmp_path) == Path.cwd() / "mine"
 
 
-def test_the_env_file_is_a_source_and_the_environment_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_env_file_is_a_source_and_the_environment_wins(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     file = tmp_path / ".env"
     file.write_text("PORT=9001\nHOST=0.0.0.0\n")
     variables = {"HOST": "127.0.0.1"}
-    monkeypatch.setattr(configuration.environ.Env, "ENVIRON", variables)
-    env = configuration.load(file)
+    monkeypatch.setattr(declarations.environ.Env, "ENVIRON", variables)
+    env = declarations.load(file)
     assert (env.count("PORT", 8000), env.declared["PORT"].source) == (9001, ".env")
     assert (env.text("HOST", ""), env.declared["HOST"].source) == ("127.0.0.1", "environment")
 
 
-def test_the_example_file_works_with_every_line_uncommented(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_example_file_works_with_every_line_uncommented(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     text = re.sub(r"^# ([A-Z][A-Z0-9_]+=)", r"\1", EXAMPLE, flags=re.MULTILINE)
     (tmp_path / ".env").write_text(text)
     variables: dict[str, str] = {}
-    monkeypatch.setattr(configuration.environ.Env, "ENVIRON", variables)
-    configuration.load(tmp_path / ".env")
+    monkeypatch.setattr(declarations.environ.Env, "ENVIRON", variables)
+    declarations.load(tmp_path / ".env")
     assert set(variables) == set(settings.DECLARED)
-    found = run_settings(monkeypatch, tmp_path, **variables | {"PROXYSITE_HOME": str(tmp_path / "home")})
+    found = run_settings(
+        monkeypatch, tmp_path, **variables | {"PROXYSITE_HOME": str(tmp_path / "home")}
+    )
     assert found["PORT"] == 8000
     assert found["SETTING_WARNINGS"] == []
 
 
-def test_a_comment_behind_a_value_is_none_of_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_comment_behind_a_value_is_none_of_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     file = tmp_path / ".env"
     file.write_text(
-        "A=1   # one\nexport B=a#b # two\nC='a # b'\nD=a#b\nE= # nothing\nF=\"x # y\"\n# G=1 # no\nH=mine # x\n"
+        "A=1   # one\nexport B=a#b # two\nC='a # b'\nD=a#b\nE= # nothing\nF=\"x # y\"\n# G=1 # "
+        "no\nH=mine # x\n"
     )
     variables = {"H": "kept # whole"}
-    monkeypatch.setattr(configuration.environ.Env, "ENVIRON", variables)
-    configuration.load(file)
-    expected = {"A": "1", "B": "a#b", "C": "a # b", "D": "a#b", "E": "", "F": "x # y", "H": "kept # whole"}
+    monkeypatch.setattr(declarations.environ.Env, "ENVIRON", variables)
+    declarations.load(file)
+    expected = {
+        "A": "1",
+        "B": "a#b",
+        "C": "a # b",
+        "D": "a#b",
+        "E": "",
+        "F": "x # y",
+        "H": "kept # whole",
+    }
     assert variables == expected
 
 
@@ -258,7 +321,8 @@ def test_every_variable_that_the_program_reads_is_a_setting() -> None:
             for line in file.read_text(encoding="utf-8").splitlines():
                 if re.search(r"os\.environ|getenv", line) and "setdefault(" not in line:
                     found[f"{file.name}: {line.strip()}"] = line
-    # the first reads all; a profile may name variables itself; the last hands them to the processes that it starts
-    allowed = {"configuration.py", "import_profile.py", "local.py"}
+    # the first reads all; a profile may name variables itself; the last hands them to the processes
+    # that it starts
+    allowed = {"declarations.py", "import_profile.py", "local.py"}
     assert {name.split(":")[0] for name in found} <= allowed, found
     assert os.environ["DJANGO_SETTINGS_MODULE"]

@@ -1,4 +1,6 @@
-"""The judge of the sixteen faults, before toy gateways: a good one passes all, each vice is seen."""
+"""The judge of the sixteen faults, before toy gateways: a good one passes all, each vice is
+seen.
+"""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -14,7 +16,8 @@ from proxysite.conformance.upstream import FaultyUpstream
 from proxysite.testing.upstream import Upstream
 from proxysite.tests.toy_gateways import ToyGateway
 
-# Faults that a toy waits out last far longer than its patience: only a bad one would meet their end.
+# Faults that a toy waits out last far longer than its patience: only a bad one would meet their
+# end.
 TIMINGS = Timings(
     retry_after_seconds=1.0,
     slow_start_seconds=12.0,
@@ -45,7 +48,9 @@ async def toy(wall: str, upstream: Upstream) -> AsyncIterator[Any]:
     """`await toy(conduct, "S01")`: the verdict on a toy gateway of that conduct."""
     gateway = ToyGateway(wall)
 
-    async def judge(conduct: str, scenario: str, timings: Timings = TIMINGS, **options: Any) -> Verdict:
+    async def judge(
+        conduct: str, scenario: str, timings: Timings = TIMINGS, **options: Any
+    ) -> Verdict:
         upstream.always(getattr(gateway, conduct))
         async with Run(upstream.url, "sk-caller", wall, timings, **options) as run:
             return await run.judge_scenario(BY_ID[scenario])
@@ -91,7 +96,9 @@ async def test_an_answer_that_does_not_end_fails(toy: Any) -> None:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.id)
-async def test_a_gateway_that_never_meets_the_fault_passes_nothing(toy: Any, scenario: Scenario) -> None:
+async def test_a_gateway_that_never_meets_the_fault_passes_nothing(
+    toy: Any, scenario: Scenario
+) -> None:
     verdict = await toy("make_it_up", scenario.id)
     assert verdict.verdict == NOT_EXERCISED
     assert "was asked 0 times" in verdict.reason
@@ -128,10 +135,15 @@ async def test_whole_answers_are_judged_too(wall: str) -> None:
 
 async def test_the_right_outcome_without_advised_conduct_is_partial(toy: Any) -> None:
     verdict = await toy("go_on_with_another", "S03")
-    assert (verdict.verdict, "the same upstream is asked again: no" in verdict.reason) == (PARTIAL, True)
+    assert (verdict.verdict, "the same upstream is asked again: no" in verdict.reason) == (
+        PARTIAL,
+        True,
+    )
 
 
-async def test_a_gateway_that_does_not_lead_to_the_wall_is_not_judged(wall: str, toy: Any, upstream: Upstream) -> None:
+async def test_a_gateway_that_does_not_lead_to_the_wall_is_not_judged(
+    wall: str, toy: Any, upstream: Upstream
+) -> None:
     await toy("make_it_up", "S04")
     async with Run(upstream.url, "sk-caller", wall, TIMINGS) as run:
         with pytest.raises(WallError, match="without asking this upstream"):

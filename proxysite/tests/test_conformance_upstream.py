@@ -20,7 +20,9 @@ async def wall() -> AsyncIterator[httpx.AsyncClient]:
     server = FaultyUpstream(profile="fast")
     port = await server.start()
     headers = {"authorization": "Bearer sk-canary"}
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, trust_env=False) as client:
+    async with httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{port}", headers=headers, trust_env=False
+    ) as client:
         yield client
     await server.stop()
 
@@ -42,7 +44,9 @@ async def test_a_healthy_answer_is_whole_or_a_stream(wall: httpx.AsyncClient) ->
     *events, done = [line.removeprefix("data: ") for line in streamed.text.split("\n\n") if line]
     chunks = [json.loads(event) for event in events]
     assert done == "[DONE]"
-    text = "".join(choice["delta"].get("content", "") for chunk in chunks for choice in chunk["choices"])
+    text = "".join(
+        choice["delta"].get("content", "") for chunk in chunks for choice in chunk["choices"]
+    )
     assert text == TEXT
     assert chunks[-1]["usage"]["completion_tokens"] == 60
     assert chunks[-2]["choices"][0]["finish_reason"] == "stop"
@@ -84,7 +88,10 @@ async def test_connections_end_as_they_do_out_there(wall: httpx.AsyncClient) -> 
     for stream in (True, False):
         with pytest.raises(httpx.RemoteProtocolError):
             await ask(wall, "fb-s08", stream=stream)
-    assert [one["fault"] for one in await log_of(wall)] == ["reset before the answer", *["cut in the middle"] * 2]
+    assert [one["fault"] for one in await log_of(wall)] == [
+        "reset before the answer",
+        *["cut in the middle"] * 2,
+    ]
 
 
 async def test_leaving_a_silent_upstream_is_noted(wall: httpx.AsyncClient) -> None:
@@ -104,7 +111,11 @@ async def test_leaving_a_silent_upstream_is_noted(wall: httpx.AsyncClient) -> No
 
 async def test_a_stream_lacks_one_event_or_its_done(wall: httpx.AsyncClient) -> None:
     garbled = (await ask(wall, "fb-s10", stream=True)).text
-    events = [line.removeprefix("data: ") for line in garbled.split("\n\n") if line and "[DONE]" not in line]
+    events = [
+        line.removeprefix("data: ")
+        for line in garbled.split("\n\n")
+        if line and "[DONE]" not in line
+    ]
     broken = [event for event in events if not event.endswith("}")]
     assert len(broken) == 1
     assert "[DONE]" in garbled
@@ -164,7 +175,12 @@ def test_models_are_known_by_the_part_that_counts() -> None:
 
 def test_timings_have_bounds() -> None:
     assert read_timings({}) == PROFILES["full"]
-    for wrong in ({"stall_seconds": -1}, {"stall_seconds": True}, {"stall_seconds": "1"}, {"other": 1}):
+    for wrong in (
+        {"stall_seconds": -1},
+        {"stall_seconds": True},
+        {"stall_seconds": "1"},
+        {"other": 1},
+    ):
         with pytest.raises(ValueError, match="no timing"):
             read_timings(wrong)
 

@@ -1,4 +1,6 @@
-"""Deleting what has very much behind it: counted shortly, refused at once, removed in slices, gone on with."""
+"""Deleting what has very much behind it: counted shortly, refused at once, removed in slices, gone
+on with.
+"""
 
 import re
 import uuid
@@ -13,7 +15,8 @@ from django.test.utils import CaptureQueriesContext
 from api.models import ApiKey, UsageRecord
 from conversations.models import Conversation, Document, Door, Item, Kind, Passage, Turn, TurnStatus
 from conversations.tests.test_retention import CANARY, conversation, document, everything
-from providers import admin_tables, deletions
+from providers.admin import big_tables
+from providers.deletions import deletion_jobs
 from providers.models import ChatModel, Deletion, Provider
 from proxysite import tasks
 from proxysite.testing import eventually, rows
@@ -27,10 +30,17 @@ def talk(user, turns=30, items=100):
     """A conversation with so many items, in few statements."""
     row = Conversation.objects.create(user=user, kind=Kind.OPEN)
     made = Turn.objects.bulk_create(
-        Turn(conversation=row, user=user, number=n, door=Door.CHAT, status=TurnStatus.COMPLETED) for n in range(turns)
+        Turn(conversation=row, user=user, number=n, door=Door.CHAT, status=TurnStatus.COMPLETED)
+        for n in range(turns)
     )
     Item.objects.bulk_create(
-        Item(public_id=f"msg_{uuid.uuid4().hex}", conversation=row, turn=turn, type="message", data={})
+        Item(
+            public_id=f"msg_{uuid.uuid4().hex}",
+            conversation=row,
+            turn=turn,
+            type="message",
+            data={},
+        )
         for turn in made
         for _ in range(items)
     )
@@ -53,20 +63,22 @@ def browser(operator):
     return client
 
 
-# --- the work ---------------------------------------------------------------------------------------------------------
+# --- the work -------------------------------------------------------------------------------------
 def test_a_user_with_thousands_of_items_goes_in_slices_of_their_own_transactions(alice, mallory):
     talk(alice.user)
     row = conversation(alice.user)
     row.documents.add(document(alice.user))
     conversation(alice.user, base=row.turns.first())
     kept = talk(mallory.user, turns=1, items=1)
-    (deletion,) = deletions.begin([alice.user], "operator")
+    (deletion,) = deletion_jobs.begin([alice.user], "operator")
     with CaptureQueriesContext(connection) as queries:
-        sizes = list(deletions.slices(User, deletion.ids))
-    assert max(sizes) <= deletions.SLICE
+        sizes = list(deletion_jobs.slices(User, deletion.ids))
+    assert max(sizes) <= deletion_jobs.SLICE
     assert sum(sizes) > 3_000
     assert len(sizes) < 60
-    assert len(queries) < 12 * len(sizes), "a slice costs a few statements, however many rows there are"
+    assert len(queries) < 12 * len(sizes), (
+        "a slice costs a few statements, however many rows there are"
+    )
     assert CANARY not in everything()
     assert not User.objects.filter(pk=alice.user.pk).exists()
     assert list(Conversation.objects.all()) == [kept]
@@ -74,15 +86,15 @@ def test_a_user_with_thousands_of_items_goes_in_slices_of_their_own_transactions
 
 
 def test_what_a_killed_process_left_is_gone_on_with(alice, monkeypatch):
-    monkeypatch.setattr(deletions, "SLICE", 100)
+    monkeypatch.setattr(deletion_jobs, "SLICE", 100)
     talk(alice.user, turns=5)
-    (deletion,) = deletions.begin([alice.user], "operator")
-    assert not deletions.carry_on(deletion, seconds=0), "one slice and no more"
+    (deletion,) = deletion_jobs.begin([alice.user], "operator")
+    assert not deletion_jobs.carry_on(deletion, seconds=0), "one slice and no more"
     deletion.refresh_from_db()
     assert deletion.removed == 100
     assert deletion.finished_at is None
     Deletion.objects.update(alive_until=datetime.now(UTC) + timedelta(minutes=1))
-    assert not deletions.carry_on(deletion, FOREVER), "another process works at it"
+    assert not deletion_jobs.carry_on(deletion, FOREVER), "another process works at it"
     assert Item.objects.count() == 400
     Deletion.objects.update(alive_until=datetime.now(UTC) - timedelta(seconds=1))
     assert tasks.carry_on_deletions()
@@ -93,12 +105,12 @@ def test_what_a_killed_process_left_is_gone_on_with(alice, monkeypatch):
 
 
 def test_a_task_leaves_the_worker_to_others_and_orders_the_rest(alice, monkeypatch, settings):
-    monkeypatch.setattr(deletions, "SLICE", 100)
+    monkeypatch.setattr(deletion_jobs, "SLICE", 100)
     settings.DELETION_RUN_SECONDS = 0
     ordered = []
-    monkeypatch.setattr(deletions, "order", lambda: ordered.append(1))
+    monkeypatch.setattr(deletion_jobs, "order", lambda: ordered.append(1))
     talk(alice.user, turns=2)
-    deletions.begin([alice.user], "operator")
+    deletion_jobs.begin([alice.user], "operator")
     runs = 0
     while not tasks.carry_on_deletions():
         runs += 1
@@ -107,17 +119,17 @@ def test_a_task_leaves_the_worker_to_others_and_orders_the_rest(alice, monkeypat
 
 
 def test_a_row_that_comes_while_its_user_goes_does_not_stop_the_deletion(alice, monkeypatch):
-    (deletion,) = deletions.begin([alice.user], "operator")
-    erase, late = deletions.erase, []
+    (deletion,) = deletion_jobs.begin([alice.user], "operator")
+    erase, late = deletion_jobs.erase, []
 
     def slow(model, ids):
         if model is User and not late:
             late.append(talk(alice.user, turns=1, items=1))
         return erase(model, ids)
 
-    monkeypatch.setattr(deletions, "erase", slow)
-    monkeypatch.setitem(deletions.RULES, "auth.user", deletions.Rules(one_by_one=True))
-    assert deletions.carry_on(deletion, FOREVER)
+    monkeypatch.setattr(deletion_jobs, "erase", slow)
+    monkeypatch.setitem(deletion_jobs.RULES, "auth.user", deletion_jobs.Rules(one_by_one=True))
+    assert deletion_jobs.carry_on(deletion, FOREVER)
     assert late
     assert not Conversation.objects.exists()
 
@@ -126,7 +138,9 @@ def test_usage_records_stay_and_say_whose_they_were(alice, browser):
     record = used(alice.user, key=alice.row)
     with CaptureQueriesContext(connection) as queries:
         delete(browser, "auth/user", alice.user.pk)
-    assert not any("api_usagerecord" in query["sql"] for query in queries), "nothing is written or looked for there"
+    assert not any("api_usagerecord" in query["sql"] for query in queries), (
+        "nothing is written or looked for there"
+    )
     record.refresh_from_db()
     assert (record.user_id, record.key_id) == (alice.user.pk, alice.row.pk)
     for page in ("/admin/api/usagerecord/", f"/admin/api/usagerecord/{record.pk}/change/"):
@@ -153,7 +167,7 @@ def test_a_deletion_needs_no_more_statements_for_more_usage(provider_with_tokens
     assert not Provider.objects.exists()
 
 
-# --- the pages --------------------------------------------------------------------------------------------------------
+# --- the pages ------------------------------------------------------------------------------------
 @pytest.fixture
 def provider_with_tokens(transactional_db):
     row = rows.provider("https://api.example.com/v1", "acme")
@@ -163,7 +177,7 @@ def provider_with_tokens(transactional_db):
 
 
 def test_the_confirmation_counts_up_to_a_bound_and_names_little(alice, browser, monkeypatch):
-    monkeypatch.setattr(admin_tables, "MOST_COUNTED", 1_000)
+    monkeypatch.setattr(big_tables, "MOST_COUNTED", 1_000)
     talk(alice.user)
     with CaptureQueriesContext(connection) as queries:
         answer = browser.get(f"/admin/auth/user/{alice.user.pk}/delete/")
@@ -173,11 +187,15 @@ def test_the_confirmation_counts_up_to_a_bound_and_names_little(alice, browser, 
     assert "1 API key" in html
     assert len(html) < 30_000
     assert len(queries) < 25
-    assert not any("SELECT COUNT(" in query["sql"] and "LIMIT" not in query["sql"] for query in queries)
+    assert not any(
+        "SELECT COUNT(" in query["sql"] and "LIMIT" not in query["sql"] for query in queries
+    )
 
 
 @pytest.mark.parametrize("size", [10, 5_000])
-def test_a_user_is_shut_out_and_hidden_at_once_whatever_is_behind_him(alice, browser, settings, size):
+def test_a_user_is_shut_out_and_hidden_at_once_whatever_is_behind_him(
+    alice, browser, settings, size
+):
     settings.DELETION_WAIT_SECONDS = 0
     talk(alice.user, turns=size // 10, items=10)
     answer = delete(browser, "auth/user", alice.user.pk)
@@ -188,15 +206,19 @@ def test_a_user_is_shut_out_and_hidden_at_once_whatever_is_behind_him(alice, bro
     shown = browser.get("/admin/auth/user/").content.decode()
     assert ">alice<" not in shown
     assert "removed in the background" in shown
-    progress = " ".join(re.sub(r"<[^>]*>", " ", browser.get("/admin/providers/deletion/").content.decode()).split())
+    progress = " ".join(
+        re.sub(r"<[^>]*>", " ", browser.get("/admin/providers/deletion/").content.decode()).split()
+    )
     assert "alice user waits for the worker" in progress
     assert tasks.carry_on_deletions()
     assert "done" in browser.get("/admin/providers/deletion/").content.decode()
     assert not User.objects.filter(pk=alice.user.pk).exists()
 
 
-async def test_a_deleted_users_key_is_refused_within_a_second(gateway, upstream, alice, operator, settings):
-    from providers.offloop import off_loop
+async def test_a_deleted_users_key_is_refused_within_a_second(
+    gateway, upstream, alice, operator, settings
+):
+    from providers.database.database_threads import off_loop
 
     settings.DELETION_WAIT_SECONDS = 0
     assert (await gateway.chat(alice.key)).status == 200
@@ -216,9 +238,13 @@ async def test_a_deleted_users_key_is_refused_within_a_second(gateway, upstream,
     await eventually(refused, 1.0)
 
 
-def test_a_provider_with_many_tokens_is_asked_no_more_and_goes_in_slices(provider_with_tokens, browser, settings):
+def test_a_provider_with_many_tokens_is_asked_no_more_and_goes_in_slices(
+    provider_with_tokens, browser, settings
+):
     settings.DELETION_WAIT_SECONDS = 0
-    html = browser.get(f"/admin/providers/provider/{provider_with_tokens.pk}/delete/").content.decode()
+    html = browser.get(
+        f"/admin/providers/provider/{provider_with_tokens.pk}/delete/"
+    ).content.decode()
     assert "1500 upstream tokens" in html
     delete(browser, "providers/provider", provider_with_tokens.pk)
     assert not Provider.objects.filter(enabled=True).exists()
@@ -230,7 +256,12 @@ def test_a_provider_with_many_tokens_is_asked_no_more_and_goes_in_slices(provide
 def test_tokens_that_are_being_deleted_are_off_and_hidden(provider_with_tokens, browser, settings):
     settings.DELETION_WAIT_SECONDS = 0
     first = UpstreamToken.objects.first()
-    posted = {"action": "delete_selected", "_selected_action": [str(first.pk)], "select_across": 1, "post": "yes"}
+    posted = {
+        "action": "delete_selected",
+        "_selected_action": [str(first.pk)],
+        "select_across": 1,
+        "post": "yes",
+    }
     browser.post("/admin/tokens/upstreamtoken/", posted)
     assert not UpstreamToken.objects.usable().exists()
     assert list(browser.get("/admin/tokens/upstreamtoken/").context["cl"].result_list) == []
@@ -242,7 +273,9 @@ def test_tokens_that_are_being_deleted_are_off_and_hidden(provider_with_tokens, 
 def test_an_account_goes_with_its_token(transactional_db, browser):
     row = Provider.objects.create(name="kimi", kind="kimi_web", base_url="https://kimi.example")
     account = UpstreamAccount.objects.create(provider=row, email="june@example.org", sealed="x")
-    UpstreamToken.objects.create(provider=row, account=account, sealed="x", fingerprint="f", masked="ju…")
+    UpstreamToken.objects.create(
+        provider=row, account=account, sealed="x", fingerprint="f", masked="ju…"
+    )
     delete(browser, "tokens/upstreamaccount", account.pk)
     assert not UpstreamAccount.objects.exists()
     assert not UpstreamToken.objects.exists()
@@ -251,14 +284,15 @@ def test_an_account_goes_with_its_token(transactional_db, browser):
 def test_documents_go_with_their_passages(alice, browser):
     row = document(alice.user)
     Passage.objects.bulk_create(
-        Passage(document=row, number=n, start=0, end=1, score=0.5, text="x") for n in range(1, 2_500)
+        Passage(document=row, number=n, start=0, end=1, score=0.5, text="x")
+        for n in range(1, 2_500)
     )
     delete(browser, "auth/user", alice.user.pk)
     assert not Document.objects.exists()
     assert not Passage.objects.exists()
 
 
-# --- who may ----------------------------------------------------------------------------------------------------------
+# --- who may --------------------------------------------------------------------------------------
 def test_who_may_change_users_gives_no_rights_and_touches_no_other_staff(operator):
     ops = User.objects.create_user("ops", is_staff=True)
     names = ("view_user", "change_user", "delete_user")
@@ -271,8 +305,15 @@ def test_who_may_change_users_gives_no_rights_and_touches_no_other_staff(operato
     ops.refresh_from_db()
     assert not ops.is_superuser
     assert client.post(f"/admin/auth/user/{operator.user.pk}/password/", {}).status_code == 403
-    assert client.post(f"/admin/auth/user/{operator.user.pk}/delete/", {"post": "yes"}).status_code == 403
-    posted = {"action": "delete_selected", "_selected_action": [str(operator.user.pk)], "post": "yes"}
+    assert (
+        client.post(f"/admin/auth/user/{operator.user.pk}/delete/", {"post": "yes"}).status_code
+        == 403
+    )
+    posted = {
+        "action": "delete_selected",
+        "_selected_action": [str(operator.user.pk)],
+        "post": "yes",
+    }
     client.post("/admin/auth/user/", posted)
     assert User.objects.filter(pk=operator.user.pk, is_active=True).exists()
 
@@ -292,5 +333,5 @@ def test_begun_is_begun_or_not(alice, monkeypatch):
 
     monkeypatch.setattr(Deletion.objects, "create", fail)
     with pytest.raises(RuntimeError), transaction.atomic():
-        deletions.begin([alice.user], "operator")
+        deletion_jobs.begin([alice.user], "operator")
     assert User.objects.get(pk=alice.user.pk).is_active

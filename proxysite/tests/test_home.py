@@ -90,7 +90,9 @@ print(sorted(Home(Path(sys.argv[1])).secrets().items()))
 def test_processes_that_start_at_once_agree(home: Home) -> None:
     command = [sys.executable, "-c", MAKES, str(home.root)]
     started = [
-        subprocess.Popen(command, cwd=settings.BASE_DIR, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            command, cwd=settings.BASE_DIR, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         for _ in range(4)
     ]
     for process in started:

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from proxysite import hosts
+from proxysite.server import host_names
 
 UNKNOWN = "gateway.example"
 PAGE = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
@@ -14,16 +14,26 @@ PAGE = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 @pytest.fixture(autouse=True)
 def _nothing_logged_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hosts, "_logged", set())
+    monkeypatch.setattr(host_names, "_logged", set())
 
 
-async def ask(gateway: Any, method: str, path: str, host: str = UNKNOWN, **headers: str) -> httpx.Response:
+async def ask(
+    gateway: Any, method: str, path: str, host: str = UNKNOWN, **headers: str
+) -> httpx.Response:
     async with httpx.AsyncClient(base_url=gateway.url, trust_env=False) as client:
         return await client.request(method, path, headers={"host": host, **headers})
 
 
 async def test_a_program_is_told_which_name_is_not_known_and_what_to_set(gateway: Any) -> None:
-    for path in ("/", "/admin/", "/health", "/admin/tokens/stats", "/nothing", "/v1x", "/healthz/x"):
+    for path in (
+        "/",
+        "/admin/",
+        "/health",
+        "/admin/tokens/stats",
+        "/nothing",
+        "/v1x",
+        "/healthz/x",
+    ):
         answer = await ask(gateway, "GET", path, f"{UNKNOWN}:8000", accept="*/*")
         assert answer.status_code == 400, path
         error = answer.json()["error"]
@@ -81,39 +91,49 @@ async def test_a_key_works_under_any_name(gateway: Any, alice: Any) -> None:
     assert answer.status_code == 200
 
 
-async def test_each_name_is_logged_once_and_not_without_end(gateway: Any, caplog: pytest.LogCaptureFixture) -> None:
+async def test_each_name_is_logged_once_and_not_without_end(
+    gateway: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     for _ in range(3):
         await ask(gateway, "GET", "/")
-    assert [r.getMessage() for r in caplog.records if r.name == "proxysite.hosts"] == [
+    assert [r.getMessage() for r in caplog.records if r.name == "proxysite.server.host_names"] == [
         f"the host name '{UNKNOWN}' is not known: add it to ALLOWED_HOSTS if it is yours"
     ]
-    for number in range(2 * hosts.MOST_NAMES):
-        hosts.log_unknown_host(f"{number}.example")
-    assert len([r for r in caplog.records if r.name == "proxysite.hosts"]) == hosts.MOST_NAMES + 1
+    for number in range(2 * host_names.MOST_NAMES):
+        host_names.log_unknown_host(f"{number}.example")
+    assert (
+        len([r for r in caplog.records if r.name == "proxysite.server.host_names"])
+        == host_names.MOST_NAMES + 1
+    )
 
 
 async def test_the_first_page_is_for_people_and_programs(gateway: Any) -> None:
-    person, program = await ask(gateway, "GET", "/", "127.0.0.1", **PAGE), await ask(gateway, "GET", "/", "127.0.0.1")
+    person, program = (
+        await ask(gateway, "GET", "/", "127.0.0.1", **PAGE),
+        await ask(gateway, "GET", "/", "127.0.0.1"),
+    )
     assert '<a href="/admin/">' in person.text
     assert "http://127.0.0.1/v1" in person.text
     assert program.json()["endpoints"]["admin"] == "/admin/"
 
 
-# --- the hint at start ------------------------------------------------------------------------------------------------
+# --- the hint at start ----------------------------------------------------------------------------
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.0.0.9"])
 def test_a_gateway_for_this_machine_alone_gets_no_hint(host: str) -> None:
-    assert hosts.describe_missing_names(host) == ""
+    assert host_names.describe_missing_names(host) == ""
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", ""])
-def test_a_gateway_for_others_is_told_what_to_allow(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hosts.socket, "gethostname", lambda: "our-server")
-    monkeypatch.setattr(hosts, "find_address", lambda: ["10.0.0.7"])
-    hint = hosts.describe_missing_names(host)
+def test_a_gateway_for_others_is_told_what_to_allow(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_names.socket, "gethostname", lambda: "our-server")
+    monkeypatch.setattr(host_names, "find_address", lambda: ["10.0.0.7"])
+    hint = host_names.describe_missing_names(host)
     assert "ALLOWED_HOSTS=" in hint
     assert hint.endswith("our-server,10.0.0.7")
 
 
 def test_an_address_of_its_own_is_the_hint() -> None:
-    assert hosts.describe_missing_names("192.168.1.5").endswith(",192.168.1.5")
-    assert hosts.describe_missing_names("fe80::7").endswith(",[fe80::7]")
+    assert host_names.describe_missing_names("192.168.1.5").endswith(",192.168.1.5")
+    assert host_names.describe_missing_names("fe80::7").endswith(",[fe80::7]")

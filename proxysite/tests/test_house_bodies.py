@@ -73,11 +73,16 @@ async def test_a_hundred_large_bodies_of_strangers_take_no_memory(running, path,
 async def test_the_bodies_of_one_key_are_bounded_and_others_are_answered(running, house_key):
     """Of thirty bodies of 4 MB that arrive at once from one key, five fit: those wait on disk."""
     before, header = rss_megabytes(running.process), f"Authorization: Bearer {house_key}"
-    offers = [asyncio.create_task(offer(running.port, "/v1/chat/completions", header, 4 * MEGABYTE)) for _ in range(30)]
+    offers = [
+        asyncio.create_task(offer(running.port, "/v1/chat/completions", header, 4 * MEGABYTE))
+        for _ in range(30)
+    ]
     async with httpx.AsyncClient(base_url=running.url, trust_env=False, timeout=20) as http:
         body = {"model": "echo", "messages": [{"role": "user", "content": "hi"}]}
         headers = {"authorization": f"Bearer {house_key}"}
-        assert (await http.post("/v1/chat/completions", json=body, headers=headers)).status_code == 200
+        assert (
+            await http.post("/v1/chat/completions", json=body, headers=headers)
+        ).status_code == 200
         assert (await http.get("/readyz")).status_code == 200
     await eventually(lambda: sum(one.done() for one in offers) >= 25)
     assert rss_megabytes(running.process) - before < 60
@@ -93,8 +98,14 @@ async def test_the_bodies_of_one_key_are_bounded_and_others_are_answered(running
 
 async def test_a_body_of_small_things_is_refused_and_a_large_text_is_answered(running, house_key):
     headers = {"authorization": f"Bearer {house_key}", "content-type": "application/json"}
-    small = b'{"model":"echo","messages":[{"role":"user","content":"x"}],"x":[' + b"[]," * 3_000_000 + b"1]}"
-    large = b'{"model":"echo","messages":[{"role":"user","content":"%b"}]}' % (b"word, " * 1_700_000)
+    small = (
+        b'{"model":"echo","messages":[{"role":"user","content":"x"}],"x":['
+        + b"[]," * 3_000_000
+        + b"1]}"
+    )
+    large = b'{"model":"echo","messages":[{"role":"user","content":"%b"}]}' % (
+        b"word, " * 1_700_000
+    )
     async with httpx.AsyncClient(base_url=running.url, trust_env=False, timeout=30) as http:
         for content, status in ((small, 400), (large, 200)):
             answer = await http.post("/v1/chat/completions", content=content, headers=headers)

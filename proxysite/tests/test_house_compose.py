@@ -1,5 +1,5 @@
-"""docker/ without a container engine: what the files promise, and the very processes that compose.yaml names at work on
-Postgres and Redis, from a copy of what the image would hold.
+"""docker/ without a container engine: what the files promise, and the very processes that
+compose.yaml names at work on Postgres and Redis, from a copy of what the image would hold.
 """
 
 import json
@@ -41,7 +41,7 @@ def health_check() -> list[str]:
     return json.loads(given.partition("CMD ")[2])
 
 
-# --- what the files promise -------------------------------------------------------------------------------------------
+# --- what the files promise -----------------------------------------------------------------------
 def test_compose_has_the_five_services():
     assert composefile.services(TOLD).keys() == {*OURS, "postgres", "redis"}
 
@@ -49,7 +49,11 @@ def test_compose_has_the_five_services():
 @pytest.mark.parametrize("name", SECRETS)
 def test_compose_refuses_to_start_without_a_secret(name):
     for missing in ({name: ""}, None):
-        env = TOLD | missing if missing else {other: TOLD[other] for other in SECRETS if other != name}
+        env = (
+            TOLD | missing
+            if missing
+            else {other: TOLD[other] for other in SECRETS if other != name}
+        )
         with pytest.raises(composefile.Unset, match=name):
             composefile.services(env)
 
@@ -68,7 +72,9 @@ def test_no_secret_is_written_down():
 
 def test_only_web_is_published_and_only_on_this_machine():
     services = composefile.services(TOLD)
-    published = {name: service["ports"] for name, service in services.items() if service.get("ports")}
+    published = {
+        name: service["ports"] for name, service in services.items() if service.get("ports")
+    }
     assert published == {"web": ["127.0.0.1:8000:8000"]}
     assert not any("network_mode" in service for service in services.values())
     for name in ("postgres", "redis"):
@@ -96,14 +102,18 @@ def test_every_service_says_whether_it_is_healthy():
     assert health_check()[0] == "python"
     for name in ("worker", "postgres", "redis"):
         assert services[name]["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL"), name
-    assert services["web"]["depends_on"] == {name: {"condition": "service_healthy"} for name in ("postgres", "redis")}
+    assert services["web"]["depends_on"] == {
+        name: {"condition": "service_healthy"} for name in ("postgres", "redis")
+    }
     for name in ("worker", "beat"):
         assert services[name]["depends_on"] == {"web": {"condition": "service_healthy"}}
 
 
 def test_what_must_last_is_in_named_volumes():
     services = composefile.services(TOLD)
-    mounted = {volume.split(":")[0] for service in services.values() for volume in service["volumes"]}
+    mounted = {
+        volume.split(":")[0] for service in services.values() for volume in service["volumes"]
+    }
     assert mounted == composefile.compose()["volumes"].keys()
     assert {f"home:{path}" for path in arguments("VOLUME")} == set(services["web"]["volumes"])
 
@@ -127,7 +137,9 @@ def test_the_image_is_built_from_the_locks():
     assert all(re.fullmatch(r"[\w/.-]+:\d[\w.-]*", image) for image in images), images
     (install,) = [given for given in arguments("RUN") if "pip install" in given]
     assert "--require-hashes" in install
-    copied = [name for given in arguments("COPY") if "--from" not in given for name in given.split()[:-1]]
+    copied = [
+        name for given in arguments("COPY") if "--from" not in given for name in given.split()[:-1]
+    ]
     assert [name for name in copied if name != "."] == ["requirements/production.txt"]
     assert not composefile.ignored("requirements/production.txt")
 
@@ -135,12 +147,36 @@ def test_the_image_is_built_from_the_locks():
 @pytest.mark.parametrize(
     "path",
     [
-        *(".env", ".env.production", "docker/.env", "proxysite/.env", "api/views/.env.local", ".envrc"),
-        *("var/secrets.env", "var/proxysite.sqlite3", "var/journal/1", "var/spool/1", "secrets.env"),
+        *(
+            ".env",
+            ".env.production",
+            "docker/.env",
+            "proxysite/.env",
+            "api/views/.env.local",
+            ".envrc",
+        ),
+        *(
+            "var/secrets.env",
+            "var/proxysite.sqlite3",
+            "var/journal/1",
+            "var/spool/1",
+            "secrets.env",
+        ),
         *("db.sqlite3", "proxysite.sqlite3-wal", "api/db.sqlite3", "tokens/old.sqlite3-journal"),
         *("tokens.txt", "tokens.csv", "my-tokens/list.txt", "proxysite.dump", "id_rsa", "notes.md"),
-        *(".git/config", ".venv/bin/python", ".ci/run", ".interop/npm/x.js", "node_modules/a.js", "conftest.py"),
-        *("api/tests/test_keys.py", "proxysite/tests/npm/package.json", "api/__pycache__/keys.cpython-312.pyc"),
+        *(
+            ".git/config",
+            ".venv/bin/python",
+            ".ci/run",
+            ".interop/npm/x.js",
+            "node_modules/a.js",
+            "conftest.py",
+        ),
+        *(
+            "api/tests/test_keys.py",
+            "proxysite/tests/npm/package.json",
+            "api/__pycache__/keys.cpython-312.pyc",
+        ),
         *("requirements/development.txt", "benchmarks/run.py", "docker/compose.yaml"),
     ],
 )
@@ -151,8 +187,18 @@ def test_what_stays_out_of_the_image(path):
 @pytest.mark.parametrize(
     "path",
     [
-        *("manage.py", "LICENSE", "requirements/production.txt", "proxysite/settings.py", "tokens/models.py"),
-        *("api/views/relay.py", "providers/migrations/0001_initial.py", "conversations/strategies/direct.py"),
+        *(
+            "manage.py",
+            "LICENSE",
+            "requirements/production.txt",
+            "proxysite/settings.py",
+            "tokens/models.py",
+        ),
+        *(
+            "api/views/chat.py",
+            "providers/migrations/0001_initial.py",
+            "conversations/strategies/direct.py",
+        ),
         *("tokens/management/commands/import_tokens.py", "templates/admin/base_site.html"),
     ],
 )
@@ -160,7 +206,7 @@ def test_what_goes_into_the_image(path):
     assert not composefile.ignored(path)
 
 
-# --- the processes at work --------------------------------------------------------------------------------------------
+# --- the processes at work ------------------------------------------------------------------------
 @contextmanager
 def fresh_database() -> Iterator[str]:
     """The URL of an empty database on the Postgres of DATABASE_URL; it is dropped at the end."""
@@ -178,7 +224,9 @@ def fresh_database() -> Iterator[str]:
 
 @contextmanager
 def fresh_redis() -> Iterator[str]:
-    """The URL of an empty database number on the Redis of REDIS_URL, claimed for this run; it is emptied at the end."""
+    """The URL of an empty database number on the Redis of REDIS_URL, claimed for this run; it is
+    emptied at the end.
+    """
     url = urlsplit(os.environ["REDIS_URL"])
     for number in range(15, -1, -1):
         ours = url._replace(path=f"/{number}").geturl()
@@ -194,7 +242,9 @@ def fresh_redis() -> Iterator[str]:
 
 
 class Containers:
-    """The processes of compose.yaml; `app` holds what the image would, `data` is the volume that they share."""
+    """The processes of compose.yaml; `app` holds what the image would, `data` is the volume that
+    they share.
+    """
 
     def __init__(self, folder: Path, database_url: str, redis_url: str) -> None:
         self.app, self.data, self._folder = folder / "app", folder / "data", folder
@@ -212,7 +262,9 @@ class Containers:
         return {path for path in self.app.rglob("*") if path.is_file()}
 
     def env(self, name: str) -> dict[str, str]:
-        """What the Dockerfile sets, then what compose sets; the two addresses are this machine's."""
+        """What the Dockerfile sets, then what compose sets; the two addresses are this
+        machine's.
+        """
         (settings,) = arguments("ENV")
         image = dict(item.split("=", 1) for item in settings.split())
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # /venv/bin:$PATH
@@ -230,12 +282,21 @@ class Containers:
     def run(self, name: str, *command: str) -> subprocess.CompletedProcess[str]:
         """`docker compose exec`: a command inside a running container."""
         words = [word.replace("127.0.0.1:8000", f"127.0.0.1:{self.port}") for word in command]
-        options: dict[str, Any] = {"capture_output": True, "text": True, "timeout": PATIENCE_SECONDS, "check": False}
-        return subprocess.run(words, cwd=self.app, env=self.env(name), stdin=subprocess.DEVNULL, **options)
+        options: dict[str, Any] = {
+            "capture_output": True,
+            "text": True,
+            "timeout": PATIENCE_SECONDS,
+            "check": False,
+        }
+        return subprocess.run(
+            words, cwd=self.app, env=self.env(name), stdin=subprocess.DEVNULL, **options
+        )
 
     def exec(self, name: str, *command: str) -> str:
         ran = self.run(name, *command)
-        assert ran.returncode == 0, f"{command}\n{ran.stdout}{ran.stderr}\n{self.running[name].said[-4000:]}"
+        assert ran.returncode == 0, (
+            f"{command}\n{ran.stdout}{ran.stderr}\n{self.running[name].said[-4000:]}"
+        )
         return ran.stdout
 
     def healthy(self, name: str) -> bool:
@@ -246,7 +307,9 @@ class Containers:
 
 @pytest.fixture
 def containers(tmp_path: Path) -> Iterator[Containers]:
-    if not os.environ.get("DATABASE_URL", "").startswith("postgres") or not os.environ.get("REDIS_URL"):
+    if not os.environ.get("DATABASE_URL", "").startswith("postgres") or not os.environ.get(
+        "REDIS_URL"
+    ):
         pytest.skip("the processes of compose.yaml need Postgres and Redis: make test-services")
     with fresh_database() as database_url, fresh_redis() as redis_url:
         made = Containers(tmp_path, database_url, redis_url)
@@ -259,28 +322,39 @@ def containers(tmp_path: Path) -> Iterator[Containers]:
 
 @pytest.fixture
 def database(containers: Containers) -> Iterator[psycopg.Connection[Any]]:
-    with closing(psycopg.connect(containers.env("web")["DATABASE_URL"], autocommit=True)) as connection:
+    with closing(
+        psycopg.connect(containers.env("web")["DATABASE_URL"], autocommit=True)
+    ) as connection:
         yield connection
 
 
 def an_expired_session(database: psycopg.Connection[Any], key: str) -> None:
     values = (key, "", "2020-01-01T00:00:00Z")
-    database.execute("INSERT INTO django_session (session_key, session_data, expire_date) VALUES (%s, %s, %s)", values)
+    database.execute(
+        "INSERT INTO django_session (session_key, session_data, expire_date) VALUES (%s, %s, %s)",
+        values,
+    )
 
 
 def session_is_gone(database: psycopg.Connection[Any], key: str) -> bool:
-    return database.execute("SELECT 1 FROM django_session WHERE session_key = %s", (key,)).fetchone() is None
+    return (
+        database.execute("SELECT 1 FROM django_session WHERE session_key = %s", (key,)).fetchone()
+        is None
+    )
 
 
 def beat_every_second(database: psycopg.Connection[Any], name: str, task: str) -> None:
     """A row of beat's schedule, as the admin would write it."""
     every = database.execute(
-        "INSERT INTO django_celery_beat_intervalschedule (every, period) VALUES (1, 'seconds') RETURNING id"
+        "INSERT INTO django_celery_beat_intervalschedule (every, period) VALUES (1, 'seconds') "
+        "RETURNING id"
     ).fetchone()
     assert every is not None
     database.execute(
-        "INSERT INTO django_celery_beat_periodictask (name, task, interval_id, args, kwargs, headers, one_off, enabled,"
-        " total_run_count, date_changed, description) VALUES (%s, %s, %s, '[]', '{}', '{}', false, true, 0, now(), '')",
+        "INSERT INTO django_celery_beat_periodictask (name, task, interval_id, args, kwargs, "
+        "headers, one_off, enabled,"
+        " total_run_count, date_changed, description) VALUES (%s, %s, %s, '[]', '{}', '{}', "
+        "false, true, 0, now(), '')",
         (name, task, every[0]),
     )
     database.execute(
@@ -305,16 +379,22 @@ def test_the_processes_of_compose_work_together_and_end_as_asked(containers, dat
 
         def chat(key: str) -> httpx.Response:
             body = {"model": "echo", "messages": [{"role": "user", "content": "Is anybody there?"}]}
-            return http.post("/v1/chat/completions", json=body, headers={"authorization": f"Bearer {key}"})
+            return http.post(
+                "/v1/chat/completions", json=body, headers={"authorization": f"Bearer {key}"}
+            )
 
         answer = chat(key[1])
         assert answer.status_code == 200, answer.text
         assert answer.json()["choices"][0]["message"]["content"]
         request_id = answer.headers["x-request-id"].removeprefix("req_")
-        row = database.execute("SELECT status FROM api_usagerecord WHERE id = %s", (request_id,)).fetchone()
+        row = database.execute(
+            "SELECT status FROM api_usagerecord WHERE id = %s", (request_id,)
+        ).fetchone()
         assert row == ("complete",)
         assert http.get("/readyz").status_code == 200
-        issued = containers.exec("web", "python", "manage.py", "issue_key", "alice").splitlines()[-1]
+        issued = containers.exec("web", "python", "manage.py", "issue_key", "alice").splitlines()[
+            -1
+        ]
         assert chat(issued).status_code == 200
 
     # worker: healthy, and does what it is sent
@@ -342,9 +422,13 @@ def test_the_processes_of_compose_work_together_and_end_as_asked(containers, dat
     pids = worker_pids(web)
     for name in ("beat", "worker", "web"):
         assert containers.running[name].stop() == 0, containers.running[name].said[-4000:]
-        assert "Traceback" not in containers.running[name].said, containers.running[name].said[-4000:]
+        assert "Traceback" not in containers.running[name].said, containers.running[name].said[
+            -4000:
+        ]
     assert len(pids) == 2
-    patiently(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "web's own workers gone")
+    patiently(
+        lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "web's own workers gone"
+    )
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", int(containers.port))) != 0
     assert containers.files() == containers.shipped

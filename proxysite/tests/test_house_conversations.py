@@ -1,4 +1,6 @@
-"""Conversations over several processes on Postgres: what one has written the next one knows, in whatever process."""
+"""Conversations over several processes on Postgres: what one has written the next one knows, in
+whatever process.
+"""
 
 import asyncio
 import json
@@ -59,7 +61,9 @@ async def test_turns_of_one_conversation_from_everywhere_at_once_come_one_after_
 
     said = await asyncio.gather(*map(turn, range(TURNS)))
     lengths = sorted(int(text.split(":")[0]) for text in said)
-    assert lengths == [2 * before + 1 for before in range(TURNS)]  # each was told all turns before it, whole
+    assert lengths == [
+        2 * before + 1 for before in range(TURNS)
+    ]  # each was told all turns before it, whole
     rows = trio.query("SELECT number, status FROM conversations_turn ORDER BY number")
     assert [number for number, _ in rows] == list(range(1, TURNS + 1))
     assert {status for _, status in rows} == {"completed"}
@@ -78,7 +82,9 @@ async def test_who_hears_the_end_can_go_on_at_once_in_any_process(trio, house_ke
                 async for line in response.aiter_lines():
                     if line.startswith("data: ") and '"response.completed"' in line:
                         done = json.loads(line.removeprefix("data: "))["response"]
-                        break  # the connection is still open: nothing but the event says that it is written
+                        # the connection is still open: nothing but the event says that it is
+                        # written
+                        break
                 found = await other.get(f"/v1/responses/{done['id']}", headers=headers)
                 assert found.json()["status"] == "completed"
         assert done["output"][0]["content"][0]["text"] == f"{2 * number + 1}: {number}"
@@ -102,7 +108,9 @@ async def test_two_that_follow_the_same_response_branch_off(trio, house_key, hou
     assert {leaf["output"][0]["content"][0]["text"] for leaf in again} == {"5: leaf"}
 
 
-async def test_a_killed_process_leaves_an_incomplete_turn_and_its_conversation_goes_on(trio, house_key, house_upstream):
+async def test_a_killed_process_leaves_an_incomplete_turn_and_its_conversation_goes_on(
+    trio, house_key, house_upstream
+):
     house_upstream.will(stream(*speech.words("one"), Gate()))
     house_upstream.always(echo_of_length)
     victim, *_ = workers(trio)
@@ -118,7 +126,9 @@ async def test_a_killed_process_leaves_an_incomplete_turn_and_its_conversation_g
     async with client(trio) as http:
         http.timeout = httpx.Timeout(60)
         answer = await http.post(f"{CHAT}/lost", **asked(house_key, "2"))
-    assert answer.json()["choices"][0]["message"]["content"] == "2: 2"  # its question is known, of its answer nothing
+    assert (
+        answer.json()["choices"][0]["message"]["content"] == "2: 2"
+    )  # its question is known, of its answer nothing
     rows = trio.query("SELECT status FROM conversations_turn ORDER BY number")
     assert rows == [("incomplete",), ("completed",)]
 
@@ -136,7 +146,9 @@ async def test_a_response_in_the_background_is_followed_and_cancelled_from_anoth
     for _ in range(2):
         with only(trio, first):
             async with client(trio) as http:
-                ids.append((await http.post("/v1/responses", json=body, headers=headers)).json()["id"])
+                ids.append(
+                    (await http.post("/v1/responses", json=body, headers=headers)).json()["id"]
+                )
     events = []
     os.kill(second, signal.SIGCONT)
     async with client(trio) as http:
@@ -148,7 +160,10 @@ async def test_a_response_in_the_background_is_followed_and_cancelled_from_anoth
                     if events[-1]["type"] == "response.output_text.delta":
                         gate.open()
         assert [event["sequence_number"] for event in events] == list(range(len(events)))
-        assert (events[-1]["type"], events[-1]["response"]["status"]) == ("response.completed", "completed")
+        assert (events[-1]["type"], events[-1]["response"]["status"]) == (
+            "response.completed",
+            "completed",
+        )
         stopped = await http.post(f"/v1/responses/{ids[1]}/cancel", headers=headers)
         assert stopped.status_code == 200  # as it stands by now: the other process hears of it soon
 
@@ -166,7 +181,9 @@ async def test_a_response_in_the_background_ends_with_its_process(trio, house_ke
     with only(trio, victim):
         async with client(trio) as http:
             body = {"model": "m", "input": "go", "background": True}
-            response_id = (await http.post("/v1/responses", json=body, headers=headers)).json()["id"]
+            response_id = (await http.post("/v1/responses", json=body, headers=headers)).json()[
+                "id"
+            ]
             events = "SELECT count(*) FROM conversations_eventbatch WHERE last >= 3"
             await eventually(lambda: trio.query(events) == [(1,)] or trio.query(events) == [(2,)])
     os.kill(victim, signal.SIGKILL)
@@ -195,10 +212,15 @@ async def test_a_response_in_the_background_is_told_of_the_signal_that_ends_its_
                 events.append(json.loads(line.removeprefix("data: ")))
                 if events[-1]["type"] == "response.output_text.delta":
                     own_house.signal(signal.SIGTERM)
-    assert (events[-1]["type"], events[-1]["response"]["error"]["reason"]) == ("response.failed", "server_shutdown")
+    assert (events[-1]["type"], events[-1]["response"]["error"]["reason"]) == (
+        "response.failed",
+        "server_shutdown",
+    )
     assert await asyncio.to_thread(own_house.ended) == 0
     assert "Traceback" not in own_house.output
     rows = own_house.query("SELECT status, error->>'code' FROM conversations_turn")
     assert rows == [("incomplete", "server_shutdown")]
-    (told,) = own_house.query("SELECT events FROM conversations_eventbatch ORDER BY first DESC LIMIT 1")
+    (told,) = own_house.query(
+        "SELECT events FROM conversations_eventbatch ORDER BY first DESC LIMIT 1"
+    )
     assert told[0][-1] == events[-1]

@@ -1,4 +1,6 @@
-"""`copy_database`: everything from SQLite to Postgres, whatever interrupts it, and nothing where it does not belong."""
+"""`copy_database`: everything from SQLite to Postgres, whatever interrupts it, and nothing where it
+does not belong.
+"""
 
 import json
 import re
@@ -26,22 +28,25 @@ from datetime import UTC, datetime
 from uuid import uuid4
 from django.contrib.auth.models import User
 from api.models import UsageRecord
-from conversations import files
+from conversations.files import file_storage as files
 from conversations.documents import ingest
 from conversations.models import Purpose
 from providers.models import Provider
-from tokens import importing
+from tokens.imports import token_import as importing
 
 admin = User.objects.get(username="admin")
 acme = Provider.objects.create(name="acme", kind="openai_compatible", base_url="https://acme.example/v1")
 importing.run(acme, ["tok-canary-one", "tok-canary-two"])
 text = b"The quick brown fox jumps over the lazy dog. " * 200
-ingest.process(ingest.claimed(files.store(admin.pk, files.Upload("fox.txt", "", Purpose.USER_DATA, [text]))).pk)
+upload = files.Upload("fox.txt", "", Purpose.USER_DATA, [text])
+ingest.process(ingest.claimed(files.store(admin.pk, upload)).pk)
 Provider.objects.filter(name="echo").update(headers={{"x": "a\\u0000b"}})
 rows = [
     UsageRecord(
-        id=uuid4(), user=admin, started_at=datetime(2026, 1, 1, tzinfo=UTC), endpoint="chat/completions", stream=False,
-        model=f"m{{n}} ü 家", status="complete", http_status=200, attempts=[{{"n": n, "share": 0.1}}], total_ms=n,
+        id=uuid4(), user=admin, started_at=datetime(2026, 1, 1, tzinfo=UTC),
+        endpoint="chat/completions", stream=False,
+        model=f"m{{n}} ü 家", status="complete", http_status=200,
+        attempts=[{{"n": n, "share": 0.1}}], total_ms=n,
     )
     for n in range({USAGE_ROWS})
 ]
@@ -65,7 +70,11 @@ def filled(tmp_path_factory):
 
 
 def chat(house, key, text, model="echo"):
-    body = {"model": model, "messages": [{"role": "user", "content": text}], "conversation_id": "travels"}
+    body = {
+        "model": model,
+        "messages": [{"role": "user", "content": text}],
+        "conversation_id": "travels",
+    }
     headers = {"authorization": f"Bearer {key}"}
     url = f"{house.url}/v1/chat/completions"
     return httpx.post(url, json=body, headers=headers, trust_env=False, timeout=30)
@@ -104,7 +113,9 @@ def launch(house, *arguments):
 
 def source_counts(house):
     with closing(sqlite3.connect(house.home / "proxysite.sqlite3")) as db:
-        names = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        names = [
+            name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        ]
         skipped = r"sqlite_|django_migrations|conversations_words_(index|left)"
         names = [name for name in names if not re.match(skipped, name)]
         return {name: db.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in names}
@@ -117,7 +128,10 @@ def test_everything_is_there_and_works_afterwards(filled, target):
     assert ask(target, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
 
     said = house.manage("copy_database", target)
-    shown = {name: int(count) for name, count, _ in re.findall(r"^(\w+) +(\d+)  ([0-9a-f]{32})$", said, re.MULTILINE)}
+    shown = {
+        name: int(count)
+        for name, count, _ in re.findall(r"^(\w+) +(\d+)  ([0-9a-f]{32})$", said, re.MULTILINE)
+    }
     counts = source_counts(house)
     assert shown == {name: count for name, count in counts.items() if count}
     assert counts["api_usagerecord"] > USAGE_ROWS
@@ -125,9 +139,13 @@ def test_everything_is_there_and_works_afterwards(filled, target):
     assert "DATABASE_URL=" in said
     for name, count in counts.items():
         assert ask(target, f"SELECT count(*) FROM {name}") == [(count,)], name
-    assert ask(target, "SELECT headers FROM providers_provider WHERE name = 'echo'") == [({"x": "a\ufffdb"},)]
+    assert ask(target, "SELECT headers FROM providers_provider WHERE name = 'echo'") == [
+        ({"x": "a\ufffdb"},)
+    ]
     assert ask(target, "SELECT count(*) FROM pg_trigger WHERE tgenabled = 'D'") == [(0,)]
-    (foreign_keys,) = ask(target, "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND convalidated")
+    (foreign_keys,) = ask(
+        target, "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND convalidated"
+    )
     assert foreign_keys[0] > 20
     assert "not empty" in refused(house, target)
 
@@ -136,10 +154,14 @@ def test_everything_is_there_and_works_afterwards(filled, target):
         assert "This is shown once" not in moved.start()
         assert chat(moved, key, "And now?").status_code == 200
         headers = {"authorization": f"Bearer {key}"}
-        found = httpx.get(f"{moved.url}/v1/conversations/search?q=Graz", headers=headers, trust_env=False)
+        found = httpx.get(
+            f"{moved.url}/v1/conversations/search?q=Graz", headers=headers, trust_env=False
+        )
         assert "Graz" in found.text, found.text
         moved.manage("issue_key", "newcomer")
-        assert "0 imported, 1 known already" in moved.manage("import_tokens", "acme", "-", stdin="tok-canary-one\n")
+        assert "0 imported, 1 known already" in moved.manage(
+            "import_tokens", "acme", "-", stdin="tok-canary-one\n"
+        )
         assert moved.end() == 0
         assert "ERROR" not in moved.output
     finally:
@@ -215,5 +237,7 @@ def test_a_running_gateway_and_a_wrong_target_are_refused(filled, target):
         assert "A gateway runs on" in refused(house, target)
     finally:
         house.end()
-    assert ask(target, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'") == [("theirs",)]
+    assert ask(target, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'") == [
+        ("theirs",)
+    ]
     assert json.dumps(said)

@@ -1,4 +1,6 @@
-"""The first hour: commands before the first `serve`, beside it, and with settings that are wrong."""
+"""The first hour: commands before the first `serve`, beside it, and with settings that are
+wrong.
+"""
 
 import json
 import os
@@ -17,12 +19,20 @@ from proxysite.testing.house import NEEDED
 MANAGE = str(settings.BASE_DIR / "manage.py")
 
 
-def run(*arguments: str, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: str, cwd: Path | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """Run a command as a person does who has set nothing but these variables."""
     environment = {name: os.environ[name] for name in NEEDED if name in os.environ} | variables
     command = [sys.executable, MANAGE, *arguments]
     return subprocess.run(
-        command, cwd=cwd or settings.BASE_DIR, env=environment, capture_output=True, text=True, timeout=60, check=False
+        command,
+        cwd=cwd or settings.BASE_DIR,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
 
@@ -39,14 +49,23 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-# --- before the first serve -------------------------------------------------------------------------------------------
+# --- before the first serve -----------------------------------------------------------------------
 @pytest.mark.parametrize(
-    "words", [("issue_key", "alice"), ("list_models",), ("changepassword", "admin"), ("migrate",), ("shell",)]
+    "words",
+    [
+        ("issue_key", "alice"),
+        ("list_models",),
+        ("changepassword", "admin"),
+        ("migrate",),
+        ("shell",),
+    ],
 )
 def test_a_command_before_the_first_serve_is_one_line_and_makes_nothing(tmp_path, words):
     said = mistake(*words, cwd=tmp_path, PROXYSITE_HOME="./new", MARKER_FILE="none")
     where = "There is no database in ./new yet"
-    assert said == f"CommandError: {where}: run `make serve` first, or check PROXYSITE_HOME and DATABASE_URL."
+    assert said == (
+        f"CommandError: {where}: run `make serve` first, or check PROXYSITE_HOME and DATABASE_URL."
+    )
     assert names(tmp_path) == []
 
 
@@ -67,13 +86,18 @@ def test_a_home_that_lost_its_secrets_is_not_given_new_ones(own_house):
 
 
 def test_help_needs_no_database(tmp_path):
-    for words in (("help",), ("issue_key", "--help"), ("makemigrations", "--check", "--dry-run"), ("check",)):
+    for words in (
+        ("help",),
+        ("issue_key", "--help"),
+        ("makemigrations", "--check", "--dry-run"),
+        ("check",),
+    ):
         done = run(*words, PROXYSITE_HOME=str(tmp_path / "new"), MARKER_FILE="none")
         assert done.returncode == 0, done
     assert names(tmp_path) == []
 
 
-# --- options ----------------------------------------------------------------------------------------------------------
+# --- options --------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("words", "wrong"),
     [
@@ -93,14 +117,19 @@ def test_no_command_reads_an_abbreviated_option(own_house, words, wrong):
         assert line.startswith("CommandError: ")
 
 
-# --- settings ---------------------------------------------------------------------------------------------------------
+# --- settings -------------------------------------------------------------------------------------
 def test_a_wrong_setting_is_one_line_for_every_program(tmp_path):
     for words in (("serve",), ("issue_key", "alice")):
-        said = mistake(*words, PROXYSITE_HOME=str(tmp_path / "new"), MARKER_FILE="none", BEHIND_TLS="maybe")
+        said = mistake(
+            *words, PROXYSITE_HOME=str(tmp_path / "new"), MARKER_FILE="none", BEHIND_TLS="maybe"
+        )
         assert said == "BEHIND_TLS: 'maybe' is not true or false."
     environment = {name: os.environ[name] for name in NEEDED if name in os.environ}
     celery = [sys.executable, "-m", "celery", "-A", "proxysite", "worker"]
-    for variables, line in (({"PORT": "abc"}, "PORT: 'abc'"), ({"PROXYSITE_HOME": str(tmp_path / "new")}, "no home")):
+    for variables, line in (
+        ({"PORT": "abc"}, "PORT: 'abc'"),
+        ({"PROXYSITE_HOME": str(tmp_path / "new")}, "no home"),
+    ):
         done = subprocess.run(
             celery, cwd=settings.BASE_DIR, env=environment | {"MARKER_FILE": "none"} | variables,
             capture_output=True, text=True, timeout=60, check=False,
@@ -113,10 +142,19 @@ def test_a_wrong_setting_is_one_line_for_every_program(tmp_path):
 
 def test_show_settings_names_sources_and_hides_secrets(own_house):
     secret = "canary-of-a-secret-that-is-long-enough-for-anybody"
-    variables = {**own_house.environment, "KEY_PEPPER": secret, "PORT": "9", "ALOWED_HOSTS": "x", "MAX_ATTEMPTS": ""}
+    variables = {
+        **own_house.environment,
+        "KEY_PEPPER": secret,
+        "PORT": "9",
+        "ALOWED_HOSTS": "x",
+        "MAX_ATTEMPTS": "",
+    }
     if not own_house.database_url:
         variables["REDIS_URL"] = "redis://user:canary@127.0.0.1/5"
-    text, whole = run("show_settings", **variables), run("show_settings", "--format", "json", **variables)
+    text, whole = (
+        run("show_settings", **variables),
+        run("show_settings", "--format", "json", **variables),
+    )
     assert (text.returncode, whole.returncode) == (0, 0), (text, whole)
     assert "canary" not in text.stdout + text.stderr + whole.stdout
     assert "did you mean ALLOWED_HOSTS" in text.stderr
@@ -134,10 +172,12 @@ def test_show_settings_works_before_the_first_serve(tmp_path):
     assert names(tmp_path) == []
 
 
-# --- beside a running gateway -----------------------------------------------------------------------------------------
+# --- beside a running gateway ---------------------------------------------------------------------
 @pytest.fixture
 def beside(own_house, tmp_path):
-    """The variables of a person in another terminal, while a gateway runs with a home and a database of its own."""
+    """The variables of a person in another terminal, while a gateway runs with a home and a
+    database of its own.
+    """
     own_house.environment["MARKER_FILE"] = str(tmp_path / "marker")
     own_house.start()
     return {"MARKER_FILE": str(tmp_path / "marker")}
@@ -172,7 +212,9 @@ def test_a_home_that_is_named_is_the_one_that_is_meant(own_house, beside, tmp_pa
         return
     done = run("issue_key", "zed", PROXYSITE_HOME=str(named), **beside)
     assert done.returncode == 0, done
-    assert f"Database: {named}/proxysite.sqlite3 (PROXYSITE_HOME of the environment)\n" in done.stderr
+    assert (
+        f"Database: {named}/proxysite.sqlite3 (PROXYSITE_HOME of the environment)\n" in done.stderr
+    )
     assert own_house.query("SELECT username FROM auth_user WHERE username = 'zed'") == []
 
 
@@ -180,7 +222,9 @@ def test_a_database_whose_password_is_not_known_is_refused(own_house, beside):
     if not own_house.database_url:
         pytest.skip("SQLite has no password")
     assert own_house.end() == 0
-    own_house.environment["DATABASE_URL"] = own_house.database_url.replace("postgres@", "postgres:canary@")
+    own_house.environment["DATABASE_URL"] = own_house.database_url.replace(
+        "postgres@", "postgres:canary@"
+    )
     own_house.start()
     said = mistake("issue_key", "zed", **beside)
     assert "uses postgres://postgres@127.0.0.1" in said
@@ -188,10 +232,14 @@ def test_a_database_whose_password_is_not_known_is_refused(own_house, beside):
     assert "canary" not in (own_house.home / "serve.lock").read_text()
 
 
-# --- modes ------------------------------------------------------------------------------------------------------------
+# --- modes ----------------------------------------------------------------------------------------
 def test_a_loose_home_is_tightened_and_new_files_are_its_owners_alone(own_house):
     database = own_house.home / "proxysite.sqlite3"
-    loose = [own_house.home, own_house.home / "secrets.env", *([database] if database.exists() else [])]
+    loose = [
+        own_house.home,
+        own_house.home / "secrets.env",
+        *([database] if database.exists() else []),
+    ]
     for path in loose:
         path.chmod(0o755)
     own_house.start()

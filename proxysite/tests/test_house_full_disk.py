@@ -15,7 +15,9 @@ from proxysite.testing.upstream import Gate, say
 CHAT = "/v1/chat/completions"
 DISK_BYTES = 24 * 2**20
 
-pytestmark = pytest.mark.skipif(not settings.EMBEDDED_DATABASE, reason="the database of Postgres is on another disk")
+pytestmark = pytest.mark.skipif(
+    not settings.EMBEDDED_DATABASE, reason="the database of Postgres is on another disk"
+)
 
 
 @pytest.fixture
@@ -69,11 +71,17 @@ async def test_no_row_is_lost_while_the_disk_is_full_and_it_heals_by_itself(
     house_upstream.always(late)
     await asyncio.to_thread(full_house.start)
     client = httpx.AsyncClient(
-        base_url=full_house.url, trust_env=False, timeout=30, headers={"authorization": f"Bearer {house_key}"}
+        base_url=full_house.url,
+        trust_env=False,
+        timeout=30,
+        headers={"authorization": f"Bearer {house_key}"},
     )
     body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
     async with client as http:
-        running = [asyncio.create_task(http.post(CHAT, json=body | {"stream": bool(n % 2)})) for n in range(20)]
+        running = [
+            asyncio.create_task(http.post(CHAT, json=body | {"stream": bool(n % 2)}))
+            for n in range(20)
+        ]
         await house_upstream.asked(20)
         fill(disk)
         gate.open()
@@ -82,7 +90,10 @@ async def test_no_row_is_lost_while_the_disk_is_full_and_it_heals_by_itself(
 
         for _ in range(5):
             refused = await http.post(CHAT, json=body)
-            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "database_unavailable")
+            assert (refused.status_code, refused.json()["error"]["code"]) == (
+                503,
+                "database_unavailable",
+            )
             assert refused.headers["retry-after"]
         ready = await http.get("/readyz")
         assert (ready.status_code, ready.text) == (503, "not ready: the disk is full\n")

@@ -18,7 +18,9 @@ LEASE_SECONDS = "2"
 @pytest.fixture
 def leased_house(_furnished, tmp_path):
     """A house with a short lease, not started yet."""
-    with house(tmp_path / "home", like=_furnished[0], IDEMPOTENCY_LEASE_SECONDS=LEASE_SECONDS) as found:
+    with house(
+        tmp_path / "home", like=_furnished[0], IDEMPOTENCY_LEASE_SECONDS=LEASE_SECONDS
+    ) as found:
         yield found
 
 
@@ -36,7 +38,9 @@ async def test_after_a_kill_the_key_is_held_until_its_lease_ends_and_then_runs_a
         asking = asyncio.create_task(http.post(CHAT, json=BODY))
         await house_upstream.asked()
         leased_house.kill()
-        assert isinstance((await asyncio.gather(asking, return_exceptions=True))[0], httpx.TransportError)
+        assert isinstance(
+            (await asyncio.gather(asking, return_exceptions=True))[0], httpx.TransportError
+        )
     await asyncio.to_thread(leased_house.start)
     async with client(leased_house, house_key) as http:
         statuses = []
@@ -62,7 +66,9 @@ async def test_two_processes_ask_once_and_know_one_answer(leased_house, house_up
     await asyncio.to_thread(leased_house.start, "--workers", "2")
 
     async def ask():
-        async with client(leased_house, house_key) as http:  # a connection of its own: any process may take it
+        async with client(
+            leased_house, house_key
+        ) as http:  # a connection of its own: any process may take it
             while (answer := await http.post(CHAT, json=BODY)).status_code == 409:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
             return answer

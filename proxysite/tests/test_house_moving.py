@@ -1,4 +1,6 @@
-"""The page for people who come from the K2Think and Kimi proxies: its commands as they stand, with real processes."""
+"""The page for people who come from the K2Think and Kimi proxies: its commands as they stand, with
+real processes.
+"""
 
 import asyncio
 import json
@@ -12,7 +14,7 @@ import pytest
 from django.conf import settings
 from openai import AsyncOpenAI
 
-from providers.destination import origin
+from providers.network.destination import origin
 from providers.tests.kimi_site import Site, jwt
 from proxysite.testing.house import House
 from proxysite.testing.upstream import Exchange, reply, stream
@@ -24,7 +26,11 @@ HELLO = [{"role": "user", "content": "Hello!"}]
 def commands(section: str) -> list[str]:
     """The lines of the shell blocks under that heading."""
     text = re.split(r"^## ", PAGE.split(f"## {section}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
-    return [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.strip().splitlines()]
+    return [
+        line
+        for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+        for line in block.strip().splitlines()
+    ]
 
 
 def variables(command: str) -> dict[str, str]:
@@ -41,8 +47,16 @@ async def serve(house: House, command: str, **more: str) -> str:
 async def shell(house: House, command: str, folder: Path) -> str:
     """What the line writes, run in a folder that has the person's token file."""
     manage = f"{sys.executable} {settings.BASE_DIR / 'manage.py'}"
-    line = command.replace("http://127.0.0.1:8000", house.url).replace(".venv/bin/python manage.py", manage)
-    run = {"cwd": folder, "env": house.environment, "capture_output": True, "text": True, "timeout": 60}
+    line = command.replace("http://127.0.0.1:8000", house.url).replace(
+        ".venv/bin/python manage.py", manage
+    )
+    run = {
+        "cwd": folder,
+        "env": house.environment,
+        "capture_output": True,
+        "text": True,
+        "timeout": 60,
+    }
     done = await asyncio.to_thread(subprocess.run, ["/bin/sh", "-c", line], **run)
     assert done.returncode == 0, done
     return done.stdout
@@ -55,8 +69,14 @@ async def think(exchange: Exchange) -> None:
     elif exchange.request.path.endswith("/models"):
         await reply({"data": [{"id": "MBZUAI-IFM/K2-Think-v2"}]})(exchange)
     else:
-        texts = ("<think>Hm", "<think>Hm.</think>", "<think>Hm.</think><answer>Hello there!</answer>")
-        await stream(*({"choices": [{"delta": {"content": text}}]} for text in texts), "[DONE]")(exchange)
+        texts = (
+            "<think>Hm",
+            "<think>Hm.</think>",
+            "<think>Hm.</think><answer>Hello there!</answer>",
+        )
+        await stream(*({"choices": [{"delta": {"content": text}}]} for text in texts), "[DONE]")(
+            exchange
+        )
 
 
 async def test_the_commands_for_users_of_the_k2think_proxy(empty_house, upstream, tmp_path):
@@ -66,7 +86,9 @@ async def test_the_commands_for_users_of_the_k2think_proxy(empty_house, upstream
     (folder / "tokens.txt").write_text("# ours\nk2-token-one\n")
     begin, ask, *later = commands("From the K2Think API Proxy")
     where = f"http://127.0.0.1:{upstream.port}/api/chat/completions"
-    said = await serve(empty_house, begin, USER_API_URL=where, USER_TOKENS_FILE=str(folder / "tokens.txt"))
+    said = await serve(
+        empty_house, begin, USER_API_URL=where, USER_TOKENS_FILE=str(folder / "tokens.txt")
+    )
     assert "USER_TOKENS_FILE: 1 imported for k2think-web." in said
     assert "my-old-shared-key" not in said
     answer = json.loads(await shell(empty_house, ask, folder))
@@ -77,8 +99,12 @@ async def test_the_commands_for_users_of_the_k2think_proxy(empty_house, upstream
     assert outputs[1].strip() == "1 works"
     assert re.search(r"^sk-ps-\w+$", outputs[2].strip().splitlines()[-1])
     assert len(outputs) == 4
-    async with AsyncOpenAI(base_url=f"{empty_house.url}/v1", api_key="my-old-shared-key", max_retries=0) as client:
-        hidden = await client.chat.completions.create(model="MBZUAI-IFM/K2-Think-v2-nothink", messages=HELLO)
+    async with AsyncOpenAI(
+        base_url=f"{empty_house.url}/v1", api_key="my-old-shared-key", max_retries=0
+    ) as client:
+        hidden = await client.chat.completions.create(
+            model="MBZUAI-IFM/K2-Think-v2-nothink", messages=HELLO
+        )
         assert hidden.choices[0].message.content == "Hello there!"
         assert not hasattr(hidden.choices[0].message, "reasoning_content")
 
@@ -96,7 +122,9 @@ async def test_the_commands_for_users_of_the_kimi_proxy(empty_house, upstream):
     empty_house.query(f"UPDATE providers_provider SET {where} WHERE name = 'kimi-web'")
     await serve(empty_house, again)
     for bearer in ("my-old-team-key", f"{jwt('stranger')},{jwt('another')}"):
-        async with AsyncOpenAI(base_url=f"{empty_house.url}/v1", api_key=bearer, max_retries=0) as client:
+        async with AsyncOpenAI(
+            base_url=f"{empty_house.url}/v1", api_key=bearer, max_retries=0
+        ) as client:
             answer = await client.chat.completions.create(model="k2", messages=HELLO)
             assert answer.choices[0].message.content == "Hello there!"
             assert {model.id async for model in client.models.list()} >= {"k2", "k1.5"}
@@ -104,8 +132,15 @@ async def test_the_commands_for_users_of_the_kimi_proxy(empty_house, upstream):
 
 
 def test_every_variable_of_the_page_is_known() -> None:
-    names = set(re.findall(r"`([A-Z][A-Z0-9_]{4,})`", PAGE.split("## Variables")[1].split("Not taken over")[0]))
-    source = "".join((settings.BASE_DIR / "proxysite" / name).read_text() for name in ("settings.py", "aliases.py"))
+    names = set(
+        re.findall(
+            r"`([A-Z][A-Z0-9_]{4,})`", PAGE.split("## Variables")[1].split("Not taken over")[0]
+        )
+    )
+    source = "".join(
+        (settings.BASE_DIR / "proxysite" / name).read_text()
+        for name in ("settings.py", "first_run/env_aliases.py")
+    )
     assert {name for name in names if f'"{name}"' not in source} == set()
     assert not os.environ.get("VALID_API_KEY")
     assert names

@@ -65,10 +65,16 @@ async def in_steps(shell: Terminal, commands: list[str]) -> None:
     text = answer["choices"][0]["message"]["content"]
     assert text.startswith('## Step 1: Count\n\nSix "sevens".')
     assert text.endswith("### Final Answer\n\nIt is 42.")
-    lines = [line.removeprefix("data: ") for line in (await shell.paste(watch)).split("\n\n") if line[:5] == "data:"]
+    lines = [
+        line.removeprefix("data: ")
+        for line in (await shell.paste(watch)).split("\n\n")
+        if line[:5] == "data:"
+    ]
     assert lines.pop().strip() == "[DONE]"
     chunks = [json.loads(line) for line in lines]
-    deltas = [chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks if chunk["choices"]]
+    deltas = [
+        chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks if chunk["choices"]
+    ]
     assert "".join(deltas) == text
     assert [chunk["status"]["step"] for chunk in chunks if "status" in chunk] == [2, 3, None]
     assert sum("total_thinking_time" in chunk for chunk in chunks) == 1
@@ -88,7 +94,9 @@ async def in_a_conversation(shell: Terminal, commands: list[str], upstream: Any)
         "What is x + 1?",
         "And x + 2?",
     ]
-    assert [message["content"] for message in told if message["role"] == "assistant"] == ["It is 42."] * 2
+    assert [message["content"] for message in told if message["role"] == "assistant"] == [
+        "It is 42."
+    ] * 2
 
 
 def test_every_test_that_the_page_names_is_there() -> None:

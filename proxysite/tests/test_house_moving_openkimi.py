@@ -8,32 +8,47 @@ from typing import Any
 import pytest
 from django.conf import settings
 
-from conversations import paths
+from conversations.reasoning import sampling_paths
 from proxysite.testing import PATIENCE_SECONDS, eventually, speech
 from proxysite.testing.upstream import DONE, Exchange, reply, stream
 from proxysite.tests.guides import Page, Terminal, terminal, variables
 
 PAGE = Page("coming-from-openkimi.md")
 SECRET = "The secret word of the lighthouse is pomegranate."
-FILLER = "On day {0} the harbour master of town number {0} counted {1} ships and wrote a remark about the tide. "
+FILLER = (
+    "On day {0} the harbour master of town number {0} counted {1} ships and wrote a remark "
+    "about the tide. "
+)
 STEP = {"title": "Count", "content": "Six sevens.", "next_action": "final_answer"}
 FOUND = {"title": "Graz", "url": "https://example.org/graz", "content": "A city."}
 CONFIG = {
-    "processor": {"batch_size": 512, "overlap_size": 50, "entropy_threshold": 2.8, "entropy_method": "weighted"},
-    "rag": {"embedding_model": "all-MiniLM-L6-v2", "top_k": 3, "use_faiss": True, "similarity_threshold": 0.7},
+    "processor": {
+        "batch_size": 512,
+        "overlap_size": 50,
+        "entropy_threshold": 2.8,
+        "entropy_method": "weighted",
+    },
+    "rag": {
+        "embedding_model": "all-MiniLM-L6-v2",
+        "top_k": 3,
+        "use_faiss": True,
+        "similarity_threshold": 0.7,
+    },
     "mpr_candidates": 2,
 }
 
 
 async def speak(exchange: Exchange) -> None:
-    """An upstream that plans, drafts, thinks in steps, merges; and, at another address, a SearXNG."""
+    """An upstream that plans, drafts, thinks in steps, merges; and, at another address, a
+    SearXNG.
+    """
     if "/search" in exchange.request.path:
         return await reply({"query": "Graz", "results": [FOUND]})(exchange)
     asked = exchange.request.json
     last = asked["messages"][-1]["content"]
     if asked.get("response_format"):
         said = json.dumps(STEP)
-    elif last == paths.FRAMEWORK:
+    elif last == sampling_paths.FRAMEWORK:
         said = "The plan."
     else:
         said = "An answer."
@@ -55,7 +70,11 @@ def folder(tmp_path: Path, upstream: Any) -> Path:
     """What the person has: the configuration and a long report."""
     found = tmp_path / "theirs"
     found.mkdir()
-    llm = {"type": "api", "api_key": "sk-made-up-0123456789", "api_url": f"{upstream.url}/chat/completions"}
+    llm = {
+        "type": "api",
+        "api_key": "sk-made-up-0123456789",
+        "api_url": f"{upstream.url}/chat/completions",
+    }
     llm |= {"model_name": "kimi-k2", "context_length": 16_384}
     (found / "config.json").write_text(json.dumps({"llm": llm} | CONFIG))
     days = [FILLER.format(day, day * 7 % 31) for day in range(4_000)]
@@ -68,7 +87,11 @@ async def test_the_commands_for_users_of_openkimi(empty_house, upstream, folder)
     upstream.always(speak)
     begin, *start = PAGE.commands("Start")
     searching, search = PAGE.commands("Web search")
-    empty_house.environment |= {**variables(begin), **variables(searching), "SEARCH_URL": upstream.url}
+    empty_house.environment |= {
+        **variables(begin),
+        **variables(searching),
+        "SEARCH_URL": upstream.url,
+    }
     empty_house.environment |= {"SEARCH_ALLOW_PRIVATE": "true", "EMBEDDED_WORKER": "true"}
     await asyncio.to_thread(empty_house.start)
     async with terminal(empty_house, folder) as shell:
@@ -106,7 +129,9 @@ async def in_a_session(shell: Terminal, commands: list[str], upstream: Any) -> N
         "An answer.",
         "Where am I going?",
     ]
-    assert [session["session_id"] for session in json.loads(await shell.paste(every))["data"]] == ["holidays"]
+    assert [session["session_id"] for session in json.loads(await shell.paste(every))["data"]] == [
+        "holidays"
+    ]
     session = json.loads(await shell.paste(one))
     assert session.keys() == {"session_id", "created_at", "last_accessed", "expires_at"}
     await shell.paste(gone)
@@ -140,6 +165,8 @@ def test_every_test_that_the_page_names_is_there() -> None:
 
 
 def test_every_setting_of_the_page_is_known() -> None:
-    source = (settings.BASE_DIR / "proxysite" / "settings.py").read_text() + "OPENAI_API_BASE OPENAI_API_KEY"
+    source = (
+        settings.BASE_DIR / "proxysite" / "settings.py"
+    ).read_text() + "OPENAI_API_BASE OPENAI_API_KEY"
     assert {"HOST", "SEARCH_KEY", "SESSION_IDLE_SECONDS"} <= PAGE.settings()
     assert {name for name in PAGE.settings() if name not in source} == set()

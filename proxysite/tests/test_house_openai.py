@@ -17,9 +17,16 @@ from proxysite.testing.upstream import CUT, DONE, PAUSE, Gate, refuse, reply, sa
 HELLO = [{"role": "user", "content": "Hello!"}]
 WEATHER = {
     "type": "function",
-    "function": {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}},
+    "function": {
+        "name": "weather",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+    },
 }
-CALL = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Graz"}'}}
+CALL = {
+    "id": "call_1",
+    "type": "function",
+    "function": {"name": "weather", "arguments": '{"city": "Graz"}'},
+}
 
 
 class Event(BaseModel):
@@ -29,7 +36,9 @@ class Event(BaseModel):
 
 @pytest.fixture
 async def client(house, house_key, house_upstream):
-    """The package's asynchronous client, with its own defaults but for the second try of what failed."""
+    """The package's asynchronous client, with its own defaults but for the second try of what
+    failed.
+    """
     async with AsyncOpenAI(base_url=f"{house.url}/v1", api_key=house_key, max_retries=0) as found:
         yield found
 
@@ -41,7 +50,9 @@ async def rested(house, client, house_upstream):
     house_upstream.always(say())
 
     async def answered():
-        house.query("UPDATE tokens_upstreamtoken SET state = 'active', strikes = 0, rests_until = NULL")
+        house.query(
+            "UPDATE tokens_upstreamtoken SET state = 'active', strikes = 0, rests_until = NULL"
+        )
         try:
             return await ask(client)
         except openai.APIStatusError:
@@ -54,7 +65,7 @@ def ask(client, **more):
     return client.chat.completions.create(model="m", messages=HELLO, **more)
 
 
-# --- answers ----------------------------------------------------------------------------------------------------------
+# --- answers --------------------------------------------------------------------------------------
 async def test_a_chat_completion(client, house_upstream):
     answer = await ask(client, temperature=0.5, extra_body={"x_vendor": 1})
     assert answer.choices[0].message.content == "Hello there!"
@@ -68,7 +79,10 @@ async def test_a_chat_completion(client, house_upstream):
 async def test_a_streamed_chat_completion(client):
     async with await ask(client, stream=True, stream_options={"include_usage": True}) as chunks:
         found = [chunk async for chunk in chunks]
-    assert "".join(chunk.choices[0].delta.content or "" for chunk in found if chunk.choices) == "Hello there!"
+    assert (
+        "".join(chunk.choices[0].delta.content or "" for chunk in found if chunk.choices)
+        == "Hello there!"
+    )
     assert found[0].choices[0].delta.role == "assistant"
     assert [chunk.usage for chunk in found[:-1]] == [None] * (len(found) - 1)
     assert found[-1].usage.total_tokens == 12
@@ -162,7 +176,7 @@ async def test_headers_of_the_raw_answer(client):
     assert answer._request_id == raw.headers["x-request-id"]
 
 
-# --- errors -----------------------------------------------------------------------------------------------------------
+# --- errors ---------------------------------------------------------------------------------------
 async def test_a_wrong_key(client):
     with pytest.raises(openai.AuthenticationError) as caught:
         await ask(client.with_options(api_key="sk-ps-wrong"))
@@ -189,7 +203,9 @@ async def test_a_wrong_field(client):
 
 
 async def test_a_key_that_may_not_use_the_model(client, house):
-    key = (await asyncio.to_thread(house.manage, "issue_key", "guest", "--models", "echo")).splitlines()[-1]
+    key = (
+        await asyncio.to_thread(house.manage, "issue_key", "guest", "--models", "echo")
+    ).splitlines()[-1]
     with pytest.raises(openai.PermissionDeniedError) as caught:
         await ask(client.with_options(api_key=key))
     assert caught.value.type == "permission_error"
@@ -213,7 +229,9 @@ async def test_a_refusal_of_the_upstream(client, house_upstream):
         await ask(client)
 
 
-async def test_a_rejected_token_is_a_503_and_not_tried_again_by_the_package(client, house_upstream, rested):
+async def test_a_rejected_token_is_a_503_and_not_tried_again_by_the_package(
+    client, house_upstream, rested
+):
     house_upstream.always(refuse(401))
     with pytest.raises(openai.APIStatusError) as caught:
         await ask(client)

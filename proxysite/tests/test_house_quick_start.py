@@ -23,9 +23,13 @@ async def moonshot(exchange):
     """The upstream of the page: one of its two tokens works."""
     request = exchange.request
     if request.bearer != "sk-my-second-token":
-        return await reply(speech.error("Invalid Authentication", "invalid_authentication_error"), 401)(exchange)
+        return await reply(
+            speech.error("Invalid Authentication", "invalid_authentication_error"), 401
+        )(exchange)
     if not request.path.endswith("/chat/completions"):
-        return await reply({"code": 0, "data": {"available_balance": 1}, "scode": "0x0", "status": True})(exchange)
+        return await reply(
+            {"code": 0, "data": {"available_balance": 1}, "scode": "0x0", "status": True}
+        )(exchange)
     if request.json.get("stream"):
         return await stream(*speech.spoken("Hello there!"), DONE)(exchange)
     return await reply(speech.completion("Hello there!"))(exchange)
@@ -65,7 +69,9 @@ async def test_the_first_hour(stranger, upstream, tmp_path):
         assert re.search(r"\b1 works\b", said), said
         assert not (tmp_path / "tokens.txt").exists()
 
-        listed, answered = [await shell.paste(command) for command in PAGE.commands("A key for a person")][1:]
+        listed, answered = [
+            await shell.paste(command) for command in PAGE.commands("A key for a person")
+        ][1:]
         assert [model["id"] for model in json.loads(listed)["data"]] == ["kimi-k2"]
         assert json.loads(answered)["choices"][0]["message"]["content"] == "Hello there!"
     assert await asyncio.to_thread(stranger.end) == 0
@@ -78,7 +84,9 @@ async def test_the_first_hour(stranger, upstream, tmp_path):
         answer = await asyncio.to_thread(get, f"{stranger.url}/admin/", host=host)
         assert answer.status_code == status
     assert show == "make settings"
-    assert re.search(r"^HOST +0\.0\.0\.0 +environment$", stranger.manage("show_settings"), re.MULTILINE)
+    assert re.search(
+        r"^HOST +0\.0\.0\.0 +environment$", stranger.manage("show_settings"), re.MULTILINE
+    )
     assert await asyncio.to_thread(stranger.end) == 0
     await move_to_postgres(stranger, tmp_path, key)
 
@@ -98,7 +106,9 @@ async def move_to_postgres(stranger, folder, key):
         moved = House(stranger.home, url)
         try:
             assert "This is shown once" not in await asyncio.to_thread(moved.start)
-            answer = await asyncio.to_thread(get, f"{moved.url}/v1/models", authorization=f"Bearer {key}")
+            answer = await asyncio.to_thread(
+                get, f"{moved.url}/v1/models", authorization=f"Bearer {key}"
+            )
             assert {model["id"] for model in answer.json()["data"]} == {"echo", "kimi-k2"}
             assert moved.end() == 0
         finally:
@@ -108,9 +118,17 @@ async def move_to_postgres(stranger, folder, key):
 def test_every_message_of_the_page_is_one_of_the_program():
     source = "\n".join(
         (settings.BASE_DIR / "proxysite" / name).read_text(encoding="utf-8")
-        for name in ("command_line.py", "configuration.py", "../templates/unknown_host.html")
+        for name in (
+            "command_line.py",
+            "configuration/declarations.py",
+            "../templates/unknown_host.html",
+        )
     )
-    for beginning in ("There is no database", "The gateway that runs here", "is no setting, and is not read"):
+    for beginning in (
+        "There is no database",
+        "The gateway that runs here",
+        "is no setting, and is not read",
+    ):
         assert beginning in source
         assert beginning in PAGE.text
     assert "This gateway does not know" in source

@@ -1,4 +1,5 @@
-"""Tokens that end, in real processes: one renewal for all, nothing stuck after `kill -9`, one stream per account.
+"""Tokens that end, in real processes: one renewal for all, nothing stuck after `kill -9`, one
+stream per account.
 
 With Postgres four processes serve; SQLite is for one.
 """
@@ -23,7 +24,7 @@ CHAT = "/v1/chat/completions"
 SINGLE = settings.EMBEDDED_DATABASE
 PROVIDE = """
 from providers.models import ChatModel, Provider
-from tokens import importing
+from tokens.imports import token_import as importing
 provider = Provider.objects.create(name="web", kind={kind!r}, base_url={url!r}, allow_private=True)
 ChatModel.objects.create(provider=provider, public_id="w", upstream_name="w")
 assert importing.run(provider, [{line!r}]).counts == {{"new": 1}}
@@ -70,9 +71,22 @@ def stopped(pid):
 @contextmanager
 def celery_worker(house):
     """A real `celery worker` beside the house's database and queue; it is killed at the end."""
-    command = [sys.executable, "-m", "celery", "-A", "proxysite", "worker", "--pool", "solo", "--loglevel", "WARNING"]
+    command = [
+        sys.executable,
+        "-m",
+        "celery",
+        "-A",
+        "proxysite",
+        "worker",
+        "--pool",
+        "solo",
+        "--loglevel",
+        "WARNING",
+    ]
     with (house.home / "celery.log").open("ab") as log:
-        worker = subprocess.Popen(command, cwd=settings.BASE_DIR, env=house.environment, stdout=log, stderr=log)
+        worker = subprocess.Popen(
+            command, cwd=settings.BASE_DIR, env=house.environment, stdout=log, stderr=log
+        )
     try:
         yield worker
     finally:
@@ -82,7 +96,9 @@ def celery_worker(house):
 
 async def provided(house, upstream, kind, line):
     """A provider of this kind with the model `w` and this one token or account."""
-    await asyncio.to_thread(house.manage, "shell", "-c", PROVIDE.format(kind=kind, url=upstream.url, line=line))
+    await asyncio.to_thread(
+        house.manage, "shell", "-c", PROVIDE.format(kind=kind, url=upstream.url, line=line)
+    )
 
 
 async def furnished(house, upstream, kind, line, processes, **environment):
@@ -107,7 +123,10 @@ async def status(house, key):
 
 
 def token(house, columns):
-    query = f"SELECT {columns} FROM tokens_upstreamtoken t JOIN providers_provider p ON p.id = t.provider_id"
+    query = (
+        f"SELECT {columns} FROM tokens_upstreamtoken t JOIN providers_provider p ON p.id = "
+        "t.provider_id"
+    )
     (row,) = house.query(f"{query} WHERE p.name = 'web'")
     return row
 
@@ -128,7 +147,9 @@ async def test_64_requests_to_all_processes_sign_in_once(own_house, house_key, h
     assert "Traceback" not in own_house.output
 
 
-async def test_a_house_killed_while_it_renews_renews_when_it_is_back(own_house, house_key, house_upstream):
+async def test_a_house_killed_while_it_renews_renews_when_it_is_back(
+    own_house, house_key, house_upstream
+):
     site = K2Think()
     house_upstream.always(site)
     line = "june@example.org:a password"
@@ -146,22 +167,32 @@ async def test_a_house_killed_while_it_renews_renews_when_it_is_back(own_house, 
     assert token(own_house, "t.state, t.strikes, t.renewing_until") == ("active", 0, None)
 
 
-async def test_a_worker_killed_while_it_renews_a_pool_leaves_nothing_stuck(own_house, house_upstream):
+async def test_a_worker_killed_while_it_renews_a_pool_leaves_nothing_stuck(
+    own_house, house_upstream
+):
     site = K2Think()
     house_upstream.always(site)
     site.gate = Gate()
     own_house.environment["RENEW_LEASE_SECONDS"] = "2"
     await provided(own_house, house_upstream, "k2think_web", "june@example.org:a password")
-    await asyncio.to_thread(own_house.manage, "shell", "-c", ORDER * 2)  # what is sent twice is done once
+    await asyncio.to_thread(
+        own_house.manage, "shell", "-c", ORDER * 2
+    )  # what is sent twice is done once
     with celery_worker(own_house):
         await site.gate.arrival()
     assert token(own_house, "t.state, t.sealed") == ("active", "")
-    assert own_house.query("SELECT runs FROM tokens_refresh WHERE running_until IS NOT NULL") == [(0,)]
+    assert own_house.query("SELECT runs FROM tokens_refresh WHERE running_until IS NOT NULL") == [
+        (0,)
+    ]
     site.gate = None
-    own_house.query("UPDATE tokens_refresh SET running_until = '2020-01-01', began_at = '2020-01-01'")  # time passes
+    own_house.query(
+        "UPDATE tokens_refresh SET running_until = '2020-01-01', began_at = '2020-01-01'"
+    )  # time passes
     with celery_worker(own_house):
         await asyncio.to_thread(own_house.manage, "shell", "-c", ORDER)
-        await eventually(lambda: own_house.query("SELECT runs, renewed FROM tokens_refresh") == [(1, 1)], 20)
+        await eventually(
+            lambda: own_house.query("SELECT runs, renewed FROM tokens_refresh") == [(1, 1)], 20
+        )
     assert token(own_house, "t.state, t.strikes, t.renewing_until") == ("active", 0, None)
     assert len(site.signed_in) == 2
 
@@ -172,7 +203,9 @@ async def test_an_account_has_one_stream_over_all_processes(own_house, house_key
     site = Site("kimi_web", frames(*events[:5], gate, *events[5:], framed({}, 2)))
     house_upstream.always(site)
     refresh_token = site.refresh_token
-    await furnished(own_house, house_upstream, "kimi_web", refresh_token, 2, CLAIM_WAIT_SECONDS="0.6")
+    await furnished(
+        own_house, house_upstream, "kimi_web", refresh_token, 2, CLAIM_WAIT_SECONDS="0.6"
+    )
     first, second = workers(own_house)
     async with httpx.AsyncClient(base_url=own_house.url, trust_env=False, timeout=30) as http:
         with stopped(second):
@@ -201,12 +234,16 @@ async def test_an_account_has_one_stream_over_all_processes(own_house, house_key
 
 
 @pytest.mark.skipif(SINGLE, reason="SQLite is for one process")
-async def test_the_stream_of_a_killed_process_is_free_when_its_lease_ends(own_house, house_key, house_upstream):
+async def test_the_stream_of_a_killed_process_is_free_when_its_lease_ends(
+    own_house, house_key, house_upstream
+):
     gate, events = Gate(), [framed(event) for event in web_events("Hello", " there")]
     site = Site("kimi_web", frames(*events[:5], gate))
     house_upstream.always(site)
     line = site.refresh_token
-    await furnished(own_house, house_upstream, "kimi_web", line, 2, CLAIM_SECONDS="3", CLAIM_WAIT_SECONDS="20")
+    await furnished(
+        own_house, house_upstream, "kimi_web", line, 2, CLAIM_SECONDS="3", CLAIM_WAIT_SECONDS="20"
+    )
     first, second = workers(own_house)
     with stopped(second):
         asking = asyncio.create_task(status(own_house, house_key))

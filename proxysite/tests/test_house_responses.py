@@ -1,4 +1,6 @@
-"""Responses and Conversations by the official `openai` package, as it is, against a real process of ours."""
+"""Responses and Conversations by the official `openai` package, as it is, against a real process of
+ours.
+"""
 
 import asyncio
 import json
@@ -22,8 +24,14 @@ WEATHER = {
     },
     "strict": True,
 }
-CALL = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Graz"}'}}
-CALLING = speech.completion(None, finish="tool_calls", message={"tool_calls": [CALL], "reasoning_content": "Hm."})
+CALL = {
+    "id": "call_1",
+    "type": "function",
+    "function": {"name": "weather", "arguments": '{"city": "Graz"}'},
+}
+CALLING = speech.completion(
+    None, finish="tool_calls", message={"tool_calls": [CALL], "reasoning_content": "Hm."}
+)
 NOBODYS = "resp_" + "0" * 32
 
 
@@ -40,7 +48,10 @@ async def client(house, house_key, house_upstream):
 
 def said(upstream):
     """What the upstream was told last, as pairs of role and content."""
-    return [(message["role"], message.get("content")) for message in upstream.last.request.json["messages"]]
+    return [
+        (message["role"], message.get("content"))
+        for message in upstream.last.request.json["messages"]
+    ]
 
 
 def words(*texts):
@@ -51,10 +62,16 @@ async def heard(events):
     return [event async for event in events]
 
 
-# --- answers ----------------------------------------------------------------------------------------------------------
+# --- answers --------------------------------------------------------------------------------------
 async def test_a_response_is_what_its_row_says_later(client, house_upstream):
-    made = await client.responses.create(model="m", input="Hi", instructions="Be brief.", metadata={"a": "b"})
-    assert (made.output_text, made.status, made.usage.total_tokens) == ("Hello there!", "completed", 12)
+    made = await client.responses.create(
+        model="m", input="Hi", instructions="Be brief.", metadata={"a": "b"}
+    )
+    assert (made.output_text, made.status, made.usage.total_tokens) == (
+        "Hello there!",
+        "completed",
+        12,
+    )
     assert said(house_upstream) == [("system", "Be brief."), ("user", "Hi")]
     assert (await client.responses.retrieve(made.id)).to_dict() == made.to_dict()
     items = await client.responses.input_items.list(made.id)
@@ -69,7 +86,10 @@ async def test_the_streaming_helper_puts_the_response_together(client):
         found = await heard(events)
         whole = await events.get_final_response()
     assert [event.sequence_number for event in found] == list(range(len(found)))
-    assert "".join(event.delta for event in found if event.type == "response.output_text.delta") == "Hello there!"
+    assert (
+        "".join(event.delta for event in found if event.type == "response.output_text.delta")
+        == "Hello there!"
+    )
     assert (found[0].type, found[-1].type) == ("response.created", "response.completed")
     assert whole.output_text == "Hello there!"
     assert (await client.responses.retrieve(whole.id)).output_text == whole.output_text
@@ -86,17 +106,24 @@ def test_the_synchronous_client(house, house_key):
 
 
 async def test_what_the_model_thought_is_told_as_text_or_as_a_summary(client, house_upstream):
-    thinking = [speech.chunk({"role": "assistant", "reasoning_content": "Hm"}), *speech.spoken("Yes.")]
+    thinking = [
+        speech.chunk({"role": "assistant", "reasoning_content": "Hm"}),
+        *speech.spoken("Yes."),
+    ]
     house_upstream.will(*[stream(*thinking, DONE)] * 2)
     events = await heard(await client.responses.create(model="m", input="Hi", stream=True))
-    assert [event.delta for event in events if event.type == "response.reasoning_text.delta"] == ["Hm"]
+    assert [event.delta for event in events if event.type == "response.reasoning_text.delta"] == [
+        "Hm"
+    ]
     assert events[-1].response.output[0].content[0].text == "Hm"
     events = await heard(
         await client.responses.create(
             model="m", input="Hi", stream=True, reasoning={"effort": "low", "summary": "auto"}
         )
     )
-    assert [event.delta for event in events if event.type == "response.reasoning_summary_text.delta"] == ["Hm"]
+    assert [
+        event.delta for event in events if event.type == "response.reasoning_summary_text.delta"
+    ] == ["Hm"]
     assert events[-1].response.output[0].summary[0].text == "Hm"
     assert events[-1].response.output_text == "Yes."
     assert house_upstream.last.request.json["reasoning_effort"] == "low"
@@ -105,17 +132,30 @@ async def test_what_the_model_thought_is_told_as_text_or_as_a_summary(client, ho
 @pytest.mark.parametrize("way", ["previous_response_id", "items"])
 async def test_a_function_is_called_and_its_result_heard(client, house_upstream, way):
     house_upstream.will(reply(CALLING), *words("Sunny."))
-    first = await client.responses.create(model="m", input="Weather?", tools=[WEATHER], tool_choice="required")
+    first = await client.responses.create(
+        model="m", input="Weather?", tools=[WEATHER], tool_choice="required"
+    )
     thought, call = first.output
-    assert (thought.type, call.type, json.loads(call.arguments)) == ("reasoning", "function_call", {"city": "Graz"})
+    assert (thought.type, call.type, json.loads(call.arguments)) == (
+        "reasoning",
+        "function_call",
+        {"city": "Graz"},
+    )
     result = {"type": "function_call_output", "call_id": call.call_id, "output": "25 degrees"}
     if way == "items":  # what a program that keeps the history itself sends
-        given = {"input": [{"role": "user", "content": "Weather?"}, *first.output, result], "store": False}
+        given = {
+            "input": [{"role": "user", "content": "Weather?"}, *first.output, result],
+            "store": False,
+        }
     else:
         given = {"input": [result], "previous_response_id": first.id}
     second = await client.responses.create(model="m", tools=[WEATHER], **given)
     assert second.output_text == "Sunny."
-    assert said(house_upstream) == [("user", "Weather?"), ("assistant", None), ("tool", "25 degrees")]
+    assert said(house_upstream) == [
+        ("user", "Weather?"),
+        ("assistant", None),
+        ("tool", "25 degrees"),
+    ]
     (_, calling, answered) = house_upstream.last.request.json["messages"]
     assert (calling["tool_calls"], calling["reasoning_content"]) == ([CALL], "Hm.")
     assert answered["tool_call_id"] == "call_1"
@@ -127,7 +167,11 @@ async def test_structured_output_is_parsed(client, house_upstream):
     whole = await client.responses.parse(model="m", input="Which city?", text_format=City)
     assert whole.output_parsed == City(name="Graz", people=300000)
     form = house_upstream.last.request.json["response_format"]["json_schema"]
-    assert (form["name"], form["strict"], form["schema"]["required"]) == ("City", True, ["name", "people"])
+    assert (form["name"], form["strict"], form["schema"]["required"]) == (
+        "City",
+        True,
+        ["name", "people"],
+    )
     async with client.responses.stream(model="m", input="Which city?", text_format=City) as events:
         assert (await events.get_final_response()).output_parsed == whole.output_parsed
 
@@ -135,16 +179,21 @@ async def test_structured_output_is_parsed(client, house_upstream):
 async def test_input_tokens_are_counted_and_nobody_is_asked(client, house_upstream):
     short = await client.responses.input_tokens.count(model="m", input="Hello!")
     long = await client.responses.input_tokens.count(
-        model="m", input="Hello!", instructions="Answer in as few words as you can.", tools=[WEATHER]
+        model="m",
+        input="Hello!",
+        instructions="Answer in as few words as you can.",
+        tools=[WEATHER],
     )
     assert 0 < short.input_tokens < long.input_tokens
     assert house_upstream.requests == []
     first = await client.responses.create(model="m", input="One two three four five.")
-    after = await client.responses.input_tokens.count(model="m", input="Hello!", previous_response_id=first.id)
+    after = await client.responses.input_tokens.count(
+        model="m", input="Hello!", previous_response_id=first.id
+    )
     assert after.input_tokens > short.input_tokens
 
 
-# --- turns ------------------------------------------------------------------------------------------------------------
+# --- turns ----------------------------------------------------------------------------------------
 async def test_a_response_follows_another(client, house_upstream):
     house_upstream.will(*words("One.", "Two.", "Three."))
     first = await client.responses.create(model="m", input="1", instructions="Count.")
@@ -159,14 +208,20 @@ async def test_a_conversation_and_its_items(client, house_upstream):
     begun = [{"type": "message", "role": "user", "content": "I am Ann."}]
     talk = await client.conversations.create(items=begun, metadata={"topic": "names"})
     assert (await client.conversations.retrieve(talk.id)).metadata == {"topic": "names"}
-    assert (await client.conversations.update(talk.id, metadata={"topic": "n"})).metadata == {"topic": "n"}
+    assert (await client.conversations.update(talk.id, metadata={"topic": "n"})).metadata == {
+        "topic": "n"
+    }
     house_upstream.will(*words("Hello Ann."))
     made = await client.responses.create(model="m", input="Hi", conversation=talk.id)
     assert said(house_upstream) == [("user", "I am Ann."), ("user", "Hi")]
-    (more,) = (await client.conversations.items.create(talk.id, items=[{"role": "user", "content": "Bye"}])).data
+    (more,) = (
+        await client.conversations.items.create(talk.id, items=[{"role": "user", "content": "Bye"}])
+    ).data
     found = [item async for item in client.conversations.items.list(talk.id, order="asc", limit=2)]
     assert [item.content[0].text for item in found] == ["I am Ann.", "Hi", "Hello Ann.", "Bye"]
-    assert (await client.conversations.items.retrieve(made.output[0].id, conversation_id=talk.id)).role == "assistant"
+    assert (
+        await client.conversations.items.retrieve(made.output[0].id, conversation_id=talk.id)
+    ).role == "assistant"
     await client.conversations.items.delete(more.id, conversation_id=talk.id)
     with pytest.raises(openai.NotFoundError):
         await client.conversations.items.retrieve(more.id, conversation_id=talk.id)
@@ -178,25 +233,33 @@ async def test_a_conversation_and_its_items(client, house_upstream):
 
 async def test_a_stored_completion(client):
     question = [{"role": "user", "content": "Hello!"}]
-    made = await client.chat.completions.create(model="m", messages=question, store=True, metadata={"run": "sdk"})
+    made = await client.chat.completions.create(
+        model="m", messages=question, store=True, metadata={"run": "sdk"}
+    )
     listed = [one.id async for one in client.chat.completions.list(metadata={"run": "sdk"})]
     assert listed == [made.id]
     found = await client.chat.completions.retrieve(made.id)
     assert found.choices[0].message.content == "Hello there!"
     asked = await client.chat.completions.messages.list(made.id)
     assert [message.content for message in asked.data] == ["Hello!"]
-    assert (await client.chat.completions.update(made.id, metadata={"run": "b"})).metadata == {"run": "b"}
+    assert (await client.chat.completions.update(made.id, metadata={"run": "b"})).metadata == {
+        "run": "b"
+    }
     assert (await client.chat.completions.delete(made.id)).deleted
     with pytest.raises(openai.NotFoundError):
         await client.chat.completions.retrieve(made.id)
 
 
-# --- in the background ------------------------------------------------------------------------------------------------
-async def test_a_background_response_goes_on_and_its_events_can_be_come_back_to(client, house_upstream):
+# --- in the background ----------------------------------------------------------------------------
+async def test_a_background_response_goes_on_and_its_events_can_be_come_back_to(
+    client, house_upstream
+):
     gate = Gate()
     house_upstream.will(stream(*speech.words("Hel"), gate, *speech.spoken("lo."), DONE))
     before = []
-    async with await client.responses.create(model="m", input="Hi", background=True, stream=True) as events:
+    async with await client.responses.create(
+        model="m", input="Hi", background=True, stream=True
+    ) as events:
         async for event in events:
             before.append(event)
             if event.type == "response.output_text.delta":
@@ -204,7 +267,9 @@ async def test_a_background_response_goes_on_and_its_events_can_be_come_back_to(
     made = before[0].response
     assert (await client.responses.retrieve(made.id)).status == "in_progress"
     last = before[-1].sequence_number
-    after = asyncio.create_task(heard(await client.responses.retrieve(made.id, stream=True, starting_after=last)))
+    after = asyncio.create_task(
+        heard(await client.responses.retrieve(made.id, stream=True, starting_after=last))
+    )
     gate.open()
     numbers = [event.sequence_number for event in [*before, *await after]]
     assert numbers == list(range(len(numbers)))
@@ -235,7 +300,7 @@ async def test_a_background_response_is_cancelled(client, house_upstream):
     assert (await client.responses.cancel(made.id)).status == "cancelled"
 
 
-# --- errors -----------------------------------------------------------------------------------------------------------
+# --- errors ---------------------------------------------------------------------------------------
 async def test_errors_are_of_the_packages_classes(client, house_upstream):
     ask = client.responses.create
     with pytest.raises(openai.NotFoundError) as caught:
@@ -249,7 +314,11 @@ async def test_errors_are_of_the_packages_classes(client, house_upstream):
     with pytest.raises(openai.NotFoundError):
         await client.responses.retrieve(NOBODYS)
     with pytest.raises(openai.BadRequestError) as caught:
-        await ask(model="m", input="Hi", tools=[{"type": "code_interpreter", "container": {"type": "auto"}}])
+        await ask(
+            model="m",
+            input="Hi",
+            tools=[{"type": "code_interpreter", "container": {"type": "auto"}}],
+        )
     assert (caught.value.code, caught.value.param) == ("unsupported_parameter", "tools[0]")
     assert house_upstream.requests == []
 

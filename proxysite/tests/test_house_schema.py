@@ -1,4 +1,6 @@
-"""A database whose tables are not what the models say: repaired where that is known how, else refused by name."""
+"""A database whose tables are not what the models say: repaired where that is known how, else
+refused by name.
+"""
 
 import asyncio
 
@@ -7,26 +9,35 @@ import pytest
 from django.conf import settings
 
 CONSTRAINT = """
-    ALTER TABLE conversations_turn ADD CONSTRAINT turn_user_earlier FOREIGN KEY (user_id) REFERENCES auth_user (id)
+    ALTER TABLE conversations_turn ADD CONSTRAINT turn_user_earlier
+    FOREIGN KEY (user_id) REFERENCES auth_user (id)
     DEFERRABLE INITIALLY DEFERRED
 """
 
 
 async def say(house, key, text):
-    body = {"model": "echo", "messages": [{"role": "user", "content": text}], "conversation_id": "c-1"}
+    body = {
+        "model": "echo",
+        "messages": [{"role": "user", "content": text}],
+        "conversation_id": "c-1",
+    }
     async with httpx.AsyncClient(base_url=house.url, trust_env=False, timeout=10) as http:
         headers = {"authorization": f"Bearer {key}"}
         return (await http.post("/v1/chat/completions", json=body, headers=headers)).status_code
 
 
-async def test_a_database_made_by_the_earlier_text_of_a_migration_gets_what_it_lacks(own_house, house_key):
+async def test_a_database_made_by_the_earlier_text_of_a_migration_gets_what_it_lacks(
+    own_house, house_key
+):
     await asyncio.to_thread(own_house.start)
     assert await say(own_house, house_key, "One.") == 200
     assert own_house.end() == 0
     own_house.query("ALTER TABLE conversations_turn DROP COLUMN replaced")
     own_house.query("ALTER TABLE conversations_item DROP COLUMN told")
     own_house.query("DROP INDEX turn_stored_bytes")
-    own_house.query("ALTER TABLE conversations_turn DROP COLUMN stored_bytes")  # migration 0007 adds it again
+    own_house.query(
+        "ALTER TABLE conversations_turn DROP COLUMN stored_bytes"
+    )  # migration 0007 adds it again
     own_house.query("DELETE FROM django_migrations WHERE app = 'conversations' AND name >= '0006'")
     if not settings.EMBEDDED_DATABASE:
         own_house.query(CONSTRAINT)
@@ -35,10 +46,14 @@ async def test_a_database_made_by_the_earlier_text_of_a_migration_gets_what_it_l
     assert own_house.query("SELECT count(*) FROM conversations_turn WHERE NOT replaced") == [(2,)]
     assert own_house.query("SELECT count(*) FROM conversations_item WHERE told IS NULL") == [(0,)]
     if not settings.EMBEDDED_DATABASE:
-        assert own_house.query("SELECT count(*) FROM pg_constraint WHERE conname = 'turn_user_earlier'") == [(0,)]
+        assert own_house.query(
+            "SELECT count(*) FROM pg_constraint WHERE conname = 'turn_user_earlier'"
+        ) == [(0,)]
 
 
-@pytest.mark.parametrize("column", ["providers_provider.native_tools", "conversations_turn.thought"])
+@pytest.mark.parametrize(
+    "column", ["providers_provider.native_tools", "conversations_turn.thought"]
+)
 def test_a_column_that_is_missing_is_named_and_the_gateway_does_not_start(own_house, column):
     table, name = column.split(".")
     own_house.query(f"ALTER TABLE {table} DROP COLUMN {name}")

@@ -53,7 +53,9 @@ def test_a_machine_that_was_given_the_secrets_serves(own_house, tmp_path):
     assert not os.path.exists(other.home / "secrets.env")
 
 
-def test_a_database_from_before_there_were_check_values_is_judged_by_its_tokens(own_house, tmp_path):
+def test_a_database_from_before_there_were_check_values_is_judged_by_its_tokens(
+    own_house, tmp_path
+):
     own_house.query("DELETE FROM tokens_secretcheck")
     (tmp_path / "other").mkdir()
     other = stranger(own_house, tmp_path)

@@ -41,21 +41,27 @@ async def served(house, key, model="echo"):
         return (await http.post(CHAT, **asked(key, model=model))).status_code == 200
 
 
-# --- first and second run ---------------------------------------------------------------------------------------------
+# --- first and second run -------------------------------------------------------------------------
 def test_the_first_run_shows_how_to_begin(empty_house):
     said = empty_house.start()
     password = re.search(r"password +(\S+)", said)[1]
     curl = next(line.strip() for line in said.splitlines() if line.strip().startswith("curl "))
     assert re.search(r"API key +(\S+)", said)[1] in curl
 
-    done = subprocess.run(["bash", "-c", curl], capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run(
+        ["bash", "-c", curl], capture_output=True, text=True, timeout=30, check=True
+    )
     assert '"content":"Hello!"' in done.stdout.replace(" ", "")
 
     assert stat.S_IMODE((empty_house.home / "secrets.env").stat().st_mode) == 0o600
     assert stat.S_IMODE(empty_house.home.stat().st_mode) == 0o700
     with httpx.Client(base_url=empty_house.url, trust_env=False) as http:
         page = http.get("/admin/login/")
-        form = {"username": "admin", "password": password, "csrfmiddlewaretoken": page.cookies["csrftoken"]}
+        form = {
+            "username": "admin",
+            "password": password,
+            "csrfmiddlewaretoken": page.cookies["csrftoken"],
+        }
         assert http.post("/admin/login/?next=/admin/", data=form).headers["location"] == "/admin/"
         assert http.get("/admin/").status_code == 200
     assert empty_house.end() == 0
@@ -64,7 +70,9 @@ def test_the_first_run_shows_how_to_begin(empty_house):
 def test_the_second_run_is_quick_and_shows_no_secret(own_house, house_key):
     began = time.monotonic()
     said = own_house.start()
-    models = httpx.get(f"{own_house.url}/v1/models", headers={"x-api-key": house_key}, trust_env=False)
+    models = httpx.get(
+        f"{own_house.url}/v1/models", headers={"x-api-key": house_key}, trust_env=False
+    )
     assert time.monotonic() - began < COLD_START_SECONDS
     assert [entry["id"] for entry in models.json()["data"]] == ["echo", "m"]
     assert said.count("\n") == 1
@@ -72,7 +80,7 @@ def test_the_second_run_is_quick_and_shows_no_secret(own_house, house_key):
         assert secret not in said
 
 
-# --- mistakes ---------------------------------------------------------------------------------------------------------
+# --- mistakes -------------------------------------------------------------------------------------
 def one_line(house, *arguments):
     """What `serve` says when it refuses to; nothing but one line, and the exit status is 1."""
     before = len(house.output)
@@ -93,7 +101,8 @@ def test_a_taken_port_is_one_clear_line(own_house):
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--port", "70000"), ("--host", "192.0.2.1", "--port", "0"), ("--host", "no..host")]
+    "arguments",
+    [("--port", "70000"), ("--host", "192.0.2.1", "--port", "0"), ("--host", "no..host")],
 )
 def test_an_impossible_address_is_one_clear_line(own_house, arguments):
     assert "Cannot listen" in one_line(own_house, *arguments)
@@ -126,11 +135,14 @@ def test_a_database_that_does_not_answer_is_a_clear_word(own_house):
     assert "database" in own_house.output.lower()
 
 
-# --- the end ----------------------------------------------------------------------------------------------------------
+# --- the end --------------------------------------------------------------------------------------
 async def test_sigterm_closes_the_port_and_lets_a_stream_finish(running, house_key, house_upstream):
     gate = Gate()
     house_upstream.will(stream(*speech.words("one"), gate, speech.chunk(finish="stop"), DONE))
-    async with client(running) as http, http.stream("POST", CHAT, **asked(house_key, stream=True)) as answer:
+    async with (
+        client(running) as http,
+        http.stream("POST", CHAT, **asked(house_key, stream=True)) as answer,
+    ):
         pieces = answer.aiter_text()
         said = await anext(pieces)
         assert "one" in said
@@ -152,7 +164,10 @@ async def test_sigterm_closes_the_port_and_lets_a_stream_finish(running, house_k
 
 async def test_a_second_signal_does_not_wait(running, house_key, house_upstream):
     house_upstream.will(stream(*speech.words("one"), Gate()))
-    async with client(running) as http, http.stream("POST", CHAT, **asked(house_key, stream=True)) as answer:
+    async with (
+        client(running) as http,
+        http.stream("POST", CHAT, **asked(house_key, stream=True)) as answer,
+    ):
         pieces = answer.aiter_text()
         assert "one" in await anext(pieces)
         running.signal(signal.SIGTERM)
@@ -162,7 +177,9 @@ async def test_a_second_signal_does_not_wait(running, house_key, house_upstream)
         await asyncio.to_thread(running.ended)
 
 
-async def test_what_ran_when_the_process_was_killed_is_found_as_interrupted(running, house_key, house_upstream):
+async def test_what_ran_when_the_process_was_killed_is_found_as_interrupted(
+    running, house_key, house_upstream
+):
     house_upstream.always(stream(*speech.words("one"), Gate()))
     assert await served(running, house_key)
     async with client(running) as http:
@@ -178,16 +195,21 @@ async def test_what_ran_when_the_process_was_killed_is_found_as_interrupted(runn
     await asyncio.to_thread(running.start)
 
     def found():
-        return running.query("SELECT status, model, key_id IS NOT NULL FROM api_usagerecord ORDER BY id")
+        return running.query(
+            "SELECT status, model, key_id IS NOT NULL FROM api_usagerecord ORDER BY id"
+        )
 
     await eventually(lambda: len(found()) == 4)
-    assert [tuple(map(str, row[:2])) for row in found()] == [("complete", "echo"), *[("interrupted", "m")] * 3]
+    assert [tuple(map(str, row[:2])) for row in found()] == [
+        ("complete", "echo"),
+        *[("interrupted", "m")] * 3,
+    ]
     assert all(row[2] for row in found())
     assert await served(running, house_key)
     assert len(list((running.home / "journal").iterdir())) == 1  # that of the living process
 
 
-# --- two processes, one truth -----------------------------------------------------------------------------------------
+# --- two processes, one truth ---------------------------------------------------------------------
 async def test_a_key_revoked_by_a_command_stops_within_a_second(house, house_key):
     key = (await asyncio.to_thread(house.manage, "issue_key", "visitor")).splitlines()[-1]
     assert await served(house, key)
@@ -200,9 +222,16 @@ async def test_a_key_revoked_by_a_command_stops_within_a_second(house, house_key
     assert await served(house, house_key)
 
 
-# --- secrets ----------------------------------------------------------------------------------------------------------
-async def test_no_secret_is_in_the_log_or_in_the_clear_in_the_database(running, house_key, house_upstream):
-    house_upstream.will(refuse(401, f"bad {TOKEN}"), refuse(500, f"oh {TOKEN}"), raw(CUT), refuse(400, f"no {TOKEN}"))
+# --- secrets --------------------------------------------------------------------------------------
+async def test_no_secret_is_in_the_log_or_in_the_clear_in_the_database(
+    running, house_key, house_upstream
+):
+    house_upstream.will(
+        refuse(401, f"bad {TOKEN}"),
+        refuse(500, f"oh {TOKEN}"),
+        raw(CUT),
+        refuse(400, f"no {TOKEN}"),
+    )
     async with client(running) as http:
         for streams in (False, True, False, True, True):
             await http.post(CHAT, **asked(house_key, stream=streams))
@@ -218,6 +247,14 @@ async def test_no_secret_is_in_the_log_or_in_the_clear_in_the_database(running, 
 
 def everything(house):
     """All that the house keeps on disk and in its database, as text."""
-    files = [path.read_bytes().decode("latin-1") for path in house.home.rglob("*") if path.is_file()]
-    tables = ("api_apikey", "api_usagerecord", "tokens_upstreamtoken", "providers_provider", "auth_user")
+    files = [
+        path.read_bytes().decode("latin-1") for path in house.home.rglob("*") if path.is_file()
+    ]
+    tables = (
+        "api_apikey",
+        "api_usagerecord",
+        "tokens_upstreamtoken",
+        "providers_provider",
+        "auth_user",
+    )
     return "\n".join([*files, *(str(house.query(f"SELECT * FROM {table}")) for table in tables)])

@@ -1,4 +1,6 @@
-"""Every upstream of the K2Think and Kimi proxies, asked by the official `openai` package through a real process."""
+"""Every upstream of the K2Think and Kimi proxies, asked by the official `openai` package through a
+real process.
+"""
 
 import json
 from collections import deque
@@ -17,17 +19,25 @@ from proxysite.testing.upstream import DONE, Exchange, Script, reply, stream
 ASK: list[Any] = [{"role": "user", "content": "Hello!"}]
 WEATHER: Any = {
     "type": "function",
-    "function": {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}},
+    "function": {
+        "name": "weather",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+    },
 }
 CALL = '<tool_call>{"name": "weather", "arguments": {"city": "Graz"}}</tool_call>'
 
-NATIVE = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Graz"}'}}
+NATIVE = {
+    "id": "call_1",
+    "type": "function",
+    "function": {"name": "weather", "arguments": '{"city": "Graz"}'},
+}
 
 ROWS = """
 from providers.models import ChatModel, Provider
-from tokens.importing import run
+from tokens.imports.token_import import run
 for name, kind, token, fields, model in {rows!r}:
-    row = Provider.objects.create(name=name, kind=kind, base_url={url!r}, allow_private=True, **fields)
+    fields |= dict(base_url={url!r}, allow_private=True)
+    row = Provider.objects.create(name=name, kind=kind, **fields)
     ChatModel.objects.create(provider=row, public_id=name, upstream_name="upstream-model", **model)
     run(row, [token] if token else [])
 """
@@ -86,7 +96,9 @@ SAYS: dict[str, Callable[..., Script]] = {
 
 @pytest.fixture(scope="module")
 def furnished(house: Any, _listener: Any) -> Any:
-    """The shared house with these upstreams, all at one address: what answers there is the test's."""
+    """The shared house with these upstreams, all at one address: what answers there is the
+    test's.
+    """
     url = f"http://127.0.0.1:{_listener.getsockname()[1]}/v1"
     house.manage("shell", "-c", ROWS.format(rows=UPSTREAMS, url=url))
     return house
@@ -98,11 +110,15 @@ def upstream_row(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.fixture
-async def client(furnished: Any, house_key: str, house_upstream: Any, upstream_row: Any) -> AsyncIterator[AsyncOpenAI]:
+async def client(
+    furnished: Any, house_key: str, house_upstream: Any, upstream_row: Any
+) -> AsyncIterator[AsyncOpenAI]:
     """The package's client, when the house has the upstream's model and token in force."""
     name, kind = upstream_row[:2]
     house_upstream.always(SAYS[kind]("Ready."))
-    async with AsyncOpenAI(base_url=f"{furnished.url}/v1", api_key=house_key, max_retries=0) as found:
+    async with AsyncOpenAI(
+        base_url=f"{furnished.url}/v1", api_key=house_key, max_retries=0
+    ) as found:
 
         async def answers() -> bool:
             try:
@@ -127,18 +143,28 @@ async def test_an_answer_is_the_same_whole_and_streamed(
     chunks = await client.chat.completions.create(model=name, messages=ASK, stream=True)
     choices = [chunk.choices[0] async for chunk in chunks if chunk.choices]
     assert "".join(choice.delta.content or "" for choice in choices) == "Grüß Gott!"
-    assert "".join(getattr(choice.delta, "reasoning_content", None) or "" for choice in choices) == thinks[7:10]
+    assert (
+        "".join(getattr(choice.delta, "reasoning_content", None) or "" for choice in choices)
+        == thinks[7:10]
+    )
     assert [choice.finish_reason for choice in choices if choice.finish_reason] == ["stop"]
 
 
-async def test_a_tool_is_called(client: AsyncOpenAI, house_upstream: Any, upstream_row: Any) -> None:
+async def test_a_tool_is_called(
+    client: AsyncOpenAI, house_upstream: Any, upstream_row: Any
+) -> None:
     name, kind, _, fields, _ = upstream_row
     if fields.get("native_tools", True):
-        house_upstream.always(reply(speech.completion(None, finish="tool_calls", message={"tool_calls": [NATIVE]})))
+        house_upstream.always(
+            reply(speech.completion(None, finish="tool_calls", message={"tool_calls": [NATIVE]}))
+        )
     else:
         house_upstream.always(SAYS[kind](CALL))
     answer = await client.chat.completions.create(model=name, messages=ASK, tools=[WEATHER])
     [called] = answer.choices[0].message.tool_calls or []
     assert isinstance(called, ChatCompletionMessageFunctionToolCall)
-    assert (called.function.name, json.loads(called.function.arguments)) == ("weather", {"city": "Graz"})
+    assert (called.function.name, json.loads(called.function.arguments)) == (
+        "weather",
+        {"city": "Graz"},
+    )
     assert answer.choices[0].finish_reason == "tool_calls"

@@ -1,4 +1,6 @@
-"""The embedded Celery worker and beat: a task that is due really runs, again and again, inside `serve`."""
+"""The embedded Celery worker and beat: a task that is due really runs, again and again, inside
+`serve`.
+"""
 
 import asyncio
 
@@ -12,10 +14,14 @@ from django.contrib.sessions.models import Session
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 often = IntervalSchedule.objects.create(every=1, period="seconds")
 PeriodicTask.objects.create(name="often", task="proxysite.tasks.clear_sessions", interval=often)
-Session.objects.create(session_key="old", session_data="", expire_date=datetime(2020, 1, 1, tzinfo=UTC))
-Session.objects.create(session_key="new", session_data="", expire_date=datetime(2100, 1, 1, tzinfo=UTC))
+old, new = datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+Session.objects.create(session_key="old", session_data="", expire_date=old)
+Session.objects.create(session_key="new", session_data="", expire_date=new)
 """
-AGAIN = "INSERT INTO django_session (session_key, session_data, expire_date) VALUES ('old', '', '2020-01-01')"
+AGAIN = (
+    "INSERT INTO django_session (session_key, session_data, expire_date) VALUES ('old', '', "
+    "'2020-01-01')"
+)
 
 
 async def test_a_task_that_is_due_runs_and_runs_again(own_house, house_key):
@@ -29,7 +35,9 @@ async def test_a_task_that_is_due_runs_and_runs_again(own_house, house_key):
     for _ in range(2):
         await eventually(lambda: sessions() == [("new",)], 20)
         own_house.query(AGAIN)
-    names = {name for (name,) in own_house.query("SELECT name FROM django_celery_beat_periodictask")}
+    names = {
+        name for (name,) in own_house.query("SELECT name FROM django_celery_beat_periodictask")
+    }
     assert {"check tokens", "renew tokens that end soon", "forget old sessions"} <= names
     assert await asyncio.to_thread(own_house.end) == 0
     assert "Traceback" not in own_house.output

@@ -1,4 +1,5 @@
-"""Several processes behind one port, on Postgres: what one learns all know, and the loss of one is nobody else's.
+"""Several processes behind one port, on Postgres: what one learns all know, and the loss of one is
+nobody else's.
 
 A stopped process takes no request, so that a test can choose who answers.
 """
@@ -95,7 +96,9 @@ async def test_a_revoked_key_stops_within_a_second_in_every_process(pair, house_
         assert await status(pair, house_key) == 200
 
 
-async def test_a_killed_process_is_replaced_and_what_it_ran_is_found_as_interrupted(pair, house_key, house_upstream):
+async def test_a_killed_process_is_replaced_and_what_it_ran_is_found_as_interrupted(
+    pair, house_key, house_upstream
+):
     house_upstream.will(stream(*speech.words("one"), Gate()))
     first, second = workers(pair)
     async with client(pair) as http:
@@ -112,7 +115,9 @@ async def test_a_killed_process_is_replaced_and_what_it_ran_is_found_as_interrup
     assert second in workers(pair)
 
     def interrupted():
-        return pair.query("SELECT count(*) FROM api_usagerecord WHERE status = 'interrupted'") == [(1,)]
+        return pair.query("SELECT count(*) FROM api_usagerecord WHERE status = 'interrupted'") == [
+            (1,)
+        ]
 
     await eventually(interrupted)
 
@@ -124,7 +129,9 @@ async def test_both_processes_write_the_ledger(pair, house_key):
     assert pair.query("SELECT count(*) FROM api_usagerecord WHERE status = 'complete'") == [(2,)]
 
 
-async def test_a_rest_that_one_process_met_is_in_force_in_the_other_within_a_second(pair, house_key, house_upstream):
+async def test_a_rest_that_one_process_met_is_in_force_in_the_other_within_a_second(
+    pair, house_key, house_upstream
+):
     house_upstream.always(refuse(429, retry_after="60"))
     first, second = workers(pair)
     with only(pair, first):
@@ -133,14 +140,19 @@ async def test_a_rest_that_one_process_met_is_in_force_in_the_other_within_a_sec
 
     async def told_without_asking():
         asked_before = len(house_upstream.requests)
-        return await status(pair, house_key, model="m") == 429 and len(house_upstream.requests) == asked_before
+        return (
+            await status(pair, house_key, model="m") == 429
+            and len(house_upstream.requests) == asked_before
+        )
 
     with only(pair, second):
         await eventually(told_without_asking, 1.0)
     assert len(house_upstream.requests) <= 2
 
 
-async def test_a_deleted_token_and_a_switched_user_are_known_to_both_within_a_second(pair, house_key, house_upstream):
+async def test_a_deleted_token_and_a_switched_user_are_known_to_both_within_a_second(
+    pair, house_key, house_upstream
+):
     for worker in workers(pair):
         with only(pair, worker):
             assert await status(pair, house_key, model="m") == 200
@@ -153,7 +165,9 @@ async def test_a_deleted_token_and_a_switched_user_are_known_to_both_within_a_se
     pair.query("UPDATE auth_user SET is_active = true")
     for worker in workers(pair):
         with only(pair, worker):
-            await eventually(lambda: answered(pair, house_key, 503), 1.0)  # the key is good, the token is gone
+            await eventually(
+                lambda: answered(pair, house_key, 503), 1.0
+            )  # the key is good, the token is gone
     assert pair.query("SELECT floor FROM providers_revision WHERE topic = 'tokens'") == [(0,)]
 
 
@@ -163,9 +177,13 @@ async def test_what_both_processes_count_of_one_token_adds_up(own_house, house_k
     async with client(own_house) as http:
         many = [http.post(CHAT, **asked(house_key, model="m")) for _ in range(60)]
         assert {answer.status_code for answer in await asyncio.gather(*many)} == {200}
-    await eventually(lambda: own_house.query("SELECT sum(requests) FROM tokens_upstreamtoken") == [(60,)])
+    await eventually(
+        lambda: own_house.query("SELECT sum(requests) FROM tokens_upstreamtoken") == [(60,)]
+    )
     assert "deadlock" not in own_house.output
-    names = own_house.query("SELECT DISTINCT application_name FROM pg_stat_activity WHERE datname = current_database()")
+    names = own_house.query(
+        "SELECT DISTINCT application_name FROM pg_stat_activity WHERE datname = current_database()"
+    )
     assert len([name for (name,) in names if name.startswith("proxysite ")]) >= 2
 
 

@@ -1,5 +1,6 @@
-"""The OpenAI Agents SDK (PyPI `openai-agents`), unmodified and in an environment of its own, against a real process of
-ours. `pip/openai_agents.py` does what a program would do and prints what it saw.
+"""The OpenAI Agents SDK (PyPI `openai-agents`), unmodified and in an environment of its own,
+against a real process of ours. `pip/openai_agents.py` does what a program would do and prints what
+it saw.
 """
 
 import json
@@ -31,20 +32,34 @@ def sdk(programs, house, house_key, house_upstream):
 
 
 def said(upstream, at=-1):
-    return [(message["role"], message.get("content")) for message in upstream.requests[at].json["messages"]]
+    return [
+        (message["role"], message.get("content"))
+        for message in upstream.requests[at].json["messages"]
+    ]
 
 
 def words(*texts, streams=False):
-    return [stream(*speech.spoken(one), DONE) if streams else reply(speech.completion(one)) for one in texts]
+    return [
+        stream(*speech.spoken(one), DONE) if streams else reply(speech.completion(one))
+        for one in texts
+    ]
 
 
 def calling(name, *, streams=False, reason="Hm", **arguments):
-    call = {"id": "call_1", "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
+    call = {
+        "id": "call_1",
+        "type": "function",
+        "function": {"name": name, "arguments": json.dumps(arguments)},
+    }
     thought = {"role": "assistant", "reasoning_content": reason, "content": None}
     if not streams:
-        return reply(speech.completion(None, finish="tool_calls", message={**thought, "tool_calls": [call]}))
+        return reply(
+            speech.completion(None, finish="tool_calls", message={**thought, "tool_calls": [call]})
+        )
     begun = speech.chunk({"tool_calls": [{"index": 0, **call}]})
-    return stream(speech.chunk(thought), begun, speech.chunk(finish="tool_calls"), speech.usage_chunk(), DONE)
+    return stream(
+        speech.chunk(thought), begun, speech.chunk(finish="tool_calls"), speech.usage_chunk(), DONE
+    )
 
 
 both = pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
@@ -53,7 +68,13 @@ both = pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed
 @both
 @pytest.mark.parametrize(
     ("kept", "store"),
-    [("items", True), ("items", False), ("previous", True), ("conversation", True), ("session", True)],
+    [
+        ("items", True),
+        ("items", False),
+        ("previous", True),
+        ("conversation", True),
+        ("session", True),
+    ],
     ids=["items", "items, not stored", "previous_response_id", "conversation", "session"],
 )
 async def test_a_tool_is_run_in_a_talk_of_several_turns(sdk, house_upstream, kept, store, streams):
@@ -62,14 +83,26 @@ async def test_a_tool_is_run_in_a_talk_of_several_turns(sdk, house_upstream, kep
         calling("weather", streams=streams, city="Graz"),
         *words("Wet.", "Bye.", streams=streams),
     )
-    seen = await sdk("run", ["Hello!", "Weather?", "Bye!"], kept, {"streamed": streams, "store": store})
+    seen = await sdk(
+        "run", ["Hello!", "Weather?", "Bye!"], kept, {"streamed": streams, "store": store}
+    )
     assert seen["heard"] == ["Hi.", "Wet.", "Bye."]
     if streams:
-        assert seen["kinds"] == ["agent_updated_stream_event", "raw_response_event", "run_item_stream_event"]
+        assert seen["kinds"] == [
+            "agent_updated_stream_event",
+            "raw_response_event",
+            "run_item_stream_event",
+        ]
     question = [BRIEF, ("user", "Hello!"), ("assistant", "Hi."), ("user", "Weather?")]
     assert said(house_upstream, 1) == question
     assert said(house_upstream, 2) == [*question, ("assistant", None), RAIN]
-    assert said(house_upstream) == [*question, ("assistant", None), RAIN, ("assistant", "Wet."), ("user", "Bye!")]
+    assert said(house_upstream) == [
+        *question,
+        ("assistant", None),
+        RAIN,
+        ("assistant", "Wet."),
+        ("user", "Bye!"),
+    ]
     called = house_upstream.requests[2].json["messages"][-2]
     assert (called["tool_calls"][0]["id"], called["reasoning_content"]) == ("call_1", "Hm")
 
@@ -92,7 +125,10 @@ async def test_what_the_model_thought_is_an_item(sdk, house_upstream, summary):
 
 @both
 async def test_a_handoff_to_another_agent(sdk, house_upstream, streams):
-    house_upstream.will(calling("transfer_to_spanish_agent", streams=streams), *words("Buenos días.", streams=streams))
+    house_upstream.will(
+        calling("transfer_to_spanish_agent", streams=streams),
+        *words("Buenos días.", streams=streams),
+    )
     seen = await sdk("handoff", {"streamed": streams})
     assert seen == {"output": "Buenos días.", "agent": "Spanish agent"}
     system, asked, called, result = house_upstream.last.request.json["messages"]
@@ -102,7 +138,9 @@ async def test_a_handoff_to_another_agent(sdk, house_upstream, streams):
 
 
 async def test_an_agent_as_a_tool_of_another(sdk, house_upstream):
-    house_upstream.will(calling("to_spanish", input="Good morning"), *words("Buenos días.", "It is: buenos días."))
+    house_upstream.will(
+        calling("to_spanish", input="Good morning"), *words("Buenos días.", "It is: buenos días.")
+    )
     seen = await sdk("agents_as_tools")
     assert seen["output"] == "It is: buenos días."
     assert said(house_upstream, 1) == [("system", "Translate."), ("user", "Good morning")]
@@ -137,7 +175,12 @@ async def test_a_session_is_a_conversation(sdk, house_upstream):
 
 async def test_errors_are_of_the_openai_packages_classes(sdk, house_upstream):
     error = await sdk("error", MODEL="no-such")
-    assert error == {"kind": "NotFoundError", "status": 404, "code": "model_not_found", "param": "model"}
+    assert error == {
+        "kind": "NotFoundError",
+        "status": 404,
+        "code": "model_not_found",
+        "param": "model",
+    }
     error = await sdk("error", API_KEY="sk-ps-wrong")
     assert (error["kind"], error["code"]) == ("AuthenticationError", "invalid_api_key")
     error = await sdk("error", {"previous": "resp_" + "0" * 32})

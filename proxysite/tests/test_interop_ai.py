@@ -1,5 +1,5 @@
-"""The Vercel AI SDK (npm `ai` and `@ai-sdk/openai`), unmodified, against a real process of ours: its default is
-/v1/responses. `npm/ai.mjs` does what a program would do and prints what it saw.
+"""The Vercel AI SDK (npm `ai` and `@ai-sdk/openai`), unmodified, against a real process of ours:
+its default is /v1/responses. `npm/ai.mjs` does what a program would do and prints what it saw.
 """
 
 import json
@@ -16,7 +16,11 @@ from proxysite.tests.processes import npm_packages, surroundings
 pytestmark = pytest.mark.interop
 
 CITY = {"name": "Zürich", "people": 443000}
-CALL = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Graz"}'}}
+CALL = {
+    "id": "call_1",
+    "type": "function",
+    "function": {"name": "weather", "arguments": '{"city": "Graz"}'},
+}
 CALLING = {"role": "assistant", "reasoning_content": "Hm", "content": None}
 RAIN = {"role": "tool", "tool_call_id": "call_1", "content": "It rains in Graz."}
 DOT = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
@@ -31,7 +35,9 @@ def packages() -> Path:
 
 @pytest.fixture
 def sdk(packages, house, house_key, house_upstream):
-    return Cases(("node", "ai.mjs"), packages, surroundings(BASE_URL=f"{house.url}/v1", API_KEY=house_key))
+    return Cases(
+        ("node", "ai.mjs"), packages, surroundings(BASE_URL=f"{house.url}/v1", API_KEY=house_key)
+    )
 
 
 @pytest.fixture
@@ -45,14 +51,21 @@ def told(upstream):
 
 
 def thinking(*texts, reason="Hm"):
-    return [speech.chunk({"role": "assistant", "reasoning_content": reason}), *speech.spoken(*texts)]
+    return [
+        speech.chunk({"role": "assistant", "reasoning_content": reason}),
+        *speech.spoken(*texts),
+    ]
 
 
 def calling(*, streams):
     if not streams:
-        return reply(speech.completion(None, finish="tool_calls", message={**CALLING, "tool_calls": [CALL]}))
+        return reply(
+            speech.completion(None, finish="tool_calls", message={**CALLING, "tool_calls": [CALL]})
+        )
     call = speech.chunk({"tool_calls": [{"index": 0, **CALL}]})
-    return stream(speech.chunk(CALLING), call, speech.chunk(finish="tool_calls"), speech.usage_chunk(), DONE)
+    return stream(
+        speech.chunk(CALLING), call, speech.chunk(finish="tool_calls"), speech.usage_chunk(), DONE
+    )
 
 
 def words(*texts):
@@ -62,7 +75,7 @@ def words(*texts):
 both = pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
 
 
-# --- answers ----------------------------------------------------------------------------------------------------------
+# --- answers --------------------------------------------------------------------------------------
 @both
 async def test_text(sdk, house_upstream, streams):
     seen = await sdk("text", {"system": "Be brief."}, streams)
@@ -88,7 +101,9 @@ async def test_chat_completions_where_a_program_wants_them(sdk, house_upstream, 
 async def test_what_the_model_thought_is_shown(sdk, house_upstream, streams):
     message = {"content": "Yes.", "reasoning_content": "Hm"}
     house_upstream.will(
-        stream(*thinking("Yes."), DONE) if streams else reply(speech.completion("Yes.", message=message))
+        stream(*thinking("Yes."), DONE)
+        if streams
+        else reply(speech.completion("Yes.", message=message))
     )
     seen = await sdk("text", {"openai": THINKING, "system": "Think."}, streams)
     assert (seen["text"], seen["reasoning"]) == ("Yes.", "Hm")
@@ -116,7 +131,9 @@ async def test_a_tool_is_run_by_the_sdk(sdk, house_upstream, options, streams):
     assert called.get("reasoning_content") == (None if dropped else "Hm")
 
 
-@pytest.mark.parametrize("options", [{}, {"store": False}, THINKING], ids=["stored", "not stored", "thinking"])
+@pytest.mark.parametrize(
+    "options", [{}, {"store": False}, THINKING], ids=["stored", "not stored", "thinking"]
+)
 async def test_a_chat_over_several_turns_with_a_tool(sdk, house_upstream, options):
     house_upstream.will(*words("Hi."), calling(streams=False), *words("Wet.", "Bye."))
     assert await sdk("chat", options, "Hello!", "Weather?", "Bye!") == ["Hi.", "Wet.", "Bye."]
@@ -140,7 +157,9 @@ async def test_a_response_follows_another_and_stands_in_a_conversation(sdk, hous
 
 @both
 @pytest.mark.parametrize("where", ["conversation", "previousResponseId"])
-async def test_a_tool_is_run_where_something_was_said_before(sdk, house_upstream, client, where, streams):
+async def test_a_tool_is_run_where_something_was_said_before(
+    sdk, house_upstream, client, where, streams
+):
     if where == "conversation":
         begun = await client.conversations.create(items=[{"role": "user", "content": "I am Ann."}])
         before = ["I am Ann."]
@@ -159,7 +178,11 @@ async def test_a_tool_is_run_where_something_was_said_before(sdk, house_upstream
 @pytest.mark.parametrize("way", ["generateObject", "output", "streamObject"])
 async def test_structured_output(sdk, house_upstream, way):
     text = json.dumps(CITY)
-    answer = stream(*speech.spoken(text[:5], text[5:]), DONE) if way == "streamObject" else words(text)[0]
+    answer = (
+        stream(*speech.spoken(text[:5], text[5:]), DONE)
+        if way == "streamObject"
+        else words(text)[0]
+    )
     house_upstream.will(answer)
     assert await sdk("object", way) == CITY
     form = house_upstream.last.request.json["response_format"]["json_schema"]
@@ -170,7 +193,9 @@ async def test_a_search_that_the_upstream_does_and_its_sources(sdk, house_upstre
     cited = {"type": "url_citation", "url_citation": {"url": "https://a.example/", "title": "A"}}
     house_upstream.will(reply(speech.completion("Rain.", message={"annotations": [cited]})))
     seen = await sdk("search")
-    assert [(source["url"], source["title"]) for source in seen["sources"]] == [("https://a.example/", "A")]
+    assert [(source["url"], source["title"]) for source in seen["sources"]] == [
+        ("https://a.example/", "A")
+    ]
     assert house_upstream.last.request.json["web_search_options"] == {"search_context_size": "low"}
 
 
@@ -188,7 +213,7 @@ async def test_an_answer_that_was_cut_says_so(sdk, house_upstream):
     assert house_upstream.last.request.json["max_tokens"] == 16
 
 
-# --- errors -----------------------------------------------------------------------------------------------------------
+# --- errors ---------------------------------------------------------------------------------------
 async def test_errors_have_their_status_and_are_not_tried_again(sdk, house_upstream):
     error = await sdk("error", "no-such")
     assert (error["status"], error["code"], error["retryable"]) == (404, "model_not_found", False)

@@ -1,4 +1,5 @@
-"""The official `openai` package of npm, unmodified, against a real gateway with a scripted upstream behind it.
+"""The official `openai` package of npm, unmodified, against a real gateway with a scripted upstream
+behind it.
 
 `npm/cases.mjs` does what a program would do and prints what it saw.
 """
@@ -18,7 +19,13 @@ import pytest_asyncio
 from proxysite.testing import speech
 from proxysite.testing.upstream import CUT, DONE, Exchange, Gate, Upstream, refuse, reply, stream
 from proxysite.tests.cases import Cases
-from proxysite.tests.processes import PATIENCE_SECONDS, Gateway, npm_packages, patiently, surroundings
+from proxysite.tests.processes import (
+    PATIENCE_SECONDS,
+    Gateway,
+    npm_packages,
+    patiently,
+    surroundings,
+)
 
 pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="module")]
 
@@ -57,8 +64,8 @@ def upstream(server: Upstream) -> Iterator[Upstream]:
 
 @pytest.fixture(scope="module")
 def node(packages: Path, gateway: Gateway, server: Upstream) -> Iterator[Cases]:
-    """The package, as alice. There are the models `m`, `limited` and `slow` (each with a token of its own), and
-    `nowhere`, whose provider cannot be reached.
+    """The package, as alice. There are the models `m`, `limited` and `slow` (each with a token of
+    its own), and `nowhere`, whose provider cannot be reached.
     """
     gateway.provide("fake", server.url, "m=upstream-model", tokens=["sk-up-1"])
     gateway.provide("fake-limited", server.url, "limited=upstream-model", tokens=["sk-up-2"])
@@ -76,7 +83,10 @@ async def _in_force(node: Cases) -> None:
     """Rows made beside a running gateway are in force within a second."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         for model in ("m", "limited", "slow", "nowhere"):
-            while (await node("error", {"model": model})).get("code") in ("model_not_found", "no_available_token"):
+            while (await node("error", {"model": model})).get("code") in (
+                "model_not_found",
+                "no_available_token",
+            ):
                 pass
 
 
@@ -93,7 +103,7 @@ def called(name: str = "get_weather", **arguments: Any) -> dict[str, Any]:
     }
 
 
-# --- answers ----------------------------------------------------------------------------------------------------------
+# --- answers --------------------------------------------------------------------------------------
 async def test_chat(node, upstream, gateway):
     answer = await node("chat")
     assert said(answer["choices"][0]) == "Hello there!"
@@ -112,7 +122,9 @@ async def test_chat(node, upstream, gateway):
 async def test_streaming(node, upstream, gateway):
     seen = await node("stream", {"stream_options": {"include_usage": True}})
     assert seen["error"] is None
-    deltas = [choice["delta"].get("content") for chunk in seen["chunks"] for choice in chunk["choices"]]
+    deltas = [
+        choice["delta"].get("content") for chunk in seen["chunks"] for choice in chunk["choices"]
+    ]
     assert [delta for delta in deltas if delta] == ["Hello", " there", "!"]
     assert seen["chunks"][-1]["usage"] == speech.usage()
     assert gateway.ledger("m")[-1]["status"] == "complete"
@@ -134,8 +146,12 @@ async def test_a_caller_that_asks_for_no_usage_gets_none(node, upstream):
 
 
 async def test_several_choices_and_unusual_fields_come_through(node, upstream):
-    upstream.will(reply(speech.completion("Hi", n=2, service_tier="flex", system_fingerprint="fp_1")))
-    answer = await node("chat", {"n": 2, "logit_bias": {"50256": -100}, "seed": 7, "some_new_field": {"a": [1]}})
+    upstream.will(
+        reply(speech.completion("Hi", n=2, service_tier="flex", system_fingerprint="fp_1"))
+    )
+    answer = await node(
+        "chat", {"n": 2, "logit_bias": {"50256": -100}, "seed": 7, "some_new_field": {"a": [1]}}
+    )
     assert [said(choice) for choice in answer["choices"]] == ["Hi", "Hi"]
     assert (answer["service_tier"], answer["system_fingerprint"]) == ("flex", "fp_1")
     asked = upstream.last.request.json
@@ -144,10 +160,16 @@ async def test_several_choices_and_unusual_fields_come_through(node, upstream):
 
 async def test_text_of_every_script_comes_through(node, upstream):
     text = "ünïcode, 日本語, 🙂, a\u2028line separator, \u0000 NUL\n"
-    upstream.will(reply(speech.completion(text)), stream(*speech.words(*text), speech.chunk(finish="stop"), DONE))
+    upstream.will(
+        reply(speech.completion(text)),
+        stream(*speech.words(*text), speech.chunk(finish="stop"), DONE),
+    )
     assert said((await node("chat"))["choices"][0]) == text
     seen = await node("stream")
-    assert "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in seen["chunks"]) == text
+    assert (
+        "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in seen["chunks"])
+        == text
+    )
 
 
 @pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
@@ -159,7 +181,9 @@ async def test_tools_are_run_by_the_package(node, upstream, streams):
             {
                 "role": "assistant",
                 "content": None,
-                "tool_calls": [call | {"index": 0, "function": {"name": "get_weather", "arguments": ""}}],
+                "tool_calls": [
+                    call | {"index": 0, "function": {"name": "get_weather", "arguments": ""}}
+                ],
             },
             {"tool_calls": [{"index": 0, "function": {"arguments": start}}]},
             {"tool_calls": [{"index": 0, "function": {"arguments": rest}}]},
@@ -167,22 +191,42 @@ async def test_tools_are_run_by_the_package(node, upstream, streams):
         upstream.will(stream(*map(speech.chunk, pieces), speech.chunk(finish="tool_calls"), DONE))
     else:
         upstream.will(
-            reply(speech.completion(None, finish="tool_calls", message={"content": None, "tool_calls": [call]}))
+            reply(
+                speech.completion(
+                    None, finish="tool_calls", message={"content": None, "tool_calls": [call]}
+                )
+            )
         )
     seen = await node("tools", streams)
     assert seen["asked"] == ["Zürich"]
     assert seen["answer"] == "Hello there!"
     first, second = (request.json for request in upstream.requests)
     assert first["tools"][0]["function"]["strict"] is True
-    assert second["messages"][-1] == {"role": "tool", "tool_call_id": "call_1", "content": "It rains in Zürich."}
-    assert second["messages"][-2]["tool_calls"][0]["function"]["arguments"] == call["function"]["arguments"]
+    assert second["messages"][-1] == {
+        "role": "tool",
+        "tool_call_id": "call_1",
+        "content": "It rains in Zürich.",
+    }
+    assert (
+        second["messages"][-2]["tool_calls"][0]["function"]["arguments"]
+        == call["function"]["arguments"]
+    )
 
 
 async def test_a_forced_tool_is_called(node, upstream):
-    upstream.will(reply(speech.completion(None, message={"content": None, "tool_calls": [called(city="Bern")]})))
+    upstream.will(
+        reply(
+            speech.completion(None, message={"content": None, "tool_calls": [called(city="Bern")]})
+        )
+    )
     answer = await node("toolChoice")
-    assert upstream.last.request.json["tool_choice"] == {"type": "function", "function": {"name": "get_weather"}}
-    assert json.loads(answer["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"]) == {"city": "Bern"}
+    assert upstream.last.request.json["tool_choice"] == {
+        "type": "function",
+        "function": {"name": "get_weather"},
+    }
+    assert json.loads(
+        answer["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"]
+    ) == {"city": "Bern"}
 
 
 async def test_structured_output_is_parsed(node, upstream):
@@ -247,7 +291,11 @@ async def test_the_offline_model_needs_no_upstream(node, upstream):
 async def test_models(node, upstream):
     seen = await node("models")
     assert set(seen["ids"]) == {"m", "limited", "slow", "nowhere", "echo"}
-    assert (seen["one"]["id"], seen["one"]["object"], seen["one"]["owned_by"]) == ("m", "model", "fake")
+    assert (seen["one"]["id"], seen["one"]["object"], seen["one"]["owned_by"]) == (
+        "m",
+        "model",
+        "fake",
+    )
 
 
 @pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
@@ -259,16 +307,24 @@ async def test_the_heads_can_be_read(node, upstream, gateway, streams):
     assert seen["request_id"].startswith("req_")
     if not streams:
         assert seen["own"] == seen["request_id"]
-    assert headers["content-type"].startswith("text/event-stream" if streams else "application/json")
+    assert headers["content-type"].startswith(
+        "text/event-stream" if streams else "application/json"
+    )
     assert headers["openai-processing-ms"].isdigit()
-    assert gateway.rows("SELECT 1 FROM api_usagerecord WHERE id = ?", seen["request_id"].removeprefix("req_"))
+    assert gateway.rows(
+        "SELECT 1 FROM api_usagerecord WHERE id = ?", seen["request_id"].removeprefix("req_")
+    )
 
 
-# --- errors -----------------------------------------------------------------------------------------------------------
+# --- errors ---------------------------------------------------------------------------------------
 async def test_a_wrong_key(node, upstream):
     for key in ("sk-ps-wrong", "nonsense"):
         error = await node("error", API_KEY=key)
-        assert (error["kind"], error["status"], error["code"]) == ("AuthenticationError", 401, "invalid_api_key")
+        assert (error["kind"], error["status"], error["code"]) == (
+            "AuthenticationError",
+            401,
+            "invalid_api_key",
+        )
         assert error["requestID"].startswith("req_")
     assert upstream.requests == []
 
@@ -283,7 +339,11 @@ async def test_a_model_that_the_key_may_not_use(node, gateway, upstream):
 @pytest.mark.parametrize("method", ["chat", "models", "embeddings"])
 async def test_a_model_that_there_is_not(node, upstream, method):
     error = await node("error", {"model": "no-such"}, {}, method)
-    assert (error["kind"], error["status"], error["code"]) == ("NotFoundError", 404, "model_not_found")
+    assert (error["kind"], error["status"], error["code"]) == (
+        "NotFoundError",
+        404,
+        "model_not_found",
+    )
     assert (error["type"], error["param"]) == ("invalid_request_error", "model")
     assert upstream.requests == []
 
@@ -320,7 +380,11 @@ async def test_a_rate_limit_is_told_with_its_time(node, upstream):
     upstream.will(refuse(429, "Slow down.", "rate_limit_exceeded", retry_after="30"))
     for _ in range(2):  # the second time the upstream is not asked
         error = await node("error", {"model": "limited"})
-        assert (error["kind"], error["status"], error["code"]) == ("RateLimitError", 429, "rate_limit_exceeded")
+        assert (error["kind"], error["status"], error["code"]) == (
+            "RateLimitError",
+            429,
+            "rate_limit_exceeded",
+        )
         assert 20 <= int(error["headers"]["retry-after"]) <= 31
     assert len(upstream.requests) == 1
 
@@ -341,13 +405,20 @@ async def test_an_upstream_that_cannot_be_reached(node, upstream):
 async def test_an_upstream_that_breaks_off(node, upstream, gateway):
     upstream.will(stream(*speech.words("Hello", " the"), CUT))
     seen = await node("stream")
-    assert [chunk["choices"][0]["delta"]["content"] for chunk in seen["chunks"]] == ["Hello", " the"]
+    assert [chunk["choices"][0]["delta"]["content"] for chunk in seen["chunks"]] == [
+        "Hello",
+        " the",
+    ]
     assert (seen["error"]["kind"], seen["error"]["code"]) == ("APIError", "upstream_disconnected")
     assert gateway.ledger("m")[-1]["status"] == "truncated"
 
 
 async def test_an_error_that_the_upstream_reports_in_its_stream(node, upstream, gateway):
-    upstream.will(stream(*speech.words("Hello"), speech.error("It broke.", "server_error", "overloaded"), DONE))
+    upstream.will(
+        stream(
+            *speech.words("Hello"), speech.error("It broke.", "server_error", "overloaded"), DONE
+        )
+    )
     seen = await node("stream")
     assert [chunk["choices"][0]["delta"]["content"] for chunk in seen["chunks"]] == ["Hello"]
     assert seen["error"]["kind"] == "APIError"
@@ -355,11 +426,15 @@ async def test_an_error_that_the_upstream_reports_in_its_stream(node, upstream, 
     assert gateway.ledger("m")[-1]["status"] == "truncated"
 
 
-# --- leaving ----------------------------------------------------------------------------------------------------------
+# --- leaving --------------------------------------------------------------------------------------
 @pytest.mark.parametrize("way", ["break", "controller", "signal"])
 async def test_leaving_a_stream_closes_the_upstreams_connection(node, upstream, gateway, way):
     gate = Gate()
-    upstream.will(stream(*speech.words("Hello"), gate, *speech.words(" there"), speech.chunk(finish="stop"), DONE))
+    upstream.will(
+        stream(
+            *speech.words("Hello"), gate, *speech.words(" there"), speech.chunk(finish="stop"), DONE
+        )
+    )
     async with node.running("leave", way) as seen:
         assert seen == {"heard": "Hello", "aborted": True}
         await upstream.last.departure()  # while the program that left is still there
@@ -375,7 +450,9 @@ def abandoned(gateway: Gateway) -> dict[str, Any] | None:
     return row if row["status"] == "abandoned" else None
 
 
-async def test_a_client_that_loses_patience_closes_the_upstreams_connection(node, upstream, gateway):
+async def test_a_client_that_loses_patience_closes_the_upstreams_connection(
+    node, upstream, gateway
+):
     gate = Gate()
     upstream.will(stream(gate, *speech.words("Hello"), speech.chunk(finish="stop"), DONE))
     async with node.running("error", {"stream": True}, {"timeout": 500}) as error:

@@ -1,5 +1,6 @@
-"""Responses, Conversations and stored completions by the official `openai` package of npm, unmodified, against a real
-process of ours. `npm/responses.mjs` does what a program would do and prints what it saw.
+"""Responses, Conversations and stored completions by the official `openai` package of npm,
+unmodified, against a real process of ours. `npm/responses.mjs` does what a program would do and
+prints what it saw.
 """
 
 import json
@@ -15,7 +16,11 @@ from proxysite.tests.processes import npm_packages, surroundings
 pytestmark = pytest.mark.interop
 
 CITY = {"name": "Zürich", "people": 443000}
-CALL = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Graz"}'}}
+CALL = {
+    "id": "call_1",
+    "type": "function",
+    "function": {"name": "weather", "arguments": '{"city": "Graz"}'},
+}
 THINKING = [speech.chunk({"role": "assistant", "reasoning_content": "Hm"}), *speech.spoken("Yes.")]
 
 
@@ -31,11 +36,19 @@ def node(packages, house, house_key, house_upstream):
 
 
 def text(response):
-    return "".join(part["text"] for item in response["output"] if item["type"] == "message" for part in item["content"])
+    return "".join(
+        part["text"]
+        for item in response["output"]
+        if item["type"] == "message"
+        for part in item["content"]
+    )
 
 
 def said(upstream):
-    return [(message["role"], message.get("content")) for message in upstream.last.request.json["messages"]]
+    return [
+        (message["role"], message.get("content"))
+        for message in upstream.last.request.json["messages"]
+    ]
 
 
 def words(*texts):
@@ -46,10 +59,12 @@ def numbers(events):
     return [event["sequence_number"] for event in events]
 
 
-# --- answers ----------------------------------------------------------------------------------------------------------
+# --- answers --------------------------------------------------------------------------------------
 async def test_a_response_and_those_that_follow(node, house_upstream):
     house_upstream.will(*words("One.", "Two."))
-    first, second = await node("create", {"input": "1", "instructions": "Count."}, {"previous_response_id": True})
+    first, second = await node(
+        "create", {"input": "1", "instructions": "Count."}, {"previous_response_id": True}
+    )
     assert (text(first), first["output_text"], first["status"]) == ("One.", "One.", "completed")
     assert second["previous_response_id"] == first["id"]
     assert said(house_upstream) == [("user", "1"), ("assistant", "One."), ("user", "Hello!")]
@@ -65,14 +80,20 @@ async def test_thinking_as_text_and_as_a_summary(node, house_upstream):
     house_upstream.will(*[stream(*THINKING, DONE)] * 2)
     events = await node("events")
     assert numbers(events) == list(range(len(events)))
-    assert [event["delta"] for event in events if event["type"] == "response.reasoning_text.delta"] == ["Hm"]
+    assert [
+        event["delta"] for event in events if event["type"] == "response.reasoning_text.delta"
+    ] == ["Hm"]
     seen = await node("accumulated", {"reasoning": {"effort": "low", "summary": "auto"}})
     assert seen["response"]["output"][0]["summary"] == [{"type": "summary_text", "text": "Hm"}]
 
 
-@pytest.mark.parametrize("kept", [True, False], ids=["items kept by the program", "previous_response_id"])
+@pytest.mark.parametrize(
+    "kept", [True, False], ids=["items kept by the program", "previous_response_id"]
+)
 async def test_a_function_is_called_and_its_result_heard(node, house_upstream, kept):
-    calling = speech.completion(None, finish="tool_calls", message={"tool_calls": [CALL], "reasoning_content": "Hm."})
+    calling = speech.completion(
+        None, finish="tool_calls", message={"tool_calls": [CALL], "reasoning_content": "Hm."}
+    )
     house_upstream.will(reply(calling), *words("Wet."))
     assert await node("calls", kept) == "Wet."
     asked, called, answered = house_upstream.last.request.json["messages"]
@@ -84,20 +105,26 @@ async def test_a_function_is_called_and_its_result_heard(node, house_upstream, k
 @pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
 async def test_structured_output_is_parsed(node, house_upstream, streams):
     told = json.dumps(CITY)
-    script = stream(*speech.spoken(told[:5], told[5:]), DONE) if streams else reply(speech.completion(told))
+    script = (
+        stream(*speech.spoken(told[:5], told[5:]), DONE)
+        if streams
+        else reply(speech.completion(told))
+    )
     house_upstream.will(script)
     assert await node("parsed", streams) == CITY
     assert house_upstream.last.request.json["response_format"]["json_schema"]["strict"] is True
 
 
 async def test_input_tokens_are_counted(node, house_upstream):
-    short, long = [await node("counted", body) for body in ({}, {"instructions": "Be brief, please."})]
+    short, long = [
+        await node("counted", body) for body in ({}, {"instructions": "Be brief, please."})
+    ]
     assert short["object"] == "response.input_tokens"
     assert 0 < short["input_tokens"] < long["input_tokens"]
     assert house_upstream.requests == []
 
 
-# --- what is kept -----------------------------------------------------------------------------------------------------
+# --- what is kept ---------------------------------------------------------------------------------
 async def test_a_stored_response(node):
     seen = await node("stored")
     assert seen["found"] == seen["made"]
@@ -109,9 +136,17 @@ async def test_a_conversation_and_its_items(node, house_upstream):
     house_upstream.will(*words("Hello Ann."))
     seen = await node("conversation")
     assert said(house_upstream) == [("user", "I am Ann."), ("user", "Hi")]
-    assert [item["content"][0]["text"] for item in seen["found"]] == ["I am Ann.", "Hi", "Hello Ann.", "Bye"]
+    assert [item["content"][0]["text"] for item in seen["found"]] == [
+        "I am Ann.",
+        "Hi",
+        "Hello Ann.",
+        "Bye",
+    ]
     assert (seen["one"], seen["left"], seen["deleted"]) == (seen["found"][-1], 3, True)
-    assert (seen["talk"]["metadata"], seen["updated"]["metadata"]) == ({"topic": "names"}, {"topic": "n"})
+    assert (seen["talk"]["metadata"], seen["updated"]["metadata"]) == (
+        {"topic": "names"},
+        {"topic": "n"},
+    )
     assert seen["gone"]["kind"] == "NotFoundError"
 
 
@@ -124,7 +159,7 @@ async def test_a_stored_completion(node):
     assert seen["gone"]["kind"] == "NotFoundError"
 
 
-# --- in the background ------------------------------------------------------------------------------------------------
+# --- in the background ----------------------------------------------------------------------------
 async def test_who_comes_back_hears_the_rest(node, house_upstream):
     gate = Gate()
     house_upstream.will(stream(*speech.words("Hel"), gate, *speech.spoken("lo."), DONE))
@@ -140,7 +175,7 @@ async def test_a_background_response_is_cancelled(node, house_upstream):
     assert await node("cancelled") == ["queued", "cancelled", "cancelled"]
 
 
-# --- errors -----------------------------------------------------------------------------------------------------------
+# --- errors ---------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("body", "kind", "status", "code", "param"),
     [
@@ -152,20 +187,37 @@ async def test_a_background_response_is_cancelled(node, house_upstream):
             "previous_response_not_found",
             "previous_response_id",
         ),
-        ({"tools": [{"type": "image_generation"}]}, "BadRequestError", 400, "unsupported_parameter", "tools[0]"),
+        (
+            {"tools": [{"type": "image_generation"}]},
+            "BadRequestError",
+            400,
+            "unsupported_parameter",
+            "tools[0]",
+        ),
         ({"temperature": 9}, "BadRequestError", 400, "invalid_value", "temperature"),
     ],
     ids=["model", "previous response", "hosted tool", "value"],
 )
-async def test_a_request_that_cannot_be_served(node, house_upstream, body, kind, status, code, param):
+async def test_a_request_that_cannot_be_served(
+    node, house_upstream, body, kind, status, code, param
+):
     error = await node("error", body)
-    assert [error[name] for name in ("kind", "status", "code", "param")] == [kind, status, code, param]
+    assert [error[name] for name in ("kind", "status", "code", "param")] == [
+        kind,
+        status,
+        code,
+        param,
+    ]
     assert house_upstream.requests == []
 
 
 async def test_a_wrong_key(node):
     error = await node("error", API_KEY="sk-ps-wrong")
-    assert (error["kind"], error["status"], error["code"]) == ("AuthenticationError", 401, "invalid_api_key")
+    assert (error["kind"], error["status"], error["code"]) == (
+        "AuthenticationError",
+        401,
+        "invalid_api_key",
+    )
 
 
 async def test_a_stream_that_breaks_ends_as_failed(node, house_upstream):

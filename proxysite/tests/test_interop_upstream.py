@@ -1,7 +1,8 @@
-"""Servers that other people wrote as upstreams, the official openai package as caller, and a real gateway between them.
+"""Servers that other people wrote as upstreams, the official openai package as caller, and a real
+gateway between them.
 
-aimock    a mock of OpenAI's API on Node, by CopilotKit: text, tools, embeddings, faults; refuses unknown tokens
-litellm   the gateway LiteLLM with canned answers: its streams, its errors
+aimock    a mock of OpenAI's API on Node, by CopilotKit: text, tools, embeddings, faults; refuses
+unknown tokens litellm   the gateway LiteLLM with canned answers: its streams, its errors
 """
 
 import json
@@ -15,7 +16,14 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from proxysite.tests.processes import Gateway, Program, npm_packages, patiently, pip_programs, surroundings
+from proxysite.tests.processes import (
+    Gateway,
+    Program,
+    npm_packages,
+    patiently,
+    pip_programs,
+    surroundings,
+)
 
 pytestmark = pytest.mark.interop
 
@@ -28,7 +36,11 @@ WEATHER: Any = {
     "function": {
         "name": "get_weather",
         "description": "The weather of a city",
-        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"type": "string"}},
+            "required": ["city"],
+        },
     },
 }
 
@@ -57,9 +69,17 @@ def aimock_fixtures() -> list[dict[str, Any]]:
     def on(match: dict[str, Any], response: dict[str, Any], **more: Any) -> dict[str, Any]:
         return {"match": {"endpoint": "chat"} | match, "response": response, "chunkSize": 5} | more
 
-    unknown = {"message": "The model `gone` does not exist", "type": "invalid_request_error", "code": "model_not_found"}
+    unknown = {
+        "message": "The model `gone` does not exist",
+        "type": "invalid_request_error",
+        "code": "model_not_found",
+    }
     limited = {"message": "Slow down", "type": "rate_limit_error", "code": "rate_limit_exceeded"}
-    refused = {"message": "temperature must be at most 2", "type": "invalid_request_error", "param": "temperature"}
+    refused = {
+        "message": "temperature must be at most 2",
+        "type": "invalid_request_error",
+        "param": "temperature",
+    }
     calls = [{"name": "get_weather", "arguments": {"city": city}} for city in ("Zürich", "東京")]
     return [
         on({"model": "gone"}, {"error": unknown, "status": 404}),
@@ -69,7 +89,10 @@ def aimock_fixtures() -> list[dict[str, Any]]:
         on({"userMessage": "smile"}, {"content": SMILE}),
         on({"userMessage": "weather", "hasToolResult": False}, {"toolCalls": calls}),
         on({"userMessage": "weather", "hasToolResult": True}, {"content": "It rains."}),
-        on({"responseFormat": "json_schema"}, {"content": json.dumps({"name": "Zürich", "people": 443000})}),
+        on(
+            {"responseFormat": "json_schema"},
+            {"content": json.dumps({"name": "Zürich", "people": 443000})},
+        ),
         on({"model": "talk"}, {"content": SAID}),
         {
             "match": {"endpoint": "embedding", "model": "vectors", "inputText": "fixed"},
@@ -82,13 +105,26 @@ def start_aimock(folder: Path) -> Program:
     fixtures = folder / "fixtures.json"
     fixtures.write_text(json.dumps({"fixtures": aimock_fixtures()}), encoding="utf-8")
     script = npm_packages() / "node_modules" / "@copilotkit" / "aimock" / "dist" / "cli.js"
-    command = ["node", script, "--port", "0", "--strict", "--validate-on-load", "--fixtures", fixtures]
+    command = [
+        "node",
+        script,
+        "--port",
+        "0",
+        "--strict",
+        "--validate-on-load",
+        "--fixtures",
+        fixtures,
+    ]
     return Program(command, folder / "aimock.log", surroundings(AIMOCK_API_KEYS=TOKEN), folder)
 
 
 def start_litellm(folder: Path) -> Program:
     def model(name: str, mock_response: Any) -> dict[str, Any]:
-        parameters = {"model": f"openai/{name}", "api_key": "unused", "mock_response": mock_response}
+        parameters = {
+            "model": f"openai/{name}",
+            "api_key": "unused",
+            "mock_response": mock_response,
+        }
         return {"model_name": name, "litellm_params": parameters}
 
     config = {
@@ -104,7 +140,15 @@ def start_litellm(folder: Path) -> Program:
     file = folder / "config.yaml"
     file.write_text(json.dumps(config, ensure_ascii=False), encoding="utf-8")  # JSON is YAML
     offline = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "HOME": str(folder)}
-    command = [pip_programs("litellm") / "litellm", "--config", file, "--host", "127.0.0.1", "--port", "0"]
+    command = [
+        pip_programs("litellm") / "litellm",
+        "--config",
+        file,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+    ]
     return Program(command, folder / "litellm.log", surroundings(**offline), folder)
 
 
@@ -125,12 +169,17 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 def client(gateway: Gateway) -> Iterator[openai.OpenAI]:
     with openai.DefaultHttpxClient(trust_env=False) as http:
         key = gateway.issue_key("alice")
-        yield openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=key, max_retries=0, timeout=30, http_client=http)
+        yield openai.OpenAI(
+            base_url=f"{gateway.url}/v1", api_key=key, max_retries=0, timeout=30, http_client=http
+        )
 
 
 @pytest.fixture(scope="module", params=STARTS)
 def third(
-    request: pytest.FixtureRequest, gateway: Gateway, client: openai.OpenAI, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    gateway: Gateway,
+    client: openai.OpenAI,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[ThirdParty]:
     """A third-party server with the models that it lists, and one that it does not have."""
     name = request.param
@@ -141,14 +190,20 @@ def third(
         gateway.provide(name, f"{party.url}/v1", f"{name}/not-there=gone", tokens=[TOKEN])
         report = gateway.manage("sync_models", name, "--prefix", f"{name}/")
         assert f"+ {party.model('talk')}" in report
-        once_in_force(lambda: client.chat.completions.create(model=party.model("talk"), messages=asked("hello")))
+        once_in_force(
+            lambda: client.chat.completions.create(
+                model=party.model("talk"), messages=asked("hello")
+            )
+        )
         yield party
         program.stop()
     finally:
         program.kill()
 
 
-only_aimock = pytest.mark.parametrize("third", ["aimock"], indirect=True)  # LiteLLM's canned answers are texts
+only_aimock = pytest.mark.parametrize(
+    "third", ["aimock"], indirect=True
+)  # LiteLLM's canned answers are texts
 
 
 def asked(text: str) -> list[Any]:
@@ -156,7 +211,9 @@ def asked(text: str) -> list[Any]:
 
 
 def once_in_force(ask: Callable[[], Answer]) -> Answer:
-    """Ask until a running gateway knows of the rows that were added beside it, which is promised within a second."""
+    """Ask until a running gateway knows of the rows that were added beside it, which is promised
+    within a second.
+    """
 
     def attempt() -> list[Answer]:
         try:
@@ -186,7 +243,10 @@ def test_a_whole_answer_arrives_and_is_accounted_for(gateway, client, third):
 
 def test_a_streamed_answer_says_the_same_as_a_whole_one(gateway, client, third):
     with client.chat.completions.create(
-        model=third.model("talk"), messages=asked("hello"), stream=True, stream_options={"include_usage": True}
+        model=third.model("talk"),
+        messages=asked("hello"),
+        stream=True,
+        stream_options={"include_usage": True},
     ) as stream:
         chunks = list(stream)
     spoken = [choice for chunk in chunks for choice in chunk.choices]
@@ -203,13 +263,24 @@ def test_a_streamed_answer_says_the_same_as_a_whole_one(gateway, client, third):
 
 @pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
 def test_characters_beyond_the_basic_plane_survive(client, third, streams):
-    """aimock cuts its chunks by UTF-16 units, as servers in JavaScript do: one half of a character in each of two."""
+    """aimock cuts its chunks by UTF-16 units, as servers in JavaScript do: one half of a character
+    in each of two.
+    """
     model = third.model("talk" if third.name == "aimock" else "smile")
     if streams:
-        with client.chat.completions.create(model=model, messages=asked("smile"), stream=True) as stream:
-            text = "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
+        with client.chat.completions.create(
+            model=model, messages=asked("smile"), stream=True
+        ) as stream:
+            text = "".join(
+                chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices
+            )
     else:
-        text = client.chat.completions.create(model=model, messages=asked("smile")).choices[0].message.content or ""
+        text = (
+            client.chat.completions.create(model=model, messages=asked("smile"))
+            .choices[0]
+            .message.content
+            or ""
+        )
     assert text == SMILE
 
 
@@ -218,7 +289,9 @@ def test_many_streams_at_once_are_not_mixed_up(client, third):
         with client.chat.completions.create(
             model=third.model("talk"), messages=asked(f"hello {number}"), stream=True
         ) as stream:
-            return "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
+            return "".join(
+                chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices
+            )
 
     with ThreadPoolExecutor(16) as callers:
         assert set(callers.map(listen, range(48))) == {SAID}
@@ -228,25 +301,35 @@ def test_the_models_it_lists_can_be_listed_and_asked_for(gateway, client, third)
     listed = {model.id for model in client.models.list()}
     assert third.model("talk") in listed
     assert client.models.retrieve(third.model("talk")).id == third.model("talk")
-    again = json.loads(gateway.manage("sync_models", third.name, "--prefix", f"{third.name}/", "--format", "json"))
+    again = json.loads(
+        gateway.manage("sync_models", third.name, "--prefix", f"{third.name}/", "--format", "json")
+    )
     assert again["added"] == []
     assert third.model("talk") in again["known"]
-    assert again["gone"] == ([] if third.name == "aimock" else [third.model("not-there")])  # aimock lists it
+    assert again["gone"] == (
+        [] if third.name == "aimock" else [third.model("not-there")]
+    )  # aimock lists it
 
 
 def test_embeddings_are_the_same_as_floats_and_as_base64(client, third):
     model = third.model("vectors" if third.name == "aimock" else "text-embedding-3-small")
     floats = client.embeddings.create(model=model, input="fixed", encoding_format="float")
     assert floats.data[0].embedding == [0.5, -1.0, 0.25]
-    packed = client.embeddings.create(model=model, input="fixed")  # the package asks for base64 and unpacks it
+    packed = client.embeddings.create(
+        model=model, input="fixed"
+    )  # the package asks for base64 and unpacks it
     assert packed.data[0].embedding == [0.5, -1.0, 0.25]
     assert packed.model == model
 
 
-def test_a_model_that_the_upstream_does_not_have_is_the_callers_error_and_hurts_no_token(gateway, client, third):
+def test_a_model_that_the_upstream_does_not_have_is_the_callers_error_and_hurts_no_token(
+    gateway, client, third
+):
     for stream in (False, True):
         with pytest.raises(third.unknown_model) as caught:
-            client.chat.completions.create(model=third.model("not-there"), messages=asked("hello"), stream=stream)
+            client.chat.completions.create(
+                model=third.model("not-there"), messages=asked("hello"), stream=stream
+            )
         assert caught.value.body["message"]
         assert TOKEN not in caught.value.message
     row = gateway.ledger(third.model("not-there"))[-1]
@@ -261,7 +344,9 @@ def test_its_rate_limit_rests_the_token_and_reaches_the_caller(gateway, client, 
     gateway.provide(name, f"{third.url}/v1", f"{model}=limited", tokens=[TOKEN])
     for outcome in ("RateLimited", "skipped"):  # the second time nobody is asked
         with pytest.raises(openai.RateLimitError) as caught:
-            once_in_force(lambda: client.chat.completions.create(model=model, messages=asked("hello")))
+            once_in_force(
+                lambda: client.chat.completions.create(model=model, messages=asked("hello"))
+            )
         assert int(caught.value.response.headers["retry-after"]) >= 1
         (attempt,) = json.loads(gateway.ledger(model)[-1]["attempts"])
         assert attempt["outcome"] == outcome
@@ -271,7 +356,9 @@ def test_its_rate_limit_rests_the_token_and_reaches_the_caller(gateway, client, 
 
 @only_aimock
 def test_a_token_it_rejects_is_struck_and_the_next_one_answers(gateway, client, third):
-    gateway.provide("aimock-two", f"{third.url}/v1", "aimock-two/m=talk", tokens=["sk-nobody-knows-it", TOKEN])
+    gateway.provide(
+        "aimock-two", f"{third.url}/v1", "aimock-two/m=talk", tokens=["sk-nobody-knows-it", TOKEN]
+    )
     two = {"model": "aimock-two/m", "messages": asked("hello")}
 
     def struck() -> list[dict[str, Any]]:
@@ -281,14 +368,20 @@ def test_a_token_it_rejects_is_struck_and_the_next_one_answers(gateway, client, 
 
     (token,) = patiently(struck, "the rejected token disabled")
     assert token["strikes"] == 3
-    tried = [json.loads(row["attempts"]) for row in gateway.ledger("aimock-two/m") if row["status"] == "complete"]
+    tried = [
+        json.loads(row["attempts"])
+        for row in gateway.ledger("aimock-two/m")
+        if row["status"] == "complete"
+    ]
     assert sum(len(attempts) for attempts in tried) == len(tried) + 3
 
 
 @only_aimock
 def test_a_request_that_it_refuses_comes_back_with_its_words(client, third):
     with pytest.raises(openai.BadRequestError) as caught:
-        client.chat.completions.create(model=third.model("talk"), messages=asked("too hot"), temperature=2)
+        client.chat.completions.create(
+            model=third.model("talk"), messages=asked("too hot"), temperature=2
+        )
     assert caught.value.body["message"] == "temperature must be at most 2"
 
 
@@ -304,7 +397,9 @@ def test_tools_are_called_and_their_results_are_heard(client, third, streams):
         said = client.chat.completions.create(messages=messages, **talk).choices[0]
     assert said.finish_reason == "tool_calls"
     calls = said.message.tool_calls or []
-    cities = [json.loads(call.function.arguments)["city"] for call in calls if call.type == "function"]
+    cities = [
+        json.loads(call.function.arguments)["city"] for call in calls if call.type == "function"
+    ]
     assert cities == ["Zürich", "東京"]
     assert len({call.id for call in calls}) == 2
     messages = [*messages, said.message.model_dump(exclude_none=True, exclude={"parsed"})]

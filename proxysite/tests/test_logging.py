@@ -9,15 +9,23 @@ from proxysite.logging import LineFormatter, redact
 
 
 def line(message: str, *args: Any, **fields: Any) -> str:
-    record = logging.LogRecord("tokens.pool", logging.WARNING, __file__, 1, message, args, fields.pop("exc_info", None))
+    record = logging.LogRecord(
+        "tokens.pool.pool",
+        logging.WARNING,
+        __file__,
+        1,
+        message,
+        args,
+        fields.pop("exc_info", None),
+    )
     vars(record).update(fields)
     return LineFormatter().format(record)
 
 
-# --- one line ---------------------------------------------------------------------------------------------------------
+# --- one line -------------------------------------------------------------------------------------
 def test_a_line_has_its_time_in_utc_level_name_and_text() -> None:
     found = line("%d tokens for %s", 3, "moonshot", created=1_700_000_000.25, msecs=250.0)
-    assert found == "2023-11-14T22:13:20.250Z WARNING tokens.pool: 3 tokens for moonshot"
+    assert found == "2023-11-14T22:13:20.250Z WARNING tokens.pool.pool: 3 tokens for moonshot"
 
 
 @pytest.mark.parametrize("code", [*range(32), *range(127, 160), 0x2028, 0x2029])
@@ -40,14 +48,16 @@ def raised(message: str) -> Any:
 
 
 def test_a_traceback_keeps_its_lines_indented_and_escaped() -> None:
-    found = line("failed", exc_info=raised("bad\n2026-01-01 CRITICAL root: forged\x1b[31m")).splitlines()
+    found = line(
+        "failed", exc_info=raised("bad\n2026-01-01 CRITICAL root: forged\x1b[31m")
+    ).splitlines()
     assert found[0].endswith(": failed")
     assert all(part.startswith("    ") for part in found[1:])
     assert found[1] == "    Traceback (most recent call last):"
     assert "\x1b" not in "".join(found)
 
 
-# --- secrets ----------------------------------------------------------------------------------------------------------
+# --- secrets --------------------------------------------------------------------------------------
 TAIL = "Zq7Rk2Wm9Xp4Vt1Ys8Lb3Nc6"
 SECRETS = {
     "our key": f"sk-ps-{TAIL}{TAIL}",
@@ -110,7 +120,8 @@ def test_what_stands_around_a_secret_stays() -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["eyJ-", "sk-", "sk-a-", "Bearer ", "bearer  ", "://a:", "://:b", "a:b@", "eyJaaaaaaaa.", "x"]
+    "piece",
+    ["eyJ-", "sk-", "sk-a-", "Bearer ", "bearer  ", "://a:", "://:b", "a:b@", "eyJaaaaaaaa.", "x"],
 )
 @pytest.mark.timeout(30)  # a megabyte takes milliseconds; the square of it would take minutes
 def test_a_megabyte_of_beginnings_is_no_hang(piece: str) -> None:

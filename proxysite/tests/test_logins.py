@@ -1,4 +1,6 @@
-"""Logins: three locks that cannot be turned against their owner, who asks behind a proxy, what the audit log says."""
+"""Logins: three locks that cannot be turned against their owner, who asks behind a proxy, what the
+audit log says.
+"""
 
 import asyncio
 import logging
@@ -13,8 +15,9 @@ from django.contrib.auth.models import User
 from django.test import Client, RequestFactory
 from django.utils import timezone
 
-from providers import client_address
-from proxysite import login_locks, tasks
+from providers.network import client_address
+from proxysite import tasks
+from proxysite.access import login_locks
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 PASSWORD = "correct horse battery"
@@ -37,7 +40,7 @@ def fail(times, name="admin", address=AWAY):
     return answer
 
 
-# --- the locks --------------------------------------------------------------------------------------------------------
+# --- the locks ------------------------------------------------------------------------------------
 def test_ten_failures_lock_the_name_for_that_address_and_say_for_how_long(admin):
     assert fail(9).status_code == 200
     answer = fail(1)
@@ -105,13 +108,20 @@ def test_addresses_of_one_ipv6_network_count_together(admin):
 
 def test_a_refused_login_hashes_nothing(admin, monkeypatch):
     fail(10)
-    monkeypatch.setattr(ModelBackend, "authenticate", lambda *_, **__: pytest.fail("asked for the password"))
+    monkeypatch.setattr(
+        ModelBackend, "authenticate", lambda *_, **__: pytest.fail("asked for the password")
+    )
     assert log_in(address=AWAY).status_code == 429
 
 
 @pytest.mark.parametrize("name", ["x" * 5_000, "adm\x00in", "\ud800", ""])
 def test_an_impossible_name_is_a_failed_login_and_no_more(admin, name):
-    assert log_in(name.encode("utf-8", "surrogatepass").decode("utf-8", "replace"), "wrong").status_code == 200
+    assert (
+        log_in(
+            name.encode("utf-8", "surrogatepass").decode("utf-8", "replace"), "wrong"
+        ).status_code
+        == 200
+    )
 
 
 def test_what_no_lock_needs_is_deleted(admin):
@@ -125,7 +135,7 @@ def test_what_no_lock_needs_is_deleted(admin):
     assert (AccessLog.objects.count(), AccessAttempt.objects.count()) == (0, 0)
 
 
-# --- who asks ---------------------------------------------------------------------------------------------------------
+# --- who asks -------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("peer", "forwarded", "client"),
     [
@@ -163,12 +173,14 @@ def test_a_proxy_that_is_not_named_is_hinted_at_once(admin, caplog, monkeypatch)
     monkeypatch.setattr(client_address, "_warned", False)
     for _ in range(3):
         log_in(address=PROXY, HTTP_X_FORWARDED_FOR=HOME)
-    hints = [record.getMessage() for record in caplog.records if "TRUSTED_PROXIES" in record.getMessage()]
+    hints = [
+        record.getMessage() for record in caplog.records if "TRUSTED_PROXIES" in record.getMessage()
+    ]
     assert len(hints) == 1
     assert PROXY in hints[0]
 
 
-# --- the audit log ----------------------------------------------------------------------------------------------------
+# --- the audit log --------------------------------------------------------------------------------
 @pytest.mark.settings(TRUSTED_PROXIES=[ip_network(PROXY)])
 def test_the_audit_log_says_who_and_from_where_and_no_password(admin, caplog):
     caplog.set_level(logging.INFO, "audit")
@@ -186,9 +198,13 @@ def test_the_audit_log_says_who_and_from_where_and_no_password(admin, caplog):
     assert PASSWORD not in caplog.text
 
 
-# --- hashing ----------------------------------------------------------------------------------------------------------
-@pytest.mark.settings(LOGINS_AT_ONCE=1, LOGINS_WAITING=6, LOGINS_WAITING_PER_ADDRESS=4, LOGIN_WAIT_SECONDS=30)
-async def test_one_password_is_hashed_at_a_time_and_answers_go_on(gateway, upstream, alice, monkeypatch):
+# --- hashing --------------------------------------------------------------------------------------
+@pytest.mark.settings(
+    LOGINS_AT_ONCE=1, LOGINS_WAITING=6, LOGINS_WAITING_PER_ADDRESS=4, LOGIN_WAIT_SECONDS=30
+)
+async def test_one_password_is_hashed_at_a_time_and_answers_go_on(
+    gateway, upstream, alice, monkeypatch
+):
     running, most, go_on = [], [], threading.Event()
 
     def slow(self, request, username=None, password=None, **kwargs):
@@ -205,7 +221,9 @@ async def test_one_password_is_hashed_at_a_time_and_answers_go_on(gateway, upstr
     headers = {"cookie": cookie, "content-type": "application/x-www-form-urlencoded"}
 
     def attempt():
-        return asyncio.create_task(gateway.ask("POST", "/admin/login/", headers=headers, content=form))
+        return asyncio.create_task(
+            gateway.ask("POST", "/admin/login/", headers=headers, content=form)
+        )
 
     logins = [attempt() for _ in range(12)]
     done, waiting = await asyncio.wait(logins, return_when=asyncio.FIRST_COMPLETED)
@@ -239,12 +257,16 @@ async def test_who_leaves_keeps_the_place_until_the_hashing_ends(gateway, monkey
     cookie = page.headers["set-cookie"].partition(";")[0]
     form = f"csrfmiddlewaretoken={cookie.partition('=')[2]}&username=a&password=b".encode()
     head = b"POST /admin/login/ HTTP/1.1\r\nHost: localhost\r\nCookie: %b\r\n" % cookie.encode()
-    head += b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n" % len(form)
+    head += b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n" % len(
+        form
+    )
     for _ in range(3):
         async with gateway.wire() as wire:
             await wire.send(head + form)
             await asyncio.to_thread(entered.wait, 10)
-    assert (await gateway.ask("GET", "/readyz")).status == 200, "the loop does not wait for a thread"
+    assert (await gateway.ask("GET", "/readyz")).status == 200, (
+        "the loop does not wait for a thread"
+    )
     go_on.set()
     headers = {"cookie": cookie, "content-type": "application/x-www-form-urlencoded"}
     assert (await gateway.ask("POST", "/admin/login/", headers=headers, content=form)).status == 200
@@ -252,10 +274,15 @@ async def test_who_leaves_keeps_the_place_until_the_hashing_ends(gateway, monkey
 
 
 def test_requests_that_hash_are_known():
-    from proxysite.password_gate import may_hash
+    from proxysite.access.password_gate import may_hash
 
     make = RequestFactory()
-    for path in ("/admin/login/", "/admin/password_change/", "/admin/auth/user/add/", "/admin/auth/user/3/password/"):
+    for path in (
+        "/admin/login/",
+        "/admin/password_change/",
+        "/admin/auth/user/add/",
+        "/admin/auth/user/3/password/",
+    ):
         assert may_hash(make.post(path)), path
         assert not may_hash(make.get(path)), path
     assert not may_hash(make.post("/admin/tokens/stats"))

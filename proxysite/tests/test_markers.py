@@ -4,12 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from proxysite import markers
-from proxysite.markers import Record
+from proxysite.first_run import markers
+from proxysite.first_run.markers import Record
 
 
 def record(home: Path, **changes: object) -> Record:
-    values = {"pid": 7, "database": "/x", "url": "", "needs_password": False, "host": "127.0.0.1", "port": 8000}
+    values = {
+        "pid": 7,
+        "database": "/x",
+        "url": "",
+        "needs_password": False,
+        "host": "127.0.0.1",
+        "port": 8000,
+    }
     return Record(home=str(home), **(values | changes))
 
 
@@ -113,13 +120,21 @@ def test_a_password_is_never_written_down(url, shown):
 
 
 def postgres(**changes):
-    return {"ENGINE": "django.db.backends.postgresql", "NAME": "n", "HOST": "h", "PORT": "", "USER": "u"} | changes
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": "n",
+        "HOST": "h",
+        "PORT": "",
+        "USER": "u",
+    } | changes
 
 
 def test_one_database_has_one_address_whoever_signs_in():
     one = markers.describe_database(postgres())
     assert one == "postgres://u@h:5432/n"
-    assert markers.is_same_database(one, markers.describe_database(postgres(USER="other", PORT=5432)))
+    assert markers.is_same_database(
+        one, markers.describe_database(postgres(USER="other", PORT=5432))
+    )
     assert not markers.is_same_database(one, markers.describe_database(postgres(NAME="m")))
     assert not markers.is_same_database(one, markers.describe_database(postgres(PORT=5433)))
     local = [markers.describe_database(postgres(HOST=host)) for host in ("localhost", "127.0.0.1")]

@@ -8,14 +8,14 @@ from api import keys
 from api.authentication import find
 from api.models import ApiKey
 from providers.models import Provider
-from proxysite import predecessors
+from proxysite.first_run import import_environment
 from tokens.models import UpstreamAccount, UpstreamToken
 
 pytestmark = pytest.mark.django_db
 
 
 def test_an_environment_without_their_variables_changes_nothing() -> None:
-    assert predecessors.adopt() == []
+    assert import_environment.adopt() == []
     assert not Provider.objects.exists()
     assert not ApiKey.objects.exists()
 
@@ -23,7 +23,7 @@ def test_an_environment_without_their_variables_changes_nothing() -> None:
 def test_their_keys_work_whatever_their_format_and_open_no_staff_door(settings: Any) -> None:
     settings.VALID_API_KEY = "a-key-of-ours"
     settings.DEFAULT_AUTHKEYS = ["team-key-one", "team-key-two"]
-    lines = predecessors.adopt()
+    lines = import_environment.adopt()
     assert [line.split(":")[0] for line in lines] == [
         "VALID_API_KEY",
         *["DEFAULT_AUTHKEYS"] * 2,
@@ -37,19 +37,23 @@ def test_their_keys_work_whatever_their_format_and_open_no_staff_door(settings: 
         assert all(key not in row.prefix for row in ApiKey.objects.all())
 
 
-@pytest.mark.parametrize("key", ["sk-default", "sk-k2think", "sk-false", "short", "has a space", "ключ-ключ-ключ"])
-def test_a_published_or_impossible_key_is_refused_with_a_clear_line(settings: Any, key: str) -> None:
+@pytest.mark.parametrize(
+    "key", ["sk-default", "sk-k2think", "sk-false", "short", "has a space", "ключ-ключ-ключ"]
+)
+def test_a_published_or_impossible_key_is_refused_with_a_clear_line(
+    settings: Any, key: str
+) -> None:
     settings.DEFAULT_AUTHKEYS = [key]
-    [line] = predecessors.adopt()
+    [line] = import_environment.adopt()
     assert line.startswith("DEFAULT_AUTHKEYS: not taken, ")
     assert not ApiKey.objects.exists()
 
 
 def test_a_key_that_was_revoked_does_not_come_back(settings: Any) -> None:
     settings.DEFAULT_AUTHKEYS = ["team-key-one"]
-    predecessors.adopt()
+    import_environment.adopt()
     ApiKey.objects.all().revoke()
-    predecessors.adopt()
+    import_environment.adopt()
     assert find(keys.digest("team-key-one")) is None
 
 
@@ -58,9 +62,13 @@ def test_their_token_file_and_mode_become_rows(settings: Any, tmp_path: Path) ->
     file.write_text("# ours\ntoken-number-one\n\ntoken-number-two\n")
     settings.USER_TOKENS_FILE, settings.PROXY_MODE = str(file), "user"
     settings.USER_API_URL = "https://k2.example/api/chat/completions"
-    lines = predecessors.adopt()
+    lines = import_environment.adopt()
     provider = Provider.objects.get()
-    assert (provider.name, provider.mode, provider.base_url) == ("k2think-web", "user", "https://k2.example/api")
+    assert (provider.name, provider.mode, provider.base_url) == (
+        "k2think-web",
+        "user",
+        "https://k2.example/api",
+    )
     assert (provider.kind, provider.allow_private) == ("k2think_web", False)
     assert UpstreamToken.objects.filter(provider=provider).count() == 2
     assert lines[-1] == "USER_TOKENS_FILE: 2 imported for k2think-web."
@@ -70,28 +78,31 @@ def test_their_accounts_become_rows_that_sign_in(settings: Any, tmp_path: Path) 
     file = tmp_path / "accounts.txt"
     file.write_text("june@example.org:a-password-of-june\nmay@example.org----a-password-of-may\n")
     settings.ACCOUNTS_FILE = str(file)
-    assert predecessors.adopt()[-1] == "ACCOUNTS_FILE: 2 imported for k2think-web."
-    assert set(UpstreamAccount.objects.values_list("email", flat=True)) == {"june@example.org", "may@example.org"}
+    assert import_environment.adopt()[-1] == "ACCOUNTS_FILE: 2 imported for k2think-web."
+    assert set(UpstreamAccount.objects.values_list("email", flat=True)) == {
+        "june@example.org",
+        "may@example.org",
+    }
     assert all(token.renewable for token in UpstreamToken.objects.all())
 
 
 def test_an_address_on_this_machine_is_taken_because_the_operator_named_it(settings: Any) -> None:
     settings.GUEST_API_URL = "http://127.0.0.1:9/api/guest/chat/completions"
-    predecessors.adopt()
+    import_environment.adopt()
     provider = Provider.objects.get()
     assert (provider.base_url, provider.allow_private) == ("http://127.0.0.1:9/api", True)
 
 
 def test_plain_http_to_a_public_host_is_not_taken(settings: Any) -> None:
     settings.USER_API_URL = "http://k2.example.com/api/chat/completions"
-    assert predecessors.adopt()[0].startswith("USER_API_URL: not taken, ")
+    assert import_environment.adopt()[0].startswith("USER_API_URL: not taken, ")
     assert not Provider.objects.get().allow_private
 
 
 def test_what_cannot_be_taken_is_said_and_the_rest_is_taken(settings: Any, tmp_path: Path) -> None:
     settings.USER_API_URL, settings.PROXY_MODE = "nonsense", "sideways"
     settings.TOKENS_FILE = str(tmp_path / "missing.txt")
-    lines = predecessors.adopt()
+    lines = import_environment.adopt()
     assert [line.split(":")[0] for line in lines[:2]] == ["PROXY_MODE", "USER_API_URL"]
     assert lines[-1].startswith("TOKENS_FILE: cannot read ")
     assert Provider.objects.get().base_url == "https://www.k2think.ai/api"
@@ -99,5 +110,5 @@ def test_what_cannot_be_taken_is_said_and_the_rest_is_taken(settings: Any, tmp_p
 
 def test_kimi_tokens_go_to_its_web_interface(settings: Any) -> None:
     settings.KIMI_TOKENS = ["kimi-token-one", "kimi-token-two", "kimi-token-one"]
-    assert predecessors.adopt() == ["KIMI_TOKENS: 2 imported for kimi-web."]
+    assert import_environment.adopt() == ["KIMI_TOKENS: 2 imported for kimi-web."]
     assert UpstreamToken.objects.filter(provider__name="kimi-web").count() == 2

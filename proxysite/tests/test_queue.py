@@ -1,4 +1,6 @@
-"""The folder that is the queue without a broker: whole messages in their order, broken ones aside."""
+"""The folder that is the queue without a broker: whole messages in their order, broken ones
+aside.
+"""
 
 import threading
 from queue import Empty
@@ -31,7 +33,9 @@ def test_messages_come_in_their_order_and_once(channel):
 
 
 @pytest.mark.parametrize("half", ["", '{"body": "W1t', "[]", "null", "\ud800"], ids=repr)
-def test_a_message_that_cannot_be_read_is_moved_aside_and_the_next_one_comes(channel, tmp_path, half):
+def test_a_message_that_cannot_be_read_is_moved_aside_and_the_next_one_comes(
+    channel, tmp_path, half
+):
     data = half.encode("utf-8", "surrogatepass")
     (tmp_path / "queue" / "0_x.celery.msg").write_bytes(data)
     channel._put("celery", {"body": "good"})

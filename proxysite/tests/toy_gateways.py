@@ -1,4 +1,5 @@
-"""Gateways of a few lines in front of the faulty upstream: a good one, and others with one vice each.
+"""Gateways of a few lines in front of the faulty upstream: a good one, and others with one vice
+each.
 
 Each is a script of `proxysite.testing.upstream.Upstream`, which is the server that callers reach.
 """
@@ -42,7 +43,7 @@ class ToyGateway:
     async def close(self) -> None:
         await self._client.aclose()
 
-    # --- the wall -----------------------------------------------------------------------------------
+    # --- the wall ---------------------------------------------------------------------------------
     async def read(self, model: str, prompt: str = "Hello!") -> Got:
         """Return all that the wall said, up to whatever ended it."""
         got = Got(model)
@@ -76,11 +77,13 @@ class ToyGateway:
             got.text += choice["delta"].get("content", "")
             got.is_over = got.is_over or choice["finish_reason"] is not None
 
-    # --- the caller ---------------------------------------------------------------------------------
+    # --- the caller -------------------------------------------------------------------------------
     async def send(self, exchange: Exchange, got: Got, model: str = "") -> None:
         """Pass on a whole answer, or a clear error."""
         if not got.is_over:
-            return await refuse(got.status if got.status >= 400 else 502, "It failed.", got.code)(exchange)
+            return await refuse(got.status if got.status >= 400 else 502, "It failed.", got.code)(
+                exchange
+            )
         chunks = speech.spoken(got.text)[:-1]
         for chunk in chunks:
             chunk["model"] = model or got.model
@@ -102,7 +105,7 @@ class ToyGateway:
     async def do_well(self, exchange: Exchange) -> None:
         await self.send(exchange, await self.read_well(exchange.request.json["model"]))
 
-    # --- vices --------------------------------------------------------------------------------------
+    # --- vices ------------------------------------------------------------------------------------
     async def call_parts_whole(self, exchange: Exchange) -> None:
         """Pass what came of a broken stream off as the answer."""
         got = await self.read(exchange.request.json["model"])

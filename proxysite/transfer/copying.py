@@ -1,8 +1,10 @@
-"""Copy every row of the home's SQLite database into an empty Postgres database, and prove that it arrived.
+"""Copy every row of the home's SQLite database into an empty Postgres database, and prove that it
+arrived.
 
-Rows go in slices, each with a note of how far its table is: a copy that was killed goes on where it was. Nothing
-counts before the end, where the rows of both databases are counted and digested. Foreign keys and triggers are set
-aside meanwhile, so that no order of tables matters and no gateway is told of half a copy.
+Rows go in slices, each with a note of how far its table is: a copy that was killed goes on where it
+was. Nothing counts before the end, where the rows of both databases are counted and digested.
+Foreign keys and triggers are set aside meanwhile, so that no order of tables matters and no gateway
+is told of half a copy.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +16,7 @@ from django.apps import apps
 from django.core.management import call_command
 from django.db import DatabaseError
 
-from conversations import words
+from conversations.search import full_text_index
 from proxysite.transfer.source import WORDS, Source
 from proxysite.transfer.target import ALIAS, MADE_BY_MIGRATE, Target
 from proxysite.transfer.values import digest_rows
@@ -53,7 +55,9 @@ def prepare_target(target: Target, source_name: str, dry_run: bool) -> None:
     """
     if target.has_notes():
         if target.read_source() != source_name:
-            raise CopyRefused(f"The target holds the beginning of a copy of {target.read_source()}.")
+            raise CopyRefused(
+                f"The target holds the beginning of a copy of {target.read_source()}."
+            )
         return
     refuse_filled(target)
     if not dry_run:
@@ -66,7 +70,9 @@ def refuse_filled(target: Target) -> None:
     tables = target.read_tables()
     ours = {model._meta.db_table for model in apps.get_models(include_auto_created=True)} | {WORDS}
     if foreign := sorted(set(tables) - ours):
-        raise CopyRefused(f"The target has tables that are not of this program: {', '.join(foreign[:5])}.")
+        raise CopyRefused(
+            f"The target has tables that are not of this program: {', '.join(foreign[:5])}."
+        )
     if filled := target.find_filled([table for table in tables if table not in MADE_BY_MIGRATE]):
         raise CopyRefused(f"The target is not empty, it has rows in: {', '.join(filled[:5])}.")
 
@@ -74,7 +80,9 @@ def refuse_filled(target: Target) -> None:
 def make_plans(source: Source, target: Target) -> list[Plan]:
     """Return what to copy. Raises CopyRefused when the databases are not of one version."""
     if source.read_migrations() != target.read_migrations():
-        raise CopyRefused("The source is of another version: run `make serve` on it once, end it, and copy then.")
+        raise CopyRefused(
+            "The source is of another version: run `make serve` on it once, end it, and copy then."
+        )
     plans = []
     for table in target.read_tables():
         kinds = target.read_kinds(table)
@@ -84,7 +92,9 @@ def make_plans(source: Source, target: Target) -> list[Plan]:
     return plans
 
 
-def copy_rows(source: Source, target: Target, plan: Plan, slice_rows: int, progress: Progress) -> None:
+def copy_rows(
+    source: Source, target: Target, plan: Plan, slice_rows: int, progress: Progress
+) -> None:
     """Copy what the target does not have yet of one table. Raises CopyRefused."""
     position = target.read_position(plan.table)
     done = 0
@@ -110,15 +120,18 @@ def read_slices(
         size += sum(len(value) for value in values if isinstance(value, str | bytes))
         if len(rows) >= slice_rows or size >= SLICE_BYTES:
             yield rows, last
-            rows, size = [], 0
+            rows = []
+            size = 0
     if rows:
         yield rows, last
 
 
 def adapt_words(plan: Plan, values: Sequence[Any]) -> list[Any]:
-    """Return a row of the full-text index as Postgres has it: a list of words, with one more for its span."""
+    """Return a row of the full-text index as Postgres has it: a list of words, with one more for
+    its span.
+    """
     row = dict(zip(plan.columns, values, strict=True))
-    span = words.of_span(row["user_id"], row["item_id"])
+    span = full_text_index.of_span(row["user_id"], row["item_id"])
     row["words"] = sorted({span, *str(row["words"]).split()})
     return [row[column] for column in plan.columns]
 
@@ -132,7 +145,8 @@ def prove_copy(source: Source, target: Target, plan: Plan) -> Proof:
     ours = digest_rows(plan.kinds, rows)
     if ours != theirs:
         raise CopyRefused(
-            f"The table {plan.table} differs: {ours[0]} rows here, {theirs[0]} there. The source has changed since "
+            f"The table {plan.table} differs: {ours[0]} rows here, {theirs[0]} there. The "
+            "source has changed since "
             "the copy began: empty the target and copy again."
         )
     return Proof(plan.table, *ours)

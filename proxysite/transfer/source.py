@@ -1,4 +1,6 @@
-"""The SQLite database that is copied: read beside Django, as it is on disk, while nobody can write to it."""
+"""The SQLite database that is copied: read beside Django, as it is on disk, while nobody can write
+to it.
+"""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -49,6 +51,12 @@ class Source:
         while rows := cursor.fetchmany(FETCHED):
             for rowid, *values in rows:
                 try:
-                    yield rowid, [convert_value(kind, value) for kind, value in zip(kinds, values, strict=True)]
+                    yield (
+                        rowid,
+                        [
+                            convert_value(kind, value)
+                            for kind, value in zip(kinds, values, strict=True)
+                        ],
+                    )
                 except (ValueError, ArithmeticError) as error:
                     raise ValueError(f"{table}, row {rowid}: {error}") from None

@@ -1,7 +1,8 @@
 """The Postgres database that is copied into, and the notes in it that make a copy resumable.
 
-The table `proxysite_copy` is there from the first row to the end of a copy. It says how far each table is, and keeps
-the foreign keys that are put back at the end. While it is there no gateway starts on this database.
+The table `proxysite_copy` is there from the first row to the end of a copy. It says how far each
+table is, and keeps the foreign keys that are put back at the end. While it is there no gateway
+starts on this database.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,12 @@ from proxysite.transfer.values import digest_rows
 ALIAS = "copy_target"
 NOTES = "proxysite_copy"
 NOT_COPIED = ("django_migrations", NOTES)
-MADE_BY_MIGRATE = ("django_content_type", "auth_permission", "providers_revision", "django_celery_beat_periodictasks")
+MADE_BY_MIGRATE = (
+    "django_content_type",
+    "auth_permission",
+    "providers_revision",
+    "django_celery_beat_periodictasks",
+)
 FETCHED = 2_000
 
 
@@ -35,12 +41,14 @@ class Target:
 
     def find_filled(self, tables: Sequence[str]) -> list[str]:
         """Return those tables that have rows."""
-        return [table for table in tables if self.ask(f'SELECT EXISTS (SELECT 1 FROM "{table}")')[0][0]]  # noqa: S608
+        question = 'SELECT EXISTS (SELECT 1 FROM "{}")'
+        return [table for table in tables if self.ask(question.format(table))[0][0]]
 
     def read_kinds(self, table: str) -> dict[str, str]:
         """Return the kind of each column that is not computed, by its name."""
         rows = self.ask(
-            "SELECT column_name, data_type FROM information_schema.columns WHERE table_schema = current_schema()"
+            "SELECT column_name, data_type FROM information_schema.columns WHERE table_schema = "
+            "current_schema()"
             " AND table_name = %s AND is_generated = 'NEVER' ORDER BY ordinal_position",
             [table],
         )
@@ -62,14 +70,17 @@ class Target:
 
     # --- notes ----------------------------------------------------------------------------------
     def begin(self, tables: Sequence[str], source: str) -> None:
-        """Empty the tables, note the copy, and set triggers and foreign keys aside, all or nothing."""
+        """Empty the tables, note the copy, and set triggers and foreign keys aside, all or
+        nothing.
+        """
         keys = self.ask(
             "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint"
             " WHERE contype = 'f' AND connamespace = current_schema()::regnamespace"
         )
         with transaction.atomic(using=ALIAS), self._connection.cursor() as cursor:
             cursor.execute(
-                f"CREATE TABLE {NOTES} (kind text, name text, position bigint, detail text, PRIMARY KEY (kind, name))"
+                f"CREATE TABLE {NOTES} (kind text, name text, position bigint, detail text, "
+                "PRIMARY KEY (kind, name))"
             )
             add = f"INSERT INTO {NOTES} (kind, name, position, detail) VALUES (%s, %s, %s, %s)"  # noqa: S608
             cursor.execute(add, ["source", "", None, source])
@@ -89,7 +100,9 @@ class Target:
         return int(rows[0][0]) if rows else None
 
     def finish(self, tables: Sequence[str]) -> None:
-        """Put foreign keys and triggers back and forget the notes, all or nothing. Checks every foreign key."""
+        """Put foreign keys and triggers back and forget the notes, all or nothing. Checks every
+        foreign key.
+        """
         keys = self.ask(f"SELECT name, detail FROM {NOTES} WHERE kind = 'key' ORDER BY name")  # noqa: S608
         with transaction.atomic(using=ALIAS), self._connection.cursor() as cursor:
             for place, definition in keys:
@@ -100,12 +113,16 @@ class Target:
             cursor.execute(f"DROP TABLE {NOTES}")
 
     # --- rows -----------------------------------------------------------------------------------
-    def write_slice(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], last: int) -> None:
+    def write_slice(
+        self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], last: int
+    ) -> None:
         """Write rows and how far the table is now, all or nothing."""
         named = ", ".join(f'"{column}"' for column in columns)
         with transaction.atomic(using=ALIAS), self._connection.cursor() as cursor:
             if table == WORDS:
-                statement = f"INSERT INTO {WORDS} ({named}) VALUES (%s, %s, array_to_tsvector(%s::text[]))"  # noqa: S608
+                statement = (
+                    f"INSERT INTO {WORDS} ({named}) VALUES (%s, %s, array_to_tsvector(%s::text[]))"  # noqa: S608
+                )
                 cursor.executemany(statement, rows)
             else:
                 with cursor.copy(f'COPY "{table}" ({named}) FROM STDIN') as copy:
@@ -120,7 +137,8 @@ class Target:
     def set_sequences(self, tables: Sequence[str]) -> None:
         """Let each counter of ids go on behind the highest id."""
         rows = self.ask(
-            "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = current_schema()"
+            "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema "
+            "= current_schema()"
             " AND (is_identity = 'YES' OR column_default LIKE 'nextval(%%')"
         )
         for table, column in rows:
@@ -134,9 +152,17 @@ class Target:
         """Return the number of rows and their digest (`digest_rows`)."""
         return digest_rows(kinds, self._read_rows(table, columns, kinds))
 
-    def _read_rows(self, table: str, columns: Sequence[str], kinds: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-        shown = ", ".join(SHOWN.get(kind, '"{}"').format(column) for column, kind in zip(columns, kinds, strict=True))
-        with transaction.atomic(using=ALIAS), self._connection.connection.cursor(name="copied") as cursor:
+    def _read_rows(
+        self, table: str, columns: Sequence[str], kinds: Sequence[str]
+    ) -> Iterator[tuple[Any, ...]]:
+        shown = ", ".join(
+            SHOWN.get(kind, '"{}"').format(column)
+            for column, kind in zip(columns, kinds, strict=True)
+        )
+        with (
+            transaction.atomic(using=ALIAS),
+            self._connection.connection.cursor(name="copied") as cursor,
+        ):
             cursor.itersize = FETCHED
             cursor.execute(f'SELECT {shown} FROM "{table}"')  # noqa: S608
             yield from cursor

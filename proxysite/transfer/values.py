@@ -111,7 +111,9 @@ def digest_rows(kinds: Sequence[str], rows: Iterable[Sequence[Any]]) -> tuple[in
     total = count = 0
     for row in rows:
         values = [normalize_value(kind, value) for kind, value in zip(kinds, row, strict=True)]
-        digest = hashlib.blake2b(repr(values).encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES)
+        digest = hashlib.blake2b(
+            repr(values).encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES
+        )
         total += int.from_bytes(digest.digest(), "big")
         count += 1
     return count, f"{total % MODULUS:0{2 * DIGEST_BYTES}x}"

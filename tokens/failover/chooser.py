@@ -5,12 +5,12 @@ from collections.abc import Sequence, Set
 from typing import NamedTuple
 from uuid import UUID
 
-from providers.base import Upstream
 from providers.catalogue import Candidate
-from providers.chat import ChatRequest, Trace
-from tokens.entries import Entry
+from providers.protocol.chat import ChatRequest, Trace
+from providers.upstream.base_adapter import Upstream
 from tokens.failover.tries import ANONYMOUS, Tries
-from tokens.pool import Pool
+from tokens.pool.pool import Pool
+from tokens.pool.pooled_token import Entry
 
 
 class Choice(NamedTuple):
@@ -27,18 +27,25 @@ NOBODY: frozenset[UUID] = frozenset()
 
 
 class Chooser:
-    """Chooses for one request. After `choose`, `is_contested` and `tokens_wait` say who is missed, and why."""
+    """Chooses for one request. After `choose`, `is_contested` and `tokens_wait` say who is missed,
+    and why.
+    """
 
     __slots__ = ("_pool", "_request", "_skipped", "_trace", "_tries", "is_contested", "tokens_wait")
 
     def __init__(self, request: ChatRequest, pool: Pool, trace: Trace, tries: Tries) -> None:
-        self._request, self._pool, self._trace, self._tries = request, pool, trace, tries
+        self._request = request
+        self._pool = pool
+        self._trace = trace
+        self._tries = tries
         self._skipped = False
         self.is_contested = self.tokens_wait = False
 
     def has_single_streams(self, candidates: Sequence[Candidate]) -> bool:
         """Whether tokens of one of these may have one stream at a time, which has to be claimed."""
-        return self._pool.shared and any(candidate.adapter.one_at_a_time for candidate in candidates)
+        return self._pool.shared and any(
+            candidate.adapter.one_at_a_time for candidate in candidates
+        )
 
     def choose(self, candidates: Sequence[Candidate]) -> Choice | None:
         """Return the next candidate with a token not yet tried; those that failed come last.
@@ -48,7 +55,9 @@ class Chooser:
         """
         busy = self._pool.claims.busy() if self.has_single_streams(candidates) else NOBODY
         self.is_contested = self.tokens_wait = False
-        order = sorted(candidates, key=self._tries.failed.count) if self._tries.failed else candidates
+        order = (
+            sorted(candidates, key=self._tries.failed.count) if self._tries.failed else candidates
+        )
         is_first = self._tries.last is None and not self._skipped
         for candidate in order:
             found = self._choose_of(candidate, busy, is_first=is_first)
@@ -57,7 +66,8 @@ class Chooser:
         return self._choose_failing(order, busy)
 
     def _choose_of(self, candidate: Candidate, busy: Set[UUID], *, is_first: bool) -> Choice | None:
-        pool, upstream = self._pool, candidate.adapter.upstream
+        pool = self._pool
+        upstream = candidate.adapter.upstream
         if upstream.id in self._tries.unaffordable:
             return None
         now = time.monotonic()
@@ -67,7 +77,9 @@ class Chooser:
             preferred = None
             if self._request.conversation or self._request.resume:
                 preferred = self._preferred(upstream)
-            entry = pool.pick(upstream, tried, preferred, candidate.model.name, proven=bool(self._tries.tokens))
+            entry = pool.pick(
+                upstream, tried, preferred, candidate.model.name, proven=bool(self._tries.tokens)
+            )
             if entry is not None:
                 return Choice(candidate, entry)
             if ANONYMOUS not in self._tries.tokens and pool.anonymous(upstream):
@@ -81,7 +93,8 @@ class Chooser:
         return self._tries.tokens | busy if candidate.adapter.one_at_a_time else self._tries.tokens
 
     def _note_who_waits(self, candidate: Candidate, busy: Set[UUID]) -> None:
-        pool, upstream = self._pool, candidate.adapter.upstream
+        pool = self._pool
+        upstream = candidate.adapter.upstream
         if candidate.adapter.one_at_a_time:
             wanted = busy - self._tries.tokens
             if not wanted.isdisjoint(pool.rotate_as(upstream).entries):
@@ -91,7 +104,8 @@ class Chooser:
 
     def _note_skipped(self, candidate: Candidate, blocked: float | None) -> None:
         """Note a candidate that cannot be asked, once in a request."""
-        upstream, name = candidate.adapter.upstream, candidate.model.name
+        upstream = candidate.adapter.upstream
+        name = candidate.model.name
         breaker = self._pool.breaker(upstream)
         if blocked is None:
             reason = str(self._pool.counts(upstream, name))

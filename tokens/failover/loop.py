@@ -4,9 +4,9 @@ Another one is tried only before the first chunk, inside the request's deadline.
 concern the token alone cost nothing but time: tokens are tried on without a pause, up to
 MAX_TOKENS_TRIED. Attempts that the provider fails stay few (MAX_ATTEMPTS), paused, and within the
 provider's retry budget. A token that has expired is renewed first; one that is rejected although it
-can be renewed is renewed and asked once more. After the first chunk an error ends the stream.
-What each outcome does to the token and the provider is decided in `tokens/consequences.py`; what
-happened is noted in the Trace.
+can be renewed is renewed and asked once more. After the first chunk an error ends the stream. What
+each outcome does to the token and the provider is decided in `tokens/outcomes/consequences.py`;
+what happened is noted in the Trace.
 """
 
 import asyncio
@@ -16,7 +16,6 @@ from contextlib import aclosing
 from types import TracebackType
 
 from providers.catalogue import Candidate
-from providers.chat import Attempt, Batches, ChatRequest, Trace
 from providers.exceptions import (
     AuthRejected,
     Rejected,
@@ -24,22 +23,26 @@ from providers.exceptions import (
     UpstreamError,
     UpstreamTimeout,
 )
+from providers.protocol.chat import Attempt, Batches, ChatRequest, Trace
 from providers.vault import VaultError
 from tokens.failover.chooser import Choice
 from tokens.failover.outcome import describe_outcome
 from tokens.failover.search import Search
-from tokens.pool import Pool
-from tokens.renewal import Order
+from tokens.pool.pool import Pool
+from tokens.renewal.renew_token import Order
 
 
-async def answer(request: ChatRequest, candidates: Sequence[Candidate], pool: Pool, trace: Trace) -> Batches:
+async def answer(
+    request: ChatRequest, candidates: Sequence[Candidate], pool: Pool, trace: Trace
+) -> Batches:
     """Yield the chunks of the first candidate that answers. Raises GatewayError."""
     search = Search(request, candidates, pool, trace)
     deadline = search.deadline
     try:
         while (choice := search.choose_first() or await search.find_choice()) is not None:
             candidate, entry, _ = choice
-            attempt, model = search.new_attempt(choice), candidate.model_for(request)
+            attempt = search.new_attempt(choice)
+            model = candidate.model_for(request)
             try:
                 with Judge(search, choice, attempt) as judge:
                     if entry is not None and entry.renewable:
@@ -103,7 +106,9 @@ class Judge:
     __slots__ = ("_attempt", "_choice", "_pool", "call", "gets_another_chance", "shown")
 
     def __init__(self, search: Search, choice: Choice, attempt: Attempt) -> None:
-        self._pool, self._choice, self._attempt = search.pool, choice, attempt
+        self._pool = search.pool
+        self._choice = choice
+        self._attempt = attempt
         self.call = search.new_call(choice)
         self.shown: str | None = None
         self.gets_another_chance = False
@@ -114,7 +119,8 @@ class Judge:
 
     def note_first_chunk(self) -> None:
         """The answer has begun: nobody else is asked from now on."""
-        attempt, call = self._attempt, self.call
+        attempt = self._attempt
+        call = self.call
         attempt.first_byte_ms = (time.perf_counter() - attempt.began) * 1000
         if call.health.breaker.open_until or (call.entry is not None and call.entry.held_until):
             self._pool.record_first_chunk(call)
@@ -127,7 +133,8 @@ class Judge:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        attempt, pool = self._attempt, self._pool
+        attempt = self._attempt
+        pool = self._pool
         if error is None:
             attempt.end("answered", status=attempt.status)
             pool.record_answer(self.call)
@@ -141,8 +148,11 @@ class Judge:
             pool.record_undecided(self.call)
 
     def _record_error(self, error: UpstreamError, *, cut: bool) -> None:
-        call, entry = self.call, self._choice.entry
-        is_first_rejection = isinstance(error, AuthRejected) and not cut and self._choice.rejected is None
+        call = self.call
+        entry = self._choice.entry
+        is_first_rejection = (
+            isinstance(error, AuthRejected) and not cut and self._choice.rejected is None
+        )
         if entry is not None and self.shown is not None and is_first_rejection:
             self.gets_another_chance = True
             self._pool.record_rejected(call, entry, self.shown)

@@ -1,4 +1,5 @@
-"""What a caller is told when nobody answered: the last provider's error, or the truth about the pool.
+"""What a caller is told when nobody answered: the last provider's error, or the truth about the
+pool.
 
 Each way to have no answer has its own class, and so its own status, code and text; docs/errors.md
 lists them. Numbers in a text are those of this moment.
@@ -10,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from providers.base import Upstream
 from providers.exceptions import (
     AuthRejected,
     DeadlineExceeded,
@@ -28,8 +28,9 @@ from providers.exceptions import (
     TokenError,
     UpstreamError,
 )
-from tokens.breaker import LIMITED
-from tokens.counts import TokenCounts
+from providers.upstream.base_adapter import Upstream
+from tokens.outcomes.breaker import LIMITED
+from tokens.token_counts import TokenCounts
 
 if TYPE_CHECKING:
     from tokens.failover.search import Search
@@ -64,7 +65,10 @@ def describe_outcome(search: "Search") -> GatewayError:
     if last is not None and not isinstance(last, TokenError):
         return _describe_last(last)
     if time.perf_counter() >= search.deadline:
-        text = f"The request's time was over after {_plural(len(search.tries.tokens), 'token')} had been tried."
+        text = (
+            f"The request's time was over after {_plural(len(search.tries.tokens), 'token')} "
+            "had been tried."
+        )
         return DeadlineExceeded(text, retry_after_seconds=RETRY_SOON_SECONDS)
     situations = find_situations(search)
     if last is not None and any(one.has_untried for one in situations):
@@ -95,7 +99,9 @@ def _describe_giving_up(search: "Search", situations: Sequence[Situation]) -> No
     tried = len(search.tries.tokens)
     total = sum(one.counts.total for one in situations)
     outcomes = Counter(attempt.outcome for attempt in search.trace.attempts)
-    reasons = ", ".join(f"{number} {WORDS[outcome]}" for outcome, number in outcomes.items() if outcome in WORDS)
+    reasons = ", ".join(
+        f"{number} {WORDS[outcome]}" for outcome, number in outcomes.items() if outcome in WORDS
+    )
     text = (
         f"{tried} of {_plural(total, 'upstream token')} were tried and none answered ({reasons}). "
         f"Others are left: ask again."
@@ -110,7 +116,10 @@ def describe_pool(situations: Sequence[Situation], last: TokenError | None) -> G
         first = min(waiting, key=lambda one: one.wait or 0.0)
         wait = _bounded(first.wait)
         if first.is_failing:
-            text = f"The upstream of this model is failing; it is asked again in {_duration(first.wait)}."
+            text = (
+                "The upstream of this model is failing; it is asked again in "
+                f"{_duration(first.wait)}."
+            )
             return ProviderDown(text, retry_after_seconds=wait)
         text = (
             f"All upstream tokens for this model are limited ({_list(situations)}). "
@@ -137,10 +146,12 @@ def find_situations(search: "Search") -> list[Situation]:
 
 
 def _find_situation(search: "Search", upstream: Upstream, model: str) -> Situation:
-    pool, now = search.pool, time.monotonic()
+    pool = search.pool
+    now = time.monotonic()
     breaker = pool.breaker(upstream)
     blocked = breaker.blocked_for(now, search.trace.user_id, model)
-    counts, wakes = pool.counts(upstream, model), pool.wakes_in(upstream, model)
+    counts = pool.counts(upstream, model)
+    wakes = pool.wakes_in(upstream, model)
     can_be_asked = counts.ready + counts.in_use > 0 or pool.anonymous(upstream)
     if blocked is None:
         untried = pool.has_untried(upstream, search.tries.tokens, model)

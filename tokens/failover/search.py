@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from providers.catalogue import Candidate
-from providers.chat import Attempt, ChatRequest, Trace
 from providers.exceptions import (
     PoolResting,
     Rejected,
     UpstreamError,
 )
 from providers.fast_settings import settings
-from tokens.breaker import FailedRequest
-from tokens.calls import Call
+from providers.protocol.chat import Attempt, ChatRequest, Trace
 from tokens.failover.chooser import Choice, Chooser
 from tokens.failover.tries import Tries
-from tokens.pool import Pool
-from tokens.renewal import Order
+from tokens.outcomes.breaker import FailedRequest
+from tokens.outcomes.upstream_call import Call
+from tokens.pool.pool import Pool
+from tokens.renewal.renew_token import Order
 
 BUSY_SECONDS = 5  # after which a caller is told to come back while all streams are in use
 TRIAL_POLL_SECONDS = 0.05
@@ -30,7 +30,8 @@ def may_be_larger(candidate: Candidate, small: Candidate) -> bool:
     is_same_provider = candidate.adapter.upstream.id == small.adapter.upstream.id
     if is_same_provider and candidate.model.name == small.model.name:
         return False
-    window, least = candidate.context_window, small.context_window
+    window = candidate.context_window
+    least = small.context_window
     return window is None or least is None or window > least
 
 
@@ -55,7 +56,10 @@ class Search:
         pool: Pool,
         trace: Trace,
     ) -> None:
-        self.request, self.candidates, self.pool, self.trace = request, candidates, pool, trace
+        self.request = request
+        self.candidates = candidates
+        self.pool = pool
+        self.trace = trace
         self.tries = Tries(pool, trace.began + candidates[0].adapter.upstream.timeouts.total)
         self._again: Choice | None = None
         self._held: UUID | None = None  # a token whose one stream this request has
@@ -67,7 +71,9 @@ class Search:
 
     # --- what comes next --------------------------------------------------------------------------
     def choose_first(self) -> Choice | None:
-        """Return whom to ask first, where nobody has to be waited for: most requests need no more."""
+        """Return whom to ask first, where nobody has to be waited for: most requests need no
+        more.
+        """
         if self.tries.last is not None or self._chooser.has_single_streams(self.candidates):
             return None
         return self._chooser.choose(self.candidates)
@@ -86,7 +92,8 @@ class Search:
         return choice if choice is not None and self.trace.may_go_on() else None
 
     async def _wait_for_proof(self) -> bool:
-        """Wait a moment for the calls of others; returns whether they showed that the provider answers.
+        """Wait a moment for the calls of others; returns whether they showed that the provider
+        answers.
 
         A request that met tokens that fail, one after the other, gets one more call then.
         """
@@ -101,7 +108,8 @@ class Search:
 
     def _take_again(self) -> Choice | None:
         """Return the choice whose token was rejected and is renewed to be asked once more."""
-        choice, self._again = self._again, None
+        choice = self._again
+        self._again = None
         return choice
 
     async def _find_once_more(self) -> Choice | None:
@@ -109,7 +117,10 @@ class Search:
 
         None when that provider fails others as well and its retry budget is used up.
         """
-        if not self.tries.is_first_failure() or self.pool.breaker(self.tries.failed[-1].adapter.upstream).is_open:
+        if (
+            not self.tries.is_first_failure()
+            or self.pool.breaker(self.tries.failed[-1].adapter.upstream).is_open
+        ):
             return None
         candidates = [self.tries.failed[-1]]
         choice = self._chooser.choose(candidates)
@@ -154,7 +165,7 @@ class Search:
             choice = await self._claim(self._chooser.choose(candidates), candidates)
         return choice
 
-    # --- tokens that may have one stream at a time --------------------------------------------------
+    # --- tokens that may have one stream at a time ------------------------------------------------
     async def _claim(self, choice: Choice | None, candidates: Sequence[Candidate]) -> Choice | None:
         """Return this choice or a later one, with its token's one stream for this request.
 
@@ -177,7 +188,11 @@ class Search:
                     busy = "Every upstream token for this model is answering another request."
                     raise PoolResting(busy, retry_after_seconds=BUSY_SECONDS)
                 await claims.freed(left)
-            elif choice.entry is None or not choice.candidate.adapter.one_at_a_time or choice.entry.id == self._held:
+            elif (
+                choice.entry is None
+                or not choice.candidate.adapter.one_at_a_time
+                or choice.entry.id == self._held
+            ):
                 return choice
             elif await claims.claim(choice.entry.id, self.request.id, choice.entry.provider_id):
                 self._held = choice.entry.id
@@ -189,17 +204,23 @@ class Search:
 
         Returns whether it was in use.
         """
-        resume, claims = self.request.resume, self.pool.claims
-        if resume is None or resume.token_id in self.tries.tokens or resume.token_id not in claims.busy():
+        resume = self.request.resume
+        claims = self.pool.claims
+        if (
+            resume is None
+            or resume.token_id in self.tries.tokens
+            or resume.token_id not in claims.busy()
+        ):
             return False
         until = time.perf_counter() + settings.RESUME_WAIT_SECONDS
         while resume.token_id in claims.busy() and (left := until - time.perf_counter()) > 0:
             await claims.freed(left)
         return True
 
-    # --- what happened ------------------------------------------------------------------------------
+    # --- what happened ----------------------------------------------------------------------------
     def new_attempt(self, choice: Choice) -> Attempt:
-        upstream, entry = choice.candidate.adapter.upstream, choice.entry
+        upstream = choice.candidate.adapter.upstream
+        entry = choice.entry
         name = choice.candidate.model.name
         token_id = entry.id if entry else None
         attempt = self.trace.attempt(upstream.name, name, token_id, upstream.id)
@@ -225,8 +246,8 @@ class Search:
     ) -> None:
         """Record what the failed choice means for the next one.
 
-        `failed` is the request's failure at this provider; `again`: the token was rejected, and is renewed and asked
-        once more.
+        `failed` is the request's failure at this provider; `again`: the token was rejected, and is
+        renewed and asked once more.
         """
         candidate, entry, _ = choice
         resent = self.trace.attempts[-1].resent
@@ -243,7 +264,9 @@ class Search:
         if isinstance(error, Rejected):  # nothing is wrong with the token
             self.release()
             return
-        is_only = len(self.candidates) == 1 and not resent  # what was resent was asked twice already
+        is_only = (
+            len(self.candidates) == 1 and not resent
+        )  # what was resent was asked twice already
         if not (is_only and self.tries.take_second_chance(candidate, entry)):
             self.tries.add_token(entry)
         self.release()

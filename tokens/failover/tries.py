@@ -8,18 +8,25 @@ from uuid import UUID
 from django.conf import settings
 
 from providers.catalogue import Candidate
-from providers.exceptions import Contended, Rejected, ServerFailed, TokenError, Unreachable, UpstreamError
-from tokens.breaker import FailedRequest
-from tokens.entries import Entry
-from tokens.pool import Pool
+from providers.exceptions import (
+    Contended,
+    Rejected,
+    ServerFailed,
+    TokenError,
+    Unreachable,
+    UpstreamError,
+)
+from tokens.outcomes.breaker import FailedRequest
+from tokens.pool.pool import Pool
+from tokens.pool.pooled_token import Entry
 
 ANONYMOUS = UUID(int=0)  # stands among the tried credentials for "none"
 PASSING = (Contended, ServerFailed, Unreachable)  # may be over at the next try
 
 
 class Tries:
-    """`tokens` were asked in vain, `failed` are the candidates whose providers failed, each as often as it did,
-    `last` is the last error. `deadline` is on the clock of time.perf_counter().
+    """`tokens` were asked in vain, `failed` are the candidates whose providers failed, each as
+    often as it did, `last` is the last error. `deadline` is on the clock of time.perf_counter().
     """
 
     __slots__ = (
@@ -66,10 +73,15 @@ class Tries:
 
     def may_be_proved_healthy(self) -> bool:
         """Whether calls are running that may still show that the fault is not the provider's."""
-        return any(self._pool.health(candidate.adapter.upstream).is_undecided() for candidate in self.failed)
+        return any(
+            self._pool.health(candidate.adapter.upstream).is_undecided()
+            for candidate in self.failed
+        )
 
     def is_first_failure(self) -> bool:
-        """Whether a provider has failed this request for the first time, and the failure may have passed."""
+        """Whether a provider has failed this request for the first time, and the failure may have
+        passed.
+        """
         return self._provider_failures == 1 and isinstance(self.last, PASSING)
 
     def may_resend(self) -> bool:
@@ -80,12 +92,15 @@ class Tries:
         """Whether one of these failed this request, and does not answer others either."""
         now = time.monotonic()
         return any(
-            candidate in self.failed and not self._pool.health(candidate.adapter.upstream).is_healthy(now)
+            candidate in self.failed
+            and not self._pool.health(candidate.adapter.upstream).is_healthy(now)
             for candidate in candidates
         )
 
     def take_retry(self, candidate: Candidate) -> bool:
-        """Whether the candidate may be asked within its provider's retry budget; the call is counted there."""
+        """Whether the candidate may be asked within its provider's retry budget; the call is
+        counted there.
+        """
         if not self.is_failing([candidate]):
             return True
         upstream = candidate.adapter.upstream
@@ -110,7 +125,9 @@ class Tries:
         self.last = error
         self._refusals += 1
 
-    def record_failure(self, candidate: Candidate, error: UpstreamError, failed: FailedRequest | None) -> None:
+    def record_failure(
+        self, candidate: Candidate, error: UpstreamError, failed: FailedRequest | None
+    ) -> None:
         """Record a failed call; `failed` is the request's failure at this provider."""
         self.last = error
         if failed is not None:
@@ -126,8 +143,12 @@ class Tries:
         self._provider_failures += 1
 
     def take_second_chance(self, candidate: Candidate, entry: Entry | None) -> bool:
-        """Whether the credential may be asked again: it is the only one, and the failure may have passed."""
-        if self._second_chances >= settings.ONLY_TOKEN_RETRIES or not isinstance(self.last, PASSING):
+        """Whether the credential may be asked again: it is the only one, and the failure may have
+        passed.
+        """
+        if self._second_chances >= settings.ONLY_TOKEN_RETRIES or not isinstance(
+            self.last, PASSING
+        ):
             return False
         if not self._pool.shared or self._pool.has_other(candidate.adapter.upstream, entry):
             return False

@@ -16,7 +16,7 @@ class Migration(migrations.Migration):
             name='CheckProgress',
             fields=[
                 ('provider', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='check_progress', serialize=False, to='providers.provider')),
-                ('position', models.BigIntegerField(help_text='On the circle of ids, over all rounds: tokens/sweeping.py.')),
+                ('position', models.BigIntegerField(help_text='On the circle of ids, over all rounds: tokens/maintenance/check_schedule.py.')),
                 ('minute', models.BigIntegerField(default=0, help_text='In which `checks` were counted, since 1970.')),
                 ('checks', models.PositiveIntegerField(default=0)),
             ],

@@ -20,7 +20,9 @@ def token(provider: Provider, secret: str = GOOD, **fields: Any) -> UpstreamToke
 
 
 class Upstream(ThreadingHTTPServer):
-    """Lists its models to those who show a token of `accepted`; `answers` overrides what a token gets."""
+    """Lists its models to those who show a token of `accepted`; `answers` overrides what a token
+    gets.
+    """
 
     daemon_threads = True
     request_queue_size = 128
@@ -53,7 +55,9 @@ class Handler(BaseHTTPRequestHandler):
     def listed(self, token: str | None) -> tuple[int, str]:
         if token not in self.server.accepted:
             return 401, problem("invalid_api_key", f"Incorrect API key provided: {token}.")
-        return 200, json.dumps({"object": "list", "data": [{"id": name} for name in self.server.models]})
+        return 200, json.dumps(
+            {"object": "list", "data": [{"id": name} for name in self.server.models]}
+        )
 
     def log_message(self, *args: Any) -> None:
         pass

@@ -1,10 +1,12 @@
-"""An upstream whose access tokens end: refresh tokens rotate, accounts sign in, what is void is refused."""
+"""An upstream whose access tokens end: refresh tokens rotate, accounts sign in, what is void is
+refused.
+"""
 
 from itertools import count
 from typing import Any
 
-from providers.base import BaseAdapter
-from providers.chat import Credential, Fresh
+from providers.protocol.chat import Credential, Fresh
+from providers.upstream.base_adapter import BaseAdapter
 from proxysite.testing.upstream import Exchange, Gate, refuse, reply, say
 
 
@@ -18,7 +20,9 @@ class Renewing(BaseAdapter):
         return Fresh(said["access_token"], said["refresh_token"])
 
     async def sign_in(self, email: str, password: str) -> Fresh:
-        said = await self.call("POST", "auths/signin", Credential(None, ""), {"email": email, "password": password})
+        said = await self.call(
+            "POST", "auths/signin", Credential(None, ""), {"email": email, "password": password}
+        )
         return Fresh(said["token"])
 
 
@@ -27,7 +31,9 @@ class Single(Renewing):
 
 
 class Site:
-    """A script for `Upstream.always`. What it accepts now stands in `access`, `refresh` and `accounts`."""
+    """A script for `Upstream.always`. What it accepts now stands in `access`, `refresh` and
+    `accounts`.
+    """
 
     def __init__(self) -> None:
         self.number = count(1)
@@ -44,7 +50,9 @@ class Site:
         if request.path.endswith("/auth/token/refresh"):
             await self._renew(exchange, request.bearer, self.refresh)
         elif request.path.endswith("/auths/signin"):
-            await self._renew(exchange, request.json["email"], self.accounts, request.json["password"])
+            await self._renew(
+                exchange, request.json["email"], self.accounts, request.json["password"]
+            )
         elif request.bearer not in self.access:
             await refuse(401, "The token is invalid.", "invalid_token")(exchange)
         elif request.path.endswith("/models"):
@@ -52,7 +60,9 @@ class Site:
         else:
             await self._talk(exchange)
 
-    async def _renew(self, exchange: Exchange, who: str, known: Any, password: str | None = None) -> None:
+    async def _renew(
+        self, exchange: Exchange, who: str, known: Any, password: str | None = None
+    ) -> None:
         self.renewals.append(who)
         if self.gate is not None:
             await self.gate.passed()

@@ -1,4 +1,6 @@
-"""The admin of upstream tokens: the secret goes in and never comes out; state changes by actions only."""
+"""The admin of upstream tokens: the secret goes in and never comes out; state changes by actions
+only.
+"""
 
 import base64
 import json
@@ -19,8 +21,8 @@ from providers import vault
 from providers.adapters import openai_compatible
 from providers.models import Provider
 from proxysite.testing.rows import move
-from tokens import accounts
 from tokens.admin import state
+from tokens.imports import account_import
 from tokens.models import Kind, State, UpstreamAccount, UpstreamToken
 from tokens.tests.listing import serving
 
@@ -35,7 +37,9 @@ LIST, ACCOUNTS = "/admin/tokens/upstreamtoken/", "/admin/tokens/upstreamaccount/
 
 @pytest.fixture
 def provider() -> Provider:
-    return Provider.objects.create(name="moonshot", kind="openai_compatible", base_url="https://api.moonshot.ai/v1")
+    return Provider.objects.create(
+        name="moonshot", kind="openai_compatible", base_url="https://api.moonshot.ai/v1"
+    )
 
 
 @pytest.fixture
@@ -50,12 +54,22 @@ def change(token: UpstreamToken, view: str = "change") -> str:
 
 
 def form(**values: Any) -> dict[str, Any]:
-    return {"label": "", "expires_at_0": "", "expires_at_1": "", "priority": 0, "weight": 1, "secret": ""} | values
+    return {
+        "label": "",
+        "expires_at_0": "",
+        "expires_at_1": "",
+        "priority": 0,
+        "weight": 1,
+        "secret": "",
+    } | values
 
 
 def webtoken(**claims: Any) -> str:
     """A JSON Web Token with these claims, signed by nobody."""
-    parts = (base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in ({}, claims))
+    parts = (
+        base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
+        for part in ({}, claims)
+    )
     return ".".join([*parts, "c2lnbmVk"])
 
 
@@ -70,9 +84,13 @@ def everything_kept() -> str:
     return " ".join([*entries, *(str(session.get_decoded()) for session in Session.objects.all())])
 
 
-# --- secrets --------------------------------------------------------------------------------------------------------
-def test_a_pasted_token_is_sealed_and_never_shown_again(admin_client: Client, provider: Provider) -> None:
-    answer = admin_client.post(f"{LIST}add/", form(provider=provider.pk, secret=f" {SECRET}\n"), follow=True)
+# --- secrets --------------------------------------------------------------------------------------
+def test_a_pasted_token_is_sealed_and_never_shown_again(
+    admin_client: Client, provider: Provider
+) -> None:
+    answer = admin_client.post(
+        f"{LIST}add/", form(provider=provider.pk, secret=f" {SECRET}\n"), follow=True
+    )
     assert answer.status_code == 200
     token = UpstreamToken.objects.get()
     assert vault.unseal(token.sealed, str(token.pk)) == SECRET
@@ -105,20 +123,32 @@ def test_what_is_no_token_is_refused_and_not_shown_back(
     assert not UpstreamToken.objects.exists()
 
 
-def test_a_token_is_not_shown_back_when_another_field_is_wrong(admin_client: Client, provider: Provider) -> None:
-    answer = admin_client.post(f"{LIST}add/", form(provider=provider.pk, secret=SECRET, weight="none"))
+def test_a_token_is_not_shown_back_when_another_field_is_wrong(
+    admin_client: Client, provider: Provider
+) -> None:
+    answer = admin_client.post(
+        f"{LIST}add/", form(provider=provider.pk, secret=SECRET, weight="none")
+    )
     assert answer.status_code == 200
     assert SECRET not in answer.content.decode()
 
 
-def test_a_token_the_provider_has_already_is_refused(admin_client: Client, token: UpstreamToken) -> None:
+def test_a_token_the_provider_has_already_is_refused(
+    admin_client: Client, token: UpstreamToken
+) -> None:
     answer = admin_client.post(f"{LIST}add/", form(provider=token.provider.pk, secret=SECRET))
     assert f"has this token already: {token.masked}" in answer.content.decode()
-    other = Provider.objects.create(name="other", kind="openai_compatible", base_url="https://api.example.com/v1")
-    assert admin_client.post(f"{LIST}add/", form(provider=other.pk, secret=SECRET)).status_code == 302
+    other = Provider.objects.create(
+        name="other", kind="openai_compatible", base_url="https://api.example.com/v1"
+    )
+    assert (
+        admin_client.post(f"{LIST}add/", form(provider=other.pk, secret=SECRET)).status_code == 302
+    )
 
 
-def test_a_replaced_token_starts_afresh_and_counters_stay(admin_client: Client, token: UpstreamToken) -> None:
+def test_a_replaced_token_starts_afresh_and_counters_stay(
+    admin_client: Client, token: UpstreamToken
+) -> None:
     UpstreamToken.objects.filter(pk=token.pk).update(requests=7, failures=2)
     UpstreamToken.objects.all().strike(1, "auth: revoked")
     assert admin_client.post(change(token), form(label="new", secret=OTHER)).status_code == 302
@@ -137,23 +167,47 @@ def test_saving_keeps_the_token_and_writes_nothing_that_the_gateway_writes(
         admin_client.post(change(token), form(label="renamed", priority=3))
     row = UpstreamToken.objects.get()
     assert (row.label, row.priority, row.sealed) == ("renamed", 3, token.sealed)
-    (update,) = [query["sql"] for query in queries if 'UPDATE "tokens_upstreamtoken"' in query["sql"]]
-    for column in ("requests", "failures", "strikes", "rests_until", "state", "changed", "last_used_at"):
+    (update,) = [
+        query["sql"] for query in queries if 'UPDATE "tokens_upstreamtoken"' in query["sql"]
+    ]
+    for column in (
+        "requests",
+        "failures",
+        "strikes",
+        "rests_until",
+        "state",
+        "changed",
+        "last_used_at",
+    ):
         assert f'"{column}"' not in update
 
 
 def test_a_token_stays_with_its_provider_and_what_machines_write_stays(
     admin_client: Client, token: UpstreamToken
 ) -> None:
-    other = Provider.objects.create(name="other", kind="openai_compatible", base_url="https://api.example.com/v1")
-    posted = form(provider=other.pk, sealed="x", masked="x", fingerprint="x", state="disabled", strikes=9, requests=9)
+    other = Provider.objects.create(
+        name="other", kind="openai_compatible", base_url="https://api.example.com/v1"
+    )
+    posted = form(
+        provider=other.pk,
+        sealed="x",
+        masked="x",
+        fingerprint="x",
+        state="disabled",
+        strikes=9,
+        requests=9,
+    )
     assert admin_client.post(change(token), posted).status_code == 302
     row = UpstreamToken.objects.get()
-    assert (row.provider_id, row.sealed, row.masked) == (token.provider_id, token.sealed, token.masked)
+    assert (row.provider_id, row.sealed, row.masked) == (
+        token.provider_id,
+        token.sealed,
+        token.masked,
+    )
     assert (row.state, row.strikes, row.requests) == ("active", 0, 0)
 
 
-# --- state ----------------------------------------------------------------------------------------------------------
+# --- state ----------------------------------------------------------------------------------------
 def test_the_badge_says_how_a_token_stands(token: UpstreamToken) -> None:
     now = timezone.now()
     soon, before = now + timedelta(minutes=5), now - timedelta(minutes=5)
@@ -173,7 +227,9 @@ def test_the_badge_says_how_a_token_stands(token: UpstreamToken) -> None:
     assert state(token, now) == ("bad", "disabled")
 
 
-def test_tokens_are_disabled_and_reset_by_actions_that_are_noted(admin_client: Client, token: UpstreamToken) -> None:
+def test_tokens_are_disabled_and_reset_by_actions_that_are_noted(
+    admin_client: Client, token: UpstreamToken
+) -> None:
     answer = act(admin_client, "disable", token)
     assert "1 upstream token disabled." in answer.content.decode()
     token.refresh_from_db()
@@ -187,10 +243,19 @@ def test_tokens_are_disabled_and_reset_by_actions_that_are_noted(admin_client: C
     assert notes == [(token.masked, "Disabled."), (token.masked, "Reset.")]
 
 
-def test_an_action_reaches_what_the_filter_shows_on_every_page(admin_client: Client, token: UpstreamToken) -> None:
-    UpstreamToken.objects.bulk_create([UpstreamToken.of(token.provider, f"{SECRET}-{n}") for n in range(60)])
+def test_an_action_reaches_what_the_filter_shows_on_every_page(
+    admin_client: Client, token: UpstreamToken
+) -> None:
+    UpstreamToken.objects.bulk_create(
+        [UpstreamToken.of(token.provider, f"{SECRET}-{n}") for n in range(60)]
+    )
     UpstreamToken.objects.filter(pk=token.pk).update(state="disabled", reason="auth: no")
-    posted = {"action": "disable", "_selected_action": [str(token.pk)], "index": 0, "select_across": 1}
+    posted = {
+        "action": "disable",
+        "_selected_action": [str(token.pk)],
+        "index": 0,
+        "select_across": 1,
+    }
     admin_client.post(f"{LIST}?is=usable", posted)
     assert UpstreamToken.objects.filter(state="disabled", reason="by admin").count() == 60
     assert LogEntry.objects.count() == 60
@@ -199,8 +264,10 @@ def test_an_action_reaches_what_the_filter_shows_on_every_page(admin_client: Cli
 def test_an_action_on_very_many_is_noted_once(
     admin_client: Client, token: UpstreamToken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("providers.admin_tables.AUDITED", 10)
-    UpstreamToken.objects.bulk_create([UpstreamToken.of(token.provider, f"{SECRET}-{n}") for n in range(60)])
+    monkeypatch.setattr("providers.admin.big_tables.AUDITED", 10)
+    UpstreamToken.objects.bulk_create(
+        [UpstreamToken.of(token.provider, f"{SECRET}-{n}") for n in range(60)]
+    )
     for action in ("disable", "delete_selected"):
         posted = {"action": action, "_selected_action": [str(token.pk)], "select_across": 1}
         admin_client.post(LIST, posted | ({"index": 0} if action == "disable" else {"post": "yes"}))
@@ -215,12 +282,22 @@ def test_everything_that_matches_is_deleted_although_no_form_could_carry_its_ids
 ) -> None:
     rows = [UpstreamToken.of(token.provider, f"{SECRET}-{n}", label="old") for n in range(1_200)]
     UpstreamToken.objects.bulk_create(rows)
-    posted = {"action": "delete_selected", "_selected_action": [str(rows[0].pk)], "index": 0, "select_across": 1}
+    posted = {
+        "action": "delete_selected",
+        "_selected_action": [str(rows[0].pk)],
+        "index": 0,
+        "select_across": 1,
+    }
     asked = admin_client.post(f"{LIST}?q=old", posted)
     html = asked.content.decode()
     assert "Upstream tokens: 1200" in html
     assert html.count('name="_selected_action"') == 1
-    posted = {"action": "delete_selected", "_selected_action": [str(rows[0].pk)], "select_across": 1, "post": "yes"}
+    posted = {
+        "action": "delete_selected",
+        "_selected_action": [str(rows[0].pk)],
+        "select_across": 1,
+        "post": "yes",
+    }
     assert admin_client.post(f"{LIST}?q=old", posted).status_code == 302
     assert list(UpstreamToken.objects.all()) == [token]
 
@@ -256,7 +333,13 @@ def test_actions_without_the_csrf_token_are_refused(token: UpstreamToken, admin_
 def test_what_an_upstream_says_is_shown_as_text(admin_client: Client, token: UpstreamToken) -> None:
     UpstreamToken.objects.update(label=MARKUP)
     UpstreamToken.objects.all().strike(1, f"auth: {MARKUP}")
-    pages = [LIST, f"{LIST}?q=%3Cscript%3E", change(token), change(token, "history"), change(token, "delete")]
+    pages = [
+        LIST,
+        f"{LIST}?q=%3Cscript%3E",
+        change(token),
+        change(token, "history"),
+        change(token, "delete"),
+    ]
     for address in pages:
         answer = admin_client.get(address)
         assert answer.status_code == 200
@@ -264,7 +347,7 @@ def test_what_an_upstream_says_is_shown_as_text(admin_client: Client, token: Ups
     assert "auth: &lt;script&gt;" in admin_client.get(LIST).content.decode()
 
 
-# --- finding --------------------------------------------------------------------------------------------------------
+# --- finding --------------------------------------------------------------------------------------
 def test_tokens_are_found_by_mask_label_and_id_and_never_by_a_pattern(
     admin_client: Client, token: UpstreamToken
 ) -> None:
@@ -275,7 +358,13 @@ def test_tokens_are_found_by_mask_label_and_id_and_never_by_a_pattern(
         listed = admin_client.get(LIST, {"q": term}).context["cl"].result_list
         return {row.masked for row in listed}
 
-    assert found("sk-a-s") == found(token.masked) == found("account of") == found(f" {token.pk} ") == {token.masked}
+    assert (
+        found("sk-a-s")
+        == found(token.masked)
+        == found("account of")
+        == found(f" {token.pk} ")
+        == {token.masked}
+    )
     assert found("100%") == {other.masked}
     assert found("%") == found("_") == found("June") == found("x" * 5_000) == set()
 
@@ -295,11 +384,18 @@ def test_tokens_are_filtered_by_state(admin_client: Client, provider: Provider) 
         rows = admin_client.get(LIST, {"is": name}).context["cl"].result_list
         assert [row.label for row in rows] == [name]
     assert len(admin_client.get(LIST, {"is": "nonsense"}).context["cl"].result_list) == 5
-    assert len(admin_client.get(LIST, {"provider__id__exact": provider.pk}).context["cl"].result_list) == 5
+    assert (
+        len(admin_client.get(LIST, {"provider__id__exact": provider.pk}).context["cl"].result_list)
+        == 5
+    )
 
 
-def test_a_list_of_many_is_paged_without_counting_them(admin_client: Client, provider: Provider) -> None:
-    UpstreamToken.objects.bulk_create([UpstreamToken.of(provider, f"{SECRET}-{n:03}") for n in range(260)])
+def test_a_list_of_many_is_paged_without_counting_them(
+    admin_client: Client, provider: Provider
+) -> None:
+    UpstreamToken.objects.bulk_create(
+        [UpstreamToken.of(provider, f"{SECRET}-{n:03}") for n in range(260)]
+    )
     for query in ({}, {"p": 4}, {"is": "usable", "p": 2}, {"q": "sk-a"}, {"o": "5"}, {"all": ""}):
         with CaptureQueriesContext(connection) as queries:
             answer = admin_client.get(LIST, query)
@@ -316,7 +412,7 @@ def test_a_list_of_many_is_paged_without_counting_them(admin_client: Client, pro
     assert admin_client.get(LIST, {"p": 40}).headers["location"].endswith("?e=1")
 
 
-# --- what a token is ------------------------------------------------------------------------------------------------
+# --- what a token is ------------------------------------------------------------------------------
 def test_a_pasted_token_says_itself_what_it_is_and_when_it_ends(
     admin_client: Client, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -337,7 +433,9 @@ def test_a_pasted_token_says_itself_what_it_is_and_when_it_ends(
 
 def test_the_end_that_a_person_sets_stays(admin_client: Client, provider: Provider) -> None:
     posted = form(provider=provider.pk, secret=webtoken(id="june", exp=2_000_000_000))
-    admin_client.post(f"{LIST}add/", posted | {"expires_at_0": "2030-01-01", "expires_at_1": "00:00:00"})
+    admin_client.post(
+        f"{LIST}add/", posted | {"expires_at_0": "2030-01-01", "expires_at_1": "00:00:00"}
+    )
     assert UpstreamToken.objects.get().expires_at == datetime(2030, 1, 1, tzinfo=UTC)
 
 
@@ -357,7 +455,9 @@ def test_a_token_shows_the_latest_changes_of_its_state_and_their_causes(
 
 
 def test_only_disabled_tokens_are_enabled(admin_client: Client, token: UpstreamToken) -> None:
-    resting = UpstreamToken.of(token.provider, OTHER, rests_until=timezone.now() + timedelta(hours=1))
+    resting = UpstreamToken.of(
+        token.provider, OTHER, rests_until=timezone.now() + timedelta(hours=1)
+    )
     resting.save()
     UpstreamToken.objects.filter(pk=token.pk).disable("by admin")
     html = act(admin_client, "enable", token, resting).content.decode()
@@ -388,7 +488,7 @@ def test_who_may_only_look_checks_and_enables_nothing(client: Client, token: Ups
     assert UpstreamToken.objects.get().state == "disabled"
 
 
-# --- accounts -------------------------------------------------------------------------------------------------------
+# --- accounts -------------------------------------------------------------------------------------
 @pytest.fixture
 def signs_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openai_compatible.Adapter, "signs_in", True)
@@ -399,7 +499,7 @@ def account(provider: Provider, signs_in: None) -> UpstreamAccount:
     row = UpstreamAccount(provider=provider, email="june@example.org")
     row.hide(PASSWORD)
     row.save()
-    accounts.complete(UpstreamAccount.objects.all())
+    account_import.complete(UpstreamAccount.objects.all())
     return row
 
 
@@ -410,13 +510,23 @@ def of_account(row: UpstreamAccount, view: str = "change") -> str:
 def test_an_account_is_added_with_its_token_and_its_password_never_shown(
     admin_client: Client, provider: Provider, signs_in: None
 ) -> None:
-    posted = {"provider": provider.pk, "email": "June@Example.org", "password": PASSWORD, "enabled": "on"}
+    posted = {
+        "provider": provider.pk,
+        "email": "June@Example.org",
+        "password": PASSWORD,
+        "enabled": "on",
+    }
     answer = admin_client.post(f"{ACCOUNTS}add/", posted, follow=True)
     row = UpstreamAccount.objects.get()
     assert (row.email, vault.unseal(row.sealed, str(row.pk))) == ("june@example.org", PASSWORD)
     token = UpstreamToken.objects.get()
     assert (token.account, token.sealed, token.renewable) == (row, "", True)
-    pages = [answer, *map(admin_client.get, (ACCOUNTS, of_account(row), of_account(row, "history"), change(token)))]
+    pages = [
+        answer,
+        *map(
+            admin_client.get, (ACCOUNTS, of_account(row), of_account(row, "history"), change(token))
+        ),
+    ]
     shown = "".join(page.content.decode() for page in pages)
     assert "not signed in yet" in shown
     for hidden in (PASSWORD, row.sealed):
@@ -435,14 +545,20 @@ def test_an_account_is_added_with_its_token_and_its_password_never_shown(
 def test_an_account_that_cannot_be_is_refused_and_its_password_not_shown_back(
     admin_client: Client, account: UpstreamAccount, wrong: dict[str, str], text: str
 ) -> None:
-    posted = {"provider": account.provider.pk, "email": "may@example.org", "password": PASSWORD} | wrong
+    posted = {
+        "provider": account.provider.pk,
+        "email": "may@example.org",
+        "password": PASSWORD,
+    } | wrong
     html = admin_client.post(f"{ACCOUNTS}add/", posted).content.decode()
     assert text in html
     assert PASSWORD not in html
     assert UpstreamAccount.objects.count() == 1
 
 
-def test_there_are_no_accounts_where_nobody_signs_in(admin_client: Client, provider: Provider) -> None:
+def test_there_are_no_accounts_where_nobody_signs_in(
+    admin_client: Client, provider: Provider
+) -> None:
     posted = {"provider": provider.pk, "email": "june@example.org", "password": PASSWORD}
     assert "Select a valid choice" in admin_client.post(f"{ACCOUNTS}add/", posted).content.decode()
     assert not UpstreamAccount.objects.exists()
@@ -454,7 +570,9 @@ def test_a_new_password_begins_anew_and_an_empty_one_keeps_the_old(
     UpstreamAccount.objects.update(failures=3, reason="Wrong password.")
     UpstreamToken.objects.all().disable("auth: Wrong password.")
     assert "Wrong password." in admin_client.get(ACCOUNTS).content.decode()
-    assert admin_client.post(of_account(account), {"password": "", "enabled": "on"}).status_code == 302
+    assert (
+        admin_client.post(of_account(account), {"password": "", "enabled": "on"}).status_code == 302
+    )
     row = UpstreamAccount.objects.get()
     assert (row.sealed, row.failures) == (account.sealed, 3)
     posted = {"password": "another-password", "enabled": "on", "email": "may@example.org"}
@@ -465,15 +583,22 @@ def test_a_new_password_begins_anew_and_an_empty_one_keeps_the_old(
     assert UpstreamToken.objects.get().state == "active"
 
 
-def test_accounts_are_switched_off_and_on_by_actions(admin_client: Client, account: UpstreamAccount) -> None:
+def test_accounts_are_switched_off_and_on_by_actions(
+    admin_client: Client, account: UpstreamAccount
+) -> None:
     for action, enabled in (("disable", False), ("enable", True)):
         posted = {"action": action, "_selected_action": [str(account.pk)], "index": 0}
-        assert "1 upstream account switched" in admin_client.post(ACCOUNTS, posted, follow=True).content.decode()
+        assert (
+            "1 upstream account switched"
+            in admin_client.post(ACCOUNTS, posted, follow=True).content.decode()
+        )
         assert UpstreamAccount.objects.get().enabled == enabled
     assert LogEntry.objects.count() == 2
 
 
-def test_what_a_sign_in_was_answered_is_shown_as_text(admin_client: Client, account: UpstreamAccount) -> None:
+def test_what_a_sign_in_was_answered_is_shown_as_text(
+    admin_client: Client, account: UpstreamAccount
+) -> None:
     UpstreamAccount.objects.update(reason=MARKUP)
     for address in (ACCOUNTS, of_account(account)):
         html = admin_client.get(address).content.decode()
@@ -481,12 +606,17 @@ def test_what_a_sign_in_was_answered_is_shown_as_text(admin_client: Client, acco
         assert "&lt;script&gt;" in html
 
 
-def test_accounts_are_found_by_the_beginning_of_their_address(admin_client: Client, account: UpstreamAccount) -> None:
-    found = {term: len(admin_client.get(ACCOUNTS, {"q": term}).context["cl"].result_list) for term in ("JUN", "%", "x")}
+def test_accounts_are_found_by_the_beginning_of_their_address(
+    admin_client: Client, account: UpstreamAccount
+) -> None:
+    found = {
+        term: len(admin_client.get(ACCOUNTS, {"q": term}).context["cl"].result_list)
+        for term in ("JUN", "%", "x")
+    }
     assert found == {"JUN": 1, "%": 0, "x": 0}
 
 
-# --- searching --------------------------------------------------------------------------------------------------------
+# --- searching ------------------------------------------------------------------------------------
 def search(client: Client, term: str, **filters: Any) -> str:
     """Where the search box leads."""
     answer = client.post(f"{LIST}search/", {"q": term} | filters)
@@ -507,11 +637,17 @@ def test_a_token_is_found_by_its_secret_and_the_secret_is_in_no_address(
         address = search(admin_client, shown)
         assert SECRET not in address
         assert list(admin_client.get(address).context["cl"].result_list) == [token], shown
-    assert list(admin_client.get(search(admin_client, "of Ju")).context["cl"].result_list) == [other]
+    assert list(admin_client.get(search(admin_client, "of Ju")).context["cl"].result_list) == [
+        other
+    ]
 
 
-def test_a_secret_of_two_providers_leads_to_the_list_by_its_mask(admin_client: Client, token: UpstreamToken) -> None:
-    second = Provider.objects.create(name="second", kind="openai_compatible", base_url="https://b.example/v1")
+def test_a_secret_of_two_providers_leads_to_the_list_by_its_mask(
+    admin_client: Client, token: UpstreamToken
+) -> None:
+    second = Provider.objects.create(
+        name="second", kind="openai_compatible", base_url="https://b.example/v1"
+    )
     UpstreamToken.of(second, SECRET).save()
     address = search(admin_client, SECRET, **{"is": "usable"})
     assert SECRET not in address

@@ -9,16 +9,16 @@ import pytest
 from django.db import OperationalError
 
 from providers import catalogue
+from providers.database.database_threads import off_loop
 from providers.exceptions import AuthRejected, QuotaExhausted, RateLimited
 from providers.models import Provider
-from providers.offloop import off_loop
-from tokens import books
-from tokens.batches import Batches
-from tokens.books import Counted, write, write_counter_rows, write_note_rows
-from tokens.calls import EXHAUST, REST, STRIKE, Call
 from tokens.models import UpstreamToken
-from tokens.notes import Note
-from tokens.pool import Pool
+from tokens.outcomes.upstream_call import EXHAUST, REST, STRIKE, Call
+from tokens.pool import state_writer
+from tokens.pool.pool import Pool
+from tokens.pool.state_changes import Note
+from tokens.pool.state_writer import Counted, write, write_counter_rows, write_note_rows
+from tokens.pool.written_batches import Batches
 
 rows = pytest.mark.django_db
 committed = pytest.mark.django_db(transaction=True)
@@ -88,7 +88,9 @@ def test_counters_are_added_to_what_is_there(token: UpstreamToken) -> None:
 
 
 @rows
-def test_notes_about_a_token_that_was_deleted_meanwhile_are_passed_over(token: UpstreamToken) -> None:
+def test_notes_about_a_token_that_was_deleted_meanwhile_are_passed_over(
+    token: UpstreamToken,
+) -> None:
     gone = uuid4()
     notes_written(Note(STRIKE, gone, reason="x"), Note(STRIKE, token.pk, reason="y"))
     counters_written(Counted(gone, 1, 1), Counted(token.pk, 1, 0))
@@ -108,8 +110,10 @@ async def test_what_was_noted_is_written_once() -> None:
 
 
 @committed
-async def test_a_writing_takes_bounded_numbers_of_notes_and_counters(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(books, "NOTES_AT_ONCE", 3)
+async def test_a_writing_takes_bounded_numbers_of_notes_and_counters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(state_writer, "NOTES_AT_ONCE", 3)
     pool = Pool()
     pool.notes = deque(Note("absolve", UUID(int=number)) for number in range(5))
     pool.used = {UUID(int=number): [1, 0] for number in range(5)}
@@ -122,11 +126,13 @@ async def test_a_writing_takes_bounded_numbers_of_notes_and_counters(monkeypatch
 
 @pytest.fixture
 def away(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """`with away("write_note_rows"):` the database fails before, or with `after=True` after it has committed."""
+    """`with away("write_note_rows"):` the database fails before, or with `after=True` after it has
+    committed.
+    """
 
     @contextmanager
     def failing(name: str, after: bool = False) -> Iterator[None]:
-        real = getattr(books, name)
+        real = getattr(state_writer, name)
 
         def fails(*args: Any) -> None:
             if after:
@@ -134,7 +140,7 @@ def away(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
             raise OperationalError("the connection is lost")
 
         with monkeypatch.context() as patched:
-            patched.setattr(books, name, fails)
+            patched.setattr(state_writer, name, fails)
             yield
 
     return failing
@@ -149,7 +155,9 @@ async def test_a_batch_whose_connection_was_lost_is_written_once(away: Any, afte
     with away("write_note_rows", after), away("write_counter_rows", after):
         for _ in range(3):
             await write(pool, 10)
-        pool.notes.append(Note(STRIKE, token.pk, reason="auth: second"))  # what the path notes meanwhile
+        pool.notes.append(
+            Note(STRIKE, token.pk, reason="auth: second")
+        )  # what the path notes meanwhile
         pool.used = {token.pk: [1, 0]}
         await write(pool, 10)
     for _ in range(3):
@@ -173,7 +181,9 @@ async def test_a_state_does_not_wait_for_counters_that_cannot_be_written(away: A
 
 
 @committed
-async def test_what_the_database_refuses_holds_up_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+async def test_what_the_database_refuses_holds_up_nothing_else(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     token, pool = await off_loop(made), Pool()
     other = await off_loop(another, token)
     pool.used = {token.pk: [-1_000, 0], other.pk: [2, 1]}  # a negative counter is refused
@@ -220,7 +230,9 @@ async def test_the_pool_reads_what_changed_and_what_was_deleted_since_it_looked(
     await off_loop(made[0].delete)
     after = await off_loop(Pool.read, changed.version)
     assert (after.whole, after.rows, after.deleted) == (False, [], (gone,))
-    assert (await off_loop(Pool.read, after.version + 1)).whole  # a database that was restored from a copy
+    assert (
+        await off_loop(Pool.read, after.version + 1)
+    ).whole  # a database that was restored from a copy
     await pool.take(changed)
     await pool.take(after)
     assert pool.seen == after.version
@@ -229,13 +241,17 @@ async def test_the_pool_reads_what_changed_and_what_was_deleted_since_it_looked(
 
 @committed
 @pytest.mark.parametrize("kind", [AuthRejected, RateLimited, QuotaExhausted])
-async def test_a_token_that_is_disabled_while_its_own_trouble_waits_to_be_written_is_used_no_more(kind: Any) -> None:
+async def test_a_token_that_is_disabled_while_its_own_trouble_waits_to_be_written_is_used_no_more(
+    kind: Any,
+) -> None:
     token, pool = await off_loop(made), Pool()
     upstream = await off_loop(catalogue.upstream, token.provider)
     await pool.take(await off_loop(Pool.read, -1))
     entry = pool.pick(upstream, ())
     assert entry is not None
-    pool.record_error(Call(upstream, entry, pool.health(upstream)), kind("made up", retry_after_seconds=1))
+    pool.record_error(
+        Call(upstream, entry, pool.health(upstream)), kind("made up", retry_after_seconds=1)
+    )
     await off_loop(lambda: UpstreamToken.objects.filter(pk=token.pk).disable("by the operator"))
     await pool.take(await off_loop(Pool.read, pool.seen))
     await write(pool, 0)

@@ -1,5 +1,5 @@
-"""Several processes write the states and counters of the same tokens at the same time: here threads, each with its own
-connection and its own pool.
+"""Several processes write the states and counters of the same tokens at the same time: here
+threads, each with its own connection and its own pool.
 """
 
 import random
@@ -17,14 +17,14 @@ from asgiref.sync import async_to_sync
 from django.db import connection, connections, transaction
 from django.db.models import F, Sum
 
+from providers.database.database_threads import off_loop
 from providers.models import Provider
-from providers.offloop import off_loop
-from tokens import books
-from tokens.books import Counted, write
-from tokens.calls import REST, STRIKE
 from tokens.models import UpstreamToken
-from tokens.notes import Note
-from tokens.pool import Pool
+from tokens.outcomes.upstream_call import REST, STRIKE
+from tokens.pool import state_writer
+from tokens.pool.pool import Pool
+from tokens.pool.state_changes import Note
+from tokens.pool.state_writer import Counted, write
 
 pytestmark = pytest.mark.django_db(transaction=True)
 postgres = pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite locks no rows")
@@ -55,7 +55,9 @@ def running(*works: Callable[[], Any]) -> Iterator[None]:
             future.result(50)
 
 
-def test_writers_that_use_the_same_tokens_in_any_order_meet_no_deadlock_and_lose_nothing(settings: Any) -> None:
+def test_writers_that_use_the_same_tokens_in_any_order_meet_no_deadlock_and_lose_nothing(
+    settings: Any,
+) -> None:
     settings.MAX_TOKEN_FAILURES = 10_000
     tokens = made(TOKENS)
 
@@ -65,16 +67,22 @@ def test_writers_that_use_the_same_tokens_in_any_order_meet_no_deadlock_and_lose
         for _ in range(ROUNDS):
             batch = order.sample(tokens, TOKENS)
             rows = [Counted(token.pk, 1, 0) for token in batch]
-            left = books.write_counter_rows(pool.counter_batches.make(rows))
+            left = state_writer.write_counter_rows(pool.counter_batches.make(rows))
             notes = [Note(STRIKE, token.pk, reason="auth") for token in batch[:STRUCK]]
-            missed = books.write_note_rows(pool.note_batches.make(notes))
+            missed = state_writer.write_note_rows(pool.note_batches.make(notes))
             while left or missed:
-                left = books.write_counter_rows(pool.counter_batches.make([r for r in rows if r.token_id in left]))
-                missed = books.write_note_rows(pool.note_batches.make([n for n in notes if n.token_id in missed]))
+                left = state_writer.write_counter_rows(
+                    pool.counter_batches.make([r for r in rows if r.token_id in left])
+                )
+                missed = state_writer.write_note_rows(
+                    pool.note_batches.make([n for n in notes if n.token_id in missed])
+                )
 
     def change_in_bulk() -> None:
         for _ in range(20):
-            UpstreamToken.objects.filter(strikes__gte=0).order_by("-pk").update(priority=F("priority") + 1)
+            UpstreamToken.objects.filter(strikes__gte=0).order_by("-pk").update(
+                priority=F("priority") + 1
+            )
             time.sleep(0.02)  # the rows are free for a moment, as they are in life
 
     with running(change_in_bulk, *(partial(count_and_strike, seed) for seed in range(WRITERS))):
@@ -120,7 +128,9 @@ def test_a_row_that_somebody_keeps_locked_holds_up_no_other_and_is_written_after
     async def written() -> list[tuple[Any, ...]]:
         await write(pool, 10)
         rows = UpstreamToken.objects.order_by("created_at").values_list
-        found = await off_loop(lambda: list(rows("pk", "requests", "strikes", "reason", "rests_until")))
+        found = await off_loop(
+            lambda: list(rows("pk", "requests", "strikes", "reason", "rests_until"))
+        )
         return sorted(found, key=lambda row: row[0] == second.pk)
 
     with locked(first):
@@ -135,15 +145,24 @@ def test_a_row_that_somebody_keeps_locked_holds_up_no_other_and_is_written_after
 def test_what_was_left_out_of_a_batch_is_known_to_who_tries_it_again() -> None:
     first, second = made(2)
     pool = Pool()
-    batch = pool.note_batches.make([Note(STRIKE, token.pk, reason="auth") for token in (first, second)])
+    batch = pool.note_batches.make(
+        [Note(STRIKE, token.pk, reason="auth") for token in (first, second)]
+    )
     with locked(first):
-        assert books.write_note_rows(batch) == {first.pk}
-    assert books.write_note_rows(batch) == {first.pk}  # its answer was lost: it is not done again
-    assert set(UpstreamToken.objects.values_list("pk", "strikes")) == {(first.pk, 0), (second.pk, 1)}
+        assert state_writer.write_note_rows(batch) == {first.pk}
+    assert state_writer.write_note_rows(batch) == {
+        first.pk
+    }  # its answer was lost: it is not done again
+    assert set(UpstreamToken.objects.values_list("pk", "strikes")) == {
+        (first.pk, 0),
+        (second.pk, 1),
+    }
 
 
 def test_counters_cost_one_statement_however_many_tokens(django_assert_num_queries: Any) -> None:
     tokens = made(50)
     with django_assert_num_queries(4):  # a transaction, its mark, the counters, its end
-        books.write_counter_rows(Pool().counter_batches.make([Counted(token.pk, 1, 0) for token in tokens]))
+        state_writer.write_counter_rows(
+            Pool().counter_batches.make([Counted(token.pk, 1, 0) for token in tokens])
+        )
     assert UpstreamToken.objects.filter(requests=1).count() == 50

@@ -1,4 +1,4 @@
-from tokens.breaker import LIMITED, LONGEST_PAUSE_SECONDS, Breaker, FailedCall
+from tokens.outcomes.breaker import LIMITED, LONGEST_PAUSE_SECONDS, Breaker, FailedCall
 
 ALICE, BOB, CAROL, DAVE = 1, 2, 3, 4
 
@@ -37,7 +37,7 @@ def fail_probe(found: Breaker, at: float) -> None:
     found.open(at, "made up")
 
 
-# --- when it opens ------------------------------------------------------------------------------------
+# --- when it opens --------------------------------------------------------------------------------
 def test_it_stays_closed_until_enough_requests_have_failed() -> None:
     found = breaker()
     for caller in (ALICE, BOB):
@@ -106,7 +106,7 @@ def test_failures_of_long_ago_count_no_more() -> None:
     assert found.blocked_for(200.0) is None
 
 
-# --- for whom -----------------------------------------------------------------------------------------
+# --- for whom -------------------------------------------------------------------------------------
 def test_what_one_caller_sends_shuts_it_for_that_caller_only() -> None:
     found = breaker()
     for _ in range(5):
@@ -139,7 +139,7 @@ def test_a_request_whose_caller_is_not_known_waits() -> None:
     assert opened().blocked_for(101.0, None) == 9.0
 
 
-# --- half-open ----------------------------------------------------------------------------------------
+# --- half-open ------------------------------------------------------------------------------------
 def test_an_open_breaker_tells_how_long_it_stays_so() -> None:
     assert opened(100.0).blocked_for(103.0) == 7.0
 
@@ -226,7 +226,7 @@ def test_a_provider_that_fails_for_days_is_probed_every_minute_and_found_when_it
     assert found.blocked_for(now) is None
 
 
-# --- limits of the whole provider -------------------------------------------------------------------------
+# --- limits of the whole provider -----------------------------------------------------------------
 def test_a_limit_of_the_provider_shuts_it_for_all_until_an_answer() -> None:
     found = breaker()
     found.open(100.0, "limited", cause=LIMITED, seconds=30.0)
@@ -237,7 +237,7 @@ def test_a_limit_of_the_provider_shuts_it_for_all_until_an_answer() -> None:
     assert not found.is_open
 
 
-# --- health -----------------------------------------------------------------------------------------------
+# --- health ---------------------------------------------------------------------------------------
 def test_a_provider_is_healthy_while_it_answers_most_requests_and_has_lately() -> None:
     found = breaker(limit=100)
     assert not found.is_healthy(100.0)

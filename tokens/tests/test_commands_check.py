@@ -10,7 +10,8 @@ from providers.models import Provider
 from providers.tests.commands import refused, run
 from proxysite.celery import app
 from proxysite.testing.rows import move
-from tokens import checkup, tasks
+from tokens import tasks
+from tokens.maintenance import token_check
 from tokens.models import UpstreamToken
 from tokens.querysets import UNREADABLE
 from tokens.secret_check import require_secrets
@@ -28,10 +29,12 @@ def upstream() -> Iterator[Upstream]:
 
 @pytest.fixture
 def provider(upstream: Upstream) -> Provider:
-    return Provider.objects.create(name="acme", kind="openai_compatible", base_url=upstream.url, allow_private=True)
+    return Provider.objects.create(
+        name="acme", kind="openai_compatible", base_url=upstream.url, allow_private=True
+    )
 
 
-# --- check_tokens ---------------------------------------------------------------------------------------------------
+# --- check_tokens ---------------------------------------------------------------------------------
 def test_a_check_strikes_the_rejected_and_enables_what_works_again(
     upstream: Upstream, provider: Provider, settings: Any
 ) -> None:
@@ -79,7 +82,8 @@ def test_other_troubles_change_nothing(
     report = json.loads(run("check_tokens", "acme", "--format", "json"))
     assert report["counts"] == {outcome: 2}
     before = [
-        UpstreamToken.objects.filter(pk=one.pk).values("state", "strikes", "reason").get() for one in (row, disabled)
+        UpstreamToken.objects.filter(pk=one.pk).values("state", "strikes", "reason").get()
+        for one in (row, disabled)
     ]
     assert before == [
         {"state": "active", "strikes": 1, "reason": ""},
@@ -87,7 +91,9 @@ def test_other_troubles_change_nothing(
     ]
 
 
-def test_a_token_whose_quota_is_used_up_is_exhausted(upstream: Upstream, provider: Provider) -> None:
+def test_a_token_whose_quota_is_used_up_is_exhausted(
+    upstream: Upstream, provider: Provider
+) -> None:
     token(provider)
     disabled = token(provider, BAD, state="disabled", strikes=3, reason="auth: no")
     spent = (402, problem("insufficient_quota", "Pay."))
@@ -100,38 +106,51 @@ def test_a_token_whose_quota_is_used_up_is_exhausted(upstream: Upstream, provide
     assert disabled.state == "disabled"
 
 
-@pytest.mark.parametrize("answer", [(503, "down"), (429, problem("rate_limit_exceeded", "Slow down."))])
+@pytest.mark.parametrize(
+    "answer", [(503, "down"), (429, problem("rate_limit_exceeded", "Slow down."))]
+)
 def test_a_provider_that_fails_all_tokens_is_left_alone(
     upstream: Upstream, provider: Provider, answer: tuple[int, str]
 ) -> None:
-    secrets = [f"sk-many-0123456789-{number:03}" for number in range(checkup.AT_ONCE * 2)]
+    secrets = [f"sk-many-0123456789-{number:03}" for number in range(token_check.AT_ONCE * 2)]
     UpstreamToken.objects.bulk_create([UpstreamToken.of(provider, secret) for secret in secrets])
     upstream.answers = dict.fromkeys(secrets, answer)
     report = json.loads(run("check_tokens", "--format", "json"))
     assert sum(report["counts"].values()) == len(secrets)
-    assert len([asked for asked in upstream.asked if asked]) == checkup.AT_ONCE
+    assert len([asked for asked in upstream.asked if asked]) == token_check.AT_ONCE
     assert report["tokens"][-1]["reason"].startswith("not asked: ")
-    assert set(UpstreamToken.objects.values_list("state", "strikes", "reason")) == {("active", 0, "")}
+    assert set(UpstreamToken.objects.values_list("state", "strikes", "reason")) == {
+        ("active", 0, "")
+    }
 
 
-def test_a_provider_that_fails_some_tokens_is_asked_about_all(upstream: Upstream, provider: Provider) -> None:
-    secrets = [f"sk-many-0123456789-{number:03}" for number in range(checkup.AT_ONCE * 2)]
+def test_a_provider_that_fails_some_tokens_is_asked_about_all(
+    upstream: Upstream, provider: Provider
+) -> None:
+    secrets = [f"sk-many-0123456789-{number:03}" for number in range(token_check.AT_ONCE * 2)]
     UpstreamToken.objects.bulk_create([UpstreamToken.of(provider, secret) for secret in secrets])
     upstream.accepted = set(secrets[::5])
-    upstream.answers = {secret: (500, "down") for secret in secrets if secret not in upstream.accepted}
+    upstream.answers = {
+        secret: (500, "down") for secret in secrets if secret not in upstream.accepted
+    }
     assert run("check_tokens").splitlines()[-1] == "40 provider failed, 10 work"
 
 
 @pytest.mark.settings(CHECKS_PER_MINUTE=2)
 def test_the_sweep_of_the_disabled_is_bounded_too(upstream: Upstream, provider: Provider) -> None:
     secrets = [f"sk-many-0123456789-{number:03}" for number in range(9)]
-    rows = [UpstreamToken.of(provider, secret, state="disabled", reason="auth: no") for secret in secrets]
+    rows = [
+        UpstreamToken.of(provider, secret, state="disabled", reason="auth: no")
+        for secret in secrets
+    ]
     UpstreamToken.objects.bulk_create(rows)
     upstream.accepted = set(secrets)
     assert check_disabled() == 2
 
 
-def test_an_upstream_that_is_away_costs_no_token_anything(provider: Provider, upstream: Upstream) -> None:
+def test_an_upstream_that_is_away_costs_no_token_anything(
+    provider: Provider, upstream: Upstream
+) -> None:
     token(provider)
     move(provider, base_url="http://127.0.0.1:9/v1")
     assert "provider failed: The upstream cannot be reached." in run("check_tokens")
@@ -152,7 +171,14 @@ def test_an_open_list_proves_nothing_about_a_token(upstream: Upstream, provider:
 def test_a_check_tells_in_json_what_it_found_and_nothing_secret(provider: Provider) -> None:
     row = token(provider)
     said = run("check_tokens", "--format", "json")
-    found = {"id": str(row.pk), "provider": "acme", "token": row.masked, "outcome": "works", "reason": "", "change": ""}
+    found = {
+        "id": str(row.pk),
+        "provider": "acme",
+        "token": row.masked,
+        "outcome": "works",
+        "reason": "",
+        "change": "",
+    }
     assert json.loads(said) == {"counts": {"works": 1}, "tokens": [found]}
     assert GOOD not in said
 
@@ -162,12 +188,16 @@ def test_checking_dry_asks_and_changes_nothing(upstream: Upstream, provider: Pro
     token(provider, state="disabled", strikes=3, reason="auth: no")
     assert run("check_tokens", "--dry-run").endswith("1 rejected, 1 works\n")
     assert {BAD, GOOD} <= set(upstream.asked)
-    assert sorted(UpstreamToken.objects.values_list("state", "strikes")) == [("active", 0), ("disabled", 3)]
+    assert sorted(UpstreamToken.objects.values_list("state", "strikes")) == [
+        ("active", 0),
+        ("disabled", 3),
+    ]
 
 
 def test_a_secret_that_does_not_open_is_reported(provider: Provider, upstream: Upstream) -> None:
     token(provider)
-    require_secrets()  # the database is known: one damaged token does not mean that the secrets are wrong
+    # the database is known: one damaged token does not mean that the secrets are wrong
+    require_secrets()
     UpstreamToken.objects.update(sealed="v1.lost.AAAA")
     assert "unreadable: sealed with key 'lost'" in run("check_tokens")
     row = UpstreamToken.objects.get()
@@ -182,13 +212,18 @@ def test_only_the_named_provider_is_asked(upstream: Upstream, provider: Provider
     )
     token(other, BAD)
     assert run("check_tokens", "acme") == "1 works\n"
-    assert refused("check_tokens", "nobody") == "There is no provider 'nobody'; there are: acme, other."
+    assert (
+        refused("check_tokens", "nobody")
+        == "There is no provider 'nobody'; there are: acme, other."
+    )
     UpstreamToken.objects.all().delete()
     assert run("check_tokens") == "No tokens.\n"
 
 
-def test_more_tokens_than_are_asked_at_once_are_all_checked(upstream: Upstream, provider: Provider) -> None:
-    secrets = [f"sk-many-0123456789-{number:03}" for number in range(checkup.AT_ONCE * 2 + 1)]
+def test_more_tokens_than_are_asked_at_once_are_all_checked(
+    upstream: Upstream, provider: Provider
+) -> None:
+    secrets = [f"sk-many-0123456789-{number:03}" for number in range(token_check.AT_ONCE * 2 + 1)]
     upstream.accepted = set(secrets)
     UpstreamToken.objects.bulk_create([UpstreamToken.of(provider, secret) for secret in secrets])
     assert run("check_tokens") == f"{len(secrets)} work\n"
@@ -201,15 +236,17 @@ def test_a_token_replaced_during_its_check_is_not_judged_by_the_old_one(
     row = token(provider, BAD)
     replaced = UpstreamToken.objects.get()
     replaced.hide(GOOD)
-    checkup.apply(row, checkup.REJECTED, None)
+    token_check.apply(row, token_check.REJECTED, None)
     assert UpstreamToken.objects.get().strikes == 1
     replaced.save(update_fields=["sealed", "fingerprint", "masked"])
-    checkup.apply(row, checkup.REJECTED, None)
+    token_check.apply(row, token_check.REJECTED, None)
     assert UpstreamToken.objects.get().strikes == 1
 
 
-# --- check_disabled -------------------------------------------------------------------------------------------------
-def test_the_sweep_enables_what_works_again_and_touches_nothing_else(upstream: Upstream, provider: Provider) -> None:
+# --- check_disabled -------------------------------------------------------------------------------
+def test_the_sweep_enables_what_works_again_and_touches_nothing_else(
+    upstream: Upstream, provider: Provider
+) -> None:
     upstream.accepted |= {"sk-held-0123456789abcdef"}
     back = token(provider, state="disabled", strikes=3, reason="auth: expired")
     token(provider, BAD, state="disabled", strikes=3, reason="auth: wrong")

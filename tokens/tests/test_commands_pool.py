@@ -21,17 +21,23 @@ FIRST, SECOND = "sk-first-0123456789abcdef", "sk-second-0123456789abcdef"
 
 @pytest.fixture
 def provider() -> Provider:
-    return Provider.objects.create(name="acme", kind="openai_compatible", base_url="https://api.example.com/v1")
+    return Provider.objects.create(
+        name="acme", kind="openai_compatible", base_url="https://api.example.com/v1"
+    )
 
 
 def secrets() -> set[str]:
     return {vault.unseal(token.sealed, str(token.pk)) for token in UpstreamToken.objects.all()}
 
 
-# --- import_tokens --------------------------------------------------------------------------------------------------
-def test_a_file_is_imported_once_however_often_it_is_given(provider: Provider, tmp_path: Path) -> None:
+# --- import_tokens --------------------------------------------------------------------------------
+def test_a_file_is_imported_once_however_often_it_is_given(
+    provider: Provider, tmp_path: Path
+) -> None:
     file = tmp_path / "tokens.txt"
-    file.write_bytes(f"\ufeff# mine\r\n{FIRST}\r\n\r\n  {SECOND}\t\r\n{FIRST}\r\nhas space\r\n".encode())
+    file.write_bytes(
+        f"\ufeff# mine\r\n{FIRST}\r\n\r\n  {SECOND}\t\r\n{FIRST}\r\nhas space\r\n".encode()
+    )
     said = run("import_tokens", "acme", str(file))
     assert said.splitlines() == [
         "line 6: has a space inside",
@@ -47,9 +53,14 @@ def test_a_file_is_imported_once_however_often_it_is_given(provider: Provider, t
         assert secret not in json.dumps(again)
 
 
-def test_tokens_come_from_standard_input(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tokens_come_from_standard_input(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(f"{FIRST}\n".encode())))
-    assert run("import_tokens", "acme", "-") == "1 imported, 0 known already, 0 twice in the file, 0 malformed.\n"
+    assert (
+        run("import_tokens", "acme", "-")
+        == "1 imported, 0 known already, 0 twice in the file, 0 malformed.\n"
+    )
     assert secrets() == {FIRST}
 
 
@@ -61,19 +72,25 @@ def test_importing_dry_writes_nothing(provider: Provider, tmp_path: Path) -> Non
 
 
 def test_import_says_what_is_wrong(provider: Provider, tmp_path: Path) -> None:
-    assert refused("import_tokens", "nobody", "-") == "There is no provider 'nobody'; there are: acme."
-    assert refused("import_tokens", "acme", str(tmp_path / "none")).endswith("No such file or directory.")
+    assert (
+        refused("import_tokens", "nobody", "-") == "There is no provider 'nobody'; there are: acme."
+    )
+    assert refused("import_tokens", "acme", str(tmp_path / "none")).endswith(
+        "No such file or directory."
+    )
     file = tmp_path / "picture"
     file.write_bytes(b"\x89PNG\xff\xfe\x00")
     assert "is no text but a picture" in refused("import_tokens", "acme", str(file))
     assert not UpstreamToken.objects.exists()
 
 
-# --- reset_tokens ---------------------------------------------------------------------------------------------------
+# --- reset_tokens ---------------------------------------------------------------------------------
 @pytest.fixture
 def troubled(provider: Provider) -> Provider:
     """A provider with a token in each state, and another one with a disabled one."""
-    other = Provider.objects.create(name="other", kind="openai_compatible", base_url="https://other.example/v1")
+    other = Provider.objects.create(
+        name="other", kind="openai_compatible", base_url="https://other.example/v1"
+    )
     later = timezone.now() + timedelta(hours=1)
     fields: list[dict[str, Any]] = [
         {},
@@ -92,7 +109,12 @@ def troubled(provider: Provider) -> Provider:
 def test_one_providers_tokens_are_reset(troubled: Provider) -> None:
     assert run("reset_tokens", "acme") == "5 tokens reset.\n"
     for token in UpstreamToken.objects.filter(provider=troubled):
-        assert (token.state, token.strikes, token.rests_until, token.reason) == ("active", 0, None, "")
+        assert (token.state, token.strikes, token.rests_until, token.reason) == (
+            "active",
+            0,
+            None,
+            "",
+        )
     assert UpstreamToken.objects.get(provider__name="other").state == "disabled"
 
 
@@ -104,4 +126,7 @@ def test_all_tokens_are_reset_and_then_nothing_is_left_to_do(troubled: Provider)
 
 
 def test_reset_knows_the_providers(troubled: Provider) -> None:
-    assert refused("reset_tokens", "nobody") == "There is no provider 'nobody'; there are: acme, other."
+    assert (
+        refused("reset_tokens", "nobody")
+        == "There is no provider 'nobody'; there are: acme, other."
+    )

@@ -21,7 +21,9 @@ def upstream() -> Iterator[Upstream]:
 
 @pytest.fixture
 def provider(upstream: Upstream) -> Provider:
-    return Provider.objects.create(name="acme", kind="openai_compatible", base_url=upstream.url, allow_private=True)
+    return Provider.objects.create(
+        name="acme", kind="openai_compatible", base_url=upstream.url, allow_private=True
+    )
 
 
 def public_ids() -> list[str]:
@@ -30,7 +32,9 @@ def public_ids() -> list[str]:
 
 def test_what_the_upstream_lists_becomes_rows_once(provider: Provider) -> None:
     token(provider)
-    assert run("sync_models", "acme") == "+ kimi-k2\n+ kimi-k2-thinking\n2 added, 0 there already.\n"
+    assert (
+        run("sync_models", "acme") == "+ kimi-k2\n+ kimi-k2-thinking\n2 added, 0 there already.\n"
+    )
     assert dict(ChatModel.objects.values_list("public_id", "upstream_name")) == {
         "kimi-k2": "kimi-k2",
         "kimi-k2-thinking": "kimi-k2-thinking",
@@ -45,7 +49,12 @@ def test_rows_that_are_there_stay_as_they_are(upstream: Upstream, provider: Prov
     ChatModel.objects.create(public_id="two", provider=provider, upstream_name="zwei")
     ChatModel.objects.create(public_id="old", provider=provider, upstream_name="old")
     report = json.loads(run("sync_models", "acme", "--format", "json"))
-    assert report == {"added": ["three"], "known": ["uno", "two"], "unusable": [], "gone": ["old", "two"]}
+    assert report == {
+        "added": ["three"],
+        "known": ["uno", "two"],
+        "unusable": [],
+        "gone": ["old", "two"],
+    }
     assert public_ids() == ["old", "three", "two", "uno"]
     assert "? old is not listed any more" in run("sync_models", "acme")
 
@@ -72,7 +81,9 @@ def test_names_that_no_model_may_have_are_left_out(upstream: Upstream, provider:
     assert "! 'with space' is no usable model id" in said
 
 
-def test_the_next_token_is_asked_when_one_is_rejected(upstream: Upstream, provider: Provider) -> None:
+def test_the_next_token_is_asked_when_one_is_rejected(
+    upstream: Upstream, provider: Provider
+) -> None:
     token(provider, BAD)
     token(provider, "sk-disabled-0123456789", state="disabled")
     token(provider)
@@ -82,7 +93,9 @@ def test_the_next_token_is_asked_when_one_is_rejected(upstream: Upstream, provid
     assert UpstreamToken.objects.filter(strikes=0).count() == 3
 
 
-def test_a_provider_that_needs_no_token_is_asked_without(upstream: Upstream, provider: Provider) -> None:
+def test_a_provider_that_needs_no_token_is_asked_without(
+    upstream: Upstream, provider: Provider
+) -> None:
     Provider.objects.update(needs_token=False)
     upstream.accepted = {None}
     assert "2 added" in run("sync_models", "acme")
@@ -124,5 +137,5 @@ def test_a_model_that_waits_too_long_is_not_waited_for(
     provider: Provider, monkeypatch: pytest.MonkeyPatch, upstream: Upstream
 ) -> None:
     token(provider)
-    monkeypatch.setattr("tokens.syncing.PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr("tokens.maintenance.model_sync.PATIENCE_SECONDS", 0.0)
     assert refused("sync_models", "acme").endswith("The upstream took too long.")

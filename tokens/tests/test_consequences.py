@@ -25,15 +25,17 @@ from providers.exceptions import (
     UpstreamError,
 )
 from providers.models import Provider
-from providers.rate_limits import Limit
-from tokens import consequences, failing, limits
-from tokens import pool as pool_module
-from tokens.breaker import LIMITED
-from tokens.calls import Call
-from tokens.entries import Entry
-from tokens.pool import Pool
+from providers.upstream.rate_limits import Limit
+from tokens.outcomes import consequences, cooldowns, failing_tokens
+from tokens.outcomes.breaker import LIMITED
+from tokens.outcomes.upstream_call import Call
+from tokens.pool import pool as pool_module
+from tokens.pool.pool import Pool
+from tokens.pool.pooled_token import Entry
 
-UPSTREAM = catalogue.upstream(Provider(pk=1, name="p", kind="openai_compatible", base_url="https://api.example.com"))
+UPSTREAM = catalogue.upstream(
+    Provider(pk=1, name="p", kind="openai_compatible", base_url="https://api.example.com")
+)
 
 
 class Clock:
@@ -47,7 +49,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     found = Clock()
-    for module in (pool_module, consequences, failing, limits):
+    for module in (pool_module, consequences, failing_tokens, cooldowns):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=found.monotonic))
     return found
 
@@ -90,7 +92,7 @@ def deeds(pool: Pool) -> list[tuple[str, int]]:
     return [(note.deed, note.token_id.int) for note in pool.notes]
 
 
-# --- failing tokens -----------------------------------------------------------------------------------
+# --- failing tokens -------------------------------------------------------------------------------
 def test_a_token_that_fails_is_put_behind_the_others_but_not_written_down_yet(pool: Pool) -> None:
     fail(pool, 1)
     assert entry(pool, 1).standing == "failing"
@@ -109,7 +111,9 @@ def test_it_is_written_down_when_the_provider_answers_others(pool: Pool) -> None
     assert deeds(pool) == [("fail", 1)]
 
 
-def test_its_pauses_grow_up_to_a_most_and_it_is_never_disabled(pool: Pool, clock: Clock, settings: Any) -> None:
+def test_its_pauses_grow_up_to_a_most_and_it_is_never_disabled(
+    pool: Pool, clock: Clock, settings: Any
+) -> None:
     settings.FAILING_SECONDS, settings.MAX_FAILING_SECONDS = 5.0, 60.0
     pauses = []
     for _ in range(8):
@@ -165,7 +169,9 @@ def test_when_the_breaker_opens_tokens_that_just_failed_are_forgiven(pool: Pool)
     assert set(last.values()) <= {"absolve"}
 
 
-def test_the_breaker_waits_for_a_running_call_that_is_likely_to_be_answered(pool: Pool, clock: Clock) -> None:
+def test_the_breaker_waits_for_a_running_call_that_is_likely_to_be_answered(
+    pool: Pool, clock: Clock
+) -> None:
     slow = begin(pool, 5)
     clock.now += 1
     for number in (1, 2, 3, 4, 1, 2, 3, 4):
@@ -177,7 +183,9 @@ def test_the_breaker_waits_for_a_running_call_that_is_likely_to_be_answered(pool
     assert pool.breaker(UPSTREAM).is_open
 
 
-def test_a_provider_that_hangs_and_fails_is_not_promising_for_ever(pool: Pool, clock: Clock) -> None:
+def test_a_provider_that_hangs_and_fails_is_not_promising_for_ever(
+    pool: Pool, clock: Clock
+) -> None:
     fail(pool, 1, caller=1)
     begin(pool, 5)
     clock.now += 16
@@ -186,8 +194,10 @@ def test_a_provider_that_hangs_and_fails_is_not_promising_for_ever(pool: Pool, c
     assert pool.breaker(UPSTREAM).is_open
 
 
-# --- limits -------------------------------------------------------------------------------------------
-def test_a_token_with_nothing_left_is_left_out_before_it_is_refused(pool: Pool, clock: Clock) -> None:
+# --- limits ---------------------------------------------------------------------------------------
+def test_a_token_with_nothing_left_is_left_out_before_it_is_refused(
+    pool: Pool, clock: Clock
+) -> None:
     call = begin(pool, 1, model="m")
     pool.record_limit(call, Limit(30.0, of_model=False))
     assert entry(pool, 1).standing == "limited"
@@ -200,11 +210,27 @@ def test_a_limit_of_one_model_leaves_the_token_to_the_others(pool: Pool, clock: 
     error.of_model = True
     call = begin(pool, 2, model="big")
     pool.record_error(call, error)
-    assert {one.id.int for _ in range(9) if (one := pool.pick(UPSTREAM, (), model="big"))} == {3, 4, 5}
-    assert {one.id.int for _ in range(9) if (one := pool.pick(UPSTREAM, (), model="small"))} == {1, 2, 3, 4, 5}
+    assert {one.id.int for _ in range(9) if (one := pool.pick(UPSTREAM, (), model="big"))} == {
+        3,
+        4,
+        5,
+    }
+    assert {one.id.int for _ in range(9) if (one := pool.pick(UPSTREAM, (), model="small"))} == {
+        1,
+        2,
+        3,
+        4,
+        5,
+    }
     assert deeds(pool) == []
     clock.now += 61
-    assert {one.id.int for _ in range(9) if (one := pool.pick(UPSTREAM, (), model="big"))} == {1, 2, 3, 4, 5}
+    assert {one.id.int for _ in range(9) if (one := pool.pick(UPSTREAM, (), model="big"))} == {
+        1,
+        2,
+        3,
+        4,
+        5,
+    }
 
 
 def refuse_for_organization(pool: Pool, number: int, **fields: Any) -> None:
@@ -234,10 +260,24 @@ def test_tokens_that_are_limited_one_by_one_do_not_rest_the_provider(pool: Pool)
     assert not pool.breaker(UPSTREAM).is_open
 
 
-# --- properties -----------------------------------------------------------------------------------------
-KINDS = [AuthRejected, RateLimited, QuotaExhausted, ServerFailed, Disconnected, Unreachable, Contended, ModelMissing]
+# --- properties -----------------------------------------------------------------------------------
+KINDS = [
+    AuthRejected,
+    RateLimited,
+    QuotaExhausted,
+    ServerFailed,
+    Disconnected,
+    Unreachable,
+    Contended,
+    ModelMissing,
+]
 STEPS = st.lists(
-    st.tuples(st.integers(1, 4), st.sampled_from([None, Rejected, *KINDS]), st.floats(0, 20), st.integers(1, 4)),
+    st.tuples(
+        st.integers(1, 4),
+        st.sampled_from([None, Rejected, *KINDS]),
+        st.floats(0, 20),
+        st.integers(1, 4),
+    ),
     max_size=80,
 )
 
@@ -246,7 +286,7 @@ STEPS = st.lists(
 def module_clock() -> Iterator[Clock]:
     patch = pytest.MonkeyPatch()
     found = Clock()
-    for module in (pool_module, consequences, failing, limits):
+    for module in (pool_module, consequences, failing_tokens, cooldowns):
         patch.setattr(module, "time", SimpleNamespace(monotonic=found.monotonic))
     yield found
     patch.undo()
@@ -271,7 +311,9 @@ def test_no_sequence_of_answers_breaks_the_rules(module_clock: Clock, steps: lis
             assert not breaker.is_open
         else:
             pool.record_error(call, kind("made up"))
-            if kind is not AuthRejected:  # neither callers' faults nor the provider's disable a token
+            if (
+                kind is not AuthRejected
+            ):  # neither callers' faults nor the provider's disable a token
                 assert (token.state == "disabled") == (before[0] == "disabled")
                 assert token.strikes == before[1]
         health = pool.health(UPSTREAM)

@@ -7,18 +7,21 @@ import zipfile
 
 import pytest
 
-from tokens.decoding import UnreadableFile, decode, split_lines
+from tokens.imports.text_decoding import UnreadableFile, decode, split_lines
 
 LINES = ["sk-one", "# two", "", "sk-three"]
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize(
-    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "gb18030", "latin-1"]
+    "encoding",
+    ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "gb18030", "latin-1"],
 )
 def test_text_is_read_in_every_encoding_and_with_every_line_end(encoding, end):
     assert decode(end.join(LINES).encode(encoding)) == LINES
-    assert decode((end.join(LINES) + end).encode(encoding)) == LINES, "the end of the last line begins none"
+    assert decode((end.join(LINES) + end).encode(encoding)) == LINES, (
+        "the end of the last line begins none"
+    )
 
 
 @pytest.mark.parametrize(
@@ -33,7 +36,12 @@ def test_text_is_read_in_every_encoding_and_with_every_line_end(encoding, end):
     ],
 )
 def test_words_beside_the_tokens_are_read_too(encoding, words):
-    lines = [f"# {words}", "sk-made-up-0000000001", f"june@example.org:{words}", "sk-made-up-0000000002"]
+    lines = [
+        f"# {words}",
+        "sk-made-up-0000000001",
+        f"june@example.org:{words}",
+        "sk-made-up-0000000002",
+    ]
     assert decode("\n".join(lines).encode(encoding)) == lines
 
 
@@ -48,7 +56,13 @@ def test_half_a_character_at_the_end_of_utf16_spoils_only_its_line():
 
 
 def test_mixed_line_ends_are_line_ends_and_separators_of_unicode_are_not():
-    assert decode("a\r\nb\rc\n\nd\u2028e\u0085f\x0b".encode()) == ["a", "b", "c", "", "d\u2028e\u0085f\x0b"]
+    assert decode("a\r\nb\rc\n\nd\u2028e\u0085f\x0b".encode()) == [
+        "a",
+        "b",
+        "c",
+        "",
+        "d\u2028e\u0085f\x0b",
+    ]
 
 
 @pytest.mark.parametrize("text", ["", "\ufeff"])

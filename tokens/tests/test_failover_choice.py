@@ -5,13 +5,13 @@ from uuid import uuid4
 import pytest
 
 from providers import registry
-from providers.chat import CHAT, ChatRequest, Resume, Trace
+from providers.database.database_threads import off_loop
 from providers.models import Provider
-from providers.offloop import off_loop
+from providers.protocol.chat import CHAT, ChatRequest, Resume, Trace
 from proxysite.testing.gateway import HELLO
 from proxysite.testing.upstream import refuse
-from tokens.borrowed import Borrowed
 from tokens.failover import loop as failover
+from tokens.pool.caller_tokens import Borrowed
 from tokens.tests.site import Single
 
 KEYS = ["sk-up-1", "sk-up-2", "sk-up-3"]
@@ -39,7 +39,9 @@ async def test_a_conversation_stays_with_its_token(gateway, three, upstream):
     assert others[:3] == [one, two, one]
 
 
-async def test_a_conversation_whose_token_rests_goes_on_with_another_and_stays_there(gateway, three, upstream):
+async def test_a_conversation_whose_token_rests_goes_on_with_another_and_stays_there(
+    gateway, three, upstream
+):
     await ask(gateway, conversation="one")
     upstream.will(refuse(429))
     assert await ask(gateway, conversation="one") == ["RateLimited", "answered"]

@@ -9,8 +9,8 @@ from django.db import connection
 
 from providers import vault
 from providers.models import Provider, Revision
-from tokens import importing
-from tokens.importing import IN_FILE, KNOWN, MALFORMED, NEW, Report, decode
+from tokens.imports import token_import
+from tokens.imports.token_import import IN_FILE, KNOWN, MALFORMED, NEW, Report, decode
 from tokens.models import UpstreamToken
 
 
@@ -20,14 +20,16 @@ def provider(db: None) -> Provider:
 
 
 def run(provider: Provider, text: str | bytes, **options: Any) -> Report:
-    return importing.run(provider, decode(text.encode() if isinstance(text, str) else text), **options)
+    return token_import.run(
+        provider, decode(text.encode() if isinstance(text, str) else text), **options
+    )
 
 
 def secrets() -> set[str]:
     return {vault.unseal(row.sealed, str(row.pk)) for row in UpstreamToken.objects.all()}
 
 
-# --- verdicts ---------------------------------------------------------------------------------------------------------
+# --- verdicts -------------------------------------------------------------------------------------
 MIXED = (
     "\ufeff# tokens of June\r\n"
     "sk-made-up-0000000001\r\n"
@@ -73,7 +75,12 @@ def test_every_line_gets_a_verdict_with_its_number(provider: Provider) -> None:
     assert report.skipped == 3
     assert report.counts == {NEW: 3, IN_FILE: 1, KNOWN: 1, MALFORMED: 6}
     assert secrets() == {
-        *("sk-made-up-0000000001", "sk-made-up-0000000002", "sk-known-000000000003", "sk-made-up-0000000007")
+        *(
+            "sk-made-up-0000000001",
+            "sk-made-up-0000000002",
+            "sk-known-000000000003",
+            "sk-made-up-0000000007",
+        )
     }
 
 
@@ -109,34 +116,52 @@ def test_a_report_carries_no_secret(provider: Provider) -> None:
     ],
 )
 @pytest.mark.parametrize("kind", ["echo", "k2think_web"])
-def test_a_bad_line_says_why_and_stops_nothing(provider: Provider, kind: str, line: str, reason: str) -> None:
+def test_a_bad_line_says_why_and_stops_nothing(
+    provider: Provider, kind: str, line: str, reason: str
+) -> None:
     Provider.objects.update(kind=kind)
     provider.refresh_from_db()
-    report = importing.run(provider, ["sk-made-up-0000000001", line, "sk-made-up-0000000002"])
+    report = token_import.run(provider, ["sk-made-up-0000000001", line, "sk-made-up-0000000002"])
     assert report.counts == {NEW: 2, MALFORMED: 1}
-    assert (report.verdicts[1].line, report.verdicts[1].reason, report.verdicts[1].token) == (2, reason, "")
+    assert (report.verdicts[1].line, report.verdicts[1].reason, report.verdicts[1].token) == (
+        2,
+        reason,
+        "",
+    )
 
 
 def test_what_a_spreadsheet_puts_into_quotes_is_taken_out_of_them(provider: Provider) -> None:
-    assert run(provider, '"token"\n"sk-made-up-0000000001"\n"sk-""quoted""-000000002"\n""\n').counts[NEW] == 2
+    assert (
+        run(provider, '"token"\n"sk-made-up-0000000001"\n"sk-""quoted""-000000002"\n""\n').counts[
+            NEW
+        ]
+        == 2
+    )
     assert secrets() == {"sk-made-up-0000000001", 'sk-"quoted"-000000002'}
 
 
-def test_blank_lines_and_comments_are_counted_and_a_last_line_end_is_none(provider: Provider) -> None:
+def test_blank_lines_and_comments_are_counted_and_a_last_line_end_is_none(
+    provider: Provider,
+) -> None:
     assert run(provider, "a-token-one-1\n").skipped == 0
     assert run(provider, "a-token-one-1\n\n# two\n").skipped == 2
 
 
 def test_whatever_a_file_has_the_good_lines_come_in(provider: Provider) -> None:
     noise = random.Random(8)
-    bad = [noise.randbytes(noise.randrange(1, 60)).replace(b"\n", b"").replace(b"\r", b"") for _ in range(300)]
+    bad = [
+        noise.randbytes(noise.randrange(1, 60)).replace(b"\n", b"").replace(b"\r", b"")
+        for _ in range(300)
+    ]
     bad += [b"june@example.org:" + line for line in bad]
     good = [f"sk-made-up-{number:08}" for number in range(300)]
-    lines = [line for pair in zip(bad, (one.encode() for one in good), strict=False) for line in pair]
+    lines = [
+        line for pair in zip(bad, (one.encode() for one in good), strict=False) for line in pair
+    ]
     lines += [b"# " + b"words " * 20] * 300
     data = b"\n".join(line.translate(None, bytes(range(9))) for line in lines)
     for text in (decode(data), decode(data.decode("latin-1").encode("utf-16"))):
-        run_again = importing.run(provider, text)
+        run_again = token_import.run(provider, text)
         assert set(good) <= secrets()
     assert run_again.counts[NEW] <= len(bad)
 
@@ -150,7 +175,9 @@ def test_running_twice_adds_nothing(provider: Provider) -> None:
 
 
 def test_known_tokens_are_left_as_they_are(provider: Provider) -> None:
-    row = UpstreamToken.of(provider, "sk-made-up-0000000001", label="mine", state="disabled", weight=7)
+    row = UpstreamToken.of(
+        provider, "sk-made-up-0000000001", label="mine", state="disabled", weight=7
+    )
     row.save()
     run(provider, MIXED)
     sealed = row.sealed
@@ -179,16 +206,16 @@ def test_a_file_without_tokens_is_no_error(provider: Provider, text: str) -> Non
     assert report.skipped == text.count("\n")
 
 
-# --- many -------------------------------------------------------------------------------------------------------------
+# --- many -----------------------------------------------------------------------------------------
 def test_many_lines_come_in_with_few_statements_and_progress(
     provider: Provider, django_assert_max_num_queries: Any
 ) -> None:
     batches = 4
-    count = batches * importing.BATCH
+    count = batches * token_import.BATCH
     lines = [f"sk-made-up-{number:08}" for number in range(count)]
     told: list[int] = []
     with django_assert_max_num_queries(30 * batches):
-        report = importing.run(provider, lines, progress=told.append)
+        report = token_import.run(provider, lines, progress=told.append)
     assert report.counts == {NEW: count}
     assert UpstreamToken.objects.count() == count
     assert told == sorted(told)
@@ -198,22 +225,27 @@ def test_many_lines_come_in_with_few_statements_and_progress(
 
 
 def test_a_duplicate_far_away_in_the_file_is_found(provider: Provider) -> None:
-    lines = [f"sk-made-up-{number:08}" for number in range(importing.BATCH + 10)]
-    report = importing.run(provider, [*lines, lines[0], lines[-1]])
+    lines = [f"sk-made-up-{number:08}" for number in range(token_import.BATCH + 10)]
+    report = token_import.run(provider, [*lines, lines[0], lines[-1]])
     assert report.counts == {NEW: len(lines), IN_FILE: 2}
 
 
-def test_an_import_that_breaks_off_keeps_whole_batches_and_can_be_run_again(provider: Provider) -> None:
-    lines = [f"sk-made-up-{number:08}" for number in range(2 * importing.BATCH + 5)]
+def test_an_import_that_breaks_off_keeps_whole_batches_and_can_be_run_again(
+    provider: Provider,
+) -> None:
+    lines = [f"sk-made-up-{number:08}" for number in range(2 * token_import.BATCH + 5)]
 
     def broken() -> Any:
-        yield from lines[: importing.BATCH + 7]
+        yield from lines[: token_import.BATCH + 7]
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        importing.run(provider, broken())
-    assert UpstreamToken.objects.count() == importing.BATCH
-    assert importing.run(provider, lines).counts == {KNOWN: importing.BATCH, NEW: importing.BATCH + 5}
+        token_import.run(provider, broken())
+    assert UpstreamToken.objects.count() == token_import.BATCH
+    assert token_import.run(provider, lines).counts == {
+        KNOWN: token_import.BATCH,
+        NEW: token_import.BATCH + 5,
+    }
 
 
 @pytest.mark.django_db(transaction=True)
@@ -226,7 +258,7 @@ def test_two_imports_at_once_do_not_collide() -> None:
     def work(order: int) -> None:
         try:
             start.wait(10)
-            added.append(importing.run(provider, lines[::order]).counts[NEW])
+            added.append(token_import.run(provider, lines[::order]).counts[NEW])
         except Exception as error:  # noqa: BLE001 - told below
             failed.append(error)
         finally:

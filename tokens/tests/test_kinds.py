@@ -9,19 +9,26 @@ import pytest
 from providers import registry, vault
 from providers.models import Provider
 from providers.tests.commands import run
-from tokens import importing
-from tokens.kinds import Login, login, read
-from tokens.leftovers import Secrets
+from tokens.imports import token_import
+from tokens.imports.credential_kinds import Login, login, read
 from tokens.models import Kind, UpstreamAccount, UpstreamToken
+from tokens.renewal.unsaved_secrets import Secrets
 from tokens.tests.site import Renewing
 
 ENDS = datetime(2030, 1, 1, tzinfo=UTC)
 PLAIN = registry.adapter_class("openai_compatible")
-ACCOUNTS = ["june@example.org:a:pass word", "May@Example.org----s3cret", "june@example.org:a:pass word"]
+ACCOUNTS = [
+    "june@example.org:a:pass word",
+    "May@Example.org----s3cret",
+    "june@example.org:a:pass word",
+]
 
 
 def jwt(**claims):
-    parts = (urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in ({"alg": "HS256"}, claims))
+    parts = (
+        urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
+        for part in ({"alg": "HS256"}, claims)
+    )
     return ".".join([*parts, "c2lnbmF0dXJl"])
 
 
@@ -70,7 +77,9 @@ def test_an_account_is_an_address_and_a_password(line, expected):
 def renewing(monkeypatch, db):
     """A provider with refresh tokens and accounts."""
     monkeypatch.setattr(registry, "adapter_class", lambda kind: Renewing)
-    return Provider.objects.create(name="acme", kind="openai_compatible", base_url="https://acme.example/v1")
+    return Provider.objects.create(
+        name="acme", kind="openai_compatible", base_url="https://acme.example/v1"
+    )
 
 
 def verdicts(report):
@@ -78,12 +87,25 @@ def verdicts(report):
 
 
 def test_a_refresh_token_becomes_a_row_without_access_and_is_known_after_its_renewal(renewing):
-    assert verdicts(importing.run(renewing, [KIMI_REFRESH, KIMI_ACCESS])) == ["new", "new"]
-    refresh, access = UpstreamToken.objects.get(kind="refresh"), UpstreamToken.objects.get(kind="access")
-    assert (Secrets.of(refresh), refresh.expires_at, refresh.renewable) == (("", KIMI_REFRESH), None, True)
-    assert (Secrets.of(access), access.expires_at, access.renewable) == ((KIMI_ACCESS, ""), ENDS, False)
-    UpstreamToken.objects.filter(pk=refresh.pk).update(sealed_refresh=vault.seal("another", str(refresh.pk)))
-    assert verdicts(importing.run(renewing, [KIMI_REFRESH])) == ["known already"]
+    assert verdicts(token_import.run(renewing, [KIMI_REFRESH, KIMI_ACCESS])) == ["new", "new"]
+    refresh, access = (
+        UpstreamToken.objects.get(kind="refresh"),
+        UpstreamToken.objects.get(kind="access"),
+    )
+    assert (Secrets.of(refresh), refresh.expires_at, refresh.renewable) == (
+        ("", KIMI_REFRESH),
+        None,
+        True,
+    )
+    assert (Secrets.of(access), access.expires_at, access.renewable) == (
+        (KIMI_ACCESS, ""),
+        ENDS,
+        False,
+    )
+    UpstreamToken.objects.filter(pk=refresh.pk).update(
+        sealed_refresh=vault.seal("another", str(refresh.pk))
+    )
+    assert verdicts(token_import.run(renewing, [KIMI_REFRESH])) == ["known already"]
 
 
 def test_accounts_become_rows_with_a_token_each_and_nothing_shows_them(renewing, tmp_path):
@@ -97,30 +119,48 @@ def test_accounts_become_rows_with_a_token_each_and_nothing_shows_them(renewing,
         ("june@example.org", "a:pass word"),
         ("may@example.org", "s3cret"),
     ]
-    assert [(row.token.sealed, row.token.kind, row.token.renewable) for row in accounts] == [("", "session", True)] * 2
-    assert verdicts(importing.run(renewing, ACCOUNTS)) == ["known already", "known already", "twice in the file"]
+    assert [(row.token.sealed, row.token.kind, row.token.renewable) for row in accounts] == [
+        ("", "session", True)
+    ] * 2
+    assert verdicts(token_import.run(renewing, ACCOUNTS)) == [
+        "known already",
+        "known already",
+        "twice in the file",
+    ]
 
 
 def test_a_new_password_is_taken_and_lets_the_account_try_again(renewing, tmp_path):
-    importing.run(renewing, ACCOUNTS[:1])
+    token_import.run(renewing, ACCOUNTS[:1])
     UpstreamAccount.objects.update(failures=3, reason="auth: refused")
     UpstreamToken.objects.all().disable("auth: refused")
-    assert verdicts(importing.run(renewing, ["june@example.org:new"], dry_run=True)) == ["with a new password"]
+    assert verdicts(token_import.run(renewing, ["june@example.org:new"], dry_run=True)) == [
+        "with a new password"
+    ]
     assert UpstreamAccount.objects.get().failures == 3
     (tmp_path / "accounts.txt").write_text("june@example.org:new")
     assert "1 with a new password" in run("import_tokens", "acme", str(tmp_path / "accounts.txt"))
     row = UpstreamAccount.objects.get()
-    assert (vault.unseal(row.sealed, str(row.pk)), row.failures, row.token.state) == ("new", 0, "active")
+    assert (vault.unseal(row.sealed, str(row.pk)), row.failures, row.token.state) == (
+        "new",
+        0,
+        "active",
+    )
 
 
 def test_a_dry_run_makes_no_account(renewing):
-    assert verdicts(importing.run(renewing, ACCOUNTS, dry_run=True)) == ["new", "new", "twice in the file"]
+    assert verdicts(token_import.run(renewing, ACCOUNTS, dry_run=True)) == [
+        "new",
+        "new",
+        "twice in the file",
+    ]
     assert not UpstreamAccount.objects.exists()
     assert not UpstreamToken.objects.exists()
 
 
 def test_accounts_are_no_tokens_of_an_upstream_that_nobody_signs_in_to(db):
-    plain = Provider.objects.create(name="acme", kind="openai_compatible", base_url="https://acme.example/v1")
-    (verdict,) = importing.run(plain, ACCOUNTS[:1]).verdicts
+    plain = Provider.objects.create(
+        name="acme", kind="openai_compatible", base_url="https://acme.example/v1"
+    )
+    (verdict,) = token_import.run(plain, ACCOUNTS[:1]).verdicts
     assert (verdict.verdict, verdict.token) == ("malformed", "ju…@example.org")
     assert not UpstreamToken.objects.exists()

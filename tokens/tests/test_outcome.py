@@ -9,7 +9,6 @@ from uuid import UUID
 import pytest
 
 from providers import catalogue
-from providers.chat import CHAT, ChatRequest, Trace
 from providers.exceptions import (
     AuthRejected,
     DeadlineExceeded,
@@ -26,14 +25,17 @@ from providers.exceptions import (
     UpstreamTimeout,
 )
 from providers.models import Provider
-from tokens.borrowed import Borrowed
-from tokens.breaker import LIMITED
-from tokens.entries import Entry
+from providers.protocol.chat import CHAT, ChatRequest, Trace
 from tokens.failover.outcome import describe_outcome
 from tokens.failover.search import Search
-from tokens.pool import Pool
+from tokens.outcomes.breaker import LIMITED
+from tokens.pool.caller_tokens import Borrowed
+from tokens.pool.pool import Pool
+from tokens.pool.pooled_token import Entry
 
-UPSTREAM = catalogue.upstream(Provider(pk=1, name="acme", kind="openai_compatible", base_url="https://api.example.com"))
+UPSTREAM = catalogue.upstream(
+    Provider(pk=1, name="acme", kind="openai_compatible", base_url="https://api.example.com")
+)
 NOW = 0.0
 STATES: dict[str, dict[str, Any]] = {
     "ready": {},
@@ -53,7 +55,8 @@ ERRORS: dict[str, UpstreamError | None] = {
 
 def search(pool: Pool, last: UpstreamError | None = None, tried: tuple[int, ...] = ()) -> Search:
     candidate: Any = SimpleNamespace(
-        adapter=SimpleNamespace(upstream=UPSTREAM, one_at_a_time=False), model=SimpleNamespace(name="m")
+        adapter=SimpleNamespace(upstream=UPSTREAM, one_at_a_time=False),
+        model=SimpleNamespace(name="m"),
     )
     trace = Trace(ChatRequest("0" * 32, CHAT, "m", {}))
     found = Search(trace.request, [candidate], pool, trace)
@@ -75,7 +78,9 @@ def pool_of(*states: str) -> Pool:
 
 
 def expected(states: tuple[str, str], breaker: str, last: str) -> tuple[type, float | None]:
-    """The class and the seconds to wait, from the rules of docs/errors.md; token 1 was tried if any was."""
+    """The class and the seconds to wait, from the rules of docs/errors.md; token 1 was tried if any
+    was.
+    """
     untried = states[1:] if last != "nothing was asked" else states
     if "ready" in untried and breaker == "closed" and last != "nothing was asked":
         return NoTokenAnswered, 1
@@ -98,7 +103,11 @@ def expected(states: tuple[str, str], breaker: str, last: str) -> tuple[type, fl
 @pytest.mark.parametrize("breaker", ["closed", "failing", "limited"])
 def test_each_combination_is_told_as_it_is(breaker: str, last: str) -> None:
     for states in product(STATES, repeat=2):
-        if last == "nothing was asked" and breaker == "closed" and {"ready", "failing"} & set(states):
+        if (
+            last == "nothing was asked"
+            and breaker == "closed"
+            and {"ready", "failing"} & set(states)
+        ):
             continue  # such a token would have been asked
         pool = pool_of(*states)
         if breaker != "closed":
@@ -117,7 +126,8 @@ def test_the_text_counts_the_tokens_as_they_stand_now() -> None:
     text = describe_outcome(search(pool)).message
     assert text == (
         "All upstream tokens for this model are limited "
-        "(5 tokens: 2 limited, 1 exhausted, 1 disabled, 1 expired). The first can be asked again in 40 s."
+        "(5 tokens: 2 limited, 1 exhausted, 1 disabled, 1 expired). The first can be asked "
+        "again in 40 s."
     )
     for entry in pool.rotate_as(UPSTREAM).entries.values():
         entry.state = "disabled"
@@ -156,9 +166,12 @@ def test_the_last_error_of_a_provider_is_told_as_it_is(last: UpstreamError) -> N
 
 
 @pytest.mark.parametrize(
-    ("last", "status"), [(AuthRejected("x"), 401), (RateLimited("x"), 429), (QuotaExhausted("x"), 429)]
+    ("last", "status"),
+    [(AuthRejected("x"), 401), (RateLimited("x"), 429), (QuotaExhausted("x"), 429)],
 )
-def test_callers_with_tokens_of_their_own_are_told_about_those(last: UpstreamError, status: int) -> None:
+def test_callers_with_tokens_of_their_own_are_told_about_those(
+    last: UpstreamError, status: int
+) -> None:
     own = Borrowed(pool_of("limited"), ["sk-own-1"])
     error = describe_outcome(search(own, last, (1,)))
     assert error.shown_status == status

@@ -11,7 +11,6 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from providers import catalogue, vault
-from providers.base import Upstream
 from providers.exceptions import (
     AuthRejected,
     BadResponse,
@@ -31,22 +30,36 @@ from providers.exceptions import (
     UpstreamTimeout,
 )
 from providers.models import Provider
+from providers.upstream.base_adapter import Upstream
 from providers.vault import VaultError
-from tokens import consequences, failing, limits
-from tokens import pool as pool_module
-from tokens.calls import BREAK, EXHAUST, REST, STRIKE, UNREADABLE, Call
-from tokens.consequences import find_consequence
-from tokens.entries import FOREVER, Entry
 from tokens.models import UpstreamToken
-from tokens.pool import Pool
-from tokens.reading import COLUMNS, Rows
+from tokens.outcomes import consequences, cooldowns, failing_tokens
+from tokens.outcomes.consequences import find_consequence
+from tokens.outcomes.upstream_call import BREAK, EXHAUST, REST, STRIKE, UNREADABLE, Call
+from tokens.pool import pool as pool_module
+from tokens.pool.pool import Pool
+from tokens.pool.pooled_token import FOREVER, Entry
+from tokens.pool.token_loader import COLUMNS, Rows
 
-PROVIDER_ERRORS = [Unreachable, BadTls, BadResponse, UnexpectedRedirect, Disconnected, ServerFailed, UpstreamTimeout]
+PROVIDER_ERRORS = [
+    Unreachable,
+    BadTls,
+    BadResponse,
+    UnexpectedRedirect,
+    Disconnected,
+    ServerFailed,
+    UpstreamTimeout,
+]
 NOT_THE_TOKENS = [Rejected, ModelMissing, Contended]
 
 
 def upstream(**fields: Any) -> Upstream:
-    row = {"pk": 1, "name": "p", "kind": "openai_compatible", "base_url": "https://api.example.com"} | fields
+    row = {
+        "pk": 1,
+        "name": "p",
+        "kind": "openai_compatible",
+        "base_url": "https://api.example.com",
+    } | fields
     return catalogue.upstream(Provider(**row))
 
 
@@ -59,7 +72,9 @@ def rows_of(*tokens: UpstreamToken, version: int = 1, whole: bool = True) -> Row
 
 
 def token(number: int, provider: int = 1, **fields: Any) -> UpstreamToken:
-    found = UpstreamToken.of(Provider(pk=provider), f"sk-made-up-{number}", id=UUID(int=number), changed=1)
+    found = UpstreamToken.of(
+        Provider(pk=provider), f"sk-made-up-{number}", id=UUID(int=number), changed=1
+    )
     for name, value in fields.items():
         setattr(found, name, value)
     return found
@@ -78,7 +93,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     found = Clock()
-    for module in (pool_module, consequences, failing, limits):
+    for module in (pool_module, consequences, failing_tokens, cooldowns):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=found.monotonic))
     return found
 
@@ -113,7 +128,7 @@ def state(entry: Entry) -> tuple[Any, ...]:
     return entry.state, entry.strikes, entry.rests_until, entry.rests, entry.expires, entry.enabled
 
 
-# --- the table --------------------------------------------------------------------------------------------------------
+# --- the table ------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("kind", "deed"),
     [
@@ -134,8 +149,17 @@ def test_no_error_of_the_tree_is_forgotten() -> None:
         below = kind.__subclasses__()
         return [leaf for one in below for leaf in leaves(one)] if below else [kind]
 
-    known = {AuthRejected, RateLimited, QuotaExhausted, UnreadableToken, *PROVIDER_ERRORS, *NOT_THE_TOKENS}
-    assert {leaf for leaf in leaves(UpstreamError) if leaf.__module__ == "providers.exceptions"} == known
+    known = {
+        AuthRejected,
+        RateLimited,
+        QuotaExhausted,
+        UnreadableToken,
+        *PROVIDER_ERRORS,
+        *NOT_THE_TOKENS,
+    }
+    assert {
+        leaf for leaf in leaves(UpstreamError) if leaf.__module__ == "providers.exceptions"
+    } == known
 
 
 ERRORS = st.sampled_from([*NOT_THE_TOKENS, *PROVIDER_ERRORS])
@@ -143,7 +167,9 @@ ERRORS = st.sampled_from([*NOT_THE_TOKENS, *PROVIDER_ERRORS])
 
 @examples(derandomize=True, database=None, deadline=None, max_examples=150)
 @given(st.lists(st.tuples(ERRORS, st.none() | st.floats(-10, 1e9)), max_size=40))
-def test_no_sequence_of_errors_of_callers_and_providers_harms_a_token(told: list[tuple[Any, float | None]]) -> None:
+def test_no_sequence_of_errors_of_callers_and_providers_harms_a_token(
+    told: list[tuple[Any, float | None]],
+) -> None:
     pool = Pool()
     entries = [Entry(UUID(int=number), 1, "sealed", strikes=number) for number in (1, 2)]
     for entry in entries:
@@ -155,13 +181,19 @@ def test_no_sequence_of_errors_of_callers_and_providers_harms_a_token(told: list
         (2, 0, FOREVER, True),
     ]
     assert not pool.notes
-    asked = {picked(pool).id}  # the token that failed comes last, and is asked when there is no other
-    asked |= {one.id for one in (pool.pick(UPSTREAM, asked), pool.pick_failing(UPSTREAM, asked)) if one}
+    asked = {
+        picked(pool).id
+    }  # the token that failed comes last, and is asked when there is no other
+    asked |= {
+        one.id for one in (pool.pick(UPSTREAM, asked), pool.pick_failing(UPSTREAM, asked)) if one
+    }
     assert asked == {entry.id for entry in entries}
 
 
-# --- strikes ----------------------------------------------------------------------------------------------------------
-def test_three_consecutive_strikes_disable_a_token_and_the_others_go_on(pool: Pool, settings: Any) -> None:
+# --- strikes --------------------------------------------------------------------------------------
+def test_three_consecutive_strikes_disable_a_token_and_the_others_go_on(
+    pool: Pool, settings: Any
+) -> None:
     settings.MAX_TOKEN_FAILURES = 3
     struck = picked(pool)
     for strikes in (1, 2, 3):
@@ -208,14 +240,21 @@ def test_a_limit_of_one_disables_at_the_first_strike(pool: Pool, settings: Any) 
     assert not struck.enabled
 
 
-# --- rests ------------------------------------------------------------------------------------------------------------
+# --- rests ----------------------------------------------------------------------------------------
 def rest_seconds(pool: Pool, clock: Clock, entry: Entry) -> float:
     return entry.rests_until - clock.now
 
 
 @pytest.mark.parametrize(
     ("retry_after_seconds", "least", "most"),
-    [(7.0, 7, 8), (0.0, 1, 1.2), (-3_600.0, 1, 1.2), (0.25, 1, 1.2), (1e9, 3_600, 3_601), (3_600.0, 3_600, 3_601)],
+    [
+        (7.0, 7, 8),
+        (0.0, 1, 1.2),
+        (-3_600.0, 1, 1.2),
+        (0.25, 1, 1.2),
+        (1e9, 3_600, 3_601),
+        (3_600.0, 3_600, 3_601),
+    ],
 )
 def test_a_429_rests_the_token_for_retry_after_within_a_second_and_an_hour(
     pool: Pool, clock: Clock, retry_after_seconds: float, least: float, most: float
@@ -278,7 +317,10 @@ def test_tokens_that_rest_for_the_same_time_do_not_wake_together(pool: Pool, clo
     random.seed(1)
     for entry in [picked(pool) for _ in range(3)]:
         fail(pool, entry, error(RateLimited, 60))
-    assert len({round(entry.rests_until, 6) for entry in pool.rotate_as(UPSTREAM).entries.values()}) == 3
+    assert (
+        len({round(entry.rests_until, 6) for entry in pool.rotate_as(UPSTREAM).entries.values()})
+        == 3
+    )
 
 
 def test_the_note_of_a_rest_carries_its_end_on_the_wall_clock(pool: Pool) -> None:
@@ -290,7 +332,9 @@ def test_the_note_of_a_rest_carries_its_end_on_the_wall_clock(pool: Pool) -> Non
     assert 95 < (note.until - datetime.now(UTC)).total_seconds() < 102
 
 
-def test_when_all_rest_nothing_is_picked_and_the_soonest_waking_is_told(pool: Pool, clock: Clock) -> None:
+def test_when_all_rest_nothing_is_picked_and_the_soonest_waking_is_told(
+    pool: Pool, clock: Clock
+) -> None:
     for seconds, entry in zip((300, 20, 100), [picked(pool) for _ in range(3)], strict=True):
         fail(pool, entry, error(RateLimited, seconds))
     assert pool.pick(UPSTREAM, ()) is None
@@ -298,7 +342,7 @@ def test_when_all_rest_nothing_is_picked_and_the_soonest_waking_is_told(pool: Po
     assert str(pool.counts(UPSTREAM)) == "3 tokens: 3 limited"
 
 
-# --- quota ------------------------------------------------------------------------------------------------------------
+# --- quota ----------------------------------------------------------------------------------------
 @pytest.mark.parametrize("retry_after_seconds", [None, 7_200.0])
 def test_a_used_up_quota_exhausts_the_token_until_its_reset(
     pool: Pool, clock: Clock, settings: Any, retry_after_seconds: float | None
@@ -325,8 +369,10 @@ def test_a_quota_that_is_found_used_up_while_the_token_rests_is_not_overlooked(p
     assert [note.deed for note in pool.notes] == [REST, EXHAUST]
 
 
-# --- providers --------------------------------------------------------------------------------------------------------
-def test_failures_of_the_provider_open_its_breaker_and_an_answer_closes_it(pool: Pool, settings: Any) -> None:
+# --- providers ------------------------------------------------------------------------------------
+def test_failures_of_the_provider_open_its_breaker_and_an_answer_closes_it(
+    pool: Pool, settings: Any
+) -> None:
     for _ in range(settings.BREAKER_FAILURES):
         assert pool.breaker(UPSTREAM).blocked_for(1_000.0) is None
         fail(pool, picked(pool), error(ServerFailed))
@@ -335,8 +381,12 @@ def test_failures_of_the_provider_open_its_breaker_and_an_answer_closes_it(pool:
     assert pool.breaker(UPSTREAM).blocked_for(1_000.0) is None
 
 
-@pytest.mark.parametrize("kind", [Rejected, AuthRejected, RateLimited, QuotaExhausted, ModelMissing])
-def test_an_answer_of_any_other_kind_shows_that_the_provider_works(pool: Pool, kind: type[UpstreamError]) -> None:
+@pytest.mark.parametrize(
+    "kind", [Rejected, AuthRejected, RateLimited, QuotaExhausted, ModelMissing]
+)
+def test_an_answer_of_any_other_kind_shows_that_the_provider_works(
+    pool: Pool, kind: type[UpstreamError]
+) -> None:
     for _ in range(50):
         fail(pool, None, error(ServerFailed))
         fail(pool, None, error(kind))
@@ -365,13 +415,17 @@ def test_a_call_without_a_token_counts_for_none(pool: Pool) -> None:
     assert (pool.used, list(pool.notes)) == ({}, [])
 
 
-# --- taking what was read ---------------------------------------------------------------------------------------------
+# --- taking what was read -------------------------------------------------------------------------
 async def test_what_was_read_is_in_force_and_an_entry_that_stays_keeps_its_uses(pool: Pool) -> None:
     for _ in range(6):
         picked(pool)
     await pool.take(rows_of(token(2, weight=5, changed=2), version=2, whole=False))
     entries = pool.rotate_as(UPSTREAM).entries
-    assert {entry.id.int: (entry.uses, entry.weight) for entry in entries.values()} == {1: (2, 1), 2: (2, 5), 3: (2, 1)}
+    assert {entry.id.int: (entry.uses, entry.weight) for entry in entries.values()} == {
+        1: (2, 1),
+        2: (2, 5),
+        3: (2, 1),
+    }
     assert pool.seen == 2
 
 
@@ -396,7 +450,9 @@ CHANGES: dict[str, Callable[[], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-async def test_a_token_that_was_changed_elsewhere_is_not_picked_any_more(pool: Pool, change: str) -> None:
+async def test_a_token_that_was_changed_elsewhere_is_not_picked_any_more(
+    pool: Pool, change: str
+) -> None:
     await pool.take(rows_of(token(1, changed=2, **CHANGES[change]()), version=2, whole=False))
     assert {picked(pool).id.int for _ in range(8)} == {2, 3}
 
@@ -429,12 +485,16 @@ async def test_a_reading_that_is_older_than_what_waits_to_be_written_does_not_un
     assert hurt.id not in {picked(pool).id for _ in range(9)}
 
 
-async def test_a_token_that_moved_while_something_waited_to_be_written_still_hears_of_changes(pool: Pool) -> None:
+async def test_a_token_that_moved_while_something_waited_to_be_written_still_hears_of_changes(
+    pool: Pool,
+) -> None:
     other = upstream(pk=2, name="q")
     fail(pool, picked(pool), error(AuthRejected))
     await pool.take(rows_of(token(1, provider=2, changed=2), version=2, whole=False))
     pool.written([pool.notes.popleft()])
-    await pool.take(rows_of(token(1, provider=2, state="disabled", changed=3), version=3, whole=False))
+    await pool.take(
+        rows_of(token(1, provider=2, state="disabled", changed=3), version=3, whole=False)
+    )
     assert pool.pick(other, ()) is None
 
 
@@ -446,11 +506,15 @@ async def test_another_rotation_is_in_force_at_once_and_states_stay(pool: Pool) 
     assert pool.pick(by_priority, {UUID(int=3), UUID(int=2)}) is None
 
 
-# --- credentials ------------------------------------------------------------------------------------------------------
-async def test_a_token_is_opened_once_and_again_when_its_secret_changed(pool: Pool, monkeypatch: Any) -> None:
+# --- credentials ----------------------------------------------------------------------------------
+async def test_a_token_is_opened_once_and_again_when_its_secret_changed(
+    pool: Pool, monkeypatch: Any
+) -> None:
     opened: list[str] = []
     unseal = vault.unseal
-    monkeypatch.setattr(vault, "unseal", lambda sealed, row: opened.append(row) or unseal(sealed, row))
+    monkeypatch.setattr(
+        vault, "unseal", lambda sealed, row: opened.append(row) or unseal(sealed, row)
+    )
     one = picked(pool)
     assert {pool.credential(one).secret for _ in range(3)} == {"sk-made-up-1"}
     assert len(opened) == 1

@@ -33,7 +33,7 @@ def only(row: UpstreamToken) -> Any:
     return UpstreamToken.objects.filter(pk=row.pk)
 
 
-# --- rows -------------------------------------------------------------------------------------------------------------
+# --- rows -----------------------------------------------------------------------------------------
 def test_a_token_is_stored_sealed_masked_and_bound_to_its_row(provider: Provider) -> None:
     row = token(provider)
     with connection.cursor() as cursor:
@@ -57,7 +57,9 @@ def test_a_token_stands_once_per_provider(provider: Provider) -> None:
 
 
 @pytest.mark.parametrize("fields", [{"state": "tired"}, {"state": ""}, {"weight": 0}], ids=repr)
-def test_the_database_refuses_an_impossible_token(provider: Provider, fields: dict[str, Any]) -> None:
+def test_the_database_refuses_an_impossible_token(
+    provider: Provider, fields: dict[str, Any]
+) -> None:
     with pytest.raises(IntegrityError), transaction.atomic():
         token(provider, **fields)
 
@@ -76,7 +78,7 @@ def test_resting_is_told_by_the_time(provider: Provider) -> None:
     assert not token(provider, "sk-3", rests_until=later(minutes=-1)).resting
 
 
-# --- questions --------------------------------------------------------------------------------------------------------
+# --- questions ------------------------------------------------------------------------------------
 def test_usable_are_those_that_answer_now(provider: Provider) -> None:
     usable = {
         token(provider, "sk-plain"),
@@ -93,7 +95,7 @@ def test_usable_are_those_that_answer_now(provider: Provider) -> None:
     assert UpstreamToken.objects.none().counts() == {"total": 0, "active": 0, "inactive": 0}
 
 
-# --- changes ----------------------------------------------------------------------------------------------------------
+# --- changes --------------------------------------------------------------------------------------
 def test_the_strike_that_reaches_the_limit_disables(provider: Provider) -> None:
     row = token(provider)
     found = []
@@ -113,7 +115,9 @@ def test_a_strike_leaves_a_disabled_token_as_it_is(provider: Provider) -> None:
 
 
 @pytest.mark.parametrize(("limit", "strikes"), [(1, 0), (2, 1), (3, 7)])
-def test_a_lower_limit_counts_at_the_next_strike(provider: Provider, limit: int, strikes: int) -> None:
+def test_a_lower_limit_counts_at_the_next_strike(
+    provider: Provider, limit: int, strikes: int
+) -> None:
     row = token(provider, strikes=strikes)
     only(row).strike(limit, "auth")
     row.refresh_from_db()
@@ -156,13 +160,17 @@ def test_nothing_but_a_reset_enables_a_disabled_token(provider: Provider, deed: 
 
 
 def test_a_good_answer_ends_strikes_and_quota_trouble(provider: Provider) -> None:
-    row = token(provider, state=State.EXHAUSTED, strikes=2, rests_until=later(hours=1), reason="quota")
+    row = token(
+        provider, state=State.EXHAUSTED, strikes=2, rests_until=later(hours=1), reason="quota"
+    )
     assert only(row).absolve() == 1
     row.refresh_from_db()
     assert (row.state, row.strikes, row.rests_until, row.reason) == ("active", 0, None, "")
 
 
-def test_a_good_answer_does_not_wake_an_active_token_that_the_upstream_told_to_rest(provider: Provider) -> None:
+def test_a_good_answer_does_not_wake_an_active_token_that_the_upstream_told_to_rest(
+    provider: Provider,
+) -> None:
     row = token(provider, strikes=1, rests_until=later(hours=1))
     only(row).absolve()  # of a request that began before the 429
     row.refresh_from_db()

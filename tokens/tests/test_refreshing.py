@@ -1,4 +1,6 @@
-"""Failures in a row renew a provider's whole pool: once per window, by one process, and never while it fails itself."""
+"""Failures in a row renew a provider's whole pool: once per window, by one process, and never while
+it fails itself.
+"""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -7,16 +9,17 @@ import pytest
 from kombu.exceptions import OperationalError
 
 from providers import registry, vault
-from providers.offloop import off_loop
+from providers.database.database_threads import off_loop
 from proxysite.testing import eventually, rows
 from proxysite.testing.upstream import Gate, refuse
-from tokens import accounts, refreshing
-from tokens.kinds import Login
-from tokens.leftovers import Secrets
+from tokens.imports import account_import
+from tokens.imports.credential_kinds import Login
 from tokens.models import Refresh, UpstreamAccount, UpstreamToken
+from tokens.pool.failure_counts import Sticky, Troubles
+from tokens.renewal import renew_pool
+from tokens.renewal.unsaved_secrets import Secrets
 from tokens.tasks import check_disabled, refresh_pool, renew_soon
 from tokens.tests.site import Renewing, Site
-from tokens.troubles import Sticky, Troubles
 
 SOON = timedelta(minutes=5)
 
@@ -42,7 +45,7 @@ async def pair(site, provider):
     """Two tokens that can be renewed, one that cannot, and an account that has not signed in."""
 
     def make():
-        accounts.take(provider, Login("june@example.org", "a password"))
+        account_import.take(provider, Login("june@example.org", "a password"))
         rows.tokens(provider, "sk-key")
         return [
             refresh_row(provider, name, "old", expires_at=datetime.now(UTC) + SOON)
@@ -69,7 +72,7 @@ def secrets(row):
     return Secrets.of(UpstreamToken.objects.get(pk=row.pk))
 
 
-# --- the rule ---------------------------------------------------------------------------------------------------------
+# --- the rule -------------------------------------------------------------------------------------
 def test_two_rejections_in_a_row_or_two_failures_of_a_pool_larger_than_two_call_for_it():
     troubles = Troubles()
     assert [troubles.count(1, auth=True, tokens=1) for _ in range(3)] == [False, True, True]
@@ -94,10 +97,13 @@ async def test_one_process_asks_once_per_window():
 
 
 @pytest.mark.settings(MAX_TOKENS_TRIED=1)
-async def test_two_rejected_tokens_order_a_renewal_and_a_success_forgets(gateway, pair, three, site, ordered, alice):
+async def test_two_rejected_tokens_order_a_renewal_and_a_success_forgets(
+    gateway, pair, three, site, ordered, alice
+):
     pool, provider_id = gateway.inner.pool, three[0].provider_id
     await off_loop(
-        UpstreamToken.objects.exclude(pk__in=[row.pk for row in three]).update, rests_until=datetime.now(UTC) + SOON
+        UpstreamToken.objects.exclude(pk__in=[row.pk for row in three]).update,
+        rests_until=datetime.now(UTC) + SOON,
     )
     await gateway.reload()
     await gateway.chat(alice.key)
@@ -116,7 +122,9 @@ async def test_two_rejected_tokens_order_a_renewal_and_a_success_forgets(gateway
 
 
 @pytest.mark.settings(MAX_ATTEMPTS=1)
-@pytest.mark.parametrize(("limit", "alarms"), [(2, False), (9, True)], ids=["breaker open", "breaker closed"])
+@pytest.mark.parametrize(
+    ("limit", "alarms"), [(2, False), (9, True)], ids=["breaker open", "breaker closed"]
+)
 async def test_failures_of_the_provider_order_a_renewal_unless_its_breaker_is_open(
     site, three, upstream, gateway, alice, settings, monkeypatch, limit, alarms
 ):
@@ -139,11 +147,11 @@ async def test_limits_and_faults_of_callers_are_no_failures(gateway, token, upst
     assert gateway.inner.pool.consecutive(token.provider_id) == (0, 0, None)
 
 
-# --- the order --------------------------------------------------------------------------------------------------------
+# --- the order ------------------------------------------------------------------------------------
 def test_nothing_is_ordered_of_a_pool_that_cannot_be_renewed(transactional_db, ordered):
     row = rows.provider("http://127.0.0.1:9/v1")
     rows.tokens(row, "sk-key")
-    refreshing.send(row.pk)
+    renew_pool.send(row.pk)
     assert not ordered
 
 
@@ -154,11 +162,11 @@ def test_a_broker_that_is_down_is_logged_and_breaks_nothing(transactional_db, mo
     row = rows.provider("http://127.0.0.1:9/v1")
     refresh_row(row, "refresh-a")
     monkeypatch.setattr(refresh_pool, "apply_async", down)
-    refreshing.send(row.pk)
+    renew_pool.send(row.pk)
     assert "cannot be ordered: OperationalError" in caplog.text
 
 
-# --- the work ---------------------------------------------------------------------------------------------------------
+# --- the work -------------------------------------------------------------------------------------
 async def test_the_whole_pool_is_renewed_once_per_window(pair, site, provider):
     assert await off_loop(refresh_pool, provider.pk) == 3
     assert sorted(site.renewals) == ["june@example.org", "refresh-a", "refresh-b"]
@@ -166,7 +174,13 @@ async def test_the_whole_pool_is_renewed_once_per_window(pair, site, provider):
     assert len(site.renewals) == 3
     assert await off_loop(refresh_pool, provider.pk, force=True) == 3
     run = await off_loop(Refresh.objects.get)
-    assert (run.runs, run.renewed, run.errors, run.last_error, run.running_until) == (2, 3, 0, "", None)
+    assert (run.runs, run.renewed, run.errors, run.last_error, run.running_until) == (
+        2,
+        3,
+        0,
+        "",
+        None,
+    )
     assert run.began_at <= run.ended_at
 
 
@@ -181,10 +195,12 @@ async def test_a_run_at_the_same_time_is_left_to_the_first(pair, site, provider)
 
 
 async def test_a_killed_run_does_not_keep_the_next_one_away_for_ever(pair, provider):
-    assert await off_loop(refreshing.begin, provider.pk)
-    assert await off_loop(refreshing.begin, provider.pk, force=True) is None
+    assert await off_loop(renew_pool.begin, provider.pk)
+    assert await off_loop(renew_pool.begin, provider.pk, force=True) is None
     await off_loop(
-        Refresh.objects.update, running_until=datetime.now(UTC) - SOON, began_at=datetime.now(UTC) - SOON * 2
+        Refresh.objects.update,
+        running_until=datetime.now(UTC) - SOON,
+        began_at=datetime.now(UTC) - SOON * 2,
     )
     assert await off_loop(refresh_pool, provider.pk) == 3
 
@@ -204,7 +220,9 @@ async def test_a_token_whose_renewal_is_refused_keeps_what_it_has(pair, site, pr
     assert "refused" in run.last_error
 
 
-async def test_what_auth_failures_disabled_comes_back_and_what_a_person_disabled_does_not(pair, site, provider):
+async def test_what_auth_failures_disabled_comes_back_and_what_a_person_disabled_does_not(
+    pair, site, provider
+):
     await off_loop(UpstreamToken.objects.filter(pk=pair[0].pk).disable, "auth: rejected")
     await off_loop(UpstreamToken.objects.filter(pk=pair[1].pk).disable, "by operator")
     assert await off_loop(refresh_pool, provider.pk) == 2
@@ -212,7 +230,9 @@ async def test_what_auth_failures_disabled_comes_back_and_what_a_person_disabled
     assert "refresh-b" not in site.renewals
 
 
-async def test_a_password_that_was_refused_again_and_again_is_tried_only_when_a_person_says_so(pair, site, provider):
+async def test_a_password_that_was_refused_again_and_again_is_tried_only_when_a_person_says_so(
+    pair, site, provider
+):
     await off_loop(UpstreamAccount.objects.update, failures=3)
     assert await off_loop(refresh_pool, provider.pk) == 2
     assert await off_loop(refresh_pool, provider.pk, force=True) == 3
@@ -233,14 +253,18 @@ async def test_a_provider_that_fails_is_left_alone_after_a_few_tries(site, provi
     await off_loop(lambda: [refresh_row(provider, f"refresh-{number}") for number in range(30)])
     upstream.always(refuse(500))
     assert await off_loop(refresh_pool, provider.pk) == 0
-    assert len(upstream.requests) < refreshing.GIVEN_UP + refreshing.AT_ONCE
-    assert await off_loop(UpstreamToken.objects.filter(renewing_until=None, state="active").count) == 30
+    assert len(upstream.requests) < renew_pool.GIVEN_UP + renew_pool.AT_ONCE
+    assert (
+        await off_loop(UpstreamToken.objects.filter(renewing_until=None, state="active").count)
+        == 30
+    )
 
 
-# --- before they end --------------------------------------------------------------------------------------------------
+# --- before they end ------------------------------------------------------------------------------
 async def test_what_ends_soon_is_renewed_and_nothing_else(pair, site):
     await off_loop(
-        UpstreamToken.objects.filter(pk=pair[1].pk).update, expires_at=datetime.now(UTC) + timedelta(hours=1)
+        UpstreamToken.objects.filter(pk=pair[1].pk).update,
+        expires_at=datetime.now(UTC) + timedelta(hours=1),
     )
     assert await off_loop(renew_soon) == 1
     assert site.renewals == ["refresh-a"]
@@ -267,7 +291,7 @@ async def test_an_account_without_a_token_gets_one(site, provider):
     assert await off_loop(refresh_pool, provider.pk) == 1
 
 
-# --- conversations ----------------------------------------------------------------------------------------------------
+# --- conversations --------------------------------------------------------------------------------
 @pytest.mark.settings(STICKY_CONVERSATIONS=2)
 def test_the_token_of_a_conversation_is_remembered_within_bounds():
     sticky, (one, two, three) = Sticky(), [rows.UpstreamToken().pk for _ in range(3)]

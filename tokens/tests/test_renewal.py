@@ -1,4 +1,6 @@
-"""Tokens that end are renewed before they are used: once, whoever needs them, and nothing that comes is lost."""
+"""Tokens that end are renewed before they are used: once, whoever needs them, and nothing that
+comes is lost.
+"""
 
 import asyncio
 import os
@@ -11,18 +13,19 @@ import pytest
 from django.conf import settings
 
 from providers import registry, vault
-from providers.chat import Fresh
-from providers.clients import Clients
+from providers.database.database_threads import off_loop
 from providers.exceptions import Contended
-from providers.offloop import off_loop
+from providers.network.clients import Clients
+from providers.protocol.chat import Fresh
 from proxysite.testing import eventually, rows
 from proxysite.testing.upstream import CUT, Gate, raw, refuse
-from tokens import accounts, leftovers
-from tokens.checkup import adapter
-from tokens.kinds import Login
-from tokens.leftovers import Secrets, keep
+from tokens.imports import account_import
+from tokens.imports.credential_kinds import Login
+from tokens.maintenance.token_check import adapter
 from tokens.models import Transition, UpstreamAccount, UpstreamToken
-from tokens.renewal import Order, Renewals, take_lease
+from tokens.renewal import unsaved_secrets
+from tokens.renewal.renew_token import Order, Renewals, take_lease
+from tokens.renewal.unsaved_secrets import Secrets, keep
 from tokens.tests.site import Renewing, Site
 
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
@@ -77,8 +80,10 @@ def asked(upstream):
     return [request.bearer for request in upstream.requests if request.path.endswith("completions")]
 
 
-# --- on the path ------------------------------------------------------------------------------------------------------
-async def test_many_requests_with_a_token_that_has_no_access_renew_it_once(gateway, row, site, upstream, alice):
+# --- on the path ----------------------------------------------------------------------------------
+async def test_many_requests_with_a_token_that_has_no_access_renew_it_once(
+    gateway, row, site, upstream, alice
+):
     site.gate = Gate()
     asking = [asyncio.create_task(gateway.chat(alice.key)) for _ in range(16)]
     await site.gate.arrival()
@@ -88,11 +93,18 @@ async def test_many_requests_with_a_token_that_has_no_access_renew_it_once(gatew
     assert asked(upstream) == ["access-1"] * 16
     assert await off_loop(secrets, row) == ("access-1", "refresh-1")
     found = await rows.fresh(row)
-    assert (found.state, found.strikes, found.renewing_until, found.fingerprint) == ("active", 0, None, row.fingerprint)
-    assert not list(leftovers.folder().iterdir())
+    assert (found.state, found.strikes, found.renewing_until, found.fingerprint) == (
+        "active",
+        0,
+        None,
+        row.fingerprint,
+    )
+    assert not list(unsaved_secrets.folder().iterdir())
 
 
-async def test_each_renewal_uses_the_refresh_token_that_the_last_one_brought(gateway, row, site, upstream, alice):
+async def test_each_renewal_uses_the_refresh_token_that_the_last_one_brought(
+    gateway, row, site, upstream, alice
+):
     for _ in range(3):
         assert (await gateway.chat(alice.key)).status == 200
         await change(gateway, row, expires_at=PAST)
@@ -107,7 +119,9 @@ async def test_a_token_that_has_not_expired_is_not_renewed(gateway, row, site, a
 
 
 @pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
-async def test_a_rejected_token_is_renewed_and_asked_once_more(gateway, row, site, upstream, alice, streams):
+async def test_a_rejected_token_is_renewed_and_asked_once_more(
+    gateway, row, site, upstream, alice, streams
+):
     await gateway.chat(alice.key)
     site.access.clear()
     answer = await gateway.chat(alice.key, stream=streams)
@@ -133,7 +147,9 @@ async def test_many_requests_with_a_rejected_token_renew_it_once(gateway, row, s
     assert gateway.inner.pool.consecutive(row.provider_id) == (0, 0, None)
 
 
-async def test_a_token_that_is_rejected_although_it_was_renewed_is_struck(gateway, row, site, upstream, alice):
+async def test_a_token_that_is_rejected_although_it_was_renewed_is_struck(
+    gateway, row, site, upstream, alice
+):
     await gateway.chat(alice.key)
     upstream.will(refuse(401), site, refuse(401))
     assert (await gateway.chat(alice.key)).status == 503
@@ -152,7 +168,9 @@ async def test_a_rejected_token_is_renewed_even_when_no_attempt_is_left(gateway,
     assert (await gateway.chat(alice.key)).status == 200
 
 
-async def test_a_refused_renewal_disables_the_token_and_the_next_one_answers(gateway, row, site, alice, provider):
+async def test_a_refused_renewal_disables_the_token_and_the_next_one_answers(
+    gateway, row, site, alice, provider
+):
     site.refresh = {"refresh-b"}
     other = await off_loop(refresh_row, provider, "refresh-b")
     await gateway.reload()
@@ -168,18 +186,26 @@ async def test_a_refused_renewal_disables_the_token_and_the_next_one_answers(gat
 
 @pytest.mark.settings(MAX_ATTEMPTS=1)
 @pytest.mark.parametrize("fault", [refuse(500), refuse(429), raw(CUT)], ids=["500", "429", "reset"])
-async def test_a_renewal_that_fails_for_other_reasons_leaves_the_token_as_it_is(gateway, row, upstream, alice, fault):
+async def test_a_renewal_that_fails_for_other_reasons_leaves_the_token_as_it_is(
+    gateway, row, upstream, alice, fault
+):
     before = await off_loop(secrets, row)
     upstream.will(fault)
     assert (await gateway.chat(alice.key)).status in (429, 502)
     found = await rows.fresh(row)
-    assert (found.state, found.renewing_until, await off_loop(secrets, row)) == ("active", None, before)
+    assert (found.state, found.renewing_until, await off_loop(secrets, row)) == (
+        "active",
+        None,
+        before,
+    )
 
 
-async def test_an_account_signs_in_for_its_first_request_and_when_its_session_ends(gateway, site, provider, alice):
+async def test_an_account_signs_in_for_its_first_request_and_when_its_session_ends(
+    gateway, site, provider, alice
+):
     def make():
         UpstreamToken.objects.all().delete()
-        accounts.take(provider, Login("june@example.org", "a password"))
+        account_import.take(provider, Login("june@example.org", "a password"))
 
     await off_loop(make)
     await gateway.reload()
@@ -192,7 +218,10 @@ async def test_an_account_signs_in_for_its_first_request_and_when_its_session_en
     assert account.signed_in_at is not None
     site.accounts.clear()
     assert (await gateway.chat(alice.key)).status == 503
-    account, row = await off_loop(UpstreamAccount.objects.get), await off_loop(UpstreamToken.objects.get)
+    account, row = (
+        await off_loop(UpstreamAccount.objects.get),
+        await off_loop(UpstreamToken.objects.get),
+    )
     assert (account.failures, row.state) == (1, "disabled")
     assert account.reason == row.reason == "auth: Its account was refused: It is void."
 
@@ -207,24 +236,28 @@ async def test_a_renewal_goes_on_when_its_caller_leaves(gateway, row, site, alic
     await eventually(lambda: off_loop(lambda: secrets(row) == ("access-1", "refresh-1")))
 
 
-# --- kills and other processes ----------------------------------------------------------------------------------------
+# --- kills and other processes --------------------------------------------------------------------
 async def renewed(provider, row, **wish):
     """What another process would get."""
     async with Clients() as clients:
         return await Renewals().renew(adapter(provider, clients), Order(row.pk, row.sealed, **wish))
 
 
-async def test_what_a_killed_process_had_not_committed_is_used_and_nobody_asks_again(row, site, provider):
+async def test_what_a_killed_process_had_not_committed_is_used_and_nobody_asks_again(
+    row, site, provider
+):
     proof = (await off_loop(secrets, row)).proof
     keep(row.pk, proof, Fresh("access-9", "refresh-9"))
-    (file,) = leftovers.folder().iterdir()
+    (file,) = unsaved_secrets.folder().iterdir()
     assert file.stat().st_mode & 0o777 == 0o600
     assert b"access-9" not in file.read_bytes()
-    await off_loop(UpstreamToken.objects.update, renewing_until=datetime.now(UTC) + timedelta(hours=1))  # its lease
+    await off_loop(
+        UpstreamToken.objects.update, renewing_until=datetime.now(UTC) + timedelta(hours=1)
+    )  # its lease
     await renewed(provider, row)
     assert await off_loop(secrets, row) == ("access-9", "refresh-9")
     assert site.renewals == []
-    assert not list(leftovers.folder().iterdir())
+    assert not list(unsaved_secrets.folder().iterdir())
 
 
 async def test_a_process_killed_while_it_wrote_the_file_loses_nothing(row, site, monkeypatch):
@@ -232,12 +265,12 @@ async def test_a_process_killed_while_it_wrote_the_file_loses_nothing(row, site,
     with monkeypatch.context() as killed:
         killed.setattr(os, "replace", lambda *paths: None)
         keep(row.pk, proof, Fresh("access-9", "refresh-9"))
-    (draft,) = leftovers.folder().iterdir()
-    (leftovers.folder() / f"{draft.name}half").write_bytes(draft.read_bytes()[:40])
-    assert await off_loop(leftovers.apply) == 1
+    (draft,) = unsaved_secrets.folder().iterdir()
+    (unsaved_secrets.folder() / f"{draft.name}half").write_bytes(draft.read_bytes()[:40])
+    assert await off_loop(unsaved_secrets.apply) == 1
     assert await off_loop(secrets, row) == ("access-9", "refresh-9")
-    await off_loop(leftovers.apply)
-    assert not list(leftovers.folder().iterdir())
+    await off_loop(unsaved_secrets.apply)
+    assert not list(unsaved_secrets.folder().iterdir())
 
 
 async def test_what_was_left_is_applied_at_the_start(gateway, row, site):
@@ -250,9 +283,9 @@ async def test_what_was_left_of_a_renewal_that_was_finished_is_thrown_away(row, 
     proof = (await off_loop(secrets, row)).proof
     await renewed(provider, row)
     keep(row.pk, proof, Fresh("access-old", "refresh-old"))
-    assert await off_loop(leftovers.apply) == 0
+    assert await off_loop(unsaved_secrets.apply) == 0
     assert await off_loop(secrets, row) == ("access-1", "refresh-1")
-    assert not list(leftovers.folder().iterdir())
+    assert not list(unsaved_secrets.folder().iterdir())
 
 
 async def test_what_no_key_opens_stays(row, site, settings, caplog):
@@ -261,10 +294,10 @@ async def test_what_no_key_opens_stays(row, site, settings, caplog):
     settings.FIELD_KEYS = [f"other:{keys[0].partition(':')[2]}"]
     keep(row.pk, proof, Fresh("access-9", "refresh-9"))
     settings.FIELD_KEYS = keys
-    assert await off_loop(leftovers.apply) == 0
+    assert await off_loop(unsaved_secrets.apply) == 0
     assert "FIELD_KEYS" in caplog.text
     settings.FIELD_KEYS = [*keys, f"other:{keys[0].partition(':')[2]}"]
-    assert await off_loop(leftovers.apply) == 1
+    assert await off_loop(unsaved_secrets.apply) == 1
 
 
 @pytest.mark.settings(RENEW_LEASE_SECONDS=0.4)
@@ -276,12 +309,16 @@ async def test_the_lease_of_a_killed_process_ends_by_itself(row, site, provider)
 
 @pytest.mark.settings(RENEW_LEASE_SECONDS=0.2)
 async def test_who_waits_for_a_renewal_waits_a_bounded_time(row, site, provider):
-    await off_loop(UpstreamToken.objects.update, renewing_until=datetime.now(UTC) + timedelta(hours=1))
+    await off_loop(
+        UpstreamToken.objects.update, renewing_until=datetime.now(UTC) + timedelta(hours=1)
+    )
     with pytest.raises(Contended):
         await renewed(provider, row)
 
 
-async def test_a_row_that_was_disabled_by_a_person_during_its_renewal_stays_disabled(row, site, provider):
+async def test_a_row_that_was_disabled_by_a_person_during_its_renewal_stays_disabled(
+    row, site, provider
+):
     site.gate = Gate()
     renewing = asyncio.create_task(renewed(provider, row))
     await site.gate.arrival()
@@ -302,11 +339,11 @@ name, token_id, kills, many = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.arg
 from django.db import connections
 connections.settings["default"]["NAME"] = connections["default"].settings_dict["NAME"] = name
 from uuid import UUID
-from providers.clients import Clients
-from tokens import leftovers
-from tokens.checkup import adapter
+from providers.network.clients import Clients
+from tokens.renewal import unsaved_secrets as leftovers
+from tokens.maintenance.token_check import adapter
 from tokens.models import UpstreamToken
-from tokens.renewal import Order, Renewals
+from tokens.renewal.renew_token import Order, Renewals
 from tokens.tests.site import Renewing
 row = UpstreamToken.objects.select_related("provider").get(pk=token_id)
 if kills == "before commit":
@@ -372,7 +409,9 @@ async def test_64_wishes_of_four_processes_make_one_refresh(upstream, provider):
     assert await off_loop(secrets, row) == ("access-1", "refresh-1")
 
 
-async def test_a_process_killed_between_the_answer_and_the_commit_loses_nothing(upstream, provider, site):
+async def test_a_process_killed_between_the_answer_and_the_commit_loses_nothing(
+    upstream, provider, site
+):
     row = await off_loop(refresh_row, provider)
     killed = process(row, "before commit", 1)
     assert await said(killed) == "ready\n"

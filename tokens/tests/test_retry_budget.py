@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from tokens.retry_budget import RetryBudget
+from tokens.outcomes.retry_budget import RetryBudget
 
 
 def retries(budget: RetryBudget, now: float, wanted: int = 10_000) -> int:

@@ -6,8 +6,8 @@ from uuid import UUID
 
 import pytest
 
-from tokens.entries import FOREVER, Entry, find_standing
-from tokens.rings import TRIAL_SECONDS, Ring
+from tokens.pool.pooled_token import FOREVER, Entry, find_standing
+from tokens.pool.rotation import TRIAL_SECONDS, Ring
 
 ROTATIONS = ["round_robin", "least_used", "random", "priority"]
 
@@ -27,7 +27,7 @@ def picks(of: Ring, count: int, now: float = 100.0) -> list[int]:
     return [picked.id.int for _ in range(count) if (picked := of.pick(now)) is not None]
 
 
-# --- the order of each rotation -----------------------------------------------------------------------------------
+# --- the order of each rotation -------------------------------------------------------------------
 def test_round_robin_uses_one_after_the_other_in_the_order_they_came() -> None:
     assert picks(ring("round_robin", entry(3), entry(1), entry(2)), 7) == [3, 1, 2, 3, 1, 2, 3]
 
@@ -84,7 +84,9 @@ def test_random_follows_no_fixed_cycle() -> None:
 @pytest.mark.parametrize("rotation", ROTATIONS)
 def test_every_rotation_uses_every_ready_token(rotation: str) -> None:
     random.seed(13)
-    assert set(picks(ring(rotation, *(entry(number) for number in range(20))), 400)) == set(range(20))
+    assert set(picks(ring(rotation, *(entry(number) for number in range(20))), 400)) == set(
+        range(20)
+    )
 
 
 @pytest.mark.parametrize("rotation", ROTATIONS)
@@ -93,7 +95,7 @@ def test_an_empty_ring_gives_nothing(rotation: str) -> None:
     assert ring(rotation).wakes_in(100.0) is None
 
 
-# --- resting, waking, leaving -----------------------------------------------------------------------------------------
+# --- resting, waking, leaving ---------------------------------------------------------------------
 @pytest.mark.parametrize("rotation", ROTATIONS)
 def test_a_resting_token_is_passed_over_until_it_wakes(rotation: str) -> None:
     found = ring(rotation, entry(1, rests_until=130.0), entry(2))
@@ -107,7 +109,12 @@ def test_a_resting_token_is_passed_over_until_it_wakes(rotation: str) -> None:
 
 @pytest.mark.parametrize("rotation", ROTATIONS)
 def test_when_all_rest_nothing_is_picked_and_the_first_to_wake_is_told(rotation: str) -> None:
-    found = ring(rotation, entry(1, rests_until=150.0), entry(2, rests_until=120.0), entry(3, rests_until=180.0))
+    found = ring(
+        rotation,
+        entry(1, rests_until=150.0),
+        entry(2, rests_until=120.0),
+        entry(3, rests_until=180.0),
+    )
     assert found.pick(100.0) is None
     assert found.wakes_in(100.0) == pytest.approx(20.0)
     assert picks(found, 1, now=121.0) == [2]
@@ -152,11 +159,15 @@ def test_a_disabled_token_is_not_picked_even_after_its_rest() -> None:
 
 
 def test_an_exhausted_token_is_used_again_when_its_rest_is_over() -> None:
-    assert picks(ring("round_robin", entry(1, state="exhausted", rests_until=110.0)), 1, now=111.0) == [1]
+    assert picks(
+        ring("round_robin", entry(1, state="exhausted", rests_until=110.0)), 1, now=111.0
+    ) == [1]
 
 
 def test_a_token_expires_while_it_is_ready_and_while_it_rests() -> None:
-    found = ring("round_robin", entry(1, expires=105.0), entry(2, rests_until=103.0, expires=106.0), entry(3))
+    found = ring(
+        "round_robin", entry(1, expires=105.0), entry(2, rests_until=103.0, expires=106.0), entry(3)
+    )
     assert set(picks(found, 6, now=104.0)) == {1, 2, 3}
     assert set(picks(found, 6, now=107.0)) == {3}
 
@@ -184,7 +195,7 @@ def test_a_token_put_many_times_is_still_one() -> None:
     assert Counter(picks(found, 40)) == {1: 20, 2: 20}
 
 
-# --- tokens that were tried already -----------------------------------------------------------------------------------
+# --- tokens that were tried already ---------------------------------------------------------------
 @pytest.mark.parametrize("rotation", ROTATIONS)
 def test_a_token_that_was_tried_is_passed_over_and_keeps_its_place(rotation: str) -> None:
     found = ring(rotation, *(entry(number) for number in range(4)))
@@ -205,7 +216,7 @@ def test_those_passed_over_are_next_when_they_may_be() -> None:
     assert picks(found, 4) == [0, 1, 3, 2]
 
 
-# --- work -------------------------------------------------------------------------------------------------------------
+# --- work -----------------------------------------------------------------------------------------
 class Counted(float):
     """A number that counts how often it is compared."""
 
@@ -249,8 +260,12 @@ def work_per_pick(rotation: str, tokens: int, resting: int, tried: int = 0) -> f
     return Counted.compared / 200
 
 
-@pytest.mark.parametrize(("rotation", "tokens"), [("round_robin", 100_000), ("least_used", 20_000), ("random", 20_000)])
-def test_picking_among_thousands_compares_a_few_more_times_than_among_ten(rotation: str, tokens: int) -> None:
+@pytest.mark.parametrize(
+    ("rotation", "tokens"), [("round_robin", 100_000), ("least_used", 20_000), ("random", 20_000)]
+)
+def test_picking_among_thousands_compares_a_few_more_times_than_among_ten(
+    rotation: str, tokens: int
+) -> None:
     random.seed(16)
     few, many = work_per_pick(rotation, 10, 0), work_per_pick(rotation, tokens, 0)
     assert many < few + 4 * math.log2(tokens)
@@ -271,7 +286,7 @@ def test_an_entry_shows_no_secret() -> None:
     assert entry(1).expires == FOREVER
 
 
-# --- trials -----------------------------------------------------------------------------------------------------------
+# --- trials ---------------------------------------------------------------------------------------
 @pytest.mark.parametrize("rotation", ROTATIONS)
 def test_a_token_that_woke_gets_one_call_until_that_has_told(rotation: str) -> None:
     one = entry(1, rests_until=110.0)
@@ -301,7 +316,7 @@ def test_who_was_refused_once_gets_tokens_that_are_not_on_trial() -> None:
     assert {picked.id.int for _ in range(3) if (picked := found.pick(120.0, proven=True))} == {2}
 
 
-# --- failing tokens ---------------------------------------------------------------------------------------------------
+# --- failing tokens -------------------------------------------------------------------------------
 def test_a_failing_token_is_picked_only_when_asked_for_the_one_that_wakes_first() -> None:
     slow = entry(1, state="failing", rests_until=180.0, failures=3)
     soon = entry(2, state="failing", rests_until=120.0, failures=1)
@@ -312,7 +327,7 @@ def test_a_failing_token_is_picked_only_when_asked_for_the_one_that_wakes_first(
     assert found.pick_failing(100.0) is None
 
 
-# --- limits of one model ----------------------------------------------------------------------------------------------
+# --- limits of one model --------------------------------------------------------------------------
 @pytest.mark.parametrize("rotation", ROTATIONS)
 def test_a_token_that_is_limited_for_one_model_answers_for_others(rotation: str) -> None:
     one, two = entry(1), entry(2)
@@ -327,7 +342,7 @@ def test_a_token_that_is_limited_for_one_model_answers_for_others(rotation: str)
     assert {found.pick(131.0, model="big") for _ in range(40)} == {one, two}
 
 
-# --- counts -----------------------------------------------------------------------------------------------------------
+# --- counts ---------------------------------------------------------------------------------------
 def test_counts_are_those_of_the_moment() -> None:
     found = ring(
         "round_robin",
@@ -366,7 +381,7 @@ def test_counts_agree_with_the_tokens_after_any_changes() -> None:
         assert +Counter(found.counts(now)) == truth
 
 
-# --- the beginning ----------------------------------------------------------------------------------------------------
+# --- the beginning --------------------------------------------------------------------------------
 def test_rings_that_are_made_together_do_not_begin_with_one_token() -> None:
     random.seed(17)
     begins = set()
@@ -384,4 +399,7 @@ def test_weights_hold_within_a_tenth_after_some_hundred_requests() -> None:
     random.seed(18)
     found = ring("random", entry(1, weight=1), entry(2, weight=2), entry(3, weight=5))
     counted = Counter(picks(found, 800))
-    assert all(abs(counted[number] - weight * 100) <= weight * 10 for number, weight in ((1, 1), (2, 2), (3, 5)))
+    assert all(
+        abs(counted[number] - weight * 100) <= weight * 10
+        for number, weight in ((1, 1), (2, 2), (3, 5))
+    )

@@ -5,7 +5,8 @@ import pytest
 
 from providers.models import Provider
 from proxysite.home import fresh_field_key, fresh_secrets
-from tokens import checkup, secret_check
+from tokens import secret_check
+from tokens.maintenance import token_check
 from tokens.models import SecretCheck, UpstreamToken
 from tokens.querysets import UNREADABLE
 from tokens.secret_check import SecretsDiffer, enable_readable, require_secrets
@@ -85,7 +86,9 @@ def test_several_keys_open_and_the_check_moves_to_the_first(secrets: Any) -> Non
     assert "FIELD_KEYS" in differing()
 
 
-def test_a_database_without_check_values_is_judged_by_most_of_its_oldest_tokens(secrets: Any) -> None:
+def test_a_database_without_check_values_is_judged_by_most_of_its_oldest_tokens(
+    secrets: Any,
+) -> None:
     tokens(5)
     secrets.FIELD_KEYS = [f"k1:{key(2)}"]
     tokens(2, "joined")  # what a wrong machine has written before there were check values
@@ -94,7 +97,9 @@ def test_a_database_without_check_values_is_judged_by_most_of_its_oldest_tokens(
     require_secrets()
 
 
-def test_of_two_who_start_first_at_the_same_time_one_is_refused(secrets: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_two_who_start_first_at_the_same_time_one_is_refused(
+    secrets: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = secret_check.create_checks
 
     def beaten() -> dict[str, str]:
@@ -111,7 +116,7 @@ def test_of_two_who_start_first_at_the_same_time_one_is_refused(secrets: Any, mo
 def test_a_token_that_does_not_open_is_marked_and_enabled_when_it_opens_again(secrets: Any) -> None:
     first, second = tokens(2)
     secrets.FIELD_KEYS = [f"k2:{key(2)}"]
-    checkup.apply(first, "unreadable", None)
+    token_check.apply(first, "unreadable", None)
     UpstreamToken.objects.filter(pk=second.pk).disable("by the operator")
     row = UpstreamToken.objects.get(pk=first.pk)
     assert (row.state, row.reason, row.strikes) == ("disabled", UNREADABLE, 0)

@@ -1,4 +1,6 @@
-"""Every token is checked once per period, a slice each minute; nobody's fault but the token's own counts against it."""
+"""Every token is checked once per period, a slice each minute; nobody's fault but the token's own
+counts against it.
+"""
 
 from uuid import UUID, uuid4
 
@@ -6,15 +8,15 @@ import pytest
 
 from providers import registry, vault
 from providers.adapters import openai_compatible
-from providers.clients import Clients
+from providers.database.database_threads import off_loop
 from providers.exceptions import UpstreamError
 from providers.models import Provider
-from providers.offloop import off_loop
+from providers.network.clients import Clients
 from proxysite.testing import rows
 from proxysite.testing.upstream import refuse, reply
-from tokens import checkup, sweeping
+from tokens.maintenance import check_schedule, token_check
 from tokens.models import UpstreamToken
-from tokens.renewal import Order, Renewals
+from tokens.renewal.renew_token import Order, Renewals
 from tokens.tasks import check_disabled, check_due
 from tokens.tests.site import Renewing, Site
 
@@ -32,7 +34,7 @@ def clock(db, monkeypatch):
             return self.now
 
     found = Clock()
-    monkeypatch.setattr(sweeping, "time", found)
+    monkeypatch.setattr(check_schedule, "time", found)
     return found
 
 
@@ -40,8 +42,14 @@ def tokens_at(provider, *places, **fields):
     """A token at each of these places of the circle, from 0 to 1."""
     made = []
     for number, place in enumerate(places):
-        token_id = UUID(int=(int(place * sweeping.CIRCLE) << sweeping.PLACE_SHIFT) + 1_000 * provider.pk + number)
-        made.append(UpstreamToken.of(provider, f"sk-{place}-{number}-{provider}", id=token_id, **fields))
+        token_id = UUID(
+            int=(int(place * check_schedule.CIRCLE) << check_schedule.PLACE_SHIFT)
+            + 1_000 * provider.pk
+            + number
+        )
+        made.append(
+            UpstreamToken.of(provider, f"sk-{place}-{number}-{provider}", id=token_id, **fields)
+        )
     UpstreamToken.objects.bulk_create(made)
     return [row.pk for row in made]
 
@@ -52,7 +60,7 @@ def pool(db):
 
 
 def taken():
-    return set(sweeping.due().values_list("pk", flat=True))
+    return set(check_schedule.due().values_list("pk", flat=True))
 
 
 def turns(clock, minutes):
@@ -64,7 +72,7 @@ def turns(clock, minutes):
     return found
 
 
-# --- when -------------------------------------------------------------------------------------------------------------
+# --- when -----------------------------------------------------------------------------------------
 @pytest.mark.settings(CHECK_SECONDS=600)
 @pytest.mark.parametrize("begins", [0, 7])
 def test_a_period_goes_through_all_tokens_once_a_part_each_minute(clock, pool, begins):
@@ -104,7 +112,9 @@ def test_a_clock_that_was_ahead_does_not_end_the_checks(clock, pool):
 
 
 @pytest.mark.settings(CHECK_SECONDS=600, CHECKS_PER_MINUTE=4)
-def test_a_provider_is_asked_about_so_many_tokens_a_minute_and_none_is_left_out_for_ever(clock, pool):
+def test_a_provider_is_asked_about_so_many_tokens_a_minute_and_none_is_left_out_for_ever(
+    clock, pool
+):
     ids = tokens_at(pool, *(number / 100 for number in range(100)))
     other = Provider.objects.create(name="other", kind="echo", needs_token=False)
     tokens_at(other, *(number / 20 for number in range(20)))
@@ -117,24 +127,24 @@ def test_a_provider_is_asked_about_so_many_tokens_a_minute_and_none_is_left_out_
 @pytest.mark.settings(CHECK_SECONDS=600, CHECKS_PER_MINUTE=4)
 def test_all_periodic_checks_of_a_minute_share_its_bound(clock, pool):
     tokens_at(pool, *(number / 100 for number in range(100)))
-    assert sweeping.claim_checks(pool.pk, 3) == 3
+    assert check_schedule.claim_checks(pool.pk, 3) == 3
     assert len(taken()) == 1
-    assert sweeping.claim_checks(pool.pk, 3) == 0
+    assert check_schedule.claim_checks(pool.pk, 3) == 0
     clock.now += 60
-    assert sweeping.claim_checks(pool.pk, 9) == 4
+    assert check_schedule.claim_checks(pool.pk, 9) == 4
 
 
 def test_a_run_that_another_one_was_faster_than_takes_nothing(clock, pool, monkeypatch):
     tokens_at(pool, *(number / 100 for number in range(100)))
-    load = sweeping.load_progress
+    load = check_schedule.load_progress
 
     def late(provider_id, now):
         stale = load(provider_id, now)
-        monkeypatch.setattr(sweeping, "load_progress", load)
+        monkeypatch.setattr(check_schedule, "load_progress", load)
         assert taken()
         return stale
 
-    monkeypatch.setattr(sweeping, "load_progress", late)
+    monkeypatch.setattr(check_schedule, "load_progress", late)
     assert taken() == set()
 
 
@@ -150,7 +160,7 @@ def test_due_are_those_that_a_person_did_not_switch_off(clock, pool):
     assert taken() == set(wanted)
 
 
-# --- what -------------------------------------------------------------------------------------------------------------
+# --- what -----------------------------------------------------------------------------------------
 @pytest.fixture
 async def site(upstream, monkeypatch):
     found = Site()
@@ -169,13 +179,18 @@ def row_of(provider, access="", refresh="", **fields):
 
 
 def checked():
-    return {finding.token.pk: finding.outcome for finding in checkup.check(UpstreamToken.objects.all())}
+    return {
+        finding.token.pk: finding.outcome
+        for finding in token_check.check(UpstreamToken.objects.all())
+    }
 
 
 async def test_a_check_renews_what_has_ended_or_is_rejected_and_asks_again(site, provider):
     never = await off_loop(row_of, provider, "", "refresh-0")
     site.refresh.add("refresh-x")
-    rejected = await off_loop(row_of, provider, "access-old", "refresh-x", state="disabled", reason="auth: rejected")
+    rejected = await off_loop(
+        row_of, provider, "access-old", "refresh-x", state="disabled", reason="auth: rejected"
+    )
     good = await off_loop(row_of, provider, "access-good", "refresh-unused")
     outcomes = await off_loop(checked)
     assert outcomes == dict.fromkeys((never.pk, rejected.pk, good.pk), "works")
@@ -191,7 +206,9 @@ async def test_a_check_disables_what_is_rejected_and_cannot_be_renewed(site, pro
 
 
 @pytest.mark.parametrize("fault", [500, 429, 402])
-async def test_nothing_is_disabled_because_its_provider_fails_or_limits(site, provider, upstream, fault):
+async def test_nothing_is_disabled_because_its_provider_fails_or_limits(
+    site, provider, upstream, fault
+):
     made = [
         await off_loop(row_of, provider, "access-good", "refresh-0"),
         await off_loop(row_of, provider, "", "refresh-1"),
@@ -238,7 +255,9 @@ async def test_an_open_list_of_models_is_not_asked_where_there_is_a_free_call_th
 
 async def test_a_check_neither_renews_nor_enables_what_a_person_switched_off(site, provider):
     """The refusal of a renewal does not take the place of the reason that names the person."""
-    ended = await off_loop(row_of, provider, "", "refresh-void", state="disabled", reason="by operator")
+    ended = await off_loop(
+        row_of, provider, "", "refresh-void", state="disabled", reason="by operator"
+    )
     good = await off_loop(row_of, provider, "access-good", state="disabled", reason="by operator")
     for _ in range(2):
         await off_loop(checked)
@@ -254,14 +273,16 @@ async def test_a_refused_renewal_keeps_the_reason_of_a_person(site, provider):
     await off_loop(UpstreamToken.objects.filter(pk=row.pk).disable, "by operator")
     async with Clients() as clients:
         with pytest.raises(UpstreamError):
-            await Renewals().renew(checkup.adapter(provider, clients), order)
+            await Renewals().renew(token_check.adapter(provider, clients), order)
     found = await rows.fresh(row)
     assert (found.state, found.reason) == ("disabled", "by operator")
 
 
 async def test_a_dry_run_renews_nothing(site, provider):
     row = await off_loop(row_of, provider, "", "refresh-0")
-    found = await off_loop(lambda: list(checkup.check(UpstreamToken.objects.all(), dry_run=True)))
+    found = await off_loop(
+        lambda: list(token_check.check(UpstreamToken.objects.all(), dry_run=True))
+    )
     assert [(one.token.pk, one.outcome) for one in found] == [(row.pk, "unproven")]
     assert not site.renewals
 
@@ -274,7 +295,9 @@ async def test_tokens_of_a_provider_in_guest_mode_are_left_alone(site, provider,
 
 
 @pytest.mark.settings(CHECK_SECONDS=60)
-async def test_the_sweep_checks_all_in_its_period_and_a_second_one_nothing(site, provider, upstream):
+async def test_the_sweep_checks_all_in_its_period_and_a_second_one_nothing(
+    site, provider, upstream
+):
     await off_loop(lambda: [row_of(provider, "access-good") for _ in range(5)])
     assert await off_loop(check_due) == 5
     assert await off_loop(check_due) == 0

@@ -19,12 +19,19 @@ UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 class Command(GatewayCommand):
-    help = "Issue an API key for a user, who is made when new. The key is shown once, alone on the last line."
+    help = (
+        "Issue an API key for a user, who is made when new. The key is shown once, alone on the "
+        "last line."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("user", help="user name")
         parser.add_argument("--name", default="", help="what the key is for")
-        parser.add_argument("--models", default="", help="comma separated; the key may use only these (default: all)")
+        parser.add_argument(
+            "--models",
+            default="",
+            help="comma separated; the key may use only these (default: all)",
+        )
         parser.add_argument(
             "--expires",
             default="",
@@ -32,17 +39,28 @@ class Command(GatewayCommand):
             help="refused after this time: a number with m, h, d or w (default: never)",
         )
         parser.add_argument(
-            "--no-storing", action="store_true", help="nothing that is said with it is kept: no conversations, no files"
+            "--no-storing",
+            action="store_true",
+            help="nothing that is said with it is kept: no conversations, no files",
         )
         parser.add_argument("--dry-run", action="store_true", help="check, change nothing")
 
     def handle(
-        self, *args: Any, user: str, name: str, models: str, expires: str, dry_run: bool, **options: Any
+        self,
+        *args: Any,
+        user: str,
+        name: str,
+        models: str,
+        expires: str,
+        dry_run: bool,
+        **options: Any,
     ) -> None:
         require_secrets()
         wanted = [public_id.strip() for public_id in models.split(",") if public_id.strip()]
         if unknown := sorted(set(wanted) - keys.find_allowable_models()):
-            raise CommandError(f"No such model: {', '.join(unknown)}. `list_models` shows what there is.")
+            raise CommandError(
+                f"No such model: {', '.join(unknown)}. `list_models` shows what there is."
+            )
         lifetime = parse_lifetime(expires)
         users = get_user_model()
         with transaction.atomic():
@@ -53,18 +71,24 @@ class Command(GatewayCommand):
                 try:
                     owner.full_clean(exclude=["password"])
                 except ValidationError as error:
-                    raise CommandError(f"{user!r} cannot be a user name: {' '.join(error.messages)}") from None
+                    raise CommandError(
+                        f"{user!r} cannot be a user name: {' '.join(error.messages)}"
+                    ) from None
                 owner.save()
             if not owner.is_active:
                 raise CommandError(f"The user {user} is not active.")
             expires_at = timezone.now() + lifetime if lifetime else None
             stores = not options["no_storing"]
-            row, key = keys.issue(owner, name=name, models=wanted, expires_at=expires_at, stores_content=stores)
+            row, key = keys.issue(
+                owner, name=name, models=wanted, expires_at=expires_at, stores_content=stores
+            )
             transaction.set_rollback(dry_run)
         if dry_run:
             self.stdout.write(f"A key for {user} would be issued.")
             return
-        self.stderr.write(f"Key {row.prefix}… for {user}; it is not shown again:", self.style.SUCCESS)
+        self.stderr.write(
+            f"Key {row.prefix}… for {user}; it is not shown again:", self.style.SUCCESS
+        )
         self.stdout.write(key)
 
 
@@ -74,5 +98,7 @@ def parse_lifetime(text: str) -> timedelta | None:
         return None
     match = re.fullmatch(r"(\d{1,5})([mhdw])", text)
     if not match or int(match[1]) == 0:
-        raise CommandError(f"{text!r} is no time: write a number with m, h, d or w, for example 30d.")
+        raise CommandError(
+            f"{text!r} is no time: write a number with m, h, d or w, for example 30d."
+        )
     return timedelta(**{UNITS[match[2]]: int(match[1])})

@@ -16,7 +16,9 @@ class Command(GatewayCommand):
     help = "Revoke an API key; every process refuses it in under a second."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("prefix", help="how the key begins, as the admin shows it, for example sk-ps-Ab12Cd34Ef")
+        parser.add_argument(
+            "prefix", help="how the key begins, as the admin shows it, for example sk-ps-Ab12Cd34Ef"
+        )
         parser.add_argument("--dry-run", action="store_true", help="find it, change nothing")
 
     def handle(self, *args: Any, prefix: str, dry_run: bool, **options: Any) -> None:
@@ -29,11 +31,16 @@ class Command(GatewayCommand):
             raise CommandError(f"No key begins with {begins}.")
         if len(rows) > 1:
             names = ", ".join(f"{key} ({key.user})" for key in rows[:SHOWN])
-            raise CommandError(f"Several keys begin so: {names}{', …' if len(rows) > SHOWN else ''}. Give more of it.")
+            raise CommandError(
+                f"Several keys begin so: {names}{', …' if len(rows) > SHOWN else ''}. Give more "
+                "of it."
+            )
         key = rows[0]
         if key.revoked_at is not None:
             self.stdout.write(f"Key {key} of {key.user} was revoked already.")
             return
         if not dry_run:
             ApiKey.objects.filter(pk=key.pk).revoke()
-        self.stdout.write(f"Key {key} of {key.user} {'would be revoked' if dry_run else 'is revoked'}.")
+        self.stdout.write(
+            f"Key {key} of {key.user} {'would be revoked' if dry_run else 'is revoked'}."
+        )

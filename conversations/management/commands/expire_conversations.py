@@ -1,4 +1,6 @@
-"""`expire_conversations`: delete conversations and documents that have expired, as the worker does every hour."""
+"""`expire_conversations`: delete conversations and documents that have expired, as the worker does
+every hour.
+"""
 
 from argparse import ArgumentParser
 from typing import Any

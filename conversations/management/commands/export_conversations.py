@@ -6,8 +6,8 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from conversations import exporting
 from conversations.models import Conversation
+from conversations.stored import conversation_export
 from providers.management.base import GatewayCommand
 from providers.management.command_helpers import find_user
 
@@ -18,14 +18,18 @@ class Command(GatewayCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("user", help="name of the user")
-        parser.add_argument("--format", choices=sorted(exporting.FORMS), default="jsonl")
+        parser.add_argument("--format", choices=sorted(conversation_export.FORMS), default="jsonl")
         parser.add_argument(
-            "--output", default="-", help="path of a file that does not exist yet; - for standard output"
+            "--output",
+            default="-",
+            help="path of a file that does not exist yet; - for standard output",
         )
 
     def handle(self, *args: Any, user: str, output: str, **options: Any) -> None:
         row = find_user(user)
-        pieces = exporting.pieces(Conversation.objects.of(row.pk), exporting.FORMS[options["format"]])
+        pieces = conversation_export.pieces(
+            Conversation.objects.of(row.pk), conversation_export.FORMS[options["format"]]
+        )
         if output == "-":
             for piece in pieces:
                 self.stdout.write(piece.decode(), ending="")

@@ -1,4 +1,6 @@
-"""`import_profile`: a configuration file of OpenKimi or O1-API into a virtual model and what it stands upon."""
+"""`import_profile`: a configuration file of OpenKimi or O1-API into a virtual model and what it
+stands upon.
+"""
 
 import os
 from argparse import ArgumentParser
@@ -9,12 +11,12 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
 from django.db import transaction
 
-from conversations import adopting, profiles
+from conversations.profiles import profile_import, profile_reader
 from providers.management.base import GatewayCommand
 from providers.management.command_helpers import describe_validation_error
-from tokens import importing
+from tokens.imports import token_import
 
-MAX_BYTES = 4 * profiles.MAX_CHARS  # a character has at most four bytes
+MAX_BYTES = 4 * profile_reader.MAX_CHARS  # a character has at most four bytes
 
 
 class Command(GatewayCommand):
@@ -22,26 +24,36 @@ class Command(GatewayCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", help="path of the file")
-        parser.add_argument("--base", default="", metavar="MODEL", help="stand upon this model of here")
-        parser.add_argument("--name", default="", metavar="MODEL", help="what callers write, for example o1-kimi-k2")
         parser.add_argument(
-            "--allow-private", action="store_true", help="allow an address on this machine or network, and plain http"
+            "--base", default="", metavar="MODEL", help="stand upon this model of here"
         )
-        parser.add_argument("--dry-run", action="store_true", help="check and report, write nothing")
+        parser.add_argument(
+            "--name", default="", metavar="MODEL", help="what callers write, for example o1-kimi-k2"
+        )
+        parser.add_argument(
+            "--allow-private",
+            action="store_true",
+            help="allow an address on this machine or network, and plain http",
+        )
+        parser.add_argument(
+            "--dry-run", action="store_true", help="check and report, write nothing"
+        )
 
     def handle(self, *args: Any, file: str, dry_run: bool, **options: Any) -> None:
         given = {name: options[name] for name in ("base", "name", "allow_private")}
         try:
             with Path(file).open("rb") as opened:
                 data = opened.read(MAX_BYTES + 1)
-            profile = profiles.read("\n".join(importing.decode(data)), os.environ)
+            profile = profile_reader.read("\n".join(token_import.decode(data)), os.environ)
             with transaction.atomic():
-                lines = adopting.adopt(profile, **given)
+                lines = profile_import.adopt(profile, **given)
                 transaction.set_rollback(dry_run)
         except OSError as error:
             raise CommandError(f"Cannot read {file}: {error.strerror}.") from None
-        except (profiles.ProfileRefused, importing.UnreadableFile) as error:
+        except (profile_reader.ProfileRefused, token_import.UnreadableFile) as error:
             raise CommandError(str(error)) from None
         except ValidationError as error:
             raise CommandError(describe_validation_error(error)) from None
-        self.stdout.write("\n".join([*lines, *(["Nothing was written: --dry-run."] if dry_run else [])]))
+        self.stdout.write(
+            "\n".join([*lines, *(["Nothing was written: --dry-run."] if dry_run else [])])
+        )

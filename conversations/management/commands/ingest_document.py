@@ -8,10 +8,11 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandError
 
-from conversations import files
-from conversations.documents import extract, ingest
-from conversations.documents.divide import Indivisible, Splitting, divide
+from conversations.documents import ingest
+from conversations.documents.index_worker import Indivisible, Splitting, divide
+from conversations.files import file_storage
 from conversations.models import Document, DocumentState, Purpose, StoredFile
+from conversations.text import extract
 from providers.exceptions import GatewayError
 from providers.management.base import GatewayCommand
 from providers.management.command_helpers import find_user
@@ -23,10 +24,14 @@ class Command(GatewayCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("user", help="whose it will be")
         parser.add_argument("file", help="path of the file, - for standard input")
-        parser.add_argument("--title", default="", help="what it is called instead of the file's name")
+        parser.add_argument(
+            "--title", default="", help="what it is called instead of the file's name"
+        )
         parser.add_argument("--dry-run", action="store_true", help="read and report, write nothing")
 
-    def handle(self, *args: Any, user: str, file: str, title: str, dry_run: bool, **options: Any) -> None:
+    def handle(
+        self, *args: Any, user: str, file: str, title: str, dry_run: bool, **options: Any
+    ) -> None:
         owner = find_user(user)
         try:
             data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
@@ -34,9 +39,14 @@ class Command(GatewayCommand):
             if dry_run:
                 text = extract.text_of(name, "", data)
                 spans = divide(text, Splitting(), settings.DOCUMENT_SECONDS).spans
-                self.stdout.write(f"{len(text)} characters in {len(spans)} passages. Nothing was written: --dry-run.")
+                self.stdout.write(
+                    f"{len(text)} characters in {len(spans)} passages. Nothing was written: "
+                    "--dry-run."
+                )
                 return
-            stored = files.store(owner.pk, files.Upload(name, "", Purpose.USER_DATA, [data]))
+            stored = file_storage.store(
+                owner.pk, file_storage.Upload(name, "", Purpose.USER_DATA, [data])
+            )
             document = taken_in(stored, title)
         except OSError as error:
             raise CommandError(f"Cannot read {file}: {error.strerror}.") from None
@@ -51,7 +61,9 @@ class Command(GatewayCommand):
 
 
 def taken_in(stored: StoredFile, title: str) -> Document:
-    """The stored file's document, ingested; neither is left when that fails. Raises Indivisible, GatewayError."""
+    """The stored file's document, ingested; neither is left when that fails. Raises Indivisible,
+    GatewayError.
+    """
     try:
         document = ingest.claimed(stored)
         ingest.process(document.pk)

@@ -19,19 +19,40 @@ class Command(GatewayCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("public", help="what callers write, for example kimi-k2")
         parser.add_argument("provider", help="name of the provider that answers")
-        parser.add_argument("--upstream", metavar="NAME", help="what the provider calls it (default: the same)")
+        parser.add_argument(
+            "--upstream", metavar="NAME", help="what the provider calls it (default: the same)"
+        )
         parser.add_argument("--context-window", type=int, metavar="N", help="tokens")
         parser.add_argument(
-            "--capability", action="append", choices=Capability.values, help="repeat it (default: not checked)"
+            "--capability",
+            action="append",
+            choices=Capability.values,
+            help="repeat it (default: not checked)",
         )
-        parser.add_argument("--priority", type=int, metavar="N", help="among models of one id the lowest goes first")
-        parser.add_argument("--weight", type=int, metavar="N", help="share of the requests within one priority")
-        parser.add_argument("--alias", action="append", default=[], metavar="A", help="another name; repeat it")
+        parser.add_argument(
+            "--priority", type=int, metavar="N", help="among models of one id the lowest goes first"
+        )
+        parser.add_argument(
+            "--weight", type=int, metavar="N", help="share of the requests within one priority"
+        )
+        parser.add_argument(
+            "--alias", action="append", default=[], metavar="A", help="another name; repeat it"
+        )
         parser.add_argument("--dry-run", action="store_true", help="check, change nothing")
 
-    def handle(self, *args: Any, public: str, provider: str, alias: list[str], dry_run: bool, **options: Any) -> None:
+    def handle(
+        self,
+        *args: Any,
+        public: str,
+        provider: str,
+        alias: list[str],
+        dry_run: bool,
+        **options: Any,
+    ) -> None:
         owner = find_provider(provider)
-        row = owner.models.filter(public_id=public).first() or ChatModel(provider=owner, public_id=public)
+        row = owner.models.filter(public_id=public).first() or ChatModel(
+            provider=owner, public_id=public
+        )
         made = row.pk is None
         row.upstream_name = options["upstream"] or row.upstream_name or public
         for name, option in (("capabilities", "capability"), *((name, name) for name in SAME)):
@@ -42,7 +63,9 @@ class Command(GatewayCommand):
                 row.full_clean()
                 row.save()
                 for name in alias:
-                    link = ModelAlias.objects.filter(alias=name, public_id=public).first() or ModelAlias(alias=name)
+                    link = ModelAlias.objects.filter(
+                        alias=name, public_id=public
+                    ).first() or ModelAlias(alias=name)
                     link.public_id = public
                     link.full_clean()
                     link.save()

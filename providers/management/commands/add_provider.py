@@ -20,34 +20,51 @@ class Command(GatewayCommand):
         parser.add_argument("name", help="short name, for example moonshot")
         parser.add_argument("--kind", required=True, help=f"adapter: {', '.join(registry.kinds())}")
         parser.add_argument(
-            "--base-url", default="", help="everything before /chat/completions, for example https://api.moonshot.ai/v1"
+            "--base-url",
+            default="",
+            help="everything before /chat/completions, for example https://api.moonshot.ai/v1",
         )
         parser.add_argument(
-            "--model", action="append", default=[], metavar="PUBLIC[=UPSTREAM]", help="a model to offer; repeat it"
+            "--model",
+            action="append",
+            default=[],
+            metavar="PUBLIC[=UPSTREAM]",
+            help="a model to offer; repeat it",
         )
         parser.add_argument(
-            "--priority", type=int, metavar="N", help="of these models: among rows of one id the lowest goes first"
+            "--priority",
+            type=int,
+            metavar="N",
+            help="of these models: among rows of one id the lowest goes first",
         )
-        parser.add_argument("--no-tools", action="store_true", help="its models cannot call tools themselves")
+        parser.add_argument(
+            "--no-tools", action="store_true", help="its models cannot call tools themselves"
+        )
         parser.add_argument("--no-token", action="store_true", help="it asks for no credential")
         parser.add_argument("--no-usage", action="store_true", help="it refuses stream_options")
         parser.add_argument(
-            "--allow-private", action="store_true", help="allow an address on this machine or network, and plain http"
+            "--allow-private",
+            action="store_true",
+            help="allow an address on this machine or network, and plain http",
         )
         parser.add_argument(
-            "--confirm-tokens", action="store_true", help="the tokens that it has may be sent to the new address"
+            "--confirm-tokens",
+            action="store_true",
+            help="the tokens that it has may be sent to the new address",
         )
         parser.add_argument("--dry-run", action="store_true", help="check, change nothing")
 
-    def handle(self, *args: Any, name: str, kind: str, base_url: str, model: list[str], **options: Any) -> None:
+    def handle(
+        self, *args: Any, name: str, kind: str, base_url: str, model: list[str], **options: Any
+    ) -> None:
         provider = Provider.objects.filter(name=name).first() or Provider(name=name)
         made = provider.pk is None
-        provider.kind, provider.base_url = kind, base_url
-        provider.native_tools, provider.needs_token = (
-            not options["no_tools"],
-            not options["no_token"] and kind != "echo",
-        )
-        provider.reports_usage, provider.allow_private = not options["no_usage"], options["allow_private"]
+        provider.kind = kind
+        provider.base_url = base_url
+        provider.native_tools = not options["no_tools"]
+        provider.needs_token = not options["no_token"] and kind != "echo"
+        provider.reports_usage = not options["no_usage"]
+        provider.allow_private = options["allow_private"]
         try:
             with transaction.atomic():
                 provider.full_clean()
@@ -69,10 +86,12 @@ class Command(GatewayCommand):
             raise CommandError(describe_validation_error(error)) from None
         done = "would be " if options["dry_run"] else ""
         self.stdout.write(
-            f"Provider {name} {done}{'added' if made else 'changed'}; models: {', '.join(model) or 'none'}."
+            f"Provider {name} {done}{'added' if made else 'changed'}; models: "
+            f"{', '.join(model) or 'none'}."
         )
         if provider.set_aside:
             self.stdout.write(
-                f"{provider.set_aside} Until then it is not asked: confirm it in the admin, or run this again"
+                f"{provider.set_aside} Until then it is not asked: confirm it in the admin, or "
+                "run this again"
                 " with --confirm-tokens."
             )

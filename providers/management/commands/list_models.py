@@ -1,4 +1,6 @@
-"""`list_models`: every model, which provider's (or strategy's, over which model) it is, and its aliases."""
+"""`list_models`: every model, which provider's (or strategy's, over which model) it is, and its
+aliases.
+"""
 
 import json
 from argparse import ArgumentParser
@@ -11,7 +13,9 @@ HEAD = ("MODEL", "PROVIDER", "UPSTREAM", "ENABLED", "CAPABILITIES", "CONTEXT", "
 
 
 class Command(GatewayCommand):
-    help = "List the models that callers may name; several rows with one id are tried in this order."
+    help = (
+        "List the models that callers may name; several rows with one id are tried in this order."
+    )
     writes = False
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.db import transaction
 
-from providers import seeding
+from providers import seed_presets
 from providers.management.base import GatewayCommand
 from providers.presets import PRESETS
 
@@ -29,7 +29,9 @@ class Command(GatewayCommand):
 
     def handle(self, *args: Any, names: list[str], dry_run: bool, **options: Any) -> None:
         if unknown := sorted(set(names) - PRESETS.keys()):
-            raise CommandError(f"No such preset: {', '.join(unknown)}; there are: {', '.join(PRESETS)}.")
+            raise CommandError(
+                f"No such preset: {', '.join(unknown)}; there are: {', '.join(PRESETS)}."
+            )
         names = names or [name for name, preset in PRESETS.items() if preset.is_usual]
         with transaction.atomic():
             done = [{"name": name, **seed(name)} for name in dict.fromkeys(names)]
@@ -41,7 +43,8 @@ class Command(GatewayCommand):
         for entry in done:
             models = f"; models: {', '.join(entry['models'])}" if entry["models"] else ""
             self.stdout.write(
-                f"{entry['name']:<12} {added if entry['added'] else 'there already':<14} {entry['base_url']}{models}"
+                f"{entry['name']:<12} {added if entry['added'] else 'there already':<14} "
+                f"{entry['base_url']}{models}"
             )
         if any(entry["added"] and entry["needs_token"] for entry in done):
             self.stdout.write("Next: import_tokens NAME FILE, then sync_models NAME.")
@@ -49,7 +52,7 @@ class Command(GatewayCommand):
 
 def seed(name: str) -> dict[str, Any]:
     """Add the preset's rows unless a provider of its name is there; what there is now."""
-    provider, added = seeding.seed(name)
+    provider, added = seed_presets.seed(name)
     return {
         "added": added,
         "base_url": provider.base_url,

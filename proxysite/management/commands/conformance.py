@@ -19,26 +19,45 @@ COULD_NOT_JUDGE = 2
 
 
 class Command(GatewayCommand):
-    help = "Judge a gateway by sixteen faults of an upstream (docs/conformance.md). Exit code 1: it fails one."
+    help = (
+        "Judge a gateway by sixteen faults of an upstream (docs/conformance.md). Exit code 1: "
+        "it fails one."
+    )
     requires_system_checks: list[str] = []
     needs_database = writes = False
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("url", help="the gateway's base URL, for example http://127.0.0.1:8000/v1")
+        parser.add_argument(
+            "url", help="the gateway's base URL, for example http://127.0.0.1:8000/v1"
+        )
         parser.add_argument("key", help="an API key for it")
-        parser.add_argument("--wall", default="http://127.0.0.1:8401", help="where `faulty_upstream` serves")
-        parser.add_argument("--profile", choices=sorted(PROFILES), default="full", help="how long the faults last")
+        parser.add_argument(
+            "--wall", default="http://127.0.0.1:8401", help="where `faulty_upstream` serves"
+        )
+        parser.add_argument(
+            "--profile", choices=sorted(PROFILES), default="full", help="how long the faults last"
+        )
         parser.add_argument("--only", default="", metavar="S01,S08", help="only these scenarios")
-        parser.add_argument("--whole", action="store_true", help="ask for whole answers instead of streams")
+        parser.add_argument(
+            "--whole", action="store_true", help="ask for whole answers instead of streams"
+        )
         parser.add_argument("--format", choices=["text", "json"], default="text")
 
     def handle(self, *args: Any, url: str, key: str, **options: Any) -> None:
-        chosen = options["only"].upper().split(",") if options["only"] else [one.id for one in SCENARIOS]
+        chosen = (
+            options["only"].upper().split(",") if options["only"] else [one.id for one in SCENARIOS]
+        )
         if unknown := set(chosen) - {one.id for one in SCENARIOS}:
-            raise CommandError(f"There is no scenario {', '.join(sorted(unknown))}: they are S01 to S16.")
-        run = Run(url, key, options["wall"], PROFILES[options["profile"]], stream=not options["whole"])
+            raise CommandError(
+                f"There is no scenario {', '.join(sorted(unknown))}: they are S01 to S16."
+            )
+        run = Run(
+            url, key, options["wall"], PROFILES[options["profile"]], stream=not options["whole"]
+        )
         try:
-            verdicts = asyncio.run(self.judge(run, set(chosen), as_text=options["format"] == "text"))
+            verdicts = asyncio.run(
+                self.judge(run, set(chosen), as_text=options["format"] == "text")
+            )
         except WallError as error:
             raise CommandError(str(error), returncode=COULD_NOT_JUDGE) from None
         if options["format"] == "json":

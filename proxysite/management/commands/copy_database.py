@@ -12,9 +12,10 @@ from django.core.management.base import CommandError
 from django.db import DatabaseError, connections
 
 from providers.management.base import GatewayCommand
-from proxysite import databases, markers, places
-from proxysite.configuration import Environment
-from proxysite.setting_values import DATABASE_FORMS, check_database_url
+from proxysite.configuration import database_settings, locations
+from proxysite.configuration.declarations import Environment
+from proxysite.configuration.setting_values import DATABASE_FORMS, check_database_url
+from proxysite.first_run import markers
 from proxysite.transfer import copying
 from proxysite.transfer.copying import CopyRefused, Plan
 from proxysite.transfer.source import Source
@@ -26,16 +27,23 @@ CONNECT_SECONDS = 10
 
 class Command(GatewayCommand):
     help = (
-        "Copy everything from this home's SQLite database into an empty Postgres database, which is migrated first. "
+        "Copy everything from this home's SQLite database into an empty Postgres database, "
+        "which is migrated first. "
         "A copy that was interrupted goes on when it is called again."
     )
     writes = False  # not to the database of this home
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("url", help="the target: postgres://user:password@host:5432/name")
-        parser.add_argument("--dry-run", action="store_true", help="check both databases and count, change nothing")
         parser.add_argument(
-            "--slice-rows", type=int, default=SLICE_ROWS, metavar="N", help=f"rows in one step (default {SLICE_ROWS})"
+            "--dry-run", action="store_true", help="check both databases and count, change nothing"
+        )
+        parser.add_argument(
+            "--slice-rows",
+            type=int,
+            default=SLICE_ROWS,
+            metavar="N",
+            help=f"rows in one step (default {SLICE_ROWS})",
         )
 
     def handle(self, *args: Any, url: str, dry_run: bool, slice_rows: int, **options: Any) -> None:
@@ -48,7 +56,9 @@ class Command(GatewayCommand):
         except CopyRefused as error:
             raise CommandError(str(error)) from None
         except DatabaseError as error:
-            raise CommandError(f"The target cannot be used: {str(error).strip().splitlines()[0]}.") from None
+            raise CommandError(
+                f"The target cannot be used: {str(error).strip().splitlines()[0]}."
+            ) from None
         finally:
             connections[ALIAS].close()
             del connections[ALIAS]
@@ -72,7 +82,9 @@ class Command(GatewayCommand):
         target.finish(tables)
         target.analyze()
         rows = sum(plan.count for plan in plans)
-        self.stdout.write(f"{rows} rows of {len(plans)} tables are copied; counts and digests agree.")
+        self.stdout.write(
+            f"{rows} rows of {len(plans)} tables are copied; counts and digests agree."
+        )
         self.stdout.write(
             f"The secrets and files stay in {settings.HOME.root}. "
             "Next: DATABASE_URL=… make serve, with this home and the address that you gave here."
@@ -86,7 +98,9 @@ class Command(GatewayCommand):
         for name, count in counts.items():
             if count:
                 self.stdout.write(f"{name:<48} {count:>10}")
-        self.stdout.write(f"{sum(counts.values())} rows would be copied. Nothing was written: --dry-run.")
+        self.stdout.write(
+            f"{sum(counts.values())} rows would be copied. Nothing was written: --dry-run."
+        )
 
     def show_progress(self, table: str, done: int, count: int) -> None:
         if sys.stderr.isatty():
@@ -103,10 +117,12 @@ class Command(GatewayCommand):
 
 
 def connect_target(url: str) -> None:
-    """Make the Django connection ALIAS. Raises CommandError on an address that is none, or not one of Postgres."""
+    """Make the Django connection ALIAS. Raises CommandError on an address that is none, or not one
+    of Postgres.
+    """
     env = Environment({})
     try:
-        config = places.read_database_url(env, check_database_url(url))
+        config = locations.read_database_url(env, check_database_url(url))
     except ValueError:
         raise CommandError(f"The target is not {DATABASE_FORMS}.") from None
     ours = settings.DATABASES["default"]
@@ -116,11 +132,16 @@ def connect_target(url: str) -> None:
         raise CommandError("The target is no Postgres: postgres://user:password@host:5432/name.")
     if not settings.EMBEDDED_DATABASE:
         raise CommandError(
-            f"The source would be {markers.describe_database(ours)}; only SQLite is copied: leave DATABASE_URL unset."
+            f"The source would be {markers.describe_database(ours)}; only SQLite is copied: "
+            "leave DATABASE_URL unset."
         )
-    made = databases.configured(config, wait_seconds=CONNECT_SECONDS, statement_seconds=0, pool_size=1)
+    made = database_settings.configured(
+        config, wait_seconds=CONNECT_SECONDS, statement_seconds=0, pool_size=1
+    )
     del made["OPTIONS"]["pool"]
-    connections.databases[ALIAS] = connections.configure_settings({"default": {}, ALIAS: made})[ALIAS]
+    connections.databases[ALIAS] = connections.configure_settings({"default": {}, ALIAS: made})[
+        ALIAS
+    ]
 
 
 @contextmanager
@@ -128,7 +149,10 @@ def opened_source() -> Iterator[Source]:
     """The source, while no gateway runs on it and nobody else writes to it. Raises CommandError."""
     lock = markers.claim_home(settings.HOME.root)
     if lock is None:
-        raise CommandError(f"A gateway runs on {settings.HOME.root}: end it first, so that nothing changes meanwhile.")
+        raise CommandError(
+            f"A gateway runs on {settings.HOME.root}: end it first, so that nothing changes "
+            "meanwhile."
+        )
     source = Source(Path(settings.DATABASES["default"]["NAME"]))
     try:
         yield source

@@ -12,21 +12,32 @@ from proxysite.conformance.upstream import FaultyUpstream
 
 
 class Command(GatewayCommand):
-    help = "Serve an upstream that fails in sixteen ways: the model's name chooses the fault (docs/conformance.md)."
+    help = (
+        "Serve an upstream that fails in sixteen ways: the model's name chooses the fault "
+        "(docs/conformance.md)."
+    )
     requires_system_checks: list[str] = []
     needs_database = writes = False
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
-        parser.add_argument("--port", type=int, default=8401, help="port to listen on (default 8401)")
-        parser.add_argument("--profile", choices=sorted(PROFILES), default="full", help="how long the faults last")
+        parser.add_argument(
+            "--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)"
+        )
+        parser.add_argument(
+            "--port", type=int, default=8401, help="port to listen on (default 8401)"
+        )
+        parser.add_argument(
+            "--profile", choices=sorted(PROFILES), default="full", help="how long the faults last"
+        )
 
     def handle(self, *args: Any, host: str, port: int, profile: str, **options: Any) -> None:
         try:
             asyncio.run(self.serve(FaultyUpstream(host, port, profile), host))
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            raise CommandError(f"Cannot listen on {host}:{port}: {reason}. Choose another with --port.") from None
+            raise CommandError(
+                f"Cannot listen on {host}:{port}: {reason}. Choose another with --port."
+            ) from None
         except KeyboardInterrupt:
             return
 

@@ -13,10 +13,13 @@ from django.core.management.base import CommandError
 from django.db import DatabaseError, connection
 
 from providers.management.base import GatewayCommand
-from proxysite import command_line, hosts, markers, places
-from proxysite.bootstrap import FirstRun
+from proxysite import command_line
+from proxysite.configuration import locations
+from proxysite.configuration.setting_values import DEFAULT
+from proxysite.first_run import markers
+from proxysite.first_run.bootstrap import FirstRun
 from proxysite.home import tighten_mode
-from proxysite.setting_values import DEFAULT
+from proxysite.server import host_names
 
 logger = logging.getLogger(__name__)
 REACHABLE = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}  # noqa: S104 - where "everywhere" answers here
@@ -31,24 +34,38 @@ class Command(GatewayCommand):
     writes = False
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--host", default=settings.HOST, help=f"address to listen on (default {settings.HOST})")
         parser.add_argument(
-            "--port", type=int, default=settings.PORT, help=f"port to listen on (default {settings.PORT})"
+            "--host", default=settings.HOST, help=f"address to listen on (default {settings.HOST})"
         )
-        parser.add_argument("--workers", type=int, default=1, help="processes (more than one needs Postgres)")
-        parser.add_argument("--listening-on", type=int, help=SUPPRESS)  # a worker's inherited socket
+        parser.add_argument(
+            "--port",
+            type=int,
+            default=settings.PORT,
+            help=f"port to listen on (default {settings.PORT})",
+        )
+        parser.add_argument(
+            "--workers", type=int, default=1, help="processes (more than one needs Postgres)"
+        )
+        parser.add_argument(
+            "--listening-on", type=int, help=SUPPRESS
+        )  # a worker's inherited socket
         parser.add_argument("--parent", type=int, help=SUPPRESS)  # its supervisor's process id
 
     def handle(self, *args: Any, host: str, port: int, workers: int, **options: Any) -> None:
-        from api import journal
-        from proxysite import bootstrap, running
+        from api.accounting import journal
+        from proxysite.first_run import bootstrap
+        from proxysite.server import run_server
 
         if options["listening_on"] is not None:
-            return running.one(socket.socket(fileno=options["listening_on"]), parent=options["parent"])
+            return run_server.one(
+                socket.socket(fileno=options["listening_on"]), parent=options["parent"]
+            )
         if workers < 1:
             raise CommandError("--workers is at least 1.")
         if workers > 1 and settings.EMBEDDED_DATABASE:
-            raise CommandError("Several workers need Postgres: set DATABASE_URL, or serve with one.")
+            raise CommandError(
+                "Several workers need Postgres: set DATABASE_URL, or serve with one."
+            )
         raise_file_limit()
         lock = prepare_home()
         listener = listen(host, port)
@@ -58,14 +75,18 @@ class Command(GatewayCommand):
             first = bootstrap.prepare()
             self.check(databases=["default"])
         except OSError as error:
-            raise CommandError(f"Cannot write to {settings.HOME.root}: {error.strerror or error}.") from None
+            raise CommandError(
+                f"Cannot write to {settings.HOME.root}: {error.strerror or error}."
+            ) from None
         except DatabaseError as error:
-            raise CommandError(f"No usable database: {str(error).splitlines()[0]}. See DATABASE_URL.") from None
+            raise CommandError(
+                f"No usable database: {str(error).splitlines()[0]}. See DATABASE_URL."
+            ) from None
         port = listener.getsockname()[1]
         leave_marker(lock, host, port)
         self.stdout.write(describe_start(first, host, port))
         self.stdout.flush()
-        running.run(listener, workers)
+        run_server.run(listener, workers)
         return None
 
 
@@ -85,9 +106,13 @@ def prepare_home() -> TextIO:
     try:
         lock = markers.claim_home(home)
     except OSError as error:
-        raise CommandError(f"Cannot write to {home}: {error.strerror}. See PROXYSITE_HOME.") from None
+        raise CommandError(
+            f"Cannot write to {home}: {error.strerror}. See PROXYSITE_HOME."
+        ) from None
     if lock is None:
-        raise CommandError(f"Another instance is running on {home}; give this one its own PROXYSITE_HOME.")
+        raise CommandError(
+            f"Another instance is running on {home}; give this one its own PROXYSITE_HOME."
+        )
     return lock
 
 
@@ -95,7 +120,11 @@ def leave_marker(lock: TextIO, host: str, port: int) -> None:
     """Write down where this gateway runs, for commands in other terminals."""
     config = settings.DATABASES["default"]
     is_default = settings.DECLARED["DATABASE_URL"].source == DEFAULT
-    url = places.sqlite_url(Path(config["NAME"])) if settings.EMBEDDED_DATABASE else settings.DATABASE_URL
+    url = (
+        locations.sqlite_url(Path(config["NAME"]))
+        if settings.EMBEDDED_DATABASE
+        else settings.DATABASE_URL
+    )
     record = markers.Record(
         home=str(settings.HOME.root),
         pid=os.getpid(),
@@ -122,27 +151,36 @@ def listen(host: str, port: int) -> socket.socket:
     if not 0 <= port <= HIGHEST_PORT:  # the resolver would take the remainder
         raise CommandError(f"Cannot listen on port {port}: ports end at {HIGHEST_PORT}.")
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
-            0
-        ]
+        family, kind, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
         listener = socket.socket(family, kind)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(4096)
     except (OSError, OverflowError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise CommandError(f"Cannot listen on {host}:{port}: {reason}. Choose another with --port or PORT.") from None
+        raise CommandError(
+            f"Cannot listen on {host}:{port}: {reason}. Choose another with --port or PORT."
+        ) from None
     listener.set_inheritable(True)
     return listener
 
 
 def describe_start(first: FirstRun | None, host: str, port: int) -> str:
-    """Return what a start says: the first secrets, once; where it listens; a hint when names are not allowed yet."""
+    """Return what a start says: the first secrets, once; where it listens; a hint when names are
+    not allowed yet.
+    """
     address = f"http://{REACHABLE.get(host, show_host(host))}:{port}"
     lines = [welcome(first, address)] if first is not None else []
-    listens = f" listens on {show_host(host)}:{port} (all addresses) and" if host in REACHABLE else ""
-    lines.append(f"proxysite {settings.VERSION}{listens} serves {address}, admin {address}/admin/ (Ctrl+C ends it)")
-    if hint := hosts.describe_missing_names(host):
+    listens = (
+        f" listens on {show_host(host)}:{port} (all addresses) and" if host in REACHABLE else ""
+    )
+    lines.append(
+        f"proxysite {settings.VERSION}{listens} serves {address}, admin {address}/admin/ "
+        "(Ctrl+C ends it)"
+    )
+    if hint := host_names.describe_missing_names(host):
         lines.append(hint)
     return "\n".join(lines)
 

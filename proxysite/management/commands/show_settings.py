@@ -7,10 +7,10 @@ from typing import Any
 from django.conf import settings
 
 from providers.management.base import GatewayCommand
-from proxysite.configuration import Declared
+from proxysite.configuration.declarations import Declared
+from proxysite.configuration.locations import SECRET_NAMES
+from proxysite.configuration.setting_values import DEFAULT
 from proxysite.logging import redact
-from proxysite.places import SECRET_NAMES
-from proxysite.setting_values import DEFAULT
 
 LONGEST_SHOWN = 60
 

@@ -1,5 +1,6 @@
-"""What the OpenAI Agents SDK makes of a gateway: `python openai_agents.py CASE` reads its arguments as one JSON array
-from standard input, prints one line of JSON with what a program would have seen, and ends when standard input does.
+"""What the OpenAI Agents SDK makes of a gateway: `python openai_agents.py CASE` reads its arguments
+as one JSON array from standard input, prints one line of JSON with what a program would have seen,
+and ends when standard input does.
 """
 
 import asyncio
@@ -25,10 +26,14 @@ from agents import (
 from openai.types.shared import Reasoning
 from pydantic import BaseModel
 
-client = openai.AsyncOpenAI(base_url=os.environ["BASE_URL"], api_key=os.environ["API_KEY"], max_retries=0)
+client = openai.AsyncOpenAI(
+    base_url=os.environ["BASE_URL"], api_key=os.environ["API_KEY"], max_retries=0
+)
 set_default_openai_client(client)
 set_tracing_disabled(disabled=True)
-logging.getLogger("openai.agents").setLevel(logging.CRITICAL)  # it tells of the errors that it raises
+logging.getLogger("openai.agents").setLevel(
+    logging.CRITICAL
+)  # it tells of the errors that it raises
 MODEL = os.environ.get("MODEL", "m")
 
 
@@ -56,7 +61,9 @@ async def place(kept: str) -> dict[str, Any]:
     return {"auto_previous_response_id": True} if kept == "previous" else {}
 
 
-async def run(questions: list[str], kept: str = "items", *, streamed: bool = False, store: bool = True) -> Any:
+async def run(
+    questions: list[str], kept: str = "items", *, streamed: bool = False, store: bool = True
+) -> Any:
     """Several turns with a tool; without a place the program keeps the items itself."""
     where = await place(kept)
     settings = ModelSettings(store=store)
@@ -64,20 +71,30 @@ async def run(questions: list[str], kept: str = "items", *, streamed: bool = Fal
     for question in questions:
         asked = [*items, {"role": "user", "content": question}] if kept == "items" else question
         if streamed:
-            result = Runner.run_streamed(agent(tools=[weather], model_settings=settings), asked, **where)
+            result = Runner.run_streamed(
+                agent(tools=[weather], model_settings=settings), asked, **where
+            )
             kinds += [event.type async for event in result.stream_events()]
         else:
-            result = await Runner.run(agent(tools=[weather], model_settings=settings), asked, **where)
+            result = await Runner.run(
+                agent(tools=[weather], model_settings=settings), asked, **where
+            )
         items = result.to_input_list()
         heard.append(result.final_output)
         if kept == "previous":
             where["previous_response_id"] = result.last_response_id
-    return {"heard": heard, "kinds": sorted(set(kinds)), "usage": result.context_wrapper.usage.requests}
+    return {
+        "heard": heard,
+        "kinds": sorted(set(kinds)),
+        "usage": result.context_wrapper.usage.requests,
+    }
 
 
 async def deltas() -> Any:
     result = Runner.run_streamed(agent(), "Hello!")
-    raw = [event.data async for event in result.stream_events() if event.type == "raw_response_event"]
+    raw = [
+        event.data async for event in result.stream_events() if event.type == "raw_response_event"
+    ]
     return {
         "deltas": [event.delta for event in raw if event.type == "response.output_text.delta"],
         "output": result.final_output,
@@ -89,18 +106,28 @@ async def reasoning(*, summary: bool) -> Any:
     asked = Reasoning(effort="low", summary="auto") if summary else Reasoning(effort="low")
     result = await Runner.run(agent(model_settings=ModelSettings(reasoning=asked)), "Hello!")
     items = [item.raw_item for item in result.new_items if item.type == "reasoning_item"]
-    return {"output": result.final_output, "items": [item.model_dump(exclude_none=True) for item in items]}
+    return {
+        "output": result.final_output,
+        "items": [item.model_dump(exclude_none=True) for item in items],
+    }
 
 
 async def handoff(*, streamed: bool) -> Any:
-    spanish = Agent(name="Spanish agent", instructions="Speak Spanish.", model=MODEL, handoff_description="Spanish")
+    spanish = Agent(
+        name="Spanish agent",
+        instructions="Speak Spanish.",
+        model=MODEL,
+        handoff_description="Spanish",
+    )
     triage = agent(handoffs=[spanish])
     if not streamed:
         result = await Runner.run(triage, "Hola")
         return {"output": result.final_output, "agent": result.last_agent.name}
     running = Runner.run_streamed(triage, "Hola")
     names = [
-        event.new_agent.name async for event in running.stream_events() if event.type == "agent_updated_stream_event"
+        event.new_agent.name
+        async for event in running.stream_events()
+        if event.type == "agent_updated_stream_event"
     ]
     return {"output": running.final_output, "agent": names[-1]}
 
@@ -132,11 +159,16 @@ async def agents_as_tools() -> Any:
     spanish = Agent(name="Spanish agent", instructions="Translate.", model=MODEL)
     tool = spanish.as_tool(tool_name="to_spanish", tool_description="Translate to Spanish")
     result = await Runner.run(agent(tools=[tool]), "Say good morning in Spanish.")
-    return {"output": result.final_output, "said": ItemHelpers.text_message_outputs(result.new_items)}
+    return {
+        "output": result.final_output,
+        "said": ItemHelpers.text_message_outputs(result.new_items),
+    }
 
 
 async def search() -> Any:
-    result = await Runner.run(agent(tools=[WebSearchTool(search_context_size="low"), weather]), "Weather?")
+    result = await Runner.run(
+        agent(tools=[WebSearchTool(search_context_size="low"), weather]), "Weather?"
+    )
     message = next(item.raw_item for item in result.new_items if item.type == "message_output_item")
     return [annotation.model_dump() for annotation in message.content[0].annotations]
 
@@ -150,7 +182,12 @@ async def error(**more: Any) -> Any:
         else:
             await Runner.run(agent(), "Hello!", previous_response_id=more.get("previous"))
     except openai.APIStatusError as caught:
-        return {"kind": type(caught).__name__, "status": caught.status_code, "code": caught.code, "param": caught.param}
+        return {
+            "kind": type(caught).__name__,
+            "status": caught.status_code,
+            "code": caught.code,
+            "param": caught.param,
+        }
     except Exception as caught:  # noqa: BLE001 - which one it is, is what the test asks
         return {"kind": type(caught).__name__, "message": str(caught)}
     return None

@@ -7,14 +7,15 @@ from typing import Any
 
 from providers.management.base import GatewayCommand
 from providers.management.command_helpers import find_provider
-from tokens import checkup
+from tokens.maintenance import token_check
 from tokens.models import UpstreamToken
 from tokens.secret_check import require_secrets
 
 
 class Command(GatewayCommand):
     help = (
-        "Ask the upstreams about every token: a rejected one gets a strike, one that works is enabled unless a person "
+        "Ask the upstreams about every token: a rejected one gets a strike, one that works is "
+        "enabled unless a person "
         "switched it off."
     )
 
@@ -30,7 +31,7 @@ class Command(GatewayCommand):
             tokens = tokens.filter(provider=find_provider(provider))
         counts: Counter[str] = Counter()
         lines = []
-        for finding in checkup.check(tokens, dry_run=dry_run):
+        for finding in token_check.check(tokens, dry_run=dry_run):
             counts[finding.outcome] += 1
             token = finding.token
             if options["format"] == "json":
@@ -44,9 +45,9 @@ class Command(GatewayCommand):
                         "change": finding.change,
                     }
                 )
-            elif finding.outcome != checkup.WORKS or finding.change:
+            elif finding.outcome != token_check.WORKS or finding.change:
                 self.stdout.write(f"{token.provider} {token.masked}: {finding}")
         if options["format"] == "json":
             self.stdout.write(json.dumps({"counts": counts, "tokens": lines}))
             return
-        self.stdout.write(checkup.summarize(counts) or "No tokens.")
+        self.stdout.write(token_check.summarize(counts) or "No tokens.")

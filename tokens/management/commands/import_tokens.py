@@ -12,14 +12,16 @@ from django.core.management.base import CommandError
 from providers.management.base import GatewayCommand
 from providers.management.command_helpers import find_provider
 from providers.models import Provider
-from tokens import importing
+from tokens.imports import token_import
 from tokens.secret_check import require_secrets
 
 SHOWN = 20  # malformed lines that are listed one by one
 
 
 class Command(GatewayCommand):
-    help = "Import tokens, one per line, or email:password where accounts sign in; # begins a comment."
+    help = (
+        "Import tokens, one per line, or email:password where accounts sign in; # begins a comment."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("provider", help="name of the provider they are for")
@@ -32,42 +34,58 @@ class Command(GatewayCommand):
         row = find_provider(provider)
         try:
             data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-            lines = importing.decode(data)
+            lines = token_import.decode(data)
         except OSError as error:
             raise CommandError(f"Cannot read {file}: {error.strerror}.") from None
-        except importing.UnreadableFile as error:
+        except token_import.UnreadableFile as error:
             raise CommandError(f"{error} Save it as text with one token a line.") from None
         report = self.run(row, lines, dry_run)
         if options["format"] == "json":
             verdicts = [asdict(verdict) for verdict in report.verdicts]
-            self.stdout.write(json.dumps({"counts": report.counts, "skipped": report.skipped, "lines": verdicts}))
+            self.stdout.write(
+                json.dumps({"counts": report.counts, "skipped": report.skipped, "lines": verdicts})
+            )
         else:
             self.tell(report, dry_run)
 
-    def run(self, provider: Provider, lines: list[str], dry_run: bool) -> importing.Report:
+    def run(self, provider: Provider, lines: list[str], dry_run: bool) -> token_import.Report:
         """With a progress bar when a person is watching."""
         if not sys.stderr.isatty():
-            return importing.run(provider, lines, dry_run=dry_run)
+            return token_import.run(provider, lines, dry_run=dry_run)
         from rich.console import Console
         from rich.progress import Progress
 
         with Progress(console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task("Importing", total=len(lines))
-            return importing.run(
-                provider, lines, dry_run=dry_run, progress=lambda done: bar.update(task, completed=done)
+            return token_import.run(
+                provider,
+                lines,
+                dry_run=dry_run,
+                progress=lambda done: bar.update(task, completed=done),
             )
 
-    def tell(self, report: importing.Report, dry_run: bool) -> None:
+    def tell(self, report: token_import.Report, dry_run: bool) -> None:
         counts = report.counts
-        malformed = [verdict for verdict in report.verdicts if verdict.verdict == importing.MALFORMED]
+        malformed = [
+            verdict for verdict in report.verdicts if verdict.verdict == token_import.MALFORMED
+        ]
         for verdict in malformed[:SHOWN]:
             account = f" ({verdict.token})" if verdict.token else ""
             self.stdout.write(f"line {verdict.line}: {verdict.reason}{account}")
         if len(malformed) > SHOWN:
-            self.stdout.write(f"… and {len(malformed) - SHOWN} more malformed lines (--format json lists all)")
+            self.stdout.write(
+                f"… and {len(malformed) - SHOWN} more malformed lines (--format json lists all)"
+            )
         would = "would be imported" if dry_run else "imported"
-        parts = [f"{counts[importing.NEW]} {would}"]
-        parts += [f"{counts[name]} {name}" for name in (importing.KNOWN, importing.IN_FILE, importing.MALFORMED)]
-        parts += [f"{counts[importing.UPDATED]} {importing.UPDATED}"] if counts[importing.UPDATED] else []
+        parts = [f"{counts[token_import.NEW]} {would}"]
+        parts += [
+            f"{counts[name]} {name}"
+            for name in (token_import.KNOWN, token_import.IN_FILE, token_import.MALFORMED)
+        ]
+        parts += (
+            [f"{counts[token_import.UPDATED]} {token_import.UPDATED}"]
+            if counts[token_import.UPDATED]
+            else []
+        )
         parts += [f"{report.skipped} blank or comment"] if report.skipped else []
         self.stdout.write(f"{', '.join(parts)}.")

@@ -18,7 +18,9 @@ class Command(GatewayCommand):
         parser.add_argument("--dry-run", action="store_true", help="count, change nothing")
 
     def handle(self, *args: Any, provider: str | None, dry_run: bool, **options: Any) -> None:
-        tokens = UpstreamToken.objects.filter(~Q(state=State.ACTIVE) | Q(strikes__gt=0) | Q(rests_until__isnull=False))
+        tokens = UpstreamToken.objects.filter(
+            ~Q(state=State.ACTIVE) | Q(strikes__gt=0) | Q(rests_until__isnull=False)
+        )
         if provider is not None:
             tokens = tokens.filter(provider=find_provider(provider))
         count = tokens.count() if dry_run else tokens.reset()

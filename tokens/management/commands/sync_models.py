@@ -12,16 +12,21 @@ from providers.exceptions import GatewayError
 from providers.management.base import GatewayCommand
 from providers.management.command_helpers import find_provider
 from providers.vault import VaultError
-from tokens import syncing
+from tokens.maintenance import model_sync
 from tokens.secret_check import require_secrets
 
 
 class Command(GatewayCommand):
-    help = "Ask a provider which models it has and add those that are missing; rows that are there stay as they are."
+    help = (
+        "Ask a provider which models it has and add those that are missing; rows that are there "
+        "stay as they are."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("provider", help="name of the provider")
-        parser.add_argument("--prefix", default="", metavar="P", help="put before each public id, for example groq/")
+        parser.add_argument(
+            "--prefix", default="", metavar="P", help="put before each public id, for example groq/"
+        )
         parser.add_argument("--dry-run", action="store_true", help="ask and report, write nothing")
         parser.add_argument("--format", choices=["text", "json"], default="text")
 
@@ -31,7 +36,7 @@ class Command(GatewayCommand):
         if row.kind not in registry.kinds():
             raise CommandError(f"{provider} cannot be asked: no adapter is named {row.kind!r}.")
         try:
-            report = syncing.sync(row, prefix=prefix, dry_run=dry_run)
+            report = model_sync.sync(row, prefix=prefix, dry_run=dry_run)
         except (GatewayError, VaultError) as error:
             raise CommandError(f"{provider} does not say which models it has: {error}") from None
         if options["format"] == "json":

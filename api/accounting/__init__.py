@@ -1,0 +1,1 @@
+"""The ledger: exactly one usage record for each accepted request."""

@@ -1,0 +1,334 @@
+"""The ledger: exactly one row per accepted request, committed before its last byte is sent.
+
+`open` notes a request in the journal; `recorded` passes its chunks through and, however they end,
+has the row written once. Rows are committed in groups: while one batch commits, the next one
+collects. While the database is away rows go to the spool and new requests are refused; what the
+spool cannot take either, on a full disk, is kept in memory and tried again. What processes that
+died left is written by `api/accounting/recovery.py`.
+"""
+
+import asyncio
+import logging
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from api.accounting import journal, token_count, usage_rows
+from api.accounting.recovery import REPLAYED_AT_ONCE, Recovery, RowWriter
+from api.accounting.spool import Row, Spool, SpoolFull
+from api.accounting.unwritten import Unwritten
+from api.accounting.write_errors import DISK_FULL, WriteFailed, is_disk_full
+from api.accounting.writers import Writer
+from api.models import Status
+from providers.exceptions import DatabaseUnavailable, GatewayError
+from providers.fast_settings import settings
+from providers.protocol.chat import Batches, Chunk, Trace
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 0.5  # between two tries to reach a database that is away
+DATABASE_AWAY = "the database does not answer"
+JOURNAL_FAILS = "the journal cannot be written"
+CODE_LENGTH = 64
+PIECE_BYTES = 64  # that a piece of text takes besides its characters
+CLIENT_CLOSED = 499  # nginx's status for a caller that left
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a request ended, as its row says it."""
+
+    status: Status
+    http_status: int
+    error_code: str = ""
+
+
+def ending(error: BaseException | None, begun: bool) -> Ending:
+    """What the exception that ended the answer (None: nothing did) means; `begun`: chunks had
+    come.
+    """
+    if error is None:
+        return Ending(Status.COMPLETE, 200)
+    if isinstance(error, asyncio.CancelledError | GeneratorExit):
+        return Ending(Status.ABANDONED, CLIENT_CLOSED)
+    status = Status.TRUNCATED if begun else Status.ERROR
+    if isinstance(error, GatewayError):
+        code = "".join(
+            filter(str.isprintable, error.shown_code or "")
+        )  # an upstream may have chosen it
+        return Ending(status, error.shown_status, code[:CODE_LENGTH])
+    return Ending(status, 500, "internal_error")
+
+
+def note(trace: Trace, batch: list[Chunk]) -> None:
+    """Keep what counting needs of the chunks that go by."""
+    for chunk in batch:
+        if chunk.get("usage"):
+            trace.usage = chunk["usage"]
+        for choice in chunk.get("choices") or ():
+            said = choice.get("delta") or choice.get("message") or choice
+            if text := said.get("content") or said.get("text"):
+                keep_text(trace, text if isinstance(text, str) else str(text))
+            if thought := said.get("reasoning_content") or said.get("reasoning"):
+                keep_thought(trace, thought if isinstance(thought, str) else str(thought))
+            if calls := said.get("tool_calls") or said.get("function_call"):
+                for call in calls if isinstance(calls, list) else (calls,):
+                    keep_text(trace, call_text(call))
+
+
+def keep_text(trace: Trace, text: str) -> None:
+    """Keep a piece of what was said; of a very long answer only how long the piece is."""
+    trace.kept_bytes += len(text) + PIECE_BYTES
+    if trace.kept_bytes <= settings.COUNT_KEPT_BYTES:
+        trace.text.append(text)
+    else:
+        trace.unkept_text += len(text)
+
+
+def keep_thought(trace: Trace, thought: str) -> None:
+    """The same for a piece of thinking."""
+    trace.kept_bytes += len(thought) + PIECE_BYTES
+    if trace.kept_bytes <= settings.COUNT_KEPT_BYTES:
+        trace.reasoning.append(thought)
+    else:
+        trace.unkept_reasoning += len(thought)
+
+
+def call_text(call: Any) -> str:
+    """What a model wrote for a call: its name and its arguments."""
+    function = call.get("function", call) if isinstance(call, dict) else None
+    if not isinstance(function, dict):
+        return ""
+    parts = (function.get("name"), function.get("arguments"))
+    return " ".join(part for part in parts if isinstance(part, str) and part)
+
+
+class Waiting(NamedTuple):
+    """A finished request whose row is not committed yet."""
+
+    row: Row
+    slot: int
+    done: "asyncio.Future[None]"
+
+
+class Ledger:
+    """One per process. `reason` says why no request can be recorded now; it is empty while all is
+    well.
+    """
+
+    def __init__(self, writer: Writer, spool: Spool, journals: Path) -> None:
+        self._writer = writer
+        self._spool = spool
+        self._rows = RowWriter(writer, spool)
+        self._recovery = Recovery(self._rows, spool, journals)
+        self._journals = journals
+        self._journal = journal.Journal(journals)
+        self._slots: dict[str, int] = {}
+        self._waiting: list[Waiting] = []
+        self._unwritten = Unwritten(self._journal, settings.UNWRITTEN_LIMIT_BYTES)
+        self._work = asyncio.Event()
+        self._keeping = True
+        self.reason = ""
+
+    @property
+    def away(self) -> bool:
+        """Whether requests cannot be recorded now."""
+        return bool(self.reason)
+
+    # --- one request ------------------------------------------------------------------------------
+    def require(self) -> None:
+        """Raise DatabaseUnavailable while the database is away: what cannot be accounted for is not
+        begun.
+        """
+        if self.reason:
+            raise DatabaseUnavailable(
+                f"Requests cannot be recorded now: {self.reason}. Nothing was sent on.",
+                retry_after_seconds=2,
+            )
+
+    def suspend(self) -> None:
+        """The database is away, as somebody else found out; `keep` notices when it is back."""
+        if not self.away:
+            self._refuse_requests(DATABASE_AWAY)
+
+    def _refuse_requests(self, reason: str, detail: object = "") -> None:
+        """No request can be recorded from now on; one line in the log for each change."""
+        if reason != self.reason:
+            logger.warning("requests are refused and rows kept for later: %s %s", reason, detail)
+        self.reason = reason
+        self._work.set()
+
+    def open(self, trace: Trace) -> None:
+        """The request is accepted: from now on it will have a row. Raises DatabaseUnavailable."""
+        self.require()
+        request = trace.request
+        facts = [
+            request.id,
+            trace.started_at,
+            trace.key_id,
+            trace.user_id,
+            request.asked_at,
+            request.model,
+        ]
+        try:
+            self._slots[request.id] = self._journal.write([*facts, request.stream])
+        except OSError as error:
+            self._refuse_requests(DISK_FULL if is_disk_full(error) else JOURNAL_FAILS, error)
+            self.require()
+
+    async def recorded(self, trace: Trace, batches: Batches) -> Batches:
+        """Pass the chunks through; when this generator has ended, however it did, the row is
+        committed.
+        """
+        begun = False
+        try:
+            async with aclosing(batches):
+                async for batch in batches:
+                    if not begun:
+                        begun = True
+                        trace.first_byte_ms = (time.perf_counter() - trace.began) * 1000
+                    note(trace, batch)
+                    yield batch
+        finally:
+            await self.close(trace, ending(sys.exc_info()[1], begun))
+
+    async def close(self, trace: Trace, end: Ending) -> None:
+        """Have the request's row written; returns when it is committed (or kept for later).
+
+        A caller who leaves meanwhile ends the waiting, not the writing.
+        """
+        try:
+            trace.counted = await token_count.count_request(trace)
+        except asyncio.CancelledError:
+            trace.counted = token_count.estimate_request(trace)
+            self._queue(trace, end)
+            raise
+        except Exception:
+            logger.exception("the tokens of a request could not be counted")
+            trace.counted = token_count.Usage(estimated=True)
+        await self._queue(trace, end)
+
+    def _queue(self, trace: Trace, end: Ending) -> "asyncio.Future[None]":
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        row = usage_rows.finished(trace, end.status, end.http_status, end.error_code)
+        self._waiting.append(Waiting(row, self._slots.pop(trace.request.id), waiter))
+        self._work.set()
+        if not self._keeping:
+            waiter.set_result(None)
+        return waiter
+
+    # --- the writing task -------------------------------------------------------------------------
+    async def keep(self) -> None:
+        """Write batches until cancelled; nobody waits for a commit after that."""
+        self._keeping = True
+        try:
+            while True:
+                if self.away:
+                    await self._return()
+                else:
+                    await self._work.wait()
+                    await asyncio.sleep(0)  # whoever ends in this turn of the loop joins the batch
+                await self.flush()
+        finally:
+            self._keeping = False
+            for waiting in self._waiting:
+                if not waiting.done.done():
+                    waiting.done.set_result(None)
+
+    async def flush(self) -> None:
+        """Write what waits, and wake those who wait for it."""
+        self._work.clear()
+        batch = self._waiting
+        self._waiting = []
+        if not batch:
+            return
+        rows = [waiting.row for waiting in batch]
+        try:
+            if not self.away:
+                await self._rows.write(rows)
+        except WriteFailed as error:
+            self._refuse_requests(DISK_FULL if error.disk_full else DATABASE_AWAY, error)
+        except Exception as error:
+            logger.exception("rows could not be written by a fault of ours")
+            self._refuse_requests(DATABASE_AWAY, error)
+        except BaseException:
+            self._waiting = batch + self._waiting
+            raise
+        if self.away:
+            await self._set_aside(batch)
+        else:
+            for waiting in batch:
+                self._journal.erase(waiting.slot)
+        for waiting in batch:
+            if not waiting.done.done():
+                waiting.done.set_result(None)
+
+    async def _set_aside(self, batch: list[Waiting]) -> None:
+        """Put rows into the spool, or keep them in memory when it cannot take them."""
+        try:
+            await self._add_to_spool([waiting.row for waiting in batch])
+        except (SpoolFull, OSError) as error:
+            if is_disk_full(error):
+                self._refuse_requests(DISK_FULL, error)
+            for waiting in batch:
+                self._unwritten.add(waiting.row, waiting.slot, error)
+        else:
+            for waiting in batch:
+                self._journal.erase(waiting.slot)
+
+    async def _add_to_spool(self, rows: list[Row]) -> None:
+        """Raises SpoolFull, OSError."""
+        await asyncio.get_running_loop().run_in_executor(None, self._spool.add, rows)
+
+    async def _return(self) -> None:
+        """Try whether the database and the disk are back: write all that is kept for later."""
+        try:
+            await self.replay()
+            await self._write_unwritten(self._rows.write)
+            self._journal.make_room()
+        except WriteFailed as error:
+            await self._spool_unwritten()
+            if error.disk_full or not self._unwritten:
+                self._refuse_requests(DISK_FULL if error.disk_full else DATABASE_AWAY, error)
+            await asyncio.sleep(RETRY_SECONDS)
+        except OSError as error:
+            self._refuse_requests(DISK_FULL if is_disk_full(error) else JOURNAL_FAILS, error)
+            await asyncio.sleep(RETRY_SECONDS)
+        else:
+            self.reason = ""
+            logger.warning("requests are taken again")
+
+    async def _write_unwritten(self, write: Callable[[list[Row]], Awaitable[None]]) -> None:
+        """Write what is kept in memory. Raises what `write` does."""
+        while some := self._unwritten.first(REPLAYED_AT_ONCE):
+            await write([kept.row for kept in some])
+            self._unwritten.remove(some)
+
+    async def _spool_unwritten(self) -> None:
+        """The database is away: at least the disk may take what is kept in memory."""
+        with suppress(SpoolFull, OSError):
+            await self._write_unwritten(self._add_to_spool)
+
+    # --- what was left behind ---------------------------------------------------------------------
+    async def replay(self) -> int:
+        """Write the rows of all spools; returns how many. Raises WriteFailed."""
+        return await self._recovery.replay()
+
+    async def sweep(self) -> int:
+        """Write rows for requests that dead processes left in their journals; returns how many.
+        Raises WriteFailed.
+        """
+        return await self._recovery.sweep()
+
+    async def shut(self) -> None:
+        """Write what waits and close; no request may be running."""
+        await self.flush()
+        with suppress(WriteFailed):
+            await self._write_unwritten(self._rows.write)
+        await self._spool_unwritten()
+        await self._writer.close()
+        self._journal.close()

@@ -1,0 +1,192 @@
+"""What dead processes left of the ledger: rows in spools, requests in journals. All of it gets its
+row.
+
+One file that cannot be read, or one row that no database takes, is set aside with a line in the log
+and keeps nobody from starting, and no later file from being written.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from api.accounting import journal, usage_rows
+from api.accounting.file_locks import SetAside, claimed
+from api.accounting.spool import Row, Spool, SpoolFull
+from api.accounting.write_errors import RowsRefused, WriteFailed
+from api.accounting.writers import Writer
+
+logger = logging.getLogger(__name__)
+
+REPLAYED_AT_ONCE = 1_000
+
+
+class RowWriter:
+    """Writes rows; one that the database refuses is repaired, and kept in a file when that does not
+    help.
+    """
+
+    def __init__(self, writer: Writer, spool: Spool) -> None:
+        self._writer = writer
+        self._spool = spool
+
+    async def write(self, rows: list[Row]) -> None:
+        """Write a batch; a row that the database cannot take does not hold up the others. Raises
+        WriteFailed.
+        """
+        try:
+            await self._writer.write(rows)
+        except RowsRefused as error:
+            if len(rows) > 1:
+                half = len(rows) // 2
+                await self.write(rows[:half])
+                await self.write(rows[half:])
+            elif rows:
+                await self._write_repaired(rows[0], str(error))
+
+    async def _write_repaired(self, row: Row, reason: str) -> None:
+        """Write what can be written of a row that was refused. Raises WriteFailed."""
+        try:
+            attempts = [usage_rows.repair_row(row)[0], usage_rows.facts_alone(row)]
+        except (ValueError, TypeError) as error:
+            await self.refuse(row, f"{reason}; {error}")
+            return
+        for repaired in attempts:
+            try:
+                await self._writer.write([repaired])
+            except RowsRefused as error:
+                last = error
+            else:
+                logger.error(
+                    "the database refuses a row of request %s: %s; its facts are written",
+                    row[:1],
+                    reason,
+                )
+                return
+        await self.refuse(row, f"{reason}; {last}")
+
+    async def write_from_file(self, rows: list[Row]) -> None:
+        """Write rows that were read from a file: nothing is taken for granted. Raises
+        WriteFailed.
+        """
+        for start in range(0, len(rows), REPLAYED_AT_ONCE):
+            await self.write(await self._sound_rows(rows[start : start + REPLAYED_AT_ONCE]))
+
+    async def _sound_rows(self, rows: list[Row]) -> list[Row]:
+        """Return the rows as the database takes them; those that cannot be are kept in a file."""
+        sound = []
+        for row in rows:
+            try:
+                repaired, refused = usage_rows.repair_row(row)
+            except (ValueError, TypeError) as error:
+                await self.refuse(row, str(error))
+                continue
+            if refused:
+                logger.error(
+                    "request %s: a file says of it what no row holds: %s",
+                    row[:1],
+                    ", ".join(refused),
+                )
+            sound.append(repaired)
+        return sound
+
+    async def refuse(self, row: Row, reason: str) -> None:
+        """Keep a row that no database takes in a file of its own."""
+        try:
+            await asyncio.get_running_loop().run_in_executor(
+                None, self._spool.add_refused, row, reason
+            )
+        except (SpoolFull, OSError) as error:
+            logger.error(
+                "a row is lost, it cannot be written (%s) nor kept (%s): %.500r", reason, error, row
+            )
+        else:
+            logger.error(
+                "a row cannot be written (%s); it is kept in %s", reason, self._spool.refused_path
+            )
+
+
+class Recovery:
+    """Writes what is left in the spools and journals of one home."""
+
+    def __init__(self, rows: RowWriter, spool: Spool, journals: Path) -> None:
+        self._rows = rows
+        self._spool = spool
+        self._journals = journals
+        self._set_aside = SetAside()
+
+    async def replay(self) -> int:
+        """Write the rows of all spools; returns how many. Raises WriteFailed."""
+        await self._rows.write([])
+        return await self._each(self._spool.waiting, self._replay_file)
+
+    async def sweep(self) -> int:
+        """Write a row for each request that a dead process left in its journal; returns how many.
+
+        Raises WriteFailed.
+        """
+        return await self._each(lambda: journal.orphans(self._journals), self._sweep_file)
+
+    async def _each(
+        self, find: Callable[[], list[Path]], finish: Callable[[Path], Awaitable[int]]
+    ) -> int:
+        """Finish each file; one that cannot be finished is set aside. Raises WriteFailed."""
+        written = 0
+        try:
+            paths = self._set_aside.among(find())
+        except OSError as error:
+            logger.error("what was left cannot be listed: %s", error)
+            return 0
+        for path in paths:
+            written += await self._finish_or_set_aside(path, finish)
+        return written
+
+    async def _finish_or_set_aside(
+        self, path: Path, finish: Callable[[Path], Awaitable[int]]
+    ) -> int:
+        """Returns how many rows were written. Raises WriteFailed."""
+        try:
+            return await finish(path)
+        except WriteFailed:
+            raise
+        except FileNotFoundError:
+            return 0  # another process took it for left behind and has written it
+        except OSError as error:
+            self._set_aside.add(path, error)
+        except Exception as error:
+            logger.exception("a file that was left is met by a fault of ours")
+            self._set_aside.add(path, error)
+        return 0
+
+    async def _replay_file(self, path: Path) -> int:
+        taken = self._spool.take(path)
+        return 0 if taken is None else await self._finish_or_set_aside(taken, self._replay_taken)
+
+    async def _replay_taken(self, taken: Path) -> int:
+        found = await asyncio.get_running_loop().run_in_executor(None, self._spool.read, taken)
+        await self._rows.write_from_file(found.rows)
+        self._finish(taken, found.unreadable_lines, "lines")
+        return len(found.rows)
+
+    async def _sweep_file(self, path: Path) -> int:
+        with claimed(path) as data:
+            if data is None:
+                return 0
+            entries, unreadable_slots = journal.read_slots(data)
+            rows = [usage_rows.from_journal(entry) for entry in entries]
+            if rows:
+                await self._rows.write_from_file(rows)
+                logger.warning(
+                    "%d requests that an ended process had not written are recorded", len(rows)
+                )
+            self._finish(path, unreadable_slots, "slots")
+            return len(rows)
+
+    def _finish(self, path: Path, unreadable: int, what: str) -> None:
+        """All that could be read is written: delete the file, or keep it when there is more in
+        it.
+        """
+        if unreadable:
+            self._set_aside.add(path, f"{unreadable} of its {what}; all others are written")
+        else:
+            self._set_aside.remove(path)

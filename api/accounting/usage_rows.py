@@ -1,0 +1,229 @@
+"""Rows of the ledger: how one is made of a request, and what is left of one that no database takes.
+
+A row is a list of values in the order of `writers.COLUMNS`. Rows come back from files, and parts of
+them were said by upstreams: `repair_row` keeps every value that a column can hold and says which it
+had to leave out.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from api.accounting.journal import FACTS
+from api.accounting.spool import Row
+from api.accounting.writers import ATTEMPTS, COLUMNS
+from api.models import Status
+from providers.protocol.chat import Trace
+
+HIGHEST_ID = 2**63 - 1
+HIGHEST_COUNT = 2**31 - 1
+HIGHEST_STATUS = 2**15 - 1
+ERROR_CODE = COLUMNS.index("error_code")
+ESTIMATED = COLUMNS.index("estimated")
+TEXT_LENGTHS = {"endpoint": 32, "model": 200, "error_code": 64}
+TIMES = ("queue_ms", "connect_ms", "first_byte_ms", "total_ms")
+COUNTS = ("prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens")
+
+
+def finished(trace: Trace, status: Status, http_status: int, error_code: str) -> Row:
+    """Return the row of a request that ended in this process."""
+    request = trace.request
+    usage = trace.counted
+    answered = trace.answered_by
+    token = answered.token_id if answered else None
+    return [
+        request.id,
+        trace.started_at,
+        trace.key_id,
+        trace.user_id,
+        answered.provider_id if answered else None,
+        token.hex if token else None,
+        request.asked_at,
+        request.model,
+        request.stream,
+        status.value,
+        http_status,
+        error_code,
+        trace.attempts_as_dicts(),
+        usage.prompt,
+        usage.completion,
+        usage.reasoning,
+        usage.cached,
+        usage.estimated,
+        trace.queue_ms,
+        answered.connect_ms if answered else None,
+        trace.first_byte_ms,
+        (time.perf_counter() - trace.began) * 1000,
+    ]
+
+
+def from_journal(entry: list[Any]) -> Row:
+    """Return the row of a request as the journal notes it: its facts, and how it ended if it did.
+
+    Only the attempts, the provider and some times are missing there.
+    """
+    if len(entry) == FACTS:
+        entry = [*entry, Status.INTERRUPTED.value, None, "interrupted", 0, 0, 0, 0, False, None]
+    request_id, started_at, key_id, user_id, endpoint, model, stream = entry[:7]
+    status, http_status, error_code, prompt, completion, reasoning, cached = entry[7:14]
+    estimated, total_ms = entry[14:]
+    return [
+        request_id,
+        started_at,
+        key_id,
+        user_id,
+        None,
+        None,
+        endpoint,
+        model,
+        stream,
+        status,
+        http_status,
+        error_code,
+        [],
+        prompt,
+        completion,
+        reasoning,
+        cached,
+        estimated,
+        None,
+        None,
+        None,
+        total_ms,
+    ]
+
+
+def to_journal(row: Row) -> list[Any]:
+    """Return what the journal notes of a finished row; `from_journal` turns it back."""
+    facts = [*row[:4], *row[6:9]]
+    return [*facts, *row[9:12], *row[13:18], row[-1]]
+
+
+# --- what no database takes -----------------------------------------------------------------------
+def repair_row(row: Row) -> tuple[Row, list[str]]:
+    """Return the row with every value that its column can hold, and the names of those left out.
+
+    Counts that were left out are zero and marked as estimated. Raises ValueError when the row does
+    not say which request it is about, or when.
+    """
+    if len(row) != len(COLUMNS):
+        raise ValueError(f"it has {len(row)} columns, not {len(COLUMNS)}")
+    require_identity(row)
+    repaired = [CHECKS[name](value) for name, value in zip(COLUMNS, row, strict=True)]
+    refused = [
+        name
+        for name, before, after in zip(COLUMNS, row, repaired, strict=True)
+        if before is not after and (before != after or type(before) is not type(after))
+    ]
+    if any(name in refused for name in COUNTS):
+        repaired[ESTIMATED] = True
+    return repaired, refused
+
+
+def require_identity(row: Row) -> None:
+    """Raise ValueError unless the row has a request's id and the time of its beginning."""
+    request_id, started_at = row[:2]
+    if (
+        not isinstance(request_id, str)
+        or len(request_id) != 32
+        or UUID(request_id).hex != request_id
+    ):
+        raise ValueError("its id is none")
+    if not isinstance(started_at, str):
+        raise ValueError("its time is no text")
+    if datetime.fromisoformat(started_at).utcoffset() is None:
+        raise ValueError("its time has no offset")
+
+
+def keep(value: Any) -> Any:
+    """Return a value that was looked at before."""
+    return value
+
+
+def whole_number(lowest: int, highest: int, otherwise: int | None) -> Callable[[Any], Any]:
+    """Return a check that lets whole numbers through that are in range."""
+
+    def check(value: Any) -> Any:
+        is_number = isinstance(value, int) and not isinstance(value, bool)
+        return value if is_number and lowest <= value <= highest else otherwise
+
+    return check
+
+
+def text_of(length: int) -> Callable[[Any], str]:
+    """Return a check that makes a text of at most so many characters that every database keeps."""
+
+    def check(value: Any) -> str:
+        text = value if isinstance(value, str) else ""
+        return storable_text(text)[:length]
+
+    return check
+
+
+def storable_text(text: str) -> str:
+    """Return a text without NUL and lone surrogates."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def token_id(value: Any) -> str | None:
+    try:
+        return UUID(value).hex if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def milliseconds(value: Any) -> float | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    try:
+        return value if is_number and math.isfinite(value) else None
+    except OverflowError:
+        return None
+
+
+def boolean(value: Any) -> bool:
+    return value if isinstance(value, bool) else False
+
+
+def known_status(value: Any) -> str:
+    return str(value) if value in Status.values else Status.ERROR.value
+
+
+def attempts(value: Any) -> list[Any]:
+    """Return the attempts where they are JSON that both databases keep, else none."""
+    try:
+        data = orjson.dumps(value)
+    except TypeError:
+        return []
+    return value if isinstance(value, list) and b"\\u0000" not in data else []
+
+
+CHECKS: dict[str, Callable[[Any], Any]] = {
+    "id": keep,
+    "started_at": keep,
+    "key_id": whole_number(0, HIGHEST_ID, None),
+    "user_id": whole_number(0, HIGHEST_ID, None),
+    "provider_id": whole_number(0, HIGHEST_ID, None),
+    "token_id": token_id,
+    "stream": boolean,
+    "status": known_status,
+    "http_status": whole_number(0, HIGHEST_STATUS, None),
+    "attempts": attempts,
+    "estimated": boolean,
+    **{name: text_of(length) for name, length in TEXT_LENGTHS.items()},
+    **dict.fromkeys(COUNTS, whole_number(0, HIGHEST_COUNT, 0)),
+    **dict.fromkeys(TIMES, milliseconds),
+}
+
+
+def facts_alone(row: Row) -> Row:
+    """Return the row with nothing in it that an upstream said, counts zero and estimated."""
+    repaired, _ = repair_row(row)
+    repaired[ATTEMPTS], repaired[ERROR_CODE], repaired[ESTIMATED] = [], "", True
+    for name in (*COUNTS, *TIMES):
+        repaired[COLUMNS.index(name)] = 0 if name in COUNTS else None
+    return repaired

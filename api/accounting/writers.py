@@ -1,0 +1,325 @@
+"""How usage rows get into the database: one transaction per batch, over a connection of the
+ledger's own.
+
+A row is a list of values in the order of COLUMNS; ids are UUIDs as 32 hex digits, times ISO 8601,
+attempts a list. `write` returns when the batch is committed; inserting an id twice changes nothing.
+Raises WriteFailed, RowsRefused, and nothing else: whatever goes wrong, the transaction is rolled
+back and who waits is answered. Values are made ready before the transaction begins, so that a row
+of the wrong kind never holds the write lock.
+"""
+
+import asyncio
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import Any, Protocol, TypeVar
+
+import orjson
+from django.conf import settings
+from django.db import connection
+
+from api.accounting.spool import Row
+from api.accounting.write_errors import RowsRefused, WriteFailed, is_disk_full
+from providers.database.deadlines import Patience
+from providers.queued_sqlite3.write_queue import write_queue
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+SMALLEST_ROOM_BYTES = 64 * 2**10
+COLUMNS = (
+    *(
+        "id",
+        "started_at",
+        "key_id",
+        "user_id",
+        "provider_id",
+        "token_id",
+        "endpoint",
+        "model",
+        "stream",
+        "status",
+    ),
+    *(
+        "http_status",
+        "error_code",
+        "attempts",
+        "prompt_tokens",
+        "completion_tokens",
+        "reasoning_tokens",
+        "cached_tokens",
+    ),
+    *("estimated", "queue_ms", "connect_ms", "first_byte_ms", "total_ms"),
+)
+ATTEMPTS = COLUMNS.index("attempts")
+TABLE = "api_usagerecord"
+NAMES = ", ".join(COLUMNS)
+ONCE = "ON CONFLICT (id) DO NOTHING"  # a row that is there stays as it is
+NO_ROW = (
+    TypeError,
+    ValueError,
+    OverflowError,
+)  # what a driver raises on a value that it cannot send
+REFUSALS = (
+    sqlite3.IntegrityError,
+    sqlite3.DataError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,  # a value of a type that SQLite has not
+    *NO_ROW,
+)
+
+
+def refuse_misshapen(rows: list[Row]) -> None:
+    """Raise RowsRefused unless every row has the columns of this version."""
+    if any(len(row) != len(COLUMNS) for row in rows):
+        raise RowsRefused("a row has not the columns of this version")
+
+
+def convert_rows(rows: list[Row], convert: Callable[[Row], T]) -> list[T]:
+    """Return the rows as a driver takes them. Raises RowsRefused, whatever is wrong with one."""
+    refuse_misshapen(rows)
+    try:
+        return [convert(row) for row in rows]
+    except Exception as error:
+        raise RowsRefused(f"{type(error).__name__}: {error}") from error
+
+
+class Writer(Protocol):
+    def write(self, rows: list[Row]) -> Awaitable[None]: ...
+    def close(self) -> Awaitable[None]: ...
+
+
+class SqliteWriter:
+    """One thread with one connection; `executemany` inside BEGIN IMMEDIATE … COMMIT."""
+
+    PLACES = ", ".join("?" * len(COLUMNS))
+    INSERT = f"INSERT INTO {TABLE} ({NAMES}) VALUES ({PLACES}) {ONCE}"  # noqa: S608
+
+    def __init__(self, path: str, timeout_seconds: float) -> None:
+        self._path = path
+        self._timeout = timeout_seconds
+        self._connection: sqlite3.Connection | None = None
+        self._loop = asyncio.get_running_loop()
+        self._batches: SimpleQueue[tuple[list[Row] | None, asyncio.Future[None]]] = SimpleQueue()
+        threading.Thread(target=self._work, name="ledger", daemon=True).start()
+
+    def write(self, rows: list[Row]) -> "asyncio.Future[None]":
+        return self._ask(rows)
+
+    def close(self) -> "asyncio.Future[None]":
+        return self._ask(None)
+
+    def _ask(self, rows: list[Row] | None) -> "asyncio.Future[None]":
+        done = self._loop.create_future()
+        self._batches.put((rows, done))
+        return done
+
+    def _work(self) -> None:
+        """The thread: a queue and one callback per batch cost half of what an executor's futures
+        do.
+        """
+        while True:
+            rows, done = self._batches.get()
+            problem: Exception | None = None
+            try:
+                if rows is None:
+                    self._drop()
+                else:
+                    self._write(rows)
+            except (WriteFailed, RowsRefused) as error:
+                problem = error
+            except Exception as error:
+                logger.exception("the ledger's thread met an error that it did not expect")
+                self._drop()
+                problem = WriteFailed(f"{type(error).__name__}: {error}")
+            try:
+                self._loop.call_soon_threadsafe(_settle, done, problem)
+            except RuntimeError:  # the loop is closed: nobody waits any more
+                self._drop()
+                return
+            if rows is None:
+                return
+
+    def _write(self, rows: list[Row]) -> None:
+        values = convert_rows(rows, self._values)
+        try:
+            db = self._connection or self._open()
+            self._insert(db, values)
+        except REFUSALS as error:
+            raise RowsRefused(str(error)) from error
+        except (sqlite3.Error, OSError, MemoryError) as error:
+            self._drop()
+            disk_full = is_disk_full(error) or self._has_no_room()
+            raise WriteFailed(str(error) or type(error).__name__, disk_full=disk_full) from error
+
+    def _has_no_room(self) -> bool:
+        """Return whether the file's disk is full: SQLite calls that an I/O error where its index is
+        concerned.
+        """
+        try:
+            found = os.statvfs(os.path.dirname(self._path) or ".")
+        except OSError:
+            return False
+        return found.f_bavail * found.f_frsize < SMALLEST_ROOM_BYTES
+
+    def _insert(self, db: sqlite3.Connection, values: list[Row]) -> None:
+        with write_queue.held(self._timeout, first=True):
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                db.executemany(self.INSERT, values)
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:  # SQLite has rolled back by itself when the disk is full
+                    db.execute("ROLLBACK")
+                raise
+
+    def _open(self) -> sqlite3.Connection:
+        uri = self._path.startswith("file:")
+        db = sqlite3.connect(
+            self._path,
+            timeout=self._timeout,
+            isolation_level=None,
+            check_same_thread=False,
+            uri=uri,
+        )
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=NORMAL")
+        self._connection = db
+        return db
+
+    def _drop(self) -> None:
+        db = self._connection
+        self._connection = None
+        if db is not None:
+            with suppress(sqlite3.Error):
+                db.close()
+
+    @staticmethod
+    def _values(row: Row) -> Row:
+        values = list(row)
+        values[ATTEMPTS] = orjson.dumps(row[ATTEMPTS]).decode()
+        values[1] = row[1].replace("T", " ").removesuffix("+00:00")
+        return values
+
+
+def _settle(done: "asyncio.Future[None]", problem: Exception | None) -> None:
+    if done.done():
+        return
+    if problem is None:
+        done.set_result(None)
+    else:
+        done.set_exception(problem)
+
+
+class PostgresWriter:
+    """An async connection; COPY for a batch, and INSERT … ON CONFLICT when a row of it may be there
+    already.
+    """
+
+    COPY = f"COPY {TABLE} ({NAMES}) FROM STDIN"
+    PLACES = ", ".join(["%s"] * len(COLUMNS))
+    INSERT = f"INSERT INTO {TABLE} ({NAMES}) VALUES ({PLACES}) {ONCE}"  # noqa: S608
+    ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+    def __init__(self, parameters: dict[str, Any], timeout_seconds: float) -> None:
+        self._parameters = parameters
+        self._patience = Patience(timeout_seconds)
+        self._connection: Any = None
+
+    async def write(self, rows: list[Row]) -> None:
+        import psycopg
+
+        lines = convert_rows(rows, self._line)
+        try:
+            db = self._connection or await self._open()
+            try:
+                await self._patience.wait(self._copy(db, lines), db)
+            except psycopg.errors.UniqueViolation:
+                values = convert_rows(rows, self._values)
+                await self._patience.wait(self._insert(db, values), db)
+        except (psycopg.DataError, psycopg.IntegrityError, *NO_ROW) as error:
+            raise RowsRefused(str(error)) from error
+        except (TimeoutError, asyncio.CancelledError) as error:
+            self._connection = None  # it is closed when what is late has ended
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            raise WriteFailed("the database does not answer") from error
+        except RowsRefused:
+            raise
+        except Exception as error:
+            if not isinstance(error, psycopg.Error | OSError):
+                logger.exception("the ledger's writer met an error that it did not expect")
+            await self._drop()
+            message = str(error) or type(error).__name__
+            raise WriteFailed(message, disk_full=is_disk_full(error)) from error
+
+    async def _open(self) -> Any:
+        import psycopg
+
+        self._connection = await psycopg.AsyncConnection.connect(
+            **self._parameters, autocommit=True
+        )
+        return self._connection
+
+    async def _copy(self, db: Any, lines: list[str]) -> None:
+        async with db.cursor().copy(self.COPY) as copy:
+            await copy.write("".join(lines))
+
+    async def _insert(self, db: Any, values: list[Row]) -> None:
+        await db.cursor().executemany(self.INSERT, values)
+
+    def _line(self, row: Row) -> str:
+        return "\t".join(map(self._text, row)) + "\n"
+
+    def _text(self, value: Any) -> str:
+        if value is None:
+            return "\\N"
+        if isinstance(value, str):
+            return (
+                value.translate(self.ESCAPES) if "\\" in value or not value.isprintable() else value
+            )
+        if isinstance(value, list):
+            return orjson.dumps(value).decode().replace("\\", "\\\\")
+        return str(value)
+
+    @staticmethod
+    def _values(row: Row) -> Row:
+        values = list(row)
+        values[ATTEMPTS] = orjson.dumps(row[ATTEMPTS]).decode()
+        return values
+
+    async def close(self) -> None:
+        await self._patience.end()
+        await self._drop()
+
+    async def _drop(self) -> None:
+        db = self._connection
+        self._connection = None
+        if db is not None:
+            with suppress(Exception):  # whatever it says, it is not used again
+                await db.close()
+
+
+def writer() -> Writer:
+    """The one for the configured database."""
+    timeout = settings.DATABASE_TIMEOUT_SECONDS
+    if connection.vendor == "sqlite":
+        return SqliteWriter(str(connection.settings_dict["NAME"]), timeout)
+    parameters = {
+        name: value
+        for name, value in connection.get_connection_params().items()
+        if name in POSTGRES_PARAMETERS
+    }
+    return PostgresWriter(parameters, timeout)
+
+
+POSTGRES_PARAMETERS = frozenset(
+    """
+    dbname user password host port options connect_timeout tcp_user_timeout sslmode sslrootcert
+    sslcert sslkey service application_name
+    """.split()
+)

@@ -1,0 +1,1 @@
+"""What every request to a model goes through between view and strategy."""

@@ -1,0 +1,120 @@
+"""A chat request that is to be remembered, as the log takes it: which conversation its fields mean,
+and how much of what was said before it may bring along.
+
+A name of the client's own (path, `conversation_id`, `session_id`) belongs to the key's user and
+begins a conversation on first use; OpenAI's ids (conv_…, resp_…, chatcmpl-…) must exist. `store:
+true` makes the completion retrievable. With a key that stores nothing `store` is taken for false,
+as OpenAI does it, and a conversation is refused.
+"""
+
+from functools import partial
+from typing import Any
+
+from django.conf import settings
+
+from api.authentication import Caller
+from api.relay.gateway import LeanRequest
+from api.schemas import item_inputs
+from api.schemas.json_body import call_beside_loop
+from conversations.history.conversation_lookup import Asked
+from conversations.history.recorder import Recalled
+from conversations.messages import items
+from conversations.models import Door
+from conversations.prompts.token_budget import prompt_tokens
+from providers.catalogue import Meaning
+from providers.exceptions import InvalidRequest
+
+LONGEST_NAME = 200
+OPENAI_IDS = {"conv_": "conversation_id", "resp_": "previous_id", "chatcmpl-": "previous_id"}
+
+
+async def recalled(
+    request: LeanRequest, caller: Caller, body: dict[str, Any], meant: Meaning, size_bytes: int
+) -> Recalled | None:
+    """The turn that begins, or None when nothing of the request is to be kept; the body's messages
+    become all that the upstream is told. `size_bytes` is the body's. Raises InvalidRequest,
+    Forbidden, UnknownUrl, ConversationBusy.
+    """
+    name, session = name_in(body)
+    stored = bool(body.get("store")) and caller.stores and caller.user_id is not None
+    if not name and not stored:
+        return None
+    caller.require_storing()
+    if name and (body.get("n") or 1) > 1:
+        raise InvalidRequest("A conversation goes on with one answer: n is 1.", param="n")
+    asked = Asked(
+        request_id=request.request_id.removeprefix("req_"),
+        user_id=caller.user_id or 0,
+        door=Door.CHAT,
+        model=body["model"],
+        entries=await call_beside_loop(size_bytes, partial(items.of_messages, body["messages"])),
+        **place(name),
+        stored=stored,
+        idle_seconds=idle(name, session=session),
+        metadata=item_inputs.metadata(body.pop("metadata", None)) if stored else {},
+        settings={field: body[field] for field in REPEATED if body.get(field) is not None},
+        budget=budget(request.gateway.catalogue.window(meant.public_id), body),
+    )
+    begun = await request.gateway.history.recall(asked)
+    if name:
+        body["messages"] = begun.messages
+    return begun
+
+
+REPEATED = (
+    *(
+        "temperature",
+        "top_p",
+        "presence_penalty",
+        "frequency_penalty",
+        "max_tokens",
+        "max_completion_tokens",
+        "seed",
+    ),
+    *(
+        "tools",
+        "tool_choice",
+        "parallel_tool_calls",
+        "response_format",
+        "reasoning_effort",
+        "service_tier",
+        "user",
+    ),
+)
+
+
+def name_in(body: dict[str, Any]) -> tuple[str, bool]:
+    """The conversation that the body names, and whether as a session. Raises InvalidRequest."""
+    names = {field: body[field] for field in ("conversation_id", "session_id") if body.get(field)}
+    if len(set(names.values())) > 1:
+        raise InvalidRequest("The request names two conversations.", param=max(names))
+    for field, name in names.items():
+        if len(name) > LONGEST_NAME or not name.isprintable():
+            raise InvalidRequest(
+                f"{field} has at most {LONGEST_NAME} printable characters.", param=field
+            )
+    return next(iter(names.values()), ""), "session_id" in names
+
+
+def shown(body: dict[str, Any]) -> dict[str, str] | None:
+    """The conversation as the answer names it: in the fields of the request."""
+    names = {field: body[field] for field in ("conversation_id", "session_id") if body.get(field)}
+    return names or None
+
+
+def place(name: str) -> dict[str, Any]:
+    """The name as the field of `Asked` that it stands for."""
+    field = next((field for prefix, field in OPENAI_IDS.items() if name.startswith(prefix)), "name")
+    return {field: name} if name else {}
+
+
+def idle(name: str, *, session: bool) -> int:
+    """Seconds after which what begins here goes when it is not used; 0: never."""
+    if not name:
+        return int(settings.RESPONSE_KEEP_SECONDS)
+    return int(settings.SESSION_IDLE_SECONDS if session else settings.CONVERSATION_IDLE_SECONDS)
+
+
+def budget(window: int | None, body: dict[str, Any]) -> int:
+    """Tokens of the whole prompt: what the window leaves when the answer has its room."""
+    return prompt_tokens(window or settings.CONTEXT_TOKENS, body)

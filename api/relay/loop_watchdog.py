@@ -1,0 +1,117 @@
+"""Notice when the event loop is stopped: by code that works on and on, or that waits without
+letting others go on.
+
+A task of the loop notes again and again that it is alive; a thread looks at that note. When it is
+too old, the thread logs what the loop's thread is doing. No request pays for it.
+"""
+
+import asyncio
+import logging
+import sys
+import threading
+import time
+import traceback
+from dataclasses import dataclass, field
+
+from django.conf import settings
+
+logger = logging.getLogger(__name__)
+BEATS = 4  # within the time after which the loop counts as stopped
+FRAMES = 25  # innermost ones that are logged
+
+
+@dataclass(slots=True)
+class Stalls:
+    """How often the loop of this process was stopped, and for how many seconds in all and at
+    most.
+    """
+
+    count: int = 0
+    seconds: float = 0.0
+    longest_seconds: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        self.count += 1
+        self.seconds += seconds
+        self.longest_seconds = max(self.longest_seconds, seconds)
+
+
+stalls = Stalls()
+
+
+@dataclass(slots=True)
+class Watchdog:
+    """Watches one loop; stopped means: for more than `seconds`."""
+
+    seconds: float
+    beat_at: float = 0.0
+    cpu_seconds: float = 0.0  # of the process, at the last look
+    looked_at: float = 0.0
+    over: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def pause(self) -> float:
+        """Seconds between two beats, and between two looks."""
+        return self.seconds / BEATS
+
+    async def beat(self) -> None:
+        """Note that the loop is alive, until cancelled."""
+        self.beat_at = self.looked_at = time.monotonic()
+        thread = threading.Thread(
+            target=self.watch, args=(threading.get_ident(),), name="watchdog", daemon=True
+        )
+        thread.start()
+        try:
+            while True:
+                self.beat_at = time.monotonic()
+                await asyncio.sleep(self.pause)
+        finally:
+            self.over.set()
+
+    def watch(self, thread_id: int) -> None:
+        """Look at the last beat again and again; runs in a thread of its own."""
+        stopped_at = 0.0  # the last beat before a stop that was logged
+        while not self.over.wait(self.pause):
+            now = time.monotonic()
+            beat_at = self.beat_at
+            if stopped_at and beat_at != stopped_at:
+                self.end(beat_at - stopped_at - self.pause)
+                stopped_at = 0.0
+            was_running = self.was_running(now)
+            if not stopped_at and now - beat_at - self.pause > self.seconds and was_running:
+                stopped_at = beat_at
+                self.begin(thread_id, now - beat_at - self.pause)
+
+    def was_running(self, now: float) -> bool:
+        """Whether the process ran since the last look: one that was suspended is late too, but used
+        no processor.
+        """
+        cpu_seconds = time.process_time()
+        late = now - self.looked_at > 3 * self.pause
+        worked = cpu_seconds - self.cpu_seconds > (now - self.looked_at) / 10
+        self.looked_at = now
+        self.cpu_seconds = cpu_seconds
+        return worked or not late
+
+    def begin(self, thread_id: int, seconds: float) -> None:
+        frame = sys._current_frames().get(thread_id)
+        stack = (
+            "".join(traceback.format_stack(frame)[-FRAMES:]) if frame else "(the thread is gone)\n"
+        )
+        logger.warning(
+            "the event loop has been stopped for %.2f seconds; it is at:\n%s",
+            seconds,
+            stack.rstrip(),
+        )
+
+    def end(self, seconds: float) -> None:
+        stalls.add(seconds)
+        logger.warning("the event loop goes on after %.2f seconds", seconds)
+
+
+async def keep() -> None:
+    """Watch the running loop, until cancelled; 0 seconds: never mind it."""
+    if settings.LOOP_STALL_SECONDS > 0:
+        await Watchdog(settings.LOOP_STALL_SECONDS).beat()
+    else:
+        await asyncio.Event().wait()

@@ -1,0 +1,59 @@
+"""What a response object repeats of its request, in the form in which OpenAI repeats it: the value
+of Turn.settings.
+
+Only what the request gave is kept; `DEFAULTS` is what the object says of the rest. Source: OpenAI's
+API reference, "The response object".
+"""
+
+from typing import Any
+
+Shown = dict[str, Any]
+
+DEFAULTS: Shown = {
+    "instructions": None,
+    "max_output_tokens": None,
+    "max_tool_calls": None,
+    "parallel_tool_calls": True,
+    "previous_response_id": None,
+    "prompt_cache_key": None,
+    "reasoning": {"effort": None, "summary": None},
+    "safety_identifier": None,
+    "service_tier": "auto",
+    "temperature": 1.0,
+    "text": {"format": {"type": "text"}},
+    "tool_choice": "auto",
+    "tools": [],
+    "top_logprobs": 0,
+    "top_p": 1.0,
+    "truncation": "disabled",
+    "user": None,
+}
+
+
+def repeated(body: Shown) -> Shown:
+    """What the response object repeats of the request: a part of DEFAULTS."""
+    found = {name: body[name] for name in DEFAULTS if body.get(name) is not None}
+    if "tools" in found:
+        found["tools"] = [shown_tool(tool) for tool in found["tools"]]
+    if "reasoning" in found:
+        found["reasoning"] = DEFAULTS["reasoning"] | found["reasoning"]
+    if "text" in found:
+        form = found["text"].get("format") or {"type": "text"}
+        rest = {name: value for name, value in found["text"].items() if value is not None}
+        found["text"] = rest | {
+            "format": {name: value for name, value in form.items() if value is not None}
+        }
+    return found
+
+
+def shown_tool(tool: Shown) -> Shown:
+    """Strict readers want all fields of a function; one is as strict as it says it is."""
+    if tool["type"] != "function":
+        return tool
+    given = {name: value for name, value in tool.items() if value is not None}
+    return {"description": None, "parameters": None, "strict": False} | given
+
+
+def summarised(settings: Shown) -> bool:
+    asked = settings.get("reasoning") or {}
+    return bool(asked.get("summary") or asked.get("generate_summary"))

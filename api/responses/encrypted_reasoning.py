@@ -1,0 +1,48 @@
+"""Thinking as clients bring it back that keep the items themselves: `encrypted_content`, when they
+ask for it.
+
+Several clients drop reasoning items without one when nothing is stored, and some upstreams want to
+be told again what they thought before they called a tool. Nothing is secret in it: it is the text
+in base64, behind a mark by which ours is known; what another service has sealed stays as it came.
+Source: OpenAI's API reference, "Create a response", `include`.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any
+
+WANTED = "reasoning.encrypted_content"
+MARK = "proxysite."
+
+
+def seal(text: str) -> str:
+    return MARK + base64.b64encode(text.encode("utf-8", "replace")).decode("ascii")
+
+
+def opened(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The body with the text of what was sealed here."""
+    given = body.get("input")
+    if not isinstance(given, list):
+        return dict(body)
+    return {
+        **body,
+        "input": [plain(item) if item.get("type") == "reasoning" else item for item in given],
+    }
+
+
+def plain(item: dict[str, Any]) -> dict[str, Any]:
+    """A reasoning item with its text in place of its seal; one that says its text anyway loses only
+    the seal.
+    """
+    sealed = item.get("encrypted_content") or ""
+    if not sealed.startswith(MARK):
+        return item
+    bare = {name: value for name, value in item.items() if name != "encrypted_content"}
+    if item.get("content") or item.get("summary"):
+        return bare
+    try:
+        text = base64.b64decode(sealed.removeprefix(MARK), validate=True).decode().replace("\0", "")
+    except (binascii.Error, ValueError):
+        return bare
+    return {**bare, "content": [{"type": "reasoning_text", "text": text}]}

@@ -1,0 +1,64 @@
+"""The items of a response's `input`: what is taken, and those that only refer to an item of the
+log.
+
+Taken: messages, calls of functions and their outputs, reasoning, references (both may leave their
+type out). What belongs to a hosted tool is refused: no upstream here could go on with it. Source:
+OpenAI's API reference, "Create a response", `input`.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from api.schemas.item_inputs import check_item
+from providers.exceptions import InvalidRequest, UnknownUrl
+
+Item = dict[str, Any]
+TAKEN = ("message", "function_call", "function_call_output", "reasoning")
+LONGEST_ID = 200
+
+
+def check(items: list[Item]) -> None:
+    """Raises InvalidRequest, with the place in `param`."""
+    for position, item in enumerate(items):
+        place = f"input[{position}]"
+        kind = item.get("type", "message")
+        if refers(item):
+            if not isinstance(given := item.get("id"), str) or not 1 <= len(given) <= LONGEST_ID:
+                raise InvalidRequest("A reference has the id of an item.", param=f"{place}.id")
+            continue
+        if isinstance(kind, str) and kind not in TAKEN:
+            why = f"Items of the type {kind[:64]!r} are not supported here."
+            raise InvalidRequest(why, param=place, code="unsupported_parameter")
+        check_item(item, place)
+
+
+def refers(item: Item) -> bool:
+    if item.get("type") is None:
+        return "role" not in item and "id" in item
+    return bool(item["type"] == "item_reference")
+
+
+def references(body: Mapping[str, Any]) -> dict[str, str]:
+    """The ids of items that the input only refers to, by their places."""
+    return {f"input[{at}].id": item["id"] for at, item in referring(body)}
+
+
+def resolved(body: Mapping[str, Any], found: Mapping[str, Item]) -> dict[str, Any]:
+    """The body with the caller's own items, `found` by their ids, in place of references. Raises
+    UnknownUrl.
+    """
+    known: dict[int, Item] = {}
+    for at, item in referring(body):
+        if item["id"] not in found:
+            why = f"There is no item {item['id']!r}."
+            raise UnknownUrl(why, param=f"input[{at}].id", code="item_not_found")
+        known[at] = found[item["id"]]
+    if not known:
+        return dict(body)
+    return {**body, "input": [known.get(at, item) for at, item in enumerate(body["input"])]}
+
+
+def referring(body: Mapping[str, Any]) -> Iterator[tuple[int, Item]]:
+    given = body.get("input")
+    if isinstance(given, list):
+        yield from ((at, item) for at, item in enumerate(given) if refers(item))

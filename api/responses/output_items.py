@@ -1,0 +1,81 @@
+"""Items of the log as OpenAI's types want them in a response: strict readers take no other form.
+
+Source: the openai package's types, `ResponseOutputMessage`, `ResponseReasoningItem`.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from api.accounting.token_count import as_count
+
+Shown = dict[str, Any]
+
+
+def shown_item(item: Shown, *, as_summary: bool = False) -> Shown:
+    """An output item of the log as OpenAI's types want it, its thinking as a summary where the
+    caller asked for one.
+    """
+    if item["type"] == "reasoning" and as_summary:
+        told = [
+            {"type": "summary_text", "text": part["text"]} for part in item.get("content") or ()
+        ]
+        return {
+            **{name: value for name, value in item.items() if name != "content"},
+            "summary": told,
+        }
+    if item["type"] != "message":
+        return item
+    return item | {"content": [shown_part(part) for part in item["content"]]}
+
+
+def shown_part(part: Shown) -> Shown:
+    if part["type"] != "output_text":
+        return part
+    annotations = shown_annotations(part.get("annotations") or ())
+    return part | {
+        "annotations": annotations,
+        "logprobs": shown_logprobs(part.get("logprobs") or []),
+    }
+
+
+def shown_annotations(annotations: Iterable[Any]) -> list[Shown]:
+    """Citations, flat as they are here; chat completions have them nested. What is no citation of a
+    URL is left out.
+    """
+    found = []
+    for annotation in annotations:
+        cited = annotation.get("url_citation") or annotation if isinstance(annotation, dict) else {}
+        if isinstance(url := cited.get("url"), str):
+            title = cited.get("title")
+            start = as_count(cited.get("start_index")) or 0
+            end = as_count(cited.get("end_index")) or 0
+            shown = {"type": "url_citation", "start_index": start, "end_index": end, "url": url}
+            found.append({**shown, "title": title if isinstance(title, str) else url})
+    return found
+
+
+def shown_logprobs(logprobs: list[Any]) -> list[Shown]:
+    return [
+        shown_logprob(entry)
+        | {"top_logprobs": [shown_logprob(top) for top in told(entry.get("top_logprobs"))]}
+        for entry in told(logprobs)
+    ]
+
+
+def told(entries: Any) -> list[Shown]:
+    """Those that name a token and say how likely it was."""
+    return [
+        entry
+        for entry in (entries if isinstance(entries, list) else ())
+        if isinstance(entry, dict)
+        and isinstance(entry.get("token"), str)
+        and isinstance(entry.get("logprob"), int | float)
+    ]
+
+
+def shown_logprob(entry: Shown) -> Shown:
+    """With its bytes, which some upstreams leave out."""
+    given = entry.get("bytes")
+    token = entry["token"]
+    read = given if isinstance(given, list) else list(token.encode("utf-8", "replace"))
+    return {"token": token, "logprob": entry["logprob"], "bytes": read}

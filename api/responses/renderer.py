@@ -1,0 +1,67 @@
+"""A response on its way out: SSE lines, or one JSON object. OpenAI sends no [DONE] here.
+
+The methods are those of `api.streaming.chat_renderer.Renderer`; the answer is folded before its
+chunks come here.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+
+from api.responses.events import Events
+from api.responses.objects import Head, usage_of
+from api.responses.part_events import Event
+from conversations.messages.answer_builder import Answer
+from providers.exceptions import GatewayError
+from providers.protocol.chat import Chunk, Trace
+
+
+class EventRenderer:
+    """Renders one answer, which `answer` has folded already when a batch comes; without one it
+    folds by itself.
+    """
+
+    __slots__ = ("_answer", "_events", "_folds", "_trace")
+
+    def __init__(self, trace: Trace, head: Head, answer: Answer | None = None) -> None:
+        self._trace = trace
+        self._folds = answer is None
+        self._answer = answer or Answer(head.id)
+        self._events = Events(head, self._answer)
+
+    def events(self, batch: list[Chunk]) -> bytes:
+        """The lines of what this batch brought; the first ones say that the response began."""
+        if self._folds:
+            self._answer.take(batch)
+        return lines(self._events.news())
+
+    def end(self) -> bytes:
+        """The lines after the last chunk of an answer that ended well; call it when the ledger has
+        counted.
+        """
+        return lines(self._events.end(self._usage()))
+
+    def failed(self, error: GatewayError) -> bytes:
+        """The lines of an answer that broke off after something was sent."""
+        return lines(self._events.fail(error))
+
+    def whole(self, answer: Chunk) -> bytes:
+        """The body of an answer that does not stream; call it when the ledger has counted."""
+        if self._folds:
+            self._answer.take([answer])
+        return orjson.dumps(self._events.whole(self._usage()))
+
+    def _usage(self) -> dict[str, Any] | None:
+        counted = self._trace.counted
+        return usage_of(
+            counted, None if counted is None or counted.estimated else self._trace.usage
+        )
+
+
+def lines(events: Iterable[Event]) -> bytes:
+    """Events as SSE."""
+    return b"".join(
+        b"event: %b\ndata: %b\n\n" % (event["type"].encode("ascii"), orjson.dumps(event))
+        for event in events
+    )

@@ -1,0 +1,77 @@
+"""A response's body -> the chat body that goes upstream.
+
+The caller's limit goes up as `max_tokens`: every upstream that speaks OpenAI's chat knows it, while
+several know no `max_completion_tokens`. What belongs to the response object alone (metadata, store,
+conversation …) stays here. Fields that are unknown go up as they came.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from api.responses import tools
+from api.responses.schema import ResponseBody
+from conversations.messages import items
+from conversations.messages.tool_order import paired
+from providers.exceptions import InvalidRequest
+
+SAME = frozenset(
+    """
+    model stream temperature top_p user safety_identifier prompt_cache_key service_tier
+    reasoning_format mpr_candidates
+    """.split()
+)  # called the same in a chat body
+OURS = frozenset(ResponseBody.__struct_fields__) - SAME
+LOGPROBS = "message.output_text.logprobs"
+
+
+def chat_body(body: dict[str, Any], said: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The chat body of a validated one without references; `said`: its own messages and those
+    before them. Raises InvalidRequest when there is nothing to be answered, or an answer of a tool
+    that was not called.
+    """
+    found = {name: value for name, value in body.items() if name not in OURS and value is not None}
+    found["messages"] = [*instructions(body), *paired(said)]
+    if not found["messages"]:
+        raise InvalidRequest(
+            "There is nothing to be answered.", param="input", code="missing_required_parameter"
+        )
+    return found | limits(body) | form(body) | tools.chat_fields(body)
+
+
+def own_messages(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """The messages of the input."""
+    return items.to_messages(items.of_input(body.get("input") or []))
+
+
+def instructions(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """The first message, which no later turn is told of."""
+    given = body.get("instructions")
+    return [{"role": "system", "content": given}] if given else []
+
+
+def limits(body: dict[str, Any]) -> dict[str, Any]:
+    """How much the model may think and say."""
+    effort = (body.get("reasoning") or {}).get("effort")
+    found = {"max_tokens": body.get("max_output_tokens"), "reasoning_effort": effort}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def form(body: dict[str, Any]) -> dict[str, Any]:
+    """The form of the text."""
+    found: dict[str, Any] = {}
+    text = body.get("text") or {}
+    given = text.get("format") or {}
+    if given.get("type") == "json_schema":
+        schema = {
+            name: value for name, value in given.items() if name != "type" and value is not None
+        }
+        found["response_format"] = {"type": "json_schema", "json_schema": schema}
+    elif given.get("type") == "json_object":
+        found["response_format"] = {"type": "json_object"}
+    if text.get("verbosity"):
+        found["verbosity"] = text["verbosity"]
+    if body.get("top_logprobs") or LOGPROBS in (body.get("include") or ()):
+        found["logprobs"] = True
+        if body.get("top_logprobs"):
+            found["top_logprobs"] = body["top_logprobs"]
+    return found

@@ -1,0 +1,280 @@
+"""Request bodies: bytes -> a validated dict that keeps every field the caller sent.
+
+Documented fields are checked against OpenAI's reference (types, ranges, enums) with msgspec; fields
+it does not know are kept and passed on to upstreams; those that would choose a URL, header or
+credential are refused. An error names the field in `param`. Source: OpenAI's API reference for chat
+completions, completions and embeddings.
+"""
+
+from typing import Annotated, Any, Literal
+
+from msgspec import UNSET, Meta, Struct
+
+from api.schemas.json_body import Maybe, missing, refuse_long, well_formed
+from conversations.reasoning.sampling_paths import CandidateCount
+from providers.exceptions import InvalidRequest
+from providers.fast_settings import settings
+from providers.protocol.chat import CHAT, COMPLETIONS, EMBEDDINGS
+from providers.protocol.message_text import SYSTEM_ROLES
+
+OWN = (
+    "conversation_id",
+    "session_id",
+    "store",
+    "reasoning_format",
+    "mpr_candidates",
+)  # ours, never sent on
+REMEMBERED = frozenset(
+    ("conversation_id", "session_id", "store")
+)  # what may make a request part of the log
+# Roles whose messages must have content, and fields that a message of the others may have instead.
+NEED_CONTENT = (*SYSTEM_ROLES, "user", "tool")
+SPEAKS = frozenset(
+    ("tool_calls", "function_call", "refusal", "audio", "reasoning_content", "reasoning")
+)
+Name = Annotated[str, Meta(min_length=1, max_length=200)]
+FunctionName = Annotated[str, Meta(min_length=1, max_length=256)]
+Penalty = Annotated[float, Meta(ge=-2, le=2)]
+Tokens = Annotated[int, Meta(ge=1, le=100_000_000)]
+
+
+class Part(Struct):
+    type: Annotated[str, Meta(min_length=1)]
+    text: str | Maybe = UNSET
+    image_url: dict[str, Any] | str | Maybe = UNSET
+    input_audio: dict[str, Any] | Maybe = UNSET
+    file: dict[str, Any] | Maybe = UNSET
+
+
+class FunctionCall(Struct):
+    name: str
+    arguments: str
+
+
+class ToolCall(Struct):
+    id: str
+    function: FunctionCall | Maybe = UNSET
+    type: str = "function"
+
+
+class Message(Struct):
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: str | list[Part] | Maybe = UNSET
+    name: str | Maybe = UNSET
+    tool_calls: list[ToolCall] | Maybe = UNSET
+    tool_call_id: str | Maybe = UNSET
+    function_call: FunctionCall | Maybe = UNSET
+    refusal: str | Maybe = UNSET
+    reasoning_content: str | Maybe = UNSET
+    reasoning: Any = UNSET
+
+
+class Function(Struct):
+    name: FunctionName
+    description: str | Maybe = UNSET
+    parameters: dict[str, Any] | Maybe = UNSET
+    strict: bool | Maybe = UNSET
+
+
+class Tool(Struct):
+    type: Annotated[str, Meta(min_length=1)]
+    function: Function | Maybe = UNSET
+
+
+class NamedFunction(Struct):
+    name: FunctionName
+
+
+class NamedTool(Struct):
+    type: Annotated[str, Meta(min_length=1)] = "function"
+    function: NamedFunction | Maybe = UNSET
+
+
+class AllowedTools(Struct):
+    mode: Literal["auto", "required"]
+    tools: list[NamedTool]
+
+
+class ToolChoice(NamedTool):
+    allowed_tools: AllowedTools | Maybe = UNSET
+
+
+class JsonSchema(Struct):
+    name: FunctionName
+    schema: dict[str, Any] | Maybe = UNSET
+    description: str | Maybe = UNSET
+    strict: bool | Maybe = UNSET
+
+
+class ResponseFormat(Struct):
+    type: Literal["text", "json_object", "json_schema", "grammar", "python"]
+    json_schema: JsonSchema | Maybe = UNSET
+
+
+class StreamOptions(Struct):
+    include_usage: bool | Maybe = UNSET
+    include_obfuscation: bool | Maybe = UNSET
+
+
+class Sampling(Struct):
+    """What chat completions and legacy completions have in common."""
+
+    model: Name
+    frequency_penalty: Penalty | Maybe = UNSET
+    logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | Maybe = UNSET
+    max_tokens: Tokens | Maybe = UNSET
+    n: Annotated[int, Meta(ge=1, le=128)] | Maybe = UNSET
+    presence_penalty: Penalty | Maybe = UNSET
+    seed: int | Maybe = UNSET
+    stop: str | Annotated[list[str], Meta(max_length=16)] | Maybe = (
+        UNSET  # OpenAI takes 4, DeepSeek 16
+    )
+    stream: bool | Maybe = UNSET
+    stream_options: StreamOptions | Maybe = UNSET
+    temperature: Annotated[float, Meta(ge=0, le=2)] | Maybe = UNSET
+    top_p: Annotated[float, Meta(ge=0, le=1)] | Maybe = UNSET
+    user: str | Maybe = UNSET
+
+
+class ChatBody(Sampling, kw_only=True):
+    messages: Annotated[list[Message], Meta(min_length=1)]
+    audio: dict[str, Any] | Maybe = UNSET
+    function_call: str | NamedFunction | Maybe = UNSET
+    functions: list[Function] | Maybe = UNSET
+    logprobs: bool | Maybe = UNSET
+    max_completion_tokens: Tokens | Maybe = UNSET
+    metadata: dict[str, str] | Maybe = UNSET
+    modalities: list[str] | Maybe = UNSET
+    parallel_tool_calls: bool | Maybe = UNSET
+    prediction: dict[str, Any] | Maybe = UNSET
+    prompt_cache_key: str | Maybe = UNSET
+    reasoning_effort: str | Maybe = UNSET
+    reasoning_format: Literal["parsed", "raw", "hidden"] | Maybe = UNSET
+    response_format: ResponseFormat | Maybe = UNSET
+    safety_identifier: str | Maybe = UNSET
+    service_tier: str | Maybe = UNSET
+    store: bool | Maybe = UNSET
+    tool_choice: str | ToolChoice | Maybe = UNSET
+    tools: list[Tool] | Maybe = UNSET
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | Maybe = UNSET
+    verbosity: str | Maybe = UNSET
+    web_search_options: dict[str, Any] | Maybe = UNSET
+    conversation_id: str | Maybe = UNSET
+    session_id: str | Maybe = UNSET
+    mpr_candidates: CandidateCount | Maybe = UNSET
+
+
+class CompletionBody(Sampling, kw_only=True):
+    prompt: str | list[str | int | list[int]] | None
+    best_of: Annotated[int, Meta(ge=1, le=128)] | Maybe = UNSET
+    echo: bool | Maybe = UNSET
+    logprobs: Annotated[int, Meta(ge=0, le=5)] | Maybe = UNSET
+    suffix: str | Maybe = UNSET
+
+
+class EmbeddingBody(Struct):
+    model: Name
+    input: (
+        Annotated[str, Meta(min_length=1)]
+        | Annotated[list[Annotated[str, Meta(min_length=1)] | int | list[int]], Meta(min_length=1)]
+    )
+    dimensions: Annotated[int, Meta(ge=1, le=65_536)] | Maybe = UNSET
+    encoding_format: Literal["float", "base64"] | Maybe = UNSET
+    user: str | Maybe = UNSET
+
+
+BODIES: dict[str, type[Struct]] = {
+    CHAT: ChatBody,
+    COMPLETIONS: CompletionBody,
+    EMBEDDINGS: EmbeddingBody,
+}
+
+
+def read(endpoint: str, raw: bytes) -> dict[str, Any]:
+    """The validated body. Raises InvalidJson or InvalidRequest, with `param` where one field is at
+    fault.
+    """
+    body = well_formed(raw, BODIES[endpoint])
+    if endpoint == CHAT:
+        check_chat(body)
+    else:
+        check_items(body, "prompt" if endpoint == COMPLETIONS else "input")
+    return body
+
+
+def check_items(body: dict[str, Any], field: str) -> None:
+    """A list of prompts or inputs is all texts, all token numbers, or all lists of them.
+
+    A list of token numbers is one prompt, and as long as it is.
+    """
+    items = body[field]
+    if isinstance(items, list) and items and not isinstance(items[0], int):
+        refuse_long(
+            body, field, settings.MESSAGES_LIMIT if field == "prompt" else settings.INPUTS_LIMIT
+        )
+    if isinstance(items, list) and len({type(item) for item in items}) > 1:
+        raise InvalidRequest(
+            f"The items of {field!r} must be of one kind.", param=field, code="invalid_type"
+        )
+
+
+def check_chat(body: dict[str, Any]) -> None:
+    """What the types alone cannot say about a chat body."""
+    refuse_long(body, "messages", settings.MESSAGES_LIMIT)
+    for field in ("tools", "functions"):
+        refuse_long(body, field, settings.TOOLS_LIMIT)
+    for position, message in enumerate(body["messages"]):
+        role = message["role"]
+        content = message.get("content")
+        if content is None and (role in NEED_CONTENT or not message.keys() & SPEAKS):
+            raise missing(
+                f"messages[{position}].content", f"A message of the role {role!r} needs content."
+            )
+        if role == "tool" and not message.get("tool_call_id"):
+            raise missing(
+                f"messages[{position}].tool_call_id", "A tool's message names the call it answers."
+            )
+        if isinstance(content, list):
+            check_parts(content, f"messages[{position}].content")
+    choice = body.get("tool_choice")
+    tools = body.get("tools") or ()
+    if choice not in (None, "none", "auto") and not tools:
+        raise InvalidRequest(
+            "tool_choice is only allowed when tools are given.", param="tool_choice"
+        )
+    named = (choice.get("function") or {}).get("name") if isinstance(choice, dict) else None
+    if named and all((tool.get("function") or {}).get("name") != named for tool in tools):
+        raise InvalidRequest(
+            f"tool_choice names {named!r}, which is not among the tools.", param="tool_choice"
+        )
+    if isinstance(choice, str) and choice not in ("none", "auto", "required"):
+        raise InvalidRequest(
+            "tool_choice is none, auto, required, or names a function.", param="tool_choice"
+        )
+    if body.get("top_logprobs") is not None and not body.get("logprobs"):
+        raise InvalidRequest("top_logprobs needs logprobs to be true.", param="top_logprobs")
+    format_ = body.get("response_format")
+    if format_ and format_["type"] == "json_schema" and not format_.get("json_schema"):
+        raise missing("response_format.json_schema")
+    if body.get("stream_options") and not body.get("stream"):
+        raise InvalidRequest(
+            "stream_options is only allowed when stream is true.", param="stream_options"
+        )
+
+
+PART_FIELDS = {
+    "text": "text",
+    "image_url": "image_url",
+    "input_audio": "input_audio",
+    "file": "file",
+}
+
+
+def check_parts(parts: list[dict[str, Any]], path: str) -> None:
+    for position, part in enumerate(parts):
+        field = PART_FIELDS.get(part["type"])
+        if field is not None and part.get(field) is None:
+            raise missing(f"{path}[{position}].{field}")
+        image = part.get("image_url") if field == "image_url" else None
+        if isinstance(image, dict) and not isinstance(image.get("url"), str):
+            raise missing(f"{path}[{position}].image_url.url")

@@ -1,0 +1,187 @@
+"""What callers of the doors over the log send: JSON bodies, metadata, and items of OpenAI's
+Responses API.
+
+Items are checked by their type; fields that are not known here stay, and items of tools that only
+their client or another upstream knows are kept as they came. An error names the field in `param`.
+Source: OpenAI's API reference, "Conversations" and "Responses".
+"""
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, Struct
+from rest_framework.request import Request
+
+from api.schemas.json_body import Maybe, invalid, missing, well_formed
+from providers.exceptions import InvalidRequest, UnsupportedMediaType
+
+PAIRS = 16
+KEY_CHARS = 64
+VALUE_CHARS = 512  # of metadata
+ITEMS = 20  # at a time
+Text = Annotated[str, Meta(min_length=1)]
+Id = Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+class Part(Struct):
+    type: Text
+    text: str | Maybe = UNSET
+    refusal: str | Maybe = UNSET
+    image_url: str | Maybe = UNSET
+    file_id: str | Maybe = UNSET
+    file_data: str | Maybe = UNSET
+    filename: str | Maybe = UNSET
+    detail: str | Maybe = UNSET
+    input_audio: dict[str, Any] | Maybe = UNSET
+
+
+class Message(Struct):
+    role: Literal["user", "assistant", "system", "developer"]
+    content: str | list[Part]
+
+
+class FunctionCall(Struct):
+    call_id: Id
+    name: Id
+    arguments: str
+
+
+class FunctionCallOutput(Struct):
+    call_id: Id
+    output: str | list[Part]
+
+
+class Reasoning(Struct):
+    summary: list[Part] | Maybe = UNSET
+    content: list[Part] | Maybe = UNSET
+    encrypted_content: str | Maybe = UNSET
+
+
+class Kept(Struct):
+    """An item that is kept as it came."""
+
+
+SHAPES: dict[str, type[Struct]] = {
+    "message": Message,
+    "function_call": FunctionCall,
+    "function_call_output": FunctionCallOutput,
+    "reasoning": Reasoning,
+    **dict.fromkeys(
+        """
+        file_search_call computer_call computer_call_output web_search_call tool_search_call
+        tool_search_output additional_tools configuration_update compaction image_generation_call
+        code_interpreter_call local_shell_call local_shell_call_output shell_call shell_call_output
+        apply_patch_call apply_patch_call_output mcp_list_tools mcp_approval_request
+        mcp_approval_response mcp_call custom_tool_call custom_tool_call_output program
+        program_output
+        """.split(),
+        Kept,
+    ),
+}
+Kinds = dict[str, tuple[str, ...]]  # of parts -> fields of which each has one
+TOLD: Kinds = {
+    "input_text": ("text",),
+    "input_image": ("image_url", "file_id"),
+    "input_file": ("file_id", "file_data"),
+    "input_audio": ("input_audio",),
+}
+SAID: Kinds = {"output_text": ("text",), "refusal": ("refusal",)}
+SUMMED_UP: Kinds = {"summary_text": ("text",)}
+THOUGHT: Kinds = {"reasoning_text": ("text",)}
+
+
+def read(request: Request, shape: type[Struct]) -> dict[str, Any]:
+    """The body, an empty one as {}. Raises InvalidJson or InvalidRequest, with `param` where one
+    field is at fault.
+    """
+    if (request.content_type or "").partition(";")[0].strip() not in ("application/json", ""):
+        raise UnsupportedMediaType("Send the body as application/json.")
+    return well_formed(request.body or b"{}", shape)
+
+
+def metadata(value: dict[str, Any] | None) -> dict[str, str]:
+    """The metadata, at most 16 pairs of texts. Raises InvalidRequest."""
+    found = value or {}
+    if len(found) > PAIRS:
+        raise InvalidRequest(
+            f"metadata has at most {PAIRS} pairs, not {len(found)}.", param="metadata"
+        )
+    for name, text in found.items():
+        if not 1 <= len(name) <= KEY_CHARS:
+            raise InvalidRequest(
+                f"A key of metadata has 1 to {KEY_CHARS} characters.", param="metadata"
+            )
+        at = f"metadata.{name}"
+        if not isinstance(text, str):
+            raise InvalidRequest("A value of metadata is a text.", param=at, code="invalid_type")
+        if len(text) > VALUE_CHARS:
+            raise InvalidRequest(
+                f"A value of metadata has at most {VALUE_CHARS} characters.", param=at
+            )
+    return found
+
+
+def check_items(items: list[Any], at: str = "items") -> None:
+    """Raise InvalidRequest unless these are items that a caller may put into a conversation."""
+    if len(items) > ITEMS:
+        raise InvalidRequest(
+            f"At most {ITEMS} items are taken at a time, not {len(items)}.", param=at
+        )
+    for place, item in enumerate(items):
+        check_item(item, f"{at}[{place}]")
+
+
+def check_item(item: Any, at: str) -> None:
+    """Raise InvalidRequest unless this is an item; `at` is where it stands in the body."""
+    if not isinstance(item, dict):
+        raise InvalidRequest("An item is an object.", param=at, code="invalid_type")
+    kind = item.get("type", "message" if "role" in item else None)
+    if kind is None:
+        raise missing(f"{at}.type")
+    shape = SHAPES.get(kind) if isinstance(kind, str) else None
+    if shape is None:
+        raise InvalidRequest(
+            f"Items of the type {str(kind)[:64]!r} are not taken.", param=f"{at}.type"
+        )
+    try:
+        msgspec.convert(item, shape)
+    except msgspec.ValidationError as error:
+        raise invalid(located(str(error), at)) from None
+    if shape is Message:
+        check_parts(item["content"], f"{at}.content", SAID if item["role"] == "assistant" else TOLD)
+    elif shape is FunctionCallOutput:
+        check_parts(item["output"], f"{at}.output", TOLD)
+    elif shape is Reasoning:
+        check_parts(item.get("summary"), f"{at}.summary", SUMMED_UP)
+        check_parts(item.get("content"), f"{at}.content", THOUGHT)
+
+
+def located(message: str, at: str) -> str:
+    """msgspec's message about an item, as one about the body that the item stands in."""
+    text, _, path = message.partition(" - at `$")
+    return f"{text} - at `$.{at}{path or '`'}"
+
+
+def check_parts(parts: Any, at: str, kinds: Kinds) -> None:
+    """Each part is of one of these kinds and has what its kind needs."""
+    for place, part in enumerate(parts if isinstance(parts, list) else ()):
+        needed = kinds.get(part["type"])
+        if needed is None:
+            raise InvalidRequest(
+                f"{part['type'][:64]!r} cannot stand here; one of {', '.join(kinds)} can.",
+                param=f"{at}[{place}].type",
+            )
+        if part.get("file_url") is not None:
+            why = "A file at a URL is not fetched: give it by file_id or file_data."
+            raise InvalidRequest(why, param=f"{at}[{place}].file_url", code="unsupported_parameter")
+        if all(part.get(field) is None for field in needed):
+            raise missing(f"{at}[{place}].{needed[0]}")
+
+
+def wanted(values: Iterable[str], known: Iterable[str]) -> frozenset[str]:
+    """What `include` asks for. Raises InvalidRequest."""
+    found = frozenset(values)
+    if strange := sorted(found.difference(known)):
+        raise InvalidRequest(f"{strange[0][:64]!r} cannot be included.", param="include")
+    return found

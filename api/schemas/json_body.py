@@ -1,0 +1,163 @@
+"""A body in JSON -> a dict of a shape that keeps every field, or an error that says what is wrong
+with it.
+
+What is refused here, whatever the shape: what JSON does not allow, what reading would lose, what
+goes too deep, NUL in texts, and fields that would choose a URL, header or credential. An error
+names the field in `param`.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import msgspec
+import orjson
+from msgspec import Struct, UnsetType
+
+from api.schemas.json_cost import Structure, measure
+from providers.exceptions import InvalidJson, InvalidRequest
+from providers.fast_settings import settings
+
+T = TypeVar("T")
+# fields that would let a caller choose where a request goes or who it says it is
+ROUTING = frozenset(
+    """
+    api_base base_url api_key api_version api_type extra_headers extra_body extra_query headers
+    custom_host custom_llm_provider organization proxy aws_region_name vertex_credentials
+    """.split()
+)
+TOO_BIG = 2.0**63
+NUL = b"\\u0000"
+TWICE = "The body has an object with a name given twice."
+Maybe = UnsetType | None
+_thread = ThreadPoolExecutor(
+    1, thread_name_prefix="json"
+)  # one: more would only take turns with the event loop
+
+
+async def read_beside_loop(read: Callable[[bytes], dict[str, Any]], raw: bytes) -> dict[str, Any]:
+    """Return `read(raw)`; a large body is read in a thread, so that the event loop goes on
+    meanwhile.
+    """
+    if len(raw) <= settings.JSON_INLINE_BYTES:
+        return read(raw)
+    return await asyncio.get_running_loop().run_in_executor(_thread, read, raw)
+
+
+async def call_beside_loop(size_bytes: int, function: Callable[[], T]) -> T:
+    """Return `function()`, which works on what a body of this size said: in the same thread when it
+    is a large one.
+    """
+    if size_bytes <= settings.JSON_INLINE_BYTES:
+        return function()
+    return await asyncio.get_running_loop().run_in_executor(_thread, function)
+
+
+def well_formed(raw: bytes, shape: type[Struct]) -> dict[str, Any]:
+    """The body of this shape, without fields that choose where it goes. Raises InvalidJson,
+    InvalidRequest.
+    """
+    structure = measure(raw) if may_be_costly(raw) else None
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise InvalidJson(f"The body is not valid JSON: {error}.") from None
+    if not isinstance(body, dict):
+        raise InvalidJson("The body must be a JSON object.")
+    if NUL in raw:
+        refuse_nul(body, "")
+    try:
+        msgspec.convert(body, shape)
+    except msgspec.ValidationError as error:
+        raise invalid(str(error)) from None
+    refuse_lossy(body, raw, structure)
+    if not ROUTING.isdisjoint(body):
+        field = min(ROUTING & body.keys())
+        raise InvalidRequest(
+            f"The field {field!r} is not accepted here.", param=field, code="unknown_parameter"
+        )
+    return body
+
+
+def may_be_costly(raw: bytes) -> bool:
+    """Whether the body has to be measured: small and flat ones are cheap whatever they consist
+    of.
+    """
+    if len(raw) > min(settings.JSON_INLINE_BYTES, settings.JSON_ITEMS):
+        return True
+    return bool(raw.count(b"[") + raw.count(b"{") > settings.JSON_DEPTH)
+
+
+def refuse_long(body: dict[str, Any], field: str, limit: int) -> None:
+    """Raise InvalidRequest when the list in this field has more than `limit` items."""
+    items = body.get(field)
+    if isinstance(items, list) and len(items) > limit:
+        raise InvalidRequest(f"{field!r} has at most {limit} items, not {len(items)}.", param=field)
+
+
+def missing(param: str, message: str = "") -> InvalidRequest:
+    message = message or f"Missing required parameter: {param!r}."
+    return InvalidRequest(message, param=param, code="missing_required_parameter")
+
+
+def invalid(message: str) -> InvalidRequest:
+    """msgspec's message (`Expected … - at `$.messages[0].role``) as an error with `param`."""
+    text, _, path = message.partition(" - at `")
+    param = path.rstrip("`").removeprefix("$").lstrip(".").replace("[...]", "") or None
+    if text.startswith("Object missing required field"):
+        name = text.split("`")[1]
+        param = f"{param}.{name}" if param else name
+        return missing(param)
+    where = f" for {param!r}" if param else ""
+    kind = "invalid_type" if text.startswith("Expected `") and " got " in text else "invalid_value"
+    return InvalidRequest(
+        f"Invalid value{where}: {text[0].lower()}{text[1:]}.", param=param, code=kind
+    )
+
+
+def refuse_lossy(body: dict[str, Any], raw: bytes, structure: Structure | None) -> None:
+    """Raise InvalidJson where reading lost something: a name given twice, an integer that only fits
+    a float.
+
+    The names in the tree are compared by number with those in the text: the colons outside of
+    texts, where they have been counted, else the `":` that no text contains. Where a blank or a
+    backslash makes the latter uncertain, the text is read again.
+    """
+    names = 0
+    left = [body]
+    while left:
+        value: Any = left.pop()
+        if type(value) is dict:
+            names += len(value)
+            left.extend(value.values())
+        elif type(value) is list:
+            left.extend(value)
+        elif type(value) is float and not -TOO_BIG < value < TOO_BIG:
+            raise InvalidJson("The body has a number beyond 64 bits.")
+    if structure is not None:
+        if names != structure.names:
+            raise InvalidJson(TWICE)
+    elif names != raw.count(b'":') - raw.count(b'\\":') or b'" :' in raw or b'\\\\":' in raw:
+        json.loads(raw, object_pairs_hook=refuse_twice)
+
+
+def refuse_twice(pairs: list[tuple[str, Any]]) -> None:
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise InvalidJson(TWICE)
+
+
+def refuse_nul(value: Any, path: str) -> None:
+    """Raise InvalidRequest when a text in `value` has a NUL: no database and few upstreams can take
+    it.
+    """
+    if isinstance(value, str) and "\0" in value:
+        raise InvalidRequest("A text has a NUL character.", param=path.lstrip(".") or None)
+    if isinstance(value, dict):
+        for name, item in value.items():
+            refuse_nul(name, path)
+            refuse_nul(item, f"{path}.{name}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            refuse_nul(item, f"{path}[{index}]")

@@ -1,0 +1,1 @@
+"""Answers on their way out: server-sent events or one JSON body."""

@@ -1,0 +1,88 @@
+"""Chunks -> what goes out: SSE lines or one JSON object, with one id, model and time throughout.
+
+Source: OpenAI's API reference, "Streaming events"; `usage` appears only when the caller asked for
+it.
+"""
+
+import time
+from typing import Any
+
+import orjson
+
+from api import exceptions
+from providers.protocol.chat import CHAT, COMPLETIONS, EMBEDDINGS, Chunk, Trace
+
+DONE = b"data: [DONE]\n\n"
+PING = b": ping\n\n"
+PREFIX = {CHAT: "chatcmpl-", COMPLETIONS: "cmpl-"}
+OBJECT = {
+    (CHAT, False): "chat.completion",
+    (CHAT, True): "chat.completion.chunk",
+    (COMPLETIONS, False): "text_completion",
+    (COMPLETIONS, True): "text_completion",
+    (EMBEDDINGS, False): "list",
+}
+
+
+class Renderer:
+    """Renders one answer, with the fields `also`. The id is made of the request's: a caller can
+    find its row again.
+    """
+
+    __slots__ = ("_base", "_include_usage", "_trace")
+    failed = staticmethod(
+        exceptions.event
+    )  # what ends an answer that broke off after something was sent
+
+    def __init__(self, trace: Trace, also: dict[str, Any] | None = None) -> None:
+        request = trace.request
+        self._trace = trace
+        self._include_usage = request.include_usage
+        self._base: dict[str, Any] = {
+            "model": request.model,
+            "object": OBJECT[request.endpoint, request.stream],
+        }
+        if request.endpoint != EMBEDDINGS:
+            self._base["id"] = PREFIX[request.endpoint] + request.id
+            self._base["created"] = int(time.time())
+        if also:
+            self._base.update(also)
+
+    def events(self, batch: list[Chunk]) -> bytes:
+        """The SSE lines of one batch; usage is kept back for the end."""
+        base = self._base
+        parts = []
+        for chunk in batch:
+            usage = chunk.pop("usage", None)
+            if chunk["choices"] or usage is None:
+                chunk.update(base)
+                if self._include_usage:
+                    chunk["usage"] = None
+                parts.append(b"data: %b\n\n" % orjson.dumps(chunk))
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def end(self) -> bytes:
+        """What follows the last chunk of an answer that ended well: usage when asked for, then
+        [DONE].
+        """
+        if not self._include_usage:
+            return DONE
+        chunk = {**self._base, "choices": [], "usage": self._usage()}
+        return b"data: %b\n\n%b" % (orjson.dumps(chunk), DONE)
+
+    def whole(self, answer: Chunk) -> bytes:
+        """The body of an answer that does not stream; call it when the ledger has counted."""
+        answer.update(self._base)
+        if self._trace.counted.estimated or not answer.get("usage"):
+            answer["usage"] = self._usage()
+        return orjson.dumps(answer)
+
+    def _usage(self) -> dict[str, Any]:
+        counted = self._trace.counted
+        given = self._trace.usage
+        if given is not None and not counted.estimated:
+            return given
+        usage: dict[str, Any] = counted.as_openai()
+        if self._trace.request.endpoint == EMBEDDINGS:
+            return {name: usage[name] for name in ("prompt_tokens", "total_tokens")}
+        return usage

@@ -1,0 +1,200 @@
+"""A streamed answer on its way out: the status is decided by the first chunk, silence is filled
+with pings.
+
+Until the first chunk an error keeps its honest HTTP status; when nothing has come for PING_SECONDS
+the answer commits to 200 and what fails later is an error event without [DONE]. One heartbeat per
+process looks after all open streams, so that a chunk costs no timer.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import aclosing
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from django.http import HttpResponse, StreamingHttpResponse
+
+from api import exceptions
+from api.relay.error_fields import OwnPlaces
+from api.streaming.chat_renderer import PING
+from providers.exceptions import GatewayError, InternalError, ShuttingDown
+from providers.fast_settings import settings
+from providers.protocol.chat import Batches, Chunk, Trace
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+SSE_HEADERS = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache, no-store"),
+    (b"x-accel-buffering", b"no"),
+)
+SLICE_BYTES = 256 * 2**10  # of one write; a longer one would be copied whole, again and again
+
+
+class Rendering(Protocol):
+    """What makes bytes of chunks: of a batch, of the end, and of an error after something was
+    sent.
+    """
+
+    def events(self, batch: list[Chunk], /) -> bytes: ...
+    def end(self) -> bytes: ...
+    def failed(self, error: GatewayError, /) -> bytes: ...
+
+
+class Heartbeat:
+    """All open streams of the process; `keep` pings those that have been silent for `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._streams: set[StreamAnswer] = set()
+        self._pings: set[asyncio.Task[None]] = set()
+
+    def add(self, stream: "StreamAnswer") -> None:
+        self._streams.add(stream)
+
+    def remove(self, stream: "StreamAnswer") -> None:
+        self._streams.discard(stream)
+
+    async def keep(self) -> None:
+        """Run until cancelled."""
+        while True:
+            await asyncio.sleep(min(1.0, self._seconds / 4))
+            silent_since = time.monotonic() - self._seconds
+            for stream in [
+                stream
+                for stream in self._streams
+                if stream.written_at <= silent_since and not stream.writing
+            ]:
+                task = asyncio.create_task(stream.ping())
+                self._pings.add(task)
+                task.add_done_callback(self._pings.discard)
+
+
+async def unsent(message: dict[str, Any]) -> None:
+    """Stands where the server's `send` will be."""
+    raise RuntimeError("the answer has not begun")
+
+
+class StreamAnswer(StreamingHttpResponse):
+    """An SSE answer that the lean handler sends by `relay`; a Django response so that middleware
+    may add headers.
+    """
+
+    def __init__(
+        self, batches: Batches, renderer: Rendering, heartbeat: Heartbeat, request_id: str
+    ) -> None:
+        super().__init__(())
+        del self.headers["content-type"]
+        self._batches = batches
+        self._renderer = renderer
+        self._heartbeat = heartbeat
+        self._request_id = request_id
+        self._send: Send = unsent
+        self._began = self.written_at = time.monotonic()
+        self._head_sent = self._over = False
+        self.writing = False
+        self.places: OwnPlaces | None = (
+            None  # how the caller names fields that an error may be about
+        )
+        self.trace: Trace | None = None  # of an answer that comes from upstreams now
+
+    async def relay(self, send: Send) -> None:
+        """Send the answer. Returns when it is out; raises CancelledError when the caller left."""
+        self._send = send
+        self._heartbeat.add(self)
+        try:
+            async with aclosing(self._batches) as batches:
+                async for batch in batches:
+                    if data := self._renderer.events(batch):
+                        await self._write(data)
+            await self._write(self._renderer.end(), last=True)
+        except GatewayError as error:
+            await self._fail(error)
+        except asyncio.CancelledError as cancelled:
+            if (
+                cancelled.args
+            ):  # the server says why: it is shutting down, the caller is still there
+                await self._fail(ShuttingDown("The server is shutting down."))
+            raise
+        except Exception:
+            await self._fail(InternalError("Something went wrong here."))
+            raise
+        finally:
+            self._over = True
+            self._heartbeat.remove(self)
+
+    async def ping(self) -> None:
+        """Tell the caller, and whatever proxy is between, that the answer is still being made."""
+        if not self._over and not self.writing:
+            await self._write(PING)
+
+    async def _write(self, data: bytes, last: bool = False) -> None:
+        self.writing = True
+        self._over = self._over or last
+        if not self._head_sent:
+            await self._head(200, SSE_HEADERS)
+        if len(data) > SLICE_BYTES:
+            for start in range(0, len(data), SLICE_BYTES):
+                slice_ = data[start : start + SLICE_BYTES]
+                await self._send({"type": "http.response.body", "body": slice_, "more_body": True})
+            data = b""
+        if data or last:
+            await self._send({"type": "http.response.body", "body": data, "more_body": not last})
+        self.written_at = time.monotonic()
+        self.writing = False
+
+    async def _head(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        self._head_sent = True
+        own = [
+            (name.lower().encode("ascii"), value.encode("latin-1")) for name, value in self.items()
+        ]
+        ours = [*headers, *own, *answer_headers(self._request_id, self._began)]
+        if status == 200 and self.trace is not None:
+            ours += upstream_headers(self.trace)
+        await self._send({"type": "http.response.start", "status": status, "headers": ours})
+
+    async def _fail(self, error: GatewayError) -> None:
+        if self.places is not None:
+            self.places.rename(error)
+        if self._head_sent:
+            await self._write(self._renderer.failed(error), last=True)
+            return
+        whole = exceptions.answer(error, self._request_id)
+        names = [
+            (name.lower().encode("ascii"), value.encode("latin-1")) for name, value in whole.items()
+        ]
+        await self._head(whole.status_code, [pair for pair in names if pair[0] != b"x-request-id"])
+        await self._send({"type": "http.response.body", "body": whole.content})
+
+
+def answer_headers(request_id: str, began: float) -> list[tuple[bytes, bytes]]:
+    """Headers of every relayed answer; `began` on the monotonic clock."""
+    return [
+        (b"x-request-id", request_id.encode("ascii")),
+        (b"openai-processing-ms", b"%d" % ((time.monotonic() - began) * 1000)),
+        (b"openai-version", b"2020-10-01"),
+        (b"vary", b"Authorization"),
+    ]
+
+
+def upstream_headers(trace: Trace) -> list[tuple[bytes, bytes]]:
+    """Return the headers that name the provider whose answer it is, and that provider's model.
+
+    There are none when the answer has not begun yet, or the operator wants none.
+    """
+    attempt = trace.answered_by if settings.NAME_UPSTREAMS else None
+    if attempt is None or attempt.first_byte_ms is None:
+        return []
+    model = attempt.model if attempt.model.isascii() else quote(attempt.model)
+    return [
+        (b"x-proxysite-provider", attempt.provider.encode("ascii")),
+        (b"x-proxysite-model", model.encode("ascii")),
+    ]
+
+
+class JsonAnswer(HttpResponse):
+    """A whole JSON answer with the headers of every relayed one."""
+
+    def __init__(self, content: bytes, request_id: str, began: float) -> None:
+        super().__init__(content, content_type="application/json")
+        self.raw_headers = [(b"cache-control", b"no-store"), *answer_headers(request_id, began)]

@@ -1,0 +1,67 @@
+"""The base of all DRF views under /v1/, and the helpers that several views share."""
+
+from typing import Any, cast
+
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from api.authentication import Caller
+from api.exceptions import request_id
+from api.relay.gateway import LeanRequest
+from providers.exceptions import UnsupportedMediaType
+
+
+class Door(APIView):
+    """A view whose answers have a request id and are kept by no cache."""
+
+    def finalize_response(
+        self,
+        request: Request,
+        response: Any,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Response:
+        """Add the headers that every answer has."""
+        final: Response = super().finalize_response(request, response, *args, **kwargs)
+        final.headers.setdefault("x-request-id", request_id(request._request))
+        final["cache-control"] = "no-store"
+        final["vary"] = "Authorization"
+        return final
+
+
+class AnyAccept(BaseContentNegotiation):
+    """Answer in the one form there is, whatever the caller says that it accepts.
+
+    OpenAI's own client asks for `application/binary` when it fetches a file.
+    """
+
+    def select_parser(self, request: Request, parsers: Any) -> Any:
+        """Return the first parser."""
+        return parsers[0]
+
+    def select_renderer(
+        self,
+        request: Request,
+        renderers: Any,
+        format_suffix: str | None = None,
+    ) -> Any:
+        """Return the first renderer and its media type."""
+        return renderers[0], renderers[0].media_type
+
+
+def owner_id(request: Request) -> int:
+    """Return the id of the user whose API key the request shows."""
+    return cast(int, request.user.pk)
+
+
+def require_storing(request: Request) -> None:
+    """Raise Forbidden unless content that is sent with the caller's key may be stored."""
+    cast(Caller, request.auth).require_storing()
+
+
+def require_json(request: LeanRequest) -> None:
+    """Raise UnsupportedMediaType unless the body is said to be JSON, or nothing is said of it."""
+    if request.content_type not in ("application/json", ""):
+        raise UnsupportedMediaType("Send the body as application/json.")

@@ -1,0 +1,269 @@
+"""The relaying doors: chat completions, in a conversation or not, legacy completions, embeddings.
+One path for all (house rules: no query, no thread, unless a request is to be remembered).
+"""
+
+import random
+import time
+from contextlib import aclosing
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+from django.http import HttpResponseBase
+
+from api.authentication import Caller
+from api.exceptions import door
+from api.idempotency.replay import idempotent
+from api.relay import conversation_options, error_fields
+from api.relay.error_fields import OwnPlaces
+from api.relay.gateway import Gateway, LeanRequest
+from api.schemas import chat_request_body
+from api.schemas.json_body import read_beside_loop
+from api.streaming.chat_renderer import Renderer
+from api.streaming.stream_answer import JsonAnswer, Rendering, StreamAnswer, upstream_headers
+from api.views.base import require_json
+from conversations.files.attachments import attach
+from conversations.history.recorder import Recalled
+from conversations.prompts import fitted_answer
+from conversations.strategies import strategy
+from providers.catalogue import Candidate, Meaning
+from providers.exceptions import GatewayError, InternalError, InvalidRequest, ModelNotFound
+from providers.filters.file_parts import file_parts
+from providers.protocol.chat import (
+    CHAT,
+    COMPLETIONS,
+    EMBEDDINGS,
+    Batches,
+    ChatRequest,
+    Chunk,
+    Trace,
+)
+from tokens.pool.caller_tokens import Borrowed
+
+THINKING = {"parsed": "reasoning", "raw": "inline", "hidden": "hidden"}  # Groq's words for it
+
+
+async def relay(
+    request: LeanRequest, endpoint: str, forced: str = "", conversation: str = ""
+) -> HttpResponseBase:
+    """One request from key to answer, by the strategy `forced` if one is given. Raises
+    GatewayError.
+    """
+    gateway = request.gateway
+    began = time.monotonic()
+    gateway.ledger.require()
+    caller = await request.authenticate()
+    require_json(request)
+    raw = await request.whole_body()
+    body = await read_beside_loop(partial(chat_request_body.read, endpoint), raw)
+    meant = meaning(gateway, caller, body["model"])
+    caller.require_own_choice(body)
+    if conversation:
+        in_path(body, conversation)
+    recalled = places = None
+    try:
+        if endpoint == CHAT and not chat_request_body.REMEMBERED.isdisjoint(body):
+            places = error_fields.of_chat(body)
+            recalled = await conversation_options.recalled(request, caller, body, meant, len(raw))
+        paths = body.get("mpr_candidates")
+        names = conversation_options.shown(body)
+        asked = chat_request(request.request_id, endpoint, body, meant, recalled)
+        thinking = Thinking(meant.public_id, len(raw), forced, paths)
+        answered = await answering(gateway, caller, asked, thinking, recalled)
+        renderer = Renderer(answered[0], names)
+        return await render_answer(request, answered, renderer, places, began)
+    except GatewayError as error:
+        if places is not None:
+            places.rename(error)
+        raise
+
+
+def meaning(gateway: Gateway, caller: Caller, name: str) -> Meaning:
+    """What the caller means by a model's name. Raises ModelNotFound, Forbidden."""
+    meant = gateway.catalogue.meaning(name)
+    if meant is None:
+        raise ModelNotFound(
+            f"The model {name!r} does not exist or you have no access to it.", param="model"
+        )
+    caller.require(name, meant.public_id)
+    return meant
+
+
+class AnswerRenderer(Rendering, Protocol):
+    """Makes the bytes of an answer, streamed or whole."""
+
+    def whole(self, answer: Chunk, /) -> bytes: ...
+
+
+class Thinking(NamedTuple):
+    """Which model answers what size of request, and how its answer is thought up if not as its row
+    says.
+    """
+
+    public_id: str
+    size_bytes: int = 0
+    forced: str = ""
+    paths: int | None = None
+
+
+async def answering(
+    gateway: Gateway,
+    caller: Caller,
+    asked: ChatRequest,
+    thinking: Thinking,
+    recalled: Recalled | None = None,
+) -> tuple[Trace, Batches]:
+    """The answer to an accepted request: from now on it will have a row, and its turn an end.
+    Raises GatewayError.
+    """
+    try:
+        candidates = gateway.catalogue.candidates(thinking.public_id, asked, caller.provider)
+        chat = asked.endpoint == CHAT
+        filed = chat and next(file_parts(asked.body["messages"]), None) is not None
+        if filed:
+            candidates = await attach(asked.body, caller.user_id, candidates)
+        if thinking.forced or thinking.paths:
+            candidates = [
+                thinking_up(one, thinking.forced or one.strategy, thinking.paths)
+                for one in candidates
+            ]
+        pool = gateway.pool if not caller.tokens else Borrowed(gateway.pool, caller.tokens)
+        trace = Trace(asked, caller.key_id, caller.user_id)
+        if chat and (
+            recalled is not None
+            or filed
+            or fitted_answer.may_be_long(thinking.size_bytes, candidates)
+        ):
+            place = place_of(gateway, caller, recalled)
+            chunks = fitted_answer.answer(asked, candidates, pool, trace, place)
+        else:
+            chunks = strategy(candidates[0].strategy)(asked, candidates, pool, trace)
+        gateway.ledger.open(trace)
+    except BaseException:
+        if recalled is not None:
+            await gateway.history.drop(recalled.turn)
+        raise
+    batches = gateway.ledger.recorded(trace, chunks)
+    if recalled is not None:
+        batches = gateway.history.remember(recalled.turn, trace, batches)
+    return trace, batches
+
+
+def place_of(gateway: Gateway, caller: Caller, recalled: Recalled | None) -> fitted_answer.Place:
+    """Where long texts of the request are kept."""
+    conversation_id = recalled.turn.begun.conversation_id if recalled is not None else ""
+    mine = caller.user_id if caller.stores else None
+    return fitted_answer.Place(
+        mine, conversation_id, gateway.embed, caller.user_id or caller.key_id
+    )
+
+
+async def in_conversation(request: LeanRequest, conversation: str) -> HttpResponseBase:
+    """A turn of the conversation that the path names."""
+    return await relay(request, CHAT, conversation=conversation)
+
+
+def in_path(body: dict[str, Any], conversation: str) -> None:
+    """Take the conversation of the path for that of the body. Raises InvalidRequest when it names
+    another.
+    """
+    if any(
+        body.get(field) not in (None, conversation) for field in ("conversation_id", "session_id")
+    ):
+        raise InvalidRequest(
+            "The path names another conversation than the body.", param="conversation_id"
+        )
+    body["conversation_id"] = conversation
+
+
+chat_completions = door("POST")(idempotent(partial(relay, endpoint=CHAT)))
+conversation = door("POST")(idempotent(in_conversation))
+chain_of_thought = door("POST")(
+    idempotent(partial(relay, endpoint=CHAT, forced="stepwise"))
+)  # OpenKimi's route
+completions = door("POST")(idempotent(partial(relay, endpoint=COMPLETIONS)))
+embeddings = door("POST")(idempotent(partial(relay, endpoint=EMBEDDINGS)))
+
+
+def thinking_up(candidate: Candidate, strategy: str, paths: int | None) -> Candidate:
+    """The candidate with this strategy and number of paths, where its strategy has paths."""
+    options = candidate.options if strategy == candidate.strategy else {}
+    if strategy == "multipath" and paths:
+        options = {**options, "candidates": paths}
+    return replace(candidate, strategy=strategy, options=options)
+
+
+def chat_request(
+    request_id: str,
+    endpoint: str,
+    body: dict[str, Any],
+    meant: Meaning,
+    recalled: Recalled | None = None,
+) -> ChatRequest:
+    """The accepted request; fields that are ours are taken out of the body."""
+    own = {field: body.pop(field) for field in chat_request_body.OWN if field in body}
+    options = body.get("stream_options") or {}
+    conversation = (
+        recalled.turn.begun.conversation_id if recalled is not None and recalled.goes_on else ""
+    )
+    return ChatRequest(
+        id=request_id.removeprefix("req_"),
+        endpoint=endpoint,
+        model=body["model"],
+        body=body,
+        stream=endpoint != EMBEDDINGS and bool(body.get("stream")),
+        include_usage=bool(options.get("include_usage")),
+        thinking=THINKING.get(own.get("reasoning_format") or "", meant.thinking),
+        search="on" if body.get("web_search_options") is not None else meant.search,
+        conversation=conversation,
+        keep=bool(conversation),
+        resume=recalled.resume if recalled is not None else None,
+    )
+
+
+async def render_answer(
+    request: LeanRequest,
+    answered: tuple[Trace, Batches],
+    renderer: AnswerRenderer,
+    places: OwnPlaces | None,
+    began: float,
+) -> HttpResponseBase:
+    """Return the answer as the caller wants it: a stream that has not begun, or one JSON body.
+
+    The usage record of a whole answer is committed when this returns. `places` names the fields
+    that an error may be about; `began` is on the monotonic clock. Raises GatewayError.
+    """
+    trace, batches = answered
+    if trace.request.stream:
+        heartbeat = request.gateway.heartbeat
+        stream = StreamAnswer(batches, renderer, heartbeat, request.request_id)
+        stream.places = places
+        stream.trace = trace
+        return stream
+    answer = await read_only_chunk(batches)
+    response = JsonAnswer(renderer.whole(answer), request.request_id, began)
+    response.raw_headers += upstream_headers(trace)
+    return response
+
+
+async def read_only_chunk(batches: Batches) -> Chunk:
+    """Return the one chunk of an answer that does not stream. Raises InternalError without one."""
+    answer = None
+    async with aclosing(batches):
+        async for batch in batches:
+            answer = batch[0]
+    if answer is None:
+        raise InternalError("The answer was empty.")
+    return answer
+
+
+def new_request_id() -> str:
+    """`req_` and a UUIDv7 (RFC 9562): 48 bits of milliseconds, then random, so that ids sort by
+    time.
+    """
+    millis = time.time_ns() // 1_000_000
+    noise = random.getrandbits(74)
+    number = (
+        (millis << 80) | (0x7 << 76) | ((noise >> 62) << 64) | (0b10 << 62) | (noise & (2**62 - 1))
+    )
+    return f"req_{number:032x}"

@@ -1,0 +1,103 @@
+"""/v1/conversations/search and export: one's own conversations found by their words, and taken away
+as a file.
+
+Neither is OpenAI's; lists and errors have OpenAI's shapes. What a file holds is told in
+`conversations/stored/conversation_export.py`.
+"""
+
+from typing import Any
+
+from django.db.models import QuerySet
+from django.http import HttpResponseBase, StreamingHttpResponse
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from api import pagination
+from api.views.base import AnyAccept, Door, owner_id
+from conversations.models import Conversation, Item
+from conversations.search import item_search
+from conversations.search.item_search import Hit
+from conversations.stored import conversation_export, stored_resources
+from providers.exceptions import InvalidRequest
+
+
+class Search(Door):
+    def get(self, request: Request) -> Response:
+        asked = request.query_params
+        query = asked.get("q", "")
+        given_limit = asked.get("limit", pagination.DEFAULT_LIMIT)
+        limit = pagination.read_integer(given_limit, "limit", 1, pagination.LONGEST_PAGE)
+        if not query.strip():
+            raise InvalidRequest(
+                "Say what to search for.", param="q", code="missing_required_parameter"
+            )
+        if len(query) > item_search.QUERY_CHARS:
+            raise InvalidRequest(f"q has at most {item_search.QUERY_CHARS} characters.", param="q")
+        user_id = owner_id(request)
+        last_id = asked.get("before")
+        before = find_item_row_id(user_id, last_id) if last_id else None
+        hits = item_search.find(user_id, query, limit + 1, before)
+        window = pagination.Window("", limit, descending=True)
+        return Response(pagination.page([shown(hit) for hit in hits], window))
+
+
+class ExportAll(Door):
+    content_negotiation_class = AnyAccept
+
+    def get(self, request: Request) -> HttpResponseBase:
+        found = Conversation.objects.of(owner_id(request))
+        return exported(found, form_of(request), "conversations")
+
+
+class Export(Door):
+    content_negotiation_class = AnyAccept
+
+    def get(self, request: Request, conversation_id: str) -> HttpResponseBase:
+        form = form_of(request)
+        own = Conversation.objects.of(owner_id(request))  # threads of responses too
+        found = own.filter(pk=conversation_id)
+        if not stored_resources.CONVERSATION_ID.fullmatch(conversation_id) or not found.exists():
+            raise stored_resources.unknown_conversation(conversation_id)
+        return exported(found, form, conversation_id)
+
+
+def shown(hit: Hit) -> dict[str, Any]:
+    return {
+        "id": hit.item.public_id,
+        "object": "conversation.hit",
+        "conversation_id": hit.conversation.pk,
+        "name": hit.conversation.name or None,  # as the client called it
+        "title": hit.conversation.title or None,
+        "turn_id": hit.item.turn_id.hex,  # of which the ids of its response or completion are made
+        "type": hit.item.type,
+        "role": hit.item.role or None,
+        "status": hit.item.status,
+        "created_at": int(hit.item.created_at.timestamp()),
+        "snippet": hit.snippet,
+    }
+
+
+def exported(
+    conversations: QuerySet[Conversation], form: conversation_export.Form, name: str
+) -> HttpResponseBase:
+    headers = {"content-disposition": f'attachment; filename="{name}.{form.suffix}"'}
+    pieces = conversation_export.streamed(conversations, form)
+    return StreamingHttpResponse(pieces, content_type=form.content_type, headers=headers)
+
+
+def form_of(request: Request) -> conversation_export.Form:
+    form = conversation_export.FORMS.get(request.query_params.get("format", "jsonl"))
+    if form is None:
+        raise InvalidRequest(
+            f"format is one of: {', '.join(conversation_export.FORMS)}.", param="format"
+        )
+    return form
+
+
+def find_item_row_id(user_id: int, public_id: str) -> int:
+    """Return the row id of a user's own item.
+
+    Raises UnknownUrl, the same for somebody else's item and for none.
+    """
+    own_items = Item.objects.filter(conversation__in=Conversation.objects.of(user_id))
+    return stored_resources.find_item_among(own_items.only("pk"), public_id, "before").pk

@@ -1,0 +1,68 @@
+"""/v1/files/upload, /v1/files/ingest and /v1/files/{id}/status as OpenKimi had them: long documents
+in the background.
+
+{"status", "file_id", "filename"}, where status is uploaded, processing, ingested, empty or error;
+of an ingested one also the number of its characters and passages, of one that failed also the
+reason. Each user sees only his own.
+"""
+
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+from rest_framework.parsers import MultiPartParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from api.schemas import item_inputs
+from api.views.base import Door, owner_id, require_storing
+from api.views.files import sent, upload_of
+from conversations.documents import ingest
+from conversations.files import file_storage
+from conversations.models import Document, DocumentState, Purpose, StoredFile
+
+
+class Upload(Door):
+    parser_classes = (MultiPartParser,)
+
+    def post(self, request: Request) -> Response:
+        require_storing(request)
+        _, file = sent(request)
+        upload = upload_of(file, Purpose.USER_DATA)
+        return Response(shown(file_storage.store(owner_id(request), upload), None))
+
+
+class Named(Struct):
+    file_id: Annotated[str, Meta(min_length=1)]
+
+
+class Ingest(Door):
+    def post(self, request: Request) -> Response:
+        require_storing(request)
+        file = file_storage.find(owner_id(request), item_inputs.read(request, Named)["file_id"])
+        return Response(shown(file, ingest.begin(file)))
+
+
+class Status(Door):
+    def get(self, request: Request, file_id: str) -> Response:
+        file = file_storage.find(owner_id(request), file_id)
+        return Response(shown(file, Document.objects.light().filter(file=file).first()))
+
+
+def shown(file: StoredFile, document: Document | None) -> dict[str, Any]:
+    """OpenKimi's answer about a file; a document that waits for its turn is being processed as far
+    as callers go.
+    """
+    answer: dict[str, Any] = {
+        "status": DocumentState.UPLOADED,
+        "file_id": file.pk,
+        "filename": file.filename,
+    }
+    if document is None:
+        return answer
+    waiting = document.state == DocumentState.UPLOADED
+    answer["status"] = DocumentState.PROCESSING if waiting else DocumentState(document.state)
+    if document.state == DocumentState.INGESTED:
+        answer |= {"characters": document.chars, "passages": document.passages.count()}
+    if document.reason:
+        answer["message"] = document.reason
+    return answer

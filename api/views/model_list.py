@@ -1,0 +1,72 @@
+"""/v1/models: what the caller's key may use."""
+
+from typing import Any, cast
+
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from api.authentication import Caller
+from api.views.base import Door
+from providers.exceptions import ModelNotFound
+from providers.models import ChatModel, ModelAlias, VirtualModel
+
+
+def entries(caller: Caller) -> dict[str, dict[str, Any]]:
+    """OpenAI's model objects by id, sorted, aliases among them."""
+    found: dict[str, dict[str, Any]] = {}
+    models = ChatModel.objects.served().select_related("provider")
+    for model in models.filter(provider__name=caller.provider) if caller.provider else models:
+        if model.public_id not in found:
+            found[model.public_id] = {
+                "id": model.public_id,
+                "object": "model",
+                "created": int(model.created_at.timestamp()),
+                "owned_by": model.provider.name,
+                "context_window": model.context_window,
+                "capabilities": model.capabilities,
+            }
+    for virtual in VirtualModel.objects.filter(enabled=True):
+        if virtual.base in found:
+            below = found[virtual.base] | {"created": int(virtual.created_at.timestamp())}
+            found.setdefault(
+                virtual.public_id, below | {"id": virtual.public_id, "strategy": virtual.strategy}
+            )
+    for alias in ModelAlias.objects.all():
+        if alias.public_id in found:
+            found.setdefault(
+                alias.alias, found[alias.public_id] | {"id": alias.alias, "root": alias.public_id}
+            )
+    return {
+        name: found[name]
+        for name in sorted(found)
+        if caller.may_use(name, str(found[name].get("root", name)))
+    }
+
+
+class Known(BasePermission):
+    """Whoever has a key, or brings tokens of his own."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        return isinstance(request.auth, Caller)
+
+
+class Models(Door):
+    permission_classes = (Known,)
+
+    def get(self, request: Request) -> Response:
+        return Response(
+            {"object": "list", "data": list(entries(cast(Caller, request.auth)).values())}
+        )
+
+
+class Model(Door):
+    permission_classes = (Known,)
+
+    def get(self, request: Request, model: str) -> Response:
+        found = entries(cast(Caller, request.auth)).get(model)
+        if found is None:
+            raise ModelNotFound(
+                f"The model {model!r} does not exist or you have no access to it.", param="model"
+            )
+        return Response(found)

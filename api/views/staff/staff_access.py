@@ -1,0 +1,164 @@
+"""What the staff doors under /admin/ have in common: who may come in, how they answer, which
+provider they are about.
+
+A member of staff shows an API key, or the session of Django's admin (then POST needs the CSRF
+token). Who looks needs Django's permission to view the rows besides, who changes something the one
+for that. What the deed itself refuses is 400 with {"status": "error", "message"}, or 503 when the
+worker's queue is away; who may not come in gets OpenAI's error object. `?provider=NAME` (or
+"provider" in the body) names the provider; without it the one meant is TOKENS_PROVIDER, else the
+K2Think one, else the only one with tokens, else the only one.
+"""
+
+from typing import Any, ClassVar, cast
+
+from django.conf import settings
+from rest_framework import exceptions as drf
+from rest_framework.authentication import SessionAuthentication
+from rest_framework.permissions import SAFE_METHODS, BasePermission
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from api.authentication import UNKNOWN, KeyAuthentication
+from api.relay.gateway import Gateway
+from api.views.base import Door
+from providers.exceptions import Forbidden, InvalidKey, ShuttingDown
+from providers.models import Provider
+from tokens.maintenance.check_now import NoWorker
+from tokens.models import UpstreamToken
+
+GATEWAY = "proxysite.gateway"  # scope key: the gateway that runs in this process
+K2THINK = "k2think"  # how the kinds of the K2Think adapters begin
+CHANGE_TOKENS = "tokens.change_upstreamtoken"
+ADD_TOKENS = "tokens.add_upstreamtoken"
+TOKENS = "tokens.upstreamtoken"
+PROVIDERS = "providers.provider"
+CHANGE_PROVIDER = "providers.change_provider"
+
+
+class Mistake(Exception):
+    """What was asked for cannot be done; the message says why and becomes the 400."""
+
+
+# --- who may come in ------------------------------------------------------------------------------
+class StaffOrKey(KeyAuthentication):
+    """DRF: the API key where one is shown, else the session of Django's admin, whose POSTs need the
+    CSRF token.
+    """
+
+    def authenticate(self, request: Request) -> Any:
+        if {"HTTP_AUTHORIZATION", "HTTP_X_API_KEY"} & request.META.keys():
+            user, caller = super().authenticate(request)
+            if not user.is_authenticated:  # tokens that a caller brings along open no staff door
+                raise InvalidKey(UNKNOWN)
+            if caller.models:
+                raise Forbidden(
+                    "This API key is for some models only, and for no staff door.",
+                    code="permission_denied",
+                )
+            return user, caller
+        try:
+            found = SessionAuthentication().authenticate(request)
+        except drf.PermissionDenied as error:
+            raise Forbidden(str(error.detail), code="permission_denied") from None
+        if found is None:
+            raise InvalidKey("Show the API key of a member of staff, or sign in at /admin/.")
+        return found
+
+
+def may_view(user: Any, *models: str) -> bool:
+    """Whether a member of staff may look at rows of all these models, each `app.model`; who may
+    change them may.
+    """
+    if not (user.is_active and user.is_staff):
+        return False
+    pairs = (model.split(".") for model in models)
+    return all(
+        user.has_perm(f"{app}.view_{name}") or user.has_perm(f"{app}.change_{name}")
+        for app, name in pairs
+    )
+
+
+class MayDo(BasePermission):
+    """Who looks needs Django's permission to view the rows, who changes something the one for that,
+    as in the admin.
+    """
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        user = cast(Any, request.user)
+        if request.method in SAFE_METHODS:
+            return may_view(user, *view.looks_at)
+        return bool(user.is_staff and user.has_perm(view.deed))
+
+
+class StaffDoor(Door):
+    """A door for staff; `deed` is the permission that its POST needs, `looks_at` the models whose
+    rows GET shows.
+    """
+
+    authentication_classes = [StaffOrKey]
+    permission_classes = [MayDo]
+    deed: ClassVar[str] = CHANGE_TOKENS
+    looks_at: ClassVar[tuple[str, ...]] = (TOKENS,)
+
+    def handle_exception(self, exc: Exception) -> Response:
+        if isinstance(exc, Mistake | NoWorker):
+            status = 400 if isinstance(exc, Mistake) else 503
+            return Response({"status": "error", "message": str(exc)}, status=status)
+        return super().handle_exception(exc)
+
+
+def success(message: str, **more: Any) -> Response:
+    return Response({"status": "success", "message": message, **more})
+
+
+# --- what a request is about ----------------------------------------------------------------------
+def body(request: Request) -> dict[str, Any]:
+    """The JSON object that was sent, empty when nothing was. Raises Mistake."""
+    if request.method in SAFE_METHODS or not request.META.get("CONTENT_LENGTH"):
+        return {}
+    if not isinstance(request.data, dict):
+        raise Mistake("Send a JSON object.")
+    return request.data
+
+
+def named(request: Request) -> str:
+    """The provider that the address or the body names, or an empty string. Raises Mistake."""
+    name = request.query_params.get("provider") or body(request).get("provider") or ""
+    if not isinstance(name, str):
+        raise Mistake("“provider” is the name of a provider.")
+    return name
+
+
+def the_provider(request: Request) -> Provider:
+    """The provider that the request is about. Raises Mistake when it names none and none goes
+    without saying.
+    """
+    name = named(request)
+    if name:
+        found = Provider.objects.filter(name=name).first()
+        if found is None:
+            raise Mistake(f"There is no provider {name!r}.")
+        return found
+    rows = list(Provider.objects.order_by("name"))
+    with_tokens = set(
+        UpstreamToken.objects.order_by().values_list("provider_id", flat=True).distinct()
+    )
+    choices = (
+        [row for row in rows if row.name == settings.TOKENS_PROVIDER],
+        [row for row in rows if row.kind.startswith(K2THINK)][:1],
+        [row for row in rows if row.pk in with_tokens],
+        rows,
+    )
+    for choice in choices:
+        if len(choice) == 1:
+            return choice[0]
+    names = ", ".join(row.name for row in rows) or "none"
+    raise Mistake(f"Say which provider, as ?provider=NAME; there are: {names}.")
+
+
+def running(request: Request) -> Gateway:
+    """The gateway of the process that serves this request. Raises ShuttingDown when it has none."""
+    gateway = getattr(request._request, "scope", {}).get(GATEWAY)
+    if not isinstance(gateway, Gateway):
+        raise ShuttingDown("No gateway runs in this process.")
+    return gateway

@@ -1,0 +1,162 @@
+"""Stored chat completions as OpenAI has them: list, get, change the metadata, delete, messages.
+
+What was asked with `"store": true` is kept; the object is the answer as its caller got it, with
+what it was asked for beside it. One that was cut off has no finish reason. Source: OpenAI's API
+reference, "Chat completions".
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import connection
+from django.db.models import F, Func, Prefetch, Q, TextField, Value, prefetch_related_objects
+from django.db.models.lookups import Exact
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from api import pagination
+from api.schemas import item_inputs
+from api.views.base import Door, owner_id, require_storing
+from api.views.conversations import NewMetadata
+from conversations.messages import items
+from conversations.models import Item, Turn
+from conversations.stored import stored_resources
+from providers.protocol.message_text import join_texts
+
+METADATA = re.compile(r"metadata\[(.+)\]", re.DOTALL)
+ANSWERS = Prefetch("items", Item.objects.filter(output=True).order_by("id"))
+REPEATED = (  # of what was asked for, also where it was not
+    "tool_choice",
+    "tools",
+    "seed",
+    "top_p",
+    "temperature",
+    "presence_penalty",
+    "frequency_penalty",
+    "response_format",
+    "service_tier",
+    "system_fingerprint",
+)
+
+
+class StoredCompletions(Door):
+    def get(self, request: Request) -> Response:
+        given = request.query_params
+        asked = pagination.window(given, order="asc")
+        found = stored_resources.completions_of(owner_id(request))
+        if model := given.get("model"):
+            found = found.filter(model=model)
+        for name in given:
+            if wanted := METADATA.fullmatch(name):
+                found = found.filter(bearing(wanted[1], given[name]))
+        last = (
+            stored_resources.find_completion(owner_id(request), asked.after)
+            if asked.after
+            else None
+        )
+        return Response(pagination.page(shown(pagination.rows(found, asked, last, "id")), asked))
+
+
+class StoredCompletion(Door):
+    def get(self, request: Request, completion_id: str) -> Response:
+        return Response(
+            shown([stored_resources.find_completion(owner_id(request), completion_id)])[0]
+        )
+
+    def post(self, request: Request, completion_id: str) -> Response:
+        require_storing(request)
+        turn = stored_resources.find_completion(owner_id(request), completion_id)
+        turn.metadata = item_inputs.metadata(item_inputs.read(request, NewMetadata)["metadata"])
+        turn.save(update_fields=["metadata"])
+        return Response(shown([turn])[0])
+
+    def delete(self, request: Request, completion_id: str) -> Response:
+        stored_resources.forget_completion(
+            stored_resources.find_completion(owner_id(request), completion_id)
+        )
+        return Response({"object": "chat.completion.deleted", "id": completion_id, "deleted": True})
+
+
+class Messages(Door):
+    def get(self, request: Request, completion_id: str) -> Response:
+        asked = pagination.window(request.query_params, order="asc")
+        turn = stored_resources.find_completion(owner_id(request), completion_id)
+        told = items.to_messages(turn.items.filter(output=False).order_by("id"))
+        found = [
+            message(told_one, f"{completion_id}-{place}") for place, told_one in enumerate(told)
+        ]
+        if asked.descending:
+            found.reverse()
+        ids = [one["id"] for one in found]
+        if asked.after and asked.after not in ids:
+            raise stored_resources.unknown_message(asked.after)
+        start = ids.index(asked.after) + 1 if asked.after else 0
+        return Response(pagination.page(found[start : start + asked.limit + 1], asked))
+
+
+def bearing(name: str, text: str) -> Any:
+    """The condition that metadata has this pair."""
+    pair = {name: text}
+    if connection.vendor == "postgresql":
+        return Q(metadata__contains=pair)
+    # SQLite: laying the pair over it changes nothing
+    return Exact(laid_over(json.dumps(pair)), laid_over("{}"))
+
+
+def laid_over(patch: str) -> Func:
+    return Func(F("metadata"), Value(patch), function="JSON_PATCH", output_field=TextField())
+
+
+def shown(turns: Sequence[Turn]) -> list[dict[str, Any]]:
+    """OpenAI's objects of these completions."""
+    prefetch_related_objects(turns, ANSWERS)
+    return [completion(turn, list(turn.items.all())) for turn in turns]
+
+
+def completion(turn: Turn, said: Sequence[Item]) -> dict[str, Any]:
+    """OpenAI's object of a completion that `said` this, with the extra fields that its answer
+    had.
+    """
+    extras = {name: value for name, value in turn.extras.items() if name != "choices"}
+    first = {
+        "index": 0,
+        "message": stored_resources.render_answer(said),
+        "finish_reason": turn.finish_reason or None,
+        "logprobs": logprobs(said),
+    }
+    others = [{"logprobs": None, **choice} for choice in turn.extras.get("choices") or ()]
+    return extras | {
+        "object": "chat.completion",
+        "id": f"chatcmpl-{turn.pk.hex}",
+        "model": turn.model,
+        "created": int(turn.created_at.timestamp()),
+        "request_id": f"req_{turn.pk.hex}",
+        **dict.fromkeys(REPEATED),
+        **{name: value for name, value in turn.settings.items() if name != "user"},
+        "input_user": turn.settings.get("user"),
+        "usage": turn.usage,
+        "metadata": turn.metadata,
+        "choices": [first, *others],
+    }
+
+
+def logprobs(said: Sequence[Item]) -> dict[str, Any] | None:
+    """Those of the words of an answer, when it had some."""
+    parts = [
+        part for item in said if item.type == "message" for part in item.data.get("content") or ()
+    ]
+    found = [one for part in parts for one in part.get("logprobs") or ()]
+    return {"content": found, "refusal": None} if found else None
+
+
+def message(told: dict[str, Any], message_id: str) -> dict[str, Any]:
+    """Render one message of the question in OpenAI's form.
+
+    `content` is its text, `content_parts` are its parts if it has some.
+    """
+    content = told["content"]
+    parts = content if isinstance(content, list) else None
+    text = join_texts(content) if content is not None else None
+    return {"id": message_id, "name": None, **told, "content": text, "content_parts": parts}

@@ -1,0 +1,235 @@
+"""The admin of conversations: who talked when, and what was said as a person reads it; nothing can
+be changed here.
+
+The page of a conversation shows its last turns (`TURNS_SHOWN`), older ones by a link. What was said
+comes from strangers: templates and `format_html` escape it, and very long texts are cut by the
+database.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+from uuid import UUID
+
+import orjson
+from django.contrib import admin
+from django.contrib.admin.utils import unquote
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Left, Length
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator
+
+from conversations import retention
+from conversations.models import RUNNING, Conversation, Item, Turn, TurnStatus
+from conversations.search import item_search
+from conversations.stored import conversation_export
+from providers.admin.big_tables import NOTHING, BigTableAdmin, audit, badge, moment
+from providers.integers import parse_integer
+
+TURNS_SHOWN = 50
+LAST_NUMBER = 999_999_999  # of a turn
+SHOWN_CHARS = 20_000  # of one item
+TITLE_CHARS = 60  # in the list
+HITS = 200  # items that a search for words looks at
+WORDS = "text:"
+TURN_PREFIXES = ("resp_", "chatcmpl-", "req_")
+COLOURS = {TurnStatus.COMPLETED: "good", TurnStatus.INCOMPLETE: "wait", TurnStatus.FAILED: "bad"}
+
+
+@admin.register(Conversation)
+class ConversationAdmin(BigTableAdmin):
+    list_display = ("called", "user", "kind_word", "turn_count", "last_used", "expires")
+    list_select_related = ("user",)
+    list_filter = ("kind",)
+    sortable_by = ()
+    search_fields = ("id",)
+    search_help_text = (
+        "A whole id (conv_…, resp_…, chatcmpl-…, req_…), a user's name, or “text:” and words said"
+    )
+    actions = ("export",)
+    fieldsets = (
+        (None, {"fields": ("id", "user", ("kind", "name"), ("created", "last_used", "expires"))}),
+        (
+            "More",
+            {"fields": ("metadata", "branches_off", "document_titles"), "classes": ("collapse",)},
+        ),
+    )
+    change_form_template = "admin/conversations/conversation/change_form.html"
+    created = moment("created_at", "created")
+    last_used = moment("used_at", "last used")
+    expires = moment("expires_at", "expires")
+
+    class Media:
+        css = {"all": ("conversations/admin.css",)}
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+        if term.startswith(WORDS):
+            hits = item_search.find(None, term.removeprefix(WORDS), HITS)
+            return queryset.filter(pk__in={hit.conversation.pk for hit in hits})
+        if (turn := turn_id(term)) is not None:
+            return queryset.filter(pk__in=Turn.objects.filter(pk=turn).values("conversation_id"))
+        return queryset.filter(Q(pk=term) | Q(user__username=term))
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        before = request.GET.get("before", "")
+        said = Transcript(unquote(object_id), before) if self.has_view_permission(request) else None
+        return super().change_view(
+            request, object_id, form_url, {**(extra_context or {}), "transcript": said}
+        )
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        retention.delete(Conversation.objects.filter(pk=obj.pk))
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        retention.delete(Conversation.objects.filter(pk__in=queryset.values("pk")))
+
+    def called_in_history(self, row: Conversation) -> str:
+        """Its id, not its title, for that was said in it."""
+        return row.pk
+
+    @admin.action(description="Export selected conversations as JSON lines", permissions=["view"])
+    def export(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase:
+        audit(request, queryset, "Exported.", called=self.called_in_history)
+        chosen = Conversation.objects.filter(pk__in=list(queryset.values_list("pk", flat=True)))
+        form = conversation_export.FORMS["jsonl"]
+        headers = {
+            "content-disposition": 'attachment; filename="conversations.jsonl"',
+            "cache-control": "no-store",
+        }
+        return StreamingHttpResponse(
+            conversation_export.streamed(chosen, form),
+            content_type=form.content_type,
+            headers=headers,
+        )
+
+    @admin.display(description="title")
+    def called(self, row: Conversation) -> str:
+        return Truncator(str(row)).chars(TITLE_CHARS)
+
+    @admin.display(description="kind")
+    def kind_word(self, row: Conversation) -> str:
+        return row.kind
+
+    @admin.display(description="turns")
+    def turn_count(self, row: Conversation) -> int:
+        return row.last
+
+    @admin.display(description="branches off")
+    def branches_off(self, row: Conversation) -> str:
+        return (
+            f"after turn {row.base.number} of {row.base.conversation_id}" if row.base else NOTHING
+        )
+
+    @admin.display(description="documents")
+    def document_titles(self, row: Conversation) -> str:
+        return (
+            ", ".join(str(document) for document in row.documents.only("id", "title")[:20])
+            or NOTHING
+        )
+
+
+def turn_id(term: str) -> UUID | None:
+    for prefix in TURN_PREFIXES:
+        if term.startswith(prefix):
+            try:
+                return UUID(hex=term.removeprefix(prefix))
+            except ValueError:
+                return None
+    return None
+
+
+# --- what was said --------------------------------------------------------------------------------
+class Transcript:
+    """Some turns of a conversation for the template, in their order; those before the turn number
+    `before` if given.
+    """
+
+    def __init__(self, conversation_id: str, before: str) -> None:
+        turns = Turn.objects.filter(conversation=conversation_id).order_by("-number")
+        before_number = parse_integer(before, 0, LAST_NUMBER)
+        if before_number is not None:
+            turns = turns.filter(number__lt=before_number)
+        found = list(turns[: TURNS_SHOWN + 1])
+        self.first = (
+            found[TURNS_SHOWN - 1].number if len(found) > TURNS_SHOWN else None
+        )  # there are older ones
+        self.newest = not before
+        shown = found[TURNS_SHOWN - 1 :: -1] if len(found) > TURNS_SHOWN else found[::-1]
+        said = spoken(shown)
+        self.turns = [told(turn, said[turn.pk]) for turn in shown]
+
+
+def spoken(turns: Iterable[Turn]) -> Mapping[UUID, list[dict[str, Any]]]:
+    """What the template shows of the turns' items. What has no text is shown as its data."""
+    found = Item.objects.filter(turn__in=[turn.pk for turn in turns]).order_by("pk")
+    cut = found.annotate(chars=Length("text"), said=Left("text", SHOWN_CHARS)).defer("text", "data")
+    bare = dict(found.filter(text="").values_list("pk", "data"))
+    said = defaultdict(list)
+    for item in cut:
+        text = item.said or readable(bare.get(item.pk))[:SHOWN_CHARS]
+        said[item.turn_id].append(
+            {
+                "type": item.type,
+                "label": item.role if item.type == "message" else item.type.replace("_", " "),
+                "text": text,
+                "more": max(0, item.chars - SHOWN_CHARS),
+                "status": state(item.status) if item.status != TurnStatus.COMPLETED else "",
+                "side": "output" if item.output else "input",
+            }
+        )
+    return said
+
+
+def told(turn: Turn, items: list[dict[str, Any]]) -> dict[str, Any]:
+    usage = turn.usage or {}
+    extras = {**turn.extras, **turn.thought}
+    spent = turn.finished_at - turn.created_at if turn.finished_at else None
+    return {
+        "turn": turn,
+        "request": f"req_{turn.pk.hex}",
+        "at": timezone.localtime(turn.created_at),
+        "status": state(turn.status) if turn.status != TurnStatus.COMPLETED else "",
+        "seconds": spent.total_seconds() if spent is not None and turn.model else None,
+        "tokens": f"{usage.get('prompt_tokens')} / {usage.get('completion_tokens')}"
+        if usage
+        else "",
+        "error": turn.error or {},
+        "items": items,
+        "framework": extras.pop("framework", ""),
+        "steps": as_steps(extras.pop("steps", None)),
+        "candidates": [
+            str(draft)[:SHOWN_CHARS] for draft in listed(extras.pop("candidates", None))
+        ],
+        "extras": readable(extras)[:SHOWN_CHARS] if extras else "",
+    }
+
+
+def as_steps(steps: Any) -> list[dict[str, Any]]:
+    """Steps are objects with title, content and seconds; what is none is shown as it is."""
+    return [
+        step if isinstance(step, dict) else {"title": "", "content": step} for step in listed(steps)
+    ]
+
+
+def listed(value: Any) -> list[Any]:
+    """What should be a list, as one."""
+    return value if isinstance(value, list) else [value] if value else []
+
+
+def state(status: str) -> SafeString:
+    colour = "wait" if status in RUNNING else COLOURS.get(TurnStatus(status), "off")
+    return badge(colour, TurnStatus(status).label)
+
+
+def readable(data: Any) -> str:
+    return orjson.dumps(data, option=orjson.OPT_INDENT_2).decode() if data else ""

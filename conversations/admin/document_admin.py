@@ -1,0 +1,123 @@
+"""The admin of documents: what was taken in and whose, never what stands in it; and a way to give a
+user one.
+"""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.auth import get_user_model
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils.decorators import method_decorator
+from django.utils.safestring import SafeString
+from django.views.decorators.csrf import csrf_protect
+
+from conversations.documents import ingest
+from conversations.files import file_storage
+from conversations.models import Document, DocumentState, Purpose
+from providers.admin.big_tables import BigTableAdmin, badge, moment
+from providers.exceptions import GatewayError
+
+COLOURS = {
+    DocumentState.INGESTED: "good",
+    DocumentState.ERROR: "bad",
+    DocumentState.EMPTY: "off",
+}
+
+
+class DocumentForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A file for a user: it is stored among his files, so he can name it in chat, and taken in in
+    the background.
+    """
+
+    made: Document
+    user = forms.ModelChoiceField(get_user_model().objects.all(), help_text="Whose it will be.")
+    upload = forms.FileField(
+        label="File", help_text="Plain text, Markdown, HTML, PDF or Word (.docx)."
+    )
+
+    class Meta:
+        model = Document
+        fields = ("user",)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        if not self.errors:
+            given = cleaned["upload"]
+            pieces = given.chunks(file_storage.PIECE_BYTES)
+            sent = file_storage.Upload(
+                given.name, given.content_type or "", Purpose.USER_DATA, pieces
+            )
+            try:
+                self.instance.file = file_storage.store(cleaned["user"].pk, sent)
+                self.made = ingest.begin(self.instance.file)
+            except GatewayError as error:
+                self.add_error("upload", error.message)
+                if self.instance.file is not None:
+                    self.instance.file.delete()
+        return cleaned
+
+
+@admin.register(Document)
+class DocumentAdmin(BigTableAdmin):
+    form = DocumentForm
+    list_display = ("shown", "user", "status", "chars", "created", "used")
+    list_select_related = ("user",)
+    list_filter = ("state",)
+    sortable_by = ()
+    search_fields = ("id",)
+    search_help_text = "A whole id (doc_…, file-…) or a user's name"
+    fields = (
+        *("id", "title", "user", "file", "status", "reason"),
+        *("chars", "passage_count", "created", "used", "expires"),
+    )
+    created = moment("created_at", "created")
+    used = moment("used_at", "used")
+    expires = moment("expires_at", "expires")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).defer("index")
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return ("user", "upload") if obj is None else self.fields
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    @method_decorator(csrf_protect)
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Django's, without one transaction around all: reading a document takes seconds, while
+        others write.
+        """
+        answer: HttpResponse = self._changeform_view(request, object_id, form_url, extra_context)  # type: ignore[attr-defined]
+        return answer
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """The document that the form has made."""
+        obj.pk = form.made.pk
+        obj.title = form.made.title
+
+    def called_in_history(self, row: Document) -> str:
+        return row.pk
+
+    def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+        return queryset.filter(Q(pk=term) | Q(file=term) | Q(user__username=term))
+
+    @admin.display(description="title")
+    def shown(self, document: Document) -> str:
+        return document.title or document.pk
+
+    @admin.display(description="state", ordering="state")
+    def status(self, document: Document) -> SafeString:
+        return badge(COLOURS.get(DocumentState(document.state), "wait"), document.state)
+
+    @admin.display(description="passages")
+    def passage_count(self, document: Document) -> int:
+        return document.passages.count()

@@ -1,0 +1,93 @@
+"""The admin of stored files (what there is and whose, never what stands in it) and of virtual
+models.
+"""
+
+from typing import Any
+
+import msgspec
+from django import forms
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.template.defaultfilters import filesizeformat
+
+from conversations import strategies
+from conversations.models import StoredFile
+from conversations.profiles import profile_reader
+from providers.admin.big_tables import BigTableAdmin, moment
+from providers.models import ChatModel, VirtualModel
+
+
+@admin.register(StoredFile)
+class StoredFileAdmin(BigTableAdmin):
+    list_display = ("filename", "user", "purpose", "size", "status", "created")
+    list_select_related = ("user",)
+    list_filter = ("status", "purpose")
+    sortable_by = ()
+    search_fields = ("id",)
+    search_help_text = "A whole id (file-…) or a user's name"
+    fields = (
+        "id",
+        "filename",
+        "user",
+        "purpose",
+        "content_type",
+        "size",
+        "sha256",
+        "status",
+        "reason",
+        "created",
+        "expires",
+    )
+    created = moment("created_at", "created")
+    expires = moment("expires_at", "expires")
+
+    def called_in_history(self, row: Any) -> str:
+        return str(row.pk)  # the log of the admin outlives what it is about
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+        return queryset.filter(Q(pk=term) | Q(user__username=term))
+
+    @admin.display(description="size", ordering="size_bytes")
+    def size(self, file: StoredFile) -> str:
+        return filesizeformat(file.size_bytes)
+
+
+class VirtualModelForm(forms.ModelForm):  # type: ignore[type-arg]
+    strategy = forms.ChoiceField(help_text="How an answer is thought up.")
+    base = forms.ChoiceField(help_text="The model that is asked.")
+
+    class Meta:
+        widgets = {"options": forms.Textarea(attrs={"rows": 6, "cols": 60})}
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        form = profile_reader.OPTIONS.get(cleaned.get("strategy", ""))
+        if form is not None and "options" in cleaned:
+            try:
+                msgspec.convert(cleaned["options"], form)
+            except msgspec.ValidationError as error:
+                self.add_error("options", f"{error}.")
+        return cleaned
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        choices = {"strategy": strategies.names(), "base": ChatModel.objects.all().public_ids()}
+        for name, found in choices.items():
+            if name in self.fields:  # absent for those who may only look
+                there = sorted({*found, getattr(self.instance, name)} - {""})
+                self.fields[name].choices = [("", "---------"), *((word, word) for word in there)]  # type: ignore[attr-defined]
+
+
+@admin.register(VirtualModel)
+class VirtualModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    form = VirtualModelForm
+    list_display = ("public_id", "base", "strategy", "enabled")
+    list_filter = ("strategy", "enabled")
+    search_fields = ("public_id", "base")

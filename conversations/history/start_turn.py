@@ -1,0 +1,226 @@
+"""The beginning of a turn, one transaction in a database thread: its place is found and nobody else
+let in, what was said before is read, as much as fits, and what is asked is written down. Or, when
+nothing is to be kept, only what its upstream would be told.
+
+A question of more than PUT_AT_ONCE items is written in several transactions, so that others can
+write in between. Until the last one its turn is queued: nobody else may begin one, and if the
+process dies, later turns are not told of it.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+
+from conversations.files import storage_quota
+from conversations.history import context, deduplicate, finish_turn
+from conversations.history.context import Line
+from conversations.history.conversation_lookup import Asked, Busy, behind, place_of, require_free
+from conversations.history.finish_turn import (
+    Begun,
+    drop,
+    estimate_item_tokens,
+    new_items,
+    put,
+    put_items,
+    touch,
+)
+from conversations.messages import items
+from conversations.messages.items import Entry
+from conversations.messages.tool_order import paired
+from conversations.models import Conversation, Door, Turn, TurnStatus
+from providers.database.database_threads import limit_transaction, require_time
+from providers.database.leases import time_from_now
+from providers.exceptions import InvalidRequest
+from providers.protocol.chat import Resume
+from providers.protocol.message_text import SYSTEM_ROLES
+
+PAUSE_SECONDS = (
+    0.005  # between two parts of a long question: the event loop needs the interpreter too
+)
+
+
+def begin_within(asked: Asked, seconds: float) -> Begun:
+    """`begin`, at most so long after it has begun to."""
+    return begin(asked, time.monotonic() + seconds)
+
+
+def begin(asked: Asked, until: float = math.inf) -> Begun:
+    """Begin the turn, unless it is later than `until` of the monotonic clock: then nobody waits for
+    it any more, and nobody else is to wait because of it. Raises Busy, UnknownUrl, InvalidRequest,
+    TooLate.
+    """
+    try:
+        with transaction.atomic():
+            limit_transaction(until)
+            begun, turn, new = placed(asked, until)
+            require_time(until)
+    except IntegrityError:  # somebody else began at the same moment
+        raise Busy from None
+    if turn.status == TurnStatus.QUEUED:
+        try:
+            put_rest(turn, new, until)
+        except BaseException:
+            drop(begun)
+            raise
+    return begun
+
+
+def placed(asked: Asked, until: float) -> tuple[Begun, Turn, list[Entry]]:
+    """The turn that was begun, its row, and its items; the row is queued while not all of them are
+    written.
+    """
+    conversation, begins = place_of(asked)
+    require_free(conversation)
+    own = [entry for entry in asked.entries if entry.role in SYSTEM_ROLES]
+    heard, turned_back = heard_of(conversation, asked)
+    room = asked.budget - estimate_item_tokens(said(heard))
+    own_system = estimate_item_tokens(own)
+    told = context.read(conversation, room, own_system=own_system, least=least(heard))
+    chat = asked.door == Door.CHAT
+    repeated = chat and deduplicate.same(told.system, own)
+    new = [entry.clean() for entry in (heard if repeated or not chat else [*own, *heard])]
+    if told.unanswered and deduplicate.same(told.unanswered, said(new)):
+        replace(conversation, told.unanswered[0].turn_id)  # it is asked again
+        told.items = told.items[: -len(told.unanswered)]
+    messages = composed(asked, [] if own else told.system, told.items, heard)
+    size = storage_quota.size_of(new) + storage_quota.json_size(asked.settings)
+    storage_quota.require_room(asked.user_id, size)
+    conversation.last += 1
+    is_whole = len(new) <= finish_turn.PUT_AT_ONCE
+    turn = Turn.objects.create(
+        id=UUID(asked.request_id),
+        conversation=conversation,
+        user_id=asked.user_id,
+        number=conversation.last,
+        door=asked.door,
+        status=TurnStatus.IN_PROGRESS if is_whole else TurnStatus.QUEUED,
+        model=asked.model,
+        stored=asked.stored,
+        background=asked.background,
+        metadata=asked.metadata,
+        settings=items.storable(asked.settings),
+        tokens=estimate_item_tokens(said(new)),
+        stored_bytes=size,
+        alive_until=time_from_now(settings.TURN_LEASE_SECONDS),
+    )
+    if is_whole:
+        put(turn, new, output=False, until=until)
+    storage_quota.add(asked.user_id, size)
+    touch(conversation, turn, new if is_whole else ())
+    knows = (
+        (repeated or not own)
+        and not turned_back
+        and all(entry.role != "assistant" for entry in heard)
+    )
+    begun = Begun(
+        id=asked.request_id,
+        conversation_id=conversation.pk,
+        number=turn.number,
+        begins=begins,
+        created_at=int(turn.created_at.timestamp()),
+        messages=messages,
+        resume=resume_of(conversation, turn) if knows else None,
+    )
+    return begun, turn, new
+
+
+def put_rest(turn: Turn, new: Sequence[Entry], until: float) -> None:
+    """Write the items of a queued turn, some in each transaction, and then start it. Of a
+    conversation that is deleted meanwhile the rest is not written. Raises TooLate.
+    """
+    rows = new_items(turn, new, output=False)
+    try:
+        for start in range(0, len(rows), finish_turn.PUT_AT_ONCE):
+            with transaction.atomic():
+                limit_transaction(until)
+                put_items(turn, rows[start : start + finish_turn.PUT_AT_ONCE])
+            time.sleep(PAUSE_SECONDS)
+        with transaction.atomic():
+            limit_transaction(until)
+            Turn.objects.filter(pk=turn.pk, status=TurnStatus.QUEUED).update(
+                status=TurnStatus.IN_PROGRESS
+            )
+            if any(entry.role in SYSTEM_ROLES for entry in new):
+                Conversation.objects.filter(pk=turn.conversation_id).update(system=turn)
+    except IntegrityError:
+        if Turn.objects.filter(pk=turn.pk).exists():
+            raise
+
+
+def heard_of(conversation: Conversation, asked: Asked) -> tuple[list[Entry], bool]:
+    """What the request says besides instructions that was not said before; and whether it goes on
+    from an older turn, so that those after it are left behind.
+    """
+    heard = said(asked.entries)
+    if asked.door != Door.CHAT or len(heard) < 2 or not conversation.last:
+        return asked.entries if asked.door != Door.CHAT else heard, False
+    last, first = context.last_and_first(conversation, len(heard))
+    found = deduplicate.beyond(last, first, asked.entries)
+    if found.after is not None:
+        left = Turn.objects.filter(
+            conversation=conversation, number__gt=Turn.objects.get(pk=found.after).number
+        )
+        left.update(replaced=True)
+    return found.new, found.after is not None
+
+
+def said(entries: Sequence[Entry]) -> list[Entry]:
+    """Without instructions."""
+    return [entry for entry in entries if entry.role not in SYSTEM_ROLES]
+
+
+def least(heard: Sequence[Entry]) -> int:
+    """How many turns are told whatever fits: the last one, when its calls are answered."""
+    calls = {entry.data["call_id"] for entry in heard if entry.type == "function_call"}
+    return int(
+        any(e.type == "function_call_output" and e.data.get("call_id") not in calls for e in heard)
+    )
+
+
+def replace(conversation: Conversation, turn_id: UUID) -> None:
+    Turn.objects.filter(pk=turn_id, conversation=conversation).update(replaced=True)
+
+
+def composed(
+    asked: Asked, system: Sequence[Line], before: Sequence[Line], heard: Sequence[Entry]
+) -> list[dict[str, Any]]:
+    """All that the upstream is told: instructions, what was said, what is new. Raises
+    InvalidRequest.
+    """
+    own = [entry for entry in asked.entries if entry.role in SYSTEM_ROLES]
+    fresh = said(heard)
+    old = items.to_messages([*system, *own, *before])
+    messages = paired([*old, *items.to_messages(fresh)], len(old))
+    if not messages and not asked.settings.get("instructions"):
+        raise InvalidRequest(
+            "There is nothing to be answered.", param="input", code="missing_required_parameter"
+        )
+    return messages
+
+
+def resume_of(conversation: Conversation, turn: Turn) -> Resume | None:
+    """Where an upstream keeps the conversation, when nothing was said since that it does not
+    know.
+    """
+    if (
+        not conversation.chat_id
+        or conversation.token_id is None
+        or conversation.chat_turn != turn.number - 1
+    ):
+        return None
+    return Resume(conversation.token_id, conversation.chat_id, conversation.parent_id)
+
+
+def look_up(asked: Asked) -> list[dict[str, Any]]:
+    """What the upstream is told when nothing of the request is to be kept. Raises UnknownUrl,
+    InvalidRequest.
+    """
+    own = estimate_item_tokens(entry for entry in asked.entries if entry.role in SYSTEM_ROLES)
+    room = asked.budget - estimate_item_tokens(said(asked.entries))
+    told = context.read(behind(asked), room, own_system=own, least=least(asked.entries))
+    return composed(asked, [] if own else told.system, told.items, asked.entries)

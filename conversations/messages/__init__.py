@@ -1,0 +1,1 @@
+"""Chat messages, items of the log, and the answer that becomes items."""

@@ -1,0 +1,193 @@
+"""An answer as it comes: chunks folded into its parts, and at the end into items of the log.
+
+In: batches of chunks, streamed or one whole. A part is what becomes one item (thinking, words, one
+call); parts stand in the order in which they began. Texts are kept as pieces, so that whoever shows
+them keeps a place in each.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+from django.conf import settings
+from msgspec import Struct, field
+
+from conversations.messages import items
+from conversations.messages.items import Entry
+from providers.protocol.chat import Chunk
+
+OPENAI = frozenset(
+    """
+    id object created model choices usage service_tier system_fingerprint obfuscation time_info
+    status timings provider x_groq metadata
+    """.split()
+)  # what a chunk has anyway, or what says nothing about how it was thought up
+
+
+def size_of(value: Any) -> int:
+    """Bytes of what is no text, as JSON."""
+    try:
+        return len(orjson.dumps(value))
+    except orjson.JSONEncodeError:
+        return len(str(value))
+
+
+class Part(Struct):
+    """One item of an answer that is coming in."""
+
+    type: str  # reasoning, message or function_call
+    id: str
+    text: list[str] = field(default_factory=list)
+    refusal: list[str] = field(default_factory=list)
+    annotations: list[dict[str, Any]] = field(default_factory=list)
+    logprobs: list[dict[str, Any]] = field(default_factory=list)
+    name: str = ""
+    call_id: str = ""
+    arguments: list[str] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is missing of what another part has followed: calls may come in turns."""
+        try:
+            return self.type != "function_call" or isinstance(
+                orjson.loads("".join(self.arguments) or "{}"), dict
+            )
+        except orjson.JSONDecodeError:
+            return False
+
+    def entry(self, *, whole: bool) -> Entry:
+        """The item; `whole`: the answer came to its end."""
+        if self.type == "reasoning":
+            entry = items.reasoning("".join(self.text))
+        elif self.type == "function_call":
+            function = {"name": self.name, "arguments": "".join(self.arguments)}
+            entry = items.function_call({"id": self.call_id, "function": function})
+        else:
+            entry = self._message()
+        entry.output = True
+        entry.status = "completed" if whole else "incomplete"
+        return entry.clean()
+
+    def _message(self) -> Entry:
+        text = "".join(self.text)
+        refusal = "".join(self.refusal)
+        parts: list[dict[str, Any]] = []
+        if text or not refusal:
+            said = {"type": "output_text", "text": text, "annotations": self.annotations}
+            parts.append(said | ({"logprobs": self.logprobs} if self.logprobs else {}))
+        if refusal:
+            parts.append({"type": "refusal", "refusal": refusal})
+        data = {"type": "message", "role": "assistant", "content": parts}
+        return Entry("message", "assistant", data, text or refusal)
+
+
+PIECE_BYTES = 64  # that a piece of text takes besides its characters
+PART_BYTES = 1_024  # that a part takes besides its pieces
+
+
+class Answer:
+    """The first choice of an answer in `parts`; what other choices say is in `others`.
+
+    Beyond STORED_ANSWER_BYTES nothing more is taken in: then it is `cut`, as an answer is that has
+    reached the number of tokens it may have.
+    """
+
+    def __init__(self, request: str) -> None:
+        self._bytes_left: int = settings.STORED_ANSWER_BYTES
+        self.cut = False
+        self._request = request
+        self._calls: dict[int, Part] = {}
+        self.parts: list[Part] = []
+        self.others: dict[int, Answer] = {}
+        self.finish_reason = ""
+        self.extras: dict[str, Any] = {}
+        self.begun = False
+
+    def take(self, batch: Iterable[Chunk]) -> None:
+        """Fold chunks in."""
+        for chunk in batch:
+            self.begun = True
+            if self.cut or self._is_too_long(chunk):
+                self.cut = True
+                self.finish_reason = "length"
+                continue
+            if not chunk.keys() <= OPENAI:
+                self.extras.update(
+                    {name: value for name, value in chunk.items() if name not in OPENAI}
+                )
+            for choice in chunk.get("choices") or ():
+                index = choice.get("index") or 0
+                mine = self if not index else self.others.setdefault(index, Answer(self._request))
+                mine._choice(choice)
+
+    def _is_too_long(self, chunk: Chunk) -> bool:
+        """Whether there is no room for the chunk; if there is, it is taken."""
+        for choice in chunk.get("choices") or ():
+            said = choice.get("message") or choice.get("delta") or {}
+            for value in said.values():
+                if value is not None:
+                    self._bytes_left -= PIECE_BYTES + (
+                        len(value) if isinstance(value, str) else size_of(value)
+                    )
+            if logprobs := choice.get("logprobs"):
+                self._bytes_left -= size_of(logprobs)
+        return self._bytes_left < 0
+
+    def _choice(self, choice: dict[str, Any]) -> None:
+        whole = "message" in choice
+        said = (choice.get("message") if whole else choice.get("delta")) or {}
+        if isinstance(thought := said.get("reasoning_content") or said.get("reasoning"), str):
+            self._part("reasoning").text.append(thought)
+        if isinstance(text := said.get("content"), str) and text:
+            self._part("message").text.append(text)
+        if isinstance(refusal := said.get("refusal"), str) and refusal:
+            self._part("message").refusal.append(refusal)
+        if annotations := said.get("annotations"):
+            self._part("message").annotations.extend(annotations)
+        if (logprobs := choice.get("logprobs")) and logprobs.get("content"):
+            self._part("message").logprobs.extend(logprobs["content"])
+        for place, call in enumerate(said.get("tool_calls") or ()):
+            self._call(call.get("index", place) if not whole else place, call)
+        if reason := choice.get("finish_reason"):
+            self.finish_reason = reason
+
+    def _part(self, kind: str) -> Part:
+        if not self.parts or self.parts[-1].type != kind:
+            self._bytes_left -= PART_BYTES
+            self.parts.append(Part(kind, items.public_id(kind, self._request, len(self.parts))))
+        return self.parts[-1]
+
+    def _call(self, index: int, call: dict[str, Any]) -> None:
+        part = self._calls.get(index)
+        if part is None:
+            part = Part(
+                "function_call", items.public_id("function_call", self._request, len(self.parts))
+            )
+            part.call_id = call.get("id") or f"call_{self._request}{index:02x}"
+            self._calls[index] = part
+            self.parts.append(part)
+        function = call.get("function") or {}
+        part.name += function.get("name") or ""
+        if arguments := function.get("arguments"):
+            part.arguments.append(arguments)
+
+    def entries(self, *, whole: bool = True) -> list[Entry]:
+        """The items; those of an answer that broke off are incomplete, but for thinking that was
+        followed by more.
+        """
+        last = len(self.parts) - 1
+        return [
+            part.entry(whole=whole or (at < last and part.complete))
+            for at, part in enumerate(self.parts)
+        ]
+
+    def choices(self) -> list[dict[str, Any]]:
+        """The further choices: {"index", "message", "finish_reason"}."""
+        found = []
+        for index, other in sorted(self.others.items()):
+            messages = items.to_messages(other.entries())
+            message = messages[0] if messages else {"role": "assistant", "content": ""}
+            found.append(
+                {"index": index, "message": message, "finish_reason": other.finish_reason or None}
+            )
+        return found

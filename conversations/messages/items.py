@@ -1,0 +1,363 @@
+"""Chat messages <-> items of the log, without loss: one message is one item or several, consecutive
+items of the model are one message again.
+
+An item's `data` is OpenAI's Responses item without id and status: `message` (content parts
+input_text, input_image, input_file, output_text, refusal; fields of a chat message that it does not
+know stay beside them), `reasoning`, `function_call`, `function_call_output`; others as they came.
+Source: OpenAI's API reference, "Responses" and "Chat completions".
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol
+
+import orjson
+from msgspec import Struct, structs
+
+from providers.protocol.message_text import join_texts
+
+Message = dict[str, Any]
+PREFIX = {
+    "message": "msg_",
+    "reasoning": "rs_",
+    "function_call": "fc_",
+    "function_call_output": "fco_",
+}
+CALL_TYPES = ("function_call", "tool_call")  # the second: of a kind that only its upstream knows
+CUT = "\n\n[This answer was cut off before its end.]"
+NUL = b"\\u0000"
+
+
+class Said(Protocol):
+    """What an Entry and a row of Item have in common."""
+
+    type: str
+    role: str
+    status: str
+    data: dict[str, Any]
+    text: str
+
+
+class Entry(Struct):
+    """One item before it has an id. `text`: what a person would read of it."""
+
+    type: str
+    role: str
+    data: dict[str, Any]
+    text: str = ""
+    status: str = "completed"
+    output: bool = False  # by the model
+    told: str = ""  # digest of the text as its caller got it, where that had more in front
+
+    def clean(self) -> "Entry":
+        """Without what no database can store: NUL and lone surrogates."""
+        try:
+            if NUL not in orjson.dumps([self.data, self.text]):
+                return self
+        except (orjson.JSONEncodeError, UnicodeEncodeError):
+            pass
+        return structs.replace(self, data=storable(self.data), text=storable(self.text))
+
+
+def storable(value: Any) -> Any:
+    """The value with U+FFFD where a text has NUL or a lone surrogate."""
+    if isinstance(value, str):
+        return (
+            value.replace("\0", "\ufffd")
+            .encode("utf-8", "surrogatepass")
+            .decode("utf-8", "replace")
+        )
+    if isinstance(value, dict):
+        return {storable(name): storable(item) for name, item in value.items()}
+    return [storable(item) for item in value] if isinstance(value, list) else value
+
+
+def public_id(kind: str, request: str, place: int, *, output: bool = True) -> str:
+    """The id of an item of a turn, made of the request's hex digits and its place: known before it
+    is stored.
+    """
+    return f"{PREFIX.get(kind, 'item_')}{request}{'' if output else 'i'}{place:02x}"
+
+
+# --- chat messages -> items -----------------------------------------------------------------------
+def of_messages(messages: Iterable[Message]) -> list[Entry]:
+    """The items of chat messages, in their order."""
+    return [entry for message in messages for entry in of_message(message)]
+
+
+def of_message(message: Message) -> Iterator[Entry]:
+    role = message["role"]
+    if role == "tool":
+        output = given(message.get("content"))
+        rest = {
+            name: value
+            for name, value in message.items()
+            if name not in OF_A_MESSAGE and value is not None
+        }
+        called = {
+            "type": "function_call_output",
+            "call_id": message.get("tool_call_id") or "",
+            "output": output,
+        }
+        data = rest | called
+        yield Entry("function_call_output", role, data, join_texts(output))
+        return
+    rest = {
+        name: value
+        for name, value in message.items()
+        if name not in OF_A_MESSAGE and value is not None
+    }
+    if role != "assistant":
+        parts = [part_of(part, "input") for part in listed(message.get("content"))]
+        data = {"type": "message", "role": role, "content": parts, **rest}
+        yield Entry("message", role, data, join_texts(parts))
+        return
+    if thought := message.get("reasoning_content") or message.get("reasoning"):
+        yield reasoning(thought if isinstance(thought, str) else str(thought))
+    parts = [part_of(part, "output") for part in listed(message.get("content"))]
+    if refusal := message.get("refusal"):
+        parts.append({"type": "refusal", "refusal": refusal})
+    if parts or rest:
+        data = {"type": "message", "role": role, "content": parts, **rest}
+        yield Entry("message", role, data, join_texts(parts))
+    for call in message.get("tool_calls") or ():
+        yield function_call(call)
+
+
+OF_A_MESSAGE = (
+    "role",
+    "content",
+    "tool_calls",
+    "tool_call_id",
+    "refusal",
+    "reasoning_content",
+    "reasoning",
+)
+
+
+def reasoning(thought: str) -> Entry:
+    content = [{"type": "reasoning_text", "text": thought}]
+    return Entry(
+        "reasoning", "assistant", {"type": "reasoning", "summary": [], "content": content}, thought
+    )
+
+
+def function_call(call: dict[str, Any]) -> Entry:
+    function = call.get("function")
+    if function is None:  # a kind of tool that only its upstream knows
+        return Entry(
+            "tool_call", "assistant", {"type": "tool_call", "call": call}, str(call.get("type"))
+        )
+    name = function["name"]
+    arguments = function["arguments"]
+    data = {"type": "function_call", "call_id": call["id"], "name": name, "arguments": arguments}
+    return Entry("function_call", "assistant", data, f"{name}({arguments})")
+
+
+def listed(content: Any) -> Sequence[dict[str, Any]]:
+    """A message's content as chat parts."""
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}] if content else []
+    return content or ()
+
+
+def given(content: Any) -> Any:
+    """A tool's answer: its text, or Responses parts."""
+    return (
+        [part_of(part, "input") for part in content] if isinstance(content, list) else content or ""
+    )
+
+
+def part_of(part: dict[str, Any], way: str) -> dict[str, Any]:
+    """A chat part as a Responses part; `way` is input or output."""
+    match part.get("type"):
+        case "text":
+            made = {**part, "type": f"{way}_text"}
+            return (
+                made if way == "input" else {**made, "annotations": part.get("annotations") or []}
+            )
+        case "image_url":
+            image = (
+                part["image_url"]
+                if isinstance(part["image_url"], dict)
+                else {"url": part["image_url"]}
+            )
+            rest = {
+                name: value for name, value in part.items() if name not in ("type", "image_url")
+            }
+            made = {
+                "type": "input_image",
+                "image_url": image.get("url"),
+                "detail": image.get("detail") or "auto",
+            }
+            return made | rest
+        case "file":
+            return {"type": "input_file", **part["file"]}
+    return part
+
+
+# --- the input of a response -> items -------------------------------------------------------------
+def of_input(given_input: str | list[dict[str, Any]]) -> list[Entry]:
+    """The items of a validated `input`."""
+    if isinstance(given_input, str):
+        given_input = [{"role": "user", "content": given_input}]
+    return [of_item(item) for item in given_input]
+
+
+def of_item(item: dict[str, Any]) -> Entry:
+    entry = whole_item(item)
+    if item.get("status") == "incomplete" and entry.role == "assistant":
+        entry.status = "incomplete"  # an answer that was cut off stays one, wherever it is told
+    return entry
+
+
+def whole_item(item: dict[str, Any]) -> Entry:
+    data = {name: value for name, value in item.items() if name not in ("id", "status")}
+    kind = data.setdefault("type", "message")
+    if kind == "message":
+        role = data["role"]
+        if isinstance(data.get("content"), list):
+            data["content"] = [shown_part(part) for part in data["content"]]
+        if isinstance(data.get("content"), str):
+            way = "output" if role == "assistant" else "input"
+            data["content"] = [part_of(part, way) for part in listed(data["content"])]
+        return Entry(kind, role, data, join_texts(data.get("content")))
+    if kind == "reasoning":
+        return Entry(kind, "assistant", data, read_thinking(data))
+    if kind == "function_call":
+        return Entry(kind, "assistant", data, f"{data['name']}({data['arguments']})")
+    if kind == "function_call_output":
+        return Entry(kind, "tool", data, join_texts(data.get("output")))
+    return Entry(kind, "", data)
+
+
+def shown_part(part: dict[str, Any]) -> dict[str, Any]:
+    """The part with what OpenAI's own always has."""
+    return {"detail": "auto", **part} if part.get("type") == "input_image" else part
+
+
+# --- items -> chat messages -----------------------------------------------------------------------
+def to_messages(entries: Iterable[Said]) -> list[Message]:
+    """The chat messages that an upstream is told. An answer that was cut off says so; thinking goes
+    along where tools were called, because some upstreams insist on it, and nowhere else.
+    """
+    messages: list[Message] = []
+    said: Message | None = None  # the message of the model that is being put together
+    for entry in entries:
+        data = entry.data
+        if entry.type == "message" and entry.role != "assistant":
+            said = None
+            messages.append(
+                {"role": entry.role, "content": chat_content(data.get("content")), **beside(data)}
+            )
+        elif entry.type == "function_call_output":
+            said = None
+            content = chat_content(data.get("output"))
+            called = {"role": "tool", "tool_call_id": data.get("call_id") or "", "content": content}
+            messages.append(called | beside(data))
+        elif entry.role == "assistant":
+            if said is None or (
+                entry.type in ("message", "reasoning") and speaks_too(said, entry.type)
+            ):
+                said = {"role": "assistant", "content": None}
+                messages.append(said)
+            add_to(said, entry)
+    return [message for message in map(finished, messages) if message is not None]
+
+
+def speaks_too(said: Message, kind: str) -> bool:
+    """Whether another item of this kind is one message more."""
+    return (
+        bool(said["content"] is not None or said.get("tool_calls"))
+        if kind == "message"
+        else len(said) > 2
+    )
+
+
+def add_to(said: Message, entry: Said) -> None:
+    """Add an item of the model to its chat message."""
+    data = entry.data
+    if entry.type == "reasoning":
+        if thinking := read_thinking(data):
+            said["reasoning_content"] = thinking
+    elif entry.type == "message":
+        parts = data.get("content") or []
+        said["content"] = (
+            chat_content([part for part in parts if part.get("type") != "refusal"]) or None
+        )
+        if entry.status == "incomplete":
+            said["content"] = join_texts(parts) + CUT
+        said.update(beside(data))
+        if refusal := read_refusal(parts):
+            said["refusal"] = refusal
+    elif entry.type in CALL_TYPES and entry.status == "completed":
+        said.setdefault("tool_calls", []).append(read_tool_call(data))
+
+
+def read_thinking(data: dict[str, Any]) -> str:
+    """Read the text of a reasoning item, its summary included."""
+    return join_texts([*(data.get("content") or ()), *(data.get("summary") or ())])
+
+
+def read_refusal(parts: Iterable[dict[str, Any]]) -> str:
+    """Join the refusals among the parts of a message item."""
+    return "".join(part["refusal"] for part in parts if part.get("type") == "refusal")
+
+
+def read_tool_call(data: dict[str, Any]) -> dict[str, Any]:
+    """Return an item of CALL_TYPES as the tool call of a chat message."""
+    if data["type"] == "tool_call":
+        call: dict[str, Any] = data["call"]
+        return call
+    function = {"name": data["name"], "arguments": data["arguments"]}
+    return {"id": data["call_id"], "type": "function", "function": function}
+
+
+def finished(message: Message) -> Message | None:
+    """The message as an upstream takes it; None when nothing of it is left."""
+    if message["role"] != "assistant":
+        return message
+    if not message.get("tool_calls"):
+        message.pop("reasoning_content", None)
+    return message if len(message) > 2 or message["content"] else None
+
+
+def beside(data: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a chat message that an item has no place for."""
+    return {name: value for name, value in data.items() if name not in OF_AN_ITEM}
+
+
+OF_AN_ITEM = ("type", "role", "content", "phase", "call_id", "output", "created_by")
+
+
+def chat_content(parts: Any) -> Any:
+    """Responses parts as chat content: one text is a string."""
+    if not isinstance(parts, list):
+        return parts or ""
+    if not parts:
+        return ""
+    made = [chat_part(part) for part in parts]
+    return made[0]["text"] if len(made) == 1 and made[0].keys() == {"type", "text"} else made
+
+
+ANSWERED = ("annotations", "logprobs")  # of a text: what only an answer has
+
+
+def chat_part(part: dict[str, Any]) -> dict[str, Any]:
+    match part.get("type"):
+        case "input_text" | "output_text":
+            return {name: value for name, value in part.items() if name not in ANSWERED} | {
+                "type": "text"
+            }
+        case "input_image":
+            if part.get("image_url") is None:
+                return {"type": "file", "file": {"file_id": part.get("file_id")}}
+            return {
+                "type": "image_url",
+                "image_url": {"url": part["image_url"], "detail": part.get("detail") or "auto"},
+            }
+        case "input_file":
+            return {
+                "type": "file",
+                "file": {name: value for name, value in part.items() if name != "type"},
+            }
+    return part

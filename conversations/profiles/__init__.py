@@ -1,0 +1,1 @@
+"""Configuration files of OpenKimi and O1-API."""

@@ -1,0 +1,143 @@
+"""A profile (`profile_reader.py`) -> rows: a virtual model, and the model, provider and token that
+it stands upon.
+
+No secret stands in a line that is returned or in an error.
+"""
+
+import re
+from urllib.parse import urlsplit
+
+from django.db import transaction
+
+from conversations.profiles.profile_reader import Profile, ProfileRefused
+from providers import vault
+from providers.models import ChatModel, Provider, VirtualModel
+from tokens.imports.token_import import problem
+from tokens.models import UpstreamToken
+
+PLACEHOLDER = re.compile(
+    r"your[-_ ]|x{4,}|\.\.\.|[<>]|change[-_ ]?me|example|placeholder|api[-_ ]?key\Z", re.IGNORECASE
+)
+SHORTEST = 8
+COMPLETIONS = "/chat/completions"
+
+
+def adopt(
+    profile: Profile, *, base: str = "", name: str = "", allow_private: bool = False
+) -> list[str]:
+    """Make or change the rows, over the existing model `base` when one is named; returns what was
+    done, in lines.
+
+    Raises ProfileRefused, ValidationError; then nothing is written.
+    """
+    done: list[str] = []
+    if not (base + name).isprintable():
+        raise ProfileRefused("A model's name has a character that cannot be printed.")
+    with transaction.atomic():
+        if base:
+            if not ChatModel.objects.filter(public_id=base).exists():
+                raise ProfileRefused(
+                    f"There is no model {base!r} to stand upon (manage.py list_models)."
+                )
+        else:
+            provider, done = upstream(profile, allow_private)
+            base = profile.model
+            row = provider.models.filter(public_id=base).first()
+            done.append(f"Model {base}: {'there already' if row else 'added'}.")
+            row = row or ChatModel(provider=provider, public_id=base, upstream_name=base)
+            widened = bool(profile.window and row.context_window is None)
+            if widened:
+                row.context_window = profile.window
+            if widened or row._state.adding:
+                row.full_clean()
+                row.save()
+            if widened:
+                done.append(f"Model {base}: window of {profile.window} tokens.")
+        public_id = name or profile.prefix + base
+        virtual = VirtualModel.objects.filter(public_id=public_id).first() or VirtualModel(
+            public_id=public_id
+        )
+        changed = virtual.pk is not None
+        virtual.base = base
+        virtual.strategy = profile.strategy
+        virtual.options = profile.options
+        virtual.full_clean()
+        virtual.save()
+        done.append(
+            f"Model {public_id}: {profile.strategy} over {base}, "
+            f"{'changed' if changed else 'added'}."
+        )
+    return [*done, *profile.notes]
+
+
+def upstream(profile: Profile, allow_private: bool) -> tuple[Provider, list[str]]:
+    """The provider that the file names, found by its address or made, with its token."""
+    if profile.kind == "local":
+        raise ProfileRefused(
+            "llm.type local: serve the model with vLLM, Ollama or llama.cpp, add it "
+            "(add_provider), name it (--base)."
+        )
+    if profile.kind == "echo":
+        found = Provider.objects.filter(kind="echo").first()
+        provider = found or Provider(name="echo", kind="echo", needs_token=False)
+        return saved(provider, "The offline provider")
+    if not profile.url or not profile.model:
+        raise ProfileRefused(
+            "The file names no address or no model of the upstream; name a model of here with "
+            "--base."
+        )
+    url = profile.url.rstrip("/").removesuffix(COMPLETIONS)
+    provider = Provider.objects.filter(base_url=url).first() or Provider(
+        name=free_name(host_of(url)), kind=profile.kind, base_url=url
+    )
+    if provider._state.adding:
+        provider.allow_private, provider.needs_token = (
+            allow_private,
+            bool(profile.secret) or not allow_private,
+        )
+    provider, done = saved(provider, f"Provider {provider.name}")
+    return provider, done + token(provider, profile)
+
+
+def host_of(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or "upstream"
+    except ValueError:
+        raise ProfileRefused("The address of the upstream is no URL.") from None
+
+
+def saved(provider: Provider, title: str) -> tuple[Provider, list[str]]:
+    if not provider._state.adding:
+        return provider, [f"{title}: there already."]
+    provider.full_clean()
+    provider.save()
+    return provider, [f"{title}: added."]
+
+
+def free_name(host: str) -> str:
+    """A provider's name for a host; numbered when it is taken."""
+    plain = re.sub(r"[^a-z0-9.-]+", "-", host.lower()).strip("-.")[:50] or "upstream"
+    taken = set(Provider.objects.values_list("name", flat=True))
+    numbered = (plain if at == 1 else f"{plain}-{at}" for at in range(1, len(taken) + 2))
+    return next(name for name in numbered if name not in taken)
+
+
+def token(provider: Provider, profile: Profile) -> list[str]:
+    """The file's key as the provider's token; refused when it is missing where one is needed, or
+    plainly no key.
+    """
+    secret = profile.secret
+    where = profile.key_name
+    if not secret:
+        if provider.needs_token and not UpstreamToken.objects.filter(provider=provider).exists():
+            raise ProfileRefused(f"{where} is missing, and {provider} asks for a key.")
+        return []
+    wrong = problem(secret) or ("is shorter than 8 characters" if len(secret) < SHORTEST else "")
+    if wrong or PLACEHOLDER.search(secret):
+        raise ProfileRefused(f"{where} {wrong or 'is a placeholder and no key'}.")
+    if UpstreamToken.objects.filter(
+        provider=provider, fingerprint=vault.fingerprint(secret)
+    ).exists():
+        return [f"Token {vault.mask(secret)}: there already."]
+    UpstreamToken.of(provider, secret).save()
+    return [f"Token {vault.mask(secret)}: added."]

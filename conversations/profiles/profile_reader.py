@@ -1,0 +1,247 @@
+"""The configuration files of OpenKimi (config.json) and O1-API (config.yaml) -> a profile
+(`profile_import.py`: -> rows).
+
+A profile says which upstream model is asked, where and with which key, and how answers are thought
+up over it. Keys of the files: the two programs' published configuration. No secret stands in a note
+or an error.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import yaml
+
+from conversations.reasoning import sampling_paths, step_format
+
+MAX_CHARS = 65_536  # of a file
+OPEN_QUOTE = "while scanning a quoted scalar"  # PyYAML's words
+QUOTED = re.compile(r"""(['"]).{2,}\1""", re.DOTALL)  # more than a character of the grammar
+O1_KEYS = frozenset(
+    (
+        *("api_bearer_token", "model_provider_api_key", "default_api_url", "default_model"),
+        *("stream_status_feedback", "use_regex_processing"),
+    )
+)
+KIMI_KEYS = frozenset(("llm", "processor", "rag", "mpr_candidates", "mcp_candidates", "framework"))
+# what of two sections is kept in the row's options, and of which type
+PROCESSOR = {
+    "batch_size": int,
+    "overlap_size": int,
+    "entropy_threshold": float,
+    "entropy_method": str,
+}
+RAG = {"top_k": int}
+RANGES = {
+    "batch_size": (1, 1_000_000),
+    "overlap_size": (0, 1_000_000),
+    "entropy_threshold": (0, 64),  # bits
+    "top_k": (0, 1_000),
+}
+MIDDLE = 0.5  # of the scale of densities (documents/density.py), in which half of a text is dense
+METHODS = ("word", "ngram", "semantic", "structural", "weighted")
+LONGEST = 100_000_000  # tokens of a window
+OPTIONS: dict[str, Any] = {"stepwise": step_format.Options, "multipath": sampling_paths.Options}
+
+
+class ProfileRefused(Exception):
+    """The file cannot be taken over; the message says why in one line."""
+
+
+@dataclass(slots=True)
+class Profile:
+    """What a file says. `kind` is the provider's adapter; `notes` are lines about what was not
+    taken.
+    """
+
+    prefix: str
+    strategy: str
+    options: dict[str, Any]
+    kind: str = "openai_compatible"
+    url: str = ""
+    model: str = ""
+    secret: str = ""
+    key_name: str = ""  # where in the file the secret stands
+    window: int | None = None  # of the model, in tokens
+    notes: list[str] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return f"Profile({self.strategy}, {self.model})"
+
+
+def read(text: str, environ: Mapping[str, str]) -> Profile:
+    """Return the profile of a file's text. Raises ProfileRefused.
+
+    OpenKimi takes key and address from the environment when the file has none.
+    """
+    if len(text) > MAX_CHARS:
+        raise ProfileRefused(f"The file is longer than {MAX_CHARS} characters.")
+    config = parse_config(text.lstrip("\ufeff"))
+    if "llm" in config or not O1_KEYS.intersection(config):
+        if not KIMI_KEYS.intersection(config):
+            raise ProfileRefused(
+                "This is neither a config.json of OpenKimi nor a config.yaml of O1-API."
+            )
+        profile = openkimi(config, environ)
+        known = KIMI_KEYS
+    else:
+        profile = o1(config)
+        known = O1_KEYS
+    profile.notes += [f"{name}: not known, left out." for name in config if name not in known]
+    profile.notes = [printable(note) for note in profile.notes]
+    for what, text in (
+        ("address", profile.url),
+        ("model's name", profile.model),
+        ("key", profile.secret),
+    ):
+        if not text.isprintable():
+            raise ProfileRefused(f"The {what} has a character that cannot be printed.")
+    try:
+        msgspec.convert(profile.options, OPTIONS[profile.strategy])
+    except msgspec.ValidationError as error:
+        raise ProfileRefused(f"The file has a value that cannot be used: {error}.") from None
+    return profile
+
+
+def parse_config(text: str) -> dict[Any, Any]:
+    """Return the object of a JSON or YAML text. Raises ProfileRefused."""
+    if not text.lstrip().startswith("{"):
+        return parse_yaml(text)
+    try:
+        config = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ProfileRefused(f"The file is not valid JSON: {error}.") from None
+    return dict(config)
+
+
+def parse_yaml(text: str) -> dict[Any, Any]:
+    """Return the mapping of a YAML text, {} for an empty one. Raises ProfileRefused."""
+    try:
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return {}
+        if not isinstance(node, yaml.MappingNode):
+            line = node.start_mark.line + 1
+            raise ProfileRefused(f"Line {line} is not of the form `key: value`.")
+        return dict(loader.construct_document(node))
+    except yaml.YAMLError as error:
+        raise ProfileRefused(f"{locate_yaml_error(error, text)}.") from None
+    except (ValueError, RecursionError):
+        raise ProfileRefused("The file has a value that YAML cannot read.") from None
+
+
+def locate_yaml_error(error: yaml.YAMLError, text: str) -> str:
+    """Return where a YAML text is wrong and why, without its quoted parts: one may be a secret."""
+    if isinstance(error, yaml.reader.ReaderError):
+        line = text.count("\n", 0, error.position) + 1
+        return f"Line {line} has a character that YAML does not allow"
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return "The file is not valid YAML"
+    opened = error.context_mark if error.context == OPEN_QUOTE else None
+    mark = opened or error.problem_mark
+    place = f"Line {mark.line + 1}, column {mark.column + 1}" if mark else "The file"
+    problem = QUOTED.sub("…", error.problem or "")
+    return f"{place} is not valid YAML: {problem}"
+
+
+def o1(config: Mapping[str, Any]) -> Profile:
+    """O1-API: steps over one model; Markdown, or HTML where the file turns `use_regex_processing`
+    off.
+    """
+    for name in ("stream_status_feedback", "use_regex_processing"):
+        if not isinstance(config.get(name, True), bool):
+            raise ProfileRefused(f"{name} must be true or false.")
+    options = {
+        "feedback": config.get("stream_status_feedback", True),
+        "format": "markdown" if config.get("use_regex_processing", True) else "details",
+    }
+    profile = Profile("o1-", "stepwise", options, key_name="model_provider_api_key")
+    profile.url, profile.model = worded(config, "default_api_url"), worded(config, "default_model")
+    profile.secret = worded(config, "model_provider_api_key")
+    if config.get("api_bearer_token"):
+        profile.notes.append(
+            "api_bearer_token: not taken; callers get keys of their own: manage.py issue_key USER."
+        )
+    return profile
+
+
+def openkimi(config: Mapping[str, Any], environ: Mapping[str, str]) -> Profile:
+    """OpenKimi: several paths over one model; with one candidate its plan and solution."""
+    llm = section(config, "llm")
+    count = config.get("mpr_candidates", config.get("mcp_candidates", 1))
+    options: dict[str, Any] = {"candidates": count, "framework": True}
+    profile = Profile("openkimi-", "multipath", options, key_name="llm.api_key")
+    for name, kept in (("processor", PROCESSOR), ("rag", RAG)):
+        given = section(config, name)
+        values = {key: value for key, value in given.items() if key in kept}
+        for key, value in values.items():
+            check(name, key, value, kept[key])
+        if values.get("entropy_method", METHODS[0]) not in METHODS:
+            raise ProfileRefused(f"processor.entropy_method must be one of: {', '.join(METHODS)}.")
+        if values.get("entropy_threshold", 0) > 1:
+            bits, values["entropy_threshold"] = values["entropy_threshold"], MIDDLE
+            profile.notes.append(
+                f"{name}.entropy_threshold: {bits} bits; here scores go from 0 to 1: {MIDDLE} "
+                "taken."
+            )
+        if values:
+            options[name] = values
+        profile.notes += [
+            f"{name}.{key}: has no meaning here, left out." for key in given if key not in kept
+        ]
+    if "framework" in config:
+        profile.notes.append("framework: was never used, left out.")
+    profile.window = tokens(llm, "context_length")
+    kind = llm.get("type", "dummy")
+    if kind not in ("dummy", "local", "api"):
+        raise ProfileRefused("llm.type must be api, local or dummy.")
+    if kind == "dummy":
+        profile.kind = "echo"
+        profile.model = "echo"
+    elif kind == "local":
+        profile.kind = "local"
+    else:
+        profile.model = worded(llm, "model_name") or "gpt-3.5-turbo"
+        profile.url = worded(llm, "api_url") or environ.get("OPENAI_API_BASE", "")
+        profile.secret = worded(llm, "api_key") or environ.get("OPENAI_API_KEY", "")
+    return profile
+
+
+def check(name: str, key: str, value: Any, kind: type) -> None:
+    """Raise ProfileRefused unless a section's value is of its type and, a number, in its range."""
+    number = type(value) in (int, float)
+    if not (number if kind is float else type(value) is kind):
+        raise ProfileRefused(f"{name}.{key} must be of the type {kind.__name__}.")
+    least, most = RANGES.get(key, (0, 0))
+    if number and not least <= value <= most:  # also when it is no number at all (NaN)
+        raise ProfileRefused(f"{name}.{key} must be a number from {least} to {most}.")
+
+
+def printable(text: str) -> str:
+    """The text with what cannot be printed written as in Python."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def section(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+    found = config.get(name) or {}
+    if not isinstance(found, dict):
+        raise ProfileRefused(f"{name} must be an object.")
+    return found
+
+
+def worded(config: Mapping[str, Any], name: str) -> str:
+    found = config.get(name)
+    if found is not None and not isinstance(found, str):
+        raise ProfileRefused(f"{name} must be a text.")
+    return (found or "").strip()
+
+
+def tokens(config: Mapping[str, Any], name: str) -> int | None:
+    found = config.get(name)
+    if found is not None and (type(found) is not int or not 0 < found <= LONGEST):
+        raise ProfileRefused(f"llm.{name} must be a number from 1 to {LONGEST}.")
+    return found

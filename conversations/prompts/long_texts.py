@@ -1,0 +1,105 @@
+"""The long texts of a chat body and where they stand, what the user asks, and what a prompt weighs.
+No I/O.
+
+Long texts are what may be shortened: system and developer messages, and the texts of files
+(`providers/filters/file_parts.py`). Short prompts and what users say themselves are none.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from conversations.text.terms import terms
+from conversations.text.token_estimate import ATTACHMENT_TOKENS, MESSAGE_TOKENS, estimate_tokens
+from providers.filters.file_parts import FILE_ID, TEXT
+from providers.protocol.message_text import SYSTEM_ROLES, join_typed_texts, list_prompt_texts
+
+SHORT_CHARS = 2_000  # a text of so many characters is never shortened
+FEW_TERMS = 3  # a question of fewer is understood by what was asked before
+MOST_ASKED = 3  # messages of the user that are a question together
+TERM_CHARS = 2_000  # of a message are enough to see whether it has terms
+
+
+@dataclass(frozen=True, slots=True)
+class Long:
+    """A long text and where in the messages it stands: message, part (None: the whole content).
+    `file_id`: the stored file whose text it is. `instructs`: it is a system message.
+    """
+
+    message: int
+    part: int | None
+    text: str
+    tokens: int
+    instructs: bool
+    file_id: str = ""
+
+
+def long_texts(messages: Sequence[dict[str, Any]]) -> list[Long]:
+    """List the texts of messages that may be shortened."""
+    found = []
+    for at, message in enumerate(messages):
+        content = message.get("content")
+        system = message.get("role") in SYSTEM_ROLES
+        if isinstance(content, str):
+            if system and len(content) > SHORT_CHARS:
+                found.append(Long(at, None, content, estimate_tokens(content), instructs=True))
+        elif isinstance(content, list):
+            for place, part in enumerate(content):
+                text = part.get(TEXT)
+                filed = part.get("type") == "file"
+                if isinstance(text, str) and (system or filed) and len(text) > SHORT_CHARS:
+                    file_id = (part.get(FILE_ID) or "") if filed else ""
+                    size = estimate_tokens(text)
+                    found.append(Long(at, place, text, size, instructs=not filed, file_id=file_id))
+    return found
+
+
+def changed(
+    messages: Sequence[dict[str, Any]], replaced: dict[tuple[int, int | None], str]
+) -> list[dict[str, Any]]:
+    """The messages with these texts instead of theirs."""
+    new = list(messages)
+    for (at, place), text in replaced.items():
+        if place is None:
+            new[at] = new[at] | {"content": text}
+        else:
+            parts = list(new[at]["content"])
+            parts[place] = parts[place] | {TEXT: text}
+            new[at] = new[at] | {"content": parts}
+    return new
+
+
+# --- what is asked --------------------------------------------------------------------------------
+def question_of(messages: Sequence[dict[str, Any]]) -> str:
+    """Return what the user said last, without the texts of his files.
+
+    Where that says little, up to MOST_ASKED of his messages are the question together.
+    """
+    said: list[str] = []
+    for message in reversed(messages):
+        if message["role"] == "user":
+            said.insert(0, join_typed_texts(message.get("content")))
+            if (
+                len(said) == MOST_ASKED
+                or len({word for text in said for word in terms(text[:TERM_CHARS])}) >= FEW_TERMS
+            ):
+                break
+    return "\n".join(filter(None, said))
+
+
+# --- tokens ---------------------------------------------------------------------------------------
+def count_images(messages: Sequence[dict[str, Any]]) -> int:
+    """Count the image parts of chat messages."""
+    contents = (message.get("content") for message in messages)
+    parts = (part for content in contents if isinstance(content, list) for part in content)
+    return sum(part.get("type") == "image_url" for part in parts)
+
+
+def estimate_prompt_tokens(body: dict[str, Any]) -> int:
+    """Estimate the tokens of a chat body: its texts, messages and images."""
+    return sum(map(estimate_tokens, list_prompt_texts(body))) + estimate_overhead(body["messages"])
+
+
+def estimate_overhead(messages: Sequence[dict[str, Any]]) -> int:
+    """Estimate the tokens of what is no text: the frame of each message, and images."""
+    return MESSAGE_TOKENS * len(messages) + ATTACHMENT_TOKENS * count_images(messages)

@@ -1,0 +1,1 @@
+"""Prompts and parsers of the strategies, without I/O."""

@@ -1,0 +1,285 @@
+"""Several answers to one question: where each begins (sampling), and one text made of them
+(synthesis). No I/O.
+
+Sampling picks, for each candidate, the passage of what the caller gave that it is to start from;
+where there is but one passage, a way of looking instead. Synthesis works on paragraphs and
+sentences: fenced code is one paragraph and never divided. Texts are compared by their terms
+(`documents/terms.py`).
+"""
+
+import random
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from conversations.text.density import entropy
+from conversations.text.split import split, split_sentences
+from conversations.text.terms import terms
+
+MAX_CANDIDATES = 8
+CandidateCount = Annotated[int, Meta(ge=1, le=MAX_CANDIDATES)]
+PASSAGE_CHARS = 1_500
+ALIKE = 0.5  # share of common terms from which two texts say the same
+
+FRAMEWORK = """Before anybody answers the question above, plan the answer. Write briefly, in the \
+language of the question: what exactly is asked; what decides the answer; the steps that lead to \
+it, in order; what is hard about it; how to recognise a good answer. Do not answer the question \
+itself."""
+CANDIDATE = "Answer the question above, completely and for its reader."
+PLAN = "This plan was made for it; leave it where it is wrong:\n\n{plan}"
+PASSAGE = (
+    "Start from this passage of what you were given, and check the rest against it:\n\n{passage}"
+)
+SYNTHESIS = """Here are {count} independent drafts of an answer to the question above.
+
+{drafts}
+
+Write the one best answer. Keep what is right and useful in each draft; where they disagree find \
+out which is right, and say so if it cannot be known; leave out what is wrong or said twice. \
+Answer in the form and language that the question asks for, and do not speak of drafts."""
+ANGLES = (
+    "Work forward from the facts that are given, one inference at a time.",
+    "Start from what a complete answer would have to contain, and work backwards to it.",
+    "First think of the answer most people would give, and look for where it fails.",
+    "Take a concrete example, follow it through, and generalise from it.",
+    "Compare at least two different methods or positions before you choose.",
+    "Look at edge cases, exceptions and hidden assumptions first.",
+    "Explain it from first principles, as if nothing were known of it.",
+    "Think of who uses the answer: what must they do, and what could go wrong?",
+)
+
+
+class Options(Struct, frozen=True):
+    """What a VirtualModel row may say of `multipath`."""
+
+    candidates: CandidateCount = 3  # 1: the question is asked once
+    framework: bool | None = None  # plan first; None: when there are several candidates
+    sampling: Literal["random", "entropy", "relevance", "diversity"] = "diversity"
+    synthesis: Literal["model", "majority", "weighted", "hierarchical", "consensus"] = "model"
+    max_calls: Annotated[int, Meta(ge=1, le=100)] = (
+        30  # upstream calls in all, also those asked again
+    )
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None  # of the candidates
+    final_temperature: Annotated[float, Meta(ge=0, le=2)] | None = (
+        None  # where the caller names none
+    )
+    candidate_tokens: Annotated[int, Meta(ge=64, le=32_768)] | None = None
+    show_candidates: bool = False  # in the answer's field of that name
+
+    @property
+    def plans(self) -> bool:
+        return self.candidates > 1 if self.framework is None else self.framework
+
+
+# --- terms ----------------------------------------------------------------------------------------
+FENCE = re.compile(r" {0,3}(```|~~~)")
+
+
+def likeness(first: set[str], second: set[str]) -> float:
+    """Measure the share of terms that two texts have in common (Jaccard index)."""
+    return len(first & second) / len(first | second) if first | second else 0.0
+
+
+def measure_entropy(text: str) -> float:
+    """Measure the entropy of a text's terms, in bits: how varied they are."""
+    counts = Counter(terms(text))
+    return entropy(counts.values(), counts.total())
+
+
+def paragraphs(text: str) -> list[str]:
+    """Split an answer at blank lines outside fenced code."""
+    found: list[list[str]] = [[]]
+    fence = ""
+    for line in text.splitlines():
+        mark = FENCE.match(line)
+        if mark and fence in ("", mark[1]):
+            fence = "" if fence else mark[1]
+        if not fence and not mark and not line.strip():
+            found.append([])
+        else:
+            found[-1].append(line)
+    return ["\n".join(lines) for lines in found if lines]
+
+
+def list_sentences(paragraph: str) -> list[str]:
+    """List the sentences of a paragraph; one of several lines (code, a list, a table) is one."""
+    return [paragraph] if "\n" in paragraph else split_sentences(paragraph)
+
+
+# --- sampling -------------------------------------------------------------------------------------
+def list_passages(text: str) -> list[str]:
+    """Split a text into passages of up to PASSAGE_CHARS characters."""
+    passages = (passage.text.strip() for passage in split(text, PASSAGE_CHARS))
+    return [passage for passage in passages if passage]
+
+
+def sample(
+    strategy: str, passages: Sequence[str], question: str, count: int, rng: random.Random
+) -> list[str]:
+    """Choose `count` passages by `strategy`, different ones as long as there are."""
+    if not passages:
+        return []
+    chosen = CHOICES[strategy](list(passages), question, min(count, len(passages)), rng)
+    return [chosen[at % len(chosen)] for at in range(count)]
+
+
+def by_chance(passages: list[str], question: str, count: int, rng: random.Random) -> list[str]:
+    """Choose any passages."""
+    return rng.sample(passages, count)
+
+
+def by_entropy(passages: list[str], question: str, count: int, rng: random.Random) -> list[str]:
+    """Choose the passages with the most varied terms."""
+    return sorted(passages, key=measure_entropy, reverse=True)[:count]
+
+
+def by_relevance(passages: list[str], question: str, count: int, rng: random.Random) -> list[str]:
+    """Choose the passages that have the most terms of the question."""
+    asked = set(terms(question))
+    common = [len(asked.intersection(terms(passage))) for passage in passages]
+    best_first = sorted(range(len(passages)), key=common.__getitem__, reverse=True)
+    return [passages[number] for number in best_first[:count]]
+
+
+def by_diversity(passages: list[str], question: str, count: int, rng: random.Random) -> list[str]:
+    """Choose the first by chance, then each time the passage that is least like any chosen one."""
+    left = [(passage, set(terms(passage))) for passage in passages]
+    chosen = [left.pop(rng.randrange(len(left)))]
+    while left and len(chosen) < count:
+        nearest = [max(likeness(known, other) for _, other in chosen) for _, known in left]
+        chosen.append(left.pop(nearest.index(min(nearest))))
+    return [passage for passage, _ in chosen]
+
+
+CHOICES: dict[str, Callable[[list[str], str, int, random.Random], list[str]]] = {
+    "random": by_chance,
+    "entropy": by_entropy,
+    "relevance": by_relevance,
+    "diversity": by_diversity,
+}
+
+
+# --- synthesis ------------------------------------------------------------------------------------
+def synthesise(strategy: str, texts: Sequence[str]) -> str:
+    """One text of several by `strategy` (not "model"); a single one stays as it is."""
+    texts = [text.strip() for text in texts if text.strip()]
+    if len(texts) < 2:
+        return "".join(texts)
+    return MERGES[strategy](texts)
+
+
+def agreement(items: Sequence[str]) -> list[float]:
+    """Measure how much each item is like the others, on average."""
+    known = [set(terms(item)) for item in items]
+    others = max(1, len(items) - 1)
+    return [
+        sum(likeness(mine, other) for at, other in enumerate(known) if at != own) / others
+        for own, mine in enumerate(known)
+    ]
+
+
+def elected(rows: Sequence[Sequence[str]], weights: Sequence[float], joint: str) -> str:
+    """Position by position the item with the most support: its likeness to the others, times its
+    text's weight.
+
+    A position that fewer than half of the texts have is left out.
+    """
+    chosen: list[str] = []
+    for position in range(max(map(len, rows))):
+        there = [
+            (row[position], weight)
+            for row, weight in zip(rows, weights, strict=True)
+            if position < len(row)
+        ]
+        if len(there) * 2 < len(rows):
+            break
+        support = agreement([item for item, _ in there])
+        votes = [(1 + vote) * weight for vote, (_, weight) in zip(support, there, strict=True)]
+        best = there[votes.index(max(votes))][0]
+        if best not in chosen:
+            chosen.append(best)
+    return joint.join(chosen)
+
+
+def majority(texts: Sequence[str]) -> str:
+    """For each position the paragraph that the others agree with most."""
+    return elected([paragraphs(text) for text in texts], [1.0] * len(texts), "\n\n")
+
+
+def weighted(texts: Sequence[str]) -> str:
+    """Take at each position of each paragraph the sentence with the most support.
+
+    A text weighs as much as the others agree with it.
+    """
+    weights = [0.1 + share for share in agreement(texts)]
+    rows = [paragraphs(text) for text in texts]
+    merged: list[str] = []
+    for position in range(max(map(len, rows))):
+        there = [
+            (row[position], weight)
+            for row, weight in zip(rows, weights, strict=True)
+            if position < len(row)
+        ]
+        if len(there) * 2 < len(rows):
+            break
+        parts = [list_sentences(paragraph) for paragraph, _ in there]
+        dense = any(char >= "\u2e80" for char in there[0][0][-1:])
+        merged.append(elected(parts, [weight for _, weight in there], "" if dense else " "))
+    return "\n\n".join(merged)
+
+
+def hierarchical(texts: Sequence[str]) -> str:
+    """First paragraphs as overview, last ones as recommendations, what is between as details; each
+    thing once.
+    """
+    rows = [paragraphs(text) for text in texts]
+    parts = (
+        ("Overview", [row[0] for row in rows]),
+        ("Details", [paragraph for row in rows for paragraph in row[1:-1]]),
+        ("Recommendations", [row[-1] for row in rows if len(row) > 1]),
+    )
+    told: list[str] = []
+    merged = []
+    for title, items in parts:
+        new = [item for item in items if novel(item, told)]
+        if new:
+            merged.append("\n\n".join([f"## {title}", *new]))
+    return "\n\n".join(merged)
+
+
+def consensus(texts: Sequence[str]) -> str:
+    """Take all paragraphs, each thing once, first those that several texts have."""
+    rows = [
+        [(paragraph, set(terms(paragraph))) for paragraph in paragraphs(text)] for text in texts
+    ]
+    every = [
+        (
+            sum(any(likeness(known, other) >= ALIKE for _, other in row) for row in rows) > 1,
+            paragraph,
+        )
+        for row in rows
+        for paragraph, known in row
+    ]
+    told: list[str] = []
+    ordered = sorted(every, key=lambda entry: not entry[0])
+    return "\n\n".join(paragraph for _, paragraph in ordered if novel(paragraph, told))
+
+
+def novel(item: str, told: list[str]) -> bool:
+    """Tell whether nothing like `item` is in `told`, and then add it to `told`."""
+    mine = set(terms(item))
+    if any(item == other or likeness(mine, set(terms(other))) >= ALIKE for other in told):
+        return False
+    told.append(item)
+    return True
+
+
+MERGES: dict[str, Callable[[Sequence[str]], str]] = {
+    "majority": majority,
+    "weighted": weighted,
+    "hierarchical": hierarchical,
+    "consensus": consensus,
+}

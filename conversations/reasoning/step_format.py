@@ -1,0 +1,211 @@
+"""Thinking in steps: what a model is told, how its JSON steps are read, and the forms in which
+callers see them.
+
+A step is one JSON object {"title", "content", "next_action": "continue" | "final_answer"}. Models
+put it into fences, write prose around it, leave commas behind, break lines in strings, or are cut
+in the middle: all that is read. No I/O.
+"""
+
+import json
+from collections.abc import Sequence
+from html import escape
+from string import ascii_letters
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from conversations.reasoning.cut_json import DECODER, read_cut_object
+from providers.wire.json_reader import DEEPEST, deeper_than, readable
+
+PROMPT = """You solve problems by thinking in the open, one step at a time, before you answer.
+
+Each of your messages is exactly one step, written as one JSON object with these keys and nothing \
+around it:
+- "title": a few words that name the step
+- "content": the thinking of this step, as much as it needs, in the language of the question
+- "next_action": "continue" if more thinking is needed, "final_answer" if you are ready to answer
+
+How to think:
+- Begin with what is asked, what is given, and what would count as a good answer.
+- Make at least {min_steps} steps, and more where the problem is hard. Do one thing per step.
+- Try more than one way to the result, three where you can, and compare what they give.
+- Look for your own mistake: say where you could be wrong, then check that place by another method \
+than before.
+- Keep in mind what you cannot know or do, and say so instead of guessing.
+- Do not write the final answer for the reader yet; you are asked for it when the steps are done.
+
+Example: {{"title": "What is asked", "content": "The question wants …, given …", \
+"next_action": "continue"}}"""
+FORM = (
+    'Write exactly one JSON object with the keys "title", "content" and "next_action" '
+    '("continue" or "final_answer"), '
+    "and nothing around it."
+)
+GO_ON = "Go on with step {number}."
+TOO_FEW = (
+    "That was step {number}, and at least {min_steps} are needed. Examine it from another side "
+    "in the next step."
+)
+UNREADABLE = "Your last message was no step. " + FORM
+FINAL = (
+    "The thinking is done. Now write the final answer to my question for the reader, resting on "
+    "that thinking: "
+    "complete by itself, in the form I asked for, and without speaking of steps."
+)
+
+
+class Options(Struct, frozen=True):
+    """What a VirtualModel row may say of `stepwise`."""
+
+    min_steps: Annotated[int, Meta(ge=1, le=25)] = 3
+    max_steps: Annotated[int, Meta(ge=1, le=50)] = 25
+    step_tokens: Annotated[int, Meta(ge=64, le=32_768)] = 1024
+    final_tokens: Annotated[int, Meta(ge=64, le=131_072)] | None = (
+        None  # where the caller names no limit
+    )
+    max_calls: Annotated[int, Meta(ge=2, le=200)] = (
+        60  # upstream calls in all, also those asked again
+    )
+    prompt: Annotated[str, Meta(max_length=20_000)] = ""  # instead of ours
+    format: Literal["reasoning", "markdown", "details"] = "reasoning"
+    feedback: bool = True  # streamed chunks that say which step is being thought
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+
+    def instruction(self) -> str:
+        """The system prompt; one's own is followed by the form, which it cannot change."""
+        return (
+            f"{self.prompt}\n\n{FORM}" if self.prompt else PROMPT.format(min_steps=self.min_steps)
+        )
+
+
+class Step(Struct, frozen=True):
+    title: str
+    content: str
+    final: bool = False  # the model is ready to answer
+    seconds: float = 0.0
+    failed: bool = False
+
+    def as_json(self) -> str:
+        """As the model said it, for its next question."""
+        action = "final_answer" if self.final else "continue"
+        said = {"title": self.title, "content": self.content, "next_action": action}
+        return json.dumps(said, ensure_ascii=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The shape in the answer's `steps`."""
+        return {"title": self.title, "content": self.content, "seconds": round(self.seconds, 3)}
+
+
+# --- reading --------------------------------------------------------------------------------------
+THOUGHT_END = "</think>"
+FENCE = "```"
+STEP_CHARS = 65_536  # of an answer, after its thinking, that are looked at
+MOST_BRACES = 50  # places where an object may begin
+TITLE_LENGTH = 200
+
+
+def parse(text: str) -> Step | None:
+    """The step that a model's answer holds, repaired where it can be; None when there is none."""
+    bare = unfenced(text)[:STEP_CHARS]
+    begins = bare.startswith("{")  # then the end of a thought may be a word of the step
+    if begins and (step := as_step(whole(bare))):
+        return step
+    _, ended, answer = text.rpartition(THOUGHT_END)
+    return stepped(answer[:STEP_CHARS]) or (stepped(bare) if begins and ended else None)
+
+
+def unfenced(text: str) -> str:
+    """The text without a fence around it and the word behind that (json)."""
+    text = text.strip()
+    if text.startswith(FENCE):
+        text = text.removeprefix(FENCE).lstrip(ascii_letters)
+    return text.removesuffix(FENCE).strip()
+
+
+def stepped(text: str) -> Step | None:
+    found = next((step for value in objects(text) if (step := as_step(value))), None)
+    return found or as_step(read_cut_object(text))
+
+
+def whole(text: str) -> Any:
+    """What the text is in JSON; None when it is none, or has more around it."""
+    try:
+        return DECODER.decode(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def objects(text: str) -> list[Any]:
+    """The JSON objects in `text`, outer ones only."""
+    found = []
+    at = text.find("{")
+    for _ in range(MOST_BRACES):
+        if at < 0:
+            break
+        try:
+            value, end = DECODER.raw_decode(text, at)
+            found.append(value)
+        except (ValueError, RecursionError):
+            end = at + 1
+        at = text.find("{", end)
+    return found
+
+
+def as_step(value: Any) -> Step | None:
+    """An object of a step's shape; None for anything else, and for one that says nothing."""
+    if not isinstance(value, dict) or deeper_than(value, DEEPEST):
+        return None
+    known = {
+        str(name).lower().replace("_", "").replace(" ", ""): found for name, found in value.items()
+    }
+    title = prose(known.get("title"))
+    content = prose(known.get("content"))
+    if not content.strip():
+        return None
+    title = readable(" ".join(title.split())[:TITLE_LENGTH]) or "Thinking"
+    return Step(title, readable(content.strip()), "final" in prose(known.get("nextaction")).lower())
+
+
+def prose(value: Any) -> str:
+    """What a model gave for a text: sometimes it is a list of lines, or an object."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return "\n".join(value)
+    return "" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+# --- showing --------------------------------------------------------------------------------------
+INLINE = "inline"
+HIDDEN = "hidden"  # beside the formats of the options: a caller may ask for these
+
+
+def shown(step: Step, number: int, form: str) -> str:
+    """The text of one finished step, in its form."""
+    if form == HIDDEN:
+        return ""
+    if form == "details":
+        content = escape(step.content, quote=False).replace("\n", "<br>")
+        title = escape(step.title, quote=False)
+        return f"<details open><summary>Step {number}: {title}</summary>{content}</details>\n\n"
+    level = "##" if form == "markdown" else "###"
+    return f"{level} Step {number}: {step.title}\n\n{step.content}\n\n"
+
+
+def opening(form: str) -> str:
+    """What stands before the first step."""
+    return "<think>\n" if form == INLINE else ""
+
+
+def closing(form: str) -> str:
+    """What stands between the steps and the final answer."""
+    return {
+        INLINE: "</think>\n\n",
+        "markdown": "### Final Answer\n\n",
+        "details": "### Final Answer\n\n",
+    }.get(form, "")
+
+
+def thinking(steps: Sequence[Step]) -> str:
+    """All steps as one text, for the model that writes the final answer."""
+    return "".join(shown(step, number, "reasoning") for number, step in enumerate(steps, 1)).strip()

@@ -1,0 +1,300 @@
+"""The index of what is said: for each item a row of `conversations_words` with its words, and what
+finds items by them.
+
+A text becomes a set of words before any database sees it (`conversations.text.terms`, and each
+character of scripts without spaces by itself, so that one is found too); the owner is one word
+more, which no text has, so that one look into the index answers whose and what. Postgres: a
+tsvector with a GIN index. SQLite: FTS5 over the same table. A row goes when its item goes, whatever
+deletes that: triggers do it.
+"""
+
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Any, cast
+
+from django.db import connection, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from conversations.text.terms import RUNS, terms
+from providers.database.triggers import (
+    Trigger,
+    TriggerSet,
+    drop_triggers,
+    execute_statements,
+    install_triggers,
+)
+
+LONGEST_CHARS = 100_000  # a tsvector has room for the words of so much text in any language
+AT_A_TIME = 200  # rows of one statement
+RECENT = 2_000  # items that are looked through one by one, newest first, before the index is asked
+SPAN_BITS = 16  # 65,536 ids of items are a span, which the index of Postgres can be asked for
+SPANS = 16  # that are asked one by one, newest first, before all that is older
+MERGED_PAGES = 200  # of SQLite's index in one go, so that nobody waits long to write
+ERASES = sqlite3.sqlite_version_info >= (
+    3,
+    42,
+)  # FTS5 takes out what is deleted; older ones do when merging
+POSTGRES = (
+    (
+        "CREATE TABLE conversations_words (item_id bigint PRIMARY KEY, user_id bigint NOT NULL, "
+        "words tsvector NOT NULL)"
+    ),
+    "CREATE INDEX conversations_words_user ON conversations_words (user_id, item_id)",
+    # each insert does its own work, 2 ms for two items, instead of leaving it for one that then
+    # needs 100
+    (
+        "CREATE INDEX conversations_words_words ON conversations_words USING gin (words) WITH "
+        "(fastupdate = off)"
+    ),
+    # the planner is not to know which words are frequent: what it would do then is done better in
+    # `find_postgres`
+    "ALTER TABLE conversations_words ALTER COLUMN words SET STATISTICS 0",
+)
+SQLITE = (
+    (
+        "CREATE TABLE conversations_words (item_id integer PRIMARY KEY, user_id integer NOT NULL, "
+        "words text NOT NULL)"
+    ),
+    # has a row while the index is to be merged
+    "CREATE TABLE conversations_words_left (id integer PRIMARY KEY)",
+    (
+        "CREATE VIRTUAL TABLE conversations_words_index USING fts5 (words, content = "
+        "'conversations_words',"
+        " content_rowid = 'item_id', tokenize = 'ascii', detail = 'none', columnsize = 0)"
+    ),
+)
+SQLITE_TABLES = ("conversations_words_index", "conversations_words_left", "conversations_words")
+ERASING = (
+    "INSERT INTO conversations_words_index (conversations_words_index, rank) VALUES "
+    "('secure-delete', 1)"
+)
+ITEMS = "conversations_item"
+FORGET = "DELETE FROM conversations_words WHERE item_id = OLD.id;"
+CALL = "FOR EACH STATEMENT EXECUTE FUNCTION conversations_forget_words()"
+FUNCTION = """
+CREATE OR REPLACE FUNCTION conversations_forget_words() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        TRUNCATE conversations_words;
+    ELSE
+        DELETE FROM conversations_words WHERE item_id = ANY (ARRAY(SELECT id FROM gone));
+    END IF;
+    RETURN NULL;
+END $$
+"""
+TRIGGERS = TriggerSet(
+    frozenset((ITEMS, "conversations_words")),
+    sqlite=(
+        Trigger(
+            "conversations_item_words",
+            ITEMS,
+            f"AFTER DELETE ON {ITEMS} BEGIN {FORGET} END",
+        ),
+        Trigger(
+            "conversations_words_insert",
+            "conversations_words",
+            "AFTER INSERT ON conversations_words BEGIN"
+            " INSERT INTO conversations_words_index (rowid, words)"
+            " VALUES (NEW.item_id, NEW.words); END",
+        ),
+        Trigger(
+            "conversations_words_delete",
+            "conversations_words",
+            "AFTER DELETE ON conversations_words BEGIN"
+            " INSERT INTO conversations_words_index (conversations_words_index, rowid, words)"
+            " VALUES ('delete', OLD.item_id, OLD.words);"
+            " INSERT OR IGNORE INTO conversations_words_left (id) VALUES (1); END",
+        ),
+    ),
+    postgres=(
+        Trigger(
+            "conversations_words_delete",
+            ITEMS,
+            f"AFTER DELETE ON {ITEMS} REFERENCING OLD TABLE AS gone {CALL}",
+        ),
+        Trigger(
+            "conversations_words_truncate",
+            ITEMS,
+            f"AFTER TRUNCATE ON {ITEMS} {CALL}",
+        ),
+    ),
+    functions={"conversations_forget_words": FUNCTION},
+    sqlite_settings=(ERASING,) if ERASES else (),
+)
+MERGE = (
+    "INSERT INTO conversations_words_index (conversations_words_index, rank) VALUES ('merge', %s)"
+)
+
+
+# --- the tables -----------------------------------------------------------------------------------
+def create(database: BaseDatabaseWrapper) -> None:
+    """Create the tables and their triggers, for the migration. Writes the schema alone."""
+    execute_statements(database, POSTGRES if database.vendor == "postgresql" else SQLITE)
+    install_triggers(database, [TRIGGERS])
+
+
+def drop(database: BaseDatabaseWrapper) -> None:
+    """Drop the triggers and the tables, for the migration. Writes the schema alone."""
+    drop_triggers(database, TRIGGERS)
+    tables = ("conversations_words",) if database.vendor == "postgresql" else SQLITE_TABLES
+    execute_statements(database, [f"DROP TABLE {table}" for table in tables])
+
+
+# --- words ----------------------------------------------------------------------------------------
+def of_text(text: str) -> list[str]:
+    """The words by which a text is found, each once."""
+    text = text[:LONGEST_CHARS]
+    alone = () if text.isascii() else chain.from_iterable(RUNS.findall(text))
+    return sorted({word for word in chain(terms(text), alone) if word})
+
+
+def of_user(user_id: int) -> str:
+    return f"§{user_id}"
+
+
+def of_span(user_id: int, item_id: int) -> str:
+    return f"§{user_id}/{item_id >> SPAN_BITS}"
+
+
+def of_query(text: str) -> list[str]:
+    """The words that all have to be there."""
+    return [word for word in dict.fromkeys(terms(text)) if word]
+
+
+# --- rows -----------------------------------------------------------------------------------------
+def insert(user_id: int, texts: Iterable[tuple[int, str]]) -> None:
+    """The words of texts: (item id, text) each; one statement for each AT_A_TIME."""
+    rows = [
+        (item_id, [of_user(user_id), *words]) for item_id, text in texts if (words := of_text(text))
+    ]
+    postgres = connection.vendor == "postgresql"
+    if postgres:
+        rows = [(item_id, [of_span(user_id, item_id), *words]) for item_id, words in rows]
+    value = "(%s, %s, array_to_tsvector(%s::text[]))" if postgres else "(%s, %s, %s)"
+    for start in range(0, len(rows), AT_A_TIME):
+        some = rows[start : start + AT_A_TIME]
+        given = (
+            (item_id, user_id, words if postgres else " ".join(words)) for item_id, words in some
+        )
+        statement = "INSERT INTO conversations_words (item_id, user_id, words) VALUES "
+        with connection.cursor() as cursor:
+            cursor.execute(
+                statement + ", ".join([value] * len(some)), list(chain.from_iterable(given))
+            )
+
+
+# --- finding --------------------------------------------------------------------------------------
+def find(user_id: int | None, wanted: Sequence[str], limit: int, before: int) -> list[int]:
+    """Ids of items that have all `wanted` words (`of_query`), below `before`, newest first; of all
+    users for None.
+    """
+    seek = find_postgres if connection.vendor == "postgresql" else find_sqlite
+    return seek(user_id, wanted, limit, before)
+
+
+# Frequent words are met soon among the newest items, rare ones are few in the index. Words that
+# were frequent once are what spans are for: the index gives all rows of a word, and too many of
+# them would have to be fetched.
+MET = """
+    SELECT item_id FROM (
+        SELECT item_id, words FROM conversations_words
+        WHERE {mine} item_id < %s ORDER BY item_id DESC LIMIT %s
+    ) recent WHERE words @@ %s::tsquery ORDER BY item_id DESC LIMIT %s
+"""
+INDEXED = """
+    WITH found AS MATERIALIZED (
+        SELECT item_id FROM conversations_words WHERE words @@ %s::tsquery AND {mine} item_id < %s
+    ) SELECT item_id FROM found ORDER BY item_id DESC LIMIT %s
+"""
+MATCHED = """
+    SELECT item_id FROM conversations_words_index
+    JOIN conversations_words ON item_id = conversations_words_index.rowid
+    WHERE conversations_words_index MATCH %s AND {mine} conversations_words_index.rowid < %s
+    ORDER BY conversations_words_index.rowid DESC LIMIT %s
+"""
+
+
+def find_postgres(user_id: int | None, wanted: Sequence[str], limit: int, before: int) -> list[int]:
+    mine, who = whose(user_id)
+    query = " & ".join(f"'{word}'" for word in wanted)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL jit = off")
+        cursor.execute(MET.format(mine=mine), [*who, before, RECENT, query, limit])
+        found = [item_id for (item_id,) in cursor.fetchall()]
+        if len(found) == limit:
+            return found
+        found = []
+        for owned, below in spans(cursor, user_id, before):
+            asked = f"{owned}{query}"
+            cursor.execute(INDEXED.format(mine=mine), [asked, *who, below, limit - len(found)])
+            found += [item_id for (item_id,) in cursor.fetchall()]
+            if len(found) == limit:
+                break
+    return found
+
+
+def spans(cursor: Any, user_id: int | None, before: int) -> Iterator[tuple[str, int]]:
+    """What to ask the index for, one after the other: the beginning of a query, and the id below
+    which to look.
+    """
+    if user_id is None:
+        yield "", before
+        return
+    cursor.execute(
+        "SELECT max(item_id) FROM conversations_words WHERE user_id = %s AND item_id < %s",
+        [user_id, before],
+    )
+    newest = cursor.fetchone()[0] or 0
+    last = newest >> SPAN_BITS
+    for span in range(last, max(-1, last - SPANS), -1):
+        yield f"'{of_span(user_id, span << SPAN_BITS)}' & ", before
+    if last >= SPANS:
+        yield f"'{of_user(user_id)}' & ", min(before, last - SPANS + 1 << SPAN_BITS)
+
+
+def find_sqlite(user_id: int | None, wanted: Sequence[str], limit: int, before: int) -> list[int]:
+    mine, who = whose(user_id)
+    words = wanted if user_id is None else [of_user(user_id), *wanted]
+    query = " AND ".join(f'"{word}"' for word in words)
+    with connection.cursor() as cursor:
+        cursor.execute(MATCHED.format(mine=mine), [query, *who, before, limit])
+        return [item_id for (item_id,) in cursor.fetchall()]
+
+
+def whose(user_id: int | None) -> tuple[str, list[int]]:
+    return ("", []) if user_id is None else ("user_id = %s AND", [user_id])
+
+
+# --- what deleted words leave ---------------------------------------------------------------------
+def purge(seconds: float) -> bool:
+    """SQLite before 3.42 keeps deleted words in its index until parts of it are merged: merge all,
+    for `seconds` at most. Returns whether nothing is left. (Postgres's rows are taken out by its
+    autovacuum, as those of any table.)
+    """
+    if connection.vendor == "postgresql":
+        return True
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM conversations_words_left")
+        if cursor.fetchone() is None:
+            return True
+        end = time.monotonic() + seconds
+        pages = -MERGED_PAGES
+        cursor.execute("DELETE FROM conversations_words_left")
+        while merged(cursor, pages):
+            pages = MERGED_PAGES
+            if time.monotonic() > end:
+                cursor.execute("INSERT OR IGNORE INTO conversations_words_left (id) VALUES (1)")
+                return False
+    return True
+
+
+def merged(cursor: Any, pages: int) -> bool:
+    """Merge some pages (negative: begin to merge all); returns whether there was something to
+    do.
+    """
+    own = cast(sqlite3.Connection, connection.connection)
+    before = own.total_changes
+    cursor.execute(MERGE, [pages])
+    return own.total_changes - before > 1

@@ -1,0 +1,101 @@
+"""Search in what is said: `add` when items are written, `find` when somebody looks for them.
+
+All words of the query must be in an item, in any order and any language; newest items first. What
+is in the index of words (`conversations/search/full_text_index.py`) is looked up there; what is
+shown comes from the items themselves.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db.models import Q
+from django.db.models.functions import Left, Now
+
+from conversations.models import Conversation, Item
+from conversations.search import full_text_index
+from conversations.text.terms import RUNS, WORDS, terms
+
+QUERY_CHARS = 500
+QUERY_WORDS = 64
+NEWEST = 2**63 - 1
+SNIPPET_CHARS = 240
+BEFORE_CHARS = 60  # of the snippet, before the word that was found
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """An item with the words, without its data; `snippet` is plain text around the first of
+    them.
+    """
+
+    item: Item
+    conversation: Conversation
+    snippet: str
+
+
+def add(user_id: int, items: Sequence[Item]) -> None:
+    """Make a user's items findable; in the transaction that has inserted them."""
+    longest = settings.SEARCH_TEXT_CHARS
+    full_text_index.insert(user_id, ((item.pk, item.text[:longest]) for item in items if item.text))
+
+
+def find(user_id: int | None, text: str, limit: int, before: int | None = None) -> list[Hit]:
+    """A user's items (of all users for None) with all words of `text`, newest first, at most
+    `limit`; `before`: the last item's id of an earlier page. A text without any word finds nothing.
+    """
+    wanted = full_text_index.of_query(text[:QUERY_CHARS])[:QUERY_WORDS]
+    hits: list[Hit] = []
+    last = NEWEST if before is None else before
+    while wanted and len(hits) < limit:
+        ids = full_text_index.find(user_id, wanted, limit, last)
+        hits += [shown(item, wanted) for item in rows(user_id, ids)]
+        if len(ids) < limit:
+            break
+        last = ids[-1]  # some were of conversations that have expired
+    return hits[:limit]
+
+
+def rows(user_id: int | None, ids: Sequence[int]) -> list[Item]:
+    """The items of these ids that may still be shown, newest first."""
+    alive = Q(conversation__expires_at=None) | Q(conversation__expires_at__gt=Now())
+    found = Item.objects.filter(alive, pk__in=ids)
+    if user_id is not None:
+        found = found.filter(conversation__user_id=user_id)
+    said = Left("text", settings.SEARCH_TEXT_CHARS)
+    return list(
+        found.select_related("conversation")
+        .annotate(said=said)
+        .defer("text", "data")
+        .order_by("-pk")
+    )
+
+
+def shown(item: Item, wanted: Sequence[str]) -> Hit:
+    return Hit(item, item.conversation, excerpt(item.said, wanted))  # type: ignore[attr-defined]
+
+
+# --- excerpts -------------------------------------------------------------------------------------
+def excerpt(text: str, wanted: Sequence[str]) -> str:
+    """Some of the text around the first of the words, on one line."""
+    at = place(text, wanted)
+    start = max(0, at - BEFORE_CHARS)
+    if start and (space := text.find(" ", start, at)) >= 0:
+        start = space + 1
+    piece = " ".join(text[start : start + SNIPPET_CHARS].split())
+    return f"{'…' if start else ''}{piece}{'…' if start + SNIPPET_CHARS < len(text) else ''}"
+
+
+def place(text: str, wanted: Sequence[str]) -> int:
+    """Where the first of the words begins; 0 where none can be seen."""
+    forms = (
+        re.escape(word) if RUNS.match(word) else rf"(?<!\w){re.escape(word)}" for word in wanted
+    )
+    if seen := re.search("|".join(forms), text, re.IGNORECASE):
+        return seen.start()
+    known = set(wanted)  # an accent, an ending or another width of letters is between them
+    found = (
+        match.start() for match in WORDS.finditer(text) if known.intersection(terms(match.group()))
+    )
+    return next(found, 0)

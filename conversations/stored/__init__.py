@@ -1,0 +1,1 @@
+"""What users read, change and delete of their conversations."""

@@ -1,0 +1,292 @@
+"""Deeds with what is kept, none of which asks an upstream: find a user's own, put items in, take
+them out, forget.
+
+Conversations are found by their `conv_` id, sessions by the name that the client gave them,
+completions by the id of the answer. Another user's, an expired and an unknown one are the same: not
+there. What a conversation consists of is what later turns are told of: the items of turns that were
+completed or cut off.
+"""
+
+import re
+import uuid
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from conversations import retention
+from conversations.files import storage_quota
+from conversations.history import finish_turn
+from conversations.history.conversation_lookup import Busy, require_free
+from conversations.messages import items
+from conversations.messages.items import Entry, Said
+from conversations.models import (
+    RUNNING,
+    Conversation,
+    Door,
+    EventBatch,
+    Item,
+    Kind,
+    Turn,
+    TurnStatus,
+)
+from conversations.models.log import SAID, told_of
+from providers.exceptions import ConversationBusy, UnknownUrl
+from providers.protocol.message_text import SYSTEM_ROLES
+
+CONVERSATION_ID = re.compile(r"conv_[0-9a-f]{32}", re.ASCII)
+COMPLETION_ID = re.compile(r"chatcmpl-[0-9a-f]{32}", re.ASCII)
+SHOWN = 64  # characters of an unknown id that are repeated
+
+
+# --- conversations --------------------------------------------------------------------------------
+def conversations_of(user_id: int) -> QuerySet[Conversation]:
+    """Those that have an id of their own."""
+    return Conversation.objects.of(user_id).named()
+
+
+def find(user_id: int, conversation_id: str) -> Conversation:
+    """A user's own conversation. Raises UnknownUrl."""
+    known = CONVERSATION_ID.fullmatch(conversation_id)
+    found = conversations_of(user_id).filter(pk=conversation_id).first() if known else None
+    if found is None:
+        raise unknown_conversation(conversation_id)
+    return found
+
+
+def unknown_conversation(conversation_id: str) -> UnknownUrl:
+    return UnknownUrl(
+        f"There is no conversation {conversation_id[:SHOWN]!r}.",
+        param="id",
+        code="conversation_not_found",
+    )
+
+
+@transaction.atomic
+def open_conversation(
+    user_id: int, metadata: dict[str, str], entries: Sequence[Entry], idle_seconds: int
+) -> Conversation:
+    """A new conversation that begins with these items and goes after so long without a turn; 0:
+    never.
+    """
+    conversation = Conversation.objects.create(
+        user_id=user_id, kind=Kind.OPEN, metadata=metadata, **living(idle_seconds)
+    )
+    if entries:
+        add_items(conversation, entries)
+    return conversation
+
+
+@transaction.atomic
+def add_items(conversation: Conversation, entries: Sequence[Entry]) -> list[Item]:
+    """Put items at the end of a conversation, as one turn. Raises ConversationBusy, UnknownUrl when
+    it is gone.
+    """
+    locked = free(conversation)
+    locked.last += 1
+    clean = [entry.clean() for entry in entries]
+    size = storage_quota.size_of(clean)
+    storage_quota.require_room(locked.user_id, size)
+    turn = Turn.objects.create(
+        conversation=locked,
+        user_id=locked.user_id,
+        number=locked.last,
+        door=Door.ITEMS,
+        status=TurnStatus.COMPLETED,
+        tokens=finish_turn.estimate_item_tokens(
+            entry for entry in clean if entry.role not in SYSTEM_ROLES
+        ),
+        stored_bytes=size,
+        finished_at=timezone.now(),
+    )
+    finish_turn.put(turn, clean, output=False)
+    storage_quota.add(locked.user_id, size)
+    locked.title = locked.title or finish_turn.title_of(turn)
+    finish_turn.touch(locked, turn, clean)
+    return list(turn.items.order_by("id"))
+
+
+def living(idle_seconds: int) -> dict[str, Any]:
+    """The fields of a conversation that begins now."""
+    if not idle_seconds:
+        return {"idle_seconds": None, "expires_at": None}
+    return {
+        "idle_seconds": idle_seconds,
+        "expires_at": timezone.now() + timedelta(seconds=idle_seconds),
+    }
+
+
+def free(conversation: Conversation) -> Conversation:
+    """The conversation as it is now, locked; no turn of it runs. Raises ConversationBusy,
+    UnknownUrl.
+    """
+    locked = (
+        Conversation.objects.of(conversation.user_id)
+        .select_for_update()
+        .filter(pk=conversation.pk)
+        .first()
+    )
+    if locked is None:
+        raise unknown_conversation(conversation.pk)
+    try:
+        require_free(locked)
+    except Busy:
+        raise ConversationBusy(
+            "Another request of this conversation is running.", retry_after_seconds=1
+        ) from None
+    return locked
+
+
+# --- items ----------------------------------------------------------------------------------------
+def items_of(conversation: Conversation) -> QuerySet[Item]:
+    return Item.objects.filter(told_of("turn"), conversation=conversation)
+
+
+def find_item(conversation: Conversation, item_id: str) -> Item:
+    """Return an item of the conversation by its public id. Raises UnknownUrl."""
+    return find_item_among(items_of(conversation), item_id, "item_id")
+
+
+def find_item_among(rows: QuerySet[Item], item_id: str, param: str) -> Item:
+    """Return the item with this public id. Raises UnknownUrl, which names the field `param`."""
+    item = rows.filter(public_id=item_id).first()
+    if item is None:
+        text = f"There is no item {item_id[:SHOWN]!r}."
+        raise UnknownUrl(text, param=param, code="item_not_found")
+    return item
+
+
+@transaction.atomic
+def take_out(conversation: Conversation, item: Item) -> None:
+    """Delete one item, and how its turn was thought up. An upstream that keeps the conversation
+    still knows of it, and so is asked in a new chat. Raises ConversationBusy, UnknownUrl.
+    """
+    locked = free(conversation)
+    title = "" if locked.title in " ".join(item.text.split()) else locked.title
+    Conversation.objects.filter(pk=locked.pk).update(
+        chat_id="", parent_id="", chat_turn=0, token_id=None, title=title
+    )
+    item.delete()
+    transaction.on_commit(retention.merge)
+    left = list(item.turn.items.all())
+    weight = finish_turn.estimate_item_tokens(
+        entry for entry in left if entry.role not in SYSTEM_ROLES
+    )
+    size = storage_quota.size_of(left)
+    Turn.objects.filter(pk=item.turn_id).update(
+        tokens=weight, stored_bytes=size, thought={}, extras={}
+    )
+    EventBatch.objects.filter(turn=item.turn_id).delete()
+    if item.role in SYSTEM_ROLES:
+        retention.unlink(conversation)
+
+
+# --- stored completions ---------------------------------------------------------------------------
+def completions_of(user_id: int) -> QuerySet[Turn]:
+    """A user's stored chat completions that have come to an end."""
+    mine = Conversation.objects.of(user_id)
+    return Turn.objects.filter(
+        user_id=user_id, door=Door.CHAT, stored=True, status__in=SAID, conversation__in=mine
+    )
+
+
+def find_completion(user_id: int, completion_id: str) -> Turn:
+    """Raises UnknownUrl."""
+    found = None
+    if COMPLETION_ID.fullmatch(completion_id):
+        key = uuid.UUID(hex=completion_id.removeprefix("chatcmpl-"))
+        found = completions_of(user_id).filter(pk=key).first()
+    if found is None:
+        raise UnknownUrl(
+            f"There is no stored chat completion {completion_id[:SHOWN]!r}.",
+            param="id",
+            code="completion_not_found",
+        )
+    return found
+
+
+def unknown_message(message_id: str) -> UnknownUrl:
+    return UnknownUrl(
+        f"There is no message {message_id[:SHOWN]!r}.", param="after", code="message_not_found"
+    )
+
+
+@transaction.atomic
+def forget_completion(turn: Turn) -> None:
+    """It can no longer be retrieved, and what only it said is deleted; one that still runs is
+    stopped, and nothing of it is written. A conversation that it is part of keeps it; a thread that
+    goes on after it keeps its place.
+    """
+    thread = Conversation.objects.select_for_update().get(pk=turn.conversation_id)
+    row = Turn.objects.filter(pk=turn.pk)
+    if thread.kind != Kind.THREAD:
+        row.update(stored=False)
+    elif not turn.branches.exists() and not thread.turns.exclude(pk=turn.pk).exists():
+        retention.delete(Conversation.objects.filter(pk=thread.pk))
+    elif row.filter(status__in=RUNNING).exists():
+        turn.delete()
+    else:
+        turn.items.all().delete()
+        EventBatch.objects.filter(turn=turn).delete()
+        Conversation.objects.filter(pk=thread.pk).update(title="")
+        nothing: dict[str, Any] = {"metadata": {}, "settings": {}, "extras": {}, "thought": {}}
+        row.update(stored=False, **nothing, usage=None, error=None, tokens=0, stored_bytes=0)
+        transaction.on_commit(retention.merge)
+
+
+def render_answer(output: Iterable[Said]) -> dict[str, Any]:
+    """Render the message of a stored completion's first choice, as its caller got it.
+
+    `output` are the items of the answer. Unlike `items.to_messages`, which is for upstreams, this
+    leaves nothing out: thinking is told in any case, and calls also when they were cut off.
+    """
+    message: dict[str, Any] = {"role": "assistant", "content": None, "refusal": None}
+    for item in output:
+        if item.type == "reasoning":
+            thinking = items.read_thinking(item.data)
+            message["reasoning_content"] = message.get("reasoning_content", "") + thinking
+        elif item.type == "message":
+            add_parts(message, item.data.get("content") or [])
+        elif item.type in items.CALL_TYPES:
+            message.setdefault("tool_calls", []).append(items.read_tool_call(item.data))
+    return message
+
+
+def add_parts(message: dict[str, Any], parts: Sequence[dict[str, Any]]) -> None:
+    """Add texts, refusals and annotations of an item to the message of a stored completion."""
+    texts = [part["text"] for part in parts if isinstance(part.get("text"), str)]
+    if texts:
+        message["content"] = (message["content"] or "") + "".join(texts)
+    message["refusal"] = items.read_refusal(parts) or message["refusal"]
+    annotations = [note for part in parts for note in part.get("annotations") or ()]
+    if annotations:
+        message["annotations"] = [*message.get("annotations", ()), *annotations]
+
+
+# --- sessions -------------------------------------------------------------------------------------
+def sessions_of(user_id: int) -> QuerySet[Conversation]:
+    """A user's conversations with a name of their own, whatever door gave it to them."""
+    return Conversation.objects.of(user_id).filter(kind=Kind.NAMED)
+
+
+def find_session(user_id: int, name: str) -> Conversation:
+    """Return a user's session by its name. Raises UnknownUrl."""
+    session = sessions_of(user_id).filter(name=name).first()
+    if session is None:
+        text = f"There is no session {name[:SHOWN]!r}."
+        raise UnknownUrl(text, param="session_id", code="session_not_found")
+    return session
+
+
+@transaction.atomic
+def begin_session(user_id: int, name: str, idle_seconds: int) -> Conversation:
+    """The user's session of this name, which begins now unless there is one."""
+    mine = Conversation.objects.filter(user_id=user_id, name=name)
+    retention.delete(mine.expired())
+    session, _ = mine.get_or_create(
+        defaults={"user_id": user_id, "kind": Kind.NAMED, "name": name, **living(idle_seconds)}
+    )
+    return session

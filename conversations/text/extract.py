@@ -1,0 +1,175 @@
+"""Documents -> text: `text_of(filename, content_type, data)`.
+
+Plain formats (txt, md, csv, json, source code …) are decoded here: UTF-8, UTF-16 and UTF-32 with a
+mark, else what charset-normalizer makes of the beginning. PDF, Word and HTML are read by a process
+of its own (`extract_worker.py`) that is bounded in time and memory and can be ended: a document may
+have been made to take for ever.
+"""
+
+import codecs
+import re
+import subprocess
+import sys
+from contextlib import nullcontext
+from pathlib import Path, PurePath
+from typing import Any
+
+from django.conf import settings
+
+PARSE = Path(__file__).with_name("extract_worker.py")
+MEMORY_BYTES = 1536 * 2**20  # of address space, for a document's reading
+UTF8_BYTES = 4  # of one character, at most
+SAMPLE_BYTES = 32_768
+SOUND = 8  # characters of UTF-8 for each mistake in it, else it is something else
+FOREIGN = re.compile("[^\x00-\x7f\ufffd]")
+READ_BYTES = 64 * 2**20  # a larger document is not read
+STATUS_UNREADABLE = 3  # of extract_worker.py
+
+PLAIN = frozenset(
+    """
+    txt text md markdown rst adoc csv tsv json jsonl ndjson yaml yml toml ini cfg conf env log xml
+    svg tex bib srt vtt sql graphql proto py pyi ipynb js mjs cjs jsx ts tsx vue svelte css scss
+    less java kt kts scala groovy c h cc cpp cxx hpp hh cs go rs rb php pl pm lua r jl swift m mm
+    dart ex exs erl hs clj lisp el vim sh bash zsh fish ps1 bat cmd dockerfile makefile cmake gradle
+    diff patch po asm s v vhd sol tf nix
+    """.split()
+)
+PARSED = {"pdf": "pdf", "docx": "docx", "html": "html", "htm": "html", "xhtml": "html"}
+IMAGES = frozenset(("png", "jpg", "jpeg", "webp", "gif"))
+BY_TYPE = {
+    "application/pdf": "pdf",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "docx",
+    "text/html": "html",
+    "application/json": "json",
+    "text/csv": "csv",
+    "text/markdown": "md",
+    "text/plain": "txt",
+    "image/png": "png",
+    "image/jpeg": "jpeg",
+    "image/webp": "webp",
+    "image/gif": "gif",
+}
+MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+
+
+class Unreadable(Exception):
+    """A document has no text that could be read; the message is a sentence for whoever sent it."""
+
+
+def kind(filename: str, content_type: str = "") -> str | None:
+    """What a file is by its name, else by its declared type: an entry of PLAIN, PARSED or IMAGES;
+    None: not taken.
+    """
+    path = PurePath(filename.lower())
+    ending = path.suffix[1:] or path.stem.lstrip(".")
+    if ending in PLAIN or ending in PARSED or ending in IMAGES:
+        return ending
+    declared = content_type.partition(";")[0].strip().lower()
+    if path.suffix:
+        return None
+    return BY_TYPE.get(declared) or ("txt" if declared.startswith("text/") else None)
+
+
+def text_of(filename: str, content_type: str, document: bytes | Path) -> str:
+    """The text of a document or of the file that holds it, at most FILE_TEXT_CHARS. Raises
+    Unreadable. Takes up to FILE_TEXT_SECONDS: run it in a thread.
+    """
+    what = kind(filename, content_type)
+    if what is None:
+        raise Unreadable("Files of this type cannot be read.")
+    if what in IMAGES:
+        raise Unreadable("It is an image: it has no text.")
+    refuse_size(
+        document.stat().st_size if isinstance(document, Path) else len(document),
+        plain=what in PLAIN,
+    )
+    form = PARSED.get(what)
+    text = parsed(form, document) if form else decoded(bytes_of(document))
+    if len(text) > settings.FILE_TEXT_CHARS:
+        raise Unreadable(f"It has more than {settings.FILE_TEXT_CHARS} characters of text.")
+    if not text.strip():
+        raise Unreadable("There is no text in it.")
+    return text
+
+
+def refuse_size(size_bytes: int, *, plain: bool) -> None:
+    """Raise Unreadable for what need not even be read."""
+    if not size_bytes:
+        raise Unreadable("It is empty.")
+    if plain and size_bytes > UTF8_BYTES * settings.FILE_TEXT_CHARS:
+        raise Unreadable(f"It has more than {settings.FILE_TEXT_CHARS} characters of text.")
+    if size_bytes > READ_BYTES:
+        raise Unreadable("It is too large to be read.")
+
+
+def bytes_of(document: bytes | Path) -> bytes:
+    return document.read_bytes() if isinstance(document, Path) else document
+
+
+def decoded(data: bytes) -> str:
+    """Bytes of a plain text. Raises Unreadable."""
+    marked = next((name for mark, name in MARKS.items() if data.startswith(mark)), None)
+    try:
+        text = data.decode(marked or "utf-8")
+    except UnicodeDecodeError:
+        text = guessed(data) if marked is None and b"\0" not in data else "\0"
+    if "\0" in text:
+        raise Unreadable("It is not text, whatever its name says.")
+    return text
+
+
+def guessed(data: bytes) -> str:
+    """UTF-8 with a mistake here and there, or text in an older encoding, as the beginning suggests.
+    Raises Unreadable.
+    """
+    from charset_normalizer import from_bytes
+
+    text = data.decode("utf-8", "replace")
+    mistakes = text.count("\ufffd") - data.count(b"\xef\xbf\xbd")
+    if len(FOREIGN.findall(text)) >= SOUND * mistakes:
+        return text
+    sample = data[:SAMPLE_BYTES]
+    if len(data) > SAMPLE_BYTES and (line := sample.rfind(b"\n") + 1) > SAMPLE_BYTES // 2:
+        sample = sample[:line]
+    found = ""
+    for cut in range(
+        UTF8_BYTES if len(sample) == SAMPLE_BYTES else 1
+    ):  # it may end within a character
+        best = from_bytes(sample[: len(sample) - cut]).best()
+        if best is not None:
+            said = data.decode(best.encoding, "replace")
+            if "\ufffd" not in said:
+                return said
+            found = found or said
+    if not found:
+        raise Unreadable("It is not text in any encoding that is known here.")
+    return found
+
+
+def parsed(form: str, document: bytes | Path) -> str:
+    """What extract_worker.py makes of the document. Raises Unreadable."""
+    seconds = settings.FILE_TEXT_SECONDS
+    if form == "html":
+        document = decoded(bytes_of(document)).encode()
+    limits = (max(1, round(seconds)), MEMORY_BYTES, UTF8_BYTES * settings.FILE_TEXT_CHARS)
+    command = [sys.executable, "-I", "-B", str(PARSE), form, *map(str, limits)]
+    try:
+        with document.open("rb") if isinstance(document, Path) else nullcontext() as file:
+            given: dict[str, Any] = {"stdin": file} if file is not None else {"input": document}
+            done = subprocess.run(command, **given, capture_output=True, timeout=seconds, env={})  # noqa: S603
+    except subprocess.TimeoutExpired:
+        raise Unreadable(f"Reading it takes longer than {seconds:g} seconds.") from None
+    if done.returncode == STATUS_UNREADABLE:
+        raise Unreadable(done.stderr.decode(errors="replace")[:200])
+    if done.returncode < 0:
+        raise Unreadable("Reading it takes too much time or memory.")
+    if done.returncode:
+        raise Unreadable("It cannot be read.")
+    text: str = done.stdout.decode()
+    return text.replace("\0", "")

@@ -1,0 +1,189 @@
+"""A long text cut into passages where its author paused: at headings, paragraphs, sentences, and
+only then anywhere.
+
+In: a text and a size in characters. Out: `Passage`s in order, each a slice of the text with its
+offsets, none longer than the size; together they hold every character. All sentence ends are told
+by punctuation, Western, Chinese, Japanese, Indic, Arabic, so a text without a single space is
+divided as well as an English one. Every pattern is bounded, or gives nothing back that it has taken
+(`++`) and starts where it cannot start twice, so the work is proportional to the length, whatever
+the text.
+"""
+
+# ruff: noqa: RUF001 - the punctuation of all scripts is the matter here
+
+import re
+import unicodedata
+from bisect import bisect_right
+from dataclasses import dataclass
+from itertools import pairwise
+
+SIZE = 500  # characters: a short paragraph of English
+# those that no space need follow; the Western ones are told by what comes after
+FULL_STOPS = "。！？；｡।॥؟۔።။։"
+CLOSERS = "[\"'”’»)\\]］〉》」』】）〕]{0,3}"
+# not "J." or "Dr."
+SENTENCE = r"(?<!\b[A-Z])(?<!\b(?:Dr|Mr|Ms|St|No|vs|cf|Jr|Sr))(?<!\b(?:Mrs|Fig|Vol))(?<!\bProf)\."
+CHAPTER = "|".join(
+    form
+    for name in ("chapter", "section", "part", "appendix")
+    for form in (name, name.title(), name.upper())
+)
+HEADINGS = re.compile(
+    r"^[ \t\u3000]{0,4}+(?:"
+    r"\#{1,6}+[ \t]++[^\n]{1,200}+"  # Markdown
+    r"|第[0-9〇零一二三四五六七八九十百千两]{1,6}+[章节節回篇部卷条條][^\n。！？；]{0,60}+"
+    rf"|(?:{CHAPTER})[ \t]++[0-9A-Z]{{1,6}}+\b[^\n]{{0,80}}+"
+    r"|[0-9]{1,3}+(?:\.[0-9]{1,3}+){1,4}+\.?+[ \t]++"  # 2.1 Methods
+    r"[^\n]{1,80}+(?<![.!?。！？；,，])"
+    r")[ \t\r]*+(?:\n(?:[ \t\r]*+\n)*+|\Z)",
+    re.MULTILINE,
+)
+PARAGRAPHS = re.compile(rf"\n\s*\n|[\f\u2029]|[.!?。！？]{CLOSERS}[ \t\r]{{0,8}}\n(?:\s*\n)?")
+SENTENCES = re.compile(
+    rf"(?:{SENTENCE}|[!?…]){CLOSERS}[ \t\u00a0]{{1,8}}(?=[^\sa-z])"
+    rf"|[{FULL_STOPS}](?![{FULL_STOPS}]){CLOSERS}[ \t\u3000]{{0,8}}"
+)
+# Weaker borders are looked for only where there is no better one: the end of a line, of a clause,
+# of a word.
+WEAKER = tuple(re.compile(pattern) for pattern in (r"\n", r"[,;:]\s|[，、：،؛—–]", r"\s"))
+JOINERS = "\u200d\u200c\ufe0e\ufe0f"
+LONGEST_CLUSTER = (
+    24  # characters that a hard cut walks back at most, so as not to tear an accent or an emoji
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One slice of a text: `text` is `whole[start:end]`, offsets in characters."""
+
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Borders:
+    """Where a text may be cut, in ascending offsets; a passage begins at each, but at the end of a
+    title only when there is no other place.
+    """
+
+    headings: list[int]
+    titles: list[int]
+    paragraphs: list[int]
+    sentences: list[int]
+
+
+def split(text: str, size: int = SIZE, overlap: int = 0) -> list[Passage]:
+    """Passages of `text` in order, each 1..`size` characters, usually at least half of it.
+
+    `overlap`: how many characters of the passage before one begins with at most, whole sentences or
+    words, where a paragraph had to be torn; 0..`size`/2. Whitespace alone has no passage; else
+    every character is in one, and each passage begins after the one before and not after its end.
+    Raises ValueError for a size under 1 and an overlap out of its range.
+    """
+    if size < 1 or not 0 <= overlap <= size // 2:
+        raise ValueError("the size is at least 1 character, the overlap at most half of the size")
+    if not text.strip():
+        return []
+    borders = borders_of(text)
+    passages = []
+    start = 0
+    while len(text) - start > size:
+        end, torn = cut(text, borders, start, (size, overlap))
+        passages.append(Passage(start, end, text[start:end]))
+        start = begin(text, borders, end, overlap) if torn and overlap else end
+    passages.append(Passage(start, len(text), text[start:]))
+    return passages
+
+
+def borders_of(text: str) -> Borders:
+    """The good places to cut a text: before a heading, after a paragraph, after a sentence; and the
+    ends of titles.
+    """
+    headings: list[int] = []
+    titles: list[int] = []
+    for match in HEADINGS.finditer(text):
+        if titles[-1:] != [match.start()]:  # a title and its subtitle stay together
+            headings.append(match.start())
+        titles.append(match.end())
+    return Borders(
+        headings,
+        titles,
+        [match.end() for match in PARAGRAPHS.finditer(text)],
+        [match.end() for match in SENTENCES.finditer(text)],
+    )
+
+
+def split_sentences(text: str) -> list[str]:
+    """Split a text at the ends of its sentences, in any script, without the blanks between them."""
+    ends = [0, *(match.end() for match in SENTENCES.finditer(text)), len(text)]
+    parts = (text[start:end].strip() for start, end in pairwise(ends))
+    return [part for part in parts if part]
+
+
+def cut(text: str, borders: Borders, start: int, measures: tuple[int, int]) -> tuple[int, bool]:
+    """(where the passage from `start` ends, whether a paragraph is torn there); `measures` is
+    (size, overlap).
+
+    The end lies more than a quarter of the size beyond start + overlap (or is start + 1 for tiny
+    sizes), so splitting always ends and is linear.
+    """
+    size, overlap = measures
+    limit = min(start + size, len(text) - size // 4)  # leaves no crumb behind
+    if end := last_within(borders.headings, start + size // 4, limit):
+        return end, False
+    low = start + max(size // 2, overlap + size // 4)
+    low = max(low, last_within(borders.titles, low, limit - 1))
+    if end := last_within(borders.paragraphs, low, limit):
+        return end, False
+    if end := last_within(borders.sentences, low, limit):
+        return end, True
+    for pattern in WEAKER:
+        for match in pattern.finditer(text, low, limit):
+            end = match.end()
+        if end:
+            return end, True
+    return whole_cluster(text, low, limit), True
+
+
+def last_within(borders: list[int], low: int, limit: int) -> int:
+    """The last border in (low, limit], 0 for none."""
+    at = bisect_right(borders, limit) - 1
+    return borders[at] if at >= 0 and borders[at] > low else 0
+
+
+def begin(text: str, borders: Borders, end: int, overlap: int) -> int:
+    """Where the passage after a cut at `end` begins: at most `overlap` characters before it, at a
+    sentence, else at a word, else anywhere.
+    """
+    low = end - overlap
+    for kind in (borders.headings, borders.paragraphs):
+        low = max(low, last_within(kind, low, end))
+    at = bisect_right(borders.sentences, low - 1)
+    if at < len(borders.sentences) and borders.sentences[at] < end:
+        return borders.sentences[at]
+    space = WEAKER[-1].search(text, low, end)
+    if space:
+        return space.end()
+    while low < end and tears(text, low):
+        low += 1
+    return low
+
+
+def whole_cluster(text: str, low: int, limit: int) -> int:
+    """The last offset in (low, limit] that tears nothing apart that is read as one character, else
+    the limit.
+    """
+    places = range(limit, max(low, limit - LONGEST_CLUSTER), -1)
+    return next((at for at in places if not tears(text, at)), limit)
+
+
+def tears(text: str, at: int) -> bool:
+    """Whether a cut at `at` (0 < at < length) parts an accent from its letter, or the halves of an
+    emoji.
+    """
+    mark = text[at]
+    before = text[at - 1]
+    if mark in JOINERS or before == "\u200d" or "\U0001f3fb" <= mark <= "\U0001f3ff":
+        return True
+    return unicodedata.category(mark).startswith("M") or (mark == "\n" and before == "\r")

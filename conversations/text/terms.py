@@ -1,0 +1,84 @@
+"""Text as terms: what a passage and a question have in common when nobody knows their language.
+
+In: any text. Out: a list of short casefolded strings, words first, with repetitions. Scripts that
+put spaces between words give words (at most 64 characters each, accents off, English endings
+lightly off); scripts that do not (Han, kana, Hangul, Thai, Lao, Khmer, Burmese, Tibetan) give
+overlapping pairs of characters. There are no stop words: what stands in every passage weighs
+nothing.
+"""
+
+import re
+import unicodedata
+from itertools import chain
+from operator import add
+
+UNSPACED = (
+    "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Tibetan, Burmese, Khmer
+    "\u3005-\u3007\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff"  # kana
+    "\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff"  # Han and Hangul
+)
+# Vowel signs and accents belong to their word, though the regular expression engine does not count
+# them as letters.
+MARKS = "\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670\u0900-\u0963\u0970-\u0dff"
+WORDS = re.compile(rf"(?:[^\W_{UNSPACED}]|[{MARKS}]){{1,64}}")
+ASCII_WORDS = re.compile(r"[a-z0-9]{1,64}")
+RUNS = re.compile(rf"[{UNSPACED}]+")
+# What Unicode sorts within a run: that takes the square of its length, and no word has so many in a
+# row. Characters that become accents when they are normalised belong to it (halfwidth voiced
+# marks).
+ACCENTS_AT_MOST = 30
+TOO_MANY_ACCENTS = re.compile(
+    rf"((?:[^\w\s\x00-\x7f]|[\uff9e\uff9f]){{{ACCENTS_AT_MOST}}})(?:[^\w\s\x00-\x7f]|[\uff9e\uff9f])++"
+)
+ACCENTS = re.compile("[\u0300-\u036f]")
+ENDINGS = (("ies", "y"), ("sses", "ss"), ("shes", "sh"), ("ches", "ch"), ("xes", "x"))
+REMEMBERED = 100_000  # words whose stem is remembered: a bound on memory, not on the text
+
+
+class _Stems(dict[str, str]):
+    """word -> stem, worked out once per word, so that a long text costs one look-up a word."""
+
+    def __missing__(self, word: str) -> str:
+        if len(self) >= REMEMBERED:
+            self.clear()
+        found = self[word] = stem(word)
+        return found
+
+
+_stems = _Stems()
+
+
+def terms(text: str) -> list[str]:
+    """The terms of a text, about one per word or per unspaced character; empty for a text without
+    letters and digits.
+    """
+    if text.isascii():
+        return list(map(_stems.__getitem__, ASCII_WORDS.findall(text.lower())))
+    text = unicodedata.normalize("NFKC", TOO_MANY_ACCENTS.sub(r"\1", text)).casefold()
+    words = list(map(_stems.__getitem__, WORDS.findall(text)))
+    words.extend(chain.from_iterable(map(pairs, RUNS.findall(text))))
+    return words
+
+
+def pairs(run: str) -> list[str]:
+    """The overlapping pairs of a run of unspaced characters; one alone is its own.
+
+    Example: "中国人" -> 中国, 国人.
+    """
+    return list(map(add, run, run[1:])) if len(run) > 1 else [run]
+
+
+def stem(word: str) -> str:
+    """A casefolded word without accents and without the commonest English endings, so that
+    "studies" finds "study".
+    """
+    if not word.isascii():
+        word = unicodedata.normalize("NFC", ACCENTS.sub("", unicodedata.normalize("NFD", word)))
+    if len(word) < 4 or not word.isascii():
+        return word
+    for ending, instead in ENDINGS:
+        if word.endswith(ending):
+            return word[: -len(ending)] + instead
+    if word[-1] == "s" and word[-2] not in "sui":
+        word = word[:-1]
+    return word

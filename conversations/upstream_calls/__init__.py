@@ -1,0 +1,1 @@
+"""The calls that a strategy makes for one request."""

@@ -1,0 +1,157 @@
+"""Ask, and once more where a tool had to be called and the model, which is told in words how to,
+did not.
+"""
+
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+
+from providers.catalogue import Candidate
+from providers.exceptions import GatewayError
+from providers.filters.moonshot_usage import sum_usage
+from providers.filters.prompted_tools import tool_prompt
+from providers.protocol.chat import Attempt, Batches, ChatRequest, Chunk, Resume, Trace
+from tokens.failover import loop as failover
+from tokens.pool.pool import Pool
+
+THINKING = ("reasoning_content", "reasoning")
+THOUGHT_END = "</think>"  # of thinking that the caller gets in the text
+
+
+def answer(
+    request: ChatRequest, candidates: Sequence[Candidate], pool: Pool, trace: Trace
+) -> Batches:
+    if not tool_prompt.demands_call(request.body) or all(
+        one.model.tools != "prompt" for one in candidates
+    ):
+        return failover.answer(request, candidates, pool, trace)
+    return insisting(request, candidates, pool, trace)
+
+
+async def insisting(
+    request: ChatRequest, candidates: Sequence[Candidate], pool: Pool, trace: Trace
+) -> Batches:
+    """Relay the answer; of one that lacks its call only the thinking, and then the answer to a
+    correction.
+
+    When the second question fails or may not be asked, the first answer is given after all. Raises
+    GatewayError.
+    """
+    first: list[Chunk] = []
+    thoughts: list[Chunk] = []
+    async with aclosing(failover.answer(request, candidates, pool, trace)) as batches:
+        async for batch in batches:
+            if trace.attempts[-1].lacks_call:
+                thought, rest = parted(batch)
+                thoughts += thought
+                first += rest
+                batch = thought if request.stream else []
+            if batch:
+                yield batch
+    if not first:
+        return
+    if not trace.may_go_on():
+        yield continued(first, thoughts, [])
+        return
+    said = spoken(first)
+    begun = False
+    second = corrected(request, trace.attempts[-1], said)
+    trace.further = [second.body]
+    trace.text.append(said)  # it was produced, though nobody sees it
+    trace.usage = next((chunk["usage"] for chunk in reversed(first) if chunk.get("usage")), None)
+    try:
+        async with aclosing(failover.answer(second, candidates, pool, trace)) as batches:
+            async for batch in batches:
+                if not begun:
+                    begun = True
+                    trace.usage = None  # the second answer's says both
+                yield continued(batch, thoughts, first)
+    except GatewayError:
+        if begun:
+            raise
+        trace.text.pop()  # it is seen after all
+        yield continued(first, thoughts, [])
+
+
+def corrected(request: ChatRequest, attempt: Attempt, said: str) -> ChatRequest:
+    """The same question with the model's text and a correction behind it."""
+    messages = [
+        *request.body["messages"],
+        *([{"role": "assistant", "content": said}] if said else []),
+    ]
+    messages.append(
+        {"role": "user", "content": tool_prompt.correction(tool_prompt.offer(request.body))}
+    )
+    resume = None
+    if request.keep and attempt.token_id is not None and attempt.chat_id:
+        resume = Resume(attempt.token_id, attempt.chat_id, attempt.parent_id)
+    return msgspec.structs.replace(
+        request, body={**request.body, "messages": messages}, resume=resume
+    )
+
+
+# --- answers with one choice, streamed or whole ---------------------------------------------------
+def said_in(chunk: Chunk) -> dict[str, Any]:
+    """The delta or message of the chunk's choice; empty when it has none."""
+    choice = chunk["choices"][0] if chunk["choices"] else {}
+    found: dict[str, Any] = choice.get("delta") or choice.get("message") or {}
+    return found
+
+
+def spoken(chunks: Sequence[Chunk]) -> str:
+    return "".join(said_in(chunk).get("content") or "" for chunk in chunks)
+
+
+def parted(batch: Sequence[Chunk]) -> tuple[list[Chunk], list[Chunk]]:
+    """An answer that lacks its call as its thinking, which is shown, and all the rest."""
+    left = spoken(batch).find(THOUGHT_END) + len(THOUGHT_END) if THOUGHT_END in spoken(batch) else 0
+    thoughts: list[Chunk] = []
+    rest: list[Chunk] = []
+    for chunk in batch:
+        said = said_in(chunk)
+        content = said_in(chunk).get("content") or ""
+        thought = {name: value for name, value in said.items() if name in (*THINKING, "role")}
+        if left and content:
+            thought["content"] = content[:left]
+        if thought:
+            thoughts.append(saying({**chunk, "usage": None}, thought, ends=False))
+        other = {name: value for name, value in said.items() if name not in THINKING}
+        rest.append(saying(chunk, other | ({"content": content[left:]} if content else {})))
+        left = max(0, left - len(content))
+    return thoughts, rest
+
+
+def saying(chunk: Chunk, said: dict[str, Any], *, ends: bool = True) -> Chunk:
+    """The chunk with this delta or message instead, and without its finish reason unless it
+    `ends`.
+    """
+    if not chunk["choices"]:
+        return chunk
+    choice, *others = chunk["choices"]
+    name = "message" if "message" in choice else "delta"
+    reason = choice["finish_reason"] if ends else None
+    return {**chunk, "choices": [{**choice, name: said, "finish_reason": reason}, *others]}
+
+
+def continued(
+    batch: Sequence[Chunk], thoughts: Sequence[Chunk], first: Sequence[Chunk]
+) -> list[Chunk]:
+    """What follows `thoughts` in the same answer; usage is that of both questions, or none when one
+    has none.
+    """
+    told = []
+    for chunk in batch:
+        said = said_in(chunk)
+        if chunk["choices"] and "message" in chunk["choices"][0]:
+            for field in (*THINKING, "content"):
+                if before := "".join(said_in(one).get(field) or "" for one in thoughts):
+                    said = said | {field: before + (said.get(field) or "")}
+        else:  # the role was said
+            said = {name: value for name, value in said.items() if name != "role"}
+        if first and chunk.get("usage"):
+            usage = next((one["usage"] for one in reversed(first) if one.get("usage")), None)
+            chunk = chunk | {"usage": sum_usage(usage, chunk["usage"]) if usage else None}
+        told.append(saying(chunk, said))
+    return told

@@ -1,0 +1,232 @@
+"""The upstream questions of one request: several on the way (whole answers), one at its end that
+the caller gets.
+
+Each question goes through failover like a request of its own; its attempts and its usage are the
+request's. `Asking` counts the questions (a strategy may not cost without end), leaves half of the
+request's time to the final one, and adds up usage, also of what was broken off: a question whose
+upstream gave no figures is guessed by length, and then the sum says `"estimated": true`. A tool
+that the final answer had to call is insisted upon, as it is without a strategy.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import aclosing
+from functools import partial
+from typing import Any, TypeVar
+
+import msgspec
+
+from conversations.prompts.long_texts import estimate_prompt_tokens
+from conversations.text.token_estimate import estimate_tokens, estimated_usage
+from conversations.upstream_calls import required_tool_call
+from providers.catalogue import Candidate
+from providers.exceptions import InternalError, PoolError, Rejected, UpstreamTimeout
+from providers.filters.moonshot_usage import sum_usage
+from providers.protocol.chat import Batches, ChatRequest, Chunk, Trace
+from providers.protocol.message_text import SYSTEM_ROLES, join_texts
+from tokens.pool.pool import Pool
+
+# of the caller's body, what a question on the way has too; tools, formats and limits are for the
+# final answer
+KEPT = (
+    *("model", "user", "safety_identifier", "prompt_cache_key", "service_tier"),
+    *("reasoning_effort", "temperature", "top_p", "seed"),
+)
+PRODUCED_FIELDS = ("content", "reasoning_content", "reasoning")  # of a delta or a message
+HOPELESS = (Rejected, PoolError)  # asking again in a moment would bring the same
+Options = TypeVar("Options")
+
+
+class Said(msgspec.Struct, frozen=True):
+    """A whole answer on the way. `cut`: it ended because it had reached its number of tokens."""
+
+    text: str
+    cut: bool = False
+
+
+class Asking:
+    """The questions of one request, at most `most` of them (the final one, which is always asked,
+    included).
+    """
+
+    def __init__(
+        self,
+        request: ChatRequest,
+        candidates: Sequence[Candidate],
+        pool: Pool,
+        trace: Trace,
+        most: int,
+    ) -> None:
+        self.request = request
+        self._candidates = candidates
+        self._pool = pool
+        self._trace = trace
+        self._left = most  # upstream calls
+        self._reserved = 0  # of them, for questions that are about to be asked
+        self._until = trace.began + candidates[0].adapter.upstream.timeouts.total / 2
+        self._spent: dict[str, Any] = {}
+
+    @property
+    def left(self) -> int:
+        """How many more questions may be asked on the way, those that failover asks again counted;
+        none when their time is over.
+        """
+        return self._left - self._reserved - 1 if time.perf_counter() < self._until else 0
+
+    def _more(self, kept: int) -> bool:
+        """Take one more call, when that leaves `kept` ones besides those reserved."""
+        allowed = self._left - self._reserved > kept
+        self._left -= allowed
+        return allowed
+
+    def reserve(self, questions: int) -> None:
+        """Keep a call for each of so many questions, which are asked next and at once: no failover
+        uses it up.
+        """
+        self._reserved = questions
+
+    async def whole(self, label: str, messages: Sequence[dict[str, Any]], **fields: Any) -> Said:
+        """The answer to one question; `fields` of the body, None leaves one out. Raises
+        GatewayError.
+        """
+        body = {name: self.request.body[name] for name in KEPT if name in self.request.body}
+        body |= {"messages": list(messages), **fields}
+        body = {name: value for name, value in body.items() if value is not None}
+        limit = body.pop("max_tokens", None)
+        if limit is not None:
+            newer = "max_completion_tokens" in self.request.body
+            body["max_completion_tokens" if newer else "max_tokens"] = limit
+        inner = msgspec.structs.replace(
+            self.request,
+            body=body,
+            stream=False,
+            include_usage=False,
+            thinking="reasoning",
+            keep=False,
+            resume=None,
+        )
+        answer: Chunk = {}
+        try:
+            async with (
+                asyncio.timeout(self._until - time.perf_counter()),
+                aclosing(self._asked(label, inner)) as batches,
+            ):
+                async for batch in batches:
+                    answer = batch[0]
+        except TimeoutError:
+            raise UpstreamTimeout(
+                "The upstream took too long over a question on the way."
+            ) from None
+        choice = (answer.get("choices") or [{}])[0]
+        text = join_texts((choice.get("message") or {}).get("content"))
+        return Said(text, choice.get("finish_reason") == "length")
+
+    async def last(
+        self, label: str, messages: Sequence[dict[str, Any]], **defaults: Any
+    ) -> Batches:
+        """Yield the answer that the caller gets, as he wants it; `defaults` are fields of the body
+        that he left out.
+
+        Its usage is that of all questions. Raises GatewayError.
+        """
+        given = {name: value for name, value in defaults.items() if value is not None}
+        body = given | self.request.body | {"messages": list(messages)}
+        inner = msgspec.structs.replace(self.request, body=body, keep=False, resume=None)
+        async with aclosing(self._asked(label, inner, kept=0)) as batches:
+            async for batch in batches:
+                yield batch
+
+    def usage(self) -> dict[str, Any] | None:
+        """Of all questions so far, in OpenAI's form; None before the first."""
+        return self._spent or None
+
+    async def _asked(self, label: str, inner: ChatRequest, kept: int = 1) -> Batches:
+        """Yield the answer's chunks, `usage` in them made the sum; note attempts and usage however
+        it ends.
+
+        Failover leaves `kept` calls, and those reserved, to others.
+        """
+        trace = self._trace
+        own = Trace(inner, began=self._trace.began, more=partial(self._more, kept))
+        before = self._spent
+        usage = None
+        produced = 0
+        self._left -= 1
+        self._reserved = max(0, self._reserved - 1)
+        try:
+            async with aclosing(
+                required_tool_call.answer(inner, self._candidates, self._pool, own)
+            ) as batches:
+                async for batch in batches:
+                    for chunk in batch:
+                        produced += sum(map(estimate_tokens, said_in(chunk)))
+                        if chunk.get("usage"):
+                            usage = chunk["usage"]
+                            chunk["usage"] = sum_usage(before, usage)
+                    yield batch
+        finally:
+            asked = [attempt for attempt in own.attempts if attempt.outcome != "skipped"]
+            for attempt in asked:
+                attempt.reason = attempt.reason or label
+            trace.attempts += own.attempts
+            if trace.queue_ms is None:
+                trace.queue_ms = own.queue_ms
+            usage = usage or own.usage
+            if usage is None and own.answered_by is not None:
+                prompt = sum(map(estimate_prompt_tokens, (inner.body, *(own.further or ()))))
+                produced += sum(map(estimate_tokens, own.text))
+                usage = estimated_usage(prompt, produced)
+            if usage is not None:  # others may have ended meanwhile
+                self._spent = sum_usage(self._spent, usage)
+            trace.usage = self.usage()
+
+
+def options_of(kind: type[Options], candidates: Sequence[Candidate]) -> Options:
+    """The strategy's options as the model's row has them. Raises InternalError, which names what is
+    wrong.
+    """
+    try:
+        return msgspec.convert(candidates[0].options, kind)
+    except msgspec.ValidationError as error:
+        name = candidates[0].public_id
+        raise InternalError(
+            f"The model {name!r} has an option that cannot be used: {error}."
+        ) from None
+
+
+# --- messages -------------------------------------------------------------------------------------
+def said_in(chunk: Chunk) -> list[str]:
+    """List the texts of a chunk, streamed or whole: answer, thinking and calls."""
+    found: list[str] = []
+    for choice in chunk.get("choices") or ():
+        said = choice.get("delta") or choice.get("message") or {}
+        texts = (join_texts(said.get(name)) for name in PRODUCED_FIELDS)
+        found += filter(None, texts)
+        if calls := said.get("tool_calls"):
+            found.append(str(calls))
+    return found
+
+
+def instructed(messages: Sequence[dict[str, Any]], prompt: str) -> list[dict[str, Any]]:
+    """Put `prompt` in front of messages.
+
+    System messages at their head become one with it, in the role of the first.
+    """
+    head = 0
+    while head < len(messages) and messages[head]["role"] in SYSTEM_ROLES:
+        head += 1
+    told = [text for message in messages[:head] if (text := join_texts(message.get("content")))]
+    role = messages[0]["role"] if head else "system"
+    return [{"role": role, "content": "\n\n".join([prompt, *told])}, *messages[head:]]
+
+
+def only_text(body: dict[str, Any]) -> bool:
+    """Whether the caller wants nothing but prose, once: no tools, no format, no second choice."""
+    format_ = (body.get("response_format") or {}).get("type", "text")
+    return (
+        not body.get("tools")
+        and not body.get("functions")
+        and format_ == "text"
+        and (body.get("n") or 1) == 1
+    )

@@ -1,0 +1,5 @@
+"""The admin of providers, models, aliases and deletions; what all admins share."""
+
+from providers.admin import deletion_admin, models_admin, provider_admin
+
+__all__ = ["deletion_admin", "models_admin", "provider_admin"]

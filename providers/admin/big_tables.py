@@ -1,0 +1,218 @@
+"""What the admins of all apps share: tables too big to count, badges, notes in a row's history."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.models import CHANGE, DELETION, LogEntry
+from django.contrib.admin.utils import model_ngettext
+from django.contrib.admin.views.main import PAGE_VAR, ChangeList
+from django.contrib.contenttypes.models import ContentType
+from django.core.paginator import Paginator
+from django.db.models import CASCADE, Model, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.functional import cached_property
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from providers.integers import parse_integer
+
+AHEAD = 4  # pages that a list looks beyond the one it shows
+# what is further on is found by a search or a filter: skipping so many rows takes seconds
+LAST_PAGE = 1_000
+MOST_TYPED = 9_999_999  # an address with a higher page number shows the first page
+NOTHING = "-"  # where there is no value, as Django's admin writes it
+NAMED = 20  # rows that are named before a deletion; the others are counted
+MOST_COUNTED = 10_000  # rows that go along with a deletion; beyond it is “more than”
+DEPTH = 3  # references that are followed to count them
+AUDITED = 1_000  # rows of one action that each get a note in their history
+SEARCH_LENGTH = 200
+Summary = tuple[
+    list[Any], dict[str, Any], set[str], list[Any]
+]  # names, counts, what may not be deleted, protected
+
+
+# --- what the admins share ------------------------------------------------------------------------
+def badge(colour: str, text: object) -> SafeString:
+    """A short state, coloured: good, wait, bad or off."""
+    return format_html('<span class="badge badge-{}">{}</span>', colour, text)
+
+
+def moment(name: str, label: str) -> Callable[[Any, Any], str]:
+    """A column or read-only field for the time `name`, to the second."""
+
+    @admin.display(description=label, ordering=name)
+    def shown(self: Any, row: Any) -> str:
+        at = getattr(row, name)
+        return date_format(timezone.localtime(at), "Y-m-d H:i:s") if at else NOTHING
+
+    return shown
+
+
+def counted(model: type[Model], count: int) -> str:
+    """`1 upstream token`, `2 upstream tokens`."""
+    return f"{count} {model_ngettext(model._meta, count)}"
+
+
+def audit(
+    request: HttpRequest,
+    rows: QuerySet[Any],
+    what: str,
+    flag: int = CHANGE,
+    called: Callable[[Any], str] = str,
+) -> None:
+    """Note in the rows' history what is about to be done to them (before: their filter may not hold
+    after); one note for all when they are very many. `called`: a row's name there; an id where what
+    a row says of itself is private.
+    """
+    some = list(rows[: AUDITED + 1])
+    if not some:
+        return
+    kind = ContentType.objects.get_for_model(some[0])
+    many = f"more than {counted(type(some[0]), AUDITED)}"
+    notes = [(None, many)] if len(some) > AUDITED else [(row.pk, called(row)[:200]) for row in some]
+    entry = {
+        "user_id": request.user.pk,
+        "content_type": kind,
+        "action_flag": flag,
+        "change_message": what,
+    }
+    LogEntry.objects.bulk_create(
+        LogEntry(object_id=pk, object_repr=name, **entry) for pk, name in notes
+    )
+
+
+class AheadPaginator(Paginator):  # type: ignore[type-arg]
+    """Pages of a table that is never counted: `count` says how far it looked, `more` whether there
+    is more.
+    """
+
+    number = 1
+    more = False
+
+    @cached_property
+    def count(self) -> int:
+        seen = self._look((self.number - 1) * self.per_page)
+        return seen or self._look(0)
+
+    def _look(self, start: int) -> int:
+        """The position of the last row that can be seen from `start`; 0 when there is none."""
+        reach = self.per_page * (1 + AHEAD)
+        rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]
+        found = len(rows.values_list("pk")[start : start + reach + 1])
+        self.more = found > reach
+        return start + min(found, reach) if found else 0
+
+
+class BigTableList(ChangeList):
+    """A list that sorts only by the columns that are offered for it, whatever an address asks:
+    others have no index.
+    """
+
+    def get_ordering_field(self, field_name: Any) -> Any:
+        return (
+            super().get_ordering_field(field_name)
+            if field_name in (self.sortable_by or ())
+            else None
+        )
+
+
+class BigTableAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """For tables with a million rows: nothing is counted, searches are exact or by prefix,
+    deletions name few rows.
+    """
+
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    list_per_page = 50
+
+    def get_paginator(
+        self, request: HttpRequest, queryset: Any, per_page: int, *args: Any, **kwargs: Any
+    ) -> Any:
+        paginator = AheadPaginator(queryset, per_page, *args, **kwargs)
+        number = parse_integer(request.GET.get(PAGE_VAR, ""), 1, MOST_TYPED) or 1
+        paginator.number = min(number, LAST_PAGE)
+        return paginator
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return BigTableList
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        term = search_term.strip()[:SEARCH_LENGTH]
+        return (self.found(queryset, term) if term else queryset), False
+
+    def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+        """The rows that `term` means."""
+        raise NotImplementedError
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Summary:
+        return summarised(self.admin_site, objs, request)
+
+    def log_deletions(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
+        return audit(request, queryset, "", DELETION, self.called_in_history)
+
+    def called_in_history(self, row: Any) -> str:
+        """The name of a row in the history, which outlives it."""
+        return str(row)
+
+
+def bounded_count(rows: QuerySet[Any]) -> int:
+    """Count rows, MOST_COUNTED + 1 at most."""
+    return rows.order_by().values("pk")[: MOST_COUNTED + 1].count()
+
+
+def at_most(model: type[Model], count: int) -> str:
+    """`2 upstream tokens`, or `more than 10000 upstream tokens`."""
+    return (
+        f"more than {counted(model, MOST_COUNTED)}"
+        if count > MOST_COUNTED
+        else counted(model, count)
+    )
+
+
+def dependents(model: type[Model], path: str = "", depth: int = DEPTH) -> dict[type[Model], str]:
+    """The models whose rows go along with rows of `model`, each with the first lookup that leads
+    back to those.
+    """
+    going = [relation for relation in model._meta.related_objects if relation.on_delete is CASCADE]
+    found: dict[type[Model], str] = {}
+    for relation in going:
+        back = f"{relation.field.name}__{path}" if path else relation.field.name
+        found.setdefault(relation.related_model, back)
+    if depth > 1:
+        for relation in going:
+            found = (
+                dependents(relation.related_model, found[relation.related_model], depth - 1) | found
+            )
+    return found
+
+
+def summarised(
+    site: admin.AdminSite, objs: QuerySet[Any] | list[Any], request: HttpRequest
+) -> Summary:
+    """What a deletion takes along, for the page that asks: a few names, and counts of the rest and
+    of what depends; no count goes far beyond MOST_COUNTED, however many there are.
+    """
+    opts = objs[0]._meta
+    total = len(objs) if isinstance(objs, list) else bounded_count(objs)
+    names: list[Any] = [str(row) for row in objs[:NAMED]]
+    if total > NAMED:
+        names.append(f"… and {'many' if total > MOST_COUNTED else total - NAMED} more")
+    counts: dict[str, Any] = {str(opts.verbose_name_plural): shown_count(total)}
+    lacking = set()
+    for dependent, back in dependents(opts.model).items():
+        if count := bounded_count(dependent._base_manager.filter(**{f"{back}__in": objs})):
+            names.append(at_most(dependent, count))
+            counts[str(dependent._meta.verbose_name_plural)] = shown_count(count)
+            registered = site._registry.get(dependent)
+            if registered is not None and not registered.has_delete_permission(request):
+                lacking.add(str(dependent._meta.verbose_name))
+    return names, counts, lacking, []
+
+
+def shown_count(count: int) -> int | str:
+    return f"more than {MOST_COUNTED}" if count > MOST_COUNTED else count

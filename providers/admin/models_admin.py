@@ -1,0 +1,103 @@
+"""The admin of models and aliases; that of providers is in `provider_admin.py`.
+
+`Revision` is not registered: its rows are counters that database triggers write, and a hand in them
+would make processes miss a change.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import ValidationError
+from django.db.models import Exists, OuterRef, QuerySet
+from django.http import HttpRequest
+
+from providers.admin import provider_admin  # noqa: F401 - it registers providers
+from providers.choices import Capability
+from providers.models import ChatModel, ModelAlias
+
+admin.site.site_url = None  # the site's root is JSON for machines
+
+
+# --- models ---------------------------------------------------------------------------------------
+class ChatModelForm(forms.ModelForm):  # type: ignore[type-arg]
+    capabilities = forms.MultipleChoiceField(
+        choices=Capability.choices,
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text="What is ticked may be asked of it; with nothing ticked the upstream decides.",
+    )
+
+    class Meta:
+        widgets = {"options": forms.Textarea(attrs={"rows": 3, "cols": 60})}
+
+    def clean_capabilities(self) -> list[str]:
+        return list(self.cleaned_data["capabilities"])
+
+
+@admin.register(ChatModel)
+class ChatModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    form = ChatModelForm
+    list_display = ("public_id", "provider", "upstream_name", "enabled", "priority", "abilities")
+    list_select_related = ("provider",)
+    list_filter = ("enabled", "provider", "thinking", "search")
+    search_fields = ("public_id", "upstream_name")
+    fieldsets = (
+        (None, {"fields": ("public_id", "provider", "upstream_name", "enabled")}),
+        (
+            "Among models of one public id",
+            {
+                "fields": ("priority", "weight"),
+                "description": "Several providers may answer for one public id.",
+            },
+        ),
+        ("What it can do", {"fields": ("capabilities", "context_window")}),
+        ("Thinking and search", {"fields": ("thinks", "thinking", "search")}),
+        ("For its adapter", {"fields": ("options",), "classes": ("collapse",)}),
+    )
+
+    @admin.display(description="capabilities")
+    def abilities(self, model: ChatModel) -> str:
+        return ", ".join(model.capabilities) or "not checked"
+
+
+class ModelAliasForm(forms.ModelForm):  # type: ignore[type-arg]
+    public_id = forms.ChoiceField(label="Public id", help_text="The model meant.")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "public_id" in self.fields:  # absent for those who may only look
+            self.fields["public_id"].choices = self.choices()  # type: ignore[attr-defined]
+
+    def choices(self) -> Iterable[tuple[str, str]]:
+        """Every public id, and the one it has already even when no model bears it now."""
+        names = {*ChatModel.objects.all().public_ids(), self.instance.public_id} - {""}
+        return [("", "---------"), *((name, name) for name in sorted(names))]
+
+    def clean_alias(self) -> str:
+        alias: str = self.cleaned_data["alias"]
+        if ChatModel.objects.filter(public_id=alias).exists():
+            raise ValidationError("There is a model of this name, which would be found first.")
+        return alias
+
+
+@admin.register(ModelAlias)
+class ModelAliasAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    form = ModelAliasForm
+    fieldsets = (
+        (None, {"fields": ("alias", "public_id")}),
+        ("What it changes", {"fields": ("thinking", "search")}),
+    )
+    list_display = ("alias", "public_id", "thinking", "search", "answers")
+    search_fields = ("alias", "public_id")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        served = ChatModel.objects.served().filter(public_id=OuterRef("public_id"))
+        rows: QuerySet[Any] = super().get_queryset(request).annotate(served=Exists(served))
+        return rows
+
+    @admin.display(boolean=True, description="model there")
+    def answers(self, alias: Any) -> bool:
+        found: bool = alias.served
+        return found

@@ -1,0 +1,225 @@
+"""The admin of providers: who may change where credentials go, and who confirms it."""
+
+from typing import Any, cast
+
+from django import forms
+from django.conf import settings
+from django.contrib import admin, messages
+from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from providers import registry
+from providers.admin.big_tables import audit, badge
+from providers.admin.deletion_admin import SlicedDeletion
+from providers.choices import Mode
+from providers.models import ChatModel, Provider
+from providers.network import destination
+
+INLINE_MODELS = 50  # a provider with more has them on their own page: a form has a limit of fields
+CHANGE_TOKENS = "tokens.change_upstreamtoken"  # who may change tokens decides where they are sent
+
+
+def kinds() -> list[tuple[str, str]]:
+    return [(kind, f"{registry.adapter_class(kind).label} – {kind}") for kind in registry.kinds()]
+
+
+class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
+    """What `user` (set by the admin) may not do is an error here, whatever was posted."""
+
+    user: User
+    kind = forms.ChoiceField(
+        choices=kinds, initial="openai_compatible", help_text="The dialect that it speaks."
+    )
+    confirm_tokens = forms.BooleanField(
+        required=False,
+        label="Its tokens may be sent there",
+        help_text="Tick it when you change the address; without it the provider is set aside until "
+        "somebody confirms.",
+    )
+
+    class Meta:
+        labels = {"base_url": "Base URL"}
+        widgets = {
+            "base_url": forms.TextInput(attrs={"class": "vTextField"}),
+            "headers": forms.Textarea(attrs={"rows": 3, "cols": 60}),
+        }
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        moved = destination.destination(cleaned.get("kind", ""), cleaned.get("base_url", ""))
+        if (
+            self.instance.allow_private
+            and moved != self.instance.destination
+            and not self.user.is_superuser
+        ):
+            text = "It may be on this machine or network: only a superuser may change its address."
+            self.add_error("base_url", text)
+        decides = self.user.has_perm(CHANGE_TOKENS)
+        cleaned["confirm_tokens"] = decides and bool(cleaned.get("confirm_tokens"))
+        borrows = settings.PASSTHROUGH_PROVIDER
+        if borrows and cleaned.get("name") == borrows != self.instance.name and not decides:
+            self.add_error(
+                "name",
+                "The provider of this name gets callers' tokens: you may not say which one it is.",
+            )
+        return cleaned
+
+
+class ChatModelInline(admin.TabularInline):  # type: ignore[type-arg]
+    model = ChatModel
+    fields = ("public_id", "upstream_name", "enabled", "priority", "weight", "context_window")
+    extra = 0
+    show_change_link = True
+
+
+@admin.register(Provider)
+class ProviderAdmin(SlicedDeletion, admin.ModelAdmin):  # type: ignore[type-arg]
+    form = ProviderForm
+    list_display = ("name", "kind", "base_url", "standing", "asked_as", "model_count")
+    list_filter = ("enabled", "mode", "kind")
+    search_fields = ("name", "base_url")
+    fieldsets = (
+        (None, {"fields": ("name", "kind", "base_url", "enabled")}),
+        ("As whom it is asked", {"fields": ("mode", "needs_token", "rotation")}),
+        ("What it can do", {"fields": ("native_tools", "reports_usage")}),
+        ("Network", {"fields": ("allow_private", "headers")}),
+        (
+            "Patience",
+            {
+                "fields": (
+                    ("connect_seconds", "first_byte_seconds"),
+                    ("gap_seconds", "total_seconds"),
+                ),
+                "classes": ("collapse",),
+            },
+        ),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows: QuerySet[Any] = super().get_queryset(request).annotate(models_there=Count("models"))
+        return rows
+
+    def get_inlines(self, request: HttpRequest, obj: Provider | None) -> Any:
+        few = obj is None or obj.models.count() <= INLINE_MODELS
+        return [ChatModelInline] if few and request.user.is_superuser else []
+
+    # --- the form ---------------------------------------------------------------------------------
+    def get_fieldsets(self, request: HttpRequest, obj: Provider | None = None) -> Any:
+        if (
+            obj is None
+            or not cast(User, request.user).has_perm(CHANGE_TOKENS)
+            or not self.may_change(request, obj)
+        ):
+            return self.fieldsets
+        (_, first), *others = self.fieldsets
+        name, kind, base_url, enabled = first["fields"]
+        return ((None, {"fields": (name, kind, base_url, "confirm_tokens", enabled)}), *others)
+
+    def may_change(self, request: HttpRequest, obj: Provider) -> bool:
+        return self.has_change_permission(request, obj)
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        """The form knows who fills it in. `allow_private` opens this network: it is for
+        superusers.
+        """
+        made = super().get_form(request, obj, change, **kwargs)
+        if "allow_private" in made.base_fields and not request.user.is_superuser:
+            made.base_fields["allow_private"].disabled = True
+            made.base_fields["allow_private"].help_text += " Only a superuser may change this."
+        made.user = cast(User, request.user)  # type: ignore[attr-defined]
+        return made
+
+    def save_model(self, request: HttpRequest, obj: Provider, form: Any, change: bool) -> None:
+        if form.cleaned_data.get("confirm_tokens") and obj.set_aside:
+            obj.confirm_destination()
+            audit(
+                request,
+                Provider.objects.filter(pk=obj.pk),
+                f"Tokens may be sent to {obj.confirmed_destination}.",
+            )
+        super().save_model(request, obj, form, change)
+        if obj.set_aside:
+            link = format_html(
+                '<a href="{}">confirm</a>',
+                reverse("admin:providers_provider_confirm", args=[obj.pk]),
+            )
+            text = format_html(
+                "{} Until then it is set aside and not asked. {}", obj.set_aside, link
+            )
+            self.message_user(request, text, messages.WARNING)
+
+    # --- confirming -------------------------------------------------------------------------------
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view(self.confirm)
+        return [
+            path("<int:provider_id>/confirm/", view, name="providers_provider_confirm"),
+            *super().get_urls(),
+        ]
+
+    def confirm(self, request: HttpRequest, provider_id: int) -> HttpResponse:
+        """Ask whether tokens may be sent to the provider's new address; by POST they may from now
+        on.
+        """
+        if not cast(User, request.user).has_perm(CHANGE_TOKENS):
+            raise PermissionDenied
+        provider = get_object_or_404(Provider, pk=provider_id)
+        if request.method == "POST" and provider.set_aside:
+            return self.confirmed(request, provider)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Where tokens are sent",
+            "opts": self.opts,
+            "provider": provider,
+            "before": destination.readable(provider.confirmed_destination),
+            "now": destination.readable(provider.destination),
+        }
+        return TemplateResponse(request, "admin/providers/provider/confirm.html", context)
+
+    def confirmed(self, request: HttpRequest, provider: Provider) -> HttpResponse:
+        """Write the confirmation of the address that the person saw; if it changed since, ask
+        again.
+        """
+        again = HttpResponseRedirect(
+            reverse("admin:providers_provider_confirm", args=[provider.pk])
+        )
+        if request.POST.get("destination") != provider.destination:
+            self.message_user(
+                request, "The address has changed since: look at it again.", messages.ERROR
+            )
+            return again
+        same = Provider.objects.filter(
+            pk=provider.pk, kind=provider.kind, base_url=provider.base_url
+        )
+        if not same.update(confirmed_destination=provider.destination):
+            return again
+        audit(request, same, f"Tokens may be sent to {provider.destination}.")
+        self.message_user(request, f"The tokens of {provider} are in use again.", messages.SUCCESS)
+        return HttpResponseRedirect(reverse("admin:index"))
+
+    # --- columns ----------------------------------------------------------------------------------
+    @admin.display(description="state", ordering="enabled")
+    def standing(self, provider: Provider) -> SafeString:
+        if not provider.enabled:
+            return badge("off", "off")
+        if not provider.set_aside:
+            return badge("good", "on")
+        address = reverse("admin:providers_provider_confirm", args=[provider.pk])
+        return format_html('{} <a href="{}">why</a>', badge("bad", "set aside"), address)
+
+    @admin.display(description="mode", ordering="mode")
+    def asked_as(self, provider: Provider) -> SafeString:
+        return badge("wait" if provider.mode == Mode.GUEST else "good", provider.mode)
+
+    @admin.display(description="models", ordering="models_there")
+    def model_count(self, provider: Any) -> int:
+        found: int = provider.models_there
+        return found

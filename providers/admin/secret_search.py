@@ -1,0 +1,77 @@
+"""Finding a row by its secret in the admin, which no address may ever carry.
+
+Addresses stay in the browser's history and in the logs of proxies. So the search box posts what was
+typed: a secret leads straight to its row, by its fingerprint; only text that a row shows openly (a
+name, a mask, an id) becomes the `?q=` of a list.
+"""
+
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import path, reverse
+from django.utils.decorators import method_decorator
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_POST
+
+SECRET_LENGTH = 32_768  # of what may be pasted into the box
+
+
+class SecretSearch:
+    """Mix it in before BigTableAdmin; say how a secret is found (`by_secret`) and how a row shows
+    it (`open_name`).
+    """
+
+    searches_by_post = True
+    admin_site: Any
+    opts: Any
+
+    def by_secret(self, queryset: QuerySet[Any], secret: str) -> QuerySet[Any]:
+        """The rows that have exactly this secret."""
+        raise NotImplementedError
+
+    def open_name(self, row: Any) -> str:
+        """What `row` shows of its secret; the list finds it by that."""
+        raise NotImplementedError
+
+    def open_term(self, term: str) -> str:
+        """What of a text by which rows were found may stand in an address."""
+        return term
+
+    def get_urls(self) -> list[Any]:
+        name = f"{self.opts.app_label}_{self.opts.model_name}_search"
+        view = self.admin_site.admin_view(self.search)
+        return [path("search/", view, name=name), *super().get_urls()]  # type: ignore[misc]
+
+    @method_decorator(require_POST)
+    @method_decorator(sensitive_post_parameters("q"))
+    def search(self, request: HttpRequest) -> HttpResponse:
+        """Send the browser to the row or rows that were meant."""
+        if not self.has_view_or_change_permission(request):  # type: ignore[attr-defined]
+            raise PermissionDenied
+        term = request.POST.get("q", "").strip()[:SECRET_LENGTH]
+        rows = self.get_queryset(request)  # type: ignore[attr-defined]
+        exact = list(self.by_secret(rows, term)[:2]) if term else []
+        if len(exact) == 1:
+            return HttpResponseRedirect(self.address("change", exact[0].pk))
+        if exact:
+            return self.to_list(request, self.open_name(exact[0]))
+        if term and not self.found(rows, term).exists():  # type: ignore[attr-defined]
+            messages.warning(request, "Nothing has this secret, and nothing bears this name or id.")
+            term = ""
+        return self.to_list(request, self.open_term(term))
+
+    def to_list(self, request: HttpRequest, term: str) -> HttpResponse:
+        """The list with the filters that it had, and `term` as its search."""
+        query = request.POST.copy()
+        for name in ("csrfmiddlewaretoken", "q"):
+            query.pop(name, None)
+        if term:
+            query["q"] = term
+        parameters = f"?{query.urlencode()}" if query else ""
+        return HttpResponseRedirect(self.address("changelist") + parameters)
+
+    def address(self, page: str, *args: Any) -> str:
+        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{page}", args=args)

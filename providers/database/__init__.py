@@ -1,0 +1,1 @@
+"""Database work: threads, deadlines, leases, triggers, changed rows."""

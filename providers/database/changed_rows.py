@@ -1,0 +1,79 @@
+"""Read of a stamped table what has changed since one looked last, and forget old deletions.
+
+`providers/database/revisions.py` has the triggers that write the versions and the tombstones.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Max, QuerySet
+from django.db.models.functions import Greatest, Now
+
+from providers.models import Revision, Tombstone
+
+ROWS_AT_ONCE = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What one reading brought: all rows (`whole`), or those changed and deleted since the version
+    seen before.
+    """
+
+    version: int
+    whole: bool
+    rows: list[tuple[Any, ...]]
+    deleted: list[str]
+
+
+def read_changes(
+    topic: str, table: "QuerySet[Any, Any]", columns: Sequence[str], seen: int
+) -> Changes:
+    """Return what changed in the table after version `seen` of its topic, all of it when that
+    cannot be told.
+
+    The version is read before the rows and the floor after them: what happens meanwhile is read
+    again next time.
+    """
+    rows = table.order_by()
+    version = read_version(topic)
+    if 0 <= seen <= version:
+        changed = list(rows.filter(changed__gt=seen).values_list(*columns).iterator(ROWS_AT_ONCE))
+        graves = Tombstone.objects.filter(topic=topic, version__gt=seen)
+        deleted = list(graves.values_list("row_id", flat=True).iterator(ROWS_AT_ONCE))
+        if seen >= read_floor(topic):
+            return Changes(version, False, changed, deleted)
+    return Changes(version, True, list(rows.values_list(*columns).iterator(ROWS_AT_ONCE)), [])
+
+
+def read_version(topic: str) -> int:
+    return Revision.objects.filter(topic=topic).values_list("version", flat=True).first() or 0
+
+
+def read_floor(topic: str) -> int:
+    return Revision.objects.filter(topic=topic).values_list("floor", flat=True).first() or 0
+
+
+@transaction.atomic
+def delete_old_tombstones() -> int:
+    """Delete tombstones older than TOMBSTONE_SECONDS and lift the floors of their topics; returns
+    how many.
+    """
+    old = Tombstone.objects.filter(
+        deleted_at__lt=Now() - timedelta(seconds=settings.TOMBSTONE_SECONDS)
+    )
+    latest = (
+        old.values("topic")
+        .annotate(version=Max("version"))
+        .order_by("topic")
+        .values_list("topic", "version")
+    )
+    count = 0
+    for topic, version in list(latest):
+        Revision.objects.filter(topic=topic).update(floor=Greatest(F("floor"), version))
+        count += Tombstone.objects.filter(topic=topic, version__lte=version).delete()[0]
+    return count

@@ -1,0 +1,102 @@
+"""Tell a database that is away from a database error that is a fault of this program or of its
+tables.
+
+An outage passes by itself: the caller is told to come back (503 `database_unavailable`). Anything
+else, a missing column or a value that the database refuses, stays until somebody acts: the caller
+gets a 500 `internal_error`, and the log gets the traceback, once a minute for each kind.
+"""
+
+import logging
+import time
+import traceback
+
+from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db import Error as AnyDatabaseError
+
+from providers.exceptions import DatabaseUnavailable, GatewayError, InternalError
+
+logger = logging.getLogger(__name__)
+
+LOG_AGAIN_SECONDS = 60.0
+KINDS_REMEMBERED = 200
+MESSAGE_CHARS = 200
+
+# SQLSTATE: classes whose errors pass (connection, rollback, resources, operator, system), and
+# single codes
+OUTAGE_CLASSES = frozenset(("08", "28", "40", "53", "55", "57", "58", "3D"))
+OUTAGE_STATES = frozenset(("25006", "XX001", "XX002"))  # a read-only standby; damaged files
+# SQLite's primary result codes of files that are locked, full, damaged, missing or cannot be
+# written
+OUTAGE_CODES = frozenset((5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 26))
+
+_logged: dict[tuple[str, str], float] = {}
+
+
+def is_outage(error: BaseException) -> bool:
+    """Return whether the error says that the database is away, overloaded or locked: later it may
+    work.
+    """
+    if not isinstance(error, AnyDatabaseError):
+        return False
+    cause = error.__cause__
+    state = getattr(cause, "sqlstate", None)
+    if state:
+        return state[:2] in OUTAGE_CLASSES or state in OUTAGE_STATES
+    code = getattr(cause, "sqlite_errorcode", None)
+    if code is not None:
+        return code & 0xFF in OUTAGE_CODES
+    if (
+        type(error) is DatabaseError
+    ):  # Django raises some of its own, which say nothing about the database
+        return cause is not None
+    if isinstance(
+        error, InterfaceError
+    ):  # sqlite3 raises it for a value that it cannot bind, without a code
+        return not type(cause).__module__.startswith("sqlite3")
+    return isinstance(error, OperationalError)
+
+
+def explain_database_error(error: AnyDatabaseError) -> GatewayError:
+    """Return what a caller is told of a database error; one that is no outage is logged."""
+    if is_outage(error):
+        return DatabaseUnavailable("The database is not available.", retry_after_seconds=2)
+    log_fault(error)
+    return InternalError("Something went wrong here.")
+
+
+def log_unless_outage(error: BaseException) -> None:
+    """Log a database error that will not pass by itself, for work that is tried again in any
+    case.
+    """
+    if isinstance(error, AnyDatabaseError) and not is_outage(error):
+        log_fault(error)
+
+
+def log_fault(error: AnyDatabaseError) -> None:
+    """Log a database error that is no outage with its traceback; each kind once a minute.
+
+    Of its text only the first line: what follows may hold the values of a row.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    cause = error.__cause__
+    state = getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", "")
+    kind = (f"{type(error).__name__} {state}".strip(), f"{place} {first_line(error)}")
+    now = time.monotonic()
+    if now - _logged.get(kind, -LOG_AGAIN_SECONDS) < LOG_AGAIN_SECONDS:
+        return
+    _logged.pop(kind, None)
+    if len(_logged) >= KINDS_REMEMBERED:
+        _logged.pop(next(iter(_logged)))
+    _logged[kind] = now
+    shown = type(error)(first_line(error))
+    logger.error(
+        "a database error that is no outage (%s); it is logged once a minute",
+        kind[0],
+        exc_info=(type(error), shown, error.__traceback__),
+    )
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, shortened."""
+    return (str(error).splitlines() or [""])[0][:MESSAGE_CHARS]

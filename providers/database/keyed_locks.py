@@ -1,0 +1,35 @@
+"""Locks by key: who asks for the same key gets the same lock, and only while somebody has it."""
+
+import threading
+from collections.abc import Callable, Hashable
+from typing import Any, Generic, TypeVar
+from weakref import WeakValueDictionary
+
+LockType = TypeVar("LockType", bound=Any)  # of asyncio or of threading
+
+
+class KeyedLocks(Generic[LockType]):
+    """Locks of one kind, one for each key that is in use.
+
+    `make_lock` makes a lock: `asyncio.Lock` or `threading.Lock`. A lock is forgotten when nobody
+    refers to it any more, so that keys that are used no longer take no memory.
+    """
+
+    def __init__(self, make_lock: Callable[[], LockType]) -> None:
+        self._make_lock = make_lock
+        self._locks: WeakValueDictionary[Hashable, LockType] = WeakValueDictionary()
+        self._guard = threading.Lock()
+
+    def __len__(self) -> int:
+        """Return for how many keys there is a lock now."""
+        return len(self._locks)
+
+    def get_lock(self, key: Hashable) -> LockType:
+        """Return the lock of the key, from any thread. Keep a reference for as long as it is
+        needed.
+        """
+        with self._guard:
+            lock = self._locks.get(key)
+            if lock is None:
+                lock = self._locks[key] = self._make_lock()
+            return lock

@@ -1,0 +1,78 @@
+"""Leases: a column of a row says until when somebody alone may do something.
+
+All times are the database's: processes on machines whose clocks differ agree on who has a lease.
+Its holder is named by another column, or by the time itself, which is read back after the claim.
+A process that dies releases nothing: its lease ends by itself.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+from django.db import connection
+from django.db.models import Q, QuerySet
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Now
+
+CLOCKS_DIFFER_SECONDS = 1.0  # less is the time that the question takes
+
+
+def time_from_now(seconds: float = 0) -> Combinable:
+    """Return the database's time in so many seconds; also for 0 a sum, which SQLite writes as
+    Django writes times.
+    """
+    return Now() + timedelta(seconds=seconds)
+
+
+def is_free(field: str) -> Q:
+    """Return the condition that nobody has the lease of the column now."""
+    return Q(**{f"{field}__isnull": True}) | is_expired(field)
+
+
+def is_expired(field: str) -> Q:
+    """Return the condition that the lease of the column has ended without being released."""
+    return Q(**{f"{field}__lte": Now()})
+
+
+def is_held(field: str) -> Q:
+    """Return the condition that somebody has the lease of the column now."""
+    return Q(**{f"{field}__gt": Now()})
+
+
+def read_clock_difference() -> timedelta:
+    """Return by how much the database's clock is ahead of this process's; zero when that is next to
+    nothing.
+
+    SQLite's clock is the process's own.
+    """
+    if connection.vendor != "postgresql":
+        return timedelta()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        difference: timedelta = cursor.fetchone()[0] - datetime.now(UTC)
+    return difference if abs(difference.total_seconds()) > CLOCKS_DIFFER_SECONDS else timedelta()
+
+
+class LeaseQuerySet:
+    """For query sets of rows with leases; `field` is the column that holds the end of one."""
+
+    def claim_lease(self, field: str, seconds: float, **values: Any) -> int:
+        """Take the lease of these rows where nobody has it, and write `values`.
+
+        Returns the number of rows taken.
+        """
+        free = cast("QuerySet[Any]", self).filter(is_free(field))
+        return free.update(**{field: time_from_now(seconds)}, **values)
+
+    def renew_lease(self, field: str, seconds: float, **values: Any) -> int:
+        """Let the lease of these rows end later, and write `values`.
+
+        Returns the number of rows. Filter by who holds the lease.
+        """
+        return cast("QuerySet[Any]", self).update(**{field: time_from_now(seconds)}, **values)
+
+    def release_lease(self, field: str, **values: Any) -> int:
+        """End the lease of these rows, and write `values`.
+
+        Returns the number of rows. Filter by who holds the lease.
+        """
+        return cast("QuerySet[Any]", self).update(**{field: None}, **values)

@@ -1,0 +1,137 @@
+"""Triggers that count changes of the rows the hot path reads, for SQLite and Postgres.
+
+A `Watch` names a table, its topic in `providers.Revision` and the columns that matter. Every
+insert, delete or update of those columns raises the topic's version, whoever made it (ORM, bulk
+import, psql); on Postgres it also sends NOTIFY. A `stamped` table keeps the version of its last
+change in each row (`changed`), and of each deleted row there is a `Tombstone` with the version: a
+reader asks for what is newer than it has seen (`changed_rows.py`). Many rows deleted at once and
+TRUNCATE lift the topic's floor instead, below which a reader starts anew.
+
+The topic's row is locked before any row of the table and until commit: versions become visible in
+their order and none is skipped, and two writers never wait for each other.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from providers.database.triggers import Trigger, TriggerSet
+
+CHANNEL = "proxysite"
+TOMBSTONES_AT_ONCE = 5_000  # rows of one statement; more are as quickly read anew
+SQLITE_EVENTS = ("insert", "update", "delete")
+POSTGRES_NAMES = ("write", "delete", "truncate", "stamp")
+POSTGRES_FUNCTIONS = {
+    "proxysite_bump": """
+    CREATE OR REPLACE FUNCTION proxysite_bump() RETURNS trigger LANGUAGE plpgsql AS $$
+    DECLARE anew boolean := TG_OP = 'TRUNCATE';
+    BEGIN
+        INSERT INTO providers_revision AS r (topic, version, floor)
+        VALUES (TG_ARGV[0], 1, anew::int)
+        ON CONFLICT (topic) DO UPDATE SET version = r.version + 1,
+            floor = CASE WHEN anew THEN r.version + 1 ELSE r.floor END;
+        PERFORM pg_notify('proxysite', TG_ARGV[0]);
+        RETURN NULL;
+    END $$
+    """,
+    "proxysite_stamp": """
+    CREATE OR REPLACE FUNCTION proxysite_stamp() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        NEW.changed := (SELECT version FROM providers_revision WHERE topic = TG_ARGV[0]);
+        RETURN NEW;
+    END $$
+    """,
+    "proxysite_bury": f"""
+    CREATE OR REPLACE FUNCTION proxysite_bury() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF (SELECT count(*) > {TOMBSTONES_AT_ONCE} FROM gone) THEN
+            UPDATE providers_revision SET floor = version WHERE topic = TG_ARGV[0];
+        ELSE
+            INSERT INTO providers_tombstone (topic, row_id, version, deleted_at)
+            SELECT r.topic, gone.id::text, r.version, clock_timestamp()
+            FROM gone CROSS JOIN providers_revision AS r WHERE r.topic = TG_ARGV[0];
+        END IF;
+        RETURN NULL;
+    END $$
+    """,  # noqa: S608 - a constant
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """One table to watch. All names come from this project's code, never from input."""
+
+    table: str
+    topic: str
+    columns: tuple[str, ...] = ()  # none: any column
+    stamped: bool = False
+
+
+def list_watch_triggers(watches: Iterable[Watch]) -> list[TriggerSet]:
+    """Return the triggers of the tables that are watched, and the functions they call."""
+    own_tables = frozenset(("providers_tombstone",))
+    functions = TriggerSet(own_tables, functions=POSTGRES_FUNCTIONS)
+    return [functions, *(_watch_triggers(watch, own_tables) for watch in watches)]
+
+
+def unwatched_table(table: str) -> TriggerSet:
+    """Return what drops the triggers of a table that an earlier release watched."""
+    sqlite = tuple(Trigger(_sqlite_name(table, event), table) for event in SQLITE_EVENTS)
+    return TriggerSet(frozenset((table,)), sqlite, _postgres_drops(table))
+
+
+def _watch_triggers(watch: Watch, own_tables: frozenset[str]) -> TriggerSet:
+    return TriggerSet(own_tables | {watch.table}, _sqlite(watch), _postgres(watch))
+
+
+def _sqlite_name(table: str, event: str) -> str:
+    return f"proxysite_{table}_{event}"
+
+
+def _postgres_drops(table: str) -> tuple[Trigger, ...]:
+    """Return all triggers that a watched table may have had before."""
+    return tuple(Trigger(f"proxysite_{name}", table) for name in POSTGRES_NAMES)
+
+
+def _sqlite(watch: Watch) -> tuple[Trigger, ...]:
+    of = f" OF {', '.join(watch.columns)}" if watch.columns else ""
+    version = f"(SELECT version FROM providers_revision WHERE topic = '{watch.topic}')"  # noqa: S608 - own names
+    bump = (
+        f"INSERT INTO providers_revision (topic, version, floor) VALUES ('{watch.topic}', 1, 0) "  # noqa: S608
+        "ON CONFLICT (topic) DO UPDATE SET version = version + 1;"
+    )
+    stamp = f" UPDATE {watch.table} SET changed = {version} WHERE rowid = NEW.rowid;"  # noqa: S608
+    bury = (
+        " INSERT INTO providers_tombstone (topic, row_id, version, deleted_at)"  # noqa: S608
+        f" VALUES ('{watch.topic}', OLD.id, {version}, strftime('%Y-%m-%d %H:%M:%f', 'now'));"
+    )
+    triggers = []
+    for event, when, more in (
+        ("insert", "INSERT", stamp),
+        ("update", f"UPDATE{of}", stamp),
+        ("delete", "DELETE", bury),
+    ):
+        name = _sqlite_name(watch.table, event)
+        body = bump + (more if watch.stamped else "")
+        definition = f"AFTER {when} ON {watch.table} BEGIN {body} END"
+        triggers.append(Trigger(name, watch.table, definition))
+    return tuple(triggers)
+
+
+def _postgres(watch: Watch) -> tuple[Trigger, ...]:
+    table = watch.table
+    topic = f"'{watch.topic}'"
+    of = f" OF {', '.join(watch.columns)}" if watch.columns else ""
+    bump = f"FOR EACH STATEMENT EXECUTE FUNCTION proxysite_bump({topic})"
+    stamp = f"FOR EACH ROW EXECUTE FUNCTION proxysite_stamp({topic})"
+    bury = f"FOR EACH STATEMENT EXECUTE FUNCTION proxysite_bury({topic})"
+    definitions = {
+        "write": f"BEFORE INSERT OR DELETE OR UPDATE{of} ON {table} {bump}",
+        "truncate": f"AFTER TRUNCATE ON {table} {bump}",
+    }
+    if watch.stamped:
+        definitions["stamp"] = f"BEFORE INSERT OR UPDATE{of} ON {table} {stamp}"
+        definitions["delete"] = f"AFTER DELETE ON {table} REFERENCING OLD TABLE AS gone {bury}"
+    created = (
+        Trigger(f"proxysite_{name}", table, definition) for name, definition in definitions.items()
+    )
+    return (*_postgres_drops(table), *created)

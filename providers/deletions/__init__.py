@@ -1,0 +1,1 @@
+"""Delete rows with many rows behind them, in slices and in the background."""

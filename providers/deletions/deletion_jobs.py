@@ -1,0 +1,209 @@
+"""Delete rows with millions of rows behind them: marked at once, removed in slices, gone on with
+after a kill.
+
+`begin` writes down what is to go (`Deletion`) and marks it in the same transaction, so that a key
+is refused, a user cannot come in and a provider is not asked from that moment on. `carry_on` then
+removes what depends on it, SLICE rows in each transaction of its own, and at last the row itself;
+nobody waits for more than one slice. Whoever carries on has a lease, so that two processes never
+work at one deletion; what a killed process left is taken up by the next run.
+
+An app says in its `ready` what is special about its models: `mark` is called with the ids when they
+are given up, `erase` removes rows (where signals must hear of it) instead of one DELETE.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from celery import current_app
+from django.apps import apps
+from django.db import IntegrityError, transaction
+from django.db.models import CASCADE, SET_NULL, F, ForeignObjectRel, Model, QuerySet
+from django.db.models.functions import Now
+from kombu.exceptions import OperationalError
+
+from providers.models import Deletion
+
+logger = logging.getLogger(__name__)
+SLICE = 1_000  # rows of one transaction
+LEASE_SECONDS = 60.0  # a killed process holds a deletion no longer
+LONGEST_PAUSE_SECONDS = 0.25  # after a slice others get their turn at the database
+TASK = "proxysite.tasks.carry_on_deletions"
+NAME_LENGTH = 200
+TRIES = 5  # rows that somebody adds to what is being deleted
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What is special about a model: how its rows are marked, removed, and whether each has a
+    deletion of its own.
+    """
+
+    mark: Callable[[list[Any]], object] = lambda ids: None
+    erase: Callable[[QuerySet[Any]], int] | None = None
+    one_by_one: bool = False
+
+
+RULES: dict[str, Rules] = {}
+
+
+def register(model: str, rules: Rules) -> None:
+    """Take the rules for the model with this label, for example `auth.user`."""
+    RULES[model] = rules
+
+
+def rules_of(model: type[Model]) -> Rules:
+    return RULES.get(model._meta.label_lower, Rules())
+
+
+# --- asking for it --------------------------------------------------------------------------------
+def begin(rows: QuerySet[Any] | Sequence[Any], by: str) -> list[Deletion]:
+    """Give these rows up, all of one model: they are marked and written down; returns what is to be
+    carried on.
+    """
+    if isinstance(rows, QuerySet):
+        model = rows.model
+        ids = list(rows.order_by().values_list("pk", flat=True))
+    else:
+        model = type(rows[0])
+        ids = [row.pk for row in rows]
+    at_once = 1 if rules_of(model).one_by_one else SLICE
+    parts = [ids[start : start + at_once] for start in range(0, len(ids), at_once)]
+    return [begin_part(model, part, by) for part in parts]
+
+
+@transaction.atomic
+def begin_part(model: type[Model], ids: list[Any], by: str) -> Deletion:
+    first = model._base_manager.filter(pk=ids[0]).first()
+    more = f" and {len(ids) - 1} more" if len(ids) > 1 else ""
+    rules_of(model).mark(ids)
+    return Deletion.objects.create(
+        model=model._meta.label_lower,
+        object_id=str(ids[0]) if len(ids) == 1 else "",
+        ids=[str(one) for one in ids],
+        name=f"{str(first)[: NAME_LENGTH - len(more)]}{more}",
+        requested_by=by,
+    )
+
+
+def order() -> None:
+    """Have a worker carry on; without a broker the next periodic run does."""
+    try:
+        current_app.send_task(TASK, retry=False)
+    except (OperationalError, OSError) as error:
+        logger.warning("deletions wait for the next periodic run: %s", type(error).__name__)
+
+
+# --- doing it -------------------------------------------------------------------------------------
+def carry_on(deletion: Deletion, seconds: float) -> bool:
+    """Remove slice after slice, for about so long; returns whether all is gone. Does nothing where
+    another does it.
+    """
+    mine = Deletion.objects.running().filter(pk=deletion.pk)
+    if not mine.claim_lease("alive_until", LEASE_SECONDS):
+        return not mine.exists()
+    until = time.monotonic() + seconds
+    try:
+        for removed in slices(apps.get_model(deletion.model), deletion.ids):
+            mine.renew_lease("alive_until", LEASE_SECONDS, removed=F("removed") + removed)
+            if removed and time.monotonic() >= until:
+                return False
+        mine.update(finished_at=Now())
+    finally:
+        mine.release_lease("alive_until")
+    return True
+
+
+def carry_on_all(seconds: float) -> bool:
+    """Carry on with all deletions that nobody works at, oldest first; returns whether all that were
+    free are done.
+    """
+    until = time.monotonic() + seconds
+    for deletion in Deletion.objects.running().free().order_by("pk"):
+        try:
+            if not carry_on(deletion, max(until - time.monotonic(), 0)):
+                return False
+        except IntegrityError:
+            logger.exception(
+                "the deletion of %s %s cannot go on now", deletion.model, deletion.object_id
+            )
+    return True
+
+
+def carry_on_all_of(begun: Sequence[Deletion], seconds: float) -> None:
+    """Carry on with these while the time lasts."""
+    until = time.monotonic() + seconds
+    for deletion in begun:
+        if time.monotonic() >= until or not carry_on(deletion, until - time.monotonic()):
+            return
+
+
+def kind_of(deletion: Deletion) -> str:
+    """What kind of rows it deletes, in words."""
+    try:
+        model = apps.get_model(deletion.model)
+    except LookupError:  # an app that is no more
+        return deletion.model
+    return str(model._meta.verbose_name if deletion.object_id else model._meta.verbose_name_plural)
+
+
+def slices(model: type[Model], ids: Sequence[Any]) -> Iterator[int]:
+    """Remove what depends on these rows of `model`, then the rows; yields the rows of each
+    transaction, committed.
+    """
+    for attempt in range(TRIES):
+        for relation in relations(model):
+            yield from unlink(relation, ids)
+        try:
+            yield timed(partial(erase, model, ids))
+        except IntegrityError:  # somebody has just written a row that depends on them
+            if attempt == TRIES - 1:
+                raise
+        else:
+            return
+
+
+def relations(model: type[Model]) -> list[ForeignObjectRel]:
+    """The foreign keys of other tables that lead to `model` and matter when its rows go."""
+    fields = model._meta.get_fields(include_hidden=True)
+    return [
+        field
+        for field in fields
+        if isinstance(field, ForeignObjectRel)
+        and (field.one_to_many or field.one_to_one)
+        and getattr(field, "on_delete", None) in (CASCADE, SET_NULL)
+    ]
+
+
+def unlink(relation: ForeignObjectRel, ids: Sequence[Any]) -> Iterator[int]:
+    """Remove the rows that go along, or take the reference out of those that stay."""
+    child: type[Model] = relation.related_model
+    name = relation.field.name
+    dependent = child._base_manager.filter(**{f"{name}__in": ids}).order_by()
+    while some := list(dependent.values_list("pk", flat=True)[:SLICE]):
+        if relation.on_delete is CASCADE:
+            yield from slices(child, some)
+        else:
+            rows = child._base_manager.filter(pk__in=some)
+            yield timed(partial(rows.update, **{name: None}))
+
+
+def erase(model: type[Model], ids: Sequence[Any]) -> int:
+    """Delete the rows themselves: nothing depends on them any more, so nothing is collected."""
+    rows = model._base_manager.filter(pk__in=ids)
+    own = rules_of(model).erase
+    return own(rows) if own is not None else rows._raw_delete(rows.db)
+
+
+def timed(write: Callable[[], int]) -> int:
+    """Do it in a transaction of its own, then leave the database to others for as long as it
+    took.
+    """
+    began = time.monotonic()
+    with transaction.atomic():
+        count = write()
+    time.sleep(min(time.monotonic() - began, LONGEST_PAUSE_SECONDS))
+    return count

@@ -1,0 +1,61 @@
+"""File parts of a chat body for upstreams that take files, and for those that do not: no I/O.
+
+What comes down (made by `conversations/files/file_storage.py`): `{"type": "file", "file":
+{"filename", "file_data"}, "text": …}`, with `file_data` (a data URL) when a candidate takes files
+and `text` when one does not, and `file_id` beside them when it is a stored file. What goes up is
+OpenAI's file part without these two, or a text part that names the file.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from providers.exceptions import Rejected
+from providers.protocol.chat import UpstreamModel
+
+TEXT = "text"  # of a file part: what was read out of the file; ours alone
+FILE_ID = "file_id"  # of a file part: the stored file that it was made of; ours alone
+
+
+def file_parts(messages: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every file part with its place, for example `messages[0].content[1]`."""
+    for at, message in enumerate(messages):
+        content = message.get("content")
+        if isinstance(content, list):
+            for position, part in enumerate(content):
+                if part.get("type") == "file":
+                    yield f"messages[{at}].content[{position}]", part
+
+
+def rewrite(body: dict[str, Any], model: UpstreamModel) -> dict[str, Any]:
+    """The chat body with its file parts as `model` takes them; the very same body when it has none.
+    Raises Rejected.
+    """
+    if next(file_parts(body["messages"]), None) is None:
+        return body
+    return body | {"messages": [with_parts(message, model) for message in body["messages"]]}
+
+
+def with_parts(message: dict[str, Any], model: UpstreamModel) -> dict[str, Any]:
+    content = message.get("content")
+    if not isinstance(content, list):
+        return message
+    return message | {
+        "content": [for_model(part, model) if part["type"] == "file" else part for part in content]
+    }
+
+
+def for_model(part: dict[str, Any], model: UpstreamModel) -> dict[str, Any]:
+    """One file part as the model takes it. Raises Rejected when it takes no files and there is no
+    text.
+    """
+    if model.files:
+        return {name: value for name, value in part.items() if name not in (TEXT, FILE_ID)}
+    text = part.get(TEXT)
+    if not isinstance(text, str):
+        raise Rejected(
+            f"The model {model.name!r} takes no files.",
+            param="messages",
+            code="unsupported_parameter",
+        )
+    name = part["file"].get("filename") or "file"
+    return {"type": "text", "text": f"[File: {name}]\n{text}\n[End of the file {name}]"}

@@ -1,0 +1,230 @@
+"""Answers that pass through filters on their way up: chunks -> chunks, and chunks -> one whole
+answer. No I/O.
+
+A filter is an object with `chunks(batch) -> batch`, made for one answer. Whatever the upstream sent
+is taken as a stream, filtered, and folded again when the caller wants it whole: so both are the
+same by construction.
+"""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import aclosing
+from typing import Any, Protocol
+
+from providers.exceptions import BadResponse
+from providers.filters import conform
+from providers.protocol.chat import Batches, Chunk
+
+PORTION_CHARS = 1_024  # of text that filters get at once: some milliseconds of work at worst
+CHUNK_BYTES = 64  # that a chunk of a whole answer counts besides its text
+
+
+class Filter(Protocol):
+    def chunks(self, batch: list[Chunk]) -> list[Chunk]:
+        """What goes on of this batch. Everything held back must have gone before a choice's finish
+        reason does.
+        """
+
+
+async def shaped(
+    batches: Batches, filters: Sequence[Filter], *, stream: bool, most_bytes: int = 2**26
+) -> Batches:
+    """The answer through `filters`, in their order; whole unless `stream`, and then of at most
+    `most_bytes`.
+
+    Others get their turn between portions of long texts. Raises BadResponse when a whole answer is
+    longer.
+    """
+    folding = Folding(most_bytes)
+    async with aclosing(batches):
+        async for batch in batches:
+            if batch[0].get("object") == "chat.completion":
+                batch = conform.as_stream(batch[0])
+            several = False
+            for portion in portions(batch) if filters else (batch,):
+                if several:
+                    await asyncio.sleep(0)
+                several = True
+                for step in filters:
+                    portion = step.chunks(portion)
+                if not stream:
+                    folding.add(portion)
+                elif portion:
+                    yield portion
+    if not stream:
+        yield [folding.whole()]
+
+
+# --- portions of long texts -----------------------------------------------------------------------
+def portions(batch: list[Chunk]) -> Iterator[list[Chunk]]:
+    """Divide a batch so that no portion has much more than PORTION_CHARS of text."""
+    portion: list[Chunk] = []
+    chars = 0
+    for chunk in batch:
+        longest = max((len(text_in(choice)) for choice in chunk["choices"]), default=0)
+        for piece in (chunk,) if longest <= PORTION_CHARS else divided(chunk):
+            portion.append(piece)
+            chars += min(longest, PORTION_CHARS)
+            if chars >= PORTION_CHARS:
+                yield portion
+                portion = []
+                chars = 0
+    if portion:
+        yield portion
+
+
+def text_in(choice: dict[str, Any]) -> str:
+    """The text of a choice's delta."""
+    text = (choice.get("delta") or {}).get("content")
+    return text if isinstance(text, str) else ""
+
+
+def divided(chunk: Chunk) -> Iterator[Chunk]:
+    """The same chunk as several, each with one choice and a part of its text."""
+    head = {name: value for name, value in chunk.items() if name not in ("choices", "usage")}
+    for choice in chunk["choices"]:
+        for part in parts_of(choice):
+            yield head | {"choices": [part]}
+    if chunk.get("usage"):
+        yield head | {"choices": [], "usage": chunk["usage"]}
+
+
+def parts_of(choice: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The same choice as several: what stands before the text goes with its first part, all else
+    with the last.
+    """
+    text = text_in(choice)
+    if len(text) <= PORTION_CHARS:
+        yield choice
+        return
+    delta = choice["delta"]
+    said = {name: value for name, value in delta.items() if name in BEFORE_TEXT}
+    later = {name: value for name, value in delta.items() if name not in BEFORE_TEXT}
+    bare = {"index": choice["index"], "logprobs": None, "finish_reason": None}
+    last = (len(text) - 1) // PORTION_CHARS * PORTION_CHARS
+    for start in range(0, last, PORTION_CHARS):
+        yield bare | {"delta": said | {"content": text[start : start + PORTION_CHARS]}}
+        said = {}
+    yield choice | {"delta": later | {"content": text[last:]}}
+
+
+BEFORE_TEXT = frozenset(("role", "reasoning_content", "reasoning", "reasoning_details"))
+
+
+# --- whole answers --------------------------------------------------------------------------------
+class Folding:
+    """One whole `chat.completion` of a stream's chunks: texts and arguments joined, of other fields
+    the last wins.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self._bytes_left = most_bytes
+        self._whole: Chunk = {}
+        self._choices: dict[int, dict[str, Any]] = {}
+        self._texts: dict[tuple[int, str], list[str]] = {}  # by choice and field
+        self._arguments: dict[tuple[int, int], list[str]] = {}  # by choice and call
+
+    def add(self, chunks: Iterable[Chunk]) -> None:
+        """Fold chunks in. Raises BadResponse when the answer becomes too long."""
+        for chunk in chunks:
+            self._bytes_left -= CHUNK_BYTES
+            self._whole |= {
+                name: value
+                for name, value in chunk.items()
+                if name != "choices" and value is not None
+            }
+            for choice in chunk["choices"]:
+                self._add_choice(choice)
+            if self._bytes_left < 0:
+                raise BadResponse("The upstream sent too long an answer.")
+
+    def _add_choice(self, choice: dict[str, Any]) -> None:
+        index = choice["index"]
+        empty = {"index": index, "message": {}, "logprobs": None, "finish_reason": None}
+        known = self._choices.setdefault(index, empty)
+        for name, value in (choice.get("delta") or {}).items():
+            if name == "tool_calls":
+                for part in value:
+                    self._add_call(index, known["message"].setdefault("tool_calls", {}), part)
+            elif name in JOINED and isinstance(value, str):
+                self._bytes_left -= len(value)
+                self._texts.setdefault((index, name), []).append(value)
+                known["message"][name] = ""  # it keeps its place among the fields
+            elif value is not None or name not in known["message"]:
+                known["message"][name] = value
+        add_logprobs(known, choice.get("logprobs"))
+        known |= {
+            name: value
+            for name, value in choice.items()
+            if name not in FOLDED and value is not None
+        }
+
+    def _add_call(self, index: int, calls: dict[int, dict[str, Any]], part: dict[str, Any]) -> None:
+        function = part.get("function") or {}
+        arguments = function.get("arguments") or ""
+        self._bytes_left -= len(arguments)
+        if part["index"] not in calls:
+            calls[part["index"]] = part | {"function": dict(function)}
+        self._arguments.setdefault((index, part["index"]), []).append(arguments)
+
+    def whole(self) -> Chunk:
+        """The answer, when all chunks are in it."""
+        for (index, name), texts in self._texts.items():
+            self._choices[index]["message"][name] = "".join(texts)
+        for index, choice in self._choices.items():
+            calls = choice["message"].get("tool_calls")
+            if calls is not None:
+                choice["message"]["tool_calls"] = [
+                    self._call(index, at, calls[at]) for at in sorted(calls)
+                ]
+        choices = [self._choices[index] for index in sorted(self._choices)]
+        return conform.whole(self._whole | {"object": "chat.completion", "choices": choices})
+
+    def _call(self, index: int, at: int, call: dict[str, Any]) -> dict[str, Any]:
+        call["function"]["arguments"] = "".join(self._arguments[index, at])
+        return {name: value for name, value in call.items() if name != "index"}
+
+
+def fold(chunks: Iterable[Chunk], most_bytes: int = 2**26) -> Chunk:
+    """One whole answer of a stream's chunks."""
+    folding = Folding(most_bytes)
+    folding.add(chunks)
+    return folding.whole()
+
+
+def fold_text(chunks: Iterable[Chunk]) -> Chunk:
+    """One whole `text_completion` of a stream's chunks: texts joined, of other fields the last
+    wins.
+    """
+    whole: Chunk = {}
+    choices: dict[int, dict[str, Any]] = {}
+    for chunk in chunks:
+        whole |= {
+            name: value for name, value in chunk.items() if name != "choices" and value is not None
+        }
+        for choice in chunk["choices"]:
+            known = choices.setdefault(
+                choice["index"], {"text": "", "logprobs": None, "finish_reason": None}
+            )
+            known["text"] += choice.get("text") or ""
+            add_logprobs(known, choice.get("logprobs"))
+            known |= {
+                name: value
+                for name, value in choice.items()
+                if name not in FOLDED_TEXT and value is not None
+            }
+    return whole | {"choices": [choices[index] for index in sorted(choices)]}
+
+
+FOLDED_TEXT = frozenset(("text", "logprobs"))
+FOLDED = frozenset(("index", "delta", "logprobs"))
+JOINED = frozenset(("content", "reasoning_content", "reasoning", "refusal"))
+
+
+def add_logprobs(choice: dict[str, Any], logprobs: Any) -> None:
+    if isinstance(logprobs, dict):
+        known = choice["logprobs"] = choice["logprobs"] or {}
+        for name, value in logprobs.items():
+            known[name] = (
+                known[name] + value if isinstance(known.get(name), list) and value else value
+            )

@@ -1,0 +1,127 @@
+"""Tool calls of upstreams that have them, made to conform: no I/O.
+
+Guarantees: every part has an index, numbered from 0 without gaps; the first part of a call, and
+only it, has id, type and name; ids are unique and do not change; arguments are text. A call whose
+name has not come is held back; what is no call is dropped.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import orjson
+
+
+@dataclass(slots=True)
+class Call:
+    """What is known of one call: its id, its name once it came, the arguments held back until then,
+    and then its number among the calls that the caller hears of.
+    """
+
+    id: str
+    name: str = ""
+    held: str = ""
+    number: int = 0
+
+
+def arguments_text(value: Any) -> str:
+    """Arguments as the JSON text that they should be."""
+    if isinstance(value, str):
+        return value
+    return "" if value is None else orjson.dumps(value).decode()
+
+
+def new_id() -> str:
+    return f"call_{uuid4().hex[:24]}"
+
+
+class CallParts:
+    """The calls of one choice of a streamed answer; `told`: how many of them went on.
+
+    Calls are numbered as they go on, without gaps, whatever index the upstream gave them.
+    """
+
+    __slots__ = ("_calls", "_ids", "_last", "_next", "told")
+
+    def __init__(self) -> None:
+        self._calls: dict[int, Call] = {}  # by the upstream's index, or one made up for it
+        self._ids: dict[str, int] = {}  # the same index by the call's id
+        self._last = 0
+        self._next = 0
+        self.told = 0
+
+    def take(self, parts: Any) -> list[dict[str, Any]]:
+        """The conforming parts of one delta's `tool_calls`."""
+        found = (
+            [self._part(part) for part in parts if isinstance(part, dict)]
+            if isinstance(parts, list)
+            else []
+        )
+        return [part for part in found if part is not None]
+
+    def _part(self, part: dict[str, Any]) -> dict[str, Any] | None:
+        function = part.get("function")
+        if not isinstance(function, dict):
+            return None
+        given = part.get("id")
+        name = function.get("name")
+        name = name if isinstance(name, str) else ""
+        index = self._last = self._index(part.get("index"), given, name)
+        call = self._calls.get(index)
+        if call is None:
+            call = self._new_call(index, given)
+        call.held += arguments_text(function.get("arguments"))
+        if not call.name and not name:
+            return None
+        first = not call.name
+        later_name = {"name": name} if name and not first and name != call.name else {}
+        call.name = call.name or name
+        arguments = call.held
+        call.held = ""
+        if first:
+            call.number = self.told
+            self.told = self.told + 1
+            own = {"index": call.number, "id": call.id, "type": "function"}
+            return part | own | {"function": function | {"name": name, "arguments": arguments}}
+        rest = {key: value for key, value in part.items() if key not in ("id", "type")}
+        return rest | {"index": call.number, "function": {**later_name, "arguments": arguments}}
+
+    def _new_call(self, index: int, given: Any) -> Call:
+        own_id = given if isinstance(given, str) and given and given not in self._ids else new_id()
+        call = self._calls[index] = Call(own_id)
+        self._ids[own_id] = index
+        self._next = max(self._next, index + 1)
+        return call
+
+    def _index(self, index: Any, given: Any, name: str) -> int:
+        """The upstream's index; without one that of the id, else a new one for a new call, else the
+        last part's.
+        """
+        if type(index) is int:
+            return index
+        if isinstance(given, str) and given in self._ids:
+            return self._ids[given]
+        return self._next if name or given or not self._calls else self._last
+
+
+def whole_calls(calls: Any) -> list[dict[str, Any]]:
+    """The calls of a whole message that are calls, mended."""
+    found: list[dict[str, Any]] = []
+    taken: set[str] = set()
+    for call in calls if isinstance(calls, list) else ():
+        function = call.get("function") if isinstance(call, dict) else None
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+            continue
+        given = call.get("id")
+        own_id = given if isinstance(given, str) and given and given not in taken else new_id()
+        taken.add(own_id)
+        arguments = arguments_text(function.get("arguments")) or "{}"
+        found.append(
+            {
+                **call,
+                "id": own_id,
+                "type": "function",
+                "function": {**function, "arguments": arguments},
+            }
+        )
+    return found

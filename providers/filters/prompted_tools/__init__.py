@@ -1,0 +1,1 @@
+"""Tool calls written as text, for models that have no tool calling."""

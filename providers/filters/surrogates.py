@@ -1,0 +1,53 @@
+"""Characters that an upstream cut in two: joined again over the chunks of a stream, no I/O.
+
+Servers written in JavaScript cut text by UTF-16 units, so one chunk may end in a high surrogate and
+the next one begin with its low half. Each half alone is no character; what never finds its other
+half becomes U+FFFD.
+"""
+
+from typing import Any
+
+from providers.protocol.chat import Chunk
+from providers.wire.json_reader import readable
+
+TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
+
+
+class Halves:
+    """The halves that wait, by choice and field. `mend` puts a chunk right in place."""
+
+    __slots__ = ("waiting",)
+
+    def __init__(self) -> None:
+        self.waiting: dict[tuple[Any, ...], str] = {}
+
+    def mend(self, chunk: Chunk) -> Chunk:
+        choices = chunk.get("choices")
+        for choice in choices if isinstance(choices, list) else ():
+            if isinstance(choice, dict):
+                self._choice(choice)
+        mended: Chunk = readable(chunk)
+        return mended
+
+    def _choice(self, choice: dict[str, Any]) -> None:
+        index = choice.get("index")
+        delta = choice.get("delta")
+        last = choice.get("finish_reason") is not None
+        self._text((index, "text"), choice, "text", last)
+        if not isinstance(delta, dict):
+            return
+        for field in TEXTS:
+            self._text((index, field), delta, field, last)
+        calls = delta.get("tool_calls")
+        for call in calls if isinstance(calls, list) else ():
+            if isinstance(call, dict) and isinstance(call.get("function"), dict):
+                self._text((index, "call", call.get("index")), call["function"], "arguments", last)
+
+    def _text(self, key: tuple[Any, ...], holder: dict[str, Any], field: str, last: bool) -> None:
+        said = holder.get(field)
+        if not isinstance(said, str) and not (last and key in self.waiting):
+            return
+        text = self.waiting.pop(key, "") + (said or "")
+        if text and "\ud800" <= text[-1] <= "\udbff" and not last:
+            self.waiting[key], text = text[-1], text[:-1]
+        holder[field] = text

@@ -1,0 +1,1 @@
+"""HTTP to upstreams: connections, name look-up, checks of addresses."""

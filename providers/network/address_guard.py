@@ -1,0 +1,97 @@
+"""Which addresses an upstream may have: the one check against server-side request forgery, at save
+and at connect.
+
+A base URL is parsed by the parser that connects (httpx.URL); an address is judged after its name
+was resolved, and the connection goes to that very address.
+"""
+
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+import httpx
+
+from providers.exceptions import Unreachable
+from providers.network import name_lookup
+
+ALLOW = "tick “allow private” (--allow-private)"
+# reachable "globally" for Python's ipaddress, yet doors to other networks
+TUNNELS = [
+    ip_network(text)
+    for text in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96", "fec0::/10")
+]
+
+
+def public(address: str) -> bool:
+    """Whether `address` (text of an IPv4 or IPv6 address) is an ordinary host on the internet."""
+    parsed: IPv4Address | IPv6Address = ip_address(address.partition("%")[0])
+    if isinstance(parsed, IPv6Address):
+        if parsed.ipv4_mapped is not None:
+            parsed = parsed.ipv4_mapped
+        elif any(parsed in network for network in TUNNELS):
+            return False
+    return parsed.is_global and not parsed.is_multicast and not parsed.is_reserved
+
+
+async def find_allowed_addresses(host: str, allow_private: bool) -> list[str]:
+    """Look up the addresses of `host`, and return those that may be connected to.
+
+    Raises Unreachable when the name does not resolve or no address is allowed.
+    """
+    addresses = await name_lookup.resolver.find_addresses(host)
+    allowed = [address for address in addresses if allow_private or public(address)]
+    if not allowed:
+        raise Unreachable("The upstream's address is private and the provider does not allow that.")
+    return allowed
+
+
+def base_url_problem(text: str, allow_private: bool) -> str | None:
+    """What is wrong with a base URL, as a sentence for the person who typed it, or None."""
+    try:
+        url = httpx.URL(text)
+        host = url.host
+        port = url.port
+    except (httpx.InvalidURL, ValueError, TypeError) as error:
+        return f"Not a URL: {str(error).rstrip('.')}."
+    if port is not None and not 0 < port < 65_536:
+        return "The port is a number from 1 to 65535."
+    if url.scheme not in ("http", "https") or not host:
+        return f"Give an address that begins with https:// (or http://, then {ALLOW})."
+    if url.userinfo or url.fragment or url.query or "#" in text or "?" in text or "@" in text:
+        return "A base URL has no user, query or fragment."
+    if (
+        text != text.strip()
+        or not text.isascii()
+        or not text.isprintable()
+        or "\\" in text
+        or " " in text
+    ):
+        return "A base URL is plain ASCII without spaces or backslashes."
+    if "" in host.split(".") or "%" in host:
+        return "The host name is not in its plain form."
+    if url.path.rstrip("/").endswith("/chat/completions"):
+        return "Leave /chat/completions out: a base URL is what stands before it."
+    if allow_private:
+        return None
+    problem = _host_problem(host)
+    if problem is None and url.scheme != "https":
+        return (
+            "Over plain http everybody on the way can read the token: use https, or allow "
+            "private addresses (only for "
+            "a host of your own)."
+        )
+    return problem
+
+
+def _host_problem(host: str) -> str | None:
+    if host == "localhost" or host.endswith((".localhost", ".local", ".internal")):
+        return f"This host is private: {ALLOW} if that is meant."
+    try:
+        literal_is_public = public(host)
+    except ValueError:
+        # digits alone, or 0x…: other spellings of an IPv4 address
+        last = host.rsplit(".", 1)[-1]
+        return (
+            "Write the address in its plain form."
+            if last.isdigit() or last.lower().startswith("0x")
+            else None
+        )
+    return None if literal_is_public else f"This address is private: {ALLOW} if that is meant."

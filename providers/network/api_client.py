@@ -1,0 +1,187 @@
+"""Calls to upstreams that are no relayed answers, by httpx.
+
+Signing in, renewing tokens, checks, lists of models, files, web search, deleting chats: one
+`ApiClient` per event loop makes them all. Relayed answers have a faster client
+(`providers/network/http_client.py`). No redirect is followed, no cookie kept, nothing taken from
+the environment; where connections may go is the matter of `providers/network/guarded_transport.py`.
+Raises errors of `providers.exceptions` only.
+"""
+
+import asyncio
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from http.cookiejar import CookieJar
+from typing import Any
+
+import httpx
+
+from providers.exceptions import BadResponse, Unreachable, UpstreamTimeout
+from providers.network.guarded_transport import GuardedTransport
+from providers.network.http_client import HttpAnswer, Timeouts, tls_context
+
+IDLE_SECONDS = 30.0
+SHUTTING_DOWN = "The gateway is shutting down."
+SCHEMES = ("http", "https")
+
+
+@dataclass(frozen=True, slots=True)
+class ApiCall:
+    """One call: where it goes, what it sends, how long it may take and how much may come back.
+
+    `headers` are whole lines (`Name: value\\r\\n`). Of `timeouts` connecting and the first byte
+    count: the latter is how long the upstream may be silent.
+    """
+
+    method: str
+    url: httpx.URL = field(repr=False)  # a presigned one is a secret too
+    allow_private: bool
+    timeouts: Timeouts
+    total_seconds: float
+    answer_bytes: int
+    headers: bytes = field(default=b"", repr=False)
+    body: bytes = field(default=b"", repr=False)
+    content_type: str = "application/json"
+
+    @classmethod
+    def create(cls, method: str, base_url: str, path: str, **fields: Any) -> "ApiCall":
+        """Make a call of a path below a base URL, percent-encoded where it must be.
+
+        Raises BadResponse on an address that is none: an upstream may have given it.
+        """
+        try:
+            url = httpx.URL(f"{base_url.rstrip('/')}/{path}")
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise BadResponse("The upstream has no usable address.") from error
+        if url.scheme not in SCHEMES or not url.host:
+            raise BadResponse("The upstream has no usable address.")
+        return cls(method, url, **fields)
+
+    def build_request(self) -> httpx.Request:
+        """Make httpx's request, with no other headers than HTTP needs."""
+        lines = (line.partition(b": ") for line in self.headers.split(b"\r\n") if line)
+        return httpx.Request(
+            self.method,
+            self.url,
+            headers=[
+                (b"Content-Type", self.content_type.encode("ascii")),
+                (b"Accept-Encoding", b"identity"),
+                *((name, value) for name, _, value in lines),
+            ],
+            content=self.body,
+            extensions={"allow_private": self.allow_private, "timeout": self._timeouts()},
+        )
+
+    def _timeouts(self) -> dict[str, float | None]:
+        silence = self.timeouts.first_byte
+        return httpx.Timeout(silence, connect=self.timeouts.connect).as_dict()
+
+
+class ApiResponse:
+    """An answer whose head is there."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._response = response
+        self.status = response.status_code
+        self.headers = {name.lower(): value for name, value in response.headers.raw}
+
+    def pieces(self) -> AsyncIterator[bytes]:
+        """Yield the body as it comes."""
+        return self._response.aiter_raw()
+
+    def header(self, name: bytes) -> str:
+        """Return a header's value, or an empty string; names are in lower case."""
+        return self.headers.get(name, b"").decode("latin-1")
+
+    async def read(self, limit_bytes: int) -> bytes:
+        """Read the whole body. Raises BadResponse when it is longer than `limit_bytes`."""
+        pieces: list[bytes] = []
+        size = 0
+        async for piece in self.pieces():
+            size += len(piece)
+            if size > limit_bytes:
+                raise BadResponse(f"The upstream's answer is longer than {limit_bytes} bytes.")
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    async def read_answer(self, limit_bytes: int) -> HttpAnswer:
+        """Read the whole answer; what a redirect says is left unread."""
+        is_redirect = 300 <= self.status < 400
+        body = b"" if is_redirect else await self.read(limit_bytes)
+        return HttpAnswer(self.status, self.headers, body)
+
+
+class ForgetfulJar(CookieJar):
+    """A jar that takes no cookies: no provider may get those of another one."""
+
+    def extract_cookies(self, response: Any, request: Any) -> None:
+        """Leave the answer's cookies alone."""
+
+
+class ApiClient:
+    """Makes calls in one event loop, and keeps connections for the next ones."""
+
+    def __init__(
+        self,
+        idle_seconds: float = IDLE_SECONDS,
+        get_tls: Callable[[], ssl.SSLContext] = tls_context,
+    ) -> None:
+        self._client = httpx.AsyncClient(
+            transport=GuardedTransport(idle_seconds, get_tls),
+            cookies=ForgetfulJar(),
+            trust_env=False,
+            follow_redirects=False,
+        )
+        self._clocks: set[asyncio.Timeout] = set()  # of calls that run
+        self._is_closing = False
+        self._is_idle = asyncio.Event()
+
+    async def call(self, call: ApiCall) -> HttpAnswer:
+        """Make a call and read its whole answer, whatever its status; a redirect's without its
+        body.
+
+        Raises ProviderError.
+        """
+        async with self.open(call) as response:
+            return await response.read_answer(call.answer_bytes)
+
+    @asynccontextmanager
+    async def open(self, call: ApiCall) -> AsyncGenerator[ApiResponse, None]:
+        """Make a call whose answer is read as it comes. Raises ProviderError.
+
+        The time limit of the whole call holds until the caller leaves.
+        """
+        if self._is_closing:
+            raise Unreachable(SHUTTING_DOWN)
+        clock = asyncio.timeout(call.total_seconds)
+        self._clocks.add(clock)
+        try:
+            async with clock:
+                response = await self._client.send(call.build_request(), stream=True)
+                async with aclosing(response):
+                    yield ApiResponse(response)
+        except TimeoutError:
+            if not clock.expired():
+                raise
+            if self._is_closing:
+                raise Unreachable(SHUTTING_DOWN) from None
+            raise UpstreamTimeout("The upstream did not answer in time.") from None
+        except httpx.HTTPError as error:
+            raise BadResponse("The upstream's answer is not valid HTTP.") from error
+        finally:
+            self._clocks.discard(clock)
+            if not self._clocks:
+                self._is_idle.set()
+
+    async def close(self) -> None:
+        """End the calls that run, and close all connections."""
+        self._is_closing = True
+        if self._clocks:
+            self._is_idle.clear()
+            now = asyncio.get_running_loop().time()
+            for clock in self._clocks:
+                if not clock.expired():
+                    clock.reschedule(now)
+            await self._is_idle.wait()
+        await self._client.aclose()

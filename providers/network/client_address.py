@@ -1,0 +1,79 @@
+"""Where a request comes from: the caller's address, also behind proxies that the operator trusts.
+
+`X-Forwarded-For` can be written by anybody, so it counts only as far as each hop is one of
+TRUSTED_PROXIES: read from the right, the first address that is none of them is the caller.
+"""
+
+import logging
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+
+from django.conf import settings
+from django.http import HttpRequest
+
+logger = logging.getLogger(__name__)
+IPV6_PREFIX = 64  # one customer has at least so many addresses of IPv6 in common
+Address = IPv4Address | IPv6Address
+_warned = False
+
+
+def parse(text: str) -> Address | None:
+    """Return the address that a hop names, with or without a port; None where it names none."""
+    text = text.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        found = ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(found, "ipv4_mapped", None) or found
+
+
+def is_trusted(address: Address) -> bool:
+    return any(address in network for network in settings.TRUSTED_PROXIES)
+
+
+def find_client(request: HttpRequest) -> Address | None:
+    """Return the address of who sent the request; None where the server does not know it."""
+    found = parse(request.META.get("REMOTE_ADDR") or "")
+    forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "")
+    if forwarded and found is not None and not is_trusted(found):
+        warn_once(found)
+    for hop in reversed(forwarded.split(",")):
+        if found is None or not is_trusted(found):
+            break
+        named = parse(hop)
+        if named is None:
+            break
+        found = named
+    return found
+
+
+def warn_once(peer: Address) -> None:
+    """Say that a proxy seems to stand in front of us: all its callers count as one address until it
+    is trusted.
+    """
+    global _warned
+    if not _warned and peer.is_private:
+        _warned = True
+        text = (
+            "X-Forwarded-For from %s is not believed: if that is your proxy, name it in "
+            "TRUSTED_PROXIES"
+        )
+        logger.warning(text, peer)
+
+
+def client_address(request: HttpRequest) -> str:
+    """Return the caller's address as text, for logs; `unknown` where there is none."""
+    return str(find_client(request) or "unknown")
+
+
+def counted_address(request: HttpRequest) -> str | None:
+    """Return the address under which failures are counted: of IPv6 the network that one customer
+    has.
+    """
+    found = find_client(request)
+    if isinstance(found, IPv6Address):
+        return str(IPv6Network((found, IPV6_PREFIX), strict=False).network_address)
+    return str(found) if found is not None else None

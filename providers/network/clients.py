@@ -1,0 +1,38 @@
+"""The HTTP clients of one event loop, which adapters ask their upstreams with."""
+
+from functools import cache
+from types import TracebackType
+
+from providers.network.api_client import ApiClient
+from providers.network.http_client import Client, tls_context
+
+IDLE_SECONDS = 30.0
+
+
+class Clients:
+    """`relay` gets answers that callers wait for; `api` makes every other call.
+
+    The gateway has one pair for as long as it runs. A task or command makes its own:
+    `async with Clients() as clients:`.
+    """
+
+    def __init__(self, idle_seconds: float = IDLE_SECONDS) -> None:
+        get_tls = cache(tls_context)  # reading the authorities takes milliseconds: once is enough
+        self.relay = Client(idle_seconds, get_tls)
+        self.api = ApiClient(idle_seconds, get_tls)
+
+    async def __aenter__(self) -> "Clients":
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        self.relay.close()
+        await self.api.close()

@@ -1,0 +1,213 @@
+"""The way of httpx to an upstream: each connection goes to an address that was checked here.
+
+`GuardedTransport` is what an `httpx.AsyncClient` sends its requests through. A host is looked up by
+`providers/network/name_lookup.py`, its addresses are judged by
+`providers/network/address_guard.py`, and the connection goes to the very address that was judged;
+TLS proves the host's name. Whatever fails is raised as one of `providers.exceptions`. The extension
+`allow_private` of a request says whether it may go to a private address; such requests have a pool
+of their own, so that no connection that was allowed for one provider serves another one.
+"""
+
+import asyncio
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import httpcore
+import httpx
+from django.conf import settings
+
+from providers.exceptions import (
+    BadResponse,
+    BadTls,
+    Disconnected,
+    ProviderError,
+    Unreachable,
+    UpstreamTimeout,
+)
+from providers.network import address_guard, name_lookup
+
+IDLE_CONNECTIONS = 100
+CLOSED = (
+    "disconnected",
+    "closed connection",
+)  # as httpcore and h11 say that the end came too early
+
+
+class GuardedBackend(httpcore.AsyncNetworkBackend):
+    """Opens connections to checked addresses only."""
+
+    def __init__(self, allow_private: bool) -> None:
+        self._allow_private = allow_private
+        self._inner = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - the name is httpcore's
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Connect to the first address of `host` that is allowed and takes the connection.
+
+        Looking up and connecting take `timeout` seconds together at most. Raises Unreachable,
+        UpstreamTimeout.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                for address in await address_guard.find_allowed_addresses(
+                    host, self._allow_private
+                ):
+                    with suppress(httpcore.ConnectError):
+                        return await self._inner.connect_tcp(
+                            address, port, None, local_address, socket_options
+                        )
+        except TimeoutError:
+            raise UpstreamTimeout("Connecting to the upstream took too long.") from None
+        name_lookup.resolver.doubt_addresses(host)
+        raise Unreachable("The upstream cannot be reached.")
+
+
+class GuardedTransport(httpx.AsyncBaseTransport):
+    """Two pools of HTTP/1.1 connections: to public addresses, and to whatever address is asked for.
+
+    A pool, and what TLS needs (`get_tls`), is made when it is first used.
+    """
+
+    def __init__(self, idle_seconds: float, get_tls: Callable[[], ssl.SSLContext]) -> None:
+        self._idle_seconds = idle_seconds
+        self._get_tls = get_tls
+        self._pools: dict[bool, httpcore.AsyncConnectionPool] = {}
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request and wait for the head of its answer. Raises ProviderError.
+
+        A kept connection may have been closed just as it is used again. Within RESEND_SECONDS the
+        request is sent once more.
+        """
+        pool = self._get_pool(bool(request.extensions.get("allow_private")))
+        tries = ConnectionTrace()
+        try:
+            with translate_errors():
+                answer = await pool.handle_async_request(convert_request(request, tries))
+        except Disconnected:
+            if not tries.allow_resend():
+                raise
+            with translate_errors():
+                answer = await pool.handle_async_request(convert_request(request, tries))
+        return httpx.Response(
+            status_code=answer.status,
+            headers=answer.headers,
+            stream=AnswerStream(answer),
+            extensions=answer.extensions,
+        )
+
+    def _get_pool(self, allow_private: bool) -> httpcore.AsyncConnectionPool:
+        """Return the pool for requests that may or may not go to private addresses."""
+        pool = self._pools.get(allow_private)
+        if pool is None:
+            pool = self._pools[allow_private] = httpcore.AsyncConnectionPool(
+                ssl_context=self._get_tls(),
+                max_connections=None,
+                max_keepalive_connections=IDLE_CONNECTIONS,
+                keepalive_expiry=self._idle_seconds,
+                network_backend=GuardedBackend(allow_private),
+            )
+        return pool
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        for pool in self._pools.values():
+            await pool.aclose()
+
+
+class AnswerStream(httpx.AsyncByteStream):
+    """The body of an answer as it comes."""
+
+    def __init__(self, answer: httpcore.Response) -> None:
+        self._answer = answer
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with translate_errors():
+            async for piece in self._answer.aiter_stream():
+                yield piece
+
+    async def aclose(self) -> None:
+        """Close the connection, or keep it if the answer was read to its end."""
+        await self._answer.aclose()
+
+
+class ConnectionTrace:
+    """Whether a request was sent on a kept connection, as httpcore's extension `trace` tells."""
+
+    def __init__(self) -> None:
+        self._connects = False
+        self._sent_at = float("-inf")
+
+    async def __call__(self, event: str, info: dict[str, Any]) -> None:
+        """Take one event of httpcore."""
+        if event == "connection.connect_tcp.started":
+            self._connects = True
+        elif event == "http11.send_request_headers.started":
+            self._sent_at = time.monotonic()
+
+    def allow_resend(self) -> bool:
+        """Whether the upstream closed a kept connection before it can have taken the request."""
+        seconds = time.monotonic() - self._sent_at
+        return not self._connects and seconds < settings.RESEND_SECONDS
+
+
+def convert_request(request: httpx.Request, trace: ConnectionTrace) -> httpcore.Request:
+    """Make httpcore's request of httpx's."""
+    url = request.url
+    return httpcore.Request(
+        method=request.method,
+        url=httpcore.URL(
+            scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
+        ),
+        headers=request.headers.raw,
+        content=request.stream,
+        extensions={**request.extensions, "trace": trace},
+    )
+
+
+@contextmanager
+def translate_errors() -> Iterator[None]:
+    """Raise what httpcore and the system raise as one of `providers.exceptions`."""
+    try:
+        yield
+    except httpcore.ConnectTimeout as error:
+        raise UpstreamTimeout("Connecting to the upstream took too long.") from error
+    except httpcore.TimeoutException as error:
+        raise UpstreamTimeout("The upstream sent nothing in time.") from error
+    except (httpcore.ConnectError, ssl.SSLError) as error:
+        raise read_connect_error(error) from error
+    except (httpcore.NetworkError, OSError) as error:
+        raise Disconnected(
+            "The upstream closed the connection before its answer was complete."
+        ) from error
+    except httpcore.RemoteProtocolError as error:
+        raise read_protocol_error(str(error)) from error
+    except (httpcore.ProtocolError, httpcore.UnsupportedProtocol) as error:
+        raise BadResponse("The request to the upstream cannot be sent.") from error
+
+
+def read_connect_error(error: BaseException) -> ProviderError:
+    """Tell a failure of TLS from one of the network."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ssl.SSLError):
+        cause = cause.__context__  # httpcore takes the `__cause__` away
+    if cause is None:
+        return Unreachable("The upstream cannot be reached.")
+    reason = getattr(cause, "verify_message", "") or cause.reason or "handshake failed"
+    return BadTls(f"TLS with the upstream failed: {reason}.")
+
+
+def read_protocol_error(message: str) -> ProviderError:
+    """Tell an answer that ended too early from one that is no HTTP."""
+    if any(words in message for words in CLOSED):
+        return Disconnected("The upstream closed the connection before its answer was complete.")
+    return BadResponse("The upstream's answer is not valid HTTP.")

@@ -1,0 +1,182 @@
+"""Look up the addresses of upstreams' hosts, so that a slow name server for one host keeps no other
+host waiting.
+
+Look-ups run in daemon threads of their own: a thread that hangs holds up neither other hosts nor
+the end of the process. There are two at most for one host; everybody else who asks for that host
+waits for their result. Addresses are kept for DNS_KEEP_SECONDS, failures for DNS_FAILED_SECONDS.
+While a new look-up fails or takes long, addresses are used until they are DNS_STALE_SECONDS old.
+Whether an address may be connected to is decided elsewhere (address_guard.py).
+"""
+
+import asyncio
+import logging
+import socket
+import threading
+import time
+from concurrent.futures import Future
+from ipaddress import ip_address
+from typing import NoReturn
+
+from django.conf import settings
+from msgspec import Struct, field
+
+from providers.exceptions import Unreachable
+
+logger = logging.getLogger(__name__)
+
+MAX_HOSTS = 1_024
+PER_HOST = 2  # look-ups at the same time
+SECOND_SECONDS = (
+    2.0  # a look-up that takes so long may be stuck: whoever asks next begins another one
+)
+STALE_WAIT_SECONDS = 0.5  # a look-up may take before known addresses are used instead
+DOUBT_SECONDS = 1.0  # addresses that young are not doubted
+NOT_FOUND = "The upstream's host name does not resolve."
+
+
+class Host(Struct, eq=False):
+    """What is known of one host. Times are of `time.monotonic`."""
+
+    addresses: list[str] = []
+    found_at: float = float("-inf")
+    failed_at: float = float("-inf")
+    is_doubtful: bool = False  # none of the addresses could be connected to
+    started_at: float = float("-inf")  # the newest look-up
+    lookups: int = 0  # that are running
+    result: Future[list[str]] = field(default_factory=Future)  # of those that are running
+
+    def is_settled(self, now: float) -> bool:
+        """Whether what is known, or known to fail, is young enough to be used without a look-up."""
+        is_fresh = now - self.found_at < settings.DNS_KEEP_SECONDS and not self.is_doubtful
+        return is_fresh or now - self.failed_at < settings.DNS_FAILED_SECONDS
+
+    def wants_lookup(self, now: float) -> bool:
+        """Whether nobody asks for this host, or only one look-up that seems to be stuck."""
+        is_stuck = now - self.started_at > SECOND_SECONDS
+        return not self.lookups or (self.lookups < PER_HOST and is_stuck)
+
+
+class Resolver:
+    """The addresses of all hosts that this process has asked for. Safe for threads and event
+    loops.
+    """
+
+    def __init__(self) -> None:
+        self._hosts: dict[str, Host] = {}
+        self._lookups = 0
+        self._lock = threading.Lock()
+
+    async def find_addresses(self, name: str) -> list[str]:
+        """Return the addresses of a host, which may be an address itself.
+
+        Waits as long as a look-up takes; the caller sets the limit. Raises Unreachable.
+        """
+        if is_address(name):
+            return [name]
+        with self._lock:
+            host = self._hosts.get(name) or self._add_host(name)
+            now = time.monotonic()
+            known = host.addresses if now - host.found_at < settings.DNS_STALE_SECONDS else []
+            if host.is_settled(now):
+                return known or raise_not_found()
+            try:
+                self._start_lookup(name, host, now)
+            except Unreachable:
+                if not known:
+                    raise
+                return known
+            result = host.result
+            started_at = host.started_at
+        patience = max(0.0, started_at + STALE_WAIT_SECONDS - now) if known else None
+        return await wait_for_result(result, patience) or known or raise_not_found()
+
+    def doubt_addresses(self, name: str) -> None:
+        """None of the host's addresses could be connected to: look it up again before its time."""
+        with self._lock:
+            host = self._hosts.get(name)
+            if host is not None and time.monotonic() - host.found_at > DOUBT_SECONDS:
+                host.is_doubtful = True
+
+    def _add_host(self, name: str) -> Host:
+        """A place for one more host; the one that was added first makes way."""
+        if len(self._hosts) >= MAX_HOSTS:
+            self._hosts.pop(next(iter(self._hosts)))
+        host = self._hosts[name] = Host()
+        return host
+
+    def _start_lookup(self, name: str, host: Host, now: float) -> None:
+        """Begin a look-up in a thread if one is wanted. Raises Unreachable when too many are
+        running.
+        """
+        if not host.wants_lookup(now):
+            return
+        if self._lookups >= settings.DNS_LOOKUPS:
+            raise Unreachable("Too many look-ups of host names are waiting for their name servers.")
+        if host.result.done() or not host.lookups:
+            host.result = Future()
+            host.result.set_running_or_notify_cancel()  # nobody who stops waiting can cancel it
+        work = (name, host, host.result, now)
+        thread = threading.Thread(target=self._look_up, args=work, name="name look-up", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise Unreachable("There is no thread for a look-up of the host name.") from error
+        self._lookups += 1
+        host.lookups += 1
+        host.started_at = now
+
+    def _look_up(self, name: str, host: Host, result: Future[list[str]], started_at: float) -> None:
+        """Ask the system, and note the answer; the first of two look-ups that answers counts."""
+        addresses: list[str] = []
+        try:
+            found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+            addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        except (OSError, UnicodeError) as error:
+            logger.warning("looking up the host name %s failed: %s", name, error)
+        finally:
+            with self._lock:
+                self._lookups -= 1
+                host.lookups -= 1
+                note_result(host, addresses, started_at)
+                if not result.done():
+                    result.set_result(addresses)
+
+
+def note_result(host: Host, addresses: list[str], started_at: float) -> None:
+    """Put a look-up's result into `host`; a failure counts unless another look-up found something
+    meanwhile.
+    """
+    now = time.monotonic()
+    if addresses:
+        host.addresses = addresses
+        host.found_at = now
+        host.is_doubtful, host.failed_at = False, float("-inf")
+    elif host.found_at < started_at:
+        host.failed_at = now
+
+
+async def wait_for_result(result: Future[list[str]], seconds: float | None) -> list[str]:
+    """Return what a running look-up finds, or an empty list when it fails or takes longer than
+    `seconds`.
+    """
+    waiting = asyncio.wrap_future(result)
+    try:
+        await asyncio.wait([waiting], timeout=seconds)
+        return waiting.result() if waiting.done() else []
+    finally:
+        waiting.cancel()  # its loop may be closed when the result comes
+
+
+def raise_not_found() -> NoReturn:
+    raise Unreachable(NOT_FOUND)
+
+
+def is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+resolver = Resolver()

@@ -1,0 +1,82 @@
+"""Read and join the text of chat messages. No I/O.
+
+A message's content is a string, a list of parts, or nothing. A part has its text in `text`,
+whatever its type: `text` in a chat message, `input_text` or `output_text` in an item of a response,
+`file` with the text that was read out of the file (`filters/attachments.py`). A part of the type
+`refusal` has it in `refusal`. Source: OpenAI's API reference, "Chat completions" and "Responses".
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+Content = str | list[dict[str, Any]]
+
+SYSTEM_ROLES = ("system", "developer")  # who instructs; "developer" is OpenAI's newer word
+
+
+def list_prompt_texts(body: dict[str, Any]) -> list[str]:
+    """List all texts of a chat body that a model reads.
+
+    These are the texts of the messages and of the calls in them, and as JSON the tools and the
+    schema of the answer.
+    """
+    texts: list[str] = []
+    for message in body.get("messages") or ():
+        texts += list_texts(message.get("content"))
+        for call in message.get("tool_calls") or ():
+            texts.append(render_json(call.get("function", "")))
+    for name in ("tools", "functions"):
+        if body.get(name):
+            texts.append(render_json(body[name]))
+    schema = (body.get("response_format") or {}).get("json_schema")
+    if schema:
+        texts.append(render_json(schema))
+    return texts
+
+
+def render_json(value: Any) -> str:
+    """Render what a model reads as JSON."""
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        return str(value)
+
+
+def list_texts(content: Any) -> list[str]:
+    """List the texts of a content, also those of files and refusals; parts without one have
+    none.
+    """
+    if isinstance(content, str):
+        return [content]
+    if not isinstance(content, list):
+        return []
+    texts = (part.get("text") or part.get("refusal") for part in content)
+    return [text for text in texts if isinstance(text, str) and text]
+
+
+def join_texts(content: Any) -> str:
+    """Join the texts of a content, one below the other."""
+    return content if isinstance(content, str) else "\n".join(list_texts(content))
+
+
+def join_typed_texts(content: Any) -> str:
+    """Join what the sender typed: the text parts of a content without the texts of files."""
+    if isinstance(content, list):
+        content = [part for part in content if part.get("type") == "text"]
+    return join_texts(content)
+
+
+def join_contents(contents: Sequence[Content]) -> Content:
+    """Put contents one behind the other, a blank line between texts.
+
+    The result is a string as long as all of them are, else a list of parts.
+    """
+    filled = [content for content in contents if content]
+    if all(isinstance(content, str) for content in filled):
+        return "\n\n".join(map(str, filled))
+    parts: list[dict[str, Any]] = []
+    for content in filled:
+        parts += [{"type": "text", "text": content}] if isinstance(content, str) else content
+    return parts

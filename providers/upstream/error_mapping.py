@@ -1,0 +1,210 @@
+"""What an upstream's refusal means: (status, error object, headers) -> one class of
+`providers.exceptions`. No I/O.
+
+The code or type in the error object decides before the status does, because a quota often looks
+like a 429 and a bad parameter sometimes like a 401. Sources: OpenAI's "Error codes"; Moonshot's,
+DeepSeek's and OpenRouter's error pages; vLLM's error body.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from providers.exceptions import (
+    AuthRejected,
+    BadResponse,
+    Contended,
+    ModelMissing,
+    QuotaExhausted,
+    RateLimited,
+    Rejected,
+    ServerFailed,
+    UnexpectedRedirect,
+    UpstreamError,
+)
+from providers.upstream import rate_limits
+from providers.upstream.redaction import blank_secret
+
+CODES: dict[str, type[UpstreamError]] = {
+    "insufficient_quota": QuotaExhausted,
+    "exceeded_current_quota_error": QuotaExhausted,
+    "billing_hard_limit_reached": QuotaExhausted,
+    "billing_not_active": QuotaExhausted,
+    "insufficient_balance": QuotaExhausted,
+    "invalid_api_key": AuthRejected,
+    "invalid_authentication_error": AuthRejected,
+    "incorrect_api_key_error": AuthRejected,
+    "authentication_error": AuthRejected,
+    "account_deactivated": AuthRejected,
+    "rate_limit_exceeded": RateLimited,
+    "rate_limit_error": RateLimited,
+    "rate_limit_reached_error": RateLimited,
+    "unsupported_country_region_territory": ServerFailed,
+    "engine_overloaded_error": ServerFailed,
+    "overloaded_error": ServerFailed,
+    "server_error": ServerFailed,
+    "internal_error": ServerFailed,
+    "model_not_found": ModelMissing,
+    "resource_not_found_error": ModelMissing,
+    "context_length_exceeded": Rejected,
+    "content_filter": Rejected,
+    "content_policy_violation": Rejected,
+    "unsupported_parameter": Rejected,
+    "unknown_parameter": Rejected,
+    "missing_required_parameter": Rejected,
+    "invalid_value": Rejected,
+}
+MESSAGE_LENGTH = 500
+RAW_LENGTH = 10_000  # of what an upstream says, before it is made one line
+
+
+def error_in(body: dict[str, Any]) -> dict[str, Any] | None:
+    """The error object of a body: OpenAI's `{"error": {…}}`, a bare string, vLLM's `{"object":
+    "error"}`, `{"detail": …}`.
+    """
+    error = body.get("error")
+    if isinstance(error, dict):
+        return error
+    if isinstance(error, str) and error:
+        return {**body, "message": error}
+    if body.get("object") == "error" or body.get("type") == "error":
+        return body
+    detail = body.get("detail") or body.get("message")
+    return {"message": detail if isinstance(detail, str) else str(detail)} if detail else None
+
+
+def refusal(
+    codes: Mapping[str, type[UpstreamError]],
+    status: Any,
+    error: Mapping[str, Any] | None,
+    headers: Mapping[bytes, bytes],
+    *,
+    secret: str = "",
+) -> UpstreamError:
+    """The error to raise. `status` is None for an error inside a 200 stream; `secret` is blanked
+    wherever the message has it.
+    """
+    error = error or {}
+    html = b"html" in headers.get(b"content-type", b"")
+    code = str(error.get("code") or "")
+    kind = str(error.get("type") or "")
+    if not isinstance(status, int):
+        status = int(code) if re.fullmatch(r"[1-5][0-9]{2}", code, re.ASCII) else None
+        kind = (
+            "invalid_value" if kind == "invalid_request_error" else kind
+        )  # with a status, that says more
+    named = codes.get(code.lower()) or (codes.get(kind.lower()) if kind else None)
+    found = named if named is not None and not html else by_status(status, error, html)
+    if found is AuthRejected and (error.get("param") or flagged(error)):
+        # a 401 that names a parameter, or a 403 that flags the input, is about the request
+        found = Rejected
+    message = clean(str(error.get("message") or ""), secret)
+    result: UpstreamError
+    if found is Rejected:
+        param, shown_code = (
+            clean(text_or_none(value) or "", secret)[:200] for value in (error.get("param"), code)
+        )
+        message = message or "The upstream refused the request."
+        result = Rejected(message, param=param or None, code=shown_code or None)
+        result.shown_status = status if status in (400, 403, 405, 409, 413, 415, 422) else 400
+    else:
+        result = found(message or f"The upstream answered with status {status}.")
+    if found is ServerFailed and status in (504, 522, 524):
+        result.shown_status = 504
+        result.shown_code = "upstream_timeout"
+    if found is Contended:
+        result.shown_status = {408: 504, 409: 409}.get(status or 0, 503)
+    result.upstream_status = status
+    result.retry_after_seconds = retry_after(headers)
+    if isinstance(result, RateLimited | QuotaExhausted):
+        describe_limit(result, error, headers)
+    return result
+
+
+def describe_limit(
+    result: RateLimited | QuotaExhausted, error: Mapping[str, Any], headers: Mapping[bytes, bytes]
+) -> None:
+    """Fill in until when and for what the limit holds, as far as the upstream says."""
+    reset = rate_limits.read_reset(headers)
+    if result.retry_after_seconds is None:
+        seconds = rate_limits.read_body_reset(error)
+        if seconds is None and reset is not None and isinstance(result, RateLimited):
+            seconds = reset.seconds
+        result.retry_after_seconds = seconds
+    if isinstance(result, RateLimited):
+        result.of_model = rate_limits.is_of_model(headers)
+        result.organization = rate_limits.read_organization(headers, result.message)
+
+
+def by_status(status: int | None, error: Mapping[str, Any], html: bool) -> type[UpstreamError]:
+    if status is None:
+        return ServerFailed
+    if 300 <= status < 400:
+        return UnexpectedRedirect
+    if html and status not in (401, 404, 429) and status < 500:
+        return BadResponse  # a captcha or a login page: the provider, not the token
+    if status >= 500:
+        return ServerFailed
+    table: dict[int, type[UpstreamError]] = {
+        401: AuthRejected,
+        402: QuotaExhausted,
+        403: AuthRejected,
+        404: ModelMissing,
+        408: Contended,
+        409: Contended,
+        425: Contended,
+        429: RateLimited,
+    }
+    return table.get(status, Rejected if 400 <= status < 500 else BadResponse)
+
+
+def flagged(error: Mapping[str, Any]) -> bool:
+    """Whether the input was moderated away, as OpenRouter says it."""
+    metadata = error.get("metadata")
+    return isinstance(metadata, dict) and not metadata.keys().isdisjoint(
+        ("flagged_input", "reasons")
+    )
+
+
+def require_quota(body: Any) -> None:
+    """Raise QuotaExhausted when an upstream's facts about a key say that nothing is left of its
+    limit.
+    """
+    facts = body.get("data") if isinstance(body, dict) else None
+    left = facts.get("limit_remaining") if isinstance(facts, dict) else None
+    if isinstance(left, int | float) and not isinstance(left, bool) and left <= 0:
+        raise QuotaExhausted("The limit of the key is used up.")
+
+
+def retry_after(headers: Mapping[bytes, bytes]) -> float | None:
+    """Seconds until the upstream wants to be asked again, from `retry-after-ms` or `Retry-After`;
+    None when it does not say.
+    """
+    number = re.compile(r"\d{1,12}(\.\d{0,9})?", re.ASCII)
+    millis = headers.get(b"retry-after-ms", b"").decode("latin-1").strip()
+    if number.fullmatch(millis):
+        return float(millis) / 1000
+    text = headers.get(b"retry-after", b"").decode("latin-1").strip()
+    if number.fullmatch(text):
+        return float(text)
+    try:
+        at = parsedate_to_datetime(text)
+        return (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+    except (ValueError, OverflowError):
+        return None
+
+
+def clean(message: str, secret: str) -> str:
+    """An upstream's message that may be shown: one line, bounded, without the secret it was asked
+    with.
+    """
+    message = blank_secret(message[:RAW_LENGTH], secret)
+    return " ".join("".join(c if c.isprintable() else " " for c in message).split())[
+        :MESSAGE_LENGTH
+    ]
+
+
+def text_or_none(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None

@@ -1,0 +1,153 @@
+"""What upstreams say about their rate limits, in headers and in the bodies of refusals. No I/O.
+
+Sources: OpenAI's API reference, "Rate limits" (`x-ratelimit-remaining-requests`, `…-reset-tokens`:
+durations such as `6m0s`; per model); Groq's and Mistral's pages, which use the same names;
+Anthropic's API reference, "Rate limits" (`anthropic-ratelimit-requests-remaining`, resets in
+RFC 3339; per class of models); OpenRouter's "Limits" (`X-RateLimit-Reset`: milliseconds since 1970,
+also inside `error.metadata.headers`; per account); Google's `RetryInfo` (`retryDelay`); the IETF
+draft "RateLimit header fields" (`ratelimit-reset`: seconds).
+"""
+
+import re
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple
+
+# (what is left, when it is refilled, whether the limit is one of the model)
+FAMILIES: tuple[tuple[bytes, bytes, bool], ...] = (
+    (b"x-ratelimit-remaining-requests", b"x-ratelimit-reset-requests", True),
+    (b"x-ratelimit-remaining-tokens", b"x-ratelimit-reset-tokens", True),
+    (b"anthropic-ratelimit-requests-remaining", b"anthropic-ratelimit-requests-reset", True),
+    (b"anthropic-ratelimit-tokens-remaining", b"anthropic-ratelimit-tokens-reset", True),
+    (
+        b"anthropic-ratelimit-input-tokens-remaining",
+        b"anthropic-ratelimit-input-tokens-reset",
+        True,
+    ),
+    (
+        b"anthropic-ratelimit-output-tokens-remaining",
+        b"anthropic-ratelimit-output-tokens-reset",
+        True,
+    ),
+    (b"x-ratelimit-remaining", b"x-ratelimit-reset", False),
+    (b"ratelimit-remaining", b"ratelimit-reset", False),
+)
+REMAINING = frozenset(remaining for remaining, _, _ in FAMILIES)
+NOTHING_LEFT = (b"0", b"0.0")
+EPOCH_SECONDS = 1e9  # numbers from here on are times since 1970, not durations
+EPOCH_MILLISECONDS = 1e11
+UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+DURATION = re.compile(r"(?:(\d{1,9}(?:\.\d{0,9})?)(ms|s|m|h|d))", re.ASCII)
+NUMBER = re.compile(r"\d{1,15}(?:\.\d{0,9})?", re.ASCII)
+TRY_AGAIN = re.compile(
+    r"try again in ((?:\d{1,9}(?:\.\d{0,9})?(?:ms|s|m|h|d))+)", re.ASCII | re.IGNORECASE
+)
+ORGANIZATION = re.compile(r"\borgani[sz]ation[ :`'\"]*(org-[A-Za-z0-9_-]{1,64})", re.ASCII)
+
+
+class Limit(NamedTuple):
+    """Nothing is left for `seconds`; `of_model`: for the model that was asked, else for the
+    token.
+    """
+
+    seconds: float
+    of_model: bool
+
+
+def read_limit(headers: Mapping[bytes, bytes]) -> Limit | None:
+    """Read from an answer's headers that nothing is left; None when something is, or unknown."""
+    if REMAINING.isdisjoint(headers):
+        return None
+    found: Limit | None = None
+    for remaining, reset, of_model in FAMILIES:
+        if headers.get(remaining) in NOTHING_LEFT:
+            seconds = parse_reset(headers.get(reset, b"").decode("latin-1"))
+            if seconds and (found is None or seconds > found.seconds):
+                found = Limit(seconds, of_model)
+    return found
+
+
+def read_reset(headers: Mapping[bytes, bytes]) -> Limit | None:
+    """Read from a 429's headers when the limit that was hit is reset.
+
+    Where none of them says that nothing is left, the soonest reset is taken: it may be the wrong
+    one, and then the next refusal says so.
+    """
+    if (exact := read_limit(headers)) is not None:
+        return exact
+    resets = [
+        Limit(seconds, of_model)
+        for _, reset, of_model in FAMILIES
+        if (seconds := parse_reset(headers.get(reset, b"").decode("latin-1")))
+    ]
+    return min(resets, default=None)
+
+
+def is_of_model(headers: Mapping[bytes, bytes]) -> bool:
+    """Return whether the upstream limits per model, as its headers show."""
+    return any(of_model and reset in headers for _, reset, of_model in FAMILIES)
+
+
+def read_body_reset(error: Mapping[str, Any]) -> float | None:
+    """Read from a refusal's error object how many seconds to wait; None when it does not say."""
+    metadata = error.get("metadata")
+    inner = metadata.get("headers") if isinstance(metadata, dict) else None
+    if isinstance(inner, dict):
+        for name, value in inner.items():
+            if str(name).lower() in ("x-ratelimit-reset", "retry-after"):
+                return parse_reset(str(value))
+    details = error.get("details")
+    for detail in details if isinstance(details, list) else ():
+        if isinstance(detail, dict) and isinstance(detail.get("retryDelay"), str):
+            return parse_reset(detail["retryDelay"])
+    for name in ("retry_after", "retry_after_seconds"):
+        value = error.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return parse_reset(str(value))
+    if found := TRY_AGAIN.search(str(error.get("message") or "")[:2_000]):
+        return parse_reset(found[1])
+    return None
+
+
+def read_organization(headers: Mapping[bytes, bytes], message: str) -> str:
+    """Return whose limit a refusal names; empty when it names nobody."""
+    if found := ORGANIZATION.search(message[:2_000]):
+        return found[1]
+    return headers.get(b"openai-organization", b"").decode("latin-1")[:64]
+
+
+def parse_reset(text: str) -> float | None:
+    """Return the seconds from now that a reset means, 0 for one that is over; None for no reset.
+
+    Takes durations (`6m0s`, `120ms`, `1.5`), times since 1970 in seconds or milliseconds, RFC 3339
+    and HTTP dates.
+    """
+    text = text.strip()
+    if not text or len(text) > 64:
+        return None
+    if NUMBER.fullmatch(text):
+        number = float(text)
+        if number >= EPOCH_MILLISECONDS:
+            return max(0.0, number / 1_000 - time.time())
+        return max(0.0, number - time.time()) if number >= EPOCH_SECONDS else number
+    parts = DURATION.findall(text)
+    if parts and "".join(number + unit for number, unit in parts) == text:
+        return sum(float(number) * UNITS[unit] for number, unit in parts)
+    return _parse_date(text)
+
+
+def _parse_date(text: str) -> float | None:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        try:
+            at = parsedate_to_datetime(text)
+        except (ValueError, OverflowError):
+            return None
+    try:
+        aware = at.replace(tzinfo=at.tzinfo or UTC)
+        return max(0.0, (aware - datetime.now(UTC)).total_seconds())
+    except (ValueError, OverflowError):
+        return None

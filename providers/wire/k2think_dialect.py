@@ -1,0 +1,169 @@
+"""What K2-Think's site is told and says: messages and body fields down, events of a stream up. No
+I/O.
+
+Messages: roles system, user and assistant; the content is text, or a list of parts where there is
+more than text. Events: {"content"} or {"choices": [{"delta": {"content"}}]}, both with all of the
+text so far, {"usage"}, {"done"}; a bare word may end the answer too. Source: published clients of
+the site; the meaning of the stream in three of them.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from providers.exceptions import ModelMissing, TokenError, UpstreamError
+from providers.filters.prompted_tools.tool_request import history
+from providers.protocol.chat import (
+    ChatRequest,
+    Chunk,
+    Credential,
+    UpstreamModel,
+    delta,
+    usage_chunk,
+)
+from providers.protocol.message_text import join_contents, join_texts
+from providers.upstream.error_mapping import CODES, error_in, refusal
+from providers.wire.json_reader import loads_raw
+from providers.wire.snapshots import Cumulative, Said
+
+Json = dict[str, Any]
+ENDS = (b"[DONE]", b"DONE", b"done", b"-1")
+
+
+# --- down -----------------------------------------------------------------------------------------
+def messages(given: list[Json], *, guest: bool) -> list[Json]:
+    """The conversation as the site takes it: calls of tools and their results in words. Guests have
+    no system messages: theirs stand in front of the first message of the user.
+    """
+    told = [{"role": role(message), "content": content(message)} for message in history(given)]
+    if not guest:
+        return told
+    rules = [message["content"] for message in told if message["role"] == "system"]
+    rest = [message for message in told if message["role"] != "system"]
+    if rules:
+        at = next((at for at, message in enumerate(rest) if message["role"] == "user"), None)
+        if at is None:
+            rest.append({"role": "user", "content": join_contents(rules)})
+        else:
+            rest[at] = {"role": "user", "content": join_contents([*rules, rest[at]["content"]])}
+    return rest
+
+
+def role(message: Json) -> str:
+    return "system" if message["role"] == "developer" else str(message["role"])
+
+
+def content(message: Json) -> str | list[Json]:
+    """Return a message's content: text where all is text, else the parts, images as objects."""
+    said = message.get("content") or message.get("refusal") or ""
+    if isinstance(said, str) or all(part["type"] in ("text", "refusal") for part in said):
+        return join_texts(said)
+    return [
+        part | {"image_url": {"url": part["image_url"]}}
+        if isinstance(part.get("image_url"), str)
+        else part
+        for part in said
+    ]
+
+
+def variables(now: datetime) -> dict[str, str]:
+    """What the site fills into its prompts."""
+    return {
+        "{{USER_NAME}}": "User",
+        "{{USER_LOCATION}}": "Unknown",
+        "{{CURRENT_DATETIME}}": f"{now:%Y-%m-%d %H:%M:%S}",
+        "{{CURRENT_DATE}}": f"{now:%Y-%m-%d}",
+        "{{CURRENT_TIME}}": f"{now:%H:%M:%S}",
+        "{{CURRENT_WEEKDAY}}": f"{now:%A}",
+        "{{CURRENT_TIMEZONE}}": "UTC",
+        "{{USER_LANGUAGE}}": "en-US",
+    }
+
+
+def model_item(model: UpstreamModel) -> Json:
+    fixed = {
+        "object": "model",
+        "owned_by": "MBZUAI",
+        "parent": None,
+        "status": "active",
+        "connection_type": "external",
+    }
+    return {
+        "id": model.name,
+        "name": model.name,
+        "root": model.options.get("root", model.name),
+        **fixed,
+    }
+
+
+# --- up -------------------------------------------------------------------------------------------
+def meant(error: UpstreamError) -> UpstreamError:
+    """The site calls a model that it no longer has a bad request."""
+    if (
+        isinstance(error, ModelMissing | TokenError)
+        or "model not found" not in error.message.lower()
+    ):
+        return error
+    return instead(error, ModelMissing(error.message))
+
+
+def instead(error: UpstreamError, other: UpstreamError) -> UpstreamError:
+    other.upstream_status = error.upstream_status
+    return other
+
+
+class Snapshots:
+    """The dialect of one streamed answer."""
+
+    def __init__(self, request: ChatRequest, credential: Credential) -> None:
+        self._request = request
+        self._secret = credential.secret
+        self._text = Cumulative()
+        self._ended = self.over = False
+
+    def read(self, data: bytes) -> list[Chunk]:
+        data = data.strip()
+        if not data:
+            return []
+        if data.strip(b'"') in ENDS:
+            self.over = True
+            return self._end()
+        event = loads_raw(data)
+        if not isinstance(event, dict):
+            raise ValueError("no object")
+        if (event.get("error") or event.keys().isdisjoint(("choices", "content"))) and (
+            error := error_in(event)
+        ):
+            raise meant(refusal(CODES, error.get("status_code"), error, {}, secret=self._secret))
+        text, reason = said_in(event)
+        self.over = event.get("done") is True
+        chunks = self._say(self._text.take(text)) if text and not self._ended else []
+        if self.over or reason:
+            chunks += self._end(reason or "stop")
+        if isinstance(event.get("usage"), dict):
+            chunks.append(usage_chunk(self._request, event["usage"]))
+        return chunks
+
+    def close(self) -> list[Chunk]:
+        return []  # an answer that nothing ended was cut
+
+    def _say(self, said: Said) -> list[Chunk]:
+        fields = {"reasoning_content": said.thinking, "content": said.answer}
+        return [delta(self._request, **{name: text}) for name, text in fields.items() if text]
+
+    def _end(self, reason: str = "stop") -> list[Chunk]:
+        if self._ended:
+            return []
+        self._ended = True
+        return [*self._say(self._text.close()), delta(self._request, finish_reason=reason)]
+
+
+def said_in(event: Json) -> tuple[str | None, str | None]:
+    """The text and the finish reason of an event. Raises ValueError when they are no text."""
+    choices = event.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else {}
+    said = choice.get("delta") if isinstance(choice, dict) else None
+    text = said.get("content") if isinstance(said, dict) else event.get("content")
+    reason = choice.get("finish_reason") if isinstance(choice, dict) else None
+    if not isinstance(text, str | None) or not isinstance(reason, str | None):
+        raise ValueError("no text")
+    return text, reason

@@ -1,0 +1,1 @@
+"""Limits on logins and password hashing."""

@@ -1,0 +1,104 @@
+"""A bound on password hashing: it takes a core for a good part of a second, and answers need that
+core.
+
+Requests that may hash a password wait here, before they have a thread or a connection of the
+database: LOGINS_AT_ONCE go on, LOGINS_WAITING wait for LOGIN_WAIT_SECONDS at most, few of them from
+one address. Others are told to come again.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+
+from providers.network.client_address import client_address, counted_address
+from proxysite.server.body_budget import BodyBudget
+from proxysite.server.bounded_handler import BoundedHandler
+from proxysite.server.content_security import with_policy
+
+logger = logging.getLogger("audit")
+RETRY_SECONDS = 10
+
+
+class Full(Exception):
+    """There is no place, and none came free in time."""
+
+
+class Gate:
+    """`enter` and `leave`; each process has its own."""
+
+    def __init__(self) -> None:
+        self._free = asyncio.Semaphore(settings.LOGINS_AT_ONCE)
+        self._waiting: Counter[str | None] = Counter()
+
+    async def enter(self, address: str | None) -> None:
+        """Wait for a place. Raises Full."""
+        crowded = self._waiting[address] >= settings.LOGINS_WAITING_PER_ADDRESS
+        if crowded or self._waiting.total() >= settings.LOGINS_WAITING:
+            raise Full
+        self._waiting[address] += 1
+        try:
+            async with asyncio.timeout(settings.LOGIN_WAIT_SECONDS):
+                await self._free.acquire()
+        except TimeoutError:
+            raise Full from None
+        finally:
+            self._waiting[address] -= 1
+            if not self._waiting[address]:
+                del self._waiting[address]
+
+    def leave(self, *done: Any) -> None:
+        self._free.release()
+
+
+class GatedHandler(BoundedHandler):
+    """Django's handler with the gate before its middleware: what waits has no thread, and its body
+    is here already.
+
+    No middleware could do this: one that must not run in the event loop comes later and has all
+    before it run in a thread.
+    """
+
+    def __init__(self, budget: BodyBudget) -> None:
+        super().__init__(budget)
+        self._gate = Gate()
+
+    async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
+        if not may_hash(request):
+            return await super().get_response_async(request)
+        try:
+            await self._gate.enter(counted_address(request))
+        except Full:
+            logger.warning("login put off, too many at once: from %s", client_address(request))
+            return with_policy(refuse())
+        return await self.answer_in_turn(request)
+
+    async def answer_in_turn(self, request: HttpRequest) -> HttpResponseBase:
+        """Answer; the place is held until the work is done, also when the caller has left."""
+        served = asyncio.ensure_future(super().get_response_async(request))
+        served.add_done_callback(self._gate.leave)
+        try:
+            return await asyncio.shield(served)
+        except asyncio.CancelledError:
+            await asyncio.wait({served})
+            raise
+
+
+def may_hash(request: HttpRequest) -> bool:
+    """Whether the request may make Django hash a password: a login, a change of one, a new user."""
+    path = request.path_info
+    if request.method != "POST" or not path.startswith("/admin/"):
+        return False
+    return path.endswith("/login/") or "password" in path or path.startswith("/admin/auth/user/")
+
+
+def refuse() -> HttpResponse:
+    text = b"Too many people log in at this moment. Try again in a few seconds.\n"
+    answer = HttpResponse(text, content_type="text/plain; charset=utf-8", status=503)
+    answer.headers["Retry-After"] = str(RETRY_SECONDS)
+    answer.headers["Cache-Control"] = "no-store"
+    return answer

@@ -1,0 +1,1 @@
+"""Settings from the environment: declared, validated, located. No Django in here."""

@@ -1,0 +1,34 @@
+"""Django's settings for one database: SQLite in WAL mode, or Postgres with a bounded pool and no
+endless wait.
+"""
+
+import os
+from typing import Any
+
+PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=NORMAL",
+    "busy_timeout=20000",
+    "foreign_keys=ON",
+    "cache_size=-8000",
+)
+
+
+def configured(
+    config: dict[str, Any], *, wait_seconds: int, statement_seconds: int, pool_size: int
+) -> dict[str, Any]:
+    """`config` as its URL says, with what is missing."""
+    if config["ENGINE"].endswith("sqlite3"):
+        init = "; ".join(f"PRAGMA {pragma}" for pragma in PRAGMAS) + ";"
+        options = {"timeout": 20, "transaction_mode": "IMMEDIATE", "init_command": init}
+        return config | {"ENGINE": "providers.queued_sqlite3", "OPTIONS": options}
+    options = {
+        "application_name": f"proxysite {os.getpid()}",
+        **config.get("OPTIONS", {}),
+        "connect_timeout": wait_seconds,
+        "tcp_user_timeout": wait_seconds * 1000,
+        "options": f"-c statement_timeout={statement_seconds * 1000}"
+        f" -c idle_in_transaction_session_timeout={2 * statement_seconds * 1000}",
+        "pool": {"min_size": 1, "max_size": pool_size, "timeout": wait_seconds},
+    }
+    return config | {"CONN_MAX_AGE": 0, "OPTIONS": options}

@@ -1,0 +1,114 @@
+"""Find the home, its secrets and the database of this process. No Django in here; used by the
+settings file.
+
+The order is: the environment, `.env`, the gateway that runs here, the default. What a running
+gateway suggests is for commands beside it; `serve` itself takes none of it.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+import environ
+
+from proxysite.configuration.declarations import Environment, InvalidSettings
+from proxysite.configuration.setting_values import DATABASE_FORMS
+from proxysite.first_run import markers
+from proxysite.home import Home, fresh_secrets
+
+RUNNING = "the gateway that runs"  # the source of what it suggests
+NO_FILE = "none"
+SQLITE = "sqlite:///"
+SECRET_NAMES = ("SECRET_KEY", "FIELD_KEYS", "KEY_PEPPER")
+
+
+class Secrets(dict[str, str]):
+    """The secrets by name; `are_kept` is False when some are random and gone with this process."""
+
+    are_kept = True
+
+
+def is_serving(argv: Sequence[str]) -> bool:
+    """Return whether this process is `manage.py serve` or one of its workers."""
+    return list(argv[1:2]) == ["serve"] and not {"--help", "-h"} & set(argv)
+
+
+def read_marker_file(env: Environment, checkout: Path) -> Path | None:
+    """Declare MARKER_FILE; None when it is to be left out."""
+    text = env.text("MARKER_FILE", str(checkout / ".proxysite-gateways"))
+    return None if text.lower() == NO_FILE else checkout / text
+
+
+def suggest_home(env: Environment, file: Path | None) -> None:
+    """Use the home of the one gateway that was started from this checkout and still runs."""
+    running = markers.find_running(file)
+    if len(running) == 1:
+        env.suggest("PROXYSITE_HOME", running[0].home, RUNNING)
+
+
+def suggest_database(env: Environment, home: Home) -> None:
+    """Use the database of the gateway that runs on this home, where its address needs no
+    password.
+    """
+    record = markers.read_record(home.root)
+    if record is not None and record.url and not record.needs_password:
+        env.suggest("DATABASE_URL", record.url, RUNNING)
+
+
+def complete_secrets(env: Environment, home: Home, given: dict[str, str], make: bool) -> Secrets:
+    """Return the given secrets and those kept in the home, which `make` makes where there are none.
+
+    Raises InvalidSettings when the home cannot be read or made.
+    """
+    fresh = fresh_secrets()
+    kept: dict[str, str] = {}
+    try:
+        if make:
+            home.path("x")
+        if not all(given.values()):
+            kept = home.secrets() if make else home.read_secrets()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        env.refuse(f"PROXYSITE_HOME: {home.root} cannot be used: {reason}.")
+        env.raise_problems()
+    found = Secrets({name: given[name] or kept.get(name) or fresh[name] for name in fresh})
+    found.are_kept = all(given[name] or kept.get(name) for name in fresh)
+    return found
+
+
+def require_home() -> None:
+    """Raise InvalidSettings unless there is a home with secrets: only `serve` makes one."""
+    from django.conf import settings
+
+    if not settings.HAS_SECRETS:
+        raise InvalidSettings(
+            f"There is no home in {settings.HOME.root} yet: run `make serve` first, or check "
+            "PROXYSITE_HOME."
+        )
+
+
+def make_folders(home: Home) -> None:
+    """Make what must be there when a process starts, in a home that is there; one that is read-only
+    stays as it is.
+    """
+    if home.root.is_dir() and os.access(home.root, os.W_OK):
+        home.make_folders()
+
+
+def sqlite_url(path: Path) -> str:
+    """Return the URL of an SQLite file, whatever characters its path has."""
+    return SQLITE + quote(os.fsencode(path))
+
+
+def read_database_url(env: Environment, url: str) -> dict[str, Any]:
+    """Return Django's settings for a database; one that cannot be understood becomes a problem."""
+    if url.startswith(SQLITE):
+        name = unquote(url.removeprefix(SQLITE).partition("?")[0])
+        return {"ENGINE": "django.db.backends.sqlite3", "NAME": os.path.abspath(name)}
+    try:
+        return dict(environ.Env.db_url_config(url))
+    except (ValueError, KeyError):
+        env.refuse(f"DATABASE_URL: its value is not {DATABASE_FORMS}.")
+        return {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}

@@ -1,0 +1,1 @@
+"""What happens when a home is used for the first time."""

@@ -1,0 +1,75 @@
+"""What the first run makes, so that the first request can be answered: tables, an administrator,
+the model `echo`, an API key.
+
+`prepare` is idempotent; what it returns is shown once and stored nowhere in clear.
+"""
+
+import secrets
+from dataclasses import dataclass
+
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.db import connection, transaction
+
+from api import keys
+from api.models import ApiKey
+from providers.choices import Capability
+from providers.models import ChatModel, Provider
+from proxysite.first_run import import_environment, schema_check
+from tokens import secret_check
+
+MIGRATION_LOCK = (
+    0x70726F78  # a Postgres advisory lock, so that processes that start together migrate once
+)
+ADMINISTRATOR = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class FirstRun:
+    """What a new home shows its operator, once."""
+
+    username: str
+    password: str
+    key: str
+    taken: tuple[
+        str, ...
+    ] = ()  # what became of the credentials of the programs it replaces, a line each
+
+
+def migrate() -> None:
+    """Bring the tables up to date; on Postgres one process at a time."""
+    if connection.vendor != "postgresql":
+        call_command("migrate", verbosity=0, interactive=False)
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
+        try:
+            call_command("migrate", verbosity=0, interactive=False)
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [MIGRATION_LOCK])
+
+
+def prepare() -> FirstRun | None:
+    """Make what a new database lacks; None when there was a user already."""
+    migrate()
+    schema_check.require_columns()
+    secret_check.require_secrets()
+    secret_check.enable_readable()
+    users = get_user_model().objects
+    with transaction.atomic():
+        if users.exists() or ApiKey.objects.exists():
+            return None
+        password = secrets.token_urlsafe(15)
+        user = users.create_superuser(ADMINISTRATOR, password=password)
+        provider, _ = Provider.objects.get_or_create(
+            name="echo", defaults={"kind": "echo", "needs_token": False}
+        )
+        capabilities = [Capability.CHAT, Capability.COMPLETIONS, Capability.EMBEDDINGS]
+        ChatModel.objects.get_or_create(
+            public_id="echo",
+            provider=provider,
+            defaults={"upstream_name": "echo", "capabilities": capabilities},
+        )
+        _, key = keys.issue(user, name="first key")
+        taken = import_environment.adopt()
+    return FirstRun(ADMINISTRATOR, password, key, tuple(taken))

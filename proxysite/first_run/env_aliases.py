@@ -1,0 +1,34 @@
+"""The variable names of the programs that proxysite replaces, read as settings of ours. No Django
+in here.
+
+Source: the published configuration of the K2Think and Kimi proxies. `docs/coming-from.md` says what
+became of each.
+"""
+
+from collections.abc import MutableMapping
+
+ALIASES = {
+    "REQUEST_TIMEOUT": "FIRST_BYTE_SECONDS",
+    "CORS_ORIGINS": "CORS_ALLOWED_ORIGINS",
+    "ENABLE_TOOLIFY": "TOOL_SUPPORT",
+    "K2THINK_API_URL": "USER_API_URL",
+}
+LOUD = ("DEBUG", "DEBUG_LOGGING")  # more is logged, and nothing else: no debug pages
+
+
+def apply(environ: MutableMapping[str, str]) -> dict[str, str]:
+    """Set our names from theirs where ours are not set; return which were set so: our name ->
+    theirs.
+    """
+    done = {}
+    for theirs, ours in ALIASES.items():
+        if environ.get(theirs) and not environ.get(ours):
+            environ[ours] = environ[theirs]
+            done[ours] = theirs
+    loud = [
+        name for name in LOUD if environ.get(name, "").strip().lower() in ("true", "1", "yes", "on")
+    ]
+    if loud and not environ.get("LOG_LEVEL"):
+        environ["LOG_LEVEL"] = "DEBUG"
+        done["LOG_LEVEL"] = loud[0]
+    return done

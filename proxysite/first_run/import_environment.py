@@ -1,0 +1,134 @@
+"""What the environment of the K2Think and Kimi proxies holds -> rows, on the first start of a new
+home.
+
+Keys become API keys of one ordinary user, tokens go to the provider that speaks their upstream's
+web interface. What cannot be taken is said in a line and does not keep the gateway from starting.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+
+from api import keys
+from providers import seed_presets
+from providers.choices import Mode
+from providers.models import Provider
+from providers.network.address_guard import base_url_problem
+from tokens.imports import token_import
+
+# whose keys these are: an ordinary user, so that a key that was handed around opens no staff door
+SHARED = "shared"
+PUBLISHED = frozenset(("sk-default", "sk-false", "sk-k2think"))  # anybody can read these defaults
+SHORTEST = 8
+KIMI = "kimi-web"
+K2THINK = "k2think-web"
+K2THINK_VARIABLES = (
+    "USER_API_URL",
+    "GUEST_API_URL",
+    "TOKENS_FILE",
+    "USER_TOKENS_FILE",
+    "PROXY_MODE",
+    "VALID_API_KEY",
+    "ACCOUNTS_FILE",
+)
+
+
+def adopt() -> list[str]:
+    """Make the rows; what was made and what was refused, one line each, no secret in it."""
+    return [*adopt_keys(), *adopt_k2think(), *adopt_kimi()]
+
+
+def adopt_keys() -> Iterator[str]:
+    given = [
+        ("VALID_API_KEY", settings.VALID_API_KEY),
+        *(("DEFAULT_AUTHKEYS", key) for key in settings.DEFAULT_AUTHKEYS),
+    ]
+    for name, key in given:
+        if not key:
+            continue
+        if wrong := problem(key):
+            yield f"{name}: not taken, {wrong}."
+            continue
+        user, _ = get_user_model().objects.get_or_create(username=SHARED)
+        keys.adopt(user, key, name=name)
+        yield f"{name}: taken as an API key of the user {SHARED!r}."
+
+
+def problem(key: str) -> str:
+    """Why a key is refused, or an empty string; it needs no particular format."""
+    if key in PUBLISHED:
+        return f"{key!r} is a published default that anybody knows; choose another"
+    if len(key) < SHORTEST:
+        return f"it is shorter than {SHORTEST} characters"
+    if not key.isascii() or not key.isprintable() or " " in key or "," in key:
+        return "it has characters that no client can send as a key"
+    return ""
+
+
+def adopt_k2think() -> Iterator[str]:
+    if not any(getattr(settings, name) for name in K2THINK_VARIABLES):
+        return
+    mode = settings.PROXY_MODE.lower() or Mode.GUEST
+    if mode not in Mode.values:
+        yield f"PROXY_MODE: {settings.PROXY_MODE!r} is neither guest nor user; guest is taken."
+        mode = Mode.GUEST
+    provider = seed_presets.seed(K2THINK)[0]
+    provider.mode = mode
+    url = (settings.USER_API_URL or settings.GUEST_API_URL).rstrip("/")
+    provider.base_url = (
+        url.removesuffix("/chat/completions").removesuffix("/guest") or provider.base_url
+    )
+    provider.allow_private = private(provider.base_url)
+    try:
+        provider.full_clean()
+    except ValidationError as error:
+        yield f"USER_API_URL: not taken, {' '.join(error.messages)}"
+        provider.refresh_from_db()
+        provider.mode = mode
+    provider.save()
+    yield f"The provider {K2THINK} is there, in the mode {mode}."
+    if provider.set_aside:
+        yield f"{K2THINK} is not asked: {provider.set_aside}"
+    yield from adopt_file(
+        provider, "USER_TOKENS_FILE" if settings.USER_TOKENS_FILE else "TOKENS_FILE"
+    )
+    yield from adopt_file(provider, "ACCOUNTS_FILE")
+
+
+def private(url: str) -> bool:
+    """Whether the operator names an address on this machine or network; then plain http is all
+    right too.
+    """
+    secure = url.replace("http://", "https://", 1)
+    return base_url_problem(url, True) is None and base_url_problem(secure, False) is not None
+
+
+def adopt_file(provider: Provider, name: str) -> Iterator[str]:
+    """The tokens or accounts of the file that the setting `name` names."""
+    path = getattr(settings, name)
+    if not path:
+        return
+    try:
+        lines = token_import.decode(Path(path).read_bytes())
+    except OSError as error:
+        yield f"{name}: cannot read {path}: {error.strerror}."
+    except token_import.UnreadableFile as error:
+        yield f"{name}: {error}"
+    else:
+        yield taken(name, provider, lines)
+
+
+def adopt_kimi() -> Iterator[str]:
+    if settings.KIMI_TOKENS:
+        yield taken("KIMI_TOKENS", seed_presets.seed(KIMI)[0], settings.KIMI_TOKENS)
+
+
+def taken(name: str, provider: Provider, lines: list[str]) -> str:
+    counts = token_import.run(provider, lines).counts
+    malformed = (
+        f", {counts[token_import.MALFORMED]} malformed" if counts[token_import.MALFORMED] else ""
+    )
+    return f"{name}: {counts[token_import.NEW]} imported for {provider}{malformed}."

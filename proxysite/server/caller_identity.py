@@ -1,0 +1,93 @@
+"""Who sends a request to Django's own handler: known before much of its body is taken in.
+
+The views ask again and decide what the caller may do. Here it only matters whether there is a valid
+API key, which the cache of the relaying endpoints answers, or a session of a person who has signed
+in, which the session store answers.
+"""
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
+from django.contrib.sessions.backends.db import SessionStore
+from django.http.cookie import parse_cookie
+from django.utils.crypto import constant_time_compare
+
+from api.authentication import Caller
+from api.relay.gateway import Gateway
+from providers.database.database_threads import QUICK, in_time
+from providers.exceptions import GatewayError
+from proxysite.server.body_budget import Owner
+
+KEY_HEADERS = {b"authorization": "HTTP_AUTHORIZATION", b"x-api-key": "HTTP_X_API_KEY"}
+
+
+class Visitor:
+    """The sender of one request. `problem` says why the API key that was given is not one."""
+
+    def __init__(self, gateway: Gateway, scope: dict[str, Any]) -> None:
+        self._gateway = gateway
+        self._scope = scope
+        self.caller: Caller | None = None
+        self.problem: GatewayError | None = None
+
+    async def find_caller(self) -> None:
+        """Look up the API key, if one is given. A caller who brings tokens of an upstream has
+        none.
+        """
+        credentials = key_headers(self._scope)
+        if not credentials:
+            return
+        try:
+            caller = await self._gateway.keyring.caller(credentials)
+        except GatewayError as problem:
+            self.problem = problem
+        else:
+            self.caller = caller if caller.key_id is not None else None
+
+    async def find_owner(self) -> Owner | None:
+        """Return to whom a large body is counted; None when nobody vouches for it.
+
+        Raises DatabaseUnavailable.
+        """
+        if self.caller is not None:
+            return self.caller.key_id
+        if session_key := cookie(self._scope, settings.SESSION_COOKIE_NAME):
+            user_id = await in_time(QUICK.run(find_session_user, session_key))
+            return None if user_id is None else f"user {user_id}"
+        return None
+
+
+def key_headers(scope: dict[str, Any]) -> dict[str, str]:
+    """Return the headers that may carry an API key, named as in Django's META."""
+    found: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        if meta_name := KEY_HEADERS.get(name):
+            text = value.decode("latin-1")
+            found[meta_name] = f"{found[meta_name]},{text}" if meta_name in found else text
+    return found
+
+
+def cookie(scope: dict[str, Any], name: str) -> str:
+    """Return the value of a cookie, or an empty text."""
+    text = "; ".join(
+        value.decode("latin-1") for field, value in scope["headers"] if field == b"cookie"
+    )
+    return parse_cookie(text).get(name, "")
+
+
+def find_session_user(session_key: str) -> Any:
+    """Return the id of the person who has signed in with this session, or None; in a database
+    thread.
+
+    The same questions as `django.contrib.auth.get_user`, which would also change the session.
+    """
+    session = SessionStore(session_key).load()
+    if session.get(BACKEND_SESSION_KEY) not in settings.AUTHENTICATION_BACKENDS:
+        return None
+    user = get_user_model().objects.filter(pk=session.get(SESSION_KEY) or 0, is_active=True).first()
+    if user is None:
+        return None
+    given = session.get(HASH_SESSION_KEY, "")
+    expected = user.get_session_auth_hash()
+    return user.pk if constant_time_compare(given, expected) else None

@@ -1,0 +1,47 @@
+"""The Content-Security-Policy of every answer of Django's handler.
+
+A page may load scripts, styles, pictures and fonts of this site alone, nothing inline, and be
+framed by nobody; what is no page (JSON, files, texts) may load nothing at all. Two constant texts
+need no library; the relaying endpoints, whose answers no browser renders, stay as they are.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+HEADER = "Content-Security-Policy"
+ENDS = "; base-uri 'none'; frame-ancestors 'none'"
+PAGE = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src "
+    "'self';"
+    " connect-src 'self'; form-action 'self'"
+) + ENDS
+NO_PAGE = "default-src 'none'; form-action 'none'" + ENDS + "; sandbox"
+
+
+class ContentSecurity:
+    """The middleware."""
+
+    sync_capable = async_capable = True
+
+    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
+        self.get_response = get_response
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> Any:
+        if iscoroutinefunction(self):
+            return self.answer(request)
+        return with_policy(self.get_response(request))
+
+    async def answer(self, request: HttpRequest) -> HttpResponseBase:
+        return with_policy(await self.get_response(request))
+
+
+def with_policy(response: HttpResponseBase) -> HttpResponseBase:
+    is_page = response.headers.get("Content-Type", "").startswith("text/html")
+    response.headers[HEADER] = PAGE if is_page else NO_PAGE
+    return response

@@ -1,0 +1,209 @@
+"""The request handler of the relaying endpoints; `bounded_handler.py` has that of all others.
+
+It keeps Django's request, URLconf, async middleware and async views, but no thread-sensitive
+context, no start and finish signals, and one task per request: a server that knows how tells it
+when the caller leaves (`proxysite/server/uvicorn_server.py`); under any other server a watcher
+does.
+"""
+
+import asyncio
+import io
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+from django.conf import settings
+from django.core.handlers.asgi import ASGIHandler
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.urls import ResolverMatch
+from django.utils.module_loading import import_string
+
+from api import exceptions
+from api.relay.gateway import Gateway, LeanRequest
+from api.streaming.stream_answer import JsonAnswer, StreamAnswer
+from api.views.chat import new_request_id
+from providers.exceptions import InternalError, InvalidRequest, Saturated, ShuttingDown
+from proxysite.server.body_budget import BodyBudget, Owner, Share, largest_body_bytes
+from proxysite.server.request_bodies import (
+    WHOLE,
+    CallerLeft,
+    Message,
+    Receive,
+    read_body,
+    require_readable_address,
+)
+
+logger = logging.getLogger(__name__)
+
+Send = Callable[[Message], Awaitable[None]]
+# scope key: a list of callbacks that the server calls when the caller has left
+LEAVE = "proxysite.leave"
+ALWAYS_SERVED = "/readyz"  # whoever watches the process is answered however much runs
+
+
+class Leaving:
+    """Called when the caller has left: cancels the request's task, and remembers that it was so."""
+
+    __slots__ = ("gone", "task")
+
+    def __init__(self) -> None:
+        self.task = asyncio.current_task()
+        self.gone = False
+
+    def __call__(self) -> None:
+        self.gone = True
+        if self.task is not None:
+            self.task.cancel()
+
+
+class RelayRequest(LeanRequest):
+    """A lean request on one connection."""
+
+    receive: Receive
+    budget: BodyBudget
+    share: Share | None = None
+
+    async def whole_body(self) -> bytes:
+        if WHOLE not in self.scope:
+            self.share = self.budget.share(self.owner)
+        return await read_body(self.scope, self.receive, largest_body_bytes(), self.share)
+
+    def keep_body(self) -> Callable[[object], None]:
+        share = self.share
+        self.share = None
+        return lambda done: share.release() if share is not None else None
+
+    @property
+    def owner(self) -> Owner:
+        """Whom a large body is counted to; those who bring tokens of an upstream are counted
+        together.
+        """
+        key_id = self.caller.key_id if self.caller is not None else None
+        return key_id if key_id is not None else "callers without an API key"
+
+    def release(self) -> None:
+        """Give back what the request holds: its place among those of its key, and room for its
+        body.
+        """
+        if self.share is not None:
+            self.share.release()
+        if self.caller is not None and self.caller.key_id is not None:
+            self.gateway.key_requests.leave(self.caller.key_id)
+
+
+class LeanHandler(ASGIHandler):
+    """Serves the relaying doors once `gateway` is set."""
+
+    request_class = RelayRequest
+
+    def __init__(self, budget: BodyBudget) -> None:
+        super().__init__()
+        self.gateway: Gateway | None = None
+        self.budget = budget
+        self._cors = import_string("corsheaders.middleware.CorsMiddleware")(self.view)
+        self._most = settings.REQUESTS_IN_FLIGHT
+        self._matches: dict[str, ResolverMatch] = {}
+
+    def resolve_request(self, request: HttpRequest) -> ResolverMatch:
+        """By the URLconf, once per address: only a handful comes here
+        (`proxysite.urls.served_lean`).
+        """
+        match = self._matches.get(request.path_info)
+        if match is None:
+            match = super().resolve_request(request)
+            if not match.kwargs:  # those with a name in them are without number
+                self._matches[request.path_info] = match
+        request.resolver_match = match
+        return match
+
+    def load_middleware(self, is_async: bool = False) -> None:
+        """None but CORS, which only the requests of browsers pass through."""
+
+    async def view(self, request: HttpRequest) -> HttpResponseBase:
+        """Resolve and call the view; the last resort for what it lets through."""
+        try:
+            callback, args, kwargs = self.resolve_request(request)
+            return await cast(Awaitable[HttpResponseBase], callback(request, *args, **kwargs))
+        except CallerLeft:
+            raise
+        except Exception:
+            logger.exception("a request failed by a fault of ours")
+            return exceptions.answer(
+                InternalError("Something went wrong here."), exceptions.request_id(request)
+            )
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        gateway = self.gateway
+        request_id = new_request_id()
+        if gateway is None or (gateway.in_flight >= self._most and scope["path"] != ALWAYS_SERVED):
+            error = (
+                Saturated("Too many requests are running.")
+                if gateway
+                else ShuttingDown("The server is not ready.")
+            )
+            error.retry_after_seconds = 1
+            await self.send_response(exceptions.answer(error, request_id), send)
+            return
+        left = Leaving()
+        watcher = None
+        response = None
+        request: RelayRequest | None = None
+        if LEAVE in scope:
+            scope[LEAVE].append(left)
+        gateway.in_flight += 1
+        try:
+            require_readable_address(scope)
+            request = self.request_class(scope, io.BytesIO())
+            request.gateway = gateway
+            request.request_id = request_id
+            request.receive = receive
+            request.budget = self.budget
+            response = await (self._cors if "HTTP_ORIGIN" in request.META else self.view)(request)
+            if LEAVE not in scope:
+                watcher = asyncio.create_task(watch(receive, left))
+            await self.send_response(response, send)
+        except CallerLeft:
+            return
+        except (InvalidRequest, UnicodeDecodeError) as error:  # of the address
+            unreadable = exceptions.own(error) or InvalidRequest(
+                "The request's address is not UTF-8."
+            )
+            await self.send_response(exceptions.answer(unreadable, request_id), send)
+        except asyncio.CancelledError:
+            # the edge of the task: either the caller left, or the server ends and a stream has said
+            # so already
+            if not left.gone and response is None:
+                await self.send_response(
+                    exceptions.answer(ShuttingDown("The server is shutting down."), request_id),
+                    send,
+                )
+        finally:
+            gateway.in_flight -= 1
+            if request is not None:
+                request.release()
+            if watcher is not None:
+                watcher.cancel()
+
+    async def send_response(self, response: HttpResponseBase, send: Send) -> None:
+        if isinstance(response, StreamAnswer):
+            await response.relay(send)
+            return
+        headers = [
+            (name.lower().encode("ascii"), value.encode("latin-1"))
+            for name, value in response.items()
+        ]
+        if isinstance(response, JsonAnswer):
+            headers += response.raw_headers
+        content = cast(HttpResponse, response).content
+        headers.append((b"content-length", b"%d" % len(content)))
+        await send(
+            {"type": "http.response.start", "status": response.status_code, "headers": headers}
+        )
+        await send({"type": "http.response.body", "body": content})
+
+
+async def watch(receive: Receive, left: Leaving) -> None:
+    """Wait until the caller leaves."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    left()

@@ -1,0 +1,274 @@
+"""Receive the bodies of requests: bounded before they are read, where their length is announced,
+and while they come.
+
+A small body stays in memory. One that grows beyond BODY_MEMORY_BYTES waits in a file until it is
+whole, and what is held of all bodies is counted (`body_budget.py`).
+"""
+
+import asyncio
+import tempfile
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import IO, Any, cast
+from urllib.parse import unquote_to_bytes
+
+from django.conf import settings
+
+from providers.exceptions import BodyTooLarge, InvalidRequest, RequestTimeout, Saturated
+from proxysite.server.body_budget import COUNTED_BYTES, Share
+
+Message = Mapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Extend = Callable[[], Awaitable[int]]
+WHOLE = (
+    "proxysite.whole"  # scope key: the server has the whole request, nothing has to be waited for
+)
+UPLOADS = frozenset(
+    ("/v1/files", "/v1/files/upload")
+)  # forms with a file, which need not fit into memory
+FORM_BYTES = 65_536  # what a form may add to its file
+NUL_IN_ADDRESS = "The request's address has a NUL character."
+NO_DISK = "There is no room for large requests here now."
+_thread = ThreadPoolExecutor(1, thread_name_prefix="bodies")
+
+
+class CallerLeft(Exception):
+    """The caller left before the request was whole."""
+
+
+class BodyBuffer:
+    """The body of one request while it arrives: in memory, in a file when it has more than
+    `memory_bytes`.
+
+    With a share, one beyond COUNTED_BYTES is counted.
+    """
+
+    def __init__(self, memory_bytes: int, share: Share | None = None) -> None:
+        self.size = 0
+        self.share = share
+        self._memory_bytes = memory_bytes
+        self._parts: list[bytes] = []
+        self._file: IO[bytes] | None = None
+
+    def append(self, data: bytes) -> None:
+        """Keep the next piece. Raises Saturated, KeyLimitExceeded."""
+        self.size += len(data)
+        if self._file is None and self.size > self._memory_bytes:
+            self._open_file()
+        self._count()
+        if self._file is None:
+            self._parts.append(data)
+        else:
+            self._write(data)
+
+    def _count(self) -> None:
+        """Reserve what is not counted yet."""
+        if self.share is None or self.size <= COUNTED_BYTES:
+            return
+        if self._file is None:
+            self.share.reserve_memory(self.size - self.share.memory_bytes)
+        else:
+            self.share.reserve_disk(self.size - self.share.disk_bytes)
+
+    def _open_file(self) -> None:
+        if self.share is not None:
+            self.share.move_to_disk()
+        try:
+            self._file = tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR)  # noqa: SIM115
+        except OSError:
+            raise Saturated(NO_DISK, retry_after_seconds=60) from None
+        parts = self._parts
+        self._parts = []
+        self._write(b"".join(parts))
+
+    def _write(self, data: bytes) -> None:
+        try:
+            cast(IO[bytes], self._file).write(data)
+        except OSError:
+            raise Saturated(NO_DISK, retry_after_seconds=60) from None
+
+    def read(self) -> bytes:
+        """Return the whole body as bytes, which takes room in memory. Raises Saturated."""
+        if self._file is None:
+            return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        with self.take_file() as file:
+            return file.read()
+
+    async def read_beside_loop(self) -> bytes:
+        """The same as `read`; a file is read in a thread, so that the event loop goes on
+        meanwhile.
+        """
+        if self._file is None:
+            return self.read()
+        file = self.take_file()
+        return await asyncio.get_running_loop().run_in_executor(_thread, read_and_close, file)
+
+    def take_file(self) -> IO[bytes]:
+        """Return the whole body as a file for a reader who will have all of it in memory. Raises
+        Saturated.
+        """
+        if self.share is not None:
+            self.share.move_to_memory()
+        return self.take_upload()
+
+    def take_upload(self) -> IO[bytes]:
+        """Return the whole body as a file for a reader who takes it in pieces. The caller closes
+        the file.
+        """
+        file = self._file
+        self._file = None
+        if file is None:
+            file = tempfile.SpooledTemporaryFile(COUNTED_BYTES, dir=settings.FILE_UPLOAD_TEMP_DIR)  # noqa: SIM115
+            file.write(b"".join(self._parts))
+            self._parts = []
+        file.seek(0)
+        return file
+
+    def close(self) -> None:
+        """Forget the body: nobody wants it any more."""
+        self._parts = []
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def read_and_close(file: IO[bytes]) -> bytes:
+    """Return all that is in a file."""
+    with file:
+        return file.read()
+
+
+def require_readable_address(scope: Message) -> None:
+    """Raise InvalidRequest when the address has bytes that are no UTF-8, or a NUL.
+
+    The server puts U+FFFD in place of bytes that it cannot read, which would make one address of
+    many. Postgres fails when it is asked for a text with a NUL; because of this check no view needs
+    one of its own.
+    """
+    raw_path: bytes = scope.get("raw_path") or b""
+    if b"%" in raw_path:
+        try:
+            path = unquote_to_bytes(raw_path).decode()
+        except UnicodeDecodeError:
+            raise InvalidRequest("The request's address is not UTF-8.") from None
+        if "\0" in path:
+            raise InvalidRequest(NUL_IN_ADDRESS)
+    query: bytes = scope.get("query_string", b"")
+    if b"%00" in query or b"\0" in query:
+        raise InvalidRequest(NUL_IN_ADDRESS)
+
+
+def announced(scope: Message) -> int:
+    """Return how long the request says that its body is; 0 when it does not say."""
+    length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+    return int(length) if length.isdigit() else 0
+
+
+def refuse_announced(scope: Message, limit_bytes: int) -> None:
+    """Raise BodyTooLarge when the request says that its body is."""
+    if announced(scope) > limit_bytes:
+        raise too_large(limit_bytes)
+
+
+def too_large(limit_bytes: int) -> BodyTooLarge:
+    return BodyTooLarge(f"The request body is larger than {limit_bytes} bytes.")
+
+
+async def read_body(
+    scope: Message, receive: Receive, limit_bytes: int, share: Share | None = None
+) -> bytes:
+    """Return the whole body. What is beyond COUNTED_BYTES is counted in `share`.
+
+    Raises BodyTooLarge, Saturated and KeyLimitExceeded (before reading, if the length is
+    announced), RequestTimeout, CallerLeft.
+    """
+    refuse_announced(scope, limit_bytes)
+    if WHOLE in scope:
+        return cast(bytes, (await receive())["body"])
+    size_bytes = announced(scope)
+    if share is not None and size_bytes > COUNTED_BYTES:
+        share.require_room(size_bytes)
+    buffer = BodyBuffer(settings.BODY_MEMORY_BYTES, share)
+    try:
+        await fill(buffer, receive, limit_bytes)
+        return await buffer.read_beside_loop()
+    finally:
+        buffer.close()
+
+
+async def fill(
+    buffer: BodyBuffer, receive: Receive, limit_bytes: int, extend: Extend | None = None
+) -> None:
+    """Receive the body into the buffer.
+
+    A body that grows beyond the limit asks `extend` for a larger one, if there is an `extend`; it
+    may raise. Raises BodyTooLarge, Saturated, KeyLimitExceeded, RequestTimeout, CallerLeft.
+    """
+    try:
+        async with asyncio.timeout(settings.BODY_SECONDS):
+            more = True
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise CallerLeft
+                data: bytes = message.get("body", b"")
+                more = message.get("more_body", False)
+                if extend is not None and buffer.size + len(data) > limit_bytes:
+                    limit_bytes = await extend()
+                    extend = None
+                if buffer.size + len(data) > limit_bytes:
+                    raise too_large(limit_bytes)
+                buffer.append(data)
+    except TimeoutError:
+        seconds = f"{settings.BODY_SECONDS:g}"
+        raise RequestTimeout(f"The request body did not come within {seconds} seconds.") from None
+
+
+class Uploads:
+    """Count the uploads on their way, by user: what is half here counts against nobody's room
+    yet.
+    """
+
+    def __init__(self) -> None:
+        self._running: Counter[int] = Counter()
+
+    @contextmanager
+    def one(self, user_id: int) -> Iterator[None]:
+        """Count one during the block. Raises Saturated."""
+        if (
+            self._running[user_id] >= settings.UPLOADS_PER_USER
+            or self._running.total() >= settings.UPLOADS
+        ):
+            raise Saturated("Too many uploads are running.", retry_after_seconds=5)
+        self._running[user_id] += 1
+        try:
+            yield
+        finally:
+            self._running[user_id] -= 1
+            self._running += Counter()  # forget who has none
+
+
+def with_length(scope: dict[str, Any], size: int) -> dict[str, Any]:
+    """Return the scope of a request whose body is whole: it has a length, however it came."""
+    headers = [
+        pair
+        for pair in scope["headers"]
+        if pair[0] not in (b"transfer-encoding", b"content-length")
+    ]
+    if size or len(headers) != len(scope["headers"]):
+        headers.append((b"content-length", b"%d" % size))
+    return scope | {"headers": headers}
+
+
+class BodyInFile:
+    """The `receive` of a request whose body is in a file already."""
+
+    def __init__(self, body: IO[bytes], receive: Receive, *, is_upload: bool) -> None:
+        self.body = body
+        self._receive = receive
+        self.is_upload = is_upload
+
+    async def __call__(self) -> Message:
+        return await self._receive()

@@ -1,0 +1,74 @@
+"""The running server: one process, or several that share a listening socket, and the embedded
+Celery threads.
+"""
+
+import asyncio
+import os
+import socket
+import sys
+import threading
+
+from django.conf import settings
+from django.db import DatabaseError, connection, connections
+
+EMBEDDED_DELAY_SECONDS = 2.0  # serve first, then load Celery
+STARTUP_FAILED = 3
+SWITCH_SECONDS = (
+    0.0005  # for how long a thread that computes may keep the interpreter from the event loop
+)
+
+
+def run(listener: socket.socket, workers: int) -> None:
+    """Serve until a signal ends it."""
+    connections.close_all()
+    if hasattr(connection, "close_pool"):
+        connection.close_pool()
+    if settings.EMBEDDED_WORKER:
+        timer = threading.Timer(EMBEDDED_DELAY_SECONDS, start_embedded)
+        timer.daemon = True
+        timer.start()
+    if workers > 1:
+        from proxysite.server.supervisor import Supervisor
+
+        Supervisor(listener, workers).run()
+    else:
+        one(listener)
+
+
+def one(listener: socket.socket, parent: int | None = None) -> None:
+    """One process's server; `parent` is the supervisor of a worker. Ends the process."""
+    from proxysite.server.uvicorn_server import GracefulServer, config
+
+    sys.setswitchinterval(SWITCH_SECONDS)
+    server = GracefulServer(config())
+    server.parent = parent
+    factory = server.config.get_loop_factory()
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(server.serve(sockets=[listener]))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(
+        0 if server.started else STARTUP_FAILED
+    )  # all is closed; a thread may hang on a frozen database for ever
+
+
+def require_secrets() -> None:
+    """Raise SecretsDiffer unless this process has the database's secrets; a database that is away
+    is not asked.
+    """
+    from providers.database.database_errors import is_outage
+    from tokens import secret_check
+
+    try:
+        secret_check.require_secrets()
+    except DatabaseError as error:
+        if not is_outage(error):
+            raise
+    finally:
+        connections.close_all()
+
+
+def start_embedded() -> None:
+    from proxysite.celery import Embedded
+
+    Embedded().start()

@@ -1,0 +1,83 @@
+"""Several server processes behind one listening socket: started, watched, replaced when one dies,
+ended together.
+"""
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from types import FrameType
+
+from django.conf import settings
+
+logger = logging.getLogger(__name__)
+
+SHORT_LIFE_SECONDS = 5.0  # a worker that ends sooner is started again only after a pause
+PAUSE_SECONDS = 1.0
+LEAVE_SECONDS = 5.0  # beyond the grace, then they are killed
+
+
+class Supervisor:
+    """The parent process; it serves no request itself."""
+
+    def __init__(self, listener: socket.socket, workers: int) -> None:
+        # told who their parent is: one that is started just before the parent dies could not find
+        # out
+        parent = ["--parent", str(os.getpid())]
+        self._command = [
+            sys.executable,
+            sys.argv[0],
+            "serve",
+            "--listening-on",
+            str(listener.fileno()),
+            *parent,
+        ]
+        self._fd = listener.fileno()
+        self._wanted = workers
+        self._workers: dict[int, tuple[subprocess.Popen[bytes], float]] = {}
+        self._signals = 0
+
+    def run(self) -> None:
+        """Keep the workers running until a signal ends them; a second signal kills."""
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, self._stop)
+        while not self._signals:
+            for _ in range(self._wanted - len(self._workers)):
+                self._start()
+            self._look()
+            time.sleep(0.1)
+        self._end()
+
+    def _start(self) -> None:
+        # a session of its own: what the terminal sends to all of a group reaches it once, through
+        # `_end`
+        process = subprocess.Popen(self._command, pass_fds=[self._fd], start_new_session=True)  # noqa: S603
+        self._workers[process.pid] = process, time.monotonic()
+
+    def _look(self) -> None:
+        """Notice workers that ended."""
+        for pid, (process, since) in list(self._workers.items()):
+            if process.poll() is not None:
+                del self._workers[pid]
+                logger.error(
+                    "worker %d ended with status %s; another is started", pid, process.returncode
+                )
+                if time.monotonic() - since < SHORT_LIFE_SECONDS:
+                    time.sleep(PAUSE_SECONDS)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self._signals += 1
+
+    def _end(self) -> None:
+        """Let the workers finish their answers within the grace time."""
+        for process, _ in self._workers.values():
+            process.terminate()
+        patience = time.monotonic() + settings.GRACE_SECONDS + LEAVE_SECONDS
+        while any(process.poll() is None for process, _ in self._workers.values()):
+            if self._signals > 1 or time.monotonic() > patience:
+                for process, _ in self._workers.values():
+                    process.kill()
+            time.sleep(0.05)

@@ -1,0 +1,285 @@
+"""uvicorn with what a public endpoint needs: deadlines for slow heads and stuck readers, callers'
+leaving told to the handler at once, errors as error objects, a shutdown that lets running answers
+finish.
+
+A sweep once a second looks at all connections, so that no request pays for a timer.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+import time
+from types import FrameType
+from typing import Any, cast
+
+from uvicorn import Config, Server
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from api import exceptions
+from api.views.chat import new_request_id
+from providers.exceptions import (
+    GatewayError,
+    HeadTooLarge,
+    InternalError,
+    InvalidRequest,
+    RequestTimeout,
+    ShuttingDown,
+)
+from providers.fast_settings import settings
+from proxysite.server.lean_handler import LEAVE
+from proxysite.server.request_bodies import WHOLE
+
+logger = logging.getLogger(__name__)
+
+
+WHOLE_BYTES = 65_536  # uvicorn hands a body out in pieces beyond this
+BODY_GRACE_SECONDS = 1.0  # beyond BODY_SECONDS, so that the application answers first
+PEER_CLOSED = (7, 8)  # TCP_CLOSE, TCP_CLOSE_WAIT
+MOST_BYTES = 2**60  # no answer is as long
+SAME_SIGNAL_SECONDS = 0.5  # a signal sent to the process and to its group is one
+
+
+class Cycle(RequestResponseCycle):
+    """One request and its answer; one that the application does not answer is told so in our
+    words.
+    """
+
+    async def send_500_response(self) -> None:
+        """Send an error object: the application failed, or it was cancelled because the server
+        ends.
+        """
+        if isinstance(sys.exc_info()[1], Exception):
+            error: GatewayError = InternalError("Something went wrong here.")
+        else:
+            error = ShuttingDown("The server is shutting down.", retry_after_seconds=1)
+        whole = exceptions.answer(error, new_request_id())
+        headers = {
+            **whole.headers,
+            "content-length": str(len(whole.content)),
+            "connection": "close",
+        }
+        pairs = [
+            (name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()
+        ]
+        await self.send(
+            {"type": "http.response.start", "status": whole.status_code, "headers": pairs}
+        )
+        await self.send({"type": "http.response.body", "body": whole.content, "more_body": False})
+
+
+class CycleOfOldHttp(Cycle):
+    """A request of HTTP/1.0, which knows no chunks: an answer of unknown length ends with the
+    connection.
+    """
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            if all(name.lower() != b"content-length" for name, _ in message["headers"]):
+                self.chunked_encoding = False
+                self.expected_content_length = sys.maxsize
+        elif self.expected_content_length > MOST_BYTES and not message.get("more_body", False):
+            self.expected_content_length = len(message.get("body", b""))
+        await super().send(message)
+
+
+class Connection(HttpToolsProtocol):
+    """One caller's connection.
+
+    `head_since` and `body_since` are when the head or body that is being read began, `stuck_since`
+    when the caller stopped reading; None while that is not so.
+    """
+
+    head_since: float | None = None
+    body_since: float | None = None
+    stuck_since: float | None = None
+    head_bytes = 0
+    refused = False
+    problem: GatewayError | None = None
+    running: RequestResponseCycle | None = (
+        None  # not `cycle`, which may be a request that waits behind it
+    )
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)  # type: ignore[arg-type]
+        self.head_since = self.loop.time()
+
+    def data_received(self, data: bytes) -> None:
+        if self.refused:
+            return
+        if self.head_since is not None:
+            self.head_bytes += len(data)
+        super().data_received(data)
+        if self.head_since is not None and self.head_bytes > settings.HEAD_LIMIT_BYTES:
+            self.refuse(HeadTooLarge("The request's head is too large."))
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.head_since = self.loop.time()
+        cast(dict[str, Any], self.scope)[LEAVE] = []
+
+    def on_headers_complete(self) -> None:
+        if self.head_bytes > settings.HEAD_LIMIT_BYTES:
+            self.check_head()
+        self.body_since = self.head_since
+        self.head_since = None
+        self.head_bytes = 0
+        super().on_headers_complete()
+
+    def check_head(self) -> None:
+        """What came at once was much: raise unless the head is only a small part of it; the parser
+        then gives up.
+        """
+        if (
+            sum(len(name) + len(value) + 4 for name, value in self.headers)
+            > settings.HEAD_LIMIT_BYTES
+        ):
+            self.problem = HeadTooLarge("The request's head is too large.")
+            raise self.problem
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self.running = cycle
+        cycle.__class__ = Cycle if cycle.scope["http_version"] != "1.0" else CycleOfOldHttp
+        super()._start_asgi_task(cycle, app)
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self.body_since = None
+        if len(self.cycle.body) <= WHOLE_BYTES:
+            cast(dict[str, Any], self.scope)[WHOLE] = True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.tell_leaving()
+
+    def tell_leaving(self) -> None:
+        """The caller is gone: whoever answers is told, and requests that wait behind are not
+        begun.
+        """
+        self.pipeline.clear()
+        cycle = self.running
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            for leave in cast(dict[str, Any], cycle.scope)[LEAVE]:
+                leave()
+
+    def pause_writing(self) -> None:
+        self.stuck_since = self.loop.time()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self.stuck_since = None
+        super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:
+        self.refuse(
+            self.problem or InvalidRequest("The request is not valid HTTP.", code="invalid_http")
+        )
+
+    def refuse(self, error: GatewayError) -> None:
+        """Answer with an error object and close, without asking the application.
+
+        What comes behind a request that is being answered does not break into its answer: the
+        connection ends after it.
+        """
+        self.head_since = None
+        self.refused = True
+        running = self.running
+        if running is not None and not running.response_complete and not running.more_body:
+            running.keep_alive = False
+            self.flow.pause_reading()
+            return
+        whole = exceptions.answer(error, new_request_id())
+        lines = [
+            f"HTTP/1.1 {whole.status_code} {whole.reason_phrase}",
+            *(f"{name}: {value}" for name, value in whole.items() if name.lower() != "connection"),
+        ]
+        head = "\r\n".join(
+            [*lines, f"content-length: {len(whole.content)}", "connection: close", "\r\n"]
+        )
+        self.transport.write(head.encode("latin-1") + whole.content)
+        self.transport.close()
+
+    def sweep(self, now: float) -> None:
+        """Close what has been slow for too long, and notice callers who left while nothing is read
+        from them.
+        """
+        if self.head_since is not None and now - self.head_since > settings.HEAD_SECONDS:
+            self.refuse(
+                RequestTimeout(
+                    f"The request's head did not come within {settings.HEAD_SECONDS:g} seconds."
+                )
+            )
+        elif (
+            self.body_since is not None
+            and now - self.body_since > settings.BODY_SECONDS + BODY_GRACE_SECONDS
+        ):
+            self.transport.close()  # whoever read it has answered by now
+        elif self.stuck_since is not None and now - self.stuck_since > settings.STALL_SECONDS:
+            logger.warning(
+                "a caller that read nothing for %g s was dropped", settings.STALL_SECONDS
+            )
+            self.transport.abort()
+        elif self.flow.read_paused and self.left_unseen():
+            self.tell_leaving()
+            self.transport.abort()
+
+    def left_unseen(self) -> bool:
+        """Whether the peer closed the connection, which a paused read does not show; asks the
+        kernel, on Linux.
+        """
+        peer = self.transport.get_extra_info("socket")
+        if peer is None or not hasattr(socket, "TCP_INFO"):
+            return False
+        return bool(peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] in PEER_CLOSED)
+
+
+class GracefulServer(Server):
+    """uvicorn's server with the sweep; a second signal of either kind ends it at once."""
+
+    parent: int | None = None  # of a worker: when it is gone, the worker ends too
+    _signalled_at = 0.0
+
+    async def on_tick(self, counter: int) -> bool:
+        if self.parent is not None and os.getppid() != self.parent:
+            self.should_exit = True
+        if counter % 10 == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, Connection):
+                    connection.sweep(now)
+        return await super().on_tick(counter)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if self.should_exit and now - self._signalled_at < SAME_SIGNAL_SECONDS:
+            return
+        self._signalled_at = now
+        if self.should_exit:
+            self.force_exit = True
+        super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.config.loaded_app.drain()
+        await super().shutdown(sockets)
+        self._captured_signals.clear()  # ended as asked: exit status 0
+
+
+def config(**options: Any) -> Config:
+    """uvicorn's configuration for `application`."""
+    return Config(
+        "proxysite.asgi:application",
+        http=Connection,
+        ws="none",
+        loop="uvloop",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=settings.KEEPALIVE_SECONDS,
+        timeout_graceful_shutdown=settings.GRACE_SECONDS,
+        backlog=4096,
+        **options,
+    )

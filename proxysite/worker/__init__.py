@@ -1,0 +1,1 @@
+"""The queue of background tasks where there is no broker."""

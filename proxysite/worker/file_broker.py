@@ -1,0 +1,81 @@
+"""The queue of tasks where there is no broker: kombu's folder of files, in which a message is whole
+or is not there.
+
+kombu's own writes a message in place, and a worker that reads half of one ends. Here a message
+appears under its name when it is complete, and one that cannot be read is moved aside (`*.broken`).
+
+Messages are not forced to disk as `providers/durable_files.py` does it: the work that a power cut
+takes is ordered again, by the next periodic run or by whoever asked for it.
+"""
+
+import logging
+import os
+import uuid
+from pathlib import Path
+from queue import Empty
+from time import time_ns
+from typing import Any
+
+from kombu.exceptions import ChannelError
+from kombu.transport import filesystem
+from kombu.utils.json import dumps, loads
+
+logger = logging.getLogger(__name__)
+
+
+class Channel(filesystem.Channel):
+    def _put(self, queue: str, payload: Any, **kwargs: Any) -> None:  # type: ignore[override] # the stubs disagree
+        """Append a message to the queue; names sort by time, and what is half written has another
+        ending.
+        """
+        name = f"{time_ns()}_{uuid.uuid4()}.{queue}.msg"
+        file = Path(self.data_folder_out, name)
+        draft = file.with_name(f"{name}.draft")
+        try:
+            draft.write_text(dumps(payload), encoding="utf-8")
+            os.replace(draft, file)
+        except OSError as error:
+            raise ChannelError(f"Cannot write a message to {self.data_folder_out}.") from error
+
+    def _get(self, queue: str, timeout: float | None = None) -> Any:
+        """Take the oldest message out of the queue. Raises Empty."""
+        for name in sorted(os.listdir(self.data_folder_in)):
+            if name.partition(".")[2] != f"{queue}.msg":
+                continue
+            file = Path(self.data_folder_in, name)
+            taken = file.with_name(f"{name}.taken")
+            try:
+                os.replace(file, taken)  # whoever succeeds has it
+            except FileNotFoundError:
+                continue
+            message = readable(taken)
+            if message is not None:
+                taken.unlink()
+                return message
+            os.replace(taken, file.with_name(f"{name}.broken"))
+            logger.error("A task's message cannot be read and is left out: %s.broken", name)
+        raise Empty
+
+    def _queue_bind(
+        self, exchange: str, routing_key: str | None, pattern: str | None, queue: str | None
+    ) -> None:
+        """Note the queue; what was noted of it and cannot be read is written anew."""
+        binding = exchange, routing_key or "", pattern or "", queue or ""
+        try:
+            super()._queue_bind(*binding)
+        except ValueError:
+            Path(self.control_folder, f"{exchange}.exchange").unlink(missing_ok=True)
+            super()._queue_bind(*binding)
+
+
+class Transport(filesystem.Transport):
+    Channel = Channel
+
+
+def readable(file: Path) -> dict[str, Any] | None:
+    """The message in this file; None when it has none."""
+    try:
+        found = loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None

@@ -1,0 +1,72 @@
+"""Accounts from lines of a file -> rows, each with the one token that it makes and renews.
+
+The token's row has no secret until the account signs in for the first time: before its first
+request, or when a sweep comes by. An account that is known gets the password of the file; nothing
+else of it changes.
+"""
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from providers import vault
+from providers.models import Provider
+from tokens.imports.credential_kinds import Login
+from tokens.models import Kind, UpstreamAccount, UpstreamToken
+from tokens.querysets import BY_AUTH
+
+NEW = "new"
+KNOWN = "known already"
+UPDATED = "with a new password"
+
+
+def fingerprint(email: str) -> str:
+    """Of the token that belongs to it."""
+    return vault.digest("account", email)
+
+
+def masked(email: str) -> str:
+    """`ju…@example.org`: whose it is, to one who knows."""
+    name, _, host = email.partition("@")
+    return f"{name[:2]}…@{host}"[:32]
+
+
+@transaction.atomic
+def take(provider: Provider, login: Login, *, dry_run: bool = False) -> str:
+    """Make the account or give it its new password; returns NEW, KNOWN or UPDATED."""
+    row = UpstreamAccount.objects.filter(provider=provider, email=login.email).first()
+    if row is None:
+        if not dry_run:
+            _make(provider, login)
+        return NEW
+    try:
+        if vault.unseal(row.sealed, str(row.pk)) == login.password:
+            return KNOWN
+    except vault.VaultError:
+        pass  # sealed with a key that is gone: here it is again
+    if not dry_run:
+        row.hide(login.password)
+        row.failures = 0
+        row.reason = ""
+        row.save(update_fields=["sealed", "failures", "reason"])
+        UpstreamToken.objects.filter(BY_AUTH, account=row).reset()
+    return UPDATED
+
+
+def _make(provider: Provider, login: Login) -> None:
+    """Two who import at once make one account."""
+    row = UpstreamAccount(provider=provider, email=login.email)
+    row.hide(login.password)
+    UpstreamAccount.objects.bulk_create([row], ignore_conflicts=True)
+    complete(UpstreamAccount.objects.filter(provider=provider, email=login.email))
+
+
+def complete(accounts: QuerySet[UpstreamAccount]) -> None:
+    """Give each of these accounts that has none its token, without a secret yet."""
+    tokens = []
+    for account in accounts.filter(token=None):
+        token = UpstreamToken(
+            provider_id=account.provider_id, account=account, kind=Kind.SESSION, sealed=""
+        )
+        token.fingerprint, token.masked = fingerprint(account.email), masked(account.email)
+        tokens.append(token)
+    UpstreamToken.objects.bulk_create(tokens, ignore_conflicts=True)

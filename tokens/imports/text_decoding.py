@@ -1,0 +1,130 @@
+"""Bytes of a text file -> its lines, whatever program wrote it.
+
+Understood are UTF-8, UTF-16 and UTF-32 with a byte order mark, UTF-16 without one, and, line by
+line where a line is no UTF-8, GB18030 (which includes GBK) or Latin-1. One line that cannot be read
+spoils no other line. A file that is no text at all (an archive, a picture, a program) is refused as
+a whole: parts of it would look like tokens.
+"""
+
+import re
+
+BOMS = [
+    (b"\xef\xbb\xbf", "utf-8"),
+    (b"\xff\xfe\0\0", "utf-32-le"),
+    (b"\0\0\xfe\xff", "utf-32-be"),
+    (b"\xff\xfe", "utf-16-le"),
+    (b"\xfe\xff", "utf-16-be"),
+]
+FORMATS = [
+    (b"PK\x03\x04", "a ZIP archive or a spreadsheet"),
+    (b"\xd0\xcf\x11\xe0", "an old Office document"),
+    (b"%PDF-", "a PDF"),
+    (b"\x89PNG", "a picture"),
+    (b"\xff\xd8\xff", "a picture"),
+    (b"GIF8", "a picture"),
+    (b"\x1f\x8b", "a compressed file"),
+    (b"BZh", "a compressed file"),
+    (b"\xfd7zXZ", "a compressed file"),
+    (b"\x28\xb5\x2f\xfd", "a compressed file"),
+    (b"7z\xbc\xaf", "an archive"),
+    (b"Rar!", "an archive"),
+    (b"\x7fELF", "a program"),
+    (b"SQLite format 3\0", "a database"),
+]
+SAMPLE_BYTES = 64 * 2**10
+CONTROLS = bytes(sorted(set(range(32)) - set(b"\t\n\v\f\r\x1a\x1b")))
+CONTROL_SHARE = 0.08  # of a text less; of compressed data a tenth is such bytes
+CONTROL_COUNT = 4
+LINE_ENDS = re.compile(r"\r\n|\r|\n")
+HIGH_BYTES = re.compile(rb"[\x80-\xff]+")
+
+
+class UnreadableFile(Exception):
+    """The bytes are no text."""
+
+
+def decode(data: bytes) -> list[str]:
+    """Return the file's lines, without their ends. Raises UnreadableFile on what is no text."""
+    for mark, encoding in BOMS:
+        if data.startswith(mark) and encoding != "utf-8":
+            return split_lines(data[len(mark) :].decode(encoding, "replace"))
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    if encoding := guess_utf16(data):
+        return split_lines(data.decode(encoding, "replace"))
+    refuse_binary(data)
+    try:
+        return split_lines(data.decode())
+    except UnicodeDecodeError:
+        return decode_lines(data)
+
+
+def split_lines(text: str) -> list[str]:
+    """Split a text into its lines; the end of the last line begins no further one."""
+    lines = LINE_ENDS.split(text.removeprefix("\ufeff"))
+    return lines if lines[-1] else lines[:-1]
+
+
+def guess_utf16(data: bytes) -> str:
+    """Name the byte order of UTF-16 without a mark, by where the zero halves of ASCII characters
+    are; or nothing.
+    """
+    sample = data[:SAMPLE_BYTES]
+    even = sample[::2].count(0)
+    odd = sample[1::2].count(0)
+    most = len(sample) // 4  # every second character at least is ASCII
+    if max(even, odd) <= max(most, 1) or min(even, odd) > max(even, odd) // 8:
+        return ""
+    return "utf-16-be" if even > odd else "utf-16-le"
+
+
+def refuse_binary(data: bytes) -> None:
+    """Raise UnreadableFile on a known file format, and on what has too many control characters for
+    a text.
+    """
+    for beginning, name in FORMATS:
+        if data.startswith(beginning):
+            raise UnreadableFile(f"The file is no text but {name}.")
+    sample = data[:SAMPLE_BYTES]
+    controls = len(sample) - len(sample.translate(None, CONTROLS))
+    if controls >= CONTROL_COUNT and controls > CONTROL_SHARE * len(sample):
+        raise UnreadableFile("The file is no text.")
+
+
+def decode_lines(data: bytes) -> list[str]:
+    """Decode line by line: UTF-8 where that is possible, else the one other encoding that the file
+    seems to have.
+    """
+    lines = re.split(rb"\r\n|\r|\n", data)
+    others = b"\n".join(line for line in lines if not is_utf8(line))
+    encoding = "gb18030" if is_gb18030(others) else "latin-1"
+    found = [decode_line(line, encoding) for line in lines]
+    return found if found[-1] else found[:-1]
+
+
+def decode_line(line: bytes, other: str) -> str:
+    for encoding in ("utf-8", other):
+        try:
+            return line.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return line.decode("latin-1")  # takes every byte
+
+
+def is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def is_gb18030(data: bytes) -> bool:
+    """Whether most high bytes come in pairs, as in Chinese; in European words they stand alone
+    between letters.
+    """
+    try:
+        data.decode("gb18030")
+    except UnicodeDecodeError:
+        return False
+    runs = [len(run) for run in HIGH_BYTES.findall(data)]
+    return 2 * sum(length >= 2 for length in runs) > len(runs)

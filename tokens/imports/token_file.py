@@ -1,0 +1,46 @@
+"""The token file that the settings name -> rows, again whenever somebody asks for it.
+
+GUEST_TOKENS_FILE is read for a provider in guest mode, USER_TOKENS_FILE or else TOKENS_FILE for one
+in user mode. Such files hold the tokens of one provider, TOKENS_PROVIDER; another one never gets to
+see them. What is known already stays as it is, and nothing is deleted.
+"""
+
+from pathlib import Path
+
+from django.conf import settings
+
+from providers.choices import Mode
+from providers.models import Provider
+from tokens.imports import token_import
+
+
+class NoFile(Exception):
+    """There is no token file that can be read for the provider; the message says why, to a
+    person.
+    """
+
+
+def path(provider: Provider) -> str:
+    """The file named for the provider in its present mode, or an empty string."""
+    if provider.name != getattr(settings, "TOKENS_PROVIDER", ""):
+        return ""
+    names = (
+        ("GUEST_TOKENS_FILE",)
+        if provider.mode == Mode.GUEST
+        else ("USER_TOKENS_FILE", "TOKENS_FILE")
+    )
+    return next((str(found) for name in names if (found := getattr(settings, name, ""))), "")
+
+
+def reload(provider: Provider) -> token_import.Report:
+    """Import what is new in the provider's file. Raises NoFile."""
+    file = path(provider)
+    if not file:
+        raise NoFile(f"No setting names a token file for {provider} in {provider.mode} mode.")
+    try:
+        lines = token_import.decode(Path(file).read_bytes())
+    except OSError as error:
+        raise NoFile(f"Cannot read {file}: {error.strerror}.") from None
+    except token_import.UnreadableFile as error:
+        raise NoFile(f"{file} holds no tokens: {error}") from None
+    return token_import.run(provider, lines)

@@ -1,0 +1,215 @@
+"""Tokens and accounts from a text file -> rows, with a verdict for every line.
+
+One token per line; for an upstream that accounts sign in to also `email:password` or
+`email----password`. Blank lines and lines that begin with `#` are skipped, and what stands in
+double quotes is taken out of them. No line stops the import: one that is no token gets its reason.
+Tokens are written in batches, each one transaction; running twice adds nothing, and of two imports
+at once one adds a token. A report never carries a secret: malformed lines are named by number,
+tokens by their mask.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from unicodedata import category
+
+from django.db import transaction
+
+from providers import registry, vault
+from providers.models import Provider
+from providers.upstream.base_adapter import BaseAdapter
+from tokens.imports import account_import, credential_kinds
+from tokens.imports.account_import import KNOWN, NEW, UPDATED
+from tokens.imports.text_decoding import UnreadableFile, decode, split_lines
+from tokens.models import Kind, UpstreamToken
+
+__all__ = [
+    "IN_FILE",
+    "KNOWN",
+    "MALFORMED",
+    "NEW",
+    "UPDATED",
+    "Report",
+    "UnreadableFile",
+    "Verdict",
+    "decode",
+    "run",
+    "split_lines",
+]
+
+BATCH = 500
+LONGEST = 8_192  # characters of one token
+LONGEST_EMAIL = 254
+HEADINGS = frozenset(
+    (
+        "token tokens key keys api_key apikey api-key secret access_token refresh_token "
+        "email:password"
+    ).split()
+)
+IN_FILE = "twice in the file"
+MALFORMED = "malformed"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of one line: `line` counts from 1, `token` is masked, `reason` says what is
+    malformed.
+    """
+
+    line: int
+    verdict: str
+    token: str = ""
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Report:
+    """What an import did. `verdicts` has every line that held something, in order."""
+
+    verdicts: list[Verdict] = field(default_factory=list)
+    skipped: int = 0  # blank lines and comments
+
+    @property
+    def counts(self) -> Counter[str]:
+        return Counter(verdict.verdict for verdict in self.verdicts)
+
+
+def problem(token: str) -> str:
+    """What keeps `token` from being one, or an empty string. Says nothing of its characters."""
+    if len(token) > LONGEST:
+        return f"longer than {LONGEST} characters"
+    if "\0" in token:
+        return "has a NUL byte"
+    if " " in token or "\t" in token:
+        return "has a space inside"
+    if not token.isascii() or not token.isprintable():
+        return "has characters that no HTTP header can carry"
+    if token[:1] in ("=", "@"):
+        return "begins as a formula of a spreadsheet does"
+    if "," in token:
+        return "has a comma: only one token stands in a line"
+    if token.lower() in HEADINGS:
+        return "is the heading of a column"
+    return "" if len(token) >= 4 else "too short"
+
+
+def login_problem(login: credential_kinds.Login) -> str:
+    """What keeps an account from being stored, or an empty string."""
+    if len(login.email) > LONGEST_EMAIL:
+        return f"has an address longer than {LONGEST_EMAIL} characters"
+    if not login.email.isprintable() or any(
+        category(char) in ("Cc", "Cs") for char in login.password
+    ):
+        return "has control characters"
+    return ""
+
+
+def unquoted(line: str) -> str:
+    """The line without spaces around it, and without the quotes that a spreadsheet puts around a
+    cell.
+    """
+    text = line.strip()
+    if len(text) > 2 and text[0] == text[-1] == '"':
+        return text[1:-1].replace('""', '"').strip()
+    return text
+
+
+def run(
+    provider: Provider,
+    lines: Iterable[str],
+    *,
+    dry_run: bool = False,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Report:
+    """Import `lines` for `provider`; `progress` is told how many lines are done."""
+    report = Report()
+    work = Import(provider, dry_run)
+    done = 0
+    for done, line in enumerate(lines, 1):
+        token = unquoted(line)
+        if not token or token.startswith("#"):
+            report.skipped += 1
+            continue
+        report.verdicts.extend(work.take(done, token))
+        if len(work.batch) == BATCH:
+            report.verdicts.extend(work.write())
+            progress(done)
+    report.verdicts.extend(work.write())
+    progress(done)
+    report.verdicts.sort(key=lambda verdict: verdict.line)
+    return report
+
+
+class Import:
+    """One run: what it has seen, and the tokens that wait to be written together."""
+
+    def __init__(self, provider: Provider, dry_run: bool) -> None:
+        self._provider = provider
+        self._dry_run = dry_run
+        known = provider.kind in registry.kinds()
+        self._adapter = registry.adapter_class(provider.kind) if known else BaseAdapter
+        self._seen: set[str] = set()
+        self.batch: list[tuple[int, str, str]] = []  # line, token, fingerprint
+
+    def take(self, line: int, token: str) -> Iterator[Verdict]:
+        """The line's verdict, unless it is a token that `write` judges."""
+        login = credential_kinds.login(token) if len(token) <= LONGEST else None
+        wrong = login_problem(login) if login else problem(token)
+        if wrong:
+            yield Verdict(line, MALFORMED, reason=wrong)
+            return
+        if login and not self._adapter.signs_in:
+            yield Verdict(
+                line,
+                MALFORMED,
+                account_import.masked(login.email),
+                "is an account, and this upstream takes tokens only",
+            )
+            return
+        fingerprint = account_import.fingerprint(login.email) if login else vault.fingerprint(token)
+        mask = account_import.masked(login.email) if login else vault.mask(token)
+        if fingerprint in self._seen:
+            yield Verdict(line, IN_FILE, mask)
+            return
+        self._seen.add(fingerprint)
+        if login is None:
+            self.batch.append((line, token, fingerprint))
+        else:
+            yield Verdict(
+                line, account_import.take(self._provider, login, dry_run=self._dry_run), mask
+            )
+
+    def write(self) -> Iterator[Verdict]:
+        """Insert the batch's tokens that the provider does not have, in one transaction; yield a
+        verdict for each.
+
+        What another import inserts at the same time is known already.
+        """
+        batch = self.batch
+        self.batch = []
+        if not batch:
+            return
+        mine = UpstreamToken.objects.filter(provider=self._provider)
+        fingerprints = [fingerprint for _, _, fingerprint in batch]
+        with transaction.atomic():
+            known = set(
+                mine.filter(fingerprint__in=fingerprints).values_list("fingerprint", flat=True)
+            )
+            new = [self._row(token) for _, token, fingerprint in batch if fingerprint not in known]
+            if new and not self._dry_run:
+                UpstreamToken.objects.bulk_create(new, ignore_conflicts=True)
+                ids = [row.pk for row in new]
+                inserted = set(mine.filter(pk__in=ids).values_list("fingerprint", flat=True))
+                known.update(row.fingerprint for row in new if row.fingerprint not in inserted)
+        for line, token, fingerprint in batch:
+            yield Verdict(line, KNOWN if fingerprint in known else NEW, vault.mask(token))
+
+    def _row(self, token: str) -> UpstreamToken:
+        """A refresh token has no access yet; its fingerprint stays, so that importing it again adds
+        nothing.
+        """
+        kind, expires_at = credential_kinds.read(token, self._adapter)
+        row = UpstreamToken.of(self._provider, token, kind=kind, expires_at=expires_at)
+        if kind == Kind.REFRESH:
+            row.sealed, row.sealed_refresh = "", row.sealed
+        return row

@@ -1,0 +1,1 @@
+"""Periodic and manual checks of tokens, and the model lists of upstreams."""

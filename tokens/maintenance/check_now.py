@@ -1,0 +1,62 @@
+"""A check that a person asks for: few tokens are asked about while the person waits, many are left
+to the worker.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from celery import Task
+from django.db.models import QuerySet
+from kombu.exceptions import OperationalError
+
+from tokens import tasks
+from tokens.maintenance import token_check
+from tokens.models import UpstreamToken
+
+AT_ONCE = (
+    token_check.AT_ONCE
+)  # one round of questions: a person waits no longer than one upstream's patience
+QUEUED_AT_ONCE = 500  # tokens of one task
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What came of it: how many tokens had which of checkup's outcomes, and how many were left to
+    the worker.
+    """
+
+    outcomes: Counter[str]
+    queued: int = 0
+
+    def __str__(self) -> str:
+        """For the person who asked."""
+        if self.queued:
+            return f"{self.queued} tokens are too many to wait for: the worker checks them now."
+        told = token_check.summarize(self.outcomes)
+        return (
+            f"{self.outcomes.total()} checked: {told}." if told else "There is no token to check."
+        )
+
+
+class NoWorker(Exception):
+    """The worker's queue cannot be reached; the message says so to a person."""
+
+
+def leave(task: "Task[..., Any]", *args: object, **options: object) -> None:
+    """Leave it to the worker. Raises NoWorker, at once."""
+    try:
+        task.apply_async(args, options, retry=False)
+    except (OperationalError, OSError):
+        raise NoWorker("The worker's queue cannot be reached: nothing was begun.") from None
+
+
+def inspect(tokens: QuerySet[UpstreamToken]) -> Inspection:
+    """Check all of them now when they are few, else in the background. Raises NoWorker."""
+    ids = list(tokens.order_by().values_list("pk", flat=True))
+    if len(ids) > AT_ONCE:
+        for start in range(0, len(ids), QUEUED_AT_ONCE):
+            leave(tasks.check, [str(token_id) for token_id in ids[start : start + QUEUED_AT_ONCE]])
+        return Inspection(Counter(), len(ids))
+    chosen = UpstreamToken.objects.filter(pk__in=ids)
+    return Inspection(Counter(finding.outcome for finding in token_check.check(chosen)))

@@ -1,0 +1,137 @@
+"""Every token is checked once in CHECK_SECONDS, not all at the same moment, and no provider is
+asked too often.
+
+The ids of tokens, which are random, form a circle; a provider's position on it (`CheckProgress`)
+goes around once per period. Each run takes the tokens that the position passes, CHECKS_PER_MINUTE
+of one provider at most: the position stops where that many are taken, and the next run goes on from
+there. So a pool that is too large for the period is checked more slowly, and no token is left out
+for ever. A run takes its tokens by one conditional UPDATE: two runs at once never check a token
+twice; what a killed run left out is due again one period later.
+"""
+
+import time
+from typing import NamedTuple
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import QuerySet
+
+from tokens.models import CheckProgress, UpstreamToken
+from tokens.querysets import TokenQuerySet
+
+SLOT_SECONDS = 60
+CIRCLE = 1 << 32  # positions; the first 32 bits of an id are its place
+PLACE_SHIFT = 96
+ATTEMPTS = 5  # to claim checks while other processes claim some too
+
+
+class Clock(NamedTuple):
+    """The present minute and how far the position of a provider should be by its end, over all
+    rounds.
+    """
+
+    minute: int
+    target: int
+    step: int  # of one minute
+
+
+def due() -> QuerySet[UpstreamToken]:
+    """Return the tokens whose turn it is; they are this caller's alone. Writes the providers'
+    positions.
+    """
+    clock = read_clock(int(time.time()))
+    watched = UpstreamToken.objects.watched()
+    ids: list[UUID] = []
+    for provider_id in watched.order_by().values_list("provider_id", flat=True).distinct():
+        ids += take_turn(watched.filter(provider_id=provider_id), provider_id, clock)
+    return UpstreamToken.objects.filter(pk__in=ids)
+
+
+def read_clock(now: int) -> Clock:
+    """Return what holds at the UNIX time `now`."""
+    minute = now // SLOT_SECONDS
+    slots = max(1, round(settings.CHECK_SECONDS / SLOT_SECONDS))
+    rounds, slot = divmod(minute, slots)
+    return Clock(minute, rounds * CIRCLE + (slot + 1) * CIRCLE // slots, -(-CIRCLE // slots))
+
+
+def take_turn(tokens: TokenQuerySet, provider_id: int, clock: Clock) -> list[UUID]:
+    """Take one provider's tokens between its position and the clock's; writes the new position."""
+    progress = load_progress(provider_id, clock)
+    start = find_start(progress.position, clock)
+    room = find_room(progress, clock)
+    if start >= clock.target or room <= 0:
+        return []
+    ids = find_between(tokens, start, min(clock.target, start + CIRCLE), room)
+    end = clock.target if len(ids) < room else start + (place_of(ids[-1]) - start) % CIRCLE + 1
+    return ids if update_progress(progress, clock, len(ids), position=end) else []
+
+
+def find_start(position: int, clock: Clock) -> int:
+    """Return where to go on; what is ahead of the clock came of another clock or period.
+
+    A pool that is too large for its period stays behind by between one and two rounds: it is always
+    due, and when it shrinks it does not have old rounds to make up for.
+    """
+    behind = clock.target - position
+    if behind < 0:
+        return clock.target - clock.step
+    return position + max(0, (behind - CIRCLE - 1) // CIRCLE) * CIRCLE
+
+
+def find_between(tokens: TokenQuerySet, start: int, end: int, most: int) -> list[UUID]:
+    """Return the first ids on the circle from `start` to before `end`, which may be behind its
+    seam.
+    """
+    first = start % CIRCLE
+    last = start % CIRCLE + (end - start)
+    ranges = [(first, min(last, CIRCLE)), (0, last - CIRCLE)]
+    found: list[UUID] = []
+    for low, high in ranges:
+        if high > low and len(found) < most:
+            inside = tokens.filter(pk__gte=id_at(low), pk__lte=UUID(int=(high << PLACE_SHIFT) - 1))
+            found += inside.order_by("pk").values_list("pk", flat=True)[: most - len(found)]
+    return found
+
+
+def claim_checks(provider_id: int, wanted: int) -> int:
+    """Claim checks of a provider for this minute; return how many of `wanted` it may have."""
+    for _ in range(ATTEMPTS):
+        clock = read_clock(int(time.time()))
+        progress = load_progress(provider_id, clock)
+        granted = min(wanted, find_room(progress, clock))
+        if granted <= 0:
+            return 0
+        if update_progress(progress, clock, granted, position=progress.position):
+            return granted
+    return 0
+
+
+def load_progress(provider_id: int, clock: Clock) -> CheckProgress:
+    """Return the provider's row; a new one begins with the present minute."""
+    new = CheckProgress(provider_id=provider_id, position=clock.target - clock.step)
+    CheckProgress.objects.bulk_create([new], ignore_conflicts=True)
+    return CheckProgress.objects.get(pk=provider_id)
+
+
+def find_room(progress: CheckProgress, clock: Clock) -> int:
+    """Return how many checks of the provider are left in this minute."""
+    used = progress.checks if progress.minute == clock.minute else 0
+    return int(settings.CHECKS_PER_MINUTE) - used
+
+
+def update_progress(progress: CheckProgress, clock: Clock, checks: int, *, position: int) -> bool:
+    """Write that so many checks begin now; False when another process was faster."""
+    used = progress.checks if progress.minute == clock.minute else 0
+    same = {"position": progress.position, "minute": progress.minute, "checks": progress.checks}
+    rows = CheckProgress.objects.filter(pk=progress.pk, **same)
+    return bool(rows.update(position=position, minute=clock.minute, checks=used + checks))
+
+
+def place_of(token_id: UUID) -> int:
+    return token_id.int >> PLACE_SHIFT
+
+
+def id_at(place: int) -> UUID:
+    """The lowest id at a place."""
+    return UUID(int=place << PLACE_SHIFT)

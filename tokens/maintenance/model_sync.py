@@ -1,0 +1,87 @@
+"""An upstream's own list of models -> rows: what it lists and the provider lacks is added, nothing
+is taken away.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+
+from providers.choices import Mode
+from providers.exceptions import NoAvailableToken, TokenError, UpstreamTimeout
+from providers.models import ChatModel, Provider
+from providers.network.clients import Clients
+from providers.protocol.chat import Credential
+from providers.vault import VaultError
+from tokens.maintenance.token_check import PATIENCE_SECONDS, adapter, credential_of
+from tokens.models import UpstreamToken
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Public ids: made, there already, listed under a name that no model may have, no longer
+    listed.
+    """
+
+    added: list[str]
+    known: list[str]
+    unusable: list[str]
+    gone: list[str]
+
+
+def sync(provider: Provider, *, prefix: str = "", dry_run: bool = False) -> Report:
+    """Add the models that the upstream lists; `prefix` begins their public ids. Raises
+    GatewayError, VaultError.
+    """
+    listed = ask(provider)
+    rows = dict(provider.models.values_list("upstream_name", "public_id"))
+    taken = set(rows.values())
+    report = Report(
+        [], [], [], sorted(public_id for name, public_id in rows.items() if name not in set(listed))
+    )
+    new = []
+    for name in dict.fromkeys(listed):
+        model = ChatModel(provider=provider, public_id=f"{prefix}{name}", upstream_name=name)
+        if name in rows or model.public_id in taken:
+            report.known.append(rows.get(name, model.public_id))
+            continue
+        try:
+            model.clean_fields()
+        except ValidationError:
+            report.unusable.append(name)
+            continue
+        report.added.append(model.public_id)
+        new.append(model)
+    if not dry_run:
+        ChatModel.objects.bulk_create(new, ignore_conflicts=True)
+    return report
+
+
+def ask(provider: Provider) -> list[str]:
+    """What the upstream lists, asked with one usable token after another until one is accepted."""
+    guest = provider.mode == Mode.GUEST
+    tokens: list[UpstreamToken | None] = []
+    if not guest:
+        tokens = [*provider.tokens.all().usable().with_access()[: settings.MAX_ATTEMPTS]]
+    if not tokens and (guest or not provider.needs_token):
+        tokens = [None]
+    return asyncio.run(listed(provider, tokens))
+
+
+async def listed(provider: Provider, tokens: Sequence[UpstreamToken | None]) -> list[str]:
+    problem: Exception = NoAvailableToken("It has no usable token.")
+    try:
+        async with Clients() as clients, asyncio.timeout(PATIENCE_SECONDS):
+            upstream = adapter(provider, clients)
+            for token in tokens:
+                try:
+                    return await upstream.models(
+                        credential_of(token) if token else Credential(None, "")
+                    )
+                except (TokenError, VaultError) as error:
+                    problem = error
+    except TimeoutError:
+        raise UpstreamTimeout("The upstream took too long.") from None
+    raise problem

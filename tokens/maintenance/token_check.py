@@ -1,0 +1,286 @@
+"""Ask the upstreams whether tokens still work, by the adapter's `check`, and apply what the answers
+prove.
+
+works          a token that strikes or checks disabled is enabled; one that a person switched off
+stays off rejected       one that can be renewed is, and asked about once more; else a strike out of
+quota   it is exhausted for a time unreadable     it is disabled until its secret can be opened
+again rate limited, provider failed, unproven: nothing is changed
+
+An upstream that answers the same question without any token proves nothing about one: its tokens
+are "unproven". When a provider cannot be reached, or fails or limits all that were asked about, its
+other tokens are not asked about.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from providers import catalogue, registry, vault
+from providers.choices import Mode
+from providers.exceptions import (
+    AuthRejected,
+    BadTls,
+    Contended,
+    QuotaExhausted,
+    RateLimited,
+    Unreachable,
+    UpstreamError,
+    UpstreamTimeout,
+)
+from providers.models import Provider
+from providers.network.clients import Clients
+from providers.protocol.chat import Credential
+from providers.upstream.base_adapter import BaseAdapter
+from tokens.models import State, UpstreamToken
+from tokens.querysets import AUTH, BY_AUTH
+from tokens.renewal.renew_token import Order, Renewals
+
+__all__ = [
+    "AUTH",
+    "REJECTED",
+    "UNPROVEN",
+    "WORKS",
+    "Finding",
+    "adapter",
+    "check",
+    "credential_of",
+    "summarize",
+]
+
+AT_ONCE = 25  # upstream calls at the same time
+PATIENCE_SECONDS = 20.0
+FORBIDDEN = 403  # of a key that is restricted, for the list of models that the plain check asks for
+
+WORKS = "works"
+REJECTED = "rejected"
+UNPROVEN = "unproven"
+LIMITED = "rate limited"
+SPENT = "out of quota"
+FAILED = "provider failed"
+UNREADABLE = "unreadable"
+OTHERS = {
+    RateLimited: LIMITED,
+    QuotaExhausted: SPENT,
+    vault.VaultError: UNREADABLE,
+    Contended: UNPROVEN,
+    UpstreamError: FAILED,
+}
+WORDS = {UNPROVEN: "could not be proved"}  # for people, where the outcome's name says too little
+OPEN_LIST = "the upstream's model list needs no token"
+OPEN_CHECK = "the upstream answers the same question without a token"
+AWAY = (Unreachable, BadTls, UpstreamTimeout)  # whatever the token
+ENOUGH = (
+    3  # tokens of a provider: when it fails all that were asked about, the others are left alone
+)
+Problem = UpstreamError | vault.VaultError
+Answer = tuple[str, Problem | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What became of one token's check; `reason` is empty when it works, `change` when nothing was
+    written.
+    """
+
+    token: UpstreamToken
+    outcome: str
+    reason: str = ""
+    change: str = ""
+
+    def __str__(self) -> str:
+        """In plain words: `rejected: The key is void. (disabled)`."""
+        text = WORDS.get(self.outcome, self.outcome)
+        if self.reason:
+            text += f": {self.reason}"
+        if self.change:
+            text += f" ({self.change})"
+        return text
+
+
+def summarize(outcomes: Mapping[str, int]) -> str:
+    """`3 work, 1 rejected`; empty for none."""
+    ordered = sorted(outcomes.items(), key=lambda item: -item[1])
+    words = (
+        (count, "work" if name == WORKS and count != 1 else WORDS.get(name, name))
+        for name, count in ordered
+    )
+    return ", ".join(f"{count} {word}" for count, word in words)
+
+
+def check(tokens: QuerySet[UpstreamToken], *, dry_run: bool = False) -> Iterator[Finding]:
+    """Check these tokens, some at a time, and apply what is found; no transaction is open while
+    upstreams are asked. Those of providers that are asked as a guest, or are set aside, are left
+    out.
+    """
+    ids = [pk for pk, _ in sorted(tokens.values_list("pk", "provider_id"), key=lambda row: row[1])]
+    failing = Failing()
+    for start in range(0, len(ids), AT_ONCE):
+        rows = UpstreamToken.objects.filter(
+            pk__in=ids[start : start + AT_ONCE], provider__kind__in=registry.kinds()
+        )
+        there = rows.exclude(provider__mode=Mode.GUEST).select_related("provider")
+        batch = [token for token in there if not token.provider.set_aside]
+        asked = [token for token in batch if token.provider_id not in failing.problems]
+        found = dict(zip(asked, asyncio.run(answers(asked, renew=not dry_run)), strict=True))
+        for token in batch:
+            if token not in found:
+                yield Finding(token, FAILED, f"not asked: {failing.problems[token.provider_id]}")
+                continue
+            outcome, problem = found[token]
+            failing.count(token.provider_id, outcome, problem)
+            change = "" if dry_run else apply(token, outcome, problem)
+            yield Finding(token, outcome, explain(token, outcome, problem), change)
+
+
+class Failing:
+    """Which providers fail whatever the token; `problems` says how."""
+
+    def __init__(self) -> None:
+        self.problems: dict[int, Problem] = {}
+        self._failures: Counter[int] = Counter()
+        self._fine: set[int] = set()
+
+    def count(self, provider_id: int, outcome: str, problem: Problem | None) -> None:
+        """Note one token's outcome."""
+        if problem is None or outcome not in (FAILED, LIMITED):
+            self._fine.add(provider_id)
+            self.problems.pop(provider_id, None)
+            return
+        self._failures[provider_id] += 1
+        many = self._failures[provider_id] >= ENOUGH or isinstance(problem, AWAY)
+        if many and provider_id not in self._fine:
+            self.problems[provider_id] = problem
+
+
+def explain(token: UpstreamToken, outcome: str, problem: Problem | None) -> str:
+    """Why the outcome is what it is; empty when it works."""
+    if problem is None and outcome == UNPROVEN:
+        plain = registry.adapter_class(token.provider.kind).check is BaseAdapter.check
+        return OPEN_LIST if plain else OPEN_CHECK
+    return str(problem or "")
+
+
+def apply(token: UpstreamToken, outcome: str, problem: Problem | None) -> str:
+    """Write what the outcome proves, and return what was changed; what somebody else changed
+    meanwhile stays.
+    """
+    row = UpstreamToken.objects.filter(pk=token.pk, sealed=token.sealed)
+    if outcome == WORKS:
+        if row.filter(BY_AUTH).reset():
+            return "enabled again"
+        return "a person switched it off, so it stays off" if token.disabled_by_person else ""
+    if outcome == REJECTED and row.strike(settings.MAX_TOKEN_FAILURES, f"{AUTH}: {problem}"):
+        strikes, state = row.values_list("strikes", "state").first() or (0, "")
+        return (
+            "disabled"
+            if state == State.DISABLED
+            else f"strike {strikes} of {settings.MAX_TOKEN_FAILURES}"
+        )
+    if outcome == SPENT and isinstance(problem, UpstreamError):
+        seconds = problem.retry_after_seconds or settings.QUOTA_REST_SECONDS
+        seconds = min(
+            max(seconds, 1.0), max(settings.QUOTA_REST_SECONDS, settings.MAX_REST_SECONDS)
+        )
+        until = timezone.now() + timedelta(seconds=seconds)
+        return "exhausted for a time" if row.exhaust(until, f"quota: {problem}") else ""
+    if outcome == UNREADABLE and row.mark_unreadable():
+        return "disabled until it can be opened"
+    return ""
+
+
+async def answers(tokens: Sequence[UpstreamToken], *, renew: bool) -> list[Answer]:
+    """The outcome for each token, in their order; with `renew` those that need it are renewed."""
+    renewals = Renewals() if renew else None
+    by_provider: dict[int, list[UpstreamToken]] = {}
+    for token in tokens:
+        by_provider.setdefault(token.provider_id, []).append(token)
+    async with Clients() as clients, asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(ask_provider(same, clients, renewals))
+            for same in by_provider.values()
+        ]
+    found = {token_id: answer for task in tasks for token_id, answer in task.result().items()}
+    return [found[token.pk] for token in tokens]
+
+
+async def ask_provider(
+    tokens: Sequence[UpstreamToken], clients: Clients, renewals: Renewals | None
+) -> dict[UUID, Answer]:
+    """Ask one provider about its tokens, unless it cannot be reached at all."""
+    asked = adapter(tokens[0].provider, clients)
+    without = await ask(asked, Credential(None, ""))
+    if isinstance(without, AWAY):
+        return {token.pk: (FAILED, without) for token in tokens}
+    problems = await asyncio.gather(*(ask_about(asked, token, renewals) for token in tokens))
+    is_open = without is None
+    return {
+        token.pk: judge(problem, is_open) for token, problem in zip(tokens, problems, strict=True)
+    }
+
+
+def judge(problem: Problem | None, open_door: bool) -> Answer:
+    if problem is None:
+        return (UNPROVEN if open_door else WORKS), None
+    if isinstance(problem, AuthRejected):
+        return REJECTED, problem
+    return next(word for kind, word in OTHERS.items() if isinstance(problem, kind)), problem
+
+
+def adapter(provider: Provider, clients: Clients) -> BaseAdapter:
+    """The provider's adapter outside the gateway. Raises KeyError when there is none of that kind;
+    ProviderDown when the provider is set aside.
+    """
+    return registry.adapter_class(provider.kind)(catalogue.upstream(provider), clients)
+
+
+async def ask_about(
+    adapter: BaseAdapter, token: UpstreamToken, renewals: Renewals | None
+) -> Problem | None:
+    """What is wrong with the token, which is renewed first where it must be and can be."""
+    lasts = bool(token.sealed) and (token.expires_at is None or token.expires_at > timezone.now())
+    problem: Problem | None = Contended("it is renewed before its next use")
+    if lasts or not token.renewable:
+        problem = await ask_with(adapter, token)
+    wanted = not lasts or isinstance(problem, AuthRejected)
+    if not token.renewable or renewals is None or not wanted or token.disabled_by_person:
+        return problem
+    order = Order(token.pk, token.sealed, rejected=lasts, revive=token.reason.startswith(AUTH))
+    try:
+        token.sealed = (await renewals.renew(adapter, order)).sealed
+    except (UpstreamError, vault.VaultError) as error:
+        return error
+    return await ask_with(adapter, token)
+
+
+async def ask_with(adapter: BaseAdapter, token: UpstreamToken) -> Problem | None:
+    try:
+        credential = credential_of(token)
+    except vault.VaultError as error:
+        return error
+    return await ask(adapter, credential)
+
+
+async def ask(adapter: BaseAdapter, credential: Credential) -> Problem | None:
+    """What is wrong with the credential or its upstream, or None."""
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await adapter.check(credential)
+    except UpstreamError as error:
+        if error.upstream_status == FORBIDDEN and type(adapter).check is BaseAdapter.check:
+            return Contended("it may not list models, which says nothing about its answers")
+        return error
+    except TimeoutError:
+        return UpstreamTimeout("The upstream took too long.")
+    return None
+
+
+def credential_of(token: UpstreamToken) -> Credential:
+    """Raises VaultError when the secret cannot be opened."""
+    return Credential(token.pk, vault.unseal(token.sealed, str(token.pk)))

@@ -1,0 +1,1 @@
+"""What the answer of an upstream means for its token and its provider."""

@@ -1,0 +1,209 @@
+"""A provider's circuit breaker: when the provider itself fails, it is asked less.
+
+closed --failures of several requests and tokens--> open --a pause--> half-open, one probe
+half-open --the probe is answered--> closed          --the probe fails--> open, twice the pause
+
+One request counts once, however many calls it made. A breaker that was opened by the requests of
+one or two callers alone lets the requests of others through: the fault may be in what those callers
+send. One that was opened by requests for one model alone lets those for other models through.
+
+Times are seconds of the monotonic clock, but for `opened_at`. The state is this process's own;
+`tokens/outcomes/breaker_sharing.py` tells the other processes.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from tokens.outcomes.breaker_sharing import Hint
+
+LONGEST_PAUSE_SECONDS = 60.0
+WINDOW_REQUESTS = 20  # the latest of them are looked at …
+WINDOW_SECONDS = 30.0  # … and of those no older ones
+FAILURE_SHARE = 0.5  # of them that must have failed
+SEVERAL_TOKENS = 2
+SEVERAL_CALLERS = 3
+HEALTHY_SECONDS = 5.0  # an answer is a sign of health for so long
+
+FAILED = "failed"
+LIMITED = "limited"  # why it is open: the provider fails, or limits us as a whole
+
+
+class FailedCall(NamedTuple):
+    """A call that the provider failed: whose, with which token, for which model."""
+
+    caller: int | None
+    token: object
+    model: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class FailedRequest:
+    """A request that the provider failed at least once."""
+
+    at: float
+    caller: int | None
+    model: str = ""
+    tokens: set[object] = field(default_factory=set)
+    answered: bool = False  # by a later call
+
+
+@dataclass(slots=True)
+class Breaker:
+    """`limit` requests must have failed before it opens, for `pause_seconds` at first."""
+
+    limit: int
+    pause_seconds: float
+    open_until: float = 0.0  # 0: closed
+    opened_at: datetime | None = None
+    cause: str = FAILED
+    reason: str = ""
+    openings: int = 0  # in a row
+    probe: object | None = None  # the request that is the probe of the half-open state
+    answered_at: float = float("-inf")
+    changes: int = 0  # how often it opened or closed
+    callers: set[int | None] = field(default_factory=set)  # whose requests failed
+    models: set[str] = field(default_factory=set)  # that were asked
+    _outcomes: deque[Any] = field(default_factory=lambda: deque(maxlen=WINDOW_REQUESTS))
+
+    def blocked_for(self, now: float, caller: int | None = None, model: str = "") -> float | None:
+        """Return the seconds until the provider may be asked again; None when it may be now."""
+        if not self.open_until:
+            return None
+        if now >= self.open_until:
+            return 1.0 if self.probe is not None else None
+        is_of_few = self.cause == FAILED and 0 < len(self.callers) < SEVERAL_CALLERS
+        if is_of_few and caller is not None and caller not in self.callers:
+            return None
+        is_of_one_model = self.cause == FAILED and len(self.models) == 1
+        if is_of_one_model and model and model not in self.models:
+            return None
+        return self.open_until - now
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is not closed: open or half-open."""
+        return self.open_until > 0
+
+    def is_healthy(self, now: float) -> bool:
+        """Return whether the provider answers others: most of the latest requests, and lately."""
+        if self.open_until or now - self.answered_at > HEALTHY_SECONDS:
+            return False
+        failed, all_requests = self._recent(now)
+        return len(failed) < FAILURE_SHARE * all_requests
+
+    def begin(self, request: object, now: float) -> None:
+        """Note that a call is about to be made: in the half-open state it is the probe."""
+        if self.open_until and now >= self.open_until:
+            self.probe = request
+
+    def record_answer(self, now: float, failed: FailedRequest | None = None) -> None:
+        """Record that the provider answered; `failed`: the request had failed before."""
+        self.answered_at = now
+        if failed is None:
+            self._outcomes.append(now)
+        else:
+            failed.answered = True
+        if self.open_until:
+            self.close()
+
+    def record_refusal(self, now: float) -> None:
+        """Record that the provider refused a call, for the token's or the request's sake: it does
+        not fail, though nobody got an answer.
+        """
+        self._outcomes.append(now)
+        if self.open_until and self.cause == FAILED:
+            self.close()
+
+    def close(self) -> None:
+        """Ask the provider as usual again."""
+        self.open_until = 0.0
+        self.openings = 0
+        self.probe = None
+        self.opened_at = None
+        self.cause = FAILED
+        self.reason = ""
+        self.callers.clear()
+        self.models.clear()
+        self._outcomes = deque(
+            (one for one in self._outcomes if isinstance(one, float)), maxlen=WINDOW_REQUESTS
+        )
+        self.changes += 1
+
+    def record_failure(
+        self, now: float, request: FailedRequest | None, call: FailedCall
+    ) -> FailedRequest:
+        """Record that the provider failed a call; returns what to give to the request's next
+        one.
+        """
+        if request is None:
+            request = FailedRequest(now, call.caller, call.model)
+            self._outcomes.append(request)
+        request.tokens.add(call.token)
+        if self.open_until:
+            self.callers.add(call.caller)
+            self.models.add(call.model)
+        return request
+
+    def should_open(self, now: float, *, only_token: bool) -> bool:
+        """Return whether what failed lately shows that the provider is at fault.
+
+        `only_token`: there is no other token that could be asked.
+        """
+        if self.open_until and now < self.open_until:
+            return False
+        failed, all_requests = self._recent(now)
+        if len(failed) < self.limit or len(failed) < FAILURE_SHARE * all_requests:
+            return False
+        tokens = set().union(*(one.tokens for one in failed))
+        return only_token or len(tokens) >= SEVERAL_TOKENS
+
+    def open(self, now: float, reason: str, *, cause: str = FAILED, seconds: float = 0.0) -> None:
+        """Ask the provider no more for a pause: twice the last one, or `seconds` where given."""
+        failed, _ = self._recent(now)
+        if not self.open_until:
+            self.callers = {one.caller for one in failed}
+            self.models = {one.model for one in failed}
+        pause = min(self.pause_seconds * 2 ** min(self.openings, 16), LONGEST_PAUSE_SECONDS)
+        self.open_until = now + (seconds or pause)
+        self.opened_at = datetime.now(UTC)
+        self.cause = cause
+        self.reason = reason
+        self.openings += 1
+        self.probe = None
+        self.changes += 1
+
+    def hear_open(self, open_until: float, hint: "Hint") -> None:
+        """Open because another process's breaker did; nobody has to be told."""
+        self.open_until = open_until
+        self.opened_at = hint.opened_at or hint.changed_at
+        self.cause = hint.cause
+        self.reason = hint.reason
+        self.callers, self.models = set(hint.callers), set(hint.models)
+
+    def hear_closed(self) -> None:
+        """Close because another process's breaker did; nobody has to be told."""
+        self.close()
+        self.changes -= 1
+
+    def end_probe(self, request: object) -> bool:
+        """Return whether this request was the probe, which has ended."""
+        was_probe = self.probe is not None and self.probe == request
+        if was_probe:
+            self.probe = None
+        return was_probe
+
+    def _recent(self, now: float) -> tuple[list[FailedRequest], int]:
+        """Return the requests that failed within the window, and the number of all in it."""
+        failed = []
+        all_requests = 0
+        for one in self._outcomes:
+            if isinstance(one, float):
+                all_requests += one > now - WINDOW_SECONDS
+            elif one.at > now - WINDOW_SECONDS:
+                all_requests += 1
+                if not one.answered:
+                    failed.append(one)
+        return failed, all_requests

@@ -1,0 +1,170 @@
+"""Tell the other processes of a circuit breaker that opened or closed, and hear of theirs.
+
+Each process finds out for itself whether a provider fails; what the others found is a hint. A
+process that hears of an open breaker opens its own for as long, unless the provider has just
+answered it. One that hears that a breaker closed closes its own. The rows (`BreakerState`) are also
+what the admin and the staff endpoints show.
+"""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import uuid4
+
+from django.db import Error as DatabaseFault
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from providers.database.database_threads import HOUSEKEEPING
+from tokens.models import BreakerState
+from tokens.outcomes.breaker import HEALTHY_SECONDS, SEVERAL_CALLERS, Breaker
+from tokens.pool.pool import Pool
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.2
+REASON_LENGTH = 200
+PROCESS = uuid4().hex  # who we are, to tell our own rows from those of others
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A breaker as it is to be written; `seconds` is None when it is closed."""
+
+    provider_id: int
+    seconds: float | None
+    opened_at: datetime | None
+    cause: str
+    reason: str
+    callers: tuple[int, ...]
+    models: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """What another process wrote; `seconds` until its breaker's next probe, None when closed."""
+
+    provider_id: int
+    seconds: float | None
+    opened_at: datetime | None
+    changed_at: datetime
+    cause: str
+    reason: str
+    callers: tuple[int, ...]
+    models: tuple[str, ...] = ()
+
+
+class Sharing:
+    """Keeps the rows as this process's breakers are, and the breakers as others' rows say."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._written: dict[int, int] = {}  # provider id -> the breaker's changes that were written
+
+    async def keep(self) -> None:
+        """Write changes until cancelled; what cannot be written now is written later."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            await self.write()
+
+    async def write(self) -> None:
+        """Write the breakers that opened or closed since the last time."""
+        now = time.monotonic()
+        changes = []
+        counts = {}
+        for provider_id, health in self._pool.known_health():
+            breaker = health.breaker
+            if breaker.changes != self._written.get(provider_id, 0):
+                changes.append(describe_change(provider_id, breaker, now))
+                counts[provider_id] = breaker.changes
+        if not changes:
+            return
+        try:
+            await HOUSEKEEPING.run(write_changes, changes)
+        except DatabaseFault:
+            logger.warning("the state of %d circuit breakers waits for the database", len(changes))
+        else:
+            self._written.update(counts)
+
+    def apply(self, hints: list[Hint]) -> None:
+        """Open and close the breakers of this process as those of others are."""
+        now = time.monotonic()
+        for hint in hints:
+            breaker = self._pool.health_of(hint.provider_id).breaker
+            if hint.seconds is None:
+                if breaker.opened_at is not None and breaker.opened_at < hint.changed_at:
+                    breaker.hear_closed()
+                continue
+            answered_lately = now - breaker.answered_at <= HEALTHY_SECONDS
+            if hint.seconds > 0 and not breaker.is_open and not answered_lately:
+                breaker.hear_open(now + hint.seconds, hint)
+
+
+def describe_change(provider_id: int, breaker: Breaker, now: float) -> Change:
+    callers = tuple(sorted(caller for caller in breaker.callers if caller is not None))
+    seconds = max(0.0, breaker.open_until - now) if breaker.is_open else None
+    reason = breaker.reason[:REASON_LENGTH]
+    models = tuple(sorted(breaker.models))
+    return Change(provider_id, seconds, breaker.opened_at, breaker.cause, reason, callers, models)
+
+
+# --- in database threads ------------------------------------------------------------------------
+def write_changes(changes: list[Change]) -> None:
+    """Write each breaker's row; times are those of the database's clock."""
+    for change in changes:
+        until = None if change.seconds is None else Now() + timedelta(seconds=change.seconds)
+        values = {
+            "open_until": until,
+            "opened_at": change.opened_at,
+            "changed_at": Now(),
+            "cause": change.cause,
+            "reason": change.reason,
+            "callers": list(change.callers),
+            "asked_models": list(change.models),
+            "process": PROCESS,
+        }
+        rows = BreakerState.objects.filter(pk=change.provider_id)
+        if not rows.update(**values):
+            new = BreakerState(provider_id=change.provider_id, **values)
+            BreakerState.objects.bulk_create([new], ignore_conflicts=True)
+
+
+def read_hints() -> list[Hint]:
+    """Read what the other processes wrote."""
+    rows = BreakerState.objects.exclude(process=PROCESS).annotate(now=Now())
+    return [
+        Hint(
+            row.provider_id,
+            (row.open_until - row.now).total_seconds() if row.open_until else None,
+            row.opened_at,
+            row.changed_at,
+            row.cause,
+            row.reason,
+            tuple(row.callers),
+            tuple(row.asked_models),
+        )
+        for row in rows
+    ]
+
+
+def find_open() -> QuerySet[BreakerState]:
+    """Return the breakers that are open or half-open, for people."""
+    return BreakerState.objects.filter(open_until__isnull=False).order_by("provider_id")
+
+
+def describe_open(state: BreakerState) -> str:
+    """Return one line about an open breaker: until when, since when and why."""
+    since = f"since {state.opened_at:%H:%M:%S} UTC" if state.opened_at else ""
+    assert state.open_until is not None  # noqa: S101
+    if state.open_until > timezone.now():
+        text = f"not asked until {state.open_until:%H:%M:%S} UTC, {since}"
+    else:
+        text = f"the next request finds out whether it works again; failing {since}"
+    if len(state.asked_models) == 1 and state.asked_models[0]:
+        text += f" (for the model {state.asked_models[0]} alone)"
+    elif 0 < len(state.callers) < SEVERAL_CALLERS:
+        text += " (for the callers whose requests failed)"
+    return f"{text}: {state.reason}"

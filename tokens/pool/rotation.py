@@ -1,0 +1,265 @@
+"""The tokens of one provider, ready or not: picking one costs O(log n), however many there are.
+
+Ready tokens stand in a heap in the order of the provider's rotation. Tokens that are limited,
+exhausted or failing stand in a heap in the order in which they wake. A token has one valid place;
+places left behind by a change carry an old `place` number and are dropped when they surface.
+"""
+
+import heapq
+import random
+from collections.abc import Callable, Collection
+from itertools import count, islice
+from uuid import UUID
+
+from tokens.pool.pooled_token import FOREVER, STANDINGS, Entry, find_standing
+
+TRIAL_SECONDS = 1.0  # a token on trial has one call at a time, until it answers or this is over
+SCAN_LIMIT = 1_000  # tokens looked through where no heap has the order that is asked for
+
+
+class Ring:
+    """`rotation` is one of providers.models.Rotation."""
+
+    def __init__(self, rotation: str) -> None:
+        self.rotation = rotation
+        self.entries: dict[UUID, Entry] = {}
+        self.failing: dict[UUID, Entry] = {}
+        self._counts = dict.fromkeys(STANDINGS, 0)
+        self._ready: list[tuple[float, float, int, int, Entry]] = []
+        self._resting: list[tuple[float, int, int, Entry]] = []
+        self._expiring: list[tuple[float, int, Entry]] = []
+        self._model_limits: dict[str, dict[UUID, float]] = {}
+        self._turn = count(1)
+        self._next_key: Callable[[Entry, float], tuple[float, float]]
+        self._next_key = getattr(self, f"_{rotation}")
+
+    # --- rotations: the key under which a token waits for its next turn ---------------------------
+    # `now` is the key under which it was picked.
+    def _round_robin(self, entry: Entry, now: float) -> tuple[float, float]:
+        return next(self._turn), 0
+
+    def _least_used(self, entry: Entry, now: float) -> tuple[float, float]:
+        return entry.uses, 0
+
+    def _priority(self, entry: Entry, now: float) -> tuple[float, float]:
+        return entry.priority, next(self._turn)
+
+    def _random(self, entry: Entry, now: float) -> tuple[float, float]:
+        """Draw the pause until the token's next turn, on average 1 / weight.
+
+        Pauses are drawn evenly from 0 to twice the average. Independent draws of a token for each
+        request would share as fairly in the end, but stray further from the weights on the way.
+        """
+        return now + random.random() * 2 / entry.weight, 0  # noqa: S311 - no secret depends on it
+
+    # --- places -----------------------------------------------------------------------------------
+    def put(self, entry: Entry, now: float) -> None:
+        """Take in a new or changed token: it leaves its place and gets the one of its state."""
+        self.entries[entry.id] = entry
+        entry.place += 1
+        self._set_standing(entry, find_standing(entry, now))
+        if entry.expires != entry.expiry_watched:
+            entry.expiry_watched = entry.expires
+            if entry.expires < FOREVER:
+                heapq.heappush(self._expiring, (entry.expires, id(entry), entry))
+        if entry.standing in ("limited", "exhausted", "failing"):
+            heapq.heappush(self._resting, (entry.rests_until, id(entry), entry.place, entry))
+        elif entry.standing == "ready":
+            base = self._ready[0][0] if self._ready else 0.0
+            if self.rotation == "least_used":  # a newcomer does not get all requests at first
+                entry.uses = max(entry.uses, int(base))
+            key = self._next_key(entry, base)
+            heapq.heappush(self._ready, (*key, id(entry), entry.place, entry))
+
+    def remove(self, token_id: UUID) -> None:
+        entry = self.entries.pop(token_id, None)
+        if entry is not None:
+            entry.place += 1
+            self._set_standing(entry, "")
+
+    def _set_standing(self, entry: Entry, standing: str) -> None:
+        if entry.standing:
+            self._counts[entry.standing] -= 1
+        entry.standing = standing
+        if standing:
+            self._counts[standing] += 1
+        if standing == "failing":
+            self.failing[entry.id] = entry
+        elif self.failing:
+            self.failing.pop(entry.id, None)
+
+    def shuffle(self) -> None:
+        """Let the rotation begin anywhere, so that processes do not all begin with one token."""
+        if self.rotation != "round_robin" or len(self._ready) < 2:
+            return
+        ready = sorted(self._ready)
+        start = random.randrange(len(ready))  # noqa: S311
+        turned = (*ready[start:], *ready[:start])
+        self._ready = [(next(self._turn), 0, *rest) for _, _, *rest in turned]  # type: ignore[misc]
+
+    # --- time -------------------------------------------------------------------------------------
+    def _wake(self, now: float) -> None:
+        """Bring the tokens whose time has come to where they belong now."""
+        resting = self._resting
+        expiring = self._expiring
+        while resting and resting[0][0] <= now:
+            _, _, place, entry = heapq.heappop(resting)
+            if place == entry.place:
+                self.put(entry, now)
+                entry.on_trial = entry.standing == "ready"
+        while expiring and expiring[0][0] <= now:
+            _, _, entry = heapq.heappop(expiring)
+            if entry.expires <= now and self.entries.get(entry.id) is entry:
+                self.put(entry, now)
+
+    def counts(self, now: float) -> dict[str, int]:
+        """Return how many tokens have each of STANDINGS at this moment."""
+        self._wake(now)
+        return dict(self._counts)
+
+    # --- picking ----------------------------------------------------------------------------------
+    def pick(
+        self, now: float, tried: Collection[UUID] = (), model: str = "", *, proven: bool = False
+    ) -> Entry | None:
+        """Pick the next ready token that is not in `tried` and not limited for `model`.
+
+        It goes to the end of its rotation. `proven` leaves out tokens that are on trial. Returns
+        None when there is none.
+        """
+        if (self._resting and self._resting[0][0] <= now) or (
+            self._expiring and self._expiring[0][0] <= now
+        ):
+            self._wake(now)
+        ready = self._ready
+        limits = self._model_limits.get(model) if self._model_limits else None
+        passed: list[tuple[float, float, int, int, Entry]] = []
+        picked = None
+        while ready and len(passed) < SCAN_LIMIT:
+            key, _, _, place, entry = ready[0]
+            if place != entry.place:
+                heapq.heappop(ready)
+            elif (
+                entry.held_until > now
+                or entry.id in tried
+                or (proven and (entry.on_trial or entry.strikes))
+                or self._is_limited(entry, limits, now)
+            ):
+                passed.append(heapq.heappop(ready))
+            else:
+                entry.uses += 1
+                next_key = self._next_key(entry, key)
+                heapq.heapreplace(ready, (*next_key, id(entry), place, entry))
+                picked = entry
+                break
+        for item in passed:
+            heapq.heappush(ready, item)
+        if picked is not None:
+            self._begin_trial(picked, now)
+        return picked
+
+    def take(
+        self, token_id: UUID, now: float, tried: Collection[UUID] = (), model: str = ""
+    ) -> Entry | None:
+        """Pick this very token if it is ready and not in `tried`; the others keep their turns."""
+        self._wake(now)
+        entry = self.entries.get(token_id)
+        if entry is None or entry.standing != "ready" or token_id in tried:
+            return None
+        limits = self._model_limits.get(model) if self._model_limits else None
+        if entry.held_until > now or self._is_limited(entry, limits, now):
+            return None
+        entry.uses += 1
+        if self.rotation == "least_used":
+            self.put(entry, now)
+        self._begin_trial(entry, now)
+        return entry
+
+    def pick_failing(self, now: float, tried: Collection[UUID] = ()) -> Entry | None:
+        """Pick the failing token that wakes first: for a request that has no better one.
+
+        That a token fails is our judgement and may be wrong, so it alone refuses no request.
+        """
+        candidates = (
+            entry
+            for entry in islice(self.failing.values(), SCAN_LIMIT)
+            if entry.held_until <= now and entry.id not in tried
+        )
+        picked = min(candidates, key=lambda entry: entry.rests_until, default=None)
+        if picked is not None:
+            picked.uses += 1
+            picked.on_trial = True
+            self._begin_trial(picked, now)
+        return picked
+
+    @staticmethod
+    def _begin_trial(entry: Entry, now: float) -> None:
+        """Keep other calls away from a token of which it is not known whether it works."""
+        if entry.on_trial or entry.strikes:
+            entry.held_until = now + TRIAL_SECONDS
+
+    def held_for(self, now: float, tried: Collection[UUID] = ()) -> float | None:
+        """Return the seconds until the next trial of a ready token is over, None without trials."""
+        ready = (
+            entry.held_until - now
+            for _, _, _, place, entry in islice(self._ready, SCAN_LIMIT)
+            if place == entry.place and entry.held_until > now and entry.id not in tried
+        )
+        return min(ready, default=None)
+
+    def has_untried(self, now: float, tried: Collection[UUID], model: str = "") -> bool:
+        """Return whether a ready token is not in `tried` and not limited for `model`."""
+        self._wake(now)
+        limits = self._model_limits.get(model)
+        ready = (
+            place == entry.place
+            and entry.id not in tried
+            and not self._is_limited(entry, limits, now)
+            for _, _, _, place, entry in islice(self._ready, SCAN_LIMIT)
+        )
+        return any(ready)
+
+    def has_other(self, token_id: UUID, now: float) -> bool:
+        """Return whether a token other than this one is ready or held."""
+        self._wake(now)
+        own = self.entries.get(token_id)
+        others = self._counts["ready"] - int(own is not None and own.standing == "ready")
+        return others > 0
+
+    # --- limits of one model ----------------------------------------------------------------------
+    def limit_model(self, entry: Entry, model: str, until: float) -> None:
+        """Leave the token out for `model` until that time; for other models it stays ready."""
+        limits = self._model_limits.setdefault(model, {})
+        limits[entry.id] = max(until, limits.get(entry.id, 0.0))
+
+    def _is_limited(self, entry: Entry, limits: dict[UUID, float] | None, now: float) -> bool:
+        if not limits:
+            return False
+        until = limits.get(entry.id)
+        if until is None:
+            return False
+        if until > now:
+            return True
+        del limits[entry.id]
+        return False
+
+    # --- what to tell a caller --------------------------------------------------------------------
+    def wakes_in(self, now: float, model: str = "") -> float | None:
+        """Return the seconds until the first token can be asked again; None when none waits."""
+        self._wake(now)
+        resting = self._resting
+        while resting and resting[0][2] != resting[0][3].place:
+            heapq.heappop(resting)
+        waits = [resting[0][0] - now] if resting else []
+        limits = self._model_limits.get(model) or {}
+        ready = (until for token_id, until in limits.items() if self._is_ready(token_id))
+        waits.extend(until - now for until in islice(ready, SCAN_LIMIT) if until > now)
+        return max(0.0, min(waits)) if waits else None
+
+    def _is_ready(self, token_id: UUID) -> bool:
+        entry = self.entries.get(token_id)
+        return entry is not None and entry.standing == "ready"
+
+    def limited_for(self, model: str, now: float) -> int:
+        """Return how many ready tokens are limited for this model alone."""
+        limits = self._model_limits.get(model) or {}
+        return sum(until > now and self._is_ready(token_id) for token_id, until in limits.items())

@@ -1,0 +1,268 @@
+"""Write to the database what the pool noted: changes of state at once and in their order, counters
+now and then.
+
+Each has its own transactions, so that no counter holds up a state. Nobody can get into a deadlock
+with them: changes of state lock the topic's row first, as every other writer of a state does, and
+both pass over rows that somebody else keeps locked (they are written next time) instead of waiting
+for them. Tokens are taken in the order of their ids.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import islice
+from typing import NamedTuple, TypeVar
+from uuid import UUID
+
+from django.conf import settings
+from django.db import Error as AnyDatabaseError
+from django.db import connection, transaction
+
+from providers.database.database_errors import is_outage, log_fault
+from providers.database.database_threads import HOUSEKEEPING
+from providers.database.leases import read_clock_difference
+from providers.models import Revision
+from tokens.models import UpstreamToken
+from tokens.pool.pool import Pool
+from tokens.pool.state_changes import Note
+from tokens.pool.written_batches import Batch, Batches
+from tokens.querysets import TokenQuerySet
+
+logger = logging.getLogger(__name__)
+
+NOTES_AT_ONCE = 200
+COUNTERS_AT_ONCE = 1_000  # rows that one transaction locks
+TICK_SECONDS = 0.1
+
+
+class Counted(NamedTuple):
+    """How often a token was used since the last writing, and how often that failed."""
+
+    token_id: UUID
+    requests: int
+    failures: int
+
+
+Row = TypeVar("Row", Note, Counted)
+T = TypeVar("T")
+R = TypeVar("R")
+
+DEEDS: dict[str, Callable[[TokenQuerySet, Note], int]] = {
+    "strike": lambda rows, note: rows.strike(settings.MAX_TOKEN_FAILURES, note.reason, note.cause),
+    "rest": lambda rows, note: rows.rest(note.until or datetime.now(UTC), note.reason, note.cause),
+    "exhaust": lambda rows, note: rows.exhaust(
+        note.until or datetime.now(UTC), note.reason, note.cause
+    ),
+    "fail": lambda rows, note: rows.fail(note.until or datetime.now(UTC), note.reason, note.cause),
+    "absolve": lambda rows, note: rows.absolve(note.cause),
+    "unreadable": lambda rows, note: rows.mark_unreadable(note.cause),
+}
+
+
+COUNT_POSTGRES = """
+    WITH counted AS (
+        SELECT * FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[]) AS c (id, requests, failures)
+    ),
+    free AS (
+        SELECT id FROM tokens_upstreamtoken WHERE id = ANY(%s::uuid[])
+        ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+    )
+    UPDATE tokens_upstreamtoken AS token
+    SET requests = token.requests + counted.requests, failures = token.failures + counted.failures,
+        last_used_at = statement_timestamp()
+    FROM counted JOIN free USING (id) WHERE token.id = counted.id
+    RETURNING token.id
+"""
+COUNT_SQLITE = """
+    UPDATE tokens_upstreamtoken SET requests = requests + %s, failures = failures + %s,
+        last_used_at = strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')
+    WHERE id = %s
+"""
+
+
+# --- in the event loop ----------------------------------------------------------------------------
+async def keep(pool: Pool) -> None:
+    """Write until cancelled; what cannot be written now is written later."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(keep_notes(pool))
+        group.create_task(keep_counters(pool))
+
+
+async def keep_notes(pool: Pool) -> None:
+    while True:
+        await asyncio.sleep(TICK_SECONDS)
+        await write_notes(pool)
+
+
+async def keep_counters(pool: Pool) -> None:
+    while True:
+        await asyncio.sleep(max(TICK_SECONDS, settings.TOKEN_COUNTERS_SECONDS))
+        await write_counters(pool, settings.TOKEN_COUNTERS_ROWS)
+
+
+async def write(pool: Pool, counters: int) -> None:
+    """Write the notes that wait and up to `counters` counters. A database that is away leaves them
+    waiting.
+    """
+    await write_notes(pool)
+    await write_counters(pool, counters)
+
+
+async def write_notes(pool: Pool) -> None:
+    """Write up to NOTES_AT_ONCE changes of state, or the batch of them that waits."""
+    batches = pool.note_batches
+    if batches.waiting is None:
+        notes = [pool.notes.popleft() for _ in range(min(len(pool.notes), NOTES_AT_ONCE))]
+        if not notes:
+            return
+        batches.make(notes)
+    done = await write_batch(batches, write_note_rows)
+    if done is not None:
+        written, left_out = done
+        pool.written(written)
+        pool.notes.extendleft(reversed(left_out))
+
+
+async def write_counters(pool: Pool, most: int) -> None:
+    """Write the counters of up to `most` tokens, some in each transaction; first the batch that
+    waits.
+    """
+    batches = pool.counter_batches
+    most = min(most, len(pool.used))
+    while most > 0 or batches.waiting is not None:
+        if batches.waiting is None:
+            ids = list(islice(pool.used, min(most, COUNTERS_AT_ONCE)))
+            batches.make([Counted(token_id, *pool.used.pop(token_id)) for token_id in ids])
+            most -= len(ids)
+        done = await write_batch(batches, write_counter_rows)
+        if done is None:
+            return
+        for token_id, requests, failures in done[1]:
+            counted = pool.used.setdefault(token_id, [0, 0])
+            counted[0] += requests
+            counted[1] += failures
+
+
+async def write_batch(
+    batches: Batches[list[Row]], work: Callable[[Batch[list[Row]], bool], set[UUID]]
+) -> tuple[list[Row], list[Row]] | None:
+    """Write the batch that waits. Returns its rows that were written and those left out, None while
+    it waits on.
+
+    A batch that the database refuses is written row by row, without those it refuses.
+    """
+    batch = batches.waiting
+    assert batch is not None  # noqa: S101
+    left_out: set[UUID] = set()
+    try:
+        try:
+            left_out = await HOUSEKEEPING.run(work, batch, False)
+        except AnyDatabaseError as error:
+            if is_outage(error):
+                raise
+            left_out = await HOUSEKEEPING.run(work, batch, True)
+    except AnyDatabaseError as error:
+        if is_outage(error):
+            logger.warning("the state of %d tokens waits for the database", len(batch.rows))
+            return None
+        log_fault(error)
+    batches.finish()
+    written = [row for row in batch.rows if row.token_id not in left_out]
+    return written, [row for row in batch.rows if row.token_id in left_out]
+
+
+# --- in database threads --------------------------------------------------------------------------
+@transaction.atomic
+def write_note_rows(batch: Batch[list[Note]], row_by_row: bool = False) -> set[UUID]:
+    """Apply the notes, all or nothing. Returns the tokens left out. `row_by_row`: without those
+    that are refused.
+    """
+    if not batch.mark_written():
+        return batch.read_left_out()
+    ahead = read_clock_difference()
+    left_out = lock_tokens({note.token_id for note in batch.rows})
+    for note in sorted(
+        batch.rows, key=lambda note: note.token_id
+    ):  # stable: those of one token keep their order
+        if note.token_id not in left_out:
+            until = note.until + ahead if note.until else None  # on the database's clock
+            (pass_refusals if row_by_row else call)(apply_note, replace(note, until=until))
+    batch.record_left_out(left_out)
+    return left_out
+
+
+@transaction.atomic
+def write_counter_rows(batch: Batch[list[Counted]], row_by_row: bool = False) -> set[UUID]:
+    """Add the counters, all or nothing. Returns the tokens left out. `row_by_row`: without those
+    that are refused.
+    """
+    if not batch.mark_written():
+        return batch.read_left_out()
+    if row_by_row:
+        left_out = {row.token_id for row in batch.rows if pass_refusals(add_counters, [row])}
+    else:
+        left_out = add_counters(batch.rows)
+    batch.record_left_out(left_out)
+    return left_out
+
+
+def call(function: Callable[[T], R], argument: T) -> R:
+    return function(argument)
+
+
+def pass_refusals(function: Callable[[T], R], argument: T) -> R | None:
+    """Call the function in a savepoint; what the database refuses is logged and undone."""
+    try:
+        with transaction.atomic():
+            return function(argument)
+    except AnyDatabaseError as error:
+        if is_outage(error):
+            raise
+        log_fault(error)
+        return None
+
+
+def lock_tokens(ids: set[UUID]) -> set[UUID]:
+    """Lock the topic's row, then the tokens' rows. Returns those that somebody else keeps locked.
+
+    Every writer of a state gets the topic's row first (its trigger does it). SQLite has one writer
+    at a time anyway.
+    """
+    if connection.vendor != "postgresql":
+        return set()
+    list(Revision.objects.select_for_update().filter(topic="tokens"))
+    tokens = UpstreamToken.objects.filter(pk__in=ids).order_by("pk")
+    locked = set(
+        tokens.select_for_update(skip_locked=True, no_key=True).values_list("pk", flat=True)
+    )
+    missed = ids - locked
+    return set(tokens.filter(pk__in=missed).values_list("pk", flat=True)) if missed else set()
+
+
+def apply_note(note: Note) -> None:
+    DEEDS[note.deed](UpstreamToken.objects.filter(pk=note.token_id), note)
+
+
+def add_counters(rows: list[Counted]) -> set[UUID]:
+    """Add to the counters in one statement. Returns the tokens whose rows somebody else keeps
+    locked.
+    """
+    if not rows:
+        return set()
+    rows = sorted(rows)
+    with connection.cursor() as cursor:
+        if connection.vendor != "postgresql":
+            key = UpstreamToken._meta.pk
+            values = [
+                (r.requests, r.failures, key.get_db_prep_value(r.token_id, connection))
+                for r in rows
+            ]
+            cursor.executemany(COUNT_SQLITE, values)
+            return set()
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        cursor.execute(COUNT_POSTGRES, [*columns, columns[0]])
+        missed = set(columns[0]) - {token_id for (token_id,) in cursor.fetchall()}
+    tokens = UpstreamToken.objects.filter(pk__in=missed)
+    return set(tokens.values_list("pk", flat=True)) if missed else set()

@@ -1,0 +1,167 @@
+"""The one stream that some upstreams allow a token at a time, claimed across processes.
+
+A claim is one conditional UPDATE of the row (`busy_until`, `busy_with`): the named exception to "no
+query on the path". It is given back however the stream ends; while a stream runs its lease is
+renewed; the claims of a process that was killed end with theirs. What this process itself holds it
+knows, and does not ask the database for. A row that somebody else keeps locked counts as busy: a
+claim waits for no lock longer than LOCK_SECONDS, so that few threads are enough.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Set
+from contextlib import suppress
+from uuid import UUID
+
+from django.conf import settings
+from django.db import Error as DatabaseFault  # InterfaceError too, which is no DatabaseError
+from django.db import OperationalError, connection, transaction
+
+from providers.database.database_threads import HOUSEKEEPING, QUICK
+from providers.database.leases import is_held
+from providers.exceptions import DatabaseUnavailable
+from tokens.models import UpstreamToken
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.5  # a token that another process has is not tried again sooner
+LOCK_SECONDS = 0.25  # other writers of the row are done within it, unless they keep it for long
+LOCKED = "55P03"  # Postgres: lock_not_available
+
+
+class Claims:
+    """This process's claims."""
+
+    def __init__(self) -> None:
+        self._held: dict[UUID, str] = {}  # token id -> request id
+        self._elsewhere: dict[UUID, float] = {}  # token id -> when it may be tried again
+        self._ending: set[asyncio.Task[None]] = set()
+        self._freed = asyncio.Event()
+
+    def busy(self) -> Set[UUID]:
+        """Tokens that cannot be claimed now, as far as this process knows."""
+        if not self._elsewhere:
+            return self._held.keys()
+        now = time.monotonic()
+        self._elsewhere = {
+            token_id: until for token_id, until in self._elsewhere.items() if until > now
+        }
+        return self._held.keys() | self._elsewhere.keys()
+
+    async def claim(self, token_id: UUID, request_id: str, provider_id: int) -> bool:
+        """Whether the token is this request's now. Raises DatabaseUnavailable."""
+        self._held[token_id] = request_id  # before asking, so that nobody here asks for it too
+        task = asyncio.ensure_future(QUICK.run(claim, token_id, request_id, provider_id))
+        try:
+            async with asyncio.timeout(settings.DATABASE_TIMEOUT_SECONDS):
+                busy = await asyncio.shield(task)
+        except (DatabaseFault, TimeoutError):
+            self._end(token_id, request_id, task)
+            raise DatabaseUnavailable(
+                "The database does not answer.", retry_after_seconds=1
+            ) from None
+        except BaseException:  # the caller left, say; the claim may be made all the same
+            self._end(token_id, request_id, task)
+            raise
+        if token_id not in busy:
+            return True
+        self._drop(token_id)
+        self._elsewhere |= dict.fromkeys(busy - self._held.keys(), time.monotonic() + LOOK_SECONDS)
+        return False
+
+    def release(self, token_id: UUID) -> None:
+        """The stream has ended. The database learns it in the background."""
+        request_id = self._held.get(token_id)
+        if request_id is not None:
+            self._end(token_id, request_id, None)
+
+    def _end(
+        self, token_id: UUID, request_id: str, after: "asyncio.Future[set[UUID]] | None"
+    ) -> None:
+        task = asyncio.create_task(self._give_back(token_id, request_id, after))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def _give_back(
+        self, token_id: UUID, request_id: str, after: "asyncio.Future[set[UUID]] | None"
+    ) -> None:
+        try:
+            if after is not None:
+                await asyncio.wait((after,))
+                if after.exception() is not None:
+                    return
+            await QUICK.run(release, token_id, request_id)
+        except DatabaseFault:
+            logger.warning("the stream of a token is free only when its lease ends")
+        finally:
+            self._drop(token_id)
+
+    def _drop(self, token_id: UUID) -> None:
+        self._held.pop(token_id, None)
+        self._freed.set()
+        self._freed = asyncio.Event()
+
+    async def freed(self, seconds: float) -> None:
+        """Return when this process has freed a token, or when it is time to look at those of others
+        again.
+        """
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._freed.wait(), min(seconds, LOOK_SECONDS))
+
+    async def keep(self) -> None:
+        """Renew the leases of running streams until cancelled."""
+        while True:
+            await asyncio.sleep(settings.CLAIM_SECONDS / 4)
+            await self.renew()
+
+    async def renew(self) -> None:
+        """Renew the leases of this process's claims. Writes their rows."""
+        if self._held:
+            try:
+                await HOUSEKEEPING.run(renew_claims, dict(self._held))
+            except DatabaseFault:
+                logger.warning("the leases of %d streams are not renewed", len(self._held))
+
+    async def settle(self) -> None:
+        """Wait until what ended is given back."""
+        await asyncio.gather(*self._ending, return_exceptions=True)
+
+
+# --- in database threads --------------------------------------------------------------------------
+def claim(token_id: UUID, request_id: str, provider_id: int) -> set[UUID]:
+    """Empty when the claim was made; else the provider's tokens that are busy, this one among
+    them.
+    """
+    if claimed(token_id, request_id):
+        return set()
+    busy = UpstreamToken.objects.filter(is_held("busy_until"), provider=provider_id)
+    return {token_id, *busy.values_list("pk", flat=True)}
+
+
+def claimed(token_id: UUID, request_id: str) -> bool:
+    """Make the claim where nobody has the stream, nor keeps the row locked (on Postgres: SQLite
+    locks no rows).
+    """
+    row = UpstreamToken.objects.filter(pk=token_id)
+    if connection.vendor != "postgresql":
+        return bool(row.claim(settings.CLAIM_SECONDS, request_id))
+    milliseconds = f"{min(LOCK_SECONDS, settings.DATABASE_TIMEOUT_SECONDS / 4) * 1000:.0f}"
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [milliseconds])
+            return bool(row.claim(settings.CLAIM_SECONDS, request_id))
+    except OperationalError as error:
+        if getattr(error.__cause__, "sqlstate", None) != LOCKED:
+            raise
+        return False
+
+
+def release(token_id: UUID, request_id: str) -> None:
+    UpstreamToken.objects.filter(pk=token_id).release(request_id)
+
+
+def renew_claims(held: dict[UUID, str]) -> None:
+    """Renew the leases of these tokens' streams: request ids by token."""
+    rows = UpstreamToken.objects.filter(pk__in=held, busy_with__in=set(held.values()))
+    rows.renew_lease("busy_until", settings.CLAIM_SECONDS)

@@ -1,0 +1,76 @@
+"""Batches that a process writes to the database exactly once.
+
+When a connection is lost during a commit nobody can tell whether it was done. So each batch has a
+number, which is written in the same transaction (`WrittenBatch`): a batch that is tried again finds
+out there whether it was written.
+"""
+
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, Generic, TypeVar
+from uuid import UUID, uuid4
+
+from django.db import connection
+
+from tokens.models import WrittenBatch
+
+T = TypeVar("T")
+
+MARK = """
+    INSERT INTO tokens_writtenbatch (writer, number, left_out, written_at)
+    VALUES (%s, %s, '[]', CURRENT_TIMESTAMP)
+    ON CONFLICT (writer) DO UPDATE
+    SET number = excluded.number, left_out = excluded.left_out, written_at = excluded.written_at
+    WHERE tokens_writtenbatch.number < excluded.number
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch(Generic[T]):
+    """What is written in one transaction, by whom, and its number among his."""
+
+    writer: str
+    number: int
+    rows: T
+
+    def mark_written(self) -> bool:
+        """Write down, in the transaction of the batch, that it is done. Returns False when it was
+        done before.
+        """
+        with connection.cursor() as cursor:
+            cursor.execute(MARK, [self.writer, self.number])
+            return bool(cursor.rowcount == 1)
+
+    def record_left_out(self, ids: set[UUID]) -> None:
+        """Write down which tokens were left out, for who tries the batch again."""
+        if ids:
+            WrittenBatch.objects.filter(writer=self.writer).update(
+                left_out=[str(one) for one in ids]
+            )
+
+    def read_left_out(self) -> set[UUID]:
+        """Return the tokens that were left out when the batch was written."""
+        left_out: list[str] = WrittenBatch.objects.values_list("left_out", flat=True).get(
+            writer=self.writer
+        )
+        return {UUID(one) for one in left_out}
+
+
+@dataclass(slots=True)
+class Batches(Generic[T]):
+    """One process's batches of one kind; `waiting` is the one that may or may not have been
+    written.
+    """
+
+    writer: str = field(default_factory=lambda: uuid4().hex)
+    waiting: Batch[T] | None = None
+    _numbers: Any = field(default_factory=lambda: count(1))
+
+    def make(self, rows: T) -> Batch[T]:
+        """Return the next batch; it waits until `finish`."""
+        self.waiting = Batch(self.writer, next(self._numbers), rows)
+        return self.waiting
+
+    def finish(self) -> None:
+        """Forget the batch that was written, or that the database refused."""
+        self.waiting = None

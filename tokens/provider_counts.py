@@ -1,0 +1,66 @@
+"""How the tokens of each provider stand, counted in one query for all of them.
+
+Every token is in exactly one of active, resting, exhausted, failing, disabled and expired, as its
+badge in the admin says; inactive ones are all but the active. One that is renewed before its next
+use counts as what it will be then.
+"""
+
+from typing import Any
+
+from django.db.models import Count, Q, QuerySet
+from django.utils import timezone
+
+from tokens.models import State, UpstreamToken
+from tokens.querysets import RENEWABLE, TokenQuerySet
+
+STANDINGS = ("active", "resting", "exhausted", "failing", "disabled", "expired")
+Standing = dict[
+    str, int
+]  # counts by "total", "active", "inactive" and the other words of STANDINGS
+
+
+def of_providers(tokens: QuerySet[UpstreamToken]) -> dict[int, Standing]:
+    """Provider id -> how its tokens among `tokens` stand; providers without any are left out."""
+    now = timezone.now()
+    there = ~Q(state=State.DISABLED)
+    valid = there & (TokenQuerySet.lasting(now) | RENEWABLE)
+    counts = {
+        "total": Count("pk"),
+        "resting": Count("pk", filter=valid & Q(rests_until__gt=now, state=State.ACTIVE)),
+        "exhausted": Count("pk", filter=valid & Q(rests_until__gt=now, state=State.EXHAUSTED)),
+        "failing": Count("pk", filter=valid & Q(rests_until__gt=now, state=State.FAILING)),
+        "disabled": Count("pk", filter=Q(state=State.DISABLED)),
+        "expired": Count("pk", filter=there & Q(expires_at__lte=now) & ~RENEWABLE),
+    }
+    found = {}
+    rows: QuerySet[Any, Any] = tokens.order_by().values("provider_id").annotate(**counts)
+    for row in rows:
+        inactive = sum(row[word] for word in STANDINGS[1:])
+        found[row["provider_id"]] = standing(row, row["total"] - inactive)
+    return found
+
+
+def standing(counts: Standing, active: int = 0) -> Standing:
+    """The words in the order in which they are shown; what `counts` lacks is zero."""
+    total = counts.get("total", 0)
+    rest = {word: counts.get(word, 0) for word in STANDINGS[1:]}
+    return {"total": total, "active": active, "inactive": total - active, **rest}
+
+
+def position(tokens: QuerySet[UpstreamToken]) -> int:
+    """The number, in list order from 0, of the token whose turn is next in round robin: the one
+    after the last used.
+    """
+    last = (
+        tokens.exclude(last_used_at=None)
+        .order_by("-last_used_at")
+        .values_list("created_at", "pk")
+        .first()
+    )
+    if last is None:
+        return 0
+    created_at, pk = last
+    upto = tokens.filter(
+        Q(created_at__lt=created_at) | Q(created_at=created_at, pk__lte=pk)
+    ).count()
+    return upto % tokens.count()

@@ -1,0 +1,1 @@
+"""Renew tokens: one, or a provider's whole pool; new secrets survive a crash."""

@@ -1,0 +1,222 @@
+"""Many tokens renewed at once: those that end soon, and a provider's whole pool when its tokens
+fail in a row.
+
+A whole pool is renewed by one process at a time, and once per REFRESH_WINDOW_SECONDS: who may is
+decided by one conditional UPDATE of the provider's `Refresh` row, whose lease is renewed while the
+work goes on and ends by itself when the worker was killed. Every account signs in and every refresh
+token is used; a token whose renewal fails keeps what it has. A provider that fails itself is left
+alone after a few tries.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from django.conf import settings
+from django.db import DatabaseError
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from kombu.exceptions import OperationalError
+
+from providers.database.database_errors import log_unless_outage
+from providers.database.database_threads import HOUSEKEEPING
+from providers.database.leases import time_from_now
+from providers.exceptions import Contended, ProviderDown, ProviderError, UpstreamError
+from providers.models import Provider
+from providers.network.clients import Clients
+from providers.upstream.base_adapter import BaseAdapter
+from providers.vault import VaultError
+from tokens.imports import account_import
+from tokens.maintenance.token_check import adapter
+from tokens.models import Refresh, State, UpstreamAccount, UpstreamToken
+from tokens.pool.failure_counts import Troubles
+from tokens.querysets import AUTH, REASON_LENGTH
+from tokens.renewal.renew_token import Order, Renewals
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 4  # renewals of one provider at the same time
+SLICE = 20  # tokens between two looks at the lease
+LEASE_SECONDS = 300.0  # a slice takes less, even when each of its calls takes as long as it may
+GIVEN_UP = 3  # failures of the provider itself in a row
+SOON_AT_ONCE = 500  # tokens that end soon, drawn at random, so that none keeps the others waiting
+
+
+@dataclass(slots=True)
+class Report:
+    """What came of it; `down`: the provider failed GIVEN_UP times in a row, and was left alone."""
+
+    renewed: int = 0
+    errors: int = 0
+    last_error: str = ""
+    in_a_row: int = 0
+    force: bool = False  # a person wants it
+
+    @property
+    def down(self) -> bool:
+        return self.in_a_row >= GIVEN_UP
+
+    def add(self, error: Exception | None) -> None:
+        if error is None:
+            self.renewed = self.renewed + 1
+            self.in_a_row = 0
+            return
+        self.errors, self.last_error = self.errors + 1, str(error)[:REASON_LENGTH]
+        self.in_a_row = self.in_a_row + 1 if isinstance(error, ProviderError) else 0
+
+
+# --- the work; in a worker ------------------------------------------------------------------------
+def renew_soon() -> int:
+    """Renew what ends within RENEW_BEFORE_SECONDS; what was refused before is left to its next use.
+    Returns how many were.
+    """
+    account_import.complete(UpstreamAccount.objects.filter(enabled=True))
+    soon = datetime.now(UTC) + timedelta(seconds=settings.RENEW_BEFORE_SECONDS)
+    ending = (
+        UpstreamToken.objects.watched()
+        .renewable()
+        .filter(expires_at__lte=soon)
+        .exclude(state=State.DISABLED)
+    )
+    drawn = (
+        ending.exclude(reason__startswith=AUTH)
+        .select_related("provider")
+        .order_by("?")[:SOON_AT_ONCE]
+    )
+    by_provider: dict[int, list[UpstreamToken]] = {}
+    for token in drawn:
+        by_provider.setdefault(token.provider_id, []).append(token)
+    return sum(renew(tokens, Report()).renewed for tokens in by_provider.values())
+
+
+def refresh(provider_id: int, *, force: bool = False) -> Report | None:
+    """Renew the provider's whole pool. None when another does it, or did within the window and this
+    is not forced.
+    """
+    began_at = begin(provider_id, force=force)
+    if began_at is None:
+        return None
+    account_import.complete(UpstreamAccount.objects.filter(provider=provider_id, enabled=True))
+    tokens = UpstreamToken.objects.watched().renewable().filter(provider=provider_id)
+    if (
+        not force
+    ):  # a password that was refused again and again is not tried by itself: accounts get locked
+        tokens = tokens.exclude(account__failures__gte=settings.MAX_TOKEN_FAILURES)
+    report = Report(force=force)
+    ids = list(tokens.values_list("pk", flat=True))
+    for start in range(0, len(ids), SLICE):
+        some = UpstreamToken.objects.filter(pk__in=ids[start : start + SLICE]).select_related(
+            "provider"
+        )
+        renew(list(some), report)
+        if report.down or not renew_run(provider_id, began_at):
+            break
+    end(provider_id, began_at, report)
+    return report
+
+
+def renew(tokens: Sequence[UpstreamToken], report: Report) -> Report:
+    """Renew these tokens of one provider, some at a time."""
+    if tokens:
+        asyncio.run(_renew(tokens, report))
+    return report
+
+
+async def _renew(tokens: Sequence[UpstreamToken], report: Report) -> None:
+    renewals = Renewals()
+    waiting = iter(tokens)
+    try:
+        async with Clients() as clients:
+            asked = adapter(tokens[0].provider, clients)
+            await asyncio.gather(*(_work(asked, renewals, waiting, report) for _ in range(AT_ONCE)))
+    except ProviderDown as error:  # its address was changed since the tokens were read
+        report.add(ProviderError(error.message))
+    except KeyError:
+        report.add(ProviderError(f"There is no adapter named {tokens[0].provider.kind!r}."))
+
+
+async def _work(
+    asked: BaseAdapter, renewals: Renewals, waiting: Iterable[UpstreamToken], report: Report
+) -> None:
+    for token in waiting:  # one iterator for all workers
+        order = Order(
+            token.pk, token.sealed, revive=token.reason.startswith(AUTH), force=report.force
+        )
+        try:
+            await renewals.renew(asked, order)
+        except Contended:
+            continue  # another process does it
+        except (UpstreamError, VaultError) as error:
+            report.add(error)
+        else:
+            report.add(None)
+        if report.down:
+            return
+
+
+# --- who may --------------------------------------------------------------------------------------
+def begin(provider_id: int, *, force: bool = False) -> datetime | None:
+    """When this run began, if it may; its lease is then held."""
+    if not Provider.objects.filter(pk=provider_id).exists():
+        return None
+    Refresh.objects.bulk_create([Refresh(provider_id=provider_id)], ignore_conflicts=True)
+    rows = Refresh.objects.filter(provider=provider_id)
+    if not force:
+        window = time_from_now(-settings.REFRESH_WINDOW_SECONDS)
+        rows = rows.filter(Q(began_at=None) | Q(began_at__lte=window))
+    if not rows.claim_lease("running_until", LEASE_SECONDS, began_at=time_from_now()):
+        return None
+    return Refresh.objects.values_list("began_at", flat=True).get(provider=provider_id)
+
+
+def renew_run(provider_id: int, began_at: datetime) -> bool:
+    """Renew the lease of a run; return whether it still had it."""
+    rows = Refresh.objects.filter(provider=provider_id, began_at=began_at)
+    return bool(rows.renew_lease("running_until", LEASE_SECONDS))
+
+
+def end(provider_id: int, began_at: datetime, report: Report) -> None:
+    Refresh.objects.filter(provider=provider_id, began_at=began_at).release_lease(
+        "running_until",
+        ended_at=Now(),
+        renewed=report.renewed,
+        runs=F("runs") + 1,
+        errors=F("errors") + report.errors,
+        last_error=report.last_error,
+    )
+
+
+# --- who asks for it; in the gateway --------------------------------------------------------------
+async def keep(troubles: Troubles) -> None:
+    """Pass the alarms on to the worker until cancelled."""
+    while True:
+        provider_id = await troubles.alarms.get()
+        try:
+            await HOUSEKEEPING.run(send, provider_id)
+        except DatabaseError as error:
+            logger.warning(
+                "the renewal of a pool is not ordered while the database does not answer"
+            )
+            log_unless_outage(error)
+
+
+def send(provider_id: int) -> None:
+    """Have a worker renew the provider's pool, if there is anything to renew; without a broker
+    nothing happens.
+    """
+    from tokens.tasks import refresh_pool
+
+    tokens = UpstreamToken.objects.renewable().filter(provider=provider_id)
+    if (
+        not tokens.exists()
+        and not UpstreamAccount.objects.filter(provider=provider_id, enabled=True).exists()
+    ):
+        return
+    try:
+        refresh_pool.apply_async(
+            (provider_id,), retry=False, expires=settings.REFRESH_WINDOW_SECONDS
+        )
+    except (OperationalError, OSError) as error:
+        logger.warning("the renewal of a pool cannot be ordered: %s", type(error).__name__)

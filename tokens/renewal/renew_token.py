@@ -1,0 +1,288 @@
+"""A token that can be renewed gets new secrets: by its refresh token, or by its account signing in.
+
+One renewal at a time: in this process one task per token, whose outcome all who wait share; among
+processes a lease in the row (`renewing_until`). Who has the lease asks the upstream, writes the
+answer to disk (`leftovers.py`), then into the row under the condition that it still has the secrets
+that were replaced, and only then is it used. A refusal disables a token that has nothing else; a
+provider that fails changes nothing. A renewal goes on when its caller leaves.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from uuid import UUID
+
+from django.conf import settings
+from django.db import DatabaseError, transaction
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from providers import vault
+from providers.database.database_errors import log_unless_outage
+from providers.database.database_threads import HOUSEKEEPING
+from providers.exceptions import (
+    AuthRejected,
+    BadResponse,
+    Contended,
+    ModelMissing,
+    Rejected,
+    UpstreamError,
+    UpstreamTimeout,
+)
+from providers.protocol.chat import Fresh
+from providers.upstream.base_adapter import BaseAdapter
+from providers.wire import jwt
+from tokens.models import State, UpstreamAccount, UpstreamToken
+from tokens.querysets import AUTH, BY_PERSON, REASON_LENGTH
+from tokens.renewal import unsaved_secrets
+from tokens.renewal.unsaved_secrets import Renewed, Secrets
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.1  # how often who has no lease looks
+PATIENCE = 1.5  # leases, for which one waits for another's renewal
+COMMIT_PAUSES = (0.1, 0.5, 2.0, 5.0)  # a database that is away for a moment
+APPLY_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One wish. `sealed` is what is to be replaced: a row that has something else was renewed
+    already. `rejected`: the upstream said that it is good no more. `revive`: also when the token is
+    disabled.
+    """
+
+    token_id: UUID
+    sealed: str
+    rejected: bool = False
+    revive: bool = False
+    force: bool = False  # a person wants it
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to renew one token now, and what to do it with."""
+
+    order: Order
+    until: datetime
+    secrets: Secrets
+    account: UpstreamAccount | None
+    password: str = field(repr=False)
+
+
+class Renewals:
+    """Those that run in this process; `then` is told of each that succeeds, before those who wait
+    for it.
+    """
+
+    def __init__(
+        self, then: Callable[[UUID, Renewed], None] = lambda token_id, renewed: None
+    ) -> None:
+        self._then = then
+        self._running: dict[UUID, asyncio.Task[Renewed]] = {}
+
+    async def renew(self, adapter: BaseAdapter, order: Order) -> Renewed:
+        """What the token's row has when it is renewed, whoever did it. Raises UpstreamError,
+        VaultError.
+        """
+        return await asyncio.shield(self.begin(adapter, order))
+
+    def begin(self, adapter: BaseAdapter, order: Order) -> "asyncio.Task[Renewed]":
+        """The running renewal of the token, begun if there is none."""
+        task = self._running.get(order.token_id)
+        if task is None:
+            task = self._running[order.token_id] = asyncio.create_task(run(adapter, order))
+            task.add_done_callback(partial(self._ended, order.token_id))
+        return task
+
+    def _ended(self, token_id: UUID, task: "asyncio.Task[Renewed]") -> None:
+        del self._running[token_id]
+        if (
+            not task.cancelled() and task.exception() is None
+        ):  # which those who waited may have left behind
+            self._then(token_id, task.result())
+
+    async def settle(self) -> None:
+        """Let those that run come to their end: what an upstream gives must not be lost."""
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
+
+
+async def keep() -> None:
+    """Apply what was left until cancelled."""
+    while True:
+        try:
+            if await asyncio.to_thread(unsaved_secrets.waiting):
+                await HOUSEKEEPING.run(unsaved_secrets.apply)
+        except DatabaseError as error:
+            logger.warning("renewed tokens wait for the database")
+            log_unless_outage(error)
+        await asyncio.sleep(APPLY_SECONDS)
+
+
+async def run(adapter: BaseAdapter, order: Order) -> Renewed:
+    """Get the lease or wait for who has it, and renew. Raises UpstreamError, VaultError."""
+    until = time.monotonic() + settings.RENEW_LEASE_SECONDS * PATIENCE
+    try:
+        while True:
+            found = await HOUSEKEEPING.run(take_lease, order)
+            if isinstance(found, Renewed):
+                return found
+            if found is not None:
+                return await use(adapter, found)
+            if time.monotonic() >= until:
+                raise Contended("The token is being renewed.")
+            await asyncio.sleep(LOOK_SECONDS)
+    except DatabaseError as error:
+        log_unless_outage(error)
+        raise Contended("The token cannot be renewed while the database does not answer.") from None
+
+
+def take_lease(order: Order) -> Lease | Renewed | None:
+    """The lease; or what the row has when it was renewed meanwhile; None while another has the
+    lease. Raises AuthRejected when the token is gone, disabled or refused; VaultError.
+    """
+    unsaved_secrets.apply(order.token_id)
+    rows = UpstreamToken.objects.filter(pk=order.token_id)
+    same = rows.filter(sealed=order.sealed)
+    if not order.revive:
+        same = same.exclude(state=State.DISABLED)
+    got = same.claim_lease("renewing_until", settings.RENEW_LEASE_SECONDS)
+    row = rows.select_related("account").first()
+    if row is None:
+        raise AuthRejected("The token is gone.")
+    if not got and row.sealed != order.sealed:
+        return Renewed(row.sealed, row.expires_at)
+    if not got and row.state == State.DISABLED and not order.revive:
+        raise AuthRejected(f"The token is disabled ({row.reason}).")
+    until = row.renewing_until
+    if not got or until is None:
+        return None
+    try:
+        account = row.account if row.account and row.account.enabled else None
+        if (
+            account is not None
+            and order.revive
+            and not order.force
+            and account.failures >= settings.MAX_TOKEN_FAILURES
+        ):
+            # a password that was refused again and again is not tried by itself: accounts get
+            # locked
+            account = None
+        password = vault.unseal(account.sealed, str(account.pk)) if account else ""
+        return Lease(order, until, Secrets.of(row), account, password)
+    except vault.VaultError:
+        release(order.token_id, until)
+        raise
+
+
+async def use(adapter: BaseAdapter, lease: Lease) -> Renewed:
+    """Ask the upstream, and store what it gives or means. Raises UpstreamError, DatabaseError,
+    VaultError.
+    """
+    token_id = lease.order.token_id
+    try:
+        fresh = await obtain(adapter, lease)
+    except AuthRejected as error:
+        await HOUSEKEEPING.run(refused, lease, error.message)
+        raise
+    except UpstreamError:
+        await HOUSEKEEPING.run(release, token_id, lease.until)
+        raise
+    proof = lease.secrets.proof
+    if lease.secrets.refresh:
+        try:
+            await asyncio.to_thread(unsaved_secrets.keep, token_id, proof, fresh)
+        except OSError as error:
+            logger.warning("a renewed token could not be kept on disk: %s", error.strerror)
+    renewed = await commit(token_id, proof, fresh)
+    await asyncio.to_thread(unsaved_secrets.forget, token_id, proof)
+    if renewed is None:
+        raise AuthRejected("The token is gone.")
+    if lease.account is not None:
+        await HOUSEKEEPING.run(signed_in, lease.account)
+    return renewed
+
+
+async def commit(token_id: UUID, proof: str, fresh: Fresh) -> Renewed | None:
+    """`leftovers.commit`, again and again when the database is away for a moment."""
+    for pause in COMMIT_PAUSES:
+        try:
+            return await HOUSEKEEPING.run(unsaved_secrets.commit, token_id, proof, fresh)
+        except DatabaseError:
+            await asyncio.sleep(pause)
+    return await HOUSEKEEPING.run(unsaved_secrets.commit, token_id, proof, fresh)
+
+
+async def obtain(adapter: BaseAdapter, lease: Lease) -> Fresh:
+    """New secrets: for the refresh token while that is good, else from the account. `refresh` is
+    the one that is good from now on. Raises UpstreamError; AuthRejected when the upstream refuses
+    or there is no way.
+    """
+    refresh = lease.secrets.refresh
+    account = lease.account
+    seconds = (
+        settings.RENEW_LEASE_SECONDS * 2 / 3
+    )  # what is asked later than the lease would be asked twice
+    refusal = AuthRejected("There is no way to renew it.")
+    try:
+        async with asyncio.timeout(seconds):
+            if refresh and adapter.refreshes:
+                try:
+                    return dated(await adapter.refresh(refresh), refresh)
+                except (AuthRejected, Rejected) as error:
+                    refusal = AuthRejected(f"Its renewal was refused: {error.message}")
+            if account is not None and adapter.signs_in:
+                try:
+                    return dated(await adapter.sign_in(account.email, lease.password), "")
+                except (AuthRejected, Rejected) as error:
+                    refusal = AuthRejected(f"Its account was refused: {error.message}")
+    except TimeoutError:
+        raise UpstreamTimeout("The upstream took too long to renew a token.") from None
+    except ModelMissing as error:
+        raise BadResponse(f"The upstream has no such door: {error.message}") from None
+    raise refusal
+
+
+def dated(fresh: Fresh, refresh: str) -> Fresh:
+    """With the refresh token that stays good where no new one came, and with the end that a JWT
+    says itself.
+    """
+    return Fresh(
+        fresh.secret, fresh.refresh or refresh, fresh.expires_at or jwt.expires_at(fresh.secret)
+    )
+
+
+# --- what is written; in database threads ---------------------------------------------------------
+def release(token_id: UUID, until: datetime) -> None:
+    """Give the lease that ends at `until` back, unless another has one by now."""
+    UpstreamToken.objects.filter(pk=token_id, renewing_until=until).release_lease("renewing_until")
+
+
+@transaction.atomic
+def refused(lease: Lease, why: str) -> None:
+    """It cannot be renewed: it is disabled if what it has is worth nothing, and marked in any
+    case.
+    """
+    order = lease.order
+    reason = f"{AUTH}: {why}"[:REASON_LENGTH]
+    rows = UpstreamToken.objects.filter(pk=order.token_id, sealed=order.sealed)
+    rows = rows.exclude(BY_PERSON)  # whose reason says who switched it off
+    worthless = Q() if order.rejected else Q(sealed="") | Q(expires_at__lte=Now())
+    # the state first: its trigger locks the topic's row, which is locked before rows of tokens
+    rows.filter(worthless).update(state=State.DISABLED, cause="", reason=reason)
+    rows.update(reason=reason, last_failure_at=Now())
+    release(order.token_id, lease.until)
+    if lease.account is not None:
+        UpstreamAccount.objects.filter(pk=lease.account.pk).update(
+            failures=F("failures") + 1, reason=reason
+        )
+
+
+def signed_in(account: UpstreamAccount) -> None:
+    UpstreamAccount.objects.filter(pk=account.pk).update(
+        failures=0, reason="", signed_in_at=datetime.now(UTC)
+    )
