@@ -7,6 +7,7 @@ A stopped process takes no request, so that a test can choose who answers.
 import asyncio
 import os
 import signal
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 from django.conf import settings
 
 from proxysite.testing import eventually, speech
-from proxysite.testing.upstream import Gate, refuse, stream
+from proxysite.testing.upstream import DONE, Gate, refuse, stream
 
 pytestmark = pytest.mark.skipif(settings.EMBEDDED_DATABASE, reason="SQLite is for one process")
 CHAT = "/v1/chat/completions"
@@ -148,6 +149,39 @@ async def test_a_rest_that_one_process_met_is_in_force_in_the_other_within_a_sec
     with only(pair, second):
         await eventually(told_without_asking, 1.0)
     assert len(house_upstream.requests) <= 2
+
+
+async def test_a_rest_is_in_force_in_both_processes_within_a_second_also_under_load(
+    pair, house_key, house_upstream
+):
+    """Sixty callers keep both processes busy; a second after the 429 nobody asks the upstream."""
+    house_upstream.always(stream(*speech.spoken("Hi."), DONE))
+    over = asyncio.Event()
+    answers = Counter()
+
+    async def caller(http, model):
+        while not over.is_set():
+            answer = await http.post(CHAT, **asked(house_key, model=model))
+            answers[model, answer.status_code] += 1
+
+    limits = httpx.Limits(max_connections=60)
+    async with httpx.AsyncClient(
+        base_url=pair.url, trust_env=False, timeout=30, limits=limits
+    ) as http:
+        callers = [
+            asyncio.create_task(caller(http, model)) for model in ("echo", "m") for _ in range(30)
+        ]
+        await eventually(lambda: answers["m", 200] > 100 and answers["echo", 200] > 100)
+        house_upstream.always(refuse(429, retry_after="60"))
+        await eventually(lambda: answers["m", 429])
+        await asyncio.sleep(1)
+        asked_before = len(house_upstream.requests)
+        told_before = answers["m", 429]
+        await eventually(lambda: answers["m", 429] > told_before + 100)
+        over.set()
+        await asyncio.gather(*callers)
+    assert len(house_upstream.requests) == asked_before
+    assert {status for _, status in answers} == {200, 429}
 
 
 async def test_a_deleted_token_and_a_switched_user_are_known_to_both_within_a_second(
