@@ -28,7 +28,8 @@ RUNS = re.compile(rf"[{UNSPACED}]+")
 # marks).
 ACCENTS_AT_MOST = 30
 TOO_MANY_ACCENTS = re.compile(
-    rf"((?:[^\w\s\x00-\x7f]|[\uff9e\uff9f]){{{ACCENTS_AT_MOST}}})(?:[^\w\s\x00-\x7f]|[\uff9e\uff9f])++"
+    rf"((?:[^\w\s\x00-\x7f]|[\uff9e\uff9f]){{{ACCENTS_AT_MOST}}})"
+    r"(?:[^\w\s\x00-\x7f]|[\uff9e\uff9f])++"
 )
 ACCENTS = re.compile("[\u0300-\u036f]")
 ENDINGS = (("ies", "y"), ("sses", "ss"), ("shes", "sh"), ("ches", "ch"), ("xes", "x"))

@@ -1,5 +1,6 @@
 """A newcomer finds his way: folders are small, and the name of a module means one thing."""
 
+import re
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -31,3 +32,15 @@ def test_a_name_means_one_module_of_an_app() -> None:
             places[path.stem].append(str(path))
         twice |= {name: found for name, found in places.items() if len(found) > 1}
     assert twice == {}
+
+
+def test_the_files_that_the_documents_name_exist() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    named = {
+        (page.name, path)
+        for page in pages
+        for path in re.findall(r"\b(?:[a-z0-9_]+/)+[a-z0-9_]+\.py\b", page.read_text())
+        if path.split("/")[0] in (*APPS, "benchmarks")
+    }
+    assert len(named) > 10
+    assert {(page, path) for page, path in named if not (ROOT / path).is_file()} == set()
