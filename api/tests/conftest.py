@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from api.accounting import ledger
-from api.tests.test_ledger import Kept
+from api.tests.accounting.test_ledger import Kept
 
 
 @pytest.fixture

@@ -1,0 +1,224 @@
+"""A full disk: no row is lost, nobody's answer waits, new requests are told so, and it heals by
+itself.
+"""
+
+import asyncio
+import errno
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.accounting import journal
+from api.accounting.journal import FIRST_SLOTS
+from api.accounting.write_errors import WriteFailed
+from api.accounting.writers import COLUMNS
+from api.tests.accounting.test_ledger import Kept, until
+from api.tests.accounting.test_ledger_recovery import ids, serve, trace
+from providers.exceptions import DatabaseUnavailable
+
+
+class Disk:
+    """The disk of a ledger; while it is `full` neither the database nor a file takes anything."""
+
+    def __init__(self, kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.full = False
+        write, write_file = kept.writer.write, journal.os.write
+        allocate = journal.os.posix_fallocate
+
+        async def write_rows(rows: list[Any]) -> None:
+            kept.writer.reached.set()
+            await kept.writer.gate.wait()
+            if self.full and rows:  # a transaction without rows needs no room
+                raise WriteFailed("database or disk is full", disk_full=True)
+            await write(rows)
+
+        def write_or_fail(file: int, data: bytes) -> int:
+            self._check()
+            return write_file(file, data)
+
+        def allocate_or_fail(file: int, offset: int, length: int) -> None:
+            self._check()
+            allocate(file, offset, length)
+
+        monkeypatch.setattr(kept.writer, "write", write_rows)
+        monkeypatch.setattr("api.accounting.spool.os.write", write_or_fail)
+        monkeypatch.setattr("api.accounting.journal.os.posix_fallocate", allocate_or_fail)
+
+    def _check(self) -> None:
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+
+pytestmark = pytest.mark.usefixtures("retries_at_once")
+
+
+@pytest.fixture
+def disk(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> Disk:
+    return Disk(kept, monkeypatch)
+
+
+def messages(caplog: pytest.LogCaptureFixture, text: str) -> list[str]:
+    return [record.getMessage() for record in caplog.records if text in record.getMessage()]
+
+
+async def test_answers_end_well_and_their_rows_are_written_when_there_is_room_again(
+    kept: Kept, disk: Disk
+) -> None:
+    kept.writer.gate.clear()
+    running = [asyncio.create_task(serve(kept, number)) for number in range(30)]
+    await kept.writer.reached.wait()
+    disk.full = True
+    kept.writer.gate.set()
+    assert await asyncio.gather(*running) == [None] * 30
+    disk.full = False
+    await until(lambda: not kept.ledger.away)
+    assert ids(kept) == list(range(30))
+    assert {found["status"] for found in kept.writer.table.values()} == {"complete"}
+    assert (kept.in_flight(), kept.spool.waiting()) == ([], [])
+
+
+async def fill(kept: Kept, disk: Disk, number: int = 1) -> None:
+    """Let a request end on a full disk."""
+    disk.full = True
+    assert await serve(kept, number) is None
+    assert kept.ledger.away
+
+
+async def test_new_requests_are_refused_with_the_reason_until_the_kept_rows_are_written(
+    kept: Kept, disk: Disk
+) -> None:
+    await fill(kept, disk)
+    for _ in range(20):  # the database takes transactions without rows: it is not back for that
+        await asyncio.sleep(0.005)
+        with pytest.raises(DatabaseUnavailable, match="the disk is full") as caught:
+            kept.ledger.open(trace(2))
+    assert (caught.value.shown_status, caught.value.shown_code) == (503, "database_unavailable")
+    assert caught.value.retry_after_seconds
+    assert kept.ledger.reason == "the disk is full"
+    disk.full = False
+    await until(lambda: not kept.ledger.away)
+    assert await serve(kept, 2) is None
+    assert ids(kept) == [1, 2]
+
+
+async def test_each_change_of_state_is_one_line_in_the_log_and_no_traceback(
+    kept: Kept, disk: Disk, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in (1, 2):
+        await fill(kept, disk, number)
+        for _ in range(20):
+            await asyncio.sleep(0.005)
+        disk.full = False
+        await until(lambda: not kept.ledger.away)
+    assert len(messages(caplog, "the disk is full")) <= 4  # refused; rows are in memory: twice
+    assert len(messages(caplog, "taken again")) == 2
+    assert not any(record.exc_info for record in caplog.records)
+    assert "rollback" not in caplog.text
+
+
+async def test_a_journal_that_cannot_grow_refuses_requests_and_grows_when_there_is_room(
+    kept: Kept, disk: Disk, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(FIRST_SLOTS):
+        kept.ledger.open(trace(number))
+    disk.full = True
+    for _ in range(3):
+        with pytest.raises(DatabaseUnavailable, match="the disk is full"):
+            kept.ledger.open(trace(FIRST_SLOTS))
+    assert len(messages(caplog, "No space left on device")) == 1
+    await asyncio.sleep(0.05)
+    assert kept.ledger.away
+    disk.full = False
+    await until(lambda: not kept.ledger.away)
+    kept.ledger.open(trace(FIRST_SLOTS))
+    assert len(kept.in_flight()) == FIRST_SLOTS + 1
+
+
+@pytest.mark.settings(UNWRITTEN_LIMIT_BYTES=1_500)
+async def test_beyond_the_bound_of_memory_the_journal_has_the_rows_and_they_are_written_too(
+    kept: Kept, disk: Disk
+) -> None:
+    kept.writer.gate.clear()
+    running = [asyncio.create_task(serve(kept, number)) for number in range(40)]
+    await kept.writer.reached.wait()
+    disk.full = True
+    kept.writer.gate.set()
+    assert await asyncio.gather(*running) == [None] * 40
+    assert kept.ledger._unwritten._size <= 1_500
+    assert len(kept.ledger._unwritten) == 40
+    disk.full = False
+    await until(lambda: not kept.ledger.away)
+    assert ids(kept) == list(range(40))
+    assert {(found["status"], found["key_id"]) for found in kept.writer.table.values()} == {
+        ("complete", 11)
+    }
+    assert {found["completion_tokens"] for found in kept.writer.table.values()} == {1}
+    assert kept.in_flight() == []
+
+
+async def test_a_process_that_dies_on_a_full_disk_leaves_how_its_requests_ended(
+    kept: Kept, disk: Disk
+) -> None:
+    await fill(kept, disk)
+    left = kept.ledger._journal.path.read_bytes()  # as after kill -9
+    disk.full = False
+    await until(lambda: not kept.ledger.away)
+    written = dict(kept.writer.table[f"{1:032x}"])
+    kept.writer.table.clear()
+    (kept.ledger._journals / "1-dead.journal").write_bytes(left)
+    assert await kept.ledger.sweep() == 1
+    found = kept.writer.table[f"{1:032x}"]
+    lost = {"provider_id", "token_id", "attempts", "queue_ms", "connect_ms", "first_byte_ms"}
+    assert {name for name in COLUMNS if found[name] != written[name]} <= lost
+
+
+async def test_rows_in_memory_go_to_the_spool_when_the_disk_is_back_before_the_database(
+    kept: Kept, disk: Disk
+) -> None:
+    await fill(kept, disk)
+    kept.writer.broken = True
+    disk.full = False
+    await until(lambda: kept.spool.waiting() and not len(kept.ledger._unwritten))
+    await until(lambda: kept.ledger.reason == "the database does not answer")
+    assert kept.in_flight() == []
+    kept.writer.broken = False
+    await until(lambda: not kept.ledger.away)
+    assert ids(kept) == [1]
+
+
+async def test_a_shutdown_on_a_full_disk_leaves_the_rows_to_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Kept(tmp_path)
+    disk = Disk(kept, monkeypatch)
+    task = asyncio.create_task(kept.ledger.keep())
+    await fill(kept, disk)
+    task.cancel()
+    await asyncio.wait([task])
+    await kept.ledger.shut()
+    assert kept.in_flight() == [f"{1:032x}"]
+    disk.full = False
+    following = Kept(tmp_path)
+    await following.ledger.sweep()
+    assert following.writer.table[f"{1:032x}"]["status"] == "complete"
+    await following.ledger.shut()
+
+
+async def test_a_fault_of_ours_while_rows_are_written_loses_none_and_is_over_when_it_is(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    faults = [ZeroDivisionError()]
+    write = kept.writer.write
+
+    async def write_or_fail(rows: list[Any]) -> None:
+        if rows and faults:
+            raise faults.pop()
+        await write(rows)
+
+    monkeypatch.setattr(kept.writer, "write", write_or_fail)
+    assert await serve(kept, 1) is None
+    await until(lambda: not kept.ledger.away)
+    assert await serve(kept, 2) is None
+    assert ids(kept) == [1, 2]
+    assert "ZeroDivisionError" in caplog.text

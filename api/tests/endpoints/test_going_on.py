@@ -1,0 +1,248 @@
+"""How a conversation goes on: what a client repeats or takes back, calls of tools, refusals, what
+ends in between.
+"""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from django.db import OperationalError
+from django.utils import timezone
+
+from api.tests.endpoints.test_remembering import assistant, item_rows, told, turn_rows, user, words
+from conversations import retention
+from conversations.history import finish_turn
+from conversations.models import Conversation, Turn
+from providers.database.database_threads import off_loop
+from proxysite.testing import eventually, speech
+from proxysite.testing.upstream import DONE, Gate, reply, stream
+
+CALL = {"id": "call_0", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+CALLING = speech.completion(None, message={"tool_calls": [CALL]}, finish="tool_calls")
+RESULT = {"role": "tool", "tool_call_id": "call_0", "content": "25 degrees"}
+
+
+async def chat(gateway, alice, *messages, **more):
+    return await gateway.chat(alice.key, messages=list(messages), conversation_id="c", **more)
+
+
+async def test_who_asks_the_last_question_again_gets_another_answer_in_its_place(
+    gateway, upstream, alice
+):
+    upstream.will(*words("One.", "Two.", "Zwei.", "Three."))
+    said = [user("1")]
+    said.append(assistant((await chat(gateway, alice, *said)).text))
+    said.append(user("2"))
+    await chat(gateway, alice, *said)
+    await chat(
+        gateway, alice, *said
+    )  # a client that repeats everything, and asks for another answer
+    assert told(upstream) == said
+    await chat(gateway, alice, user("3"))
+    assert told(upstream) == [*said, assistant("Zwei."), user("3")]
+    assert [row.replaced for row in await turn_rows()] == [False, True, False, False]
+
+
+async def test_who_changes_an_older_question_goes_on_from_there(gateway, upstream, alice):
+    upstream.will(*words("One.", "Two.", "Three.", "Deux.", "Quatre."))
+    said = [user("1"), assistant("One.")]
+    for text in ("1", "2", "3"):
+        await chat(gateway, alice, user(text))
+    await chat(gateway, alice, *said, user("2b"))
+    assert told(upstream) == [*said, user("2b")]
+    await chat(gateway, alice, user("4"))
+    assert told(upstream) == [*said, user("2b"), assistant("Deux."), user("4")]
+
+
+async def test_a_history_longer_than_the_window_is_still_recognised(
+    gateway, upstream, provider, alice
+):
+    await off_loop(lambda: provider.models.update(context_window=500))
+    await gateway.reload()
+    upstream.always(reply(speech.completion("x" * 200)))
+    said = []
+    for number in range(12):
+        said.append(user(f"{number:03} " + "y" * 200))
+        said.append(assistant((await chat(gateway, alice, *said)).text))
+    assert len(await item_rows()) == 24
+
+
+async def test_an_answer_of_a_tool_needs_its_call(gateway, upstream, alice):
+    refused = await chat(gateway, alice, RESULT)
+    assert (refused.status, refused.error["code"], len(upstream.requests)) == (
+        400,
+        "call_not_found",
+        0,
+    )
+    assert await off_loop(Conversation.objects.count) == 0
+
+
+async def test_the_turn_whose_call_is_answered_is_told_whatever_the_window(
+    gateway, upstream, provider, alice
+):
+    upstream.will(reply(CALLING), *words("Sunny."))
+    question = user("Weather? " + "y" * 4_000)
+    await chat(gateway, alice, question)
+    await off_loop(lambda: provider.models.update(context_window=500))
+    await gateway.reload()
+    await chat(gateway, alice, RESULT)
+    assert [message["role"] for message in told(upstream)] == ["user", "assistant", "tool"]
+
+
+async def test_an_id_that_comes_again_answers_the_latest_call_only(gateway, upstream, alice):
+    upstream.will(reply(CALLING), *words("All right."), reply(CALLING), *words("Sunny.", "Bye."))
+    for message in (
+        user("Weather?"),
+        user("Never mind."),
+        user("Weather after all?"),
+        RESULT,
+        user("Thanks."),
+    ):
+        await chat(gateway, alice, message)
+    roles = [message["role"] for message in told(upstream)]
+    assert roles == ["user", "user", "assistant", "user", "assistant", "tool", "assistant", "user"]
+
+
+async def test_a_result_goes_right_behind_its_call_though_something_was_said_in_between(
+    gateway, upstream, alice
+):
+    upstream.will(reply(CALLING), *words("Wait.", "Sunny."))
+    await chat(gateway, alice, user("Weather?"))
+    await chat(gateway, alice, user("Hurry."))
+    await chat(gateway, alice, RESULT)
+    assert [message["role"] for message in told(upstream)] == [
+        "user",
+        "assistant",
+        "tool",
+        "user",
+        "assistant",
+    ]
+
+
+async def test_a_question_that_was_never_answered_and_is_asked_again_is_told_once(
+    gateway, upstream, alice
+):
+    gate = Gate()
+    upstream.will(stream(gate), *words("Hello.", "Well."))
+    leaving = asyncio.create_task(chat(gateway, alice, user("Hi")))
+    await upstream.asked()
+    leaving.cancel()
+    await eventually(lambda: off_loop(lambda: Turn.objects.filter(status="incomplete").exists()))
+    await chat(gateway, alice, user("Hi"))
+    await chat(gateway, alice, user("more"))
+    assert told(upstream) == [user("Hi"), assistant("Hello."), user("more")]
+    gate.open()
+
+
+async def test_a_refused_first_question_leaves_no_title(gateway, upstream, alice):
+    opened = (await gateway.ask("POST", "/v1/conversations", alice.key, json={})).json["id"]
+    bad = {
+        "role": "user",
+        "content": [{"type": "text", "text": "secret"}, {"type": "file", "file": {"file_id": "f"}}],
+    }
+    assert (await gateway.chat(alice.key, messages=[bad], conversation_id=opened)).status == 400
+    assert [row.title for row in await off_loop(lambda: list(Conversation.objects.all()))] == [""]
+
+
+async def test_a_turn_the_database_did_not_take_is_written_when_it_is_back(
+    gateway, upstream, alice, monkeypatch
+):
+    finish, away = finish_turn.finish, asyncio.Event()
+
+    def failing(finished):
+        if not away.is_set():
+            raise OperationalError("the disk is full")
+        finish(finished)
+
+    monkeypatch.setattr("conversations.history.finish_turn.finish", failing)
+    upstream.will(*words("One.", "Two."))
+    assert (await chat(gateway, alice, user("1"))).status == 503
+    away.set()
+    assert (await chat(gateway, alice, user("2"))).status == 200
+    rows = await turn_rows()
+    assert [(row.status, (row.error or {}).get("code")) for row in rows] == [
+        ("incomplete", "database_unavailable"),
+        ("completed", None),
+    ]
+    assert [item.text for item in await item_rows()] == ["1", "One.", "2", "Two."]
+
+
+async def test_a_conversation_does_not_expire_while_its_turn_runs(gateway, upstream, alice):
+    gate = Gate()
+    upstream.will(stream(*speech.words("One"), gate, *speech.spoken("."), DONE))
+    async with gateway.reading(alice.key, messages=[user("1")], session_id="s") as reading:
+        await reading.until("One")
+        await off_loop(
+            lambda: Conversation.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+        )
+        assert await off_loop(retention.expire) == (0, 0)
+        gate.open()
+        assert (await reading.rest()).done
+    assert [row.status for row in await turn_rows()] == ["completed"]
+    (row,) = await off_loop(lambda: list(Conversation.objects.all()))
+    assert row.expires_at > timezone.now()
+
+
+async def test_a_thread_that_another_goes_on_from_does_not_expire_before_it(
+    gateway, upstream, alice
+):
+    upstream.always(reply(speech.completion("Yes.")))
+    body = {"model": "m", "input": "root"}
+    first = (await gateway.ask("POST", "/v1/responses", alice.key, json=body)).json["id"]
+    for text in ("a", "b"):
+        await gateway.ask(
+            "POST",
+            "/v1/responses",
+            alice.key,
+            json=body | {"input": text, "previous_response_id": first},
+        )
+    old = timezone.now() - timedelta(seconds=1)
+    await off_loop(lambda: Conversation.objects.filter(base=None).update(expires_at=old))
+    assert await off_loop(retention.expire) == (0, 0)
+    await off_loop(lambda: Conversation.objects.update(expires_at=old))
+    assert sum((await off_loop(retention.expire))[:1]) >= 1
+
+
+async def test_what_failed_makes_no_branch(gateway, upstream, alice):
+    upstream.will(*words("One."), reply({"error": {"message": "No."}}, 400), *words("Two."))
+    body = {"model": "m", "input": "1"}
+    first = (await gateway.ask("POST", "/v1/responses", alice.key, json=body)).json["id"]
+    follow = {"model": "m", "input": "2", "previous_response_id": first}
+    statuses = [
+        (await gateway.ask("POST", "/v1/responses", alice.key, json=follow)).status
+        for _ in range(2)
+    ]
+    assert (statuses, await off_loop(Conversation.objects.count)) == ([400, 200], 1)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"input": []},
+        {"input": [{"type": "function_call", "call_id": "a", "name": "f", "arguments": "{}"}]},
+    ],
+)
+async def test_nothing_to_be_answered_is_a_400(gateway, upstream, alice, body):
+    for stored in (True, False):
+        answer = await gateway.ask(
+            "POST", "/v1/responses", alice.key, json={"model": "m", "store": stored, **body}
+        )
+        assert (answer.status, answer.error["param"]) == (400, "input")
+    assert (len(upstream.requests), await off_loop(Turn.objects.count)) == (0, 0)
+
+
+async def test_a_long_system_prompt_that_comes_each_time_leaves_room_for_what_was_said(
+    gateway, upstream, provider, alice
+):
+    await off_loop(lambda: provider.models.update(context_window=4_000))
+    await gateway.reload()
+    upstream.always(reply(speech.completion("Yes.")))
+    long = {
+        "role": "system",
+        "content": "You are a guide.\n\n" + "The tower of the town is old and high. " * 1_000,
+    }
+    for number in range(3):
+        await chat(gateway, alice, long, user(str(number)))
+    system, *said = told(upstream)
+    assert [message["content"] for message in said] == ["0", "Yes.", "1", "Yes.", "2"]
+    assert len(system["content"]) < 16_000

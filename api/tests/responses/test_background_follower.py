@@ -1,0 +1,198 @@
+"""Responses in the background that another process answers: who listens here is told of them from
+rows.
+"""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from django.db import OperationalError
+from django.utils import timezone
+
+from api.responses import event_log
+from api.tests.endpoints.test_background import all_written, asked, followed, rerun
+from conversations.history import finish_turn
+from conversations.models import EventBatch, Turn
+from providers.database.database_threads import off_loop
+from proxysite.testing import eventually, speech
+from proxysite.testing.upstream import DONE, stream
+
+
+@pytest.fixture
+async def answer(gateway, upstream, alice):
+    """A response that another process seems to answer: its id, its events, of which the first five
+    are rows.
+    """
+    upstream.will(stream(*speech.spoken("Hello."), DONE))
+    response_id = (await asked(gateway, alice)).json["id"]
+    whole = await all_written(gateway)
+    await off_loop(rerun)
+    await off_loop(EventBatch.objects.all().delete)
+    await put(whole[:5])
+    return response_id, whole
+
+
+async def put(events):
+    turn = await off_loop(Turn.objects.get)
+    await off_loop(event_log.write, [(turn.pk, events)])
+
+
+async def ended(status="completed", seconds_ago=0):
+    over = timezone.now() - timedelta(seconds=seconds_ago)
+    await off_loop(lambda: Turn.objects.update(status=status, finished_at=over, alive_until=None))
+
+
+def listeners(gateway):
+    return sum(feed.listeners for feed in gateway.inner.elsewhere.feeds.values())
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    """What the database was asked; the next `failing` looks fail."""
+    real = event_log.news
+
+    class Looks(list):
+        failing = 0
+
+    def news(wanted):
+        found.append(wanted)
+        if found.failing:
+            found.failing -= 1
+            raise OperationalError("the connection is lost")
+        return real(wanted)
+
+    found = Looks()
+    monkeypatch.setattr("api.responses.event_log.news", news)
+    return found
+
+
+async def test_all_who_listen_are_told_all_from_where_they_are(gateway, alice, answer, looks):
+    response_id, whole = answer
+    listening = [
+        asyncio.create_task(followed(gateway, alice, response_id, after))
+        for after in (-1, -1, 2, 5, 5_000)
+    ]
+    await eventually(lambda: listeners(gateway) == len(listening))
+    assert all(len(wanted) == 1 for wanted in looks)  # one question for all of them
+    await put(whole[5:7])
+    await eventually(lambda: any(feed.next > 6 for feed in gateway.inner.elsewhere.feeds.values()))
+    late = asyncio.create_task(followed(gateway, alice, response_id, 1))
+    await put(whole[7:])
+    await ended()
+    assert await asyncio.gather(*listening) == [whole, whole, whole[3:], whole[6:], []]
+    assert await late == whole[2:]
+    await eventually(lambda: not gateway.inner.elsewhere.feeds)
+
+
+async def test_an_end_is_made_up_only_where_none_is_written(gateway, alice, answer):
+    response_id, _ = answer
+    await ended("incomplete", seconds_ago=10)
+    (last,) = await followed(gateway, alice, response_id, 4)
+    assert (last["type"], last["sequence_number"]) == ("response.incomplete", 5)
+    assert (await followed(gateway, alice, response_id))[-1] == last
+    assert await followed(gateway, alice, response_id, 5) == []
+
+
+async def test_the_events_of_a_dead_process_end(gateway, alice, answer):
+    response_id, whole = answer
+    await off_loop(lambda: Turn.objects.update(alive_until=timezone.now() - timedelta(seconds=1)))
+    assert await off_loop(finish_turn.sweep) == 1
+    found = await gateway.ask("GET", f"/v1/responses/{response_id}", alice.key)
+    assert found.json["status"] == "incomplete"
+    *before, last = await followed(gateway, alice, response_id)
+    assert (before, last["response"]) == (whole[:5], found.json)
+
+
+async def test_events_end_when_the_response_is_deleted(gateway, alice, answer):
+    response_id, whole = answer
+    listening = asyncio.create_task(followed(gateway, alice, response_id))
+    await eventually(lambda: listeners(gateway))
+    await off_loop(Turn.objects.all().delete)
+    assert await listening == whole[:5]
+
+
+async def test_a_database_that_is_away_for_a_moment_costs_no_event(gateway, alice, answer, looks):
+    response_id, whole = answer
+    listening = asyncio.create_task(followed(gateway, alice, response_id))
+    await eventually(lambda: listeners(gateway))
+    looks.failing = 2
+    await put(whole[5:])
+    await ended()
+    assert await listening == whole
+    assert looks.failing == 0
+
+
+async def test_who_listens_is_told_when_the_database_stays_away(
+    gateway, alice, answer, looks, monkeypatch
+):
+    response_id, whole = answer
+    monkeypatch.setattr("api.responses.background_follower.PATIENCE_SECONDS", 0.2)
+    listening = asyncio.create_task(followed(gateway, alice, response_id))
+    await eventually(lambda: listeners(gateway))
+    looks.failing = 1_000
+    *before, last = await listening
+    assert before == whole[:5]
+    assert (last["type"], last["code"]) == ("error", "database_unavailable")
+    looks.failing = 0
+    listening = asyncio.create_task(followed(gateway, alice, response_id, 4))
+    await put(whole[5:])
+    await ended()
+    assert await listening == whole[5:]
+
+
+async def test_rows_that_cannot_be_read_end_the_listening_not_the_looking(
+    gateway, alice, answer, monkeypatch, caplog
+):
+    response_id, whole = answer
+    real, failing = event_log.news, [1]
+
+    def news(wanted):
+        if failing:
+            failing.pop()
+            raise ValueError("a row that nobody foresaw")
+        return real(wanted)
+
+    monkeypatch.setattr("api.responses.event_log.news", news)
+    *_, last = await followed(gateway, alice, response_id)
+    assert (last["type"], last["code"]) == ("error", "internal_error")
+    assert "a row that nobody foresaw" in caplog.text
+    await put(whole[5:])
+    await ended()
+    assert await followed(gateway, alice, response_id) == whole
+    caplog.clear()
+
+
+async def test_the_first_look_too_may_find_the_database_away(gateway, alice, answer, monkeypatch):
+    response_id, whole = answer
+    real, failing = event_log.next_number, [1]
+
+    def next_number(turn_id):
+        if failing:
+            failing.pop()
+            raise OperationalError("the connection is lost")
+        return real(turn_id)
+
+    monkeypatch.setattr("api.responses.event_log.next_number", next_number)
+    await put(whole[5:])
+    await ended()
+    assert await followed(gateway, alice, response_id) == whole
+
+
+@pytest.mark.settings(GRACE_SECONDS=1)
+async def test_listeners_are_told_when_the_server_ends(gateway, alice, answer):
+    response_id, whole = answer
+    listening = asyncio.create_task(followed(gateway, alice, response_id))
+    await eventually(lambda: listeners(gateway))
+    await gateway.drain()
+    *before, last = await listening
+    assert before == whole[:5]
+    assert (last["type"], last["code"]) == ("error", "server_shutdown")
+
+
+async def test_many_are_asked_about_at_once(transactional_db):
+    """Databases bound how much one statement may ask."""
+    from uuid import uuid4
+
+    wanted = {uuid4(): 0 for _ in range(2 * event_log.AT_ONCE + 1)}
+    found = await off_loop(event_log.news, wanted)
+    assert found == dict.fromkeys(wanted, event_log.News([], over=True))
