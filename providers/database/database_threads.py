@@ -100,9 +100,8 @@ class Threads:
                 loop.call_soon_threadsafe(line.leave)
 
         work = self._begin(partial(function, *args, **kwargs))
-        work.add_done_callback(
-            leave
-        )  # the thread is busy until the work ends, even if nobody waits
+        # the thread is busy until the work ends, even if nobody waits for it
+        work.add_done_callback(leave)
         return asyncio.wrap_future(work)
 
     def _begin(self, function: Callable[[], T]) -> "Future[T]":
