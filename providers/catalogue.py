@@ -271,7 +271,7 @@ def weighted(candidates: list[Candidate]) -> list[Candidate]:
 
     The chance of each to come first is proportional to its weight (Efraimidis and Spirakis, 2006).
     """
-    draw = random.random  # no secret depends on it
+    draw = random.random  # a fast generator is enough: no secret depends on it
     return sorted(
         candidates, key=lambda candidate: (candidate.priority, -(draw() ** (1 / candidate.weight)))
     )

@@ -17,7 +17,7 @@
         ├── TokenError       the token's fault: AuthRejected · QuotaExhausted · RateLimited ·
         │                    UnreadableToken
         ├── ModelMissing 404 this provider lacks the model: another one is tried
-        ├── Contended 503    the upstream is busy (409, 425): another one is tried
+        ├── Contended 503    the upstream is busy (408, 409, 425): another one is tried
         └── ProviderError 502  the provider's fault, whatever the token: Unreachable · BadTls ·
                              BadResponse · UnexpectedRedirect · Disconnected · ServerFailed ·
                              UpstreamTimeout 504

@@ -433,9 +433,8 @@ class Revision(models.Model):
 
     topic = models.CharField(max_length=32, primary_key=True)
     version = models.BigIntegerField(default=0)
-    floor = models.BigIntegerField(
-        default=0
-    )  # a reader with an older version reads every row again
+    # a reader that knows only an older version reads every row again
+    floor = models.BigIntegerField(default=0)
 
     def __str__(self) -> str:
         return f"{self.topic} {self.version}"

@@ -53,10 +53,10 @@ class Backend:
     gives one.
     """
 
-    asked: Callable[[str, int, str], Asked]  # of query, number and key
+    asked: Callable[[str, int, str], Asked]  # of query, number of results and key
     found: Callable[[dict[str, Any]], Any]  # of the answer's object; raises UpstreamError
     snippet: str
-    url: str = ""  # when SEARCH_URL names no other
+    url: str = ""  # the base URL unless SEARCH_URL is set
     most_words: int = QUERY_CHARS  # of a query
 
     @property

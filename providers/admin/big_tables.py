@@ -22,12 +22,12 @@ from django.utils.safestring import SafeString
 
 from providers.integers import parse_integer
 
-AHEAD = 4  # pages that a list looks beyond the one it shows
+AHEAD = 4  # how many pages a list looks beyond the one it shows
 # later rows are found by a search or a filter, because skipping so many rows takes seconds
 LAST_PAGE = 1_000
 MOST_TYPED = 9_999_999  # an address with a higher page number shows the first page
-NOTHING = "-"  # where there is no value, as Django's admin writes it
-NAMED = 20  # rows that are named before a deletion; the others are counted
+NOTHING = "-"  # shown where there is no value, as in Django's admin
+NAMED = 20  # rows that the page before a deletion names; the others are counted
 MOST_COUNTED = 10_000  # rows deleted along with others; beyond it the page says “more than”
 DEPTH = 3  # references that are followed to count them
 AUDITED = 1_000  # rows of one action that each get a note in their history

@@ -33,7 +33,8 @@ def kinds() -> list[tuple[str, str]]:
 class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
     """The form of a provider; anything that `user` (set by the admin) may not do is an error.
 
-    It does not matter which fields the page showed: the posted values are checked.
+    The posted values are checked, whichever fields the page showed. `confirm_tokens` is ignored
+    when the user may not change tokens.
     """
 
     user: User

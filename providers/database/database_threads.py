@@ -46,8 +46,8 @@ class Line:
     async def enter(self) -> None:
         """Wait until the next piece of work may start.
 
-        Each PER_CALLER pieces ahead of it allow it DATABASE_TIMEOUT_SECONDS more. Raises
-        DatabaseUnavailable when that time is over.
+        The limit is DATABASE_TIMEOUT_SECONDS, and as much again for each PER_CALLER pieces that
+        wait ahead of it. Raises DatabaseUnavailable when that time is over.
         """
         rounds = 1 + self._waiting // PER_CALLER
         self._waiting += 1

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
-HANG_UP_SECONDS = 1.0  # for work to notice that its connection is gone
+HANG_UP_SECONDS = 1.0  # for late work to notice that its connection is closed
 
 
 class Connection(Protocol):
@@ -55,7 +55,7 @@ class Patience:
     def _ended(self, task: "asyncio.Task[Any]") -> None:
         connection = self._late.pop(task, None)
         if not task.cancelled():
-            task.exception()  # nobody waits for it any more
+            task.exception()  # else asyncio logs an error that nobody fetched
         if connection is not None:
             closing = asyncio.ensure_future(connection.close())
             self._closing.add(closing)

@@ -133,7 +133,7 @@ class ApiClient:
             trust_env=False,
             follow_redirects=False,
         )
-        self._clocks: set[asyncio.Timeout] = set()  # of calls that run
+        self._clocks: set[asyncio.Timeout] = set()  # of the running calls
         self._is_closing = False
         self._is_idle = asyncio.Event()
 

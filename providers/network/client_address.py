@@ -53,7 +53,7 @@ def find_client(request: HttpRequest) -> Address | None:
 def warn_once(peer: Address) -> None:
     """Log once per process that an untrusted proxy seems to stand in front of the gateway.
 
-    Until it is trusted, all its callers count as one address.
+    Only a private address is reported. Until it is trusted, all its callers count as one address.
     """
     global _warned
     if not _warned and peer.is_private:

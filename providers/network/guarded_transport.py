@@ -200,7 +200,7 @@ def read_connect_error(error: BaseException) -> ProviderError:
     """Return BadTls for a failure of TLS, Unreachable for one of the network."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, ssl.SSLError):
-        cause = cause.__context__  # httpcore takes the `__cause__` away
+        cause = cause.__context__  # httpcore clears the `__cause__`
     if cause is None:
         return Unreachable("The upstream cannot be reached.")
     reason = getattr(cause, "verify_message", "") or cause.reason or "handshake failed"

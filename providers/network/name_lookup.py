@@ -38,8 +38,8 @@ class Host(Struct, eq=False):
     addresses: list[str] = []
     found_at: float = float("-inf")
     failed_at: float = float("-inf")
-    is_doubtful: bool = False  # none of the addresses could be connected to
-    started_at: float = float("-inf")  # the newest look-up
+    is_doubtful: bool = False  # no address accepted a connection
+    started_at: float = float("-inf")  # the start of the newest look-up
     lookups: int = 0  # the number that are running
     result: Future[list[str]] = field(default_factory=Future)  # of the running look-ups
 

@@ -142,8 +142,8 @@ class BaseAdapter:
     def payload(self, request: ChatRequest, model: UpstreamModel) -> dict[str, Any]:
         """Return the body for the upstream: the caller's body with the upstream's model name.
 
-        Usage is always requested, where the upstream reports it. File parts and tools are rewritten
-        for models that cannot take them.
+        A stream's usage is requested wherever the upstream reports it. File parts and tools are
+        rewritten for models that cannot take them.
         """
         body = {**request.body, "model": model.name}
         if request.endpoint == CHAT:

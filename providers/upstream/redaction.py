@@ -49,7 +49,8 @@ def encoded_forms(secret: str) -> Iterator[str]:
     for before in range(3):
         coded = b64encode(bytes(before) + data).decode()
         first = (0, 2, 3)[before]  # characters that depend on the bytes before
-        last = len(coded) - (0, 3, 2)[(before + len(data)) % 3]  # and on those behind
+        # the last ones depend on the bytes behind
+        last = len(coded) - (0, 3, 2)[(before + len(data)) % 3]
         yield coded[first:last]
 
 
