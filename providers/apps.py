@@ -16,7 +16,7 @@ class ProvidersConfig(AppConfig):
 
 
 def register_deletions() -> None:
-    """Register how providers are deleted: disabled at once, removed one by one in the background.
+    """Register how providers are deleted: each has a deletion of its own and is disabled at once.
 
     A provider that is being deleted gets no further requests, because `mark` writes
     `enabled=False`.

@@ -139,7 +139,7 @@ class UnsupportedMediaType(CallerError):
 class KeyLimitExceeded(CallerError):
     """The caller has reached a limit.
 
-    Limits are of running requests, bytes of bodies, and background responses.
+    The limits are on running requests, on the bytes of request bodies and on background responses.
     """
 
     status = 429

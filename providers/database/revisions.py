@@ -4,8 +4,9 @@ A `Watch` names a table, its topic in `providers.Revision` and the columns that 
 insert, delete or update of those columns raises the topic's version, whoever made it (ORM, bulk
 import, psql); on Postgres it also sends NOTIFY. A `stamped` table keeps the version of its last
 change in each row (`changed`), and each deleted row leaves a `Tombstone` with the version: a reader
-asks for rows newer than the version it knows (`changed_rows.py`). TRUNCATE, and a deletion of many
-rows at once, raise the topic's floor instead: a reader with an older version reads every row again.
+asks for rows newer than the version it knows (`changed_rows.py`). On Postgres, TRUNCATE and a
+deletion of many rows at once raise the topic's floor instead: a reader with an older version reads
+every row again.
 
 The topic's row is locked before any row of the table and until commit. So versions become visible
 in order, none is skipped, and two writers never wait for each other.

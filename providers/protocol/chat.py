@@ -186,7 +186,7 @@ class Attempt(Struct):
 class Trace(Struct):
     """Everything that happened to one request so far; the ledger saves it once.
 
-    It is the only mutable object on the request path.
+    It and its attempts are the only mutable objects on the request path.
     """
 
     request: ChatRequest

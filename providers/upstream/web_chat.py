@@ -1,8 +1,8 @@
 """The base of adapters for web sites that store chats: each request is a turn of a chat there.
 
 A chat made for a request is deleted afterwards, whether the request was answered, failed or its
-caller left. It stays only when the request asks to keep it and the answer is complete. A task of
-its own deletes it, so no caller waits for that.
+caller left. It stays only when the request asks to keep it, the answer is complete and a stored
+token was used. A task of its own deletes it, so no caller waits for that.
 """
 
 import asyncio
