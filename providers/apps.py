@@ -1,4 +1,4 @@
-"""The app, and the triggers of its tables."""
+"""The app configuration of `providers`, and the triggers of its tables."""
 
 from django.apps import AppConfig
 
@@ -16,7 +16,11 @@ class ProvidersConfig(AppConfig):
 
 
 def register_deletions() -> None:
-    """A provider that is deleted is asked no more from that moment on."""
+    """Register how providers are deleted: each has a deletion of its own and is disabled at once.
+
+    A provider that is being deleted gets no further requests, because `mark` writes
+    `enabled=False`.
+    """
     from providers.deletions.deletion_jobs import Rules, register
     from providers.models import Provider
 

@@ -1,8 +1,8 @@
 """The in-memory directory of providers and models: which candidates answer for a public id.
 
-`Catalogue.read()` loads all rows (a few hundred at most) and `Catalogue.take()` puts them in force;
-between the two nothing is half new. What the path gets are frozen values, never rows: `Candidate`
-(a ChatModel as read) with the adapter of its `Upstream`.
+`Catalogue.read()` loads all rows (a few hundred at most) and `Catalogue.take()` puts them in force
+in one step, so a request never sees a mixture of old and new rows. Requests get frozen values,
+never rows: a `Candidate` (a ChatModel as it was read) with the adapter of its `Upstream`.
 """
 
 import random
@@ -44,7 +44,7 @@ class Candidate:
     options: dict[str, Any] = field(default_factory=dict)  # of the strategy
 
     def problem(self, request: ChatRequest) -> tuple[str, str] | None:
-        """Why this candidate cannot take the request as (param, sentence), or None."""
+        """Return why this candidate cannot take the request, as (param, sentence), or None."""
         known = self.capabilities
         body = request.body
         if known and ENDPOINT_CAPABILITY[request.endpoint] not in known:
@@ -64,7 +64,7 @@ class Candidate:
         return None
 
     def model_for(self, request: ChatRequest) -> UpstreamModel:
-        """The model as this request wants it."""
+        """Return the model with the thinking and search settings that this request asks for."""
         if not request.thinking and not request.search:
             return self.model
         thinking = request.thinking or self.model.thinking
@@ -73,7 +73,7 @@ class Candidate:
 
 
 def candidate(adapter: BaseAdapter, row: dict[str, Any]) -> Candidate:
-    """A ChatModel row, as `COLUMNS` reads it, with its provider's adapter."""
+    """Make a candidate of a ChatModel row, as `COLUMNS` reads it, and its provider's adapter."""
     known = frozenset(row["capabilities"])
     if adapter.upstream.native_tools and (not known or "tools" in known):
         tools = "native"
@@ -103,8 +103,9 @@ def candidate(adapter: BaseAdapter, row: dict[str, Any]) -> Candidate:
 def virtual(
     rows: Iterable[Mapping[str, Any]], real: Mapping[str, list[Candidate]]
 ) -> dict[str, list[Candidate]]:
-    """The candidates of virtual models: those of their bases, with the strategy. One over another
-    virtual is none.
+    """Return the candidates of each virtual model: those of its base model, with its strategy.
+
+    A virtual model whose base is itself virtual, or has no candidates, is left out.
     """
     return {
         row["public_id"]: [
@@ -128,7 +129,7 @@ def has_images(messages: list[dict[str, Any]]) -> bool:
 
 
 class Meaning(NamedTuple):
-    """What a caller's model name means: a public id, and what the alias changes of it."""
+    """The meaning of a caller's model name: a public id, and the alias's settings."""
 
     public_id: str
     thinking: str = ""
@@ -137,19 +138,17 @@ class Meaning(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What one reading of the database brought."""
+    """All rows that one reading of the database returned."""
 
     upstreams: list[Upstream]
     models: list[dict[str, Any]]
     aliases: dict[str, Meaning]
     virtuals: Sequence[Mapping[str, Any]]
-    set_aside: frozenset[int] = frozenset()  # ids of providers whose address nobody has confirmed
+    set_aside: frozenset[int] = frozenset()  # ids of providers whose address is not confirmed
 
 
 def waiting_ids(rows: Rows) -> frozenset[str]:
-    """Return the public ids, virtual ones too, that a provider which is set aside would answer
-    for.
-    """
+    """Return the public ids, virtual ones too, of providers that are set aside."""
     own = {row["public_id"] for row in rows.models if row["provider_id"] in rows.set_aside}
     return frozenset(own | {row["public_id"] for row in rows.virtuals if row["base"] in own})
 
@@ -162,13 +161,12 @@ class Catalogue:
         self._adapters: dict[int, BaseAdapter] = {}
         self._candidates: dict[str, list[Candidate]] = {}
         self._meanings: dict[str, Meaning] = {}
-        self._waiting: frozenset[str] = (
-            frozenset()
-        )  # public ids that only providers set aside could answer for
+        # public ids for which only providers that are set aside could answer
+        self._waiting: frozenset[str] = frozenset()
 
     @staticmethod
     def read() -> Rows:
-        """Two queries and one for the aliases; runs in a database thread."""
+        """Read all rows from the database; run it in a database thread."""
         providers = list(Provider.objects.filter(enabled=True))
         set_aside = frozenset(provider.pk for provider in providers if provider.set_aside)
         upstreams = [upstream(provider) for provider in providers if provider.pk not in set_aside]
@@ -183,8 +181,9 @@ class Catalogue:
         return Rows(upstreams, models, meanings, virtuals, set_aside)
 
     def take(self, rows: Rows) -> None:
-        """Put what was read in force. Adapters of unchanged providers stay, with what they have
-        learnt.
+        """Put the rows that were read in force.
+
+        Adapters of unchanged providers are kept, with everything they have learnt.
         """
         adapters: dict[int, BaseAdapter] = {}
         for read in rows.upstreams:
@@ -212,19 +211,20 @@ class Catalogue:
         self._waiting = waiting
 
     def meaning(self, name: str) -> Meaning | None:
-        """What a caller's model name means, or None; a model is found before an alias of the same
-        name.
+        """Return the meaning of a caller's model name, or None.
+
+        A model takes precedence over an alias of the same name.
         """
         return self._meanings.get(name)
 
     def candidates(
         self, public_id: str, request: ChatRequest, provider: str = ""
     ) -> list[Candidate]:
-        """Those that can take the request, in the order to try them, of one provider only when it
-        is named.
+        """Return the candidates that can take the request, in the order in which to try them.
 
-        Raises ModelNotFound, InvalidRequest when none can; ProviderDown when those that could are
-        set aside.
+        With `provider`, only candidates of the provider of that name are returned. Raises
+        ModelNotFound; InvalidRequest when no candidate can take the request; ProviderDown when all
+        providers of the model are set aside.
         """
         found = self._candidates.get(public_id)
         if found and provider:
@@ -248,7 +248,7 @@ class Catalogue:
         return usable if len(usable) == 1 else weighted(usable)
 
     def window(self, public_id: str) -> int | None:
-        """Find the tokens that every candidate of a model can take; None when none of them says."""
+        """Return the tokens that all candidates of a model can take; None when none says."""
         return smallest_window(self._candidates.get(public_id, ()))
 
     def upstreams(self) -> Iterable[Upstream]:
@@ -256,9 +256,9 @@ class Catalogue:
 
 
 def smallest_window(candidates: Sequence[Candidate]) -> int | None:
-    """Find the tokens that every candidate can take, prompt and answer together.
+    """Return the tokens that every candidate can take, prompt and answer together.
 
-    Candidates that do not say are left out; None when none of them says.
+    Candidates that give no context window are left out. Returns None when none gives one.
     """
     if len(candidates) == 1:
         return candidates[0].context_window or None
@@ -267,20 +267,21 @@ def smallest_window(candidates: Sequence[Candidate]) -> int | None:
 
 
 def weighted(candidates: list[Candidate]) -> list[Candidate]:
-    """By priority; within one, the first place goes to each by its weight (Efraimidis and Spirakis,
-    2006).
+    """Sort candidates by priority, and within one priority at random by weight.
+
+    The chance of each to come first is proportional to its weight (Efraimidis and Spirakis, 2006).
     """
-    draw = random.random  # no secret depends on it
+    draw = random.random  # a fast generator is enough: no secret depends on it
     return sorted(
         candidates, key=lambda candidate: (candidate.priority, -(draw() ** (1 / candidate.weight)))
     )
 
 
 def upstream(provider: Provider) -> Upstream:
-    """The frozen value of a provider's row, with the settings where the row says nothing.
+    """Return a provider's row as a frozen value, with the settings where the row has no value.
 
-    Raises ProviderDown when the provider is set aside: nobody is to have an adapter that would ask
-    it.
+    Raises ProviderDown when the provider is set aside, so that nobody gets an adapter that would
+    call it.
     """
     if provider.set_aside:
         raise ProviderDown(provider.set_aside)

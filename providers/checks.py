@@ -1,5 +1,6 @@
-"""System checks: the vault's keys, and adapters named by rows (database checks are run by
-`serve`).
+"""System checks of the encryption keys, the web search settings and the adapters that rows name.
+
+`serve` also runs the checks that read the database.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from providers.models import Provider
 
 @register(Tags.security)
 def vault_keys_work(**kwargs: Any) -> list[CheckMessage]:
-    """providers.E001: FIELD_KEYS cannot be used."""
+    """Report providers.E001 when FIELD_KEYS cannot be used."""
     try:
         if vault.ciphers():
             return []
@@ -32,20 +33,20 @@ def vault_keys_work(**kwargs: Any) -> list[CheckMessage]:
 
 @register()
 def web_search_is_configured_whole(**kwargs: Any) -> list[CheckMessage]:
-    """providers.E003: the SEARCH_… settings do not fit together."""
+    """Report providers.E003 when the SEARCH_… settings do not fit together."""
     problem = web_search.problem()
     return [Error(problem, id="providers.E003")] if problem else []
 
 
 @register(Tags.database)
 def adapters_exist(*, databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """providers.E002: a provider names an adapter that no file defines."""
+    """Report providers.E002 for each provider that names an adapter which no file defines."""
     if not databases:
         return []
     try:
         wrong = list(Provider.objects.exclude(kind__in=registry.kinds()))
     except DatabaseError:
-        return []  # not migrated yet
+        return []  # the tables do not exist before the first migrate
     return [
         Error(
             f"The provider {provider.name!r} names the adapter {provider.kind!r}, which does "

@@ -1,4 +1,4 @@
-"""The words that rows choose from: how tokens rotate, what a model can do, how it thinks."""
+"""The values that rows choose from: token rotation, model capabilities, thinking."""
 
 from django.db import models
 
@@ -13,14 +13,14 @@ class Rotation(models.TextChoices):
 
 
 class Mode(models.TextChoices):
-    """As whom an upstream with a guest entrance is asked."""
+    """The identity with which an upstream is called: a user or, where it allows that, a guest."""
 
     USER = "user", "user: with its tokens"
     GUEST = "guest", "guest: without a token"
 
 
 class Capability(models.TextChoices):
-    """What a model can do. A row that lists none is not checked: the upstream decides."""
+    """The capabilities of a model. A row that lists none is not checked: the upstream decides."""
 
     CHAT = "chat", "chat completions"
     COMPLETIONS = "completions", "legacy completions"
@@ -32,7 +32,7 @@ class Capability(models.TextChoices):
 
 
 class Thinks(models.TextChoices):
-    """Where a model puts its thinking."""
+    """The place where a model puts its thinking."""
 
     SEPARATE = "separate", "in a field of its own, or nowhere"
     TAGGED = "tagged", "in the text, between tags"
@@ -40,7 +40,7 @@ class Thinks(models.TextChoices):
 
 
 class Thinking(models.TextChoices):
-    """What callers get of a model's thinking."""
+    """The form in which callers get a model's thinking."""
 
     REASONING = "reasoning", "reasoning_content"
     INLINE = "inline", "in the text, between <think> tags"
@@ -48,7 +48,7 @@ class Thinking(models.TextChoices):
 
 
 class Search(models.TextChoices):
-    """Whether a model that can search the web does."""
+    """The switch of web search, for models that can search the web."""
 
     ON = "on", "on"
     OFF = "off", "off"

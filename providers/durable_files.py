@@ -1,4 +1,4 @@
-"""Write files that are whole and still there after a power cut."""
+"""Write files that are complete and survive a power cut."""
 
 import os
 import tempfile
@@ -7,13 +7,14 @@ from pathlib import Path
 
 
 def write_durable_file(path: Path, pieces: Iterable[bytes], *, overwrite: bool = True) -> None:
-    """Write a file whole or not at all; it is on disk when this returns. Its mode is 0600.
+    """Write a file completely or not at all; it is on disk when this returns.
 
-    The pieces are written to a draft beside it, `.<name>.<random>`, which gets the file's name
-    when all of it is on disk. A process that is killed meanwhile leaves the draft.
+    Its mode is 0600. The pieces are written to a draft in the same directory, `.<name>.<random>`,
+    which is renamed when all of it is on disk. A process that is killed meanwhile leaves the draft
+    behind.
 
-    Raises OSError; FileExistsError when the file exists and `overwrite` is false; and what
-    `pieces` raises. The draft is deleted then.
+    Raises OSError; FileExistsError when the file exists and `overwrite` is false; and any error
+    that `pieces` raises. The draft is deleted then.
     """
     descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -33,8 +34,9 @@ def write_durable_file(path: Path, pieces: Iterable[bytes], *, overwrite: bool =
 
 
 def sync_directory(path: Path) -> None:
-    """Write a directory's entries to disk: the names of files that are new in it. Raises
-    OSError.
+    """Write a directory's entries to disk, so that the names of new files in it are safe.
+
+    Raises OSError.
     """
     directory = os.open(path, os.O_RDONLY)
     try:

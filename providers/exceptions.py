@@ -1,44 +1,38 @@
-"""The error tree. Each class carries the HTTP status, type and code that the caller sees (OpenAI's
-error object).
+"""The error tree: each class carries the HTTP status, type and code of OpenAI's error object.
 
     GatewayError
-    ├── CallerError                 the request is at fault: nothing was sent upstream, no token is
-    touched
-    │   ├── InvalidRequest 400 · InvalidJson 400 · UnsupportedMediaType 415 · MethodNotAllowed 405
-    │   ├── InvalidKey 401 · Forbidden 403 · ModelNotFound 404 · UnknownUrl 404 · BodyTooLarge 413 ·
-    HeadTooLarge 431
-    │   ├── RequestTimeout 408 · ConversationBusy 409 · IdempotencyInFlight 409 ·
-    IdempotencyKeyReused 422
-    │   ├── KeyLimitExceeded 429
-    ├── OwnError                    we are at fault
-    │   ├── InternalError 500 · WebSearchNotConfigured 501 · DatabaseUnavailable 503 · Saturated 503
-    · ShuttingDown 503
-    ├── PoolError                   no upstream answered, and the tokens or the provider are why
+    ├── CallerError          the request is at fault: nothing was sent upstream, no token is touched
+    │   ├── InvalidRequest 400 · InvalidJson 400 · InvalidKey 401 · Forbidden 403
+    │   ├── ModelNotFound 404 · UnknownUrl 404 · MethodNotAllowed 405 · RequestTimeout 408
+    │   ├── ConversationBusy 409 · IdempotencyInFlight 409 · IdempotencyKeyReused 422
+    │   └── BodyTooLarge 413 · UnsupportedMediaType 415 · KeyLimitExceeded 429 · HeadTooLarge 431
+    ├── OwnError             the gateway is at fault
+    │   ├── InternalError 500 · WebSearchNotConfigured 501 · DatabaseUnavailable 503
+    │   └── Saturated 503 · ShuttingDown 503
+    ├── PoolError            no upstream answered, because of the tokens or the provider
     │   ├── NoAvailableToken 503 · PoolEmpty 503 · NoTokenAnswered 503 · PoolResting 429
-    │   ├── ProviderDown 503 · DeadlineExceeded 504
-    └── UpstreamError               an upstream was asked
-        ├── Rejected 400…           the caller's fault, found by the upstream: passed on, never
-        retried
-        ├── TokenError              the credential's fault: AuthRejected · QuotaExhausted ·
-        │                           RateLimited · UnreadableToken
-        ├── ModelMissing 404        this provider lacks the model · Contended 409/425 · retried
-        elsewhere
-        └── ProviderError 502       the provider's fault, whatever the token: Unreachable · BadTls ·
-        BadResponse ·
-                                    UnexpectedRedirect · Disconnected · ServerFailed ·
-                                    UpstreamTimeout 504
+    │   └── ProviderDown 503 · DeadlineExceeded 504
+    └── UpstreamError        an upstream was called
+        ├── Rejected 400…    the caller's fault, found by the upstream: passed on, never retried
+        ├── TokenError       the token's fault: AuthRejected · QuotaExhausted · RateLimited ·
+        │                    UnreadableToken
+        ├── ModelMissing 404 this provider lacks the model: another one is tried
+        ├── Contended 503    the upstream is busy (408, 409, 425): another one is tried
+        └── ProviderError 502  the provider's fault, whatever the token: Unreachable · BadTls ·
+                             BadResponse · UnexpectedRedirect · Disconnected · ServerFailed ·
+                             UpstreamTimeout 504
 
-What each one does to the token is `tokens/outcomes/consequences.py::CONSEQUENCE`; how it is written
-out is `api/exceptions.py`.
+The effect of each on the token is `tokens/outcomes/consequences.py::CONSEQUENCE`;
+`api/exceptions.py` renders them.
 """
 
 from typing import ClassVar
 
 
 class GatewayError(Exception):
-    """Anything a caller is told as an OpenAI error object.
+    """Any error that a caller gets as an OpenAI error object.
 
-    `message` is shown to the caller and so carries no secret; `param` names the field at fault;
+    `message` is shown to the caller, so it carries no secret; `param` names the field at fault;
     `retry_after_seconds` becomes `Retry-After`.
     """
 
@@ -62,7 +56,7 @@ class GatewayError(Exception):
         self.retry_after_seconds = retry_after_seconds
 
 
-# --- the caller -----------------------------------------------------------------------------------
+# --- caller errors --------------------------------------------------------------------------------
 class CallerError(GatewayError):
     status = 400
     type = "invalid_request_error"
@@ -143,8 +137,9 @@ class UnsupportedMediaType(CallerError):
 
 
 class KeyLimitExceeded(CallerError):
-    """The caller has as much as it may have: requests that run, bytes of bodies, responses in the
-    background.
+    """The caller has reached a limit.
+
+    The limits are on running requests, on the bytes of request bodies and on background responses.
     """
 
     status = 429
@@ -152,7 +147,7 @@ class KeyLimitExceeded(CallerError):
     code = "rate_limit_exceeded"
 
 
-# --- ourselves ------------------------------------------------------------------------------------
+# --- own errors -----------------------------------------------------------------------------------
 class OwnError(GatewayError):
     status = 503
 
@@ -178,7 +173,7 @@ class ShuttingDown(OwnError):
     code = "server_shutdown"
 
 
-# --- the pool -------------------------------------------------------------------------------------
+# --- pool errors ----------------------------------------------------------------------------------
 class PoolError(GatewayError):
     status = 503
     type = "upstream_error"
@@ -197,7 +192,7 @@ class PoolEmpty(PoolError):
 
 
 class NoTokenAnswered(PoolError):
-    """As many tokens as one request may try were refused; there are others."""
+    """As many tokens as one request may try were rejected; there are others."""
 
     code = "no_token_answered"
 
@@ -209,7 +204,7 @@ class ProviderDown(PoolError):
 
 
 class PoolResting(PoolError):
-    """Every token that could be asked is limited, for some time."""
+    """Every usable token is rate limited for some time."""
 
     status = 429
     type = "rate_limit_error"
@@ -217,15 +212,18 @@ class PoolResting(PoolError):
 
 
 class DeadlineExceeded(PoolError):
-    """The request's time was over before a token answered."""
+    """The request's deadline passed before a token answered."""
 
     status = 504
     code = "deadline_exceeded"
 
 
-# --- the upstream ---------------------------------------------------------------------------------
+# --- upstream errors ------------------------------------------------------------------------------
 class UpstreamError(GatewayError):
-    """`upstream_status` is the HTTP status it answered with, None when there was no answer."""
+    """An error of an upstream that was called.
+
+    `upstream_status` is the HTTP status it answered with, None when there was no answer.
+    """
 
     status = 502
     type = "upstream_error"
@@ -234,8 +232,9 @@ class UpstreamError(GatewayError):
 
 
 class Rejected(UpstreamError):
-    """The upstream finds the request at fault: its status (400, 413, 422 …) and message go to the
-    caller.
+    """The upstream finds the request at fault.
+
+    Its status (400, 413, 422 …) and message go to the caller.
     """
 
     status = 400
@@ -257,9 +256,10 @@ class QuotaExhausted(TokenError):
 
 
 class RateLimited(TokenError):
-    """`of_model`: the limit is one of the model that was asked, others may still be asked.
+    """The upstream limits the rate of this token.
 
-    `organization` is whose limit it is, where the upstream says so.
+    `of_model`: the limit holds for the requested model only, other models may still be used.
+    `organization` is the one that the limit belongs to, where the upstream says so.
     """
 
     status = 429
@@ -270,7 +270,7 @@ class RateLimited(TokenError):
 
 
 class UnreadableToken(TokenError):
-    """Our own secret keys do not open the stored token; nothing was sent."""
+    """None of our encryption keys opens the stored token; nothing was sent."""
 
 
 class ModelMissing(UpstreamError):

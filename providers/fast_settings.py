@@ -1,8 +1,8 @@
 """The settings as plain attributes, for modules that read them for every request or chunk.
 
-Django's own object looks at each read whether it must load itself first, which takes 0.5 to 0.8 µs;
-a request reads some twenty settings. Here a value is looked up once. Tests that change a setting
-are followed through Django's signal.
+Django's own object checks at each read if it must load itself first, which takes 0.5 to 0.8 µs; a
+request reads some twenty settings. Here a value is looked up once. Changes that tests make to a
+setting arrive through Django's signal.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from django.core.signals import setting_changed
 
 
 class FastSettings:
-    """Reads like `django.conf.settings`; setting names that do not exist raise AttributeError."""
+    """A cache of `django.conf.settings`; names that do not exist raise AttributeError."""
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(django_settings, name)
@@ -20,7 +20,7 @@ class FastSettings:
         return value
 
     def forget(self, *, setting: str, **_: Any) -> None:
-        """Look the setting up anew at its next read."""
+        """Drop the cached value of a setting, so that the next read looks it up again."""
         self.__dict__.pop(setting, None)
 
 

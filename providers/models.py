@@ -1,9 +1,10 @@
-"""Rows about upstreams: Provider (where and how), ChatModel (public id -> a provider's model),
-ModelAlias, VirtualModel (a public id -> a strategy over another), Revision.
+"""Rows about upstreams: Provider, ChatModel, ModelAlias, VirtualModel, Revision, Tombstone.
 
-Several ChatModel rows may bear one public id, one per provider: they are candidates, tried by
-priority (lower first), within a priority by weight. `Revision` counts changes per topic;
-`providers/database/revisions.py` has the triggers that do it.
+A Provider says where an upstream is and how to call it. A ChatModel maps a public id to a
+provider's model, a ModelAlias maps another name to a public id, a VirtualModel maps a public id to
+a strategy over another model. Several ChatModel rows may have one public id, one per provider: they
+are candidates, tried by priority (lower first), within one priority by weight. `Revision` counts
+changes per topic; `providers/database/revisions.py` has the triggers that do it.
 """
 
 from typing import Any
@@ -38,8 +39,9 @@ def kind_exists(kind: str) -> None:
 
 
 def headers_are_clean(headers: object) -> None:
-    """Raise ValidationError unless it is an object of plain header names and printable ASCII
-    values.
+    """Raise ValidationError unless it is an object of header names and printable ASCII values.
+
+    Headers that the gateway itself writes (`registry.OWN_HEADERS`) are not allowed.
     """
     if not isinstance(headers, dict):
         raise ValidationError("Give an object of header names and values.")
@@ -68,8 +70,9 @@ def is_object(value: object) -> None:
 
 class ProviderQuerySet(models.QuerySet["Provider"]):
     def set_aside_ids(self) -> list[int]:
-        """Those that are not asked until a person confirms their address; there are a few hundred
-        rows at most.
+        """Return the ids of providers that are not called until a person confirms their address.
+
+        It reads all rows: a few hundred at most.
         """
         columns = self.only("pk", "kind", "base_url", "confirmed_destination")
         return [provider.pk for provider in columns if provider.set_aside]
@@ -189,9 +192,7 @@ class Provider(models.Model):
         return self.name
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Write the row; a new address is confirmed by itself while there is no credential to
-        lose.
-        """
+        """Write the row; confirm a new address if the provider has no credentials to lose."""
         if self._state.adding or (self.set_aside and not self.has_credentials()):
             self.confirm_destination()
             if kwargs.get("update_fields") is not None:
@@ -200,31 +201,29 @@ class Provider(models.Model):
 
     @property
     def destination(self) -> str:
-        """The origin that its credentials go to; empty where its adapter sends none."""
+        """Return the origin that its credentials go to; empty where its adapter sends none."""
         return destination.destination(self.kind, self.base_url)
 
     @property
     def set_aside(self) -> str:
-        """Why it is not asked until a person confirms its address, for the staff; empty when it is
-        asked.
+        """Return why it is not called until a person confirms its address; empty when it is called.
+
+        The text is for the staff.
         """
         return "" if self._state.adding else destination.problem(self)
 
     def has_credentials(self) -> bool:
-        """Whether a stranger at its address would learn something: our tokens and accounts, or
-        callers' tokens.
-        """
+        """Return whether its address gets credentials: tokens, accounts or callers' tokens."""
         borrowed = self.name == settings.PASSTHROUGH_PROVIDER
         return borrowed or any(getattr(self, name).exists() for name in ("tokens", "accounts"))
 
     def confirm_destination(self) -> None:
-        """Agree that credentials are sent to its present address; the caller saves."""
+        """Set the present address as the one that credentials may be sent to; the caller saves."""
         self.confirmed_destination = self.destination
 
     def clean(self) -> None:
-        if not isinstance(
-            self.headers, dict
-        ):  # an empty list or text passes the field's own validators
+        # an empty list or text passes the field's own validators
+        if not isinstance(self.headers, dict):
             raise ValidationError({"headers": "Give an object of header names and values."})
         if self.kind not in registry.kinds():
             return
@@ -240,7 +239,7 @@ class Provider(models.Model):
 
 class ChatModelQuerySet(models.QuerySet["ChatModel"]):
     def served(self) -> "ChatModelQuerySet":
-        """Models that can be asked for: they and their providers are enabled."""
+        """Return the models that can be called: they and their providers are enabled."""
         return self.filter(enabled=True, provider__enabled=True)
 
     def public_ids(self) -> list[str]:
@@ -331,8 +330,9 @@ class ChatModel(models.Model):
 
 
 class ModelAlias(models.Model):
-    """Another name for a public id, which may also change what callers get: `-nothink`,
-    `-search`.
+    """Another name for a public id.
+
+    It may also change thinking and search, for example `-nothink` and `-search`.
     """
 
     alias = models.CharField(
@@ -378,9 +378,7 @@ class ModelAlias(models.Model):
 
 
 class VirtualModel(models.Model):
-    """A public id whose answers are thought up by a strategy, over whatever answers for another
-    public id.
-    """
+    """A public id whose answers are produced by a strategy over the model of another public id."""
 
     public_id = models.CharField(
         max_length=200,
@@ -428,21 +426,24 @@ class VirtualModel(models.Model):
 
 
 class Revision(models.Model):
-    """How often what the hot path reads has changed, per topic; written by database triggers
-    alone.
+    """The number of changes to rows that requests read, per topic.
+
+    Only database triggers write it.
     """
 
     topic = models.CharField(max_length=32, primary_key=True)
     version = models.BigIntegerField(default=0)
-    floor = models.BigIntegerField(default=0)  # who has seen less than this reads everything again
+    # a reader that knows only an older version reads every row again
+    floor = models.BigIntegerField(default=0)
 
     def __str__(self) -> str:
         return f"{self.topic} {self.version}"
 
 
 class Tombstone(models.Model):
-    """A row that was deleted from a stamped table, and with which version of its topic; written by
-    triggers alone.
+    """A deleted row of a stamped table, with the version of its topic.
+
+    Only database triggers write it.
     """
 
     topic = models.CharField(max_length=32)

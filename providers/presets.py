@@ -1,10 +1,9 @@
-"""Upstreams that many people use, as data for `seed_providers`: a Provider row's fields and the
-models known for sure.
+"""Well-known upstreams as data for `seed_providers`: a Provider row's fields and its known models.
 
-Sources: each service's API documentation. Moonshot's two hosts have keys of their own. K2-Think's
-official interface is known from its published clients: whether it takes `stream_options` or tools
-is not, so neither is sent. vLLM listens on port 8000 unless told otherwise, as this gateway does,
-so its preset expects `vllm serve --port 8001`.
+Sources: each service's API documentation. Moonshot's two hosts have separate keys. K2-Think's
+official interface is known from its published clients only; they do not show if it takes
+`stream_options` or tools, so neither is sent. vLLM listens on port 8000 by default, as this gateway
+does, so its preset expects `vllm serve --port 8001`.
 """
 
 from dataclasses import dataclass, field
@@ -12,8 +11,7 @@ from typing import Any
 
 LOCAL = {"needs_token": False, "allow_private": True}
 WEB = {"native_tools": False, "reports_usage": False}
-# sources differ on the names of Kimi's scenarios: these are the ones that most clients of the site
-# use
+# sources differ on the names of Kimi's scenarios: most clients of the site use these
 KIMI: dict[str, Any] = {"capabilities": ["chat", "reasoning"], "search": "on"}
 KIMI_ALIASES = tuple(
     {"alias": f"{model}-{name}", "public_id": model, "search": search}
@@ -26,9 +24,9 @@ K2THINK: dict[str, Any] = {
     "capabilities": ["chat", "reasoning"],
     "thinks": "implied",
 }
-# clients of the site know the first version's id too, and -nothink for the answer alone; what they
-# got for the plain id was thinking inside the text: here it is reasoning_content, and
-# `"reasoning_format": "raw"` asks for the old form
+# clients of the site also use the first version's id, and -nothink for the answer alone; the site
+# puts thinking inside the text: here it is reasoning_content, and `"reasoning_format": "raw"` asks
+# for the old form
 K2THINK_ALIASES: tuple[dict[str, Any], ...] = (
     {
         "alias": "MBZUAI-IFM/K2-Think-v2-nothink",
@@ -46,7 +44,9 @@ K2THINK_ALIASES: tuple[dict[str, Any], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """`fields` are those of the Provider row that differ from its defaults, `models` those of
+    """The fields of one upstream's rows.
+
+    `fields` are the Provider row's fields that differ from its defaults; `models` are the fields of
     ChatModel rows.
     """
 
@@ -55,15 +55,15 @@ class Preset:
     fields: dict[str, Any] = field(default_factory=dict)
     models: tuple[dict[str, Any], ...] = ()
     kind: str = "openai_compatible"
-    official: bool = True  # else seeded only when it is named
-    aliases: tuple[
-        dict[str, Any], ...
-    ] = ()  # fields of ModelAlias rows; names that are there stay as they are
+    official: bool = True  # unofficial ones are seeded only when they are named
+    # fields of ModelAlias rows; an alias that already exists is left unchanged
+    aliases: tuple[dict[str, Any], ...] = ()
 
     @property
     def is_usual(self) -> bool:
-        """Whether it is seeded without being named: a service that anybody can reach, by its
-        official interface.
+        """Return whether the preset is seeded without being named.
+
+        These are services that anybody can reach, through their official interface.
         """
         return self.official and not self.fields.get("allow_private")
 

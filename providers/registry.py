@@ -1,5 +1,7 @@
-"""Adapters, found by file name: `providers/adapters/<kind>.py` has `class Adapter(BaseAdapter)`;
-nothing else registers it.
+"""The adapters, found by file name.
+
+Each `providers/adapters/<kind>.py` has a `class Adapter(BaseAdapter)`; no other registration is
+needed.
 """
 
 import pkgutil
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from providers.upstream.base_adapter import BaseAdapter
 
-# headers that the gateway itself writes or must never send: neither a row nor a caller sets them
+# headers that the gateway itself writes or must never send: no row and no caller may set them
 OWN_HEADERS = frozenset(
     """
     host content-length content-type transfer-encoding connection authorization accept
@@ -22,7 +24,7 @@ OWN_HEADERS = frozenset(
 
 @cache
 def kinds() -> tuple[str, ...]:
-    """Names of all adapters, sorted."""
+    """Return the names of all adapters, sorted."""
     from providers import adapters
 
     return tuple(sorted(module.name for module in pkgutil.iter_modules(adapters.__path__)))
@@ -30,7 +32,7 @@ def kinds() -> tuple[str, ...]:
 
 @cache
 def adapter_class(kind: str) -> "type[BaseAdapter]":
-    """The adapter of that name. Raises KeyError when there is none."""
+    """Return the adapter class of that name. Raises KeyError when there is none."""
     if kind not in kinds():
         raise KeyError(kind)
     found: type[BaseAdapter] = import_module(f"providers.adapters.{kind}").Adapter

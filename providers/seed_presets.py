@@ -1,12 +1,14 @@
-"""A preset's rows: provider, models, aliases."""
+"""Write the rows of a preset: provider, models, aliases."""
 
 from providers.models import ChatModel, ModelAlias, Provider
 from providers.presets import PRESETS
 
 
 def seed(name: str) -> tuple[Provider, bool]:
-    """The preset's provider, and whether it was made now; one of that name stays as it is. Raises
-    KeyError.
+    """Create the preset's provider with its models and aliases, unless one of that name exists.
+
+    Returns the provider, and True when it was created now; an existing one is left unchanged.
+    Raises KeyError when there is no such preset, ValidationError when its fields are not valid.
     """
     preset = PRESETS[name]
     defaults = {"kind": preset.kind, "base_url": preset.base_url, **preset.fields}

@@ -1,9 +1,8 @@
-"""Secrets at rest: sealed with AES-256-GCM and bound to their row, found again by a keyed
-fingerprint, shown masked.
+"""Secrets at rest: encrypted with AES-256-GCM, found by a keyed fingerprint, shown masked.
 
-A sealed secret reads `v1.<key id>.<base64 of nonce and ciphertext>`. The bound value (the row's
-primary key) is authenticated with it, so a ciphertext moved to another row does not open. Keys come
-from `settings.FIELD_KEYS`: the first seals, all open.
+A sealed secret reads `v1.<key id>.<base64 of nonce and ciphertext>`. It is bound to its row: the
+row's primary key is authenticated with it, so a ciphertext copied to another row does not open.
+Keys come from `settings.FIELD_KEYS`: the first one seals, all of them open.
 """
 
 import hmac
@@ -24,8 +23,9 @@ class VaultError(Exception):
 
 @cache
 def _ciphers(keys: tuple[str, ...]) -> dict[str, AESGCM]:
-    """Ciphers by key id, in the order of the setting. Raises ValueError on a key that is not 32
-    bytes of base64.
+    """Return the ciphers by key id, in the order of the setting.
+
+    Raises ValueError on a key that is not 32 bytes of base64.
     """
     found = {}
     for entry in keys:
@@ -49,13 +49,14 @@ def seal(secret: str, bound_to: str) -> str:
 
 
 def key_id_of(sealed: str) -> str:
-    """Return the id of the key that sealed it."""
+    """Return the id of the key that sealed a secret; empty when the text is not a sealed secret."""
     return sealed.split(".")[1] if sealed.count(".") > 1 else ""
 
 
 def unseal(sealed: str, bound_to: str) -> str:
-    """The secret. Raises VaultError when the key is missing or the text was changed or moved to
-    another row.
+    """Return the secret.
+
+    Raises VaultError when the key is missing, or when the text was changed or moved to another row.
     """
     version, _, rest = sealed.partition(".")
     key_id, _, text = rest.partition(".")
@@ -72,8 +73,10 @@ def unseal(sealed: str, bound_to: str) -> str:
 
 
 def digest(purpose: str, text: str) -> str:
-    """A keyed SHA-256 of `text` (64 hex digits): equal texts are found by it, and it tells nothing
-    without the pepper.
+    """Return a keyed SHA-256 of `text` as 64 hex digits.
+
+    Equal texts have equal digests, so rows are found by it. Without the pepper (`KEY_PEPPER`) it
+    reveals nothing about the text.
     """
     return hmac.digest(
         f"{purpose}:{settings.KEY_PEPPER}".encode(), text.encode("utf-8", "surrogatepass"), "sha256"
@@ -81,12 +84,15 @@ def digest(purpose: str, text: str) -> str:
 
 
 def fingerprint(secret: str) -> str:
-    """What makes two tokens the same token."""
+    """Return the digest by which two tokens with the same secret are recognised as one."""
     return digest("token", secret)
 
 
 def mask(secret: str) -> str:
-    """A form a person can recognise and nobody can use: `sk-abc…wxyz`; short secrets show less."""
+    """Return a form that a person can recognise and nobody can use: `sk-abc…wxyz`.
+
+    Secrets shorter than 16 characters show their first two characters only.
+    """
     if len(secret) < 16:
         return f"{secret[:2]}…"
     return f"{secret[:6]}…{secret[-4:]}"

@@ -1,10 +1,9 @@
-"""A search of the web, asked of the one backend that the deployment has configured; nothing is ever
-made up.
+"""Search the web through the one backend that the deployment has configured.
 
-In: a query and how many results at most. Out: what the backend found, in its order, each {"title",
-"link", "snippet"}; an empty list when it found nothing. A backend that failed is an UpstreamError.
-Sources: SearXNG's "Search API" (GET /search?format=json), Brave's "Web Search API" (GET
-/web/search), Tavily's API reference (POST /search).
+Takes a query and the most results wanted. Returns the backend's results in its order, each
+{"title", "link", "snippet"}; an empty list when it found nothing. Nothing is ever made up: a
+backend that fails is an UpstreamError. Sources: SearXNG's "Search API" (GET /search?format=json),
+Brave's "Web Search API" (GET /web/search), Tavily's API reference (POST /search).
 """
 
 from collections.abc import Callable
@@ -35,8 +34,9 @@ Result = dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request to a backend; `path` is below its base URL, `header` one whole line or
-    nothing.
+    """One request to a backend.
+
+    `path` is below its base URL; `header` is one whole line or empty.
     """
 
     method: str
@@ -47,14 +47,16 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """How one kind of backend is asked, where its answer has the results, and what a result's text
-    is called there.
+    """One kind of backend: how it is called and how its answer is read.
+
+    `snippet` names the field of a result that has its text; `url` is the base URL unless SEARCH_URL
+    gives one.
     """
 
-    asked: Callable[[str, int, str], Asked]  # of query, number and key
-    found: Callable[[dict[str, Any]], Any]  # Raises UpstreamError
+    asked: Callable[[str, int, str], Asked]  # of query, number of results and key
+    found: Callable[[dict[str, Any]], Any]  # of the answer's object; raises UpstreamError
     snippet: str
-    url: str = ""  # when SEARCH_URL names no other
+    url: str = ""  # the base URL unless SEARCH_URL is set
     most_words: int = QUERY_CHARS  # of a query
 
     @property
@@ -67,7 +69,11 @@ def ask_searxng(query: str, count: int, key: str) -> Asked:
 
 
 def found_by_searxng(answer: dict[str, Any]) -> Any:
-    """Its results; none although an engine failed is a failure, not an empty web."""
+    """Return the results of SearXNG's answer.
+
+    Raises ServerFailed when there are none and an engine did not answer: that is a failure, not an
+    empty result.
+    """
     results = answer.get("results")
     if results == [] and answer.get("unresponsive_engines"):
         raise ServerFailed("The search engines behind the search backend did not answer.")
@@ -80,7 +86,7 @@ def ask_brave(query: str, count: int, key: str) -> Asked:
 
 
 def found_by_brave(answer: dict[str, Any]) -> Any:
-    """Its results; the part of the answer that has them is left out when there are none."""
+    """Return the results of Brave's answer; it leaves the `web` part out when there are none."""
     web = answer.get("web", {"results": []} if answer.get("type") == "search" else None)
     return web.get("results") if isinstance(web, dict) else None
 
@@ -107,11 +113,9 @@ BACKENDS = {
 }
 
 
-# --- the configured one ---------------------------------------------------------------------------
+# --- configured backend ---------------------------------------------------------------------------
 def problem() -> str | None:
-    """What is wrong with the SEARCH_… settings, as a sentence for the person who set them, or
-    None.
-    """
+    """Return the fault in the SEARCH_… settings, as a sentence for the operator, or None."""
     name = settings.SEARCH_BACKEND
     key = settings.SEARCH_KEY
     if not name:
@@ -132,7 +136,7 @@ def problem() -> str | None:
 
 
 def configured() -> Backend:
-    """Raises WebSearchNotConfigured."""
+    """Return the configured backend. Raises WebSearchNotConfigured."""
     if not settings.SEARCH_BACKEND or problem():
         raise WebSearchNotConfigured("No search backend is configured here.")
     return BACKENDS[settings.SEARCH_BACKEND]
@@ -140,7 +144,7 @@ def configured() -> Backend:
 
 # --- the search -----------------------------------------------------------------------------------
 async def search(client: ApiClient, query: str, count: int) -> list[Result]:
-    """At most `count` results. Raises WebSearchNotConfigured, UpstreamError."""
+    """Return at most `count` results. Raises WebSearchNotConfigured, UpstreamError."""
     backend = configured()
     call = build_call(backend, backend.asked(query, count, settings.SEARCH_KEY))
     found = backend.found(read_answer(await client.call(call)))
@@ -167,7 +171,7 @@ def build_call(backend: Backend, asked: Asked) -> ApiCall:
 
 
 def read_answer(answer: HttpAnswer) -> dict[str, Any]:
-    """Return the object that a backend answers. Raises UpstreamError."""
+    """Return the JSON object in a backend's answer. Raises UpstreamError."""
     if not 200 <= answer.status < 300:
         raise refusal(answer.status)
     try:
@@ -180,7 +184,10 @@ def read_answer(answer: HttpAnswer) -> dict[str, Any]:
 
 
 def refusal(status: int) -> UpstreamError:
-    """Whatever it says, the caller cannot help it: key, quota and address are the deployment's."""
+    """Return the error for a status other than success.
+
+    It is never the caller's fault: key, quota and address belong to the deployment.
+    """
     kind = UnexpectedRedirect if 300 <= status < 400 else ServerFailed
     error = kind(f"The search backend answered with the status {status}.")
     error.upstream_status = status
@@ -188,7 +195,7 @@ def refusal(status: int) -> UpstreamError:
 
 
 def as_result(one: Any, snippet: str) -> Result | None:
-    """A result in our form; None for what has no address to go to."""
+    """Return a result in our form; None when it has no web address."""
     if not isinstance(one, dict) or not isinstance(link := one.get("url"), str):
         return None
     if not link.startswith(("http://", "https://")):

@@ -1,4 +1,4 @@
-"""The admin of providers, models, aliases and deletions; what all admins share."""
+"""The admin of providers, models, aliases and deletions, and the parts that all admins share."""
 
 from providers.admin import deletion_admin, models_admin, provider_admin
 

@@ -1,4 +1,7 @@
-"""What the admins of all apps share: tables too big to count, badges, notes in a row's history."""
+"""The shared parts of all apps' admins: big tables, badges, notes in a row's history.
+
+Big tables are those with too many rows to count.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,29 +22,28 @@ from django.utils.safestring import SafeString
 
 from providers.integers import parse_integer
 
-AHEAD = 4  # pages that a list looks beyond the one it shows
-# what is further on is found by a search or a filter: skipping so many rows takes seconds
+AHEAD = 4  # how many pages a list looks beyond the one it shows
+# later rows are found by a search or a filter, because skipping so many rows takes seconds
 LAST_PAGE = 1_000
 MOST_TYPED = 9_999_999  # an address with a higher page number shows the first page
-NOTHING = "-"  # where there is no value, as Django's admin writes it
-NAMED = 20  # rows that are named before a deletion; the others are counted
-MOST_COUNTED = 10_000  # rows that go along with a deletion; beyond it is “more than”
+NOTHING = "-"  # shown where there is no value, as in Django's admin
+NAMED = 20  # rows that the page before a deletion names; the others are counted
+MOST_COUNTED = 10_000  # rows deleted along with others; beyond it the page says “more than”
 DEPTH = 3  # references that are followed to count them
 AUDITED = 1_000  # rows of one action that each get a note in their history
 SEARCH_LENGTH = 200
-Summary = tuple[
-    list[Any], dict[str, Any], set[str], list[Any]
-]  # names, counts, what may not be deleted, protected
+# names, counts, models that the user may not delete, protected rows
+Summary = tuple[list[Any], dict[str, Any], set[str], list[Any]]
 
 
-# --- what the admins share ------------------------------------------------------------------------
+# --- shared by all admins -------------------------------------------------------------------------
 def badge(colour: str, text: object) -> SafeString:
-    """A short state, coloured: good, wait, bad or off."""
+    """Return a short state as a coloured badge; `colour` is good, wait, bad or off."""
     return format_html('<span class="badge badge-{}">{}</span>', colour, text)
 
 
 def moment(name: str, label: str) -> Callable[[Any, Any], str]:
-    """A column or read-only field for the time `name`, to the second."""
+    """Return a column or read-only field for the time in the field `name`, to the second."""
 
     @admin.display(description=label, ordering=name)
     def shown(self: Any, row: Any) -> str:
@@ -52,7 +54,7 @@ def moment(name: str, label: str) -> Callable[[Any, Any], str]:
 
 
 def counted(model: type[Model], count: int) -> str:
-    """`1 upstream token`, `2 upstream tokens`."""
+    """Return a number of rows in words: `1 upstream token`, `2 upstream tokens`."""
     return f"{count} {model_ngettext(model._meta, count)}"
 
 
@@ -63,9 +65,11 @@ def audit(
     flag: int = CHANGE,
     called: Callable[[Any], str] = str,
 ) -> None:
-    """Note in the rows' history what is about to be done to them (before: their filter may not hold
-    after); one note for all when they are very many. `called`: a row's name there; an id where what
-    a row says of itself is private.
+    """Write a note into the history of rows that are about to be changed or deleted.
+
+    Call it before the deed, because the rows may not match their filter afterwards. With more than
+    AUDITED rows a single note is written for all. `called` returns a row's name in the history: an
+    id where the row's own text is private.
     """
     some = list(rows[: AUDITED + 1])
     if not some:
@@ -85,8 +89,9 @@ def audit(
 
 
 class AheadPaginator(Paginator):  # type: ignore[type-arg]
-    """Pages of a table that is never counted: `count` says how far it looked, `more` whether there
-    is more.
+    """A paginator for a table that is never counted.
+
+    `count` is how far it has looked ahead; `more` is True when there are further rows.
     """
 
     number = 1
@@ -98,7 +103,7 @@ class AheadPaginator(Paginator):  # type: ignore[type-arg]
         return seen or self._look(0)
 
     def _look(self, start: int) -> int:
-        """The position of the last row that can be seen from `start`; 0 when there is none."""
+        """Return the position of the last row that is visible from `start`; 0 when none is."""
         reach = self.per_page * (1 + AHEAD)
         rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]
         found = len(rows.values_list("pk")[start : start + reach + 1])
@@ -107,8 +112,9 @@ class AheadPaginator(Paginator):  # type: ignore[type-arg]
 
 
 class BigTableList(ChangeList):
-    """A list that sorts only by the columns that are offered for it, whatever an address asks:
-    others have no index.
+    """A list that sorts only by the columns offered for it, whatever the address asks.
+
+    Other columns have no index.
     """
 
     def get_ordering_field(self, field_name: Any) -> Any:
@@ -120,8 +126,10 @@ class BigTableList(ChangeList):
 
 
 class BigTableAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """For tables with a million rows: nothing is counted, searches are exact or by prefix,
-    deletions name few rows.
+    """The admin of a table with a million rows.
+
+    Nothing is counted, searches are exact or by prefix, and the page before a deletion names few
+    rows.
     """
 
     show_full_result_count = False
@@ -146,7 +154,7 @@ class BigTableAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return (self.found(queryset, term) if term else queryset), False
 
     def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
-        """The rows that `term` means."""
+        """Return the rows that the search term finds."""
         raise NotImplementedError
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Summary:
@@ -156,17 +164,17 @@ class BigTableAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return audit(request, queryset, "", DELETION, self.called_in_history)
 
     def called_in_history(self, row: Any) -> str:
-        """The name of a row in the history, which outlives it."""
+        """Return the name of a row in the history, which outlives the row."""
         return str(row)
 
 
 def bounded_count(rows: QuerySet[Any]) -> int:
-    """Count rows, MOST_COUNTED + 1 at most."""
+    """Count rows, up to MOST_COUNTED + 1."""
     return rows.order_by().values("pk")[: MOST_COUNTED + 1].count()
 
 
 def at_most(model: type[Model], count: int) -> str:
-    """`2 upstream tokens`, or `more than 10000 upstream tokens`."""
+    """Return a count in words: `2 upstream tokens`, or `more than 10000 upstream tokens`."""
     return (
         f"more than {counted(model, MOST_COUNTED)}"
         if count > MOST_COUNTED
@@ -175,8 +183,10 @@ def at_most(model: type[Model], count: int) -> str:
 
 
 def dependents(model: type[Model], path: str = "", depth: int = DEPTH) -> dict[type[Model], str]:
-    """The models whose rows go along with rows of `model`, each with the first lookup that leads
-    back to those.
+    """Return the models whose rows are deleted along with rows of `model`.
+
+    Each has the first lookup that leads from it back to `model`. `depth` is the number of
+    references that are followed.
     """
     going = [relation for relation in model._meta.related_objects if relation.on_delete is CASCADE]
     found: dict[type[Model], str] = {}
@@ -194,8 +204,10 @@ def dependents(model: type[Model], path: str = "", depth: int = DEPTH) -> dict[t
 def summarised(
     site: admin.AdminSite, objs: QuerySet[Any] | list[Any], request: HttpRequest
 ) -> Summary:
-    """What a deletion takes along, for the page that asks: a few names, and counts of the rest and
-    of what depends; no count goes far beyond MOST_COUNTED, however many there are.
+    """Return a summary of a deletion for the page that asks for confirmation.
+
+    It has the names of a few rows, counts of the others and of dependent rows, and the models that
+    the user may not delete. No count goes far beyond MOST_COUNTED, however many rows there are.
     """
     opts = objs[0]._meta
     total = len(objs) if isinstance(objs, list) else bounded_count(objs)

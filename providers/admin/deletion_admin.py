@@ -1,6 +1,4 @@
-"""Deleting in the admin without stopping anybody, and the page that shows how far each deletion has
-come.
-"""
+"""Delete rows in the admin without blocking anybody, and show the progress of each deletion."""
 
 from typing import Any
 
@@ -23,11 +21,10 @@ CHANGE_DELETION = "admin:providers_deletion_changelist"
 
 
 class SlicedDeletion:
-    """For the admin of a model with much behind it: what is deleted is marked, hidden and removed
-    in slices.
+    """A mixin for the admin of a model that many rows depend on.
 
-    Mix it in before ModelAdmin. A small deletion is done when the page comes; a large one goes on
-    in the background.
+    Deleted rows are marked, hidden and removed in slices. Mix it in before ModelAdmin. A small
+    deletion is finished when the page comes; a large one continues in the background.
     """
 
     admin_site: Any
@@ -35,7 +32,7 @@ class SlicedDeletion:
     opts: Any
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Without the rows that are being deleted."""
+        """Return the rows without those that are being deleted."""
         rows: QuerySet[Any] = super().get_queryset(request)  # type: ignore[misc]
         going = Deletion.objects.running().filter(model=self.opts.label_lower).exclude(object_id="")
         ids = list(going.values_list("object_id", flat=True))
@@ -51,7 +48,7 @@ class SlicedDeletion:
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: Any = None
     ) -> HttpResponse:
-        """As Django's, but not in one transaction: each slice has its own."""
+        """Run Django's view without its transaction: each slice has a transaction of its own."""
         page: HttpResponse = self._delete_view(request, object_id, extra_context)  # type: ignore[attr-defined]
         return page
 
@@ -62,7 +59,10 @@ class SlicedDeletion:
         self.give_up(request, queryset)
 
     def give_up(self, request: HttpRequest, rows: Any) -> None:
-        """Delete what a page can wait for; leave the rest to the worker and say so."""
+        """Delete the rows for up to DELETION_WAIT_SECONDS; leave the rest to the worker.
+
+        Writes the deletions, and tells the user when rows are left.
+        """
         begun = deletion_jobs.begin(rows, request.user.get_username())
         deletion_jobs.carry_on_all_of(begun, settings.DELETION_WAIT_SECONDS)
         left = Deletion.objects.running().filter(pk__in=[one.pk for one in begun]).count()

@@ -1,7 +1,7 @@
 """The admin of models and aliases; that of providers is in `provider_admin.py`.
 
-`Revision` is not registered: its rows are counters that database triggers write, and a hand in them
-would make processes miss a change.
+`Revision` is not registered: database triggers write its counters, and a manual edit would make
+processes miss a change.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from providers.admin import provider_admin  # noqa: F401 - it registers provider
 from providers.choices import Capability
 from providers.models import ChatModel, ModelAlias
 
-admin.site.site_url = None  # the site's root is JSON for machines
+admin.site.site_url = None  # the site's root is JSON for programs, so no link leads there
 
 
 # --- models ---------------------------------------------------------------------------------------
@@ -67,11 +67,11 @@ class ModelAliasForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if "public_id" in self.fields:  # absent for those who may only look
+        if "public_id" in self.fields:  # absent for users who may only view
             self.fields["public_id"].choices = self.choices()  # type: ignore[attr-defined]
 
     def choices(self) -> Iterable[tuple[str, str]]:
-        """Every public id, and the one it has already even when no model bears it now."""
+        """Return every public id, and the alias's present one even when no model has it now."""
         names = {*ChatModel.objects.all().public_ids(), self.instance.public_id} - {""}
         return [("", "---------"), *((name, name) for name in sorted(names))]
 

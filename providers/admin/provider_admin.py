@@ -1,4 +1,4 @@
-"""The admin of providers: who may change where credentials go, and who confirms it."""
+"""The admin of providers: who may change the address of credentials, and who confirms it."""
 
 from typing import Any, cast
 
@@ -22,8 +22,8 @@ from providers.choices import Mode
 from providers.models import ChatModel, Provider
 from providers.network import destination
 
-INLINE_MODELS = 50  # a provider with more has them on their own page: a form has a limit of fields
-CHANGE_TOKENS = "tokens.change_upstreamtoken"  # who may change tokens decides where they are sent
+INLINE_MODELS = 50  # beyond it models have a page of their own: a form has a limit of fields
+CHANGE_TOKENS = "tokens.change_upstreamtoken"  # needed to decide where tokens are sent
 
 
 def kinds() -> list[tuple[str, str]]:
@@ -31,7 +31,11 @@ def kinds() -> list[tuple[str, str]]:
 
 
 class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
-    """What `user` (set by the admin) may not do is an error here, whatever was posted."""
+    """The form of a provider; anything that `user` (set by the admin) may not do is an error.
+
+    The posted values are checked, whichever fields the page showed. `confirm_tokens` is ignored
+    when the user may not change tokens.
+    """
 
     user: User
     kind = forms.ChoiceField(
@@ -128,8 +132,9 @@ class ProviderAdmin(SlicedDeletion, admin.ModelAdmin):  # type: ignore[type-arg]
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
     ) -> Any:
-        """The form knows who fills it in. `allow_private` opens this network: it is for
-        superusers.
+        """Return the form class with the user who fills it in.
+
+        `allow_private` opens the gateway's own network, so only superusers may change it.
         """
         made = super().get_form(request, obj, change, **kwargs)
         if "allow_private" in made.base_fields and not request.user.is_superuser:
@@ -157,7 +162,7 @@ class ProviderAdmin(SlicedDeletion, admin.ModelAdmin):  # type: ignore[type-arg]
             )
             self.message_user(request, text, messages.WARNING)
 
-    # --- confirming -------------------------------------------------------------------------------
+    # --- confirm an address -----------------------------------------------------------------------
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view(self.confirm)
         return [
@@ -166,9 +171,7 @@ class ProviderAdmin(SlicedDeletion, admin.ModelAdmin):  # type: ignore[type-arg]
         ]
 
     def confirm(self, request: HttpRequest, provider_id: int) -> HttpResponse:
-        """Ask whether tokens may be sent to the provider's new address; by POST they may from now
-        on.
-        """
+        """Ask whether tokens may be sent to the provider's new address; a POST confirms it."""
         if not cast(User, request.user).has_perm(CHANGE_TOKENS):
             raise PermissionDenied
         provider = get_object_or_404(Provider, pk=provider_id)
@@ -185,9 +188,7 @@ class ProviderAdmin(SlicedDeletion, admin.ModelAdmin):  # type: ignore[type-arg]
         return TemplateResponse(request, "admin/providers/provider/confirm.html", context)
 
     def confirmed(self, request: HttpRequest, provider: Provider) -> HttpResponse:
-        """Write the confirmation of the address that the person saw; if it changed since, ask
-        again.
-        """
+        """Save the confirmation of the address that the user saw; ask again if it changed."""
         again = HttpResponseRedirect(
             reverse("admin:providers_provider_confirm", args=[provider.pk])
         )

@@ -1,8 +1,8 @@
-"""Finding a row by its secret in the admin, which no address may ever carry.
+"""Find a row by its secret in the admin, without the secret in any address.
 
-Addresses stay in the browser's history and in the logs of proxies. So the search box posts what was
-typed: a secret leads straight to its row, by its fingerprint; only text that a row shows openly (a
-name, a mask, an id) becomes the `?q=` of a list.
+Addresses stay in the browser's history and in the logs of proxies. So the search box posts the text
+that was typed: a secret leads directly to its row, by its fingerprint. Only text that a row shows
+openly (a name, a mask, an id) becomes the `?q=` of a list.
 """
 
 from typing import Any
@@ -16,12 +16,13 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
-SECRET_LENGTH = 32_768  # of what may be pasted into the box
+SECRET_LENGTH = 32_768  # characters that may be pasted into the search box
 
 
 class SecretSearch:
-    """Mix it in before BigTableAdmin; say how a secret is found (`by_secret`) and how a row shows
-    it (`open_name`).
+    """A mixin for the admin of rows with secrets. Mix it in before BigTableAdmin.
+
+    `by_secret` finds rows by a secret; `open_name` returns the part of it that a row shows.
     """
 
     searches_by_post = True
@@ -29,15 +30,15 @@ class SecretSearch:
     opts: Any
 
     def by_secret(self, queryset: QuerySet[Any], secret: str) -> QuerySet[Any]:
-        """The rows that have exactly this secret."""
+        """Return the rows that have exactly this secret."""
         raise NotImplementedError
 
     def open_name(self, row: Any) -> str:
-        """What `row` shows of its secret; the list finds it by that."""
+        """Return the text that `row` shows of its secret; the list can be searched for it."""
         raise NotImplementedError
 
     def open_term(self, term: str) -> str:
-        """What of a text by which rows were found may stand in an address."""
+        """Return the part of a successful search text that may stand in an address."""
         return term
 
     def get_urls(self) -> list[Any]:
@@ -48,7 +49,7 @@ class SecretSearch:
     @method_decorator(require_POST)
     @method_decorator(sensitive_post_parameters("q"))
     def search(self, request: HttpRequest) -> HttpResponse:
-        """Send the browser to the row or rows that were meant."""
+        """Redirect the browser to the row or the rows that the search text finds."""
         if not self.has_view_or_change_permission(request):  # type: ignore[attr-defined]
             raise PermissionDenied
         term = request.POST.get("q", "").strip()[:SECRET_LENGTH]
@@ -64,7 +65,7 @@ class SecretSearch:
         return self.to_list(request, self.open_term(term))
 
     def to_list(self, request: HttpRequest, term: str) -> HttpResponse:
-        """The list with the filters that it had, and `term` as its search."""
+        """Redirect to the list with its present filters, and `term` as its search."""
         query = request.POST.copy()
         for name in ("csrfmiddlewaretoken", "q"):
             query.pop(name, None)

@@ -1,4 +1,4 @@
-"""Read of a stamped table what has changed since one looked last, and forget old deletions.
+"""Read the changes of a stamped table since an earlier version, and delete old tombstones.
 
 `providers/database/revisions.py` has the triggers that write the versions and the tombstones.
 """
@@ -20,8 +20,10 @@ ROWS_AT_ONCE = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What one reading brought: all rows (`whole`), or those changed and deleted since the version
-    seen before.
+    """The result of one reading.
+
+    With `whole`, `rows` are all rows of the table. Otherwise they are the rows that changed since
+    the version seen before, and `deleted` are the ids of the rows deleted since then.
     """
 
     version: int
@@ -33,11 +35,10 @@ class Changes:
 def read_changes(
     topic: str, table: "QuerySet[Any, Any]", columns: Sequence[str], seen: int
 ) -> Changes:
-    """Return what changed in the table after version `seen` of its topic, all of it when that
-    cannot be told.
+    """Return the changes of a table after version `seen` of its topic.
 
-    The version is read before the rows and the floor after them: what happens meanwhile is read
-    again next time.
+    All rows are returned when the changes since `seen` are not known. The version is read before
+    the rows and the floor after them: a change that is made meanwhile is read again next time.
     """
     rows = table.order_by()
     version = read_version(topic)
@@ -60,8 +61,10 @@ def read_floor(topic: str) -> int:
 
 @transaction.atomic
 def delete_old_tombstones() -> int:
-    """Delete tombstones older than TOMBSTONE_SECONDS and lift the floors of their topics; returns
-    how many.
+    """Delete tombstones older than TOMBSTONE_SECONDS, and return how many.
+
+    The floors of their topics are raised, so that readers with an older version read every row
+    again.
     """
     old = Tombstone.objects.filter(
         deleted_at__lt=Now() - timedelta(seconds=settings.TOMBSTONE_SECONDS)

@@ -1,9 +1,8 @@
-"""Tell a database that is away from a database error that is a fault of this program or of its
-tables.
+"""Tell an outage of the database from a fault of this program or of its tables.
 
-An outage passes by itself: the caller is told to come back (503 `database_unavailable`). Anything
-else, a missing column or a value that the database refuses, stays until somebody acts: the caller
-gets a 500 `internal_error`, and the log gets the traceback, once a minute for each kind.
+An outage ends by itself: the caller gets a 503 `database_unavailable` and may retry. Any other
+error, such as a missing column or a value that the database refuses, stays until somebody acts: the
+caller gets a 500 `internal_error`, and the log gets the traceback, once a minute for each kind.
 """
 
 import logging
@@ -21,21 +20,18 @@ LOG_AGAIN_SECONDS = 60.0
 KINDS_REMEMBERED = 200
 MESSAGE_CHARS = 200
 
-# SQLSTATE: classes whose errors pass (connection, rollback, resources, operator, system), and
-# single codes
+# SQLSTATE classes of errors that end by themselves: connection, rollback, resources, operator,
+# system; and single codes
 OUTAGE_CLASSES = frozenset(("08", "28", "40", "53", "55", "57", "58", "3D"))
 OUTAGE_STATES = frozenset(("25006", "XX001", "XX002"))  # a read-only standby; damaged files
-# SQLite's primary result codes of files that are locked, full, damaged, missing or cannot be
-# written
+# SQLite's primary result codes for files that are locked, full, damaged, missing or read-only
 OUTAGE_CODES = frozenset((5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 26))
 
 _logged: dict[tuple[str, str], float] = {}
 
 
 def is_outage(error: BaseException) -> bool:
-    """Return whether the error says that the database is away, overloaded or locked: later it may
-    work.
-    """
+    """Return whether the database is away, overloaded or locked, so that a retry may succeed."""
     if not isinstance(error, AnyDatabaseError):
         return False
     cause = error.__cause__
@@ -45,19 +41,17 @@ def is_outage(error: BaseException) -> bool:
     code = getattr(cause, "sqlite_errorcode", None)
     if code is not None:
         return code & 0xFF in OUTAGE_CODES
-    if (
-        type(error) is DatabaseError
-    ):  # Django raises some of its own, which say nothing about the database
+    # Django raises some of its own, which say nothing about the database
+    if type(error) is DatabaseError:
         return cause is not None
-    if isinstance(
-        error, InterfaceError
-    ):  # sqlite3 raises it for a value that it cannot bind, without a code
+    # sqlite3 raises it without a code for a value that it cannot bind
+    if isinstance(error, InterfaceError):
         return not type(cause).__module__.startswith("sqlite3")
     return isinstance(error, OperationalError)
 
 
 def explain_database_error(error: AnyDatabaseError) -> GatewayError:
-    """Return what a caller is told of a database error; one that is no outage is logged."""
+    """Return the error that a caller gets for a database error; log it unless it is an outage."""
     if is_outage(error):
         return DatabaseUnavailable("The database is not available.", retry_after_seconds=2)
     log_fault(error)
@@ -65,17 +59,15 @@ def explain_database_error(error: AnyDatabaseError) -> GatewayError:
 
 
 def log_unless_outage(error: BaseException) -> None:
-    """Log a database error that will not pass by itself, for work that is tried again in any
-    case.
-    """
+    """Log a database error that does not end by itself, for work that is retried in any case."""
     if isinstance(error, AnyDatabaseError) and not is_outage(error):
         log_fault(error)
 
 
 def log_fault(error: AnyDatabaseError) -> None:
-    """Log a database error that is no outage with its traceback; each kind once a minute.
+    """Log a database error that is no outage, with its traceback; each kind once a minute.
 
-    Of its text only the first line: what follows may hold the values of a row.
+    Only the first line of its text is logged: the other lines may hold the values of a row.
     """
     frames = traceback.extract_tb(error.__traceback__)
     place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
@@ -98,5 +90,5 @@ def log_fault(error: AnyDatabaseError) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, shortened."""
+    """Return the first line of an error's text, at most MESSAGE_CHARS long."""
     return (str(error).splitlines() or [""])[0][:MESSAGE_CHARS]

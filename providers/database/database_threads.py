@@ -1,10 +1,11 @@
-"""Database work of the event loop: plain functions run in threads, with connections that are closed
-when old; and what is told when the database cannot answer, or not in time.
+"""Run database work of the event loop in threads, and answer when the database is late or away.
 
-Each kind of work has threads of its own, so that none can take them all: QUICK for what every
-request may need (key look-ups, claims of tokens), TURNS for what is remembered of requests, LONG
-for documents, search and exports, HOUSEKEEPING for what nobody waits for. Of one caller at most
-`PER_CALLER` pieces of work run at once. Work that nobody waits for any more is not begun.
+The work is a plain function that may use the ORM; connections that are too old are closed before
+and after it. Each kind of work has its own threads, so that no kind can occupy them all: QUICK for
+look-ups that every request may need (API keys, claims of tokens), TURNS for saved conversations,
+LONG for documents, search and exports, HOUSEKEEPING for work that no caller waits for. At most
+`PER_CALLER` pieces of work of one caller run at once. Work that nobody waits for any more is not
+started.
 """
 
 import asyncio
@@ -25,17 +26,17 @@ from providers.exceptions import DatabaseUnavailable
 
 P = ParamSpec("P")
 T = TypeVar("T")
-PER_CALLER = 2  # fewer than any kind has threads that serves callers
+PER_CALLER = 2  # fewer than the threads of any kind that serves callers
 
 
 class TooLate(OperationalError):
-    """The work took so long that nobody waits for it any more: its transaction is rolled back."""
+    """The work took longer than anybody waits for it: its transaction is rolled back."""
 
 
 class Line:
-    """The work of one caller: PER_CALLER pieces run, others wait in the order in which they came.
+    """The queue of one caller's work: PER_CALLER pieces run, others wait in the order of arrival.
 
-    Not a `KeyedLocks`: several pieces run at once, and how long one may wait depends on its place.
+    It is no `KeyedLocks`: several pieces run at once, and the longest wait depends on the position.
     """
 
     def __init__(self) -> None:
@@ -43,8 +44,10 @@ class Line:
         self._waiting = 0
 
     async def enter(self) -> None:
-        """Return when the next piece may begin. Raises DatabaseUnavailable when those in front are
-        late.
+        """Wait until the next piece of work may start.
+
+        The limit is DATABASE_TIMEOUT_SECONDS, and as much again for each PER_CALLER pieces that
+        wait ahead of it. Raises DatabaseUnavailable when that time is over.
         """
         rounds = 1 + self._waiting // PER_CALLER
         self._waiting += 1
@@ -57,7 +60,7 @@ class Line:
             self._waiting -= 1
 
     def leave(self) -> None:
-        """A piece has ended: the next one may begin."""
+        """Let the next piece of work start, because one has ended."""
         self._free.release()
 
 
@@ -69,8 +72,9 @@ class Threads:
         self._lines: WeakValueDictionary[Hashable, Line] = WeakValueDictionary()
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """`function(*args)` in a thread. The function may use the ORM; whatever it raises is raised
-        here.
+        """Run `function(*args)` in a thread and return its result.
+
+        The function may use the ORM. Any error that it raises is raised here.
         """
 
         return await asyncio.wrap_future(self._begin(partial(function, *args, **kwargs)))
@@ -78,11 +82,12 @@ class Threads:
     async def start_for(
         self, caller: Hashable, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> "asyncio.Future[T]":
-        """`function(*args)` in a thread, for a caller, who waits while enough of his work runs.
+        """Start `function(*args)` in a thread, when less than PER_CALLER of the caller's work runs.
 
-        Return the work when it has been given to the threads: waiting for one's own work is not
-        waiting for the database. Raises DatabaseUnavailable when that takes so long that the
-        database cannot be well.
+        Returns a future as soon as the work is given to the threads: time spent waiting for the
+        caller's own earlier work does not count as waiting for the database. Raises
+        DatabaseUnavailable when the earlier work takes so long that the database must be in
+        trouble.
         """
         line = self._lines.get(caller)
         if line is None:
@@ -95,7 +100,8 @@ class Threads:
                 loop.call_soon_threadsafe(line.leave)
 
         work = self._begin(partial(function, *args, **kwargs))
-        work.add_done_callback(leave)  # when it has ended, not when nobody waits for it any more
+        # the thread is busy until the work ends, even if nobody waits for it
+        work.add_done_callback(leave)
         return asyncio.wrap_future(work)
 
     def _begin(self, function: Callable[[], T]) -> "Future[T]":
@@ -116,13 +122,15 @@ HOUSEKEEPING = Threads("housekeeping", 2)
 
 
 async def off_loop(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """`function(*args)` in a thread of the turns' kind."""
+    """Run `function(*args)` in a thread of the kind TURNS and return its result."""
     return await TURNS.run(function, *args, **kwargs)
 
 
 async def in_time(answer: Awaitable[T]) -> T:
-    """What the database answers. Raises DatabaseUnavailable when it cannot, or takes longer than
-    its patience; InternalError when it refuses what it is asked.
+    """Return the result of database work, within DATABASE_TIMEOUT_SECONDS.
+
+    Raises DatabaseUnavailable when the database is away or takes longer; InternalError when the
+    error is no outage.
     """
     try:
         async with asyncio.timeout(settings.DATABASE_TIMEOUT_SECONDS):
@@ -136,8 +144,10 @@ def late() -> DatabaseUnavailable:
 
 
 async def heard(answer: Awaitable[T]) -> T:
-    """What the database answers, however long that takes. Raises DatabaseUnavailable,
-    InternalError.
+    """Return the result of database work, however long it takes.
+
+    Raises DatabaseUnavailable when the database is away; InternalError for any other database
+    error.
     """
     try:
         return await answer
@@ -147,8 +157,10 @@ async def heard(answer: Awaitable[T]) -> T:
 
 # --- in a database thread -------------------------------------------------------------------------
 def limit_transaction(until: float) -> None:
-    """Let no statement of this transaction run or wait for a lock after `until` (of the monotonic
-    clock). Raises TooLate when that is over.
+    """Let no statement of this transaction run or wait for a lock after `until`.
+
+    `until` is a time of the monotonic clock. On Postgres this sets statement_timeout and
+    lock_timeout. Raises TooLate when that time is over.
     """
     require_time(until)
     if until < math.inf and connection.vendor == "postgresql":
@@ -161,6 +173,6 @@ def limit_transaction(until: float) -> None:
 
 
 def require_time(until: float) -> None:
-    """Raise TooLate after `until`, so that the transaction is rolled back and lets others go on."""
+    """Raise TooLate after `until`: the rollback then releases the transaction's locks."""
     if time.monotonic() > until:
         raise TooLate("The work took longer than anybody waits for it.")

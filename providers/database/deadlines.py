@@ -1,4 +1,4 @@
-"""Waiting for a database that may be frozen, without waiting for ever."""
+"""Wait for a database that may be frozen, with a time limit."""
 
 import asyncio
 import os
@@ -8,11 +8,11 @@ from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
-HANG_UP_SECONDS = 1.0  # for work to notice that its connection is gone
+HANG_UP_SECONDS = 1.0  # for late work to notice that its connection is closed
 
 
 class Connection(Protocol):
-    """What is needed of psycopg's AsyncConnection."""
+    """The parts of psycopg's AsyncConnection that are needed here."""
 
     def fileno(self) -> int: ...
 
@@ -20,11 +20,11 @@ class Connection(Protocol):
 
 
 class Patience:
-    """Gives work over a connection so many seconds.
+    """A time limit in seconds for work over a connection.
 
     Late work is not cancelled: psycopg would first ask the server, which does not answer, to cancel
-    the query. It goes on in the background, and its connection is closed when it has ended, however
-    it did.
+    the query. The work continues in the background, and its connection is closed when it ends, with
+    a result or an error.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -33,8 +33,9 @@ class Patience:
         self._closing: set[asyncio.Task[None]] = set()
 
     async def wait(self, work: Coroutine[Any, Any, T], connection: Connection) -> T:
-        """Return the result of `work`, which uses the connection. Raises TimeoutError when it is
-        not there in time.
+        """Return the result of `work`, which uses the connection.
+
+        Raises TimeoutError when the result does not come in time.
         """
         task = asyncio.ensure_future(work)
         try:
@@ -54,18 +55,18 @@ class Patience:
     def _ended(self, task: "asyncio.Task[Any]") -> None:
         connection = self._late.pop(task, None)
         if not task.cancelled():
-            task.exception()  # nobody waits for it any more
+            task.exception()  # else asyncio logs an error that nobody fetched
         if connection is not None:
             closing = asyncio.ensure_future(connection.close())
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
 
     async def end(self) -> None:
-        """Let what is still late end, and close its connections.
+        """Wait for the end of late work, and close its connections.
 
-        No connection is closed under work that waits for it: the event loop would watch the number
-        of a file that is gone, and uvloop ends the process then. The work is woken by the end of
-        its stream instead.
+        No connection is closed under work that waits for it: the event loop would watch a file
+        descriptor that is gone, and uvloop ends the process then. Instead the stream is shut down,
+        which wakes the work. Work that has not ended after HANG_UP_SECONDS is cancelled.
         """
         late = self._late
         self._late = {}
@@ -82,10 +83,10 @@ class Patience:
 
 
 def hang_up(connection: Connection) -> None:
-    """End both directions of a connection's stream; whoever waits for it is woken."""
+    """Shut down both directions of a connection's stream, which wakes work that waits for it."""
     import psycopg
 
-    # it may be closed already, or its other end be gone
+    # it may already be closed, or its peer may be gone
     with (
         suppress(OSError, psycopg.Error),
         socket.socket(fileno=os.dup(connection.fileno())) as stream,

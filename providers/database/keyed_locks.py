@@ -1,4 +1,4 @@
-"""Locks by key: who asks for the same key gets the same lock, and only while somebody has it."""
+"""Locks by key: callers with the same key share one lock, which exists only while it is in use."""
 
 import threading
 from collections.abc import Callable, Hashable
@@ -11,8 +11,8 @@ LockType = TypeVar("LockType", bound=Any)  # of asyncio or of threading
 class KeyedLocks(Generic[LockType]):
     """Locks of one kind, one for each key that is in use.
 
-    `make_lock` makes a lock: `asyncio.Lock` or `threading.Lock`. A lock is forgotten when nobody
-    refers to it any more, so that keys that are used no longer take no memory.
+    `make_lock` makes a lock: `asyncio.Lock` or `threading.Lock`. A lock is dropped when nothing
+    refers to it any more, so unused keys take no memory.
     """
 
     def __init__(self, make_lock: Callable[[], LockType]) -> None:
@@ -21,12 +21,13 @@ class KeyedLocks(Generic[LockType]):
         self._guard = threading.Lock()
 
     def __len__(self) -> int:
-        """Return for how many keys there is a lock now."""
+        """Return the number of keys that have a lock now."""
         return len(self._locks)
 
     def get_lock(self, key: Hashable) -> LockType:
-        """Return the lock of the key, from any thread. Keep a reference for as long as it is
-        needed.
+        """Return the lock of the key; any thread may call it.
+
+        Keep a reference for as long as the lock is needed.
         """
         with self._guard:
             lock = self._locks.get(key)

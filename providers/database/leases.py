@@ -1,8 +1,8 @@
-"""Leases: a column of a row says until when somebody alone may do something.
+"""Leases: a column of a row says until when one process alone may do something.
 
-All times are the database's: processes on machines whose clocks differ agree on who has a lease.
-Its holder is named by another column, or by the time itself, which is read back after the claim.
-A process that dies releases nothing: its lease ends by itself.
+All times are the database's, so processes on machines whose clocks differ agree on who has a lease.
+The holder is named by another column, or by the end time itself, which is read back after the
+claim. A process that dies releases nothing: its lease ends by itself.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -13,12 +13,13 @@ from django.db.models import Q, QuerySet
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 
-CLOCKS_DIFFER_SECONDS = 1.0  # less is the time that the question takes
+CLOCKS_DIFFER_SECONDS = 1.0  # a smaller difference may be the time that the query takes
 
 
 def time_from_now(seconds: float = 0) -> Combinable:
-    """Return the database's time in so many seconds; also for 0 a sum, which SQLite writes as
-    Django writes times.
+    """Return an expression for the database's time in `seconds` seconds.
+
+    It is a sum even for 0, because SQLite then writes the time in Django's format.
     """
     return Now() + timedelta(seconds=seconds)
 
@@ -39,10 +40,10 @@ def is_held(field: str) -> Q:
 
 
 def read_clock_difference() -> timedelta:
-    """Return by how much the database's clock is ahead of this process's; zero when that is next to
-    nothing.
+    """Return by how much the database's clock is ahead of this process's clock.
 
-    SQLite's clock is the process's own.
+    It is zero when the difference is at most CLOCKS_DIFFER_SECONDS, and always zero for SQLite,
+    which uses the clock of the process.
     """
     if connection.vendor != "postgresql":
         return timedelta()
@@ -53,7 +54,7 @@ def read_clock_difference() -> timedelta:
 
 
 class LeaseQuerySet:
-    """For query sets of rows with leases; `field` is the column that holds the end of one."""
+    """A mixin for query sets of rows with leases; `field` is the column with the end of a lease."""
 
     def claim_lease(self, field: str, seconds: float, **values: Any) -> int:
         """Take the lease of these rows where nobody has it, and write `values`.
@@ -64,15 +65,15 @@ class LeaseQuerySet:
         return free.update(**{field: time_from_now(seconds)}, **values)
 
     def renew_lease(self, field: str, seconds: float, **values: Any) -> int:
-        """Let the lease of these rows end later, and write `values`.
+        """Set the end of these rows' lease to `seconds` from now, and write `values`.
 
-        Returns the number of rows. Filter by who holds the lease.
+        Returns the number of rows. The caller filters by the holder of the lease.
         """
         return cast("QuerySet[Any]", self).update(**{field: time_from_now(seconds)}, **values)
 
     def release_lease(self, field: str, **values: Any) -> int:
         """End the lease of these rows, and write `values`.
 
-        Returns the number of rows. Filter by who holds the lease.
+        Returns the number of rows. The caller filters by the holder of the lease.
         """
         return cast("QuerySet[Any]", self).update(**{field: None}, **values)

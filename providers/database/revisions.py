@@ -1,14 +1,15 @@
-"""Triggers that count changes of the rows the hot path reads, for SQLite and Postgres.
+"""Triggers that count changes of the rows that requests read, for SQLite and Postgres.
 
 A `Watch` names a table, its topic in `providers.Revision` and the columns that matter. Every
 insert, delete or update of those columns raises the topic's version, whoever made it (ORM, bulk
 import, psql); on Postgres it also sends NOTIFY. A `stamped` table keeps the version of its last
-change in each row (`changed`), and of each deleted row there is a `Tombstone` with the version: a
-reader asks for what is newer than it has seen (`changed_rows.py`). Many rows deleted at once and
-TRUNCATE lift the topic's floor instead, below which a reader starts anew.
+change in each row (`changed`), and each deleted row leaves a `Tombstone` with the version: a reader
+asks for rows newer than the version it knows (`changed_rows.py`). On Postgres, TRUNCATE and a
+deletion of many rows at once raise the topic's floor instead: a reader with an older version reads
+every row again.
 
-The topic's row is locked before any row of the table and until commit: versions become visible in
-their order and none is skipped, and two writers never wait for each other.
+The topic's row is locked before any row of the table and until commit. So versions become visible
+in order, none is skipped, and two writers never wait for each other.
 """
 
 from collections.abc import Iterable
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from providers.database.triggers import Trigger, TriggerSet
 
 CHANNEL = "proxysite"
-TOMBSTONES_AT_ONCE = 5_000  # rows of one statement; more are as quickly read anew
+TOMBSTONES_AT_ONCE = 5_000  # rows of one statement; beyond it reading the table again is as fast
 SQLITE_EVENTS = ("insert", "update", "delete")
 POSTGRES_NAMES = ("write", "delete", "truncate", "stamp")
 POSTGRES_FUNCTIONS = {
@@ -62,19 +63,19 @@ class Watch:
 
     table: str
     topic: str
-    columns: tuple[str, ...] = ()  # none: any column
+    columns: tuple[str, ...] = ()  # empty: any column
     stamped: bool = False
 
 
 def list_watch_triggers(watches: Iterable[Watch]) -> list[TriggerSet]:
-    """Return the triggers of the tables that are watched, and the functions they call."""
+    """Return the triggers of the watched tables, and the functions they call."""
     own_tables = frozenset(("providers_tombstone",))
     functions = TriggerSet(own_tables, functions=POSTGRES_FUNCTIONS)
     return [functions, *(_watch_triggers(watch, own_tables) for watch in watches)]
 
 
 def unwatched_table(table: str) -> TriggerSet:
-    """Return what drops the triggers of a table that an earlier release watched."""
+    """Return a set that drops the triggers of a table which an earlier release watched."""
     sqlite = tuple(Trigger(_sqlite_name(table, event), table) for event in SQLITE_EVENTS)
     return TriggerSet(frozenset((table,)), sqlite, _postgres_drops(table))
 
@@ -88,7 +89,7 @@ def _sqlite_name(table: str, event: str) -> str:
 
 
 def _postgres_drops(table: str) -> tuple[Trigger, ...]:
-    """Return all triggers that a watched table may have had before."""
+    """Return all triggers that a watched table may have had before, to be dropped."""
     return tuple(Trigger(f"proxysite_{name}", table) for name in POSTGRES_NAMES)
 
 

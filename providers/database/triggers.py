@@ -1,9 +1,9 @@
 """Install database triggers, for SQLite and Postgres.
 
-A module that has triggers describes them as `TriggerSet`s; an app lists its sets once in
-`ready` by `install_after_migrate`. They are installed after each `migrate` and not by single
-migrations, because schema changes rebuild tables on SQLite, which drops their triggers.
-All names and statements come from this project's code, never from input.
+A module that has triggers describes them as `TriggerSet`s; an app passes its sets once in `ready`
+to `install_after_migrate`. They are installed after each `migrate` and not by single migrations,
+because schema changes rebuild tables on SQLite, which drops their triggers. All names and
+statements come from this project's code, never from input.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -19,8 +19,8 @@ from django.db.models.signals import post_migrate
 class Trigger(NamedTuple):
     """One trigger of a table.
 
-    `definition` is what follows its name in CREATE TRIGGER. A trigger without one is of an
-    earlier release: it is only dropped.
+    `definition` is the text after its name in CREATE TRIGGER. A trigger without a definition
+    belongs to an earlier release: it is only dropped.
     """
 
     name: str
@@ -32,9 +32,9 @@ class Trigger(NamedTuple):
 class TriggerSet:
     """Triggers that belong together.
 
-    They are installed when all `tables` exist. `functions` are those that Postgres's triggers
-    call: names and the statements that create or replace them. `sqlite_settings` are statements
-    that SQLite executes last.
+    They are installed when all `tables` exist. `functions` are those that Postgres's triggers call:
+    names and the statements that create or replace them. `sqlite_settings` are statements that
+    SQLite executes last.
     """
 
     tables: frozenset[str]
@@ -45,9 +45,9 @@ class TriggerSet:
 
 
 def install_triggers(connection: BaseDatabaseWrapper, trigger_sets: Iterable[TriggerSet]) -> None:
-    """Create triggers and their functions again, whatever there was before.
+    """Create triggers and their functions, replacing those that exist.
 
-    Writes the schema alone. Sets whose tables do not all exist are left for a later run.
+    Writes only the schema. Sets whose tables do not all exist are left for a later run.
     """
     with connection.cursor() as cursor:
         existing = set(connection.introspection.table_names(cursor))
@@ -57,7 +57,7 @@ def install_triggers(connection: BaseDatabaseWrapper, trigger_sets: Iterable[Tri
 
 
 def drop_triggers(connection: BaseDatabaseWrapper, trigger_set: TriggerSet) -> None:
-    """Drop triggers and their functions where they exist. Writes the schema alone."""
+    """Drop triggers and their functions where they exist. Writes only the schema."""
     vendor = connection.vendor
     triggers = trigger_set.postgres if vendor == "postgresql" else trigger_set.sqlite
     execute_statements(connection, [drop_statement(vendor, trigger) for trigger in triggers])
@@ -94,7 +94,7 @@ def install_after_migrate(
     app: AppConfig,
     list_trigger_sets: Callable[[], list[TriggerSet]],
 ) -> None:
-    """Have an app's triggers installed after each `migrate`; they are listed then."""
+    """Install an app's triggers after each `migrate`; `list_trigger_sets` is called then."""
 
     def install(using: str, **signal: object) -> None:
         install_triggers(connections[using], list_trigger_sets())

@@ -1,1 +1,1 @@
-"""Delete rows with many rows behind them, in slices and in the background."""
+"""Delete rows that many other rows depend on, in slices and in the background."""

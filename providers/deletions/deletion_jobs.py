@@ -1,14 +1,13 @@
-"""Delete rows with millions of rows behind them: marked at once, removed in slices, gone on with
-after a kill.
+"""Delete rows that millions of other rows depend on, without blocking the database.
 
-`begin` writes down what is to go (`Deletion`) and marks it in the same transaction, so that a key
-is refused, a user cannot come in and a provider is not asked from that moment on. `carry_on` then
-removes what depends on it, SLICE rows in each transaction of its own, and at last the row itself;
-nobody waits for more than one slice. Whoever carries on has a lease, so that two processes never
-work at one deletion; what a killed process left is taken up by the next run.
+`begin` writes a `Deletion` and marks the rows in the same transaction: from that moment an API key
+is rejected, a user cannot sign in and a provider is not called. `carry_on` then removes the
+dependent rows, SLICE rows in each transaction of its own, and finally the row itself, so nobody
+waits for more than one slice. A process works under a lease, so two processes never work at one
+deletion; the next run continues the work of a killed process.
 
-An app says in its `ready` what is special about its models: `mark` is called with the ids when they
-are given up, `erase` removes rows (where signals must hear of it) instead of one DELETE.
+An app registers in its `ready` the special rules of its models: `mark` is called with the ids when
+their deletion begins, `erase` removes the rows instead of one DELETE (where signals must be sent).
 """
 
 import logging
@@ -29,17 +28,19 @@ from providers.models import Deletion
 
 logger = logging.getLogger(__name__)
 SLICE = 1_000  # rows of one transaction
-LEASE_SECONDS = 60.0  # a killed process holds a deletion no longer
-LONGEST_PAUSE_SECONDS = 0.25  # after a slice others get their turn at the database
+LEASE_SECONDS = 60.0  # a killed process holds a deletion no longer than that
+LONGEST_PAUSE_SECONDS = 0.25  # after a slice, so that others can use the database
 TASK = "proxysite.tasks.carry_on_deletions"
 NAME_LENGTH = 200
-TRIES = 5  # rows that somebody adds to what is being deleted
+TRIES = 5  # somebody may add rows that depend on those being deleted
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What is special about a model: how its rows are marked, removed, and whether each has a
-    deletion of its own.
+    """The special rules of a model's deletion.
+
+    `mark` is called with the ids of the rows when their deletion begins. `erase` removes the rows
+    and returns how many. With `one_by_one` each row has a `Deletion` of its own.
     """
 
     mark: Callable[[list[Any]], object] = lambda ids: None
@@ -51,7 +52,7 @@ RULES: dict[str, Rules] = {}
 
 
 def register(model: str, rules: Rules) -> None:
-    """Take the rules for the model with this label, for example `auth.user`."""
+    """Set the rules of the model with this label, for example `auth.user`."""
     RULES[model] = rules
 
 
@@ -59,10 +60,11 @@ def rules_of(model: type[Model]) -> Rules:
     return RULES.get(model._meta.label_lower, Rules())
 
 
-# --- asking for it --------------------------------------------------------------------------------
+# --- begin a deletion -----------------------------------------------------------------------------
 def begin(rows: QuerySet[Any] | Sequence[Any], by: str) -> list[Deletion]:
-    """Give these rows up, all of one model: they are marked and written down; returns what is to be
-    carried on.
+    """Mark rows of one model as deleted, and write the deletions; returns them to be carried on.
+
+    `by` is the name of the user who deletes. Nothing is removed yet.
     """
     if isinstance(rows, QuerySet):
         model = rows.model
@@ -90,17 +92,18 @@ def begin_part(model: type[Model], ids: list[Any], by: str) -> Deletion:
 
 
 def order() -> None:
-    """Have a worker carry on; without a broker the next periodic run does."""
+    """Ask a worker to carry on with the deletions; without a broker the next periodic run does."""
     try:
         current_app.send_task(TASK, retry=False)
     except (OperationalError, OSError) as error:
         logger.warning("deletions wait for the next periodic run: %s", type(error).__name__)
 
 
-# --- doing it -------------------------------------------------------------------------------------
+# --- carry it on ----------------------------------------------------------------------------------
 def carry_on(deletion: Deletion, seconds: float) -> bool:
-    """Remove slice after slice, for about so long; returns whether all is gone. Does nothing where
-    another does it.
+    """Remove slice after slice for about `seconds`; returns whether the deletion is finished.
+
+    Does nothing while another process has the lease.
     """
     mine = Deletion.objects.running().filter(pk=deletion.pk)
     if not mine.claim_lease("alive_until", LEASE_SECONDS):
@@ -118,8 +121,10 @@ def carry_on(deletion: Deletion, seconds: float) -> bool:
 
 
 def carry_on_all(seconds: float) -> bool:
-    """Carry on with all deletions that nobody works at, oldest first; returns whether all that were
-    free are done.
+    """Carry on with all deletions that no process works at, oldest first, for about `seconds`.
+
+    Returns whether all of them are finished. One that fails with an IntegrityError is logged and
+    left for a later run.
     """
     until = time.monotonic() + seconds
     for deletion in Deletion.objects.running().free().order_by("pk"):
@@ -134,7 +139,7 @@ def carry_on_all(seconds: float) -> bool:
 
 
 def carry_on_all_of(begun: Sequence[Deletion], seconds: float) -> None:
-    """Carry on with these while the time lasts."""
+    """Carry on with these deletions for about `seconds`."""
     until = time.monotonic() + seconds
     for deletion in begun:
         if time.monotonic() >= until or not carry_on(deletion, until - time.monotonic()):
@@ -142,17 +147,18 @@ def carry_on_all_of(begun: Sequence[Deletion], seconds: float) -> None:
 
 
 def kind_of(deletion: Deletion) -> str:
-    """What kind of rows it deletes, in words."""
+    """Return the name of the model that it deletes, plural unless it is a single row."""
     try:
         model = apps.get_model(deletion.model)
-    except LookupError:  # an app that is no more
+    except LookupError:  # the app was removed
         return deletion.model
     return str(model._meta.verbose_name if deletion.object_id else model._meta.verbose_name_plural)
 
 
 def slices(model: type[Model], ids: Sequence[Any]) -> Iterator[int]:
-    """Remove what depends on these rows of `model`, then the rows; yields the rows of each
-    transaction, committed.
+    """Remove the rows that depend on these rows of `model`, then the rows themselves.
+
+    Yields the number of rows of each committed transaction.
     """
     for attempt in range(TRIES):
         for relation in relations(model):
@@ -167,7 +173,7 @@ def slices(model: type[Model], ids: Sequence[Any]) -> Iterator[int]:
 
 
 def relations(model: type[Model]) -> list[ForeignObjectRel]:
-    """The foreign keys of other tables that lead to `model` and matter when its rows go."""
+    """Return the foreign keys of other tables to `model` that cascade or are set to null."""
     fields = model._meta.get_fields(include_hidden=True)
     return [
         field
@@ -179,7 +185,10 @@ def relations(model: type[Model]) -> list[ForeignObjectRel]:
 
 
 def unlink(relation: ForeignObjectRel, ids: Sequence[Any]) -> Iterator[int]:
-    """Remove the rows that go along, or take the reference out of those that stay."""
+    """Remove the rows that cascade, or clear the reference in those that stay.
+
+    Yields the number of rows of each committed transaction.
+    """
     child: type[Model] = relation.related_model
     name = relation.field.name
     dependent = child._base_manager.filter(**{f"{name}__in": ids}).order_by()
@@ -192,15 +201,20 @@ def unlink(relation: ForeignObjectRel, ids: Sequence[Any]) -> Iterator[int]:
 
 
 def erase(model: type[Model], ids: Sequence[Any]) -> int:
-    """Delete the rows themselves: nothing depends on them any more, so nothing is collected."""
+    """Delete the rows themselves and return how many.
+
+    No row depends on them any more, so Django need not collect dependent rows.
+    """
     rows = model._base_manager.filter(pk__in=ids)
     own = rules_of(model).erase
     return own(rows) if own is not None else rows._raw_delete(rows.db)
 
 
 def timed(write: Callable[[], int]) -> int:
-    """Do it in a transaction of its own, then leave the database to others for as long as it
-    took.
+    """Run `write` in a transaction, then sleep as long as it took.
+
+    The pause, LONGEST_PAUSE_SECONDS at most, leaves the database to others. Returns the number of
+    rows.
     """
     began = time.monotonic()
     with transaction.atomic():

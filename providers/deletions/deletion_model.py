@@ -1,4 +1,4 @@
-"""Deletion: rows that somebody deleted, and how far their removal has come."""
+"""The model Deletion: rows that somebody deleted, and the progress of their removal."""
 
 from django.db import models
 from django.db.models import Q
@@ -10,20 +10,20 @@ class DeletionQuerySet(LeaseQuerySet, models.QuerySet["Deletion"]):
     """Deletions, with the lease `alive_until`."""
 
     def running(self) -> "DeletionQuerySet":
-        """Those that are not done."""
+        """Return the deletions that are not finished."""
         return self.filter(finished_at=None)
 
     def free(self) -> "DeletionQuerySet":
-        """Those that no process works at now."""
+        """Return the deletions that no process works at now."""
         return self.filter(is_free("alive_until"))
 
 
 class Deletion(models.Model):
-    """Rows of one model that were given up; what depends on them is removed in slices
-    (`providers/deletions/deletion_jobs.py`).
+    """Rows of one model that are being deleted.
 
-    A finished one stays: it says who deleted what and when, and under which name usage records know
-    it.
+    The rows that depend on them are removed in slices (`providers/deletions/deletion_jobs.py`). A
+    finished deletion is kept: it says who deleted which rows and when, and under which name usage
+    records know them.
     """
 
     model = models.CharField(max_length=100, help_text="For example <code>auth.user</code>.")

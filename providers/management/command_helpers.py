@@ -9,7 +9,7 @@ from providers.models import Provider
 
 
 def find_provider(name: str) -> Provider:
-    """Return the provider of this name. Raises CommandError, which names those there are."""
+    """Return the provider of this name. Raises CommandError, which lists the existing ones."""
     provider = Provider.objects.filter(name=name).first()
     if provider is None:
         names = ", ".join(Provider.objects.order_by("name").values_list("name", flat=True))

@@ -1,8 +1,8 @@
-"""Which addresses an upstream may have: the one check against server-side request forgery, at save
-and at connect.
+"""Decide which addresses an upstream may have: the only guard against server-side request forgery.
 
-A base URL is parsed by the parser that connects (httpx.URL); an address is judged after its name
-was resolved, and the connection goes to that very address.
+It works when a provider is saved and again when a connection is made. A base URL is parsed by the
+parser that connects (httpx.URL); an address is checked after its name was resolved, and the
+connection goes to that very address.
 """
 
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -13,7 +13,7 @@ from providers.exceptions import Unreachable
 from providers.network import name_lookup
 
 ALLOW = "tick “allow private” (--allow-private)"
-# reachable "globally" for Python's ipaddress, yet doors to other networks
+# Python's ipaddress calls these global, but they lead to other networks
 TUNNELS = [
     ip_network(text)
     for text in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96", "fec0::/10")
@@ -21,7 +21,7 @@ TUNNELS = [
 
 
 def public(address: str) -> bool:
-    """Whether `address` (text of an IPv4 or IPv6 address) is an ordinary host on the internet."""
+    """Return whether `address` (text of an IPv4 or IPv6 address) is an ordinary internet host."""
     parsed: IPv4Address | IPv6Address = ip_address(address.partition("%")[0])
     if isinstance(parsed, IPv6Address):
         if parsed.ipv4_mapped is not None:
@@ -44,7 +44,7 @@ async def find_allowed_addresses(host: str, allow_private: bool) -> list[str]:
 
 
 def base_url_problem(text: str, allow_private: bool) -> str | None:
-    """What is wrong with a base URL, as a sentence for the person who typed it, or None."""
+    """Return the fault in a base URL, as a sentence for the person who typed it, or None."""
     try:
         url = httpx.URL(text)
         host = url.host
@@ -87,7 +87,7 @@ def _host_problem(host: str) -> str | None:
     try:
         literal_is_public = public(host)
     except ValueError:
-        # digits alone, or 0x…: other spellings of an IPv4 address
+        # a last label of digits or 0x… is another spelling of an IPv4 address
         last = host.rsplit(".", 1)[-1]
         return (
             "Write the address in its plain form."

@@ -1,10 +1,10 @@
-"""Calls to upstreams that are no relayed answers, by httpx.
+"""Calls to upstreams that are not relayed answers, made with httpx.
 
 Signing in, renewing tokens, checks, lists of models, files, web search, deleting chats: one
 `ApiClient` per event loop makes them all. Relayed answers have a faster client
-(`providers/network/http_client.py`). No redirect is followed, no cookie kept, nothing taken from
-the environment; where connections may go is the matter of `providers/network/guarded_transport.py`.
-Raises errors of `providers.exceptions` only.
+(`providers/network/http_client.py`). Redirects are not followed, cookies are not kept, and nothing
+is read from the environment; `providers/network/guarded_transport.py` decides where connections may
+go. Raises errors of `providers.exceptions` only.
 """
 
 import asyncio
@@ -28,14 +28,14 @@ SCHEMES = ("http", "https")
 
 @dataclass(frozen=True, slots=True)
 class ApiCall:
-    """One call: where it goes, what it sends, how long it may take and how much may come back.
+    """One call: its address, its body, how long it may take and how much may be read.
 
-    `headers` are whole lines (`Name: value\\r\\n`). Of `timeouts` connecting and the first byte
-    count: the latter is how long the upstream may be silent.
+    `headers` are whole lines (`Name: value\\r\\n`). Of `timeouts` only `connect` and `first_byte`
+    are used; the latter is how long the upstream may be silent.
     """
 
     method: str
-    url: httpx.URL = field(repr=False)  # a presigned one is a secret too
+    url: httpx.URL = field(repr=False)  # a presigned URL is a secret
     allow_private: bool
     timeouts: Timeouts
     total_seconds: float
@@ -46,9 +46,9 @@ class ApiCall:
 
     @classmethod
     def create(cls, method: str, base_url: str, path: str, **fields: Any) -> "ApiCall":
-        """Make a call of a path below a base URL, percent-encoded where it must be.
+        """Make a call of a path below a base URL, percent-encoded where needed.
 
-        Raises BadResponse on an address that is none: an upstream may have given it.
+        Raises BadResponse on an invalid address, because an upstream may have given it.
         """
         try:
             url = httpx.URL(f"{base_url.rstrip('/')}/{path}")
@@ -79,7 +79,7 @@ class ApiCall:
 
 
 class ApiResponse:
-    """An answer whose head is there."""
+    """An answer whose status and headers have arrived."""
 
     def __init__(self, response: httpx.Response) -> None:
         self._response = response
@@ -87,7 +87,7 @@ class ApiResponse:
         self.headers = {name.lower(): value for name, value in response.headers.raw}
 
     def pieces(self) -> AsyncIterator[bytes]:
-        """Yield the body as it comes."""
+        """Yield the body as it arrives."""
         return self._response.aiter_raw()
 
     def header(self, name: bytes) -> str:
@@ -106,21 +106,21 @@ class ApiResponse:
         return b"".join(pieces)
 
     async def read_answer(self, limit_bytes: int) -> HttpAnswer:
-        """Read the whole answer; what a redirect says is left unread."""
+        """Read the whole answer; the body of a redirect is not read."""
         is_redirect = 300 <= self.status < 400
         body = b"" if is_redirect else await self.read(limit_bytes)
         return HttpAnswer(self.status, self.headers, body)
 
 
 class ForgetfulJar(CookieJar):
-    """A jar that takes no cookies: no provider may get those of another one."""
+    """A cookie jar that stores nothing: no provider may get the cookies of another one."""
 
     def extract_cookies(self, response: Any, request: Any) -> None:
-        """Leave the answer's cookies alone."""
+        """Ignore the cookies of an answer."""
 
 
 class ApiClient:
-    """Makes calls in one event loop, and keeps connections for the next ones."""
+    """A client that makes calls in one event loop, and keeps connections for later calls."""
 
     def __init__(
         self,
@@ -133,24 +133,23 @@ class ApiClient:
             trust_env=False,
             follow_redirects=False,
         )
-        self._clocks: set[asyncio.Timeout] = set()  # of calls that run
+        self._clocks: set[asyncio.Timeout] = set()  # of the running calls
         self._is_closing = False
         self._is_idle = asyncio.Event()
 
     async def call(self, call: ApiCall) -> HttpAnswer:
-        """Make a call and read its whole answer, whatever its status; a redirect's without its
-        body.
+        """Make a call and read its whole answer, whatever its status.
 
-        Raises ProviderError.
+        The body of a redirect is not read. Raises ProviderError.
         """
         async with self.open(call) as response:
             return await response.read_answer(call.answer_bytes)
 
     @asynccontextmanager
     async def open(self, call: ApiCall) -> AsyncGenerator[ApiResponse, None]:
-        """Make a call whose answer is read as it comes. Raises ProviderError.
+        """Make a call whose answer is read as it arrives. Raises ProviderError.
 
-        The time limit of the whole call holds until the caller leaves.
+        The time limit of the whole call applies until the block is left.
         """
         if self._is_closing:
             raise Unreachable(SHUTTING_DOWN)
@@ -175,7 +174,7 @@ class ApiClient:
                 self._is_idle.set()
 
     async def close(self) -> None:
-        """End the calls that run, and close all connections."""
+        """End the running calls, and close all connections."""
         self._is_closing = True
         if self._clocks:
             self._is_idle.clear()

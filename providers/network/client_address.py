@@ -1,7 +1,7 @@
-"""Where a request comes from: the caller's address, also behind proxies that the operator trusts.
+"""Find the caller's address, also behind proxies that the operator trusts.
 
-`X-Forwarded-For` can be written by anybody, so it counts only as far as each hop is one of
-TRUSTED_PROXIES: read from the right, the first address that is none of them is the caller.
+Anybody can write `X-Forwarded-For`, so it counts only as far as each hop is one of TRUSTED_PROXIES:
+read from the right, the first address that is not one of them is the caller.
 """
 
 import logging
@@ -11,7 +11,7 @@ from django.conf import settings
 from django.http import HttpRequest
 
 logger = logging.getLogger(__name__)
-IPV6_PREFIX = 64  # one customer has at least so many addresses of IPv6 in common
+IPV6_PREFIX = 64  # bits of the smallest IPv6 network that one customer gets
 Address = IPv4Address | IPv6Address
 _warned = False
 
@@ -35,7 +35,7 @@ def is_trusted(address: Address) -> bool:
 
 
 def find_client(request: HttpRequest) -> Address | None:
-    """Return the address of who sent the request; None where the server does not know it."""
+    """Return the address that sent the request; None where the server does not know it."""
     found = parse(request.META.get("REMOTE_ADDR") or "")
     forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "")
     if forwarded and found is not None and not is_trusted(found):
@@ -51,8 +51,9 @@ def find_client(request: HttpRequest) -> Address | None:
 
 
 def warn_once(peer: Address) -> None:
-    """Say that a proxy seems to stand in front of us: all its callers count as one address until it
-    is trusted.
+    """Log once per process that an untrusted proxy seems to stand in front of the gateway.
+
+    Only a private address is reported. Until it is trusted, all its callers count as one address.
     """
     global _warned
     if not _warned and peer.is_private:
@@ -70,8 +71,9 @@ def client_address(request: HttpRequest) -> str:
 
 
 def counted_address(request: HttpRequest) -> str | None:
-    """Return the address under which failures are counted: of IPv6 the network that one customer
-    has.
+    """Return the address under which failures are counted, or None.
+
+    For IPv6 it is the network of the first IPV6_PREFIX bits, because one customer has all of it.
     """
     found = find_client(request)
     if isinstance(found, IPv6Address):

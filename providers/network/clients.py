@@ -1,4 +1,4 @@
-"""The HTTP clients of one event loop, which adapters ask their upstreams with."""
+"""The HTTP clients of one event loop, with which adapters call their upstreams."""
 
 from functools import cache
 from types import TracebackType
@@ -10,14 +10,14 @@ IDLE_SECONDS = 30.0
 
 
 class Clients:
-    """`relay` gets answers that callers wait for; `api` makes every other call.
+    """A pair of clients: `relay` for answers that callers wait for, `api` for every other call.
 
-    The gateway has one pair for as long as it runs. A task or command makes its own:
-    `async with Clients() as clients:`.
+    The gateway has one pair for as long as it runs. A task or command makes its own: `async with
+    Clients() as clients:`.
     """
 
     def __init__(self, idle_seconds: float = IDLE_SECONDS) -> None:
-        get_tls = cache(tls_context)  # reading the authorities takes milliseconds: once is enough
+        get_tls = cache(tls_context)  # reading the certificate authorities takes milliseconds
         self.relay = Client(idle_seconds, get_tls)
         self.api = ApiClient(idle_seconds, get_tls)
 

@@ -1,10 +1,10 @@
-"""One HTTP/1.1 connection to an upstream: an asyncio protocol on httptools, one request at a time.
+"""One HTTP/1.1 connection to an upstream: an asyncio protocol on httptools.
 
-Bytes of the answer's body wait in `pieces` until the reader takes them; when more than
-HIGH_WATER_BYTES wait, reading from the socket pauses, so a slow caller slows the upstream down. One
-timer per connection watches a moving deadline. Every way an answer can break ends in one of
-`providers.exceptions`; an answer that ended before its framing said so never looks complete. Source
-of the framing rules: RFC 9112.
+It carries one request at a time. Bytes of the answer's body wait in `pieces` until the reader takes
+them; when more than HIGH_WATER_BYTES wait, reading from the socket pauses, so a slow caller slows
+the upstream down. One timer per connection watches a moving deadline. Every broken answer ends in
+one of `providers.exceptions`; an answer that ended before its framing said so never looks complete.
+Source of the framing rules: RFC 9112.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ import httptools
 from providers.exceptions import BadResponse, Disconnected, ProviderError, UpstreamTimeout
 
 HIGH_WATER_BYTES = 256 * 1024
-SLICE_BYTES = 64 * 1024  # that are worked on at once; then others get their turn
+SLICE_BYTES = 64 * 1024  # handled at once; then other tasks of the event loop run
 HEAD_LIMIT_BYTES = 64 * 1024
 
 
@@ -35,7 +35,7 @@ class Connection(asyncio.Protocol):
         self.reset()
 
     def reset(self) -> None:
-        """Be ready for the next request on this connection."""
+        """Prepare for the next request on this connection."""
         self.status = 0
         self.headers: dict[bytes, bytes] = {}
         self.pieces: list[bytes] = []
@@ -48,11 +48,10 @@ class Connection(asyncio.Protocol):
         self._timeout_text = ""
         self.parser = httptools.HttpResponseParser(self)
 
-    # --- what the transport tells -----------------------------------------------------------------
+    # --- called by the transport ------------------------------------------------------------------
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(
-            asyncio.Transport, transport
-        )  # uvloop has transports of its own classes
+        # uvloop's transports are of its own classes
+        self.transport = cast(asyncio.Transport, transport)
         self.alive = True
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -72,8 +71,7 @@ class Connection(asyncio.Protocol):
         self._wake()
 
     def data_received(self, data: bytes) -> None:
-        # an answer nobody asked for, or bytes after the end of one: this connection cannot be
-        # trusted
+        # bytes after the end of an answer, or an unrequested answer: do not trust this connection
         if self.ended:
             self.close()
             return
@@ -91,7 +89,7 @@ class Connection(asyncio.Protocol):
         self._wake()
 
     def _garbled(self) -> None:
-        """What came is no HTTP: part of the answer, or something after its end."""
+        """Handle bytes that are not HTTP: close if the answer has ended, else fail it."""
         if self.ended:
             self.close()
         else:
@@ -102,7 +100,7 @@ class Connection(asyncio.Protocol):
         self.ended = True
         self.close()
 
-    # --- what the parser tells --------------------------------------------------------------------
+    # --- called by the parser ---------------------------------------------------------------------
     def on_message_begin(self) -> None:
         if self.ended:  # more than one answer to one request
             self.close()
@@ -140,24 +138,23 @@ class Connection(asyncio.Protocol):
         if self._headed:
             self.ended = True
             self._keep = self.parser.should_keep_alive()
-            if self._paused:  # the next answer must be heard
+            if self._paused:  # the next answer must be read
                 self._resume()
             if self._settled is not None:
                 self._loop.call_soon(self._settled)
-        else:  # an interim answer (100, 103): the real one follows
+        else:  # an interim answer (100, 103): the final one follows
             self.headers = {}
 
-    # --- what the reader asks ---------------------------------------------------------------------
+    # --- called by the reader ---------------------------------------------------------------------
     def write(self, message: bytes) -> None:
         """Write one whole request."""
         self._written_at = self._loop.time()
         self.transport.write(message)
 
     def limit(self, seconds: float, text: str) -> None:
-        """From now on the upstream may be silent for `seconds`; then the answer fails with
-        UpstreamTimeout(text).
+        """Limit the upstream's silence to `seconds` from now; then fail with UpstreamTimeout(text).
 
-        However much it says, it has no longer than `final`.
+        The whole answer is also limited by `final`, a time of the event loop's clock.
         """
         self._deadline = min(self._loop.time() + seconds, self.final)
         self._timeout_text = text
@@ -168,7 +165,7 @@ class Connection(asyncio.Protocol):
             self._look_at(self._deadline)
 
     def _look_at(self, when: float) -> None:
-        """uvloop gives a timer that is due already no `when`, so it is kept here."""
+        """Set the timer, and keep its time: uvloop's timers have no `when` once they are due."""
         self._timer_at = when
         self._timer = self._loop.call_at(when, self._check_deadline)
 
@@ -178,9 +175,8 @@ class Connection(asyncio.Protocol):
             return
         if self._loop.time() < self._deadline:
             self._look_at(self._deadline)
-        elif (
-            self._waiter is not None or not self.pieces
-        ):  # what waits for a slow reader is no silence
+        # data that waits for a slow reader is no silence of the upstream
+        elif self._waiter is not None or not self.pieces:
             self._fail(UpstreamTimeout(self._timeout_text))
             self._wake()
         else:
@@ -194,7 +190,11 @@ class Connection(asyncio.Protocol):
             await self._wait()
 
     async def read(self, limit_bytes: int) -> bytes:
-        """The whole body. Raises BadResponse when it is longer than `limit_bytes`."""
+        """Return the whole body.
+
+        Raises BadResponse when it is longer than `limit_bytes`, and any error that ended the
+        answer.
+        """
         while not self.ended and self._size <= limit_bytes:
             if self._paused:
                 self._resume()
@@ -209,8 +209,10 @@ class Connection(asyncio.Protocol):
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def body(self, gap_seconds: float) -> AsyncGenerator[bytes, None]:
-        """Yield what each read brought, joined, in slices; the silence between two reads is limited
-        to `gap_seconds`.
+        """Yield the bytes of each read, joined, in slices of at most SLICE_BYTES.
+
+        The silence between two reads is limited to `gap_seconds`. Raises the error that ended the
+        answer.
         """
         while True:
             if self.pieces:
@@ -235,11 +237,11 @@ class Connection(asyncio.Protocol):
                 await self._wait()
 
     def closed_before_use(self, seconds: float) -> bool:
-        """Whether a kept connection was closed within `seconds` of the write, without one byte of
-        an answer.
+        """Return whether a kept connection was closed within `seconds` of the write, unanswered.
 
-        Then the upstream closed it just as it was used again, and did not take the request. One
-        that closes later has worked on the request: sending it again could be paid for twice.
+        Not one byte of an answer has come then: the upstream closed the connection just as it was
+        used again, and did not take the request. If it closes later, it has worked on the request,
+        and sending it again could be paid for twice.
         """
         closed = self.reused and not self._started and isinstance(self.error, Disconnected)
         return closed and self._loop.time() - self._written_at < seconds
@@ -249,13 +251,14 @@ class Connection(asyncio.Protocol):
         return self.alive and self.ended and self.error is None and self._keep and not self._paused
 
     def rest(self) -> None:
-        """The answer was read; no deadline until the next request."""
+        """Note that the answer was read: no deadline applies until the next request."""
         self._deadline = float("inf")
         self.idle_since = self._loop.time()
 
     def settle(self, seconds: float, settled: Callable[[], None]) -> None:
-        """Nobody reads any more, only the end of the framing is awaited: `settled` is called if it
-        comes in time.
+        """Wait up to `seconds` for the end of the framing, and call `settled` if it comes in time.
+
+        Nobody reads the answer any more.
         """
         self._settled = settled
         self.limit(seconds, "The upstream did not end its answer.")

@@ -1,10 +1,9 @@
-"""Where a provider's credentials go: the origin of its address, and whether a person has agreed to
-that origin.
+"""Find the origin that a provider's credentials go to, and check that a person has confirmed it.
 
-A provider whose address was changed is *set aside* while it has credentials: it is not asked, by
-anybody or with anything, until a person who may change tokens confirms that they may be sent to the
-new address. Otherwise whoever may edit a provider could read every token of it, by naming a server
-of their own.
+A provider whose address was changed is *set aside* while it has credentials: nobody calls it, with
+any credential, until a person who may change tokens confirms that they may be sent to the new
+address. Otherwise anyone who may edit a provider could read all its tokens by entering the address
+of a server of their own.
 """
 
 from typing import TYPE_CHECKING
@@ -20,8 +19,9 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def origin(base_url: str) -> str:
-    """Return `scheme://host:port` of a base URL, the port always written; the text itself where it
-    is no URL.
+    """Return `scheme://host:port` of a base URL, always with the port.
+
+    Returns the text itself where it is not a URL.
     """
     try:
         url = httpx.URL(base_url)
@@ -33,18 +33,14 @@ def origin(base_url: str) -> str:
 
 
 def destination(kind: str, base_url: str) -> str:
-    """Return the origin that credentials are sent to; empty where the adapter sends nothing
-    anywhere.
-    """
+    """Return the origin that credentials are sent to; empty where the adapter sends nothing."""
     if kind in registry.kinds() and not registry.adapter_class(kind).has_url:
         return ""
     return origin(base_url)
 
 
 def readable(origin: str) -> str:
-    """Return an origin as a person writes it: without the scheme and port that everybody
-    assumes.
-    """
+    """Return an origin for people: `https://` and port 443 are left out, because they are usual."""
     return (
         origin.removeprefix("https://").removesuffix(":443") if origin.endswith(":443") else origin
     )

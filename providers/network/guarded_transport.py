@@ -1,11 +1,11 @@
-"""The way of httpx to an upstream: each connection goes to an address that was checked here.
+"""The transport of httpx to upstreams: each connection goes to an address that was checked here.
 
-`GuardedTransport` is what an `httpx.AsyncClient` sends its requests through. A host is looked up by
-`providers/network/name_lookup.py`, its addresses are judged by
-`providers/network/address_guard.py`, and the connection goes to the very address that was judged;
-TLS proves the host's name. Whatever fails is raised as one of `providers.exceptions`. The extension
-`allow_private` of a request says whether it may go to a private address; such requests have a pool
-of their own, so that no connection that was allowed for one provider serves another one.
+An `httpx.AsyncClient` sends its requests through `GuardedTransport`.
+`providers/network/name_lookup.py` looks up a host, `providers/network/address_guard.py` checks its
+addresses, and the connection goes to the very address that was checked; TLS proves the host's name.
+Every failure is raised as one of `providers.exceptions`. The extension `allow_private` of a request
+says that it may go to a private address; such requests have a pool of their own, so that no
+connection that was allowed for one provider serves another one.
 """
 
 import asyncio
@@ -30,14 +30,12 @@ from providers.exceptions import (
 from providers.network import address_guard, name_lookup
 
 IDLE_CONNECTIONS = 100
-CLOSED = (
-    "disconnected",
-    "closed connection",
-)  # as httpcore and h11 say that the end came too early
+# words of httpcore and h11 for an answer that ended too early
+CLOSED = ("disconnected", "closed connection")
 
 
 class GuardedBackend(httpcore.AsyncNetworkBackend):
-    """Opens connections to checked addresses only."""
+    """A network backend that connects to checked addresses only."""
 
     def __init__(self, allow_private: bool) -> None:
         self._allow_private = allow_private
@@ -51,9 +49,9 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Connect to the first address of `host` that is allowed and takes the connection.
+        """Connect to the first address of `host` that is allowed and accepts the connection.
 
-        Looking up and connecting take `timeout` seconds together at most. Raises Unreachable,
+        The look-up and the connection together take at most `timeout` seconds. Raises Unreachable,
         UpstreamTimeout.
         """
         try:
@@ -72,9 +70,9 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
 
 
 class GuardedTransport(httpx.AsyncBaseTransport):
-    """Two pools of HTTP/1.1 connections: to public addresses, and to whatever address is asked for.
+    """Two pools of HTTP/1.1 connections: one for public addresses only, one for any address.
 
-    A pool, and what TLS needs (`get_tls`), is made when it is first used.
+    A pool, and its TLS context (`get_tls`), is made when it is first used.
     """
 
     def __init__(self, idle_seconds: float, get_tls: Callable[[], ssl.SSLContext]) -> None:
@@ -85,8 +83,8 @@ class GuardedTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and wait for the head of its answer. Raises ProviderError.
 
-        A kept connection may have been closed just as it is used again. Within RESEND_SECONDS the
-        request is sent once more.
+        A kept connection may be closed just as it is used again. Within RESEND_SECONDS the request
+        is then sent once more.
         """
         pool = self._get_pool(bool(request.extensions.get("allow_private")))
         tries = ConnectionTrace()
@@ -106,7 +104,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         )
 
     def _get_pool(self, allow_private: bool) -> httpcore.AsyncConnectionPool:
-        """Return the pool for requests that may or may not go to private addresses."""
+        """Return the pool for requests that may, or may not, go to private addresses."""
         pool = self._pools.get(allow_private)
         if pool is None:
             pool = self._pools[allow_private] = httpcore.AsyncConnectionPool(
@@ -125,7 +123,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
 
 
 class AnswerStream(httpx.AsyncByteStream):
-    """The body of an answer as it comes."""
+    """The body of an answer as it arrives."""
 
     def __init__(self, answer: httpcore.Response) -> None:
         self._answer = answer
@@ -141,27 +139,30 @@ class AnswerStream(httpx.AsyncByteStream):
 
 
 class ConnectionTrace:
-    """Whether a request was sent on a kept connection, as httpcore's extension `trace` tells."""
+    """A record of httpcore's `trace` events: was a request sent on a kept connection, and when."""
 
     def __init__(self) -> None:
         self._connects = False
         self._sent_at = float("-inf")
 
     async def __call__(self, event: str, info: dict[str, Any]) -> None:
-        """Take one event of httpcore."""
+        """Record one event of httpcore."""
         if event == "connection.connect_tcp.started":
             self._connects = True
         elif event == "http11.send_request_headers.started":
             self._sent_at = time.monotonic()
 
     def allow_resend(self) -> bool:
-        """Whether the upstream closed a kept connection before it can have taken the request."""
+        """Return whether the request went over a kept connection, less than RESEND_SECONDS ago.
+
+        Ask when the upstream has closed the connection: it cannot have worked on the request then.
+        """
         seconds = time.monotonic() - self._sent_at
         return not self._connects and seconds < settings.RESEND_SECONDS
 
 
 def convert_request(request: httpx.Request, trace: ConnectionTrace) -> httpcore.Request:
-    """Make httpcore's request of httpx's."""
+    """Convert httpx's request to httpcore's."""
     url = request.url
     return httpcore.Request(
         method=request.method,
@@ -176,7 +177,7 @@ def convert_request(request: httpx.Request, trace: ConnectionTrace) -> httpcore.
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """Raise what httpcore and the system raise as one of `providers.exceptions`."""
+    """Raise errors of httpcore and the system as one of `providers.exceptions`."""
     try:
         yield
     except httpcore.ConnectTimeout as error:
@@ -196,10 +197,10 @@ def translate_errors() -> Iterator[None]:
 
 
 def read_connect_error(error: BaseException) -> ProviderError:
-    """Tell a failure of TLS from one of the network."""
+    """Return BadTls for a failure of TLS, Unreachable for one of the network."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, ssl.SSLError):
-        cause = cause.__context__  # httpcore takes the `__cause__` away
+        cause = cause.__context__  # httpcore clears the `__cause__`
     if cause is None:
         return Unreachable("The upstream cannot be reached.")
     reason = getattr(cause, "verify_message", "") or cause.reason or "handshake failed"
@@ -207,7 +208,7 @@ def read_connect_error(error: BaseException) -> ProviderError:
 
 
 def read_protocol_error(message: str) -> ProviderError:
-    """Tell an answer that ended too early from one that is no HTTP."""
+    """Return Disconnected for an answer that ended too early, BadResponse for invalid HTTP."""
     if any(words in message for words in CLOSED):
         return Disconnected("The upstream closed the connection before its answer was complete.")
     return BadResponse("The upstream's answer is not valid HTTP.")

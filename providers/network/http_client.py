@@ -1,9 +1,9 @@
-"""The fast client, for answers that are relayed to callers; all other calls are `api_client.py`'s.
+"""The fast client, for answers that are relayed to callers; `api_client.py` makes all other calls.
 
-`Client.send` uses pooled HTTP/1.1 connections of our own (`providers/network/connection.py`): no
-redirects, no proxies from the environment, the address checked at the connect point, TLS always
+`Client.send` uses our own pooled HTTP/1.1 connections (`providers/network/connection.py`): no
+redirects, no proxies from the environment, the address checked when connecting, TLS always
 verified. It raises the errors of `providers.exceptions` only. Measured with the same accounting,
-one core: this client 82-93 µs per relayed request, aiohttp 126, httpx 1,300.
+one core: this client takes 82-93 µs per relayed request, aiohttp 126, httpx 1,300.
 """
 
 import asyncio
@@ -29,8 +29,10 @@ SETTLE_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds: to connect, to the first byte of the answer, between two pieces of a stream, for
-    what may follow the finish reason, for the whole request.
+    """Time limits in seconds.
+
+    `connect`: to connect. `first_byte`: to the first byte of the answer. `gap`: between two pieces
+    of a stream. `tail`: for anything after the finish reason. `total`: for the whole request.
     """
 
     connect: float
@@ -42,7 +44,7 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where connections go: all requests of one origin share its idle connections."""
+    """The target of connections: all requests of one origin share its idle connections."""
 
     scheme: str
     host: str
@@ -64,8 +66,9 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One URL to call, with its patience; `head` is what never changes of the request's head, the
-    method left out.
+    """One URL to call, with its timeouts.
+
+    `head` is the constant part of the request's head, without the method.
     """
 
     origin: Origin
@@ -81,8 +84,9 @@ class Target:
         timeouts: Timeouts,
         content_type: str = "application/json",
     ) -> "Target":
-        """`path` is appended to the base URL, percent-encoded where it must be. Raises BadResponse
-        on an address that is none: an upstream may have given it.
+        """Make a target of a base URL and a path, percent-encoded where needed.
+
+        Raises BadResponse on an invalid address, because an upstream may have given it.
         """
         try:
             origin = Origin.of(base_url, allow_private)
@@ -110,8 +114,10 @@ class HttpAnswer:
 
 
 class Response:
-    """An answer whose head is there. Use as `with`: leaving early closes the connection, at the end
-    it is kept.
+    """An answer whose status and headers have arrived.
+
+    Use it as `with`: leaving the block early closes the connection, leaving it at the end of the
+    answer keeps the connection for later requests.
     """
 
     __slots__ = ("_client", "_connection", "_finished", "_origin", "headers", "status")
@@ -141,38 +147,38 @@ class Response:
             self._client.release(self._origin, self._connection)
 
     def finish(self) -> None:
-        """The answer is complete, only its framing may still come: leaving now does not cost the
-        connection.
+        """Note that the answer is complete and only its framing may follow.
+
+        Leaving the block then keeps the connection, if the end of the framing comes within
+        SETTLE_SECONDS.
         """
         self._finished = True
 
     def header(self, name: bytes) -> str:
-        """A header's value, or an empty string; names in lower case."""
+        """Return a header's value, or an empty string; names are in lower case."""
         return self.headers.get(name, b"").decode("latin-1")
 
     def pieces(self, gap_seconds: float) -> AsyncGenerator[bytes, None]:
-        """The body as it comes; see Connection.body."""
+        """Yield the body as it arrives; see Connection.body."""
         return self._connection.body(gap_seconds)
 
     def hurry(self, seconds: float) -> None:
-        """What still comes may take `seconds` of silence at most."""
+        """Limit the silence in the rest of the answer to `seconds`."""
         self._connection.limit(seconds, "The upstream's stream stalled at its end.")
 
     async def read(self, limit_bytes: int) -> bytes:
-        """The whole body. Raises BadResponse when it is longer than `limit_bytes`."""
+        """Return the whole body. Raises BadResponse when it is longer than `limit_bytes`."""
         return await self._connection.read(limit_bytes)
 
     async def read_answer(self, limit_bytes: int) -> HttpAnswer:
-        """Read the whole answer; what a redirect says is left unread."""
+        """Read the whole answer; the body of a redirect is not read."""
         is_redirect = 300 <= self.status < 400
         body = b"" if is_redirect else await self.read(limit_bytes)
         return HttpAnswer(self.status, self.headers, body)
 
 
 class Client:
-    """Connections to all upstreams of this process, kept per origin, the most recently used
-    first.
-    """
+    """Connections to all upstreams, kept per origin; the most recently used one is used first."""
 
     def __init__(
         self, idle_seconds: float = 30, get_tls: Callable[[], ssl.SSLContext] | None = None
@@ -193,12 +199,12 @@ class Client:
     ) -> Response:
         """Send one request and wait for the head of its answer.
 
-        `headers` are whole lines (`Name: value\\r\\n`) already checked; the attempt's `patience`
-        (seconds) stands in for the target's `first_byte`, the limit for head and first byte of the
-        body. Notes the time to connect in `attempt`. Raises ProviderError.
+        `headers` are whole, valid lines (`Name: value\\r\\n`); the attempt's `patience` (seconds)
+        replaces the target's `first_byte`, the limit for the head and the first byte of the body.
+        Writes the time to connect into `attempt`. Raises ProviderError.
 
-        A kept connection may have been closed just as it is used again: within RESEND_SECONDS, and
-        if the attempt allows one more call, the request is sent again on a new connection.
+        A kept connection may be closed just as it is used again: within RESEND_SECONDS, and if the
+        attempt allows one more call, the request is sent again on a new connection.
         """
         message = b"%b %b%bContent-Length: %d\r\n\r\n%b" % (
             method.encode("ascii"),
@@ -233,7 +239,7 @@ class Client:
             connection = await self._connect(origin, connect_seconds, attempt)
 
     def _kept(self, origin: Origin) -> Connection | None:
-        """An idle connection that is still good."""
+        """Return an idle connection that is still usable, or None."""
         idle = self._idle.get(origin)
         while idle:
             connection = idle.pop()
@@ -245,8 +251,9 @@ class Client:
         return None
 
     def _close_idle(self, origin: Origin) -> None:
-        """Close all idle connections of an origin: they are older than one that its upstream has
-        closed.
+        """Close all idle connections of an origin.
+
+        After a closed connection they cannot be trusted: they are older than that one.
         """
         for connection in self._idle.pop(origin, ()):
             connection.close()
@@ -316,7 +323,7 @@ class Client:
 
 
 def tls_context() -> ssl.SSLContext:
-    """Verified TLS 1.2 or newer; there is no switch that turns verification off."""
+    """Return a context for verified TLS 1.2 or newer; nothing turns verification off."""
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])

@@ -1,11 +1,10 @@
-"""Look up the addresses of upstreams' hosts, so that a slow name server for one host keeps no other
-host waiting.
+"""Look up the addresses of upstreams' hosts; a slow name server for one host delays no other host.
 
-Look-ups run in daemon threads of their own: a thread that hangs holds up neither other hosts nor
-the end of the process. There are two at most for one host; everybody else who asks for that host
-waits for their result. Addresses are kept for DNS_KEEP_SECONDS, failures for DNS_FAILED_SECONDS.
-While a new look-up fails or takes long, addresses are used until they are DNS_STALE_SECONDS old.
-Whether an address may be connected to is decided elsewhere (address_guard.py).
+Look-ups run in daemon threads of their own: a thread that hangs delays neither other hosts nor the
+end of the process. At most two run for one host; everybody else who asks for that host waits for
+their result. Addresses are kept for DNS_KEEP_SECONDS, failures for DNS_FAILED_SECONDS. While a new
+look-up fails or takes long, addresses are used until they are DNS_STALE_SECONDS old.
+`address_guard.py` decides which addresses may be connected to.
 """
 
 import asyncio
@@ -26,39 +25,39 @@ logger = logging.getLogger(__name__)
 
 MAX_HOSTS = 1_024
 PER_HOST = 2  # look-ups at the same time
-SECOND_SECONDS = (
-    2.0  # a look-up that takes so long may be stuck: whoever asks next begins another one
-)
-STALE_WAIT_SECONDS = 0.5  # a look-up may take before known addresses are used instead
-DOUBT_SECONDS = 1.0  # addresses that young are not doubted
+# a look-up that takes this long may be stuck: the next request starts another one
+SECOND_SECONDS = 2.0
+STALE_WAIT_SECONDS = 0.5  # after that a look-up is not waited for if addresses are known
+DOUBT_SECONDS = 1.0  # younger addresses are not looked up again
 NOT_FOUND = "The upstream's host name does not resolve."
 
 
 class Host(Struct, eq=False):
-    """What is known of one host. Times are of `time.monotonic`."""
+    """The state of one host's look-ups. Times are of `time.monotonic`."""
 
     addresses: list[str] = []
     found_at: float = float("-inf")
     failed_at: float = float("-inf")
-    is_doubtful: bool = False  # none of the addresses could be connected to
-    started_at: float = float("-inf")  # the newest look-up
-    lookups: int = 0  # that are running
-    result: Future[list[str]] = field(default_factory=Future)  # of those that are running
+    is_doubtful: bool = False  # no address accepted a connection
+    started_at: float = float("-inf")  # the start of the newest look-up
+    lookups: int = 0  # the number that are running
+    result: Future[list[str]] = field(default_factory=Future)  # of the running look-ups
 
     def is_settled(self, now: float) -> bool:
-        """Whether what is known, or known to fail, is young enough to be used without a look-up."""
+        """Return whether the known result or failure is recent enough to need no look-up."""
         is_fresh = now - self.found_at < settings.DNS_KEEP_SECONDS and not self.is_doubtful
         return is_fresh or now - self.failed_at < settings.DNS_FAILED_SECONDS
 
     def wants_lookup(self, now: float) -> bool:
-        """Whether nobody asks for this host, or only one look-up that seems to be stuck."""
+        """Return whether no look-up of this host runs, or only one that seems to be stuck."""
         is_stuck = now - self.started_at > SECOND_SECONDS
         return not self.lookups or (self.lookups < PER_HOST and is_stuck)
 
 
 class Resolver:
-    """The addresses of all hosts that this process has asked for. Safe for threads and event
-    loops.
+    """The addresses of all hosts that this process has looked up.
+
+    It is safe for threads and for several event loops.
     """
 
     def __init__(self) -> None:
@@ -91,22 +90,23 @@ class Resolver:
         return await wait_for_result(result, patience) or known or raise_not_found()
 
     def doubt_addresses(self, name: str) -> None:
-        """None of the host's addresses could be connected to: look it up again before its time."""
+        """Have a host looked up again early: none of its addresses accepted a connection."""
         with self._lock:
             host = self._hosts.get(name)
             if host is not None and time.monotonic() - host.found_at > DOUBT_SECONDS:
                 host.is_doubtful = True
 
     def _add_host(self, name: str) -> Host:
-        """A place for one more host; the one that was added first makes way."""
+        """Add an entry for a host; when there are too many, drop the one that was added first."""
         if len(self._hosts) >= MAX_HOSTS:
             self._hosts.pop(next(iter(self._hosts)))
         host = self._hosts[name] = Host()
         return host
 
     def _start_lookup(self, name: str, host: Host, now: float) -> None:
-        """Begin a look-up in a thread if one is wanted. Raises Unreachable when too many are
-        running.
+        """Start a look-up in a thread if one is wanted.
+
+        Raises Unreachable when too many look-ups are running or no thread can be started.
         """
         if not host.wants_lookup(now):
             return
@@ -114,7 +114,7 @@ class Resolver:
             raise Unreachable("Too many look-ups of host names are waiting for their name servers.")
         if host.result.done() or not host.lookups:
             host.result = Future()
-            host.result.set_running_or_notify_cancel()  # nobody who stops waiting can cancel it
+            host.result.set_running_or_notify_cancel()  # a caller that leaves cannot cancel it
         work = (name, host, host.result, now)
         thread = threading.Thread(target=self._look_up, args=work, name="name look-up", daemon=True)
         try:
@@ -126,7 +126,7 @@ class Resolver:
         host.started_at = now
 
     def _look_up(self, name: str, host: Host, result: Future[list[str]], started_at: float) -> None:
-        """Ask the system, and note the answer; the first of two look-ups that answers counts."""
+        """Ask the system and record the answer; the first of two look-ups to answer counts."""
         addresses: list[str] = []
         try:
             found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
@@ -143,8 +143,9 @@ class Resolver:
 
 
 def note_result(host: Host, addresses: list[str], started_at: float) -> None:
-    """Put a look-up's result into `host`; a failure counts unless another look-up found something
-    meanwhile.
+    """Write a look-up's result into `host`.
+
+    A failure counts unless another look-up has found addresses meanwhile.
     """
     now = time.monotonic()
     if addresses:
@@ -156,15 +157,16 @@ def note_result(host: Host, addresses: list[str], started_at: float) -> None:
 
 
 async def wait_for_result(result: Future[list[str]], seconds: float | None) -> list[str]:
-    """Return what a running look-up finds, or an empty list when it fails or takes longer than
-    `seconds`.
+    """Return the result of a running look-up.
+
+    Returns an empty list when it fails or takes longer than `seconds`.
     """
     waiting = asyncio.wrap_future(result)
     try:
         await asyncio.wait([waiting], timeout=seconds)
         return waiting.result() if waiting.done() else []
     finally:
-        waiting.cancel()  # its loop may be closed when the result comes
+        waiting.cancel()  # the event loop may be closed when the result comes
 
 
 def raise_not_found() -> NoReturn:

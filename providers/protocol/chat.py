@@ -1,12 +1,11 @@
-"""The vocabulary of a request: what goes down (ChatRequest, Credential, Trace) and what comes up
-(OpenAI chunks).
+"""The types of the request path: ChatRequest, Credential and Trace go down, OpenAI chunks come up.
 
 Down: one `ChatRequest` with the caller's whole body, one `Credential` per attempt, one `Trace` that
-failover and strategies write into. Up: a chunk is a plain dict in OpenAI's official schema
-(`chat.completion.chunk`, or one whole `chat.completion` when the request does not stream); what an
-async generator yields is the list of chunks that one read brought. What goes down is made per
-request, so it is msgspec Structs: like slotted dataclasses, at a fifth of the cost. Source of the
-shapes: OpenAI's API reference, "Chat completions".
+failover and strategies write to. Up: a chunk is a plain dict in OpenAI's official schema
+(`chat.completion.chunk`, or one whole `chat.completion` when the request does not stream); an async
+generator yields lists of the chunks that one read contained. The types are made for each request,
+so they are msgspec Structs: like slotted dataclasses, at a fifth of the cost. Source of the schema:
+OpenAI's API reference, "Chat completions".
 """
 
 import time
@@ -20,9 +19,8 @@ from msgspec import Struct, field
 from providers.upstream.rate_limits import Limit
 
 ANSWERING = ("answered", "running", "cut", "abandoned")
-SENT_AGAIN = (
-    "sent again: the kept connection was closed"  # reason of a call that another one replaced
-)
+# the recorded reason of a call that was sent again
+SENT_AGAIN = "sent again: the kept connection was closed"
 Chunk = dict[str, Any]
 Batches = AsyncGenerator[list[Chunk], None]
 
@@ -32,18 +30,21 @@ EMBEDDINGS = "embeddings"
 
 
 class Resume(Struct, frozen=True):
-    """Where a conversation stands at an upstream that keeps it: only the token that began it can go
-    on.
+    """The position of a conversation in an upstream's own chat.
+
+    Only the token that started the chat can continue it.
     """
 
     token_id: UUID
     chat_id: str
-    parent_id: str = ""  # the last message there
+    parent_id: str = ""  # the chat's last message
 
 
 class ChatRequest(Struct, frozen=True):
-    """One accepted request. `id` is a UUIDv7 as 32 hex digits; `body` is the caller's, validated,
-    without the fields that are ours, and always with all messages.
+    """One accepted request.
+
+    `id` is a UUIDv7 as 32 hex digits. `body` is the caller's body, validated, without the fields
+    that only the gateway understands, and always with all messages.
     """
 
     id: str
@@ -52,43 +53,38 @@ class ChatRequest(Struct, frozen=True):
     body: dict[str, Any]
     stream: bool = False
     include_usage: bool = False  # the caller wants the chunk that carries usage
-    thinking: str = (
-        ""  # choices.Thinking, asked for by the alias or the body; empty: as the model's row says
-    )
-    search: str = ""  # choices.Search, likewise
-    conversation: str = (
-        ""  # whose it is and which: its requests stay with one token while that is healthy
-    )
-    door: str = ""  # what the caller asked, where that is not the endpoint
-    keep: bool = False  # an upstream that keeps chats is to keep this one
+    thinking: str = ""  # choices.Thinking of the alias or the body; empty: as the model's row says
+    search: str = ""  # choices.Search of the alias or the body; empty: as the model's row says
+    # user and conversation: its requests use the same token while that is healthy
+    conversation: str = ""
+    door: str = ""  # the endpoint that the caller used, where it differs from `endpoint`
+    keep: bool = False  # an upstream that stores chats should keep this one
     resume: Resume | None = None
 
     @property
     def asked_at(self) -> str:
-        """The door, as the ledger calls it."""
+        """Return the endpoint that the caller used, as the ledger names it."""
         return self.door or self.endpoint
 
 
 class UpstreamModel(Struct, frozen=True):
-    """One provider's model as its adapter is asked for it: the values of a ChatModel row, as one
-    request wants them.
-    """
+    """One provider's model: the values of a ChatModel row, changed as one request asks."""
 
     name: str
     thinks: str = "separate"  # choices.Thinks
     thinking: str = "reasoning"  # choices.Thinking
     search: str = ""  # choices.Search
-    tools: str = (
-        "native"  # "prompt": the model is told in words how to call them; "none": it cannot
-    )
+    # "native"; "prompt": a prompt explains how to call tools; "none": it cannot call tools
+    tools: str = "native"
     vision: bool = True
-    files: bool = False  # file parts go up as they are; else their text goes into the context
+    files: bool = False  # True: file parts are sent unchanged; False: their text is sent
     options: dict[str, Any] = {}
 
 
 class Credential(Struct, frozen=True):
-    """Who we are to an upstream for one attempt; `token_id` None and an empty secret where a
-    provider needs none.
+    """The credential of one attempt.
+
+    `token_id` is None and `secret` empty where a provider needs no token.
     """
 
     token_id: UUID | None
@@ -99,8 +95,9 @@ class Credential(Struct, frozen=True):
 
 
 class Fresh(Struct, frozen=True):
-    """What a refresh or a sign-in brought. `refresh` is empty when there is none or the old one
-    stays good.
+    """The result of a refresh or a sign-in.
+
+    `refresh` is the new refresh token; it is empty when there is none or the old one stays valid.
     """
 
     secret: str
@@ -112,11 +109,10 @@ class Fresh(Struct, frozen=True):
 
 
 class Attempt(Struct):
-    """One upstream call or one candidate passed over: what it was and how it ended. Times in
-    milliseconds.
+    """One upstream call, or one skipped candidate, and how it ended. Times in milliseconds.
 
     A request that met a closed connection is sent again on a new one, with the same credential
-    (`begin_resend`). These are two upstream calls: `as_dicts` has an entry for each, and whoever
+    (`begin_resend`). These are two upstream calls: `as_dicts` has an entry for each, and code that
     counts calls adds one for `resent`.
     """
 
@@ -133,25 +129,25 @@ class Attempt(Struct):
     connect_ms: float | None = None
     first_byte_ms: float | None = None
     total_ms: float | None = None
-    limit: Limit | None = None  # the answer said that nothing is left for now
-    lacks_call: bool = False  # a tool had to be called, and the model did not
-    chat_id: str = ""  # of the conversation that the upstream keeps
-    parent_id: str = ""  # its last message there
-    unshown: list[str] | None = None  # thinking that was produced and is kept from the caller
-    more: Callable[[], bool] | None = None  # as in Trace: asked before the request is sent again
+    limit: Limit | None = None  # set when the answer says that the rate limit is used up
+    lacks_call: bool = False  # a tool call was required, and the model made none
+    chat_id: str = ""  # of the chat that the upstream stores
+    parent_id: str = ""  # of the last message in that chat
+    unshown: list[str] | None = None  # thinking that the caller does not get
+    more: Callable[[], bool] | None = None  # as in Trace: called before the request is sent again
     may_resend: bool = True  # False: no further upstream call may be made for this attempt
-    closed_call: dict[str, Any] | None = (
-        None  # the call that met a closed connection, as the ledger stores it
-    )
+    # the call that met a closed connection, as the ledger stores it
+    closed_call: dict[str, Any] | None = None
 
     @property
     def resent(self) -> bool:
-        """Whether this attempt took two upstream calls."""
+        """Return whether this attempt took two upstream calls."""
         return self.closed_call is not None
 
     def begin_resend(self) -> bool:
-        """Note that the kept connection was closed, and begin a second call. False: no more calls
-        are allowed.
+        """Record that the kept connection was closed, and begin a second call.
+
+        Returns False when no more calls are allowed; nothing is recorded then.
         """
         if self.resent or not self.may_resend or (self.more is not None and not self.more()):
             return False
@@ -169,7 +165,7 @@ class Attempt(Struct):
         self.total_ms = (time.perf_counter() - self.began) * 1000
 
     def as_dict(self) -> dict[str, Any]:
-        """The shape of one entry of the ledger's `attempts`."""
+        """Return one entry of the ledger's `attempts`."""
         return {
             "provider": self.provider,
             "model": self.model,
@@ -183,13 +179,14 @@ class Attempt(Struct):
         }
 
     def as_dicts(self) -> list[dict[str, Any]]:
-        """Its entries in the ledger: one for each upstream call."""
+        """Return the entries of the ledger's `attempts`: one for each upstream call."""
         return [self.as_dict()] if self.closed_call is None else [self.closed_call, self.as_dict()]
 
 
 class Trace(Struct):
-    """What happened to one request so far; the ledger writes it down once. The one mutable thing on
-    the path.
+    """Everything that happened to one request so far; the ledger saves it once.
+
+    It and its attempts are the only mutable objects on the request path.
     """
 
     request: ChatRequest
@@ -200,24 +197,21 @@ class Trace(Struct):
     attempts: list[Attempt] = field(default_factory=list)
     queue_ms: float | None = None  # until the first attempt began
     first_byte_ms: float | None = None
-    usage: dict[str, Any] | None = None  # as the upstream gave it
-    text: list[str] = field(
-        default_factory=list
-    )  # what was produced, for counting when no usage came
+    usage: dict[str, Any] | None = None  # as the upstream reported it
+    # the text produced, for counting tokens when the upstream reports no usage
+    text: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
-    kept_bytes: int = 0  # what both take in memory; beyond a limit only lengths are kept
-    unkept_text: int = 0  # characters
-    unkept_reasoning: int = 0
-    further: list[dict[str, Any]] | None = (
-        None  # bodies of questions that a strategy asked besides the request's own
-    )
-    counted: Any = None  # what the ledger wrote down: api.accounting.token_count.Usage
-    extras: dict[str, Any] | None = (
-        None  # what a strategy thought on the way, JSON, whether or not it was shown
-    )
-    # of it, what the caller gets in the text before the answer proper: not told to a model again
+    kept_bytes: int = 0  # size of both in memory; beyond a limit only lengths are kept
+    unkept_text: int = 0  # characters of text that were not kept
+    unkept_reasoning: int = 0  # characters of reasoning that were not kept
+    # bodies of the requests that a strategy made besides the caller's own
+    further: list[dict[str, Any]] | None = None
+    counted: Any = None  # the usage that the ledger recorded: api.accounting.token_count.Usage
+    # a strategy's intermediate thinking as JSON, shown to the caller or not
+    extras: dict[str, Any] | None = None
+    # the part of it that the caller gets before the answer proper; it is never sent to a model
     preface: str = ""
-    more: Callable[[], bool] | None = None  # takes one more upstream call; None: there is no limit
+    more: Callable[[], bool] | None = None  # counts one more upstream call; None: no limit
 
     def attempt(
         self,
@@ -226,7 +220,7 @@ class Trace(Struct):
         token_id: UUID | None = None,
         provider_id: int | None = None,
     ) -> Attempt:
-        """A new attempt, noted."""
+        """Create an attempt and add it to the trace."""
         attempt = Attempt(provider, model, token_id, provider_id, more=self.more)
         if self.queue_ms is None:
             self.queue_ms = (attempt.began - self.began) * 1000
@@ -234,29 +228,31 @@ class Trace(Struct):
         return attempt
 
     def may_go_on(self) -> bool:
-        """Whether one more upstream call may be made; asked before each but the first, and then it
-        is made.
+        """Return whether one more upstream call may be made.
+
+        It is asked before each call but the first. True also counts the call, so the call must be
+        made.
         """
         return self.more is None or self.more()
 
     def attempts_as_dicts(self) -> list[dict[str, Any]]:
-        """What the ledger stores of the attempts: one entry for each upstream call or candidate
-        passed over.
-        """
+        """Return the ledger's `attempts`: an entry for each upstream call or skipped candidate."""
         return [entry for attempt in self.attempts for entry in attempt.as_dicts()]
 
     @property
     def answered_by(self) -> Attempt | None:
-        """The attempt whose answer the caller got, at least in part, or was waiting for when he
-        left.
+        """Return the attempt that answered the caller, at least in part, or None.
+
+        When the caller has left, it is the attempt whose answer was awaited.
         """
         return next((a for a in reversed(self.attempts) if a.outcome in ANSWERING), None)
 
 
 # --- constructors for adapters whose upstream does not speak OpenAI -------------------------------
 def delta(request: ChatRequest, *, finish_reason: str | None = None, **fields: Any) -> Chunk:
-    """One streamed chunk: `fields` are the delta's (role, content, reasoning_content,
-    tool_calls).
+    """Make one streamed chunk.
+
+    `fields` are those of the delta: role, content, reasoning_content, tool_calls.
     """
     choice = {"index": 0, "delta": fields, "logprobs": None, "finish_reason": finish_reason}
     return {
@@ -269,7 +265,7 @@ def delta(request: ChatRequest, *, finish_reason: str | None = None, **fields: A
 
 
 def usage_chunk(request: ChatRequest, usage: dict[str, Any]) -> Chunk:
-    """The chunk after the last delta that carries usage: no choices."""
+    """Make the chunk with the usage that follows the last delta: it has no choices."""
     return delta(request) | {"choices": [], "usage": usage}
 
 
@@ -279,7 +275,7 @@ def completion(
     usage: dict[str, Any] | None,
     finish: str = "stop",
 ) -> Chunk:
-    """One whole answer around `message` ({"content": …} and what else it has)."""
+    """Make one whole answer of `message` ({"content": …} and any further fields)."""
     full = {"role": "assistant", "content": None, "refusal": None} | message
     return {
         "id": f"chatcmpl-{request.id}",

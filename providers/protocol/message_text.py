@@ -1,8 +1,8 @@
 """Read and join the text of chat messages. No I/O.
 
-A message's content is a string, a list of parts, or nothing. A part has its text in `text`,
-whatever its type: `text` in a chat message, `input_text` or `output_text` in an item of a response,
-`file` with the text that was read out of the file (`filters/attachments.py`). A part of the type
+A message's content is a string, a list of parts, or None. A part of any type has its text in
+`text`: `text` in a chat message, `input_text` or `output_text` in an item of a response, `file`
+with the text that was extracted from the file (`filters/file_parts.py`). A part of the type
 `refusal` has it in `refusal`. Source: OpenAI's API reference, "Chat completions" and "Responses".
 """
 
@@ -13,13 +13,13 @@ import orjson
 
 Content = str | list[dict[str, Any]]
 
-SYSTEM_ROLES = ("system", "developer")  # who instructs; "developer" is OpenAI's newer word
+SYSTEM_ROLES = ("system", "developer")  # "developer" is OpenAI's newer name for "system"
 
 
 def list_prompt_texts(body: dict[str, Any]) -> list[str]:
     """List all texts of a chat body that a model reads.
 
-    These are the texts of the messages and of the calls in them, and as JSON the tools and the
+    These are the texts of the messages and of the tool calls in them, and as JSON the tools and the
     schema of the answer.
     """
     texts: list[str] = []
@@ -37,7 +37,7 @@ def list_prompt_texts(body: dict[str, Any]) -> list[str]:
 
 
 def render_json(value: Any) -> str:
-    """Render what a model reads as JSON."""
+    """Render a value as JSON, as a model reads it; values that JSON cannot hold as `str` does."""
     try:
         return orjson.dumps(value).decode()
     except orjson.JSONEncodeError:
@@ -45,9 +45,7 @@ def render_json(value: Any) -> str:
 
 
 def list_texts(content: Any) -> list[str]:
-    """List the texts of a content, also those of files and refusals; parts without one have
-    none.
-    """
+    """List the texts of a content, also those of files and refusals; skip parts without text."""
     if isinstance(content, str):
         return [content]
     if not isinstance(content, list):
@@ -57,21 +55,21 @@ def list_texts(content: Any) -> list[str]:
 
 
 def join_texts(content: Any) -> str:
-    """Join the texts of a content, one below the other."""
+    """Join the texts of a content with line ends."""
     return content if isinstance(content, str) else "\n".join(list_texts(content))
 
 
 def join_typed_texts(content: Any) -> str:
-    """Join what the sender typed: the text parts of a content without the texts of files."""
+    """Join the text parts of a content: the text that the sender typed, without files."""
     if isinstance(content, list):
         content = [part for part in content if part.get("type") == "text"]
     return join_texts(content)
 
 
 def join_contents(contents: Sequence[Content]) -> Content:
-    """Put contents one behind the other, a blank line between texts.
+    """Join contents one after the other, with a blank line between texts.
 
-    The result is a string as long as all of them are, else a list of parts.
+    Returns a string when all contents are strings, else a list of parts.
     """
     filled = [content for content in contents if content]
     if all(isinstance(content, str) for content in filled):

@@ -1,9 +1,8 @@
-"""Django's SQLite, whose writing transactions wait for each other in a queue. ENGINE =
-"providers.queued_sqlite3".
+"""A database backend: Django's SQLite with a queue for writing transactions.
 
-SQLite has one write lock, and who wants it looks again and again whether it is free. With several
-threads that write long transactions one after the other, a thread that wants to write one row may
-look for seconds and never find it free. So the threads of a process queue up here
-(`write_queue.py`) before they ask SQLite. Other processes still have to look again and again, which
-`busy_timeout` bounds.
+Use it with ENGINE = "providers.queued_sqlite3". SQLite has one write lock, and a connection that
+wants it polls until it is free. With several threads that write long transactions one after the
+other, a thread that wants to write one row may poll for seconds and never find the lock free. So
+the threads of a process queue up here (`write_queue.py`) before they ask SQLite. Other processes
+still have to poll, for as long as `busy_timeout` allows.
 """

@@ -1,4 +1,4 @@
-"""The backend, where Django looks for it."""
+"""The database wrapper, in the module where Django looks for it."""
 
 from typing import Any
 
@@ -9,8 +9,9 @@ from providers.queued_sqlite3.write_queue import write_queue
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Holds the process's place in the queue from BEGIN until the transaction has ended, however it
-    ends.
+    """A connection that holds the write queue's lock from BEGIN until its transaction ends.
+
+    The lock is released however the transaction ends: commit, rollback or closing.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

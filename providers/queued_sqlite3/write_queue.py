@@ -1,5 +1,6 @@
-"""Whose turn it is to write to the SQLite database of this process: first come, first served, the
-ledger before all.
+"""A queue for writers of one process's SQLite database: first come, first served.
+
+The ledger goes before all others (`first=True`).
 """
 
 import threading
@@ -9,8 +10,9 @@ from contextlib import contextmanager
 
 
 class WriteQueue:
-    """A lock that is handed to who waits longest. It belongs to no thread: whoever holds it may
-    give it back.
+    """A lock that is handed to the longest waiting caller.
+
+    It belongs to no thread: any thread may release it.
     """
 
     def __init__(self) -> None:
@@ -19,8 +21,9 @@ class WriteQueue:
         self._is_taken = False
 
     def acquire(self, timeout_seconds: float, *, first: bool = False) -> bool:
-        """Take the lock, or return False when it was not to be had in time. `first`: before all who
-        wait.
+        """Take the lock, or return False when it is not free within `timeout_seconds`.
+
+        With `first` the caller is put at the head of the queue.
         """
         with self._mutex:
             if not self._is_taken:
@@ -34,13 +37,13 @@ class WriteQueue:
         if handed_over.wait(timeout_seconds):
             return True
         with self._mutex:
-            if handed_over.is_set():  # it came at the last moment
+            if handed_over.is_set():  # the lock came just after the wait timed out
                 return True
             self._waiting.remove(handed_over)
             return False
 
     def release(self) -> None:
-        """Give the lock to the next one who waits."""
+        """Hand the lock to the next caller in the queue."""
         with self._mutex:
             if self._waiting:
                 self._waiting.popleft().set()
@@ -49,7 +52,7 @@ class WriteQueue:
 
     @contextmanager
     def held(self, timeout_seconds: float, *, first: bool = False) -> Iterator[None]:
-        """Hold the lock during the block. Raises TimeoutError."""
+        """Hold the lock during the block. Raises TimeoutError when it is not free in time."""
         if not self.acquire(timeout_seconds, first=first):
             raise TimeoutError("database is locked")
         try:

@@ -1,1 +1,1 @@
-"""What adapters have in common: the OpenAI dialect, web chats, errors, rate limits."""
+"""The common parts of adapters: the OpenAI dialect, web chats, errors, rate limits."""

@@ -1,10 +1,10 @@
 """The adapter contract, and the OpenAI dialect that most upstreams speak.
 
-An adapter knows how one dialect asks and answers; it has no retry, pool, database, settings or
-logging of content. `ask` yields the list of chunks that each read brought (see
-`providers/protocol/chat.py`) and raises `providers.exceptions` only: errors that come before the
-first yield may be answered by another token, later ones end the caller's stream. Sources: OpenAI's
-API reference; the errors of its peers as listed in `error_mapping.py`.
+An adapter knows how to write requests and read answers of one dialect; it has no retries, pool,
+database or settings, and logs no content. `ask` yields lists of the chunks that each read contained
+(see `providers/protocol/chat.py`) and raises `providers.exceptions` only: after an error before the
+first yield another token may be tried, a later error ends the caller's stream. Sources: OpenAI's
+API reference; the errors of similar services as listed in `error_mapping.py`.
 """
 
 import asyncio
@@ -43,14 +43,16 @@ from providers.upstream.stream_reader import StreamReader
 from providers.wire.json_reader import loads, loads_raw
 
 USER_AGENT = "proxysite"
-FOLD_BYTES = 64 * 2**10  # of a stream's events, read at a time
+FOLD_BYTES = 64 * 2**10  # of a stream's events that are read at a time
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much is read: bytes of a whole answer, of one event of a stream, and of a whole stream;
-    and how much is kept of thinking that the caller does not get, for counting it.
+    """The most bytes that are read or kept.
+
+    They limit a whole answer, one event of a stream, a whole stream, and the thinking that is kept
+    for counting its tokens although the caller does not get it.
     """
 
     answer_bytes: int
@@ -61,7 +63,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """A provider as the path sees it: the frozen values of its row."""
+    """A provider as requests use it: the frozen values of its row."""
 
     id: int
     name: str
@@ -79,36 +81,33 @@ class Upstream:
 
 
 def is_event_stream(content_type: str, data: bytes) -> bool:
-    """Whether a body is the events of a stream, as its type or its beginning says."""
+    """Return whether a body holds the events of a stream, by its content type or its beginning."""
     return "event-stream" in content_type or data[:64].lstrip().startswith(b"data:")
 
 
 class BaseAdapter:
-    """Speaks OpenAI's dialect; a dialect of another kind overrides what differs."""
+    """The adapter of OpenAI's dialect; adapters of other dialects override the differences."""
 
     label: ClassVar[str] = "OpenAI dialect"
     official: ClassVar[bool] = True
     has_url: ClassVar[bool] = True
-    modes: ClassVar[tuple[str, ...]] = ("user",)  # choices.Mode: the entrances it has
-    stream_only: ClassVar[bool] = (
-        False  # the upstream is always asked to stream; whole answers are folded
-    )
+    modes: ClassVar[tuple[str, ...]] = ("user",)  # of choices.Mode
+    # True: the upstream is always asked to stream, and whole answers are made of the chunks
+    stream_only: ClassVar[bool] = False
     one_at_a_time: ClassVar[bool] = False  # a token may have one stream at a time
     refreshes: ClassVar[bool] = False  # has `refresh`
     signs_in: ClassVar[bool] = False  # has `sign_in`
-    KEY_CALLS: ClassVar[
-        dict[str, str]
-    ] = {}  # hosts that list models to everybody -> a free call that needs the key
-    ERRORS: ClassVar[dict[str, type[UpstreamError]]] = (
-        CODES  # an upstream's error code or type -> what it means
-    )
+    # hosts that list models without a key -> the path of a free call that needs the key
+    KEY_CALLS: ClassVar[dict[str, str]] = {}
+    # an upstream's error code or type -> our error class
+    ERRORS: ClassVar[dict[str, type[UpstreamError]]] = CODES
 
     def __init__(self, upstream: Upstream, clients: Clients) -> None:
         self.upstream = upstream
         self.clients = clients
         self._targets: dict[str, Target] = {}
 
-    # --- what goes down ---------------------------------------------------------------------------
+    # --- the request ------------------------------------------------------------------------------
     def target(self, path: str) -> Target:
         found = self._targets.get(path)
         if found is None:
@@ -120,14 +119,17 @@ class BaseAdapter:
 
     @cached_property
     def extra_headers(self) -> bytes:
-        """Those of the row, and what this is, unless the row says otherwise."""
+        """Return the row's headers, and a User-Agent unless the row has one."""
         headers = self.upstream.headers
         if not any(name.lower() == "user-agent" for name, _ in headers):
             headers = (("User-Agent", USER_AGENT), *headers)
         return "".join(f"{name}: {value}\r\n" for name, value in headers).encode("ascii")
 
     def headers(self, credential: Credential) -> bytes:
-        """Header lines of one request. Raises BadResponse on a secret that no header can carry."""
+        """Return the header lines of one request.
+
+        Raises BadResponse on a secret that no header can carry.
+        """
         if not credential.secret:
             return self.extra_headers
         if not (credential.secret.isascii() and credential.secret.isprintable()):
@@ -138,8 +140,10 @@ class BaseAdapter:
         )
 
     def payload(self, request: ChatRequest, model: UpstreamModel) -> dict[str, Any]:
-        """The body for the upstream: the caller's, with the upstream's model name; usage is always
-        asked for.
+        """Return the body for the upstream: the caller's body with the upstream's model name.
+
+        A stream's usage is requested wherever the upstream reports it. File parts and tools are
+        rewritten for models that cannot take them.
         """
         body = {**request.body, "model": model.name}
         if request.endpoint == CHAT:
@@ -152,12 +156,13 @@ class BaseAdapter:
             body.pop("stream_options", None)
         return body
 
-    # --- what comes up ----------------------------------------------------------------------------
+    # --- the answer -------------------------------------------------------------------------------
     def ask(
         self, request: ChatRequest, model: UpstreamModel, credential: Credential, attempt: Attempt
     ) -> Batches:
-        """Yield lists of chunks while the answer streams, or one list with the whole answer. Raises
-        UpstreamError.
+        """Yield lists of chunks while the answer streams, or one list with the whole answer.
+
+        Raises UpstreamError.
         """
         steps = filters.needed(request, model, attempt, self.upstream.limits.kept_bytes)
         relayed = self.relay(request, model, credential, attempt)
@@ -170,8 +175,10 @@ class BaseAdapter:
     async def relay(
         self, request: ChatRequest, model: UpstreamModel, credential: Credential, attempt: Attempt
     ) -> Batches:
-        """The same as the upstream says it, before any filter; chunks from a stream-only
-        upstream.
+        """Yield the answer as the upstream sends it, before any filter.
+
+        A stream-only upstream's answer is yielded as chunks even if the request does not stream.
+        Writes status, limit and patience into `attempt`. Raises UpstreamError.
         """
         body = orjson.dumps(self.payload(request, model))
         streams = request.stream or self.stream_only
@@ -209,14 +216,14 @@ class BaseAdapter:
                 if batch := reader.finish():
                     yield batch
             except ProviderError:
-                if not reader.finished:  # else all was said: only the end of the stream is missing
+                if not reader.finished:  # else the answer is complete without the stream's end
                     raise
             reader.judge()
             if reader.done:
                 response.finish()
 
     async def accept(self, response: Response | ApiResponse, credential: Credential) -> None:
-        """Raise UpstreamError unless the head promises an answer."""
+        """Raise UpstreamError unless status and headers announce an answer."""
         if response.status != 200:
             answer = await response.read_answer(self.upstream.limits.answer_bytes)
             raise self.read_refusal(answer, credential)
@@ -224,15 +231,16 @@ class BaseAdapter:
             raise BadResponse("The upstream compressed its answer although asked not to.")
 
     def reader(self, request: ChatRequest, credential: Credential) -> StreamReader:
-        """What makes chunks of a stream's bytes."""
+        """Return a reader that makes chunks of a stream's bytes."""
         read_event = partial(self.read_event, credential=credential)
         choices = request.body.get("n") or 1
         event_bytes = self.upstream.limits.event_bytes
         return StreamReader(read_event, event_bytes, chat=request.endpoint == CHAT, choices=choices)
 
     def read_event(self, data: bytes, credential: Credential) -> Chunk | None:
-        """One event's JSON object; None when it is not one. Raises UpstreamError when it reports an
-        error.
+        """Return one event's JSON object; None when the data is not a JSON object.
+
+        Raises UpstreamError when the event reports an error.
         """
         try:
             chunk = loads_raw(data)
@@ -248,7 +256,7 @@ class BaseAdapter:
         return chunk
 
     def answer(self, request: ChatRequest, data: bytes, credential: Credential) -> Chunk:
-        """A whole answer, conforming. Raises UpstreamError when it is none."""
+        """Return a whole answer in OpenAI's schema. Raises UpstreamError when the data is none."""
         try:
             answer = loads(data)
         except ValueError:
@@ -283,8 +291,9 @@ class BaseAdapter:
     async def whole_answer(
         self, request: ChatRequest, data: bytes, credential: Credential, content_type: str
     ) -> Chunk:
-        """The answer that a whole body holds, whatever it is written as. Raises UpstreamError when
-        it is none.
+        """Return the answer in a whole body, which may be JSON or the events of a stream.
+
+        Raises UpstreamError when the body holds no answer.
         """
         if "html" in content_type:
             raise BadResponse("The upstream answered with a web page.")
@@ -295,8 +304,9 @@ class BaseAdapter:
     async def answer_of_events(
         self, request: ChatRequest, data: bytes, credential: Credential
     ) -> Chunk:
-        """Fold a whole answer that came as the events of a stream. Raises UpstreamError when it is
-        none.
+        """Return the whole answer that a stream's events make up.
+
+        Raises UpstreamError when they do not make up an answer.
         """
         reader = self.reader(request, credential)
         chunks = list[Chunk]()
@@ -304,13 +314,13 @@ class BaseAdapter:
             chunks += reader.feed(data[start : start + FOLD_BYTES])
             if reader.over:
                 break
-            await asyncio.sleep(0)  # other requests get their turn
+            await asyncio.sleep(0)  # lets other requests run
         chunks += reader.finish()
         reader.judge()
         return fold(chunks) if request.endpoint == CHAT else fold_text(chunks)
 
     def read_refusal(self, answer: HttpAnswer, credential: Credential) -> UpstreamError:
-        """Return the error that an answer other than a success means."""
+        """Return the error for an answer whose status is not a success."""
         try:
             body = loads(answer.body)
         except ValueError:
@@ -324,9 +334,9 @@ class BaseAdapter:
             secret=credential.secret,
         )
 
-    # --- beside the path --------------------------------------------------------------------------
+    # --- other calls ------------------------------------------------------------------------------
     async def call(self, method: str, path: str, credential: Credential, body: Any = None) -> Any:
-        """The JSON that one small call answers. Raises UpstreamError."""
+        """Make one small call and return the JSON of its answer. Raises UpstreamError."""
         data = b"" if body is None else orjson.dumps(body)
         answer = await self.make_call(
             self.build_call(method, path, credential, body=data), credential
@@ -338,7 +348,7 @@ class BaseAdapter:
 
     @property
     def call_limits(self) -> dict[str, Any]:
-        """The fields of an `ApiCall` that say where it may go, how long it takes, what is read."""
+        """Return the fields of an `ApiCall` that limit where it goes, its time and its answer."""
         upstream = self.upstream
         return {
             "allow_private": upstream.allow_private,
@@ -348,16 +358,19 @@ class BaseAdapter:
         }
 
     def build_call(self, method: str, path: str, credential: Credential, **fields: Any) -> ApiCall:
-        """Build a call that is no relayed answer, to a path below the base URL.
+        """Build a call that is not a relayed answer, to a path below the base URL.
 
-        `fields` are further ones of `ApiCall`, such as its body. Raises BadResponse on an address
-        that is none or a secret that no header can carry.
+        `fields` are further fields of `ApiCall`, such as its body. Raises BadResponse on an invalid
+        address or a secret that no header can carry.
         """
         fields = {"headers": self.headers(credential), **self.call_limits, **fields}
         return ApiCall.create(method, self.upstream.base_url, path, **fields)
 
     async def make_call(self, call: ApiCall, credential: Credential) -> HttpAnswer:
-        """Make a call that is no relayed answer. Raises UpstreamError unless it succeeds (2xx)."""
+        """Make a call that is not a relayed answer.
+
+        Raises UpstreamError unless it succeeds (2xx).
+        """
         answer = await self.clients.api.call(call)
         if not 200 <= answer.status < 300:
             raise self.read_refusal(answer, credential)
@@ -366,19 +379,19 @@ class BaseAdapter:
         return answer
 
     async def models(self, credential: Credential) -> list[str]:
-        """The ids the upstream lists. Raises UpstreamError."""
+        """Return the ids of the models that the upstream lists, sorted. Raises UpstreamError."""
         body = await self.call("GET", "models", credential)
         try:
-            entries = (
-                body if isinstance(body, list) else body["data"]
-            )  # Together sends the bare list
+            # Together sends the list without an object around it
+            entries = body if isinstance(body, list) else body["data"]
             return sorted(str(entry["id"]) for entry in entries)
         except (KeyError, TypeError):
             raise BadResponse("The upstream's list of models is not readable.") from None
 
     async def check(self, credential: Credential) -> None:
-        """Ask the cheapest free call that needs the credential. Raises UpstreamError when it does
-        not work.
+        """Check a credential with the cheapest free call that needs it.
+
+        Raises UpstreamError when the credential does not work.
         """
         path = self.KEY_CALLS.get(self.target("models").origin.host)
         if path is None:
@@ -387,14 +400,15 @@ class BaseAdapter:
             require_quota(await self.call("GET", path, credential))
 
     async def refresh(self, secret: str) -> Fresh:
-        """A new credential for a refresh token, which may be void from now on. Raises
-        UpstreamError.
+        """Exchange a refresh token for a new credential; the refresh token may be void afterwards.
+
+        Raises UpstreamError.
         """
         raise NotImplementedError
 
     async def sign_in(self, email: str, password: str) -> Fresh:
-        """A credential for an account. Raises UpstreamError."""
+        """Return a new credential for an account. Raises UpstreamError."""
         raise NotImplementedError
 
     async def forget(self, credential: Credential, chat_id: str) -> None:
-        """Delete a chat that the upstream keeps. Raises UpstreamError."""
+        """Delete a chat that the upstream stores. Raises UpstreamError."""

@@ -1,9 +1,9 @@
-"""What an upstream's refusal means: (status, error object, headers) -> one class of
-`providers.exceptions`. No I/O.
+"""Map an upstream's error answer to one class of `providers.exceptions`. No I/O.
 
-The code or type in the error object decides before the status does, because a quota often looks
-like a 429 and a bad parameter sometimes like a 401. Sources: OpenAI's "Error codes"; Moonshot's,
-DeepSeek's and OpenRouter's error pages; vLLM's error body.
+It reads the status, the error object and the headers. The code or type in the error object is
+checked before the status, because a used-up quota often has the status 429 and a bad parameter
+sometimes 401. Sources: OpenAI's "Error codes"; Moonshot's, DeepSeek's and OpenRouter's error pages;
+vLLM's error body.
 """
 
 import re
@@ -57,12 +57,14 @@ CODES: dict[str, type[UpstreamError]] = {
     "invalid_value": Rejected,
 }
 MESSAGE_LENGTH = 500
-RAW_LENGTH = 10_000  # of what an upstream says, before it is made one line
+RAW_LENGTH = 10_000  # characters of an upstream's message that are processed
 
 
 def error_in(body: dict[str, Any]) -> dict[str, Any] | None:
-    """The error object of a body: OpenAI's `{"error": {…}}`, a bare string, vLLM's `{"object":
-    "error"}`, `{"detail": …}`.
+    """Return the error object of a body, or None.
+
+    Known forms: OpenAI's `{"error": {…}}`, a bare string in `error`, vLLM's `{"object": "error"}`,
+    `{"type": "error"}`, `{"detail": …}` and `{"message": …}`.
     """
     error = body.get("error")
     if isinstance(error, dict):
@@ -83,8 +85,10 @@ def refusal(
     *,
     secret: str = "",
 ) -> UpstreamError:
-    """The error to raise. `status` is None for an error inside a 200 stream; `secret` is blanked
-    wherever the message has it.
+    """Return the error to raise for an error answer.
+
+    `status` is None for an error inside a 200 stream. `secret` is blanked wherever the message
+    contains it.
     """
     error = error or {}
     html = b"html" in headers.get(b"content-type", b"")
@@ -92,13 +96,12 @@ def refusal(
     kind = str(error.get("type") or "")
     if not isinstance(status, int):
         status = int(code) if re.fullmatch(r"[1-5][0-9]{2}", code, re.ASCII) else None
-        kind = (
-            "invalid_value" if kind == "invalid_request_error" else kind
-        )  # with a status, that says more
+        # without a status this type is all there is; with one, the status says more
+        kind = "invalid_value" if kind == "invalid_request_error" else kind
     named = codes.get(code.lower()) or (codes.get(kind.lower()) if kind else None)
     found = named if named is not None and not html else by_status(status, error, html)
     if found is AuthRejected and (error.get("param") or flagged(error)):
-        # a 401 that names a parameter, or a 403 that flags the input, is about the request
+        # a 401 that names a parameter, or a 403 for flagged input, is the request's fault
         found = Rejected
     message = clean(str(error.get("message") or ""), secret)
     result: UpstreamError
@@ -126,7 +129,7 @@ def refusal(
 def describe_limit(
     result: RateLimited | QuotaExhausted, error: Mapping[str, Any], headers: Mapping[bytes, bytes]
 ) -> None:
-    """Fill in until when and for what the limit holds, as far as the upstream says."""
+    """Write into `result` until when and for whom the limit holds, as far as the upstream says."""
     reset = rate_limits.read_reset(headers)
     if result.retry_after_seconds is None:
         seconds = rate_limits.read_body_reset(error)
@@ -144,7 +147,7 @@ def by_status(status: int | None, error: Mapping[str, Any], html: bool) -> type[
     if 300 <= status < 400:
         return UnexpectedRedirect
     if html and status not in (401, 404, 429) and status < 500:
-        return BadResponse  # a captcha or a login page: the provider, not the token
+        return BadResponse  # a captcha or a login page is the provider's fault, not the token's
     if status >= 500:
         return ServerFailed
     table: dict[int, type[UpstreamError]] = {
@@ -161,7 +164,7 @@ def by_status(status: int | None, error: Mapping[str, Any], html: bool) -> type[
 
 
 def flagged(error: Mapping[str, Any]) -> bool:
-    """Whether the input was moderated away, as OpenRouter says it."""
+    """Return whether the input was rejected by moderation, in OpenRouter's form of the error."""
     metadata = error.get("metadata")
     return isinstance(metadata, dict) and not metadata.keys().isdisjoint(
         ("flagged_input", "reasons")
@@ -169,9 +172,7 @@ def flagged(error: Mapping[str, Any]) -> bool:
 
 
 def require_quota(body: Any) -> None:
-    """Raise QuotaExhausted when an upstream's facts about a key say that nothing is left of its
-    limit.
-    """
+    """Raise QuotaExhausted when an upstream's data about a key says that its limit is used up."""
     facts = body.get("data") if isinstance(body, dict) else None
     left = facts.get("limit_remaining") if isinstance(facts, dict) else None
     if isinstance(left, int | float) and not isinstance(left, bool) and left <= 0:
@@ -179,8 +180,9 @@ def require_quota(body: Any) -> None:
 
 
 def retry_after(headers: Mapping[bytes, bytes]) -> float | None:
-    """Seconds until the upstream wants to be asked again, from `retry-after-ms` or `Retry-After`;
-    None when it does not say.
+    """Return the seconds until the upstream wants the next request; None when it does not say.
+
+    They are read from `retry-after-ms` or `Retry-After`.
     """
     number = re.compile(r"\d{1,12}(\.\d{0,9})?", re.ASCII)
     millis = headers.get(b"retry-after-ms", b"").decode("latin-1").strip()
@@ -197,8 +199,9 @@ def retry_after(headers: Mapping[bytes, bytes]) -> float | None:
 
 
 def clean(message: str, secret: str) -> str:
-    """An upstream's message that may be shown: one line, bounded, without the secret it was asked
-    with.
+    """Return an upstream's message as one printable line of at most MESSAGE_LENGTH characters.
+
+    The secret that was sent to the upstream is blanked.
     """
     message = blank_secret(message[:RAW_LENGTH], secret)
     return " ".join("".join(c if c.isprintable() else " " for c in message).split())[

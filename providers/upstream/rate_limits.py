@@ -1,9 +1,9 @@
-"""What upstreams say about their rate limits, in headers and in the bodies of refusals. No I/O.
+"""Read rate limits from upstreams' headers and from the bodies of error answers. No I/O.
 
 Sources: OpenAI's API reference, "Rate limits" (`x-ratelimit-remaining-requests`, `…-reset-tokens`:
 durations such as `6m0s`; per model); Groq's and Mistral's pages, which use the same names;
-Anthropic's API reference, "Rate limits" (`anthropic-ratelimit-requests-remaining`, resets in
-RFC 3339; per class of models); OpenRouter's "Limits" (`X-RateLimit-Reset`: milliseconds since 1970,
+Anthropic's API reference, "Rate limits" (`anthropic-ratelimit-requests-remaining`, resets in RFC
+3339; per class of models); OpenRouter's "Limits" (`X-RateLimit-Reset`: milliseconds since 1970,
 also inside `error.metadata.headers`; per account); Google's `RetryInfo` (`retryDelay`); the IETF
 draft "RateLimit header fields" (`ratelimit-reset`: seconds).
 """
@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
-# (what is left, when it is refilled, whether the limit is one of the model)
+# (header of the remaining amount, header of the reset, True when the limit is per model)
 FAMILIES: tuple[tuple[bytes, bytes, bool], ...] = (
     (b"x-ratelimit-remaining-requests", b"x-ratelimit-reset-requests", True),
     (b"x-ratelimit-remaining-tokens", b"x-ratelimit-reset-tokens", True),
@@ -48,8 +48,9 @@ ORGANIZATION = re.compile(r"\borgani[sz]ation[ :`'\"]*(org-[A-Za-z0-9_-]{1,64})"
 
 
 class Limit(NamedTuple):
-    """Nothing is left for `seconds`; `of_model`: for the model that was asked, else for the
-    token.
+    """A used-up rate limit: nothing is left for `seconds`.
+
+    It holds for the requested model when `of_model` is true, else for the whole token.
     """
 
     seconds: float
@@ -57,7 +58,7 @@ class Limit(NamedTuple):
 
 
 def read_limit(headers: Mapping[bytes, bytes]) -> Limit | None:
-    """Read from an answer's headers that nothing is left; None when something is, or unknown."""
+    """Return the longest of the used-up limits in an answer's headers, or None."""
     if REMAINING.isdisjoint(headers):
         return None
     found: Limit | None = None
@@ -70,10 +71,10 @@ def read_limit(headers: Mapping[bytes, bytes]) -> Limit | None:
 
 
 def read_reset(headers: Mapping[bytes, bytes]) -> Limit | None:
-    """Read from a 429's headers when the limit that was hit is reset.
+    """Return from a 429's headers when the limit that was hit is reset, or None.
 
-    Where none of them says that nothing is left, the soonest reset is taken: it may be the wrong
-    one, and then the next refusal says so.
+    Where no header says that nothing is left, the soonest reset is taken: it may be the wrong one,
+    and then the next 429 says so.
     """
     if (exact := read_limit(headers)) is not None:
         return exact
@@ -91,7 +92,7 @@ def is_of_model(headers: Mapping[bytes, bytes]) -> bool:
 
 
 def read_body_reset(error: Mapping[str, Any]) -> float | None:
-    """Read from a refusal's error object how many seconds to wait; None when it does not say."""
+    """Return the seconds to wait that an error object names; None when it names none."""
     metadata = error.get("metadata")
     inner = metadata.get("headers") if isinstance(metadata, dict) else None
     if isinstance(inner, dict):
@@ -112,17 +113,17 @@ def read_body_reset(error: Mapping[str, Any]) -> float | None:
 
 
 def read_organization(headers: Mapping[bytes, bytes], message: str) -> str:
-    """Return whose limit a refusal names; empty when it names nobody."""
+    """Return the organization whose limit was hit; empty when the answer names none."""
     if found := ORGANIZATION.search(message[:2_000]):
         return found[1]
     return headers.get(b"openai-organization", b"").decode("latin-1")[:64]
 
 
 def parse_reset(text: str) -> float | None:
-    """Return the seconds from now that a reset means, 0 for one that is over; None for no reset.
+    """Return the seconds from now until a reset, 0 for a past one; None for text that is none.
 
-    Takes durations (`6m0s`, `120ms`, `1.5`), times since 1970 in seconds or milliseconds, RFC 3339
-    and HTTP dates.
+    Accepts durations (`6m0s`, `120ms`, `1.5`), times since 1970 in seconds or milliseconds, RFC
+    3339 and HTTP dates.
     """
     text = text.strip()
     if not text or len(text) > 64:

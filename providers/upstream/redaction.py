@@ -1,8 +1,8 @@
-"""Blank a secret in text that may be shown or stored, in whatever form an upstream repeats it.
+"""Blank a secret in text that may be shown or stored, in any form in which an upstream repeats it.
 
-Recognised are the secret itself, percent-encoded, as hexadecimal digits and as base64 (ordinary and
-URL-safe, alone or inside a longer text such as `Bearer …`), each in any mix of upper and lower
-case, and every part of one of these that is long enough to be told apart from ordinary words.
+These forms are recognised: the secret itself, percent-encoded, as hexadecimal digits and as base64
+(ordinary and URL-safe, alone or inside a longer text such as `Bearer …`), each in any mix of upper
+and lower case, and every part of one of these that is too long to be an ordinary word.
 """
 
 import re
@@ -12,11 +12,10 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 BLANK = "***"
-PART_CHARS = 12  # a part that long is blanked; a shorter secret only as a whole
-SHORTEST_FORM = 6  # shorter encodings of a very short secret are words like any other
-SAME = str.maketrans(
-    string.ascii_uppercase + "-_", string.ascii_lowercase + "+/"
-)  # case, and base64's two alphabets
+PART_CHARS = 12  # parts of this length are blanked; a shorter secret only as a whole
+SHORTEST_FORM = 6  # shorter encodings of a very short secret look like ordinary words
+# makes upper and lower case, and base64's two alphabets, compare equal
+SAME = str.maketrans(string.ascii_uppercase + "-_", string.ascii_lowercase + "+/")
 
 
 def blank_secret(text: str, secret: str) -> str:
@@ -37,26 +36,29 @@ def blank_secret(text: str, secret: str) -> str:
 
 
 def encoded_forms(secret: str) -> Iterator[str]:
-    """Yield the secret as an upstream may write it; of base64 what does not depend on the text
-    around it.
+    """Yield the secret in the forms in which an upstream may write it.
+
+    Of base64 only the characters are yielded that do not depend on the text around the secret.
     """
     data = secret.encode("utf-8", "surrogatepass")
     yield secret
     if (quoted := quote(secret, safe="")) != secret:
         yield quoted
     yield data.hex()
-    for before in range(
-        3
-    ):  # bytes of other text that share the first group of three with the secret
+    # `before` bytes of other text may share the first group of three with the secret
+    for before in range(3):
         coded = b64encode(bytes(before) + data).decode()
         first = (0, 2, 3)[before]  # characters that depend on the bytes before
-        last = len(coded) - (0, 3, 2)[(before + len(data)) % 3]  # and on those behind
+        # the last ones depend on the bytes behind
+        last = len(coded) - (0, 3, 2)[(before + len(data)) % 3]
         yield coded[first:last]
 
 
 def blank_parts(text: str, plain: str, form: str, size: int) -> tuple[str, str]:
-    """Replace every part of `form` with `size` or more characters; `plain` is `text` as it is
-    compared.
+    """Replace every part of `form` with `size` or more characters.
+
+    `plain` is `text` in the form in which it is compared, of the same length. Returns both,
+    changed.
     """
     parts = {form[at : at + size] for at in range(len(form) - size + 1)}
     shown = []
@@ -74,8 +76,9 @@ def blank_parts(text: str, plain: str, form: str, size: int) -> tuple[str, str]:
 
 
 def find_parts(word: str, parts: set[str], size: int) -> Iterator[tuple[int, int]]:
-    """Yield where parts are in `word`, first and behind the last character; parts that overlap are
-    one.
+    """Yield the ranges of `word` that parts cover: the first index, and the index after the last.
+
+    Parts that overlap or touch make one range.
     """
     first = last = -1
     for at in range(len(word) - size + 1):

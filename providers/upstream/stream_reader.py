@@ -1,6 +1,4 @@
-"""The bytes of one stream -> batches of conforming chunks, and whether the stream ended well. No
-I/O.
-"""
+"""Read the bytes of one stream as lists of chunks in OpenAI's schema, and judge its end. No I/O."""
 
 import asyncio
 import sys
@@ -15,52 +13,55 @@ from providers.protocol.chat import Chunk
 from providers.wire.sse import EventTooLong, Splitter
 
 DONE = b"[DONE]"
-BROKEN_EVENTS = 10  # of one stream; with more the stream is given up
+BROKEN_EVENTS = 10  # of one stream; with more of them the stream fails
 LARGE_EVENT_BYTES = 256 * 2**10  # an event that is longer is read in a thread
-_thread = ThreadPoolExecutor(
-    1, thread_name_prefix="events"
-)  # one: more would only take turns with the event loop
+# more threads would only compete with the event loop for the interpreter
+_thread = ThreadPoolExecutor(1, thread_name_prefix="events")
 
 
 def has_surrogates(data: bytes) -> bool:
-    """Whether a JSON text has escapes of surrogates; ask only when it has a backslash, which is
-    found much sooner.
+    """Return whether a JSON text has escapes of surrogates.
+
+    Call it only when the text has a backslash: searching for that is much faster.
     """
     return b"\\ud" in data or b"\\uD" in data
 
 
 class AnySplitter(Protocol):
     def feed(self, piece: bytes) -> list[bytes]:
-        """The messages that this piece completes. Raises EventTooLong."""
+        """Return the messages that this piece completes. Raises EventTooLong."""
 
     def finish(self) -> list[bytes]:
-        """What a last message that lacks its end says."""
+        """Return the last message, if the stream ended without its terminator."""
 
 
 class Dialect(Protocol):
-    """One answer of an upstream that does not speak OpenAI: messages -> chunks."""
+    """The reader of one answer in another dialect than OpenAI's: messages become chunks."""
 
-    over: bool  # a message said that the answer is complete: nothing more is to be read
+    over: bool  # a message said that the answer is complete: no more is to be read
 
     def read(self, data: bytes) -> list[Chunk]:
-        """The chunks that this message means, made with `providers.protocol.chat.delta`, the last
-        one with a finish reason; lone surrogates left in. Raises UpstreamError for one that reports
-        an error, ValueError for an unreadable one.
+        """Return the chunks of this message, made with `providers.protocol.chat.delta`.
+
+        The last chunk of the answer has a finish reason; lone surrogates are left in. Raises
+        UpstreamError for a message that reports an error, ValueError for an unreadable one.
         """
 
     def close(self) -> list[Chunk]:
-        """The bytes are over, and properly: what is still to be said, if that means that the answer
-        is complete.
+        """Return the chunks to add when the bytes have ended properly.
+
+        There are some only where the end of the bytes means that the answer is complete.
         """
 
 
 class StreamReader:
-    """`read_event` makes a chunk of an event's data (lone surrogates left in), None of what is no
-    JSON object; it raises what an error means.
+    """A reader of one stream of events.
 
-    Feed it what each read brought, `finish` it at the end of the bytes, then `judge`. `over`:
-    nothing more is to be read, because [DONE] came (`done`) or an error. `finished`: all choices
-    that were asked for, or with [DONE] all that began, have their finish reason.
+    `read_event` makes a chunk of an event's data (lone surrogates left in), or None when it is not
+    a JSON object; it raises the error that an event reports. Call `feed` with each read, `finish`
+    at the end of the bytes, then `judge`. `over`: no more is to be read, because of [DONE] (`done`)
+    or an error. `finished`: all requested choices have their finish reason, or, after [DONE], all
+    that began.
     """
 
     __slots__ = (
@@ -92,8 +93,8 @@ class StreamReader:
         self._halves = Halves()
         self._broken = 0
         self._error: UpstreamError | None = None
-        self.bytes_left = sys.maxsize  # that the stream may still have
-        self.waiting_bytes = 0  # of an event that is not complete, or more
+        self.bytes_left = sys.maxsize  # how many more the stream may have
+        self.waiting_bytes = 0  # at least the size of the incomplete event
         self.done = self.over = False
 
     @property
@@ -101,7 +102,7 @@ class StreamReader:
         return self._conformer.finished and (self.done or self._conformer.ended >= self._choices)
 
     def feed(self, piece: bytes) -> list[Chunk]:
-        """The chunks that this piece completes, up to [DONE] or an error."""
+        """Return the chunks that this piece completes, up to [DONE] or an error."""
         self.bytes_left -= len(piece)
         if self.bytes_left < 0:
             self._fail(BadResponse("The upstream sent too long a stream."))
@@ -118,19 +119,18 @@ class StreamReader:
         return self._take(events)
 
     def ends_large_event(self, piece: bytes) -> bool:
-        """Whether to feed this piece beside the event loop: with its line end a large event may be
-        complete.
-        """
+        """Return whether to feed this piece in a thread: its line end may end a large event."""
         return self.waiting_bytes > LARGE_EVENT_BYTES and b"\n" in piece
 
     async def feed_beside_loop(self, piece: bytes) -> list[Chunk]:
-        """The same as `feed`, in a thread: reading a large event takes longer than others should
-        wait.
+        """Run `feed` in a thread, because reading a large event takes long.
+
+        Other requests would have to wait for it in the event loop.
         """
         return await asyncio.get_running_loop().run_in_executor(_thread, self.feed, piece)
 
     def finish(self) -> list[Chunk]:
-        """The bytes are over: what a last event that lacks its blank line says."""
+        """Return the chunks of a last event that lacks its blank line; the bytes have ended."""
         return [] if self.over else self._take(self._splitter.finish())
 
     def judge(self) -> None:
@@ -170,7 +170,7 @@ class StreamReader:
 
 
 class DialectReader(StreamReader):
-    """The same for a dialect of its own."""
+    """A reader of one stream in another dialect than OpenAI's."""
 
     __slots__ = ("_dialect",)
 

@@ -1,9 +1,8 @@
-"""Adapters of web sites that keep chats: each request is a turn of a chat there, and no chat is
-left behind.
+"""The base of adapters for web sites that store chats: each request is a turn of a chat there.
 
-A chat made for a request is deleted afterwards, whether it was answered, failed or the caller left;
-it stays only when it is to be kept and the answer is whole. Deleting is a task of its own: nobody
-waits for it.
+A chat made for a request is deleted afterwards, whether the request was answered, failed or its
+caller left. It stays only when the request asks to keep it, the answer is complete and a stored
+token was used. A task of its own deletes it, so no caller waits for that.
 """
 
 import asyncio
@@ -35,20 +34,21 @@ FAREWELL_SECONDS = 10.0
 
 
 class Turn(Struct, frozen=True):
-    """One request of one credential; `resume` only when the chat it names is this credential's."""
+    """One request with one credential.
+
+    `resume` is set only when the chat that it names was started with this credential.
+    """
 
     request: ChatRequest
     model: UpstreamModel
     credential: Credential
     attempt: Attempt
-    messages: list[
-        dict[str, Any]
-    ]  # what is to be told: all of them, or what the kept chat does not know
+    messages: list[dict[str, Any]]  # all of them, or those that the stored chat lacks
     resume: Resume | None = None
 
 
 class WebChat(BaseAdapter):
-    """A site's adapter gives `turn`, `forget` and `error_in`."""
+    """The base of a site's adapter, which implements `turn`, `forget` and `error_in`."""
 
     official: ClassVar[bool] = False
     stream_only: ClassVar[bool] = True
@@ -58,13 +58,14 @@ class WebChat(BaseAdapter):
         self._farewells: set[asyncio.Task[None]] = set()
 
     def turn(self, turn: Turn) -> Batches:
-        """Ask, and yield what is answered; `attempt.chat_id` and `parent_id` are noted as soon as
-        they are known.
+        """Send the turn and yield the chunks of its answer.
+
+        Writes `attempt.chat_id` and `attempt.parent_id` as soon as they are known.
         """
         raise NotImplementedError
 
     def error_in(self, body: Any) -> dict[str, Any] | None:
-        """The error object of a body, as `providers.upstream.error_mapping` reads it."""
+        """Return the error object of a body in the form that `error_mapping` reads, or None."""
         raise NotImplementedError
 
     # --- one request ------------------------------------------------------------------------------
@@ -86,7 +87,7 @@ class WebChat(BaseAdapter):
                         said = True
                         yield batch
                 return
-            except ModelMissing:  # somebody deleted the chat: everything is told anew
+            except ModelMissing:  # the chat was deleted: send all messages in a new one
                 if resume is None or said:
                     raise
 
@@ -96,9 +97,8 @@ class WebChat(BaseAdapter):
         messages: list[dict[str, Any]] = self.payload(request, model)["messages"]
         if resume is None:
             return messages
-        with_system = model.tools == "prompt" and bool(
-            request.body.get("tools")
-        )  # they may not be those of before
+        # the tools in the system prompt may differ from those of earlier turns
+        with_system = model.tools == "prompt" and bool(request.body.get("tools"))
         return new_turn(messages, with_system=with_system)
 
     async def _once(self, turn: Turn) -> Batches:
@@ -121,7 +121,7 @@ class WebChat(BaseAdapter):
 
     def _leave(self, credential: Credential, chat_id: str) -> None:
         task = asyncio.get_running_loop().create_task(self._farewell(credential, chat_id))
-        self._farewells.add(task)  # the loop itself holds tasks weakly
+        self._farewells.add(task)  # the event loop itself holds only weak references to tasks
         task.add_done_callback(self._farewells.discard)
 
     async def _farewell(self, credential: Credential, chat_id: str) -> None:
@@ -133,8 +133,9 @@ class WebChat(BaseAdapter):
     async def speech(
         self, turn: Turn, target: Target, body: bytes, reader: StreamReader
     ) -> Batches:
-        """The chunks of one stream, to its end; whether that was a good one is for
-        `reader.judge`.
+        """Yield the chunks of one stream, to its end.
+
+        The caller then asks `reader.judge` if the stream ended well.
         """
         timeouts = self.upstream.timeouts
         attempt = turn.attempt
@@ -160,7 +161,7 @@ class WebChat(BaseAdapter):
                 if batch := reader.finish():
                     yield batch
             except ProviderError:
-                if not reader.finished:  # else all was said: only the end of the stream is missing
+                if not reader.finished:  # else the answer is complete without the stream's end
                     raise
             if reader.done:
                 response.finish()
@@ -168,8 +169,9 @@ class WebChat(BaseAdapter):
     async def fetch(
         self, method: str, path: str, credential: Credential, body: Any = None
     ) -> dict[str, Any]:
-        """The object that one small call answers. Raises UpstreamError, also for an error with a
-        success's status.
+        """Make one small call and return the JSON object of its answer.
+
+        Raises UpstreamError, also for an error in an answer with the status of a success.
         """
         answer = await self.call(method, path, credential, body)
         if not isinstance(answer, dict):
@@ -184,12 +186,12 @@ class WebChat(BaseAdapter):
         content_type = response.header(b"content-type")
         if "html" in content_type:
             raise BadResponse("The upstream answered with a web page.")
-        if content_type.startswith("application/json"):  # an error with the status of a success
+        if content_type.startswith("application/json"):  # an error with a success's status
             answer = await response.read_answer(self.upstream.limits.answer_bytes)
             raise self.read_refusal(answer, credential)
 
     def read_refusal(self, answer: HttpAnswer, credential: Credential) -> UpstreamError:
-        """Return the error that an answer other than a success means."""
+        """Return the error for an answer whose status is not a success."""
         try:
             error = self.error_in(loads(answer.body))
         except ValueError:
@@ -197,7 +199,7 @@ class WebChat(BaseAdapter):
         return refusal(self.ERRORS, answer.status, error, answer.headers, secret=credential.secret)
 
     def target(self, path: str, content_type: str = "application/json") -> Target:
-        """Paths have ids in them, so none is remembered."""
+        """Return the target of a path; it is not cached, because paths have ids in them."""
         upstream = self.upstream
         return Target.of(
             upstream.base_url, path, upstream.allow_private, upstream.timeouts, content_type
@@ -208,8 +210,10 @@ class WebChat(BaseAdapter):
 
 
 def new_turn(messages: list[dict[str, Any]], *, with_system: bool = False) -> list[dict[str, Any]]:
-    """The messages after the model's last answer; those of the system before them if
-    `with_system`.
+    """Return the messages after the model's last answer.
+
+    With `with_system`, the system messages before it come first. When no message follows the last
+    answer, that answer is returned.
     """
     last = max(
         (at for at, message in enumerate(messages) if message["role"] == "assistant"), default=-1

@@ -1,4 +1,4 @@
-"""`add_model`: one model of a provider, and its aliases."""
+"""The command `add_model`: add or change one model of a provider, and add its aliases."""
 
 from argparse import ArgumentParser
 from typing import Any

@@ -1,4 +1,4 @@
-"""`add_provider`: one upstream and the models asked of it."""
+"""The command `add_provider`: add or change one upstream and its models."""
 
 from argparse import ArgumentParser
 from typing import Any

@@ -1,5 +1,6 @@
-"""`list_models`: every model, which provider's (or strategy's, over which model) it is, and its
-aliases.
+"""The command `list_models`: list every model with its provider and its aliases.
+
+A virtual model is listed with its strategy and its base model instead.
 """
 
 import json

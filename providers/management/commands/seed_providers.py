@@ -1,4 +1,4 @@
-"""`seed_providers`: rows for well-known upstreams."""
+"""The command `seed_providers`: add rows for well-known upstreams."""
 
 import json
 from argparse import ArgumentParser
@@ -51,7 +51,10 @@ class Command(GatewayCommand):
 
 
 def seed(name: str) -> dict[str, Any]:
-    """Add the preset's rows unless a provider of its name is there; what there is now."""
+    """Add the preset's rows unless a provider of its name exists; return a summary of the provider.
+
+    The summary has `added`, `base_url`, `needs_token` and `models` (public ids, when added now).
+    """
     provider, added = seed_presets.seed(name)
     return {
         "added": added,
