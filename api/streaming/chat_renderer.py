@@ -70,7 +70,7 @@ class Renderer:
         return b"data: %b\n\n%b" % (orjson.dumps(chunk), DONE)
 
     def whole(self, answer: Chunk) -> bytes:
-        """Return the JSON body of an answer that does not stream, after the ledger has counted it."""
+        """Return the JSON body of an answer that does not stream; it must have been counted."""
         answer.update(self._base)
         if self._trace.counted.estimated or not answer.get("usage"):
             answer["usage"] = self._usage()
