@@ -31,7 +31,7 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]
             self.fields["allowed_models"].choices = self.choices()  # type: ignore[attr-defined]
 
     def choices(self) -> Iterable[tuple[str, str]]:
-        """Return every allowable model, and those that the key already has even when they are gone."""
+        """Return every allowable model, and those of the key that no longer exist."""
         names = keys.find_allowable_models().union(self.instance.allowed_models)
         return [(name, name) for name in sorted(names)]
 

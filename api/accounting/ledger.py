@@ -330,7 +330,7 @@ class Ledger:
         with suppress(SpoolFull, OSError):
             await self._write_unwritten(self._add_to_spool)
 
-    # --- what was left behind ---------------------------------------------------------------------
+    # --- rows of dead processes -------------------------------------------------------------------
     async def replay(self) -> int:
         """Write the rows of all spools and return how many.
 

@@ -1,7 +1,7 @@
 """The watchdog: it notices when code blocks the event loop.
 
-A task of the loop notes several times a second that it is alive, and a thread reads that note. When
-the note is too old, the thread logs the stack of the loop's thread. Requests do no work for it.
+A task of the loop notes again and again that it is alive, and a thread reads that note. When the
+note is too old, the thread logs the stack of the loop's thread. Requests do no work for it.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from django.conf import settings
 
 logger = logging.getLogger(__name__)
-BEATS = 4  # in the time after which the loop counts as blocked
+BEATS = 4  # number of beats in the time after which the loop counts as blocked
 FRAMES = 25  # innermost stack frames that are logged
 
 
@@ -42,7 +42,7 @@ class Watchdog:
 
     seconds: float
     beat_at: float = 0.0
-    cpu_seconds: float = 0.0  # of the process, at the last look
+    cpu_seconds: float = 0.0  # processor time of the process at the last look
     looked_at: float = 0.0
     over: threading.Event = field(default_factory=threading.Event)
 

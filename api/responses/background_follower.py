@@ -1,4 +1,4 @@
-"""Following background responses that another process runs, or whose process has died.
+"""Listeners to background responses that another process runs, or whose process has died.
 
 All listeners of a process share one query, which runs less often while nothing is new.
 """

@@ -182,7 +182,7 @@ class Place:
             self._places.pop(self._user_id, None)
 
 
-# --- all of a process -----------------------------------------------------------------------------
+# --- all responses of a process -------------------------------------------------------------------
 class Background:
     """The background responses of this process; `feeds` is keyed by turn id."""
 

@@ -40,7 +40,7 @@ class Head(Struct, frozen=True):
     id: str
     created_at: int
     model: str
-    settings: Shown = {}  # the fields of DEFAULTS that the request gave
+    settings: Shown = {}  # fields of DEFAULTS that the request gave
     metadata: dict[str, str] = {}
     conversation_id: str = ""
     background: bool = False

@@ -52,9 +52,7 @@ Included = Literal[
 class Reasoning(Struct):
     effort: str | Maybe = UNSET
     summary: Literal["auto", "concise", "detailed"] | Maybe = UNSET
-    generate_summary: Literal["auto", "concise", "detailed"] | Maybe = (
-        UNSET  # older name of `summary`
-    )
+    generate_summary: Literal["auto", "concise", "detailed"] | Maybe = UNSET  # its older name
 
 
 class Format(Struct):

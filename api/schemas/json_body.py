@@ -1,4 +1,4 @@
-"""JSON bodies: from bytes to a dict that keeps every field, or an error that says what is wrong.
+"""JSON bodies: from bytes to a dict that keeps every field, or an error that explains the fault.
 
 For every shape these are refused: invalid JSON, values that reading would lose, deep nesting, NUL
 in texts, and fields that would choose a URL, header or credential. An error names the field in

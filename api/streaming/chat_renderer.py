@@ -33,7 +33,7 @@ class Renderer:
     __slots__ = ("_base", "_include_usage", "_trace")
     failed = staticmethod(
         exceptions.event
-    )  # what ends an answer that broke off after something was sent
+    )  # the end of an answer that broke off after it had begun
 
     def __init__(self, trace: Trace, also: dict[str, Any] | None = None) -> None:
         request = trace.request
