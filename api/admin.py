@@ -1,4 +1,4 @@
-"""The admin of API keys, which are shown once, and of usage records, which are read only."""
+"""The admin of API keys, which are shown once, and of usage records, which are read-only."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -28,7 +28,7 @@ from providers.models import Deletion
 from providers.protocol.chat import CHAT, COMPLETIONS, EMBEDDINGS
 from tokens.models import UpstreamToken
 
-SHOWN_MODELS = 2  # a list names so many of a key's models
+SHOWN_MODELS = 2  # number of a key's models that the list names
 REQUEST_PREFIXES = ("req_", "chatcmpl-", "cmpl-")
 
 
@@ -88,8 +88,10 @@ class ApiKeyAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
         return self.readonly_fields if obj is None else ("user", *self.readonly_fields)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """A key without our form is known by its row only: gone, it would be taken for a token that
-        somebody brings.
+        """Return whether the key may be deleted, as long as its form or row identifies it.
+
+        With PASSTHROUGH_PROVIDER, a key without our prefix is known by its row only. Once deleted,
+        it would be taken for an upstream token of the caller.
         """
         unknown_then = (
             obj is not None
@@ -99,8 +101,9 @@ class ApiKeyAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
         return not unknown_then and super().has_delete_permission(request, obj)
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """A key opens the doors of its user: who is no superuser makes none for another member of
-        staff.
+        """Offer only superusers other members of staff as the user of a key.
+
+        A key gives access to everything that its user may do.
         """
         user = cast(User, request.user)
         if db_field.name == "user" and not user.is_superuser:
@@ -108,8 +111,10 @@ class ApiKeyAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Keys are revoked, so that what they did stays theirs; one that must go is deleted on its
-        page.
+        """Return the actions without bulk deletion.
+
+        Keys are revoked instead, so that their usage records still refer to them. A single key can
+        be deleted on its page.
         """
         return {
             name: action
@@ -125,7 +130,7 @@ class ApiKeyAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
             return super().add_view(request, form_url, {**(extra_context or {}), **only_save})
         except (
             one_time_forms.UsedAlready
-        ):  # two clicks at the same moment: the other one's key was shown nowhere
+        ):  # two clicks at the same moment: the key of the other one was not shown
             text = (
                 "This form was sent twice. If you have not seen its key, revoke the newest one "
                 "and issue another."
@@ -136,14 +141,15 @@ class ApiKeyAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
     ) -> Any:
-        """The form can tell whether it was sent before."""
+        """Return the form, which can tell if it was sent before."""
         made = super().get_form(request, obj, change, **kwargs)
         made.is_used = staticmethod(partial(one_time_forms.is_used, request))  # type: ignore[attr-defined]
         return made
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """A new row gets its key; of a known one only what was changed is written, so that no
-        revocation is undone.
+        """Save the row; a new row also gets its key.
+
+        Of an existing row only changed fields are written, so that no revocation is undone.
         """
         if not change:
             one_time_forms.mark_used(request, form.cleaned_data.get("form_number", ""))
@@ -154,8 +160,9 @@ class ApiKeyAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
     def response_add(
         self, request: HttpRequest, obj: Any, post_url_continue: str | None = None
     ) -> HttpResponse:
-        """The one page that ever shows the key: the answer itself, kept in no message, session or
-        cache.
+        """Return the only page that shows the key.
+
+        It is the answer to the form itself; no message, session or cache keeps it.
         """
         context = {
             **self.admin_site.each_context(request),
@@ -231,7 +238,7 @@ class StatusFilter(admin.SimpleListFilter):
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Rare ones are looked for among the troubled, which have an index."""
+        """Filter by status; rare ones are found among the unsuccessful, which have an index."""
         wanted = self.value()
         if wanted is None or wanted == Status.COMPLETE:
             return queryset.filter(status=wanted) if wanted else queryset
@@ -243,13 +250,13 @@ DELETED_NAMES = {"user": "auth.user", "provider": "providers.provider", "key": "
 
 
 def name_of_deleted(label: str, name: str) -> Subquery:
-    """The name under which the row that a record's `name` refers to was deleted, if it was."""
+    """Return a subquery for the name of the deleted row that a record's field `name` refers to."""
     mine = Deletion.objects.filter(model=label, object_id=Cast(OuterRef(f"{name}_id"), CharField()))
     return Subquery(mine.values("name")[:1])
 
 
 def referred(record: Any, name: str) -> str:
-    """What a record refers to; of what is gone its name then, or else its id."""
+    """Return the row that a record's field refers to; a deleted row by its last name or its id."""
     pk = getattr(record, f"{name}_id")
     if pk is None:
         return NOTHING
@@ -307,7 +314,10 @@ class UsageRecordAdmin(BigTableAdmin):
         return False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """With the names of the users and providers that are gone: of those on the page alone."""
+        """Add the names of deleted users and providers.
+
+        They are read only for the rows of a page.
+        """
         gone = {
             f"{name}_gone": name_of_deleted(label, name) for name, label in DELETED_NAMES.items()
         }
@@ -396,7 +406,7 @@ class UsageRecordAdmin(BigTableAdmin):
 
     @admin.display(description="attempts")
     def tries(self, record: UsageRecord) -> SafeString | str:
-        """Every upstream call of the request, in order."""
+        """Return a table of every upstream call of the request, in order."""
         masks = masks_of(record.attempts)
         rows = [
             (number, *cells(attempt, masks)) for number, attempt in enumerate(record.attempts, 1)
@@ -421,16 +431,14 @@ CALM = {"answered": "good", "skipped": "off", "abandoned": "off"}
 
 
 def row(tag: str, cells: Iterable[object]) -> SafeString:
-    """One line of a table; `tag` is th or td."""
+    """Return one line of a table; `tag` is th or td."""
     return format_html(
         "<tr>{}</tr>", format_html_join("", "<{0}>{1}</{0}>", ((tag, cell) for cell in cells))
     )
 
 
 def masks_of(attempts: list[dict[str, Any]]) -> dict[str, str]:
-    """The masked form of each token that the attempts name and that is still there, by its id as
-    text.
-    """
+    """Return the masked form of each token that the attempts name and that still exists, by id."""
     ids = {attempt["token"] for attempt in attempts if attempt.get("token")}
     return {
         str(pk): masked
@@ -439,8 +447,9 @@ def masks_of(attempts: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def cells(attempt: dict[str, Any], masks: dict[str, str]) -> list[object]:
-    """One attempt as the ledger keeps it (`providers.protocol.chat.Attempt.as_dict`), as cells
-    under COLUMNS.
+    """Return one attempt of the ledger (`providers.protocol.chat.Attempt.as_dict`) as table cells.
+
+    The cells are in the order of COLUMNS.
     """
     token: object = attempt.get("token") or ""
     if token in masks:

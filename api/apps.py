@@ -16,7 +16,10 @@ class ApiConfig(AppConfig):
 
 
 def register_deletions() -> None:
-    """Keys that are deleted, and those of users that are, are refused from that moment on."""
+    """Register how users and API keys are deleted.
+
+    Keys that are deleted, and those of deleted users, are refused from that moment on.
+    """
     from django.contrib.auth import get_user_model
 
     from api.models import ApiKey
@@ -33,7 +36,7 @@ def register_deletions() -> None:
 
 
 def list_trigger_sets() -> list[TriggerSet]:
-    """Return the triggers of this app's tables, and that of the users'."""
+    """Return the triggers of this app's tables, and that of the users' table."""
     from django.apps import apps
 
     from api.user_triggers import list_user_triggers

@@ -1,10 +1,10 @@
-"""Who is asking: the credential of a request -> Caller, for the relaying doors and for DRF views
-alike.
+"""Authentication: the credential of a request becomes a Caller, for lean views and DRF views.
 
-`Keyring` is the relaying doors' cache: full digest -> Caller, filled by one indexed query on a miss
-(one for all that ask at the same time). Of it only those keys are dropped that changed, were
-deleted, or whose user was switched on or off. With PASSTHROUGH_PROVIDER a bearer that is no key of
-ours is taken as that provider's tokens, separated by commas: used for this request, kept nowhere.
+`Keyring` is the cache of the relaying endpoints, from digest to Caller. A miss costs one indexed
+query, shared by all requests that ask at the same time. Only those keys are dropped from it that
+changed, were deleted, or whose user was switched on or off. With PASSTHROUGH_PROVIDER, a bearer
+that is no key of ours is taken as tokens of that provider, separated by commas. They are used for
+this request and stored nowhere.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ from providers.fast_settings import settings
 
 UNKNOWN = "The API key is not valid."  # one text for unknown, revoked and expired
 KEY_LENGTH = 512
-TOKENS_LENGTH = 32_768  # of all tokens that a caller brings along
+TOKENS_LENGTH = 32_768  # of all tokens that a caller brings, together
 TOKEN_LENGTH = 4_096  # of one of them
 # fields with which a caller chooses other models or services at the upstream: OpenRouter's,
 # LiteLLM's, Vercel's
@@ -43,7 +43,7 @@ ELSEWHERE = frozenset(
     content_policy_fallbacks deployment_id model_list providerOptions provider_options
     """.split()
 )
-TOUCH_SECONDS = 60  # last use is written at most once in that time
+TOUCH_SECONDS = 60  # the last use is written at most once in that time
 TOUCH_SQLITE = "UPDATE api_apikey SET last_used_at = %s WHERE id = %s"
 TOUCH_POSTGRES = """
     WITH used AS (SELECT * FROM unnest(%s::bigint[], %s::timestamptz[]) AS u (id, at)),
@@ -58,8 +58,9 @@ TOUCH_POSTGRES = """
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """One valid key, as the path sees it; or nobody we know, with tokens of `provider` that he
-    brings along. `expires` is a UNIX time.
+    """The owner of a valid API key, or an unknown caller who brings tokens of `provider`.
+
+    `expires` is a UNIX time.
     """
 
     key_id: int | None
@@ -67,12 +68,13 @@ class Caller:
     models: frozenset[str]
     expires: float
     provider: str = ""
-    stores: bool = True  # what is said may be kept
+    stores: bool = True  # content may be stored
     tokens: tuple[str, ...] = field(default=(), repr=False)
 
     def may_use(self, name: str, public_id: str) -> bool:
-        """Whether the key may use the model that the caller calls `name` (its public id or an alias
-        of it).
+        """Return whether the key may use the model.
+
+        `name` is the caller's name for it: its public id or an alias of it.
         """
         return not self.models or public_id in self.models or name in self.models
 
@@ -82,11 +84,10 @@ class Caller:
             raise Forbidden(f"This API key may not use the model {name!r}.", param="model")
 
     def require_own_choice(self, body: Mapping[str, Any]) -> None:
-        """Raise InvalidRequest when the body may make the upstream ask another model and the key is
-        limited to some.
+        """Raise InvalidRequest when a limited key's body may make the upstream use another model.
 
-        What such fields name are the upstream's own models and services; the key's list says
-        nothing about those.
+        Such fields name the upstream's own models and services, which the key's list does not
+        cover.
         """
         if self.models and not ELSEWHERE.isdisjoint(body):
             field = min(ELSEWHERE & body.keys())
@@ -97,7 +98,7 @@ class Caller:
             raise InvalidRequest(why, param=field, code="unsupported_parameter")
 
     def require_storing(self) -> None:
-        """Raise Forbidden unless what is said with the key may be kept."""
+        """Raise Forbidden unless content that is sent with the key may be stored."""
         if not self.stores or self.user_id is None:
             raise Forbidden(
                 "Nothing that is said with this API key is kept.", code="storage_disabled"
@@ -105,8 +106,9 @@ class Caller:
 
 
 def presented_key(meta: dict[str, Any]) -> str:
-    """The one credential of a request's headers. Raises InvalidKey; InvalidRequest when there are
-    two.
+    """Return the one credential of a request's headers.
+
+    Raises InvalidKey; InvalidRequest when there are two different ones.
     """
     authorization = meta.get("HTTP_AUTHORIZATION")
     header = meta.get("HTTP_X_API_KEY")
@@ -131,7 +133,7 @@ def presented_key(meta: dict[str, Any]) -> str:
 
 
 def find(digest: str) -> Caller | None:
-    """The caller whose key has this digest, or None; one indexed query."""
+    """Return the caller whose key has this digest, or None; one indexed query."""
     row = (
         ApiKey.objects.valid()
         .filter(digest=digest)
@@ -146,21 +148,25 @@ def find(digest: str) -> Caller | None:
 
 
 def known(digests: Iterable[str]) -> bool:
-    """Whether one of these was ever a key here: such a one goes to no upstream, whatever became of
-    it.
+    """Return whether one of these digests was ever that of a key here.
+
+    Such a key is never sent to an upstream, even if it is revoked or expired.
     """
     return ApiKey.objects.filter(digest__in=list(digests)).exists()
 
 
 def bringing(key: str) -> Caller:
-    """The caller who brings tokens instead of a key; in a database thread. Raises InvalidKey."""
+    """Return the caller who brings tokens instead of a key; runs in a database thread.
+
+    Raises InvalidKey.
+    """
     tokens = tuple(token for part in key.split(",") if (token := part.strip()))
     if not settings.PASSTHROUGH_PROVIDER or not tokens or len(max(tokens, key=len)) > TOKEN_LENGTH:
         raise InvalidKey(UNKNOWN)
     pieces = {
         *tokens,
         *re.split(r"[^\w.-]+", key, flags=re.ASCII),
-    }  # a key in quotes or behind a word is one too
+    }  # also finds a key in quotes or behind a word
     if keys.PREFIX in key.lower() or known(map(keys.digest, pieces)):
         raise InvalidKey(UNKNOWN)
     return Caller(
@@ -169,20 +175,22 @@ def bringing(key: str) -> Caller:
 
 
 def read_changed_keys(seen: int) -> Changes:
-    """The ids of the keys that changed after version `seen`; in a database thread."""
+    """Return the ids of the keys that changed after version `seen`; runs in a database thread."""
     return read_changes("keys", ApiKey.objects.all(), ("id",), seen)
 
 
 class Keyring:
-    """The cache of callers. `used` holds key id -> UNIX time of uses that are not written yet;
-    `seen` is the version of the topic "keys" up to which changes are in force.
+    """The cache of callers.
+
+    `used` maps key ids to the times of uses that are not written yet. `seen` is the version of the
+    topic "keys" up to which changes are in force.
     """
 
     def __init__(self, size: int) -> None:
         self.seen = -1
         self._size = size
         self._callers: dict[str, Caller] = {}
-        self._digests: dict[int | None, str] = {}  # key id -> digest, of the cached callers
+        self._digests: dict[int | None, str] = {}  # key id -> digest of the cached callers
         self._asked: dict[str, asyncio.Future[Caller | None]] = {}
         self._generation = 0
         self._touched: dict[int, float] = {}
@@ -190,19 +198,20 @@ class Keyring:
 
     @cached_property
     def _hasher(self) -> hmac.HMAC:
-        """Holds the pepper; each key goes into a copy, which is cheaper than hmac.digest and keeps
-        the GIL.
+        """Return the hasher that holds the pepper.
+
+        Each key goes into a copy, which is cheaper than hmac.digest and keeps the GIL.
         """
         return hmac.new(f"key:{settings.KEY_PEPPER}".encode(), digestmod="sha256")
 
     def forget(self) -> None:
-        """Ask the database again for every key."""
+        """Empty the cache, so that every key is read from the database again."""
         self._callers.clear()
         self._digests.clear()
         self._drop_asked()
 
     def take(self, changes: Changes) -> None:
-        """Ask the database again for the keys that changed."""
+        """Drop the keys that changed from the cache."""
         if changes.whole:
             self.forget()
         else:
@@ -212,14 +221,18 @@ class Keyring:
         self.seen = changes.version
 
     def _drop_asked(self) -> None:
-        """What is being asked was perhaps answered before a change: it is used once and not
-        kept.
+        """Forget the running queries, whose results may be from before a change.
+
+        Their results are used once and not cached.
         """
         self._asked.clear()
         self._generation += 1
 
     async def caller(self, meta: dict[str, Any]) -> Caller:
-        """The caller of a request with these headers (Django's META). Raises InvalidKey."""
+        """Return the caller of a request with these headers (Django's META).
+
+        Raises InvalidKey, InvalidRequest, DatabaseUnavailable.
+        """
         key = presented_key(meta)
         hasher = self._hasher.copy()
         hasher.update(key.encode())
@@ -262,9 +275,9 @@ class Keyring:
 
 
 def touch(used: dict[int, datetime]) -> None:
-    """Write last uses in one statement, in the order of the keys; in a database thread.
+    """Write the last uses of keys in one statement, in the order of the keys.
 
-    A row that somebody else keeps locked is not waited for: its next use says the same.
+    Runs in a database thread. A row that is locked is skipped: its next use is written later.
     """
     rows = sorted(used.items())
     with connection.cursor() as cursor:
@@ -278,7 +291,7 @@ def touch(used: dict[int, datetime]) -> None:
 
 
 class KeyAuthentication(BaseAuthentication):
-    """DRF: an API key. `request.user` is its user, `request.auth` the Caller."""
+    """DRF authentication by an API key: `request.user` is its user, `request.auth` the Caller."""
 
     def authenticate(self, request: Request) -> tuple[Any, Caller]:
         key = presented_key(request.META)
@@ -292,7 +305,7 @@ class KeyAuthentication(BaseAuthentication):
 
 
 class StaffAuthentication(BaseAuthentication):
-    """DRF: a signed-in member of staff (session cookie); anybody else is left to the next class."""
+    """DRF authentication of signed-in staff (session cookie); others are left to the next class."""
 
     def authenticate(self, request: Request) -> tuple[Any, None] | None:
         http: HttpRequest = request._request

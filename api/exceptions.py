@@ -1,5 +1,6 @@
-"""The one place where errors become answers: GatewayError -> OpenAI's error object, for lean views,
-DRF views and streams.
+"""Errors as answers: a GatewayError becomes OpenAI's error object.
+
+This is the only place for it, for lean views, DRF views and streams alike.
 """
 
 from collections.abc import Callable, Coroutine
@@ -34,7 +35,7 @@ Request = TypeVar("Request", bound=HttpRequest)
 
 
 def body(error: GatewayError) -> dict[str, Any]:
-    """OpenAI's error object; all four keys are always there."""
+    """Return OpenAI's error object; all four keys are always there."""
     return {
         "error": {
             "message": error.message,
@@ -46,14 +47,14 @@ def body(error: GatewayError) -> dict[str, Any]:
 
 
 def headers(error: GatewayError) -> dict[str, str]:
-    """Headers that go with an error: when to come back, whether to, and how to sign in."""
+    """Return the headers of an error: when to retry, whether to retry, and how to sign in."""
     found = {"cache-control": "no-store"}
     if error.retry_after_seconds is not None:
         seconds = max(error.retry_after_seconds, 0.001)
         found["retry-after"] = str(max(1, round(seconds + 0.499)))
         found["retry-after-ms"] = str(round(seconds * 1000))
     if isinstance(error, UpstreamError):
-        found["x-should-retry"] = "false"  # whatever could be tried was tried here
+        found["x-should-retry"] = "false"  # all possible retries were made here
     if isinstance(error, InvalidKey):
         found["www-authenticate"] = "Bearer"
     if isinstance(error, MethodNotAllowed):
@@ -64,7 +65,7 @@ def headers(error: GatewayError) -> dict[str, str]:
 
 
 def answer(error: GatewayError, request_id: str) -> HttpResponse:
-    """The whole HTTP answer."""
+    """Return the HTTP answer for an error."""
     found = {**headers(error), "x-request-id": request_id}
     return HttpResponse(
         orjson.dumps(body(error)),
@@ -75,12 +76,12 @@ def answer(error: GatewayError, request_id: str) -> HttpResponse:
 
 
 def event(error: GatewayError) -> bytes:
-    """The error inside a stream that has begun; the stream ends after it, without [DONE]."""
+    """Return the SSE event of an error in a begun stream, which ends after it, without [DONE]."""
     return b"data: %b\n\n" % orjson.dumps(body(error))
 
 
 def own(error: Exception) -> GatewayError | None:
-    """An exception of the frameworks as one of ours, or None when it is a fault of this program."""
+    """Return an exception of the frameworks as a GatewayError, or None when it is our own fault."""
     if isinstance(error, GatewayError):
         return error
     if isinstance(error, AnyDatabaseError):
@@ -107,7 +108,10 @@ View = Callable[Concatenate[Request, P], Coroutine[Any, Any, HttpResponseBase]]
 
 
 def door(*methods: str) -> Callable[[View[Request, P]], View[Request, P]]:
-    """Decorate an async view: only these methods, and every GatewayError becomes its answer."""
+    """Decorate an async view: only these methods are allowed, and errors become answers.
+
+    GatewayErrors and database errors become answers.
+    """
 
     def decorate(view: View[Request, P]) -> View[Request, P]:
         @wraps(view, updated=())
@@ -130,13 +134,13 @@ def door(*methods: str) -> Callable[[View[Request, P]], View[Request, P]]:
 
 
 def request_id(request: HttpRequest) -> str:
-    """The id of this request, the same in headers, logs and ledger."""
+    """Return the id of this request, which is the same in headers, logs and ledger."""
     found: str | None = getattr(request, "request_id", None)
     return found or f"req_{uuid4().hex}"
 
 
 def rest_framework_handler(error: Exception, context: dict[str, Any]) -> Response | None:
-    """DRF's exception handler."""
+    """Return the answer for an error in a DRF view, or None when it is our own fault."""
     ours = own(error)
     if ours is None:
         return None

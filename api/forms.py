@@ -13,7 +13,7 @@ from api.one_time_forms import new_number
 class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]
     is_used: Callable[
         [str], bool
-    ]  # set by the admin: whether a form of this number has issued its key
+    ]  # set by the admin: says if the form of this number has issued its key
     form_number = forms.CharField(
         required=False, max_length=64, widget=forms.HiddenInput, initial=new_number
     )
@@ -27,11 +27,11 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
         if self.instance.pk is not None:
             del self.fields["form_number"]
-        if "allowed_models" in self.fields:  # absent for those who may only look
+        if "allowed_models" in self.fields:  # absent for users who may only view
             self.fields["allowed_models"].choices = self.choices()  # type: ignore[attr-defined]
 
     def choices(self) -> Iterable[tuple[str, str]]:
-        """Return every allowable model, and those the key has already even when they are gone."""
+        """Return every allowable model, and those of the key that no longer exist."""
         names = keys.find_allowable_models().union(self.instance.allowed_models)
         return [(name, name) for name in sorted(names)]
 

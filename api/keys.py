@@ -1,7 +1,7 @@
 """API keys: made once, shown once, found again by their digest.
 
-A key reads `sk-ps-` + 43 random base62 characters + 6 that check it (CRC-32), so that a leaked one
-can be recognised by scanners.
+A key is `sk-ps-`, 43 random base62 characters and 6 that check them (CRC-32), so that scanners can
+recognise a leaked one.
 """
 
 import secrets
@@ -18,12 +18,12 @@ from providers.models import ChatModel, ModelAlias, VirtualModel
 
 PREFIX = "sk-ps-"
 ALPHABET = string.digits + string.ascii_letters
-# of the key, kept in clear so that a person recognises it; ten random characters do not collide
+# beginning of a key, stored in clear for recognition; ten random characters do not collide
 SHOWN_LENGTH = 16
 
 
 def generate() -> str:
-    """A new random key; 256 bits."""
+    """Return a new random key of 256 bits."""
     body = "".join(secrets.choice(ALPHABET) for _ in range(43))
     return f"{PREFIX}{body}{checksum(body)}"
 
@@ -38,13 +38,14 @@ def checksum(body: str) -> str:
 
 
 def digest(key: str) -> str:
-    """What is stored of a key."""
+    """Return the keyed digest of a key, which is stored instead of the key."""
     return vault.digest("key", key)
 
 
 def adopt(user: User, key: str, *, name: str = "") -> ApiKey:
-    """Take a key that exists already, of whatever format; one that is known stays as it is, revoked
-    or not.
+    """Write the row of a key that exists already, of any format, and return it.
+
+    A key that is known stays unchanged, revoked or not.
     """
     shown = f"{key[:4]}…{digest(key)[: SHOWN_LENGTH - 5]}"  # a short key must not be shown whole
     row, _ = ApiKey.objects.get_or_create(
@@ -74,7 +75,7 @@ def issue(
     expires_at: datetime | None = None,
     stores_content: bool = True,
 ) -> tuple[ApiKey, str]:
-    """A new key for `user`: the saved row, and the key itself, which nobody can show again."""
+    """Create a key for `user` and return its row and the key, which cannot be shown again."""
     key = generate()
     row = ApiKey.objects.create(
         user=user,

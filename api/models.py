@@ -1,4 +1,4 @@
-"""Rows about callers: ApiKey (who may ask) and UsageRecord (what was asked and how it went)."""
+"""The models about callers: API keys, idempotent requests and usage records."""
 
 import uuid
 
@@ -13,7 +13,7 @@ from tokens.models import UpstreamToken
 
 
 def is_list_of_text(value: object) -> None:
-    """Raise ValidationError unless it is a list of strings."""
+    """Raise ValidationError unless the value is a list of non-empty strings."""
     from django.core.exceptions import ValidationError
 
     if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
@@ -22,23 +22,22 @@ def is_list_of_text(value: object) -> None:
 
 class KeyQuerySet(models.QuerySet["ApiKey"]):
     def valid(self) -> "KeyQuerySet":
-        """Keys that are accepted now: not revoked, not expired, their user active."""
+        """Return the keys that are accepted now: not revoked, not expired, with an active user."""
         now = timezone.now()
         return self.filter(
             Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None, user__is_active=True
         )
 
     def revoke(self) -> int:
-        """Refuse these keys from now on, in every process in under a second. Returns how many were
-        not yet revoked.
+        """Revoke these keys and return how many were not revoked before.
+
+        Every process refuses them in under a second.
         """
         return self.filter(revoked_at=None).update(revoked_at=timezone.now())
 
 
 class ApiKey(models.Model):
-    """One key of one user. Only its keyed digest is stored; `prefix` is what a person recognises it
-    by.
-    """
+    """An API key of a user; only its keyed digest is stored, and a `prefix` to recognise it."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="api_keys")
     name = models.CharField(
@@ -87,8 +86,9 @@ class IdempotentRequestQuerySet(LeaseQuerySet, models.QuerySet["IdempotentReques
 
 
 class IdempotentRequest(models.Model):
-    """A request with an `Idempotency-Key`, and its answer once there is one. Written by
-    `api/idempotency/claims.py`.
+    """A request with an `Idempotency-Key`, and its answer once there is one.
+
+    Written by `api/idempotency/claims.py`.
     """
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, db_index=False)
@@ -132,12 +132,12 @@ class Status(models.TextChoices):
 
 
 class UsageRecord(models.Model):
-    """One accepted request, whatever became of it. Written by `api/accounting/ledger.py` alone.
+    """One accepted request, however it ended; written by `api/accounting/ledger.py` alone.
 
-    The id is a UUIDv7, so the primary key is in the order of time. What a row refers to may be
-    deleted later or, while the row waits in the spool, before it is written: the references are not
-    enforced, and stay when it goes, so that a deletion writes nothing here and past months still
-    say whose they were (`Deletion` has the name).
+    The id is a UUIDv7, so the primary key is in the order of time. The rows that a record refers to
+    may be deleted later or, while the record waits in the spool, before it is written. So the
+    references are not enforced, and they stay when the row is deleted. A deletion writes nothing
+    here, and records of past months still name their rows (`Deletion` has the name).
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)

@@ -1,5 +1,6 @@
-"""A form that shows a secret once is used once: sent again, by a reload or a second click, it makes
-no second key.
+"""Forms that show a secret once: a form that is sent again issues no second key.
+
+A form is sent again by a reload or a second click.
 """
 
 import secrets
@@ -7,7 +8,7 @@ import secrets
 from django.contrib.sessions.models import Session
 from django.http import HttpRequest
 
-USED = "used_forms"  # in the session: the numbers of the last forms that issued a key
+USED = "used_forms"  # session key: the numbers of the last forms that issued an API key
 REMEMBERED = 50
 
 
@@ -24,10 +25,10 @@ def is_used(request: HttpRequest, number: str) -> bool:
 
 
 def mark_used(request: HttpRequest, number: str) -> None:
-    """Write that this form has issued its key. Raises UsedAlready, also when it was sent twice at
-    the same moment.
+    """Write to the session that this form has issued its key.
 
     The caller's transaction is open: the session's row stays locked until the key is written.
+    Raises UsedAlready, also when the form was sent twice at the same moment.
     """
     if not number:
         return

@@ -1,8 +1,7 @@
-"""Cursor pages, as OpenAI's lists have them: `after` an id, at most `limit`, in an `order`. By key,
-never by offset.
+"""Cursor pages in the form of OpenAI's lists: `after` an id, at most `limit`, in an `order`.
 
-`window` reads what is asked for; `rows` finds it, and one row more, by which `page` knows whether
-more follow.
+Pages are found by key, never by offset. `window` reads the query string. `rows` finds the rows and
+one more, by which `page` knows whether more follow.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,9 +20,7 @@ Row = TypeVar("Row", bound=Model)
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The part of a list that is asked for; `after`: the id of the last one already known, or an
-    empty string.
-    """
+    """The requested part of a list; `after` is the last id already known, or an empty string."""
 
     after: str
     limit: int
@@ -37,9 +34,10 @@ def window(
     longest: int = LONGEST_PAGE,
     order: str = "desc",
 ) -> Window:
-    """Return the part that a query string asks for. Raises InvalidRequest.
+    """Return the part of a list that a query string asks for.
 
-    `limit` and `order` count where it does not say; `longest` is the most rows of one page.
+    `limit` and `order` are the defaults; `longest` is the most rows of one page. Raises
+    InvalidRequest.
     """
     count = read_integer(asked.get("limit", limit), "limit", 1, longest)
     way = asked.get("order", order)
@@ -49,9 +47,9 @@ def window(
 
 
 def read_integer(given: object, param: str, least: int, most: int) -> int:
-    """Return the whole number of a query string's or form's field. Raises InvalidRequest.
+    """Return the whole number in a field of a query string or form.
 
-    `given` is the field's value, `param` its name in the error.
+    `given` is the field's value, `param` its name in the error. Raises InvalidRequest.
     """
     number = parse_integer(str(given), least, most)
     if number is None:
@@ -61,8 +59,9 @@ def read_integer(given: object, param: str, least: int, most: int) -> int:
 
 
 def rows(found: QuerySet[Row], asked: Window, last: Row | None, *fields: str) -> list[Row]:
-    """Up to `limit` + 1 of `found` that come after the row `last`, in the order of `fields`,
-    together unique.
+    """Return up to `limit` + 1 rows of `found` that come after the row `last`.
+
+    They are in the order of `fields`, which together are unique.
     """
     if last is not None:
         found = found.filter(beyond(last, fields, descending=asked.descending))
@@ -71,7 +70,7 @@ def rows(found: QuerySet[Row], asked: Window, last: Row | None, *fields: str) ->
 
 
 def beyond(last: Model, fields: Sequence[str], *, descending: bool) -> Q:
-    """What comes after this row; so written that an index on `fields` leads to it."""
+    """Return the condition for rows after this one, in a form that can use an index on `fields`."""
     field, *others = fields
     way = "lt" if descending else "gt"
     value = getattr(last, field)
@@ -82,10 +81,10 @@ def beyond(last: Model, fields: Sequence[str], *, descending: bool) -> Q:
 
 
 def page(objects: Sequence[dict[str, Any]], asked: Window, name: str = "id") -> dict[str, Any]:
-    """OpenAI's list object of the first `limit` of these; `name` is the field that holds their ids.
+    """Return OpenAI's list object of the first `limit` objects; `name` is the field of their ids.
 
-    Of an empty page both ids are null, for there is none to give: OpenAI's clients read that,
-    though their types for some lists say string.
+    In an empty page both ids are null. OpenAI's clients accept that, though their types for some
+    lists say string.
     """
     shown = list(objects[: asked.limit])
     return {

@@ -1,4 +1,4 @@
-"""Periodic work on what callers asked."""
+"""The periodic tasks of this app."""
 
 from celery import shared_task
 
@@ -7,5 +7,5 @@ from api.idempotency import claims
 
 @shared_task
 def delete_kept_answers() -> int:
-    """Delete the answers of idempotent requests that have expired; returns how many."""
+    """Delete the expired answers of idempotent requests; return how many."""
     return claims.delete_expired()

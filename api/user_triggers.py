@@ -1,8 +1,8 @@
-"""A trigger by which a user who is switched on or off changes his keys, for SQLite and Postgres.
+"""A trigger that marks a user's API keys as changed when the user is switched on or off.
 
-It updates a watched column of each key to what it is, so that the triggers of
-`providers/database/revisions.py` stamp the key: a process drops the keys of this user from its
-cache and no others.
+It exists for SQLite and Postgres. It sets a watched column of each key to its own value, so that
+the triggers of `providers/database/revisions.py` stamp the key. Then each process drops the keys of
+this user from its cache and no others.
 """
 
 from providers.database.revisions import unwatched_table
@@ -29,7 +29,7 @@ BEGIN {touch} END
 
 
 def list_user_triggers(users: str) -> list[TriggerSet]:
-    """Return the trigger of the table `users`, and what drops those of earlier releases."""
+    """Return the trigger of the table `users`, and the removal of those of earlier releases."""
     switched = TriggerSet(
         frozenset((users, "api_apikey")),
         sqlite=(Trigger(NAME, users, SQLITE.format(users=users, touch=TOUCH)),),

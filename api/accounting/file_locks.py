@@ -1,7 +1,6 @@
-"""Files that a process keeps while it lives and another one finishes when it has died: the lock
-tells which.
+"""Files that a process locks while it lives and another process finishes after its death.
 
-A file that cannot be read stops nobody: it is logged once and renamed to `*.unreadable`.
+A file that cannot be read stops nothing: it is logged once and renamed to `*.unreadable`.
 """
 
 import errno
@@ -23,13 +22,12 @@ PASSING = (
     errno.EAGAIN,
     errno.EINTR,
     errno.ENOLCK,
-)  # not the file's fault
+)  # faults that pass, not those of the file
 
 
 @contextmanager
 def claimed(path: Path) -> Iterator[bytes | None]:
-    """The bytes of a file that nobody holds, locked meanwhile; None when somebody does or the file
-    is gone.
+    """Lock a file during the block and yield its bytes; None when it is locked or gone.
 
     Raises OSError when it cannot be read.
     """
@@ -45,7 +43,7 @@ def claimed(path: Path) -> Iterator[bytes | None]:
 
 
 def is_free(path: Path, file: int) -> bool:
-    """Lock the open file; returns whether nobody else holds it and it is still at its path."""
+    """Lock the open file; return whether nobody else holds it and it is still at its path."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -54,8 +52,9 @@ def is_free(path: Path, file: int) -> bool:
 
 
 def open_regular_file(path: Path, flags: int) -> int:
-    """Open a file, never waiting for the other end of a pipe. Raises OSError on anything but a
-    regular file.
+    """Open a file without waiting for the other end of a pipe, and return its descriptor.
+
+    Raises OSError on anything but a regular file.
     """
     file = os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(file).st_mode):
@@ -65,7 +64,10 @@ def open_regular_file(path: Path, flags: int) -> int:
 
 
 def read_regular_file(path: Path) -> bytes:
-    """Return a file's bytes. Raises OSError."""
+    """Return the bytes of a regular file.
+
+    Raises OSError.
+    """
     file = open_regular_file(path, os.O_RDONLY)
     try:
         return read_all(file)
@@ -74,7 +76,7 @@ def read_regular_file(path: Path) -> bytes:
 
 
 def read_all(file: int) -> bytes:
-    """Return what is in an open file from where it stands."""
+    """Return the bytes of an open file from its position to its end."""
     pieces = []
     while piece := os.read(file, 2**20):
         pieces.append(piece)
@@ -82,7 +84,7 @@ def read_all(file: int) -> bytes:
 
 
 def still_at(path: Path, file: int) -> bool:
-    """Whether the open file is the one at `path`, and not one that was removed from there."""
+    """Return whether the open file is still at `path`: it may have been removed from there."""
     try:
         return os.path.samestat(os.stat(path), os.fstat(file))
     except FileNotFoundError:
@@ -90,20 +92,18 @@ def still_at(path: Path, file: int) -> bool:
 
 
 class SetAside:
-    """The files that this process could not deal with: each is logged once, and not looked at
-    again.
-    """
+    """The files that this process could not handle: each is logged once and not looked at again."""
 
     def __init__(self) -> None:
         self._logged: set[str] = set()
         self._skipped: set[Path] = set()
 
     def among(self, paths: list[Path]) -> list[Path]:
-        """Return the paths that are worth a look."""
+        """Return the paths that are not skipped."""
         return [path for path in paths if path not in self._skipped]
 
     def add(self, path: Path, reason: object) -> None:
-        """Rename the file to `*.unreadable`; where that fails, leave it alone from now on.
+        """Rename the file to `*.unreadable`, or skip it from now on when renaming fails.
 
         A fault that passes (too many open files) leaves the file for the next time.
         """
@@ -128,15 +128,13 @@ class SetAside:
         )
 
     def _log_once(self, path: Path, message: str) -> None:
-        name = (
-            f"{path.parent.name}/{path.name.split('.')[0]}"  # a spool has another suffix each time
-        )
+        name = f"{path.parent.name}/{path.name.split('.')[0]}"  # a spool's suffix changes each time
         if name not in self._logged:
             self._logged.add(name)
             logger.error("%s", message)
 
     def remove(self, path: Path) -> None:
-        """Delete a file whose rows are written; where that fails, leave it alone from now on."""
+        """Delete a file whose rows are written, or skip it from now on when deleting fails."""
         try:
             path.unlink(missing_ok=True)
         except OSError as error:

@@ -1,10 +1,10 @@
-"""Requests in flight, on disk: a small memory-mapped file per process, so that even `kill -9` loses
-none.
+"""The journal: the requests in flight, on disk, so that even `kill -9` loses none.
 
-Each request has a slot (two bytes of length, then JSON) from its acceptance until its row is
-committed. What the page cache holds survives the process. A living process keeps its file locked;
-`orphans` finds the files nobody locks. Where a finished row cannot be written anywhere, its slot
-says how the request ended: its room on the disk is taken.
+Each process has a small memory-mapped file. Each request has a slot in it (two bytes of length,
+then JSON) from its acceptance until its row is committed. Data in the page cache survives the
+process. A living process keeps its file locked; `orphans` lists the files, and those that nobody
+locks belong to dead processes. When a finished row cannot be written anywhere, its slot says how
+the request ended: the disk space of the slot is already allocated.
 """
 
 import fcntl
@@ -17,25 +17,26 @@ import orjson
 
 SLOT_BYTES = 512
 FIRST_SLOTS = 128
-FACTS = 7  # of a request: id, start, key, user, endpoint, model, stream
-ENDED = 16  # these and how it ended, as `usage_rows.to_journal` makes them
+FACTS = 7  # values of a running request: id, start, key, user, endpoint, model, stream
+ENDED = 16  # with how it ended, as `usage_rows.to_journal` makes them
 
 
 class Journal:
-    """This process's file in `directory`; made at once, removed by `close` when no request is in
-    flight.
+    """The journal of this process, one file in `directory`.
+
+    The file is created at once. `close` deletes it when no request is in flight.
     """
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.path = directory / f"{os.getpid()}-{os.urandom(4).hex()}.journal"
-        draft = self.path.with_suffix(".draft")  # no sweep looks at it until it is locked
+        draft = self.path.with_suffix(".draft")  # no sweep sees it unlocked
         self._file = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.posix_fallocate(
                 self._file, 0, FIRST_SLOTS * SLOT_BYTES
-            )  # a full disk is an error here, no signal later
+            )  # so a full disk is an error here, not a signal later
             draft.rename(self.path)
         except OSError:
             os.close(self._file)
@@ -46,15 +47,19 @@ class Journal:
         self._slots = FIRST_SLOTS
 
     def write(self, facts: list[Any]) -> int:
-        """Note a request; returns its slot. Raises OSError when the disk is full."""
+        """Write a request's facts to a free slot and return the slot.
+
+        Raises OSError when the disk is full.
+        """
         self.make_room()
         slot = self._free.pop()
         self.rewrite(slot, facts)
         return slot
 
     def rewrite(self, slot: int, facts: list[Any]) -> None:
-        """Note something else of a request. Facts that do not fit are stored without their
-        texts.
+        """Replace the facts in a request's slot.
+
+        The texts among facts that do not fit are cut to 64 characters, then to 44 ASCII characters.
         """
         data = orjson.dumps(facts)
         if len(data) > SLOT_BYTES - 2:
@@ -64,25 +69,28 @@ class Journal:
                 [ascii(fact)[1:45] if isinstance(fact, str) else fact for fact in facts]
             )
         start = slot * SLOT_BYTES
-        self._map[start : start + 2] = b"\0\0"  # a half-written slot is none
+        self._map[start : start + 2] = b"\0\0"  # a half-written slot counts as empty
         self._map[start + 2 : start + 2 + len(data)] = data
         self._map[start : start + 2] = len(data).to_bytes(2, "big")
 
     def read(self, slot: int) -> list[Any]:
-        """Return what is noted of a request."""
+        """Return the facts in a request's slot."""
         start = slot * SLOT_BYTES
         length = int.from_bytes(self._map[start : start + 2], "big")
         facts: list[Any] = orjson.loads(self._map[start + 2 : start + 2 + length])
         return facts
 
     def erase(self, slot: int) -> None:
-        """The request's row is committed."""
+        """Free the slot of a request whose row is committed."""
         start = slot * SLOT_BYTES
         self._map[start : start + 2] = b"\0\0"
         self._free.append(slot)
 
     def make_room(self) -> None:
-        """Have a free slot. Raises OSError when the disk is full."""
+        """Make sure that there is a free slot: double the file when there is none.
+
+        Raises OSError when the disk is full.
+        """
         if not self._free:
             self._grow()
 
@@ -101,14 +109,14 @@ class Journal:
 
 
 class Contents(NamedTuple):
-    """The requests that a journal notes, and how many of its slots cannot be read."""
+    """The requests in a journal, and how many of its slots cannot be read."""
 
     entries: list[list[Any]]
     unreadable_slots: int
 
 
 def read_slots(data: bytes) -> Contents:
-    """Return what a journal's bytes note. An entry has FACTS values, or ENDED."""
+    """Return the requests in a journal's bytes; an entry has FACTS values, or ENDED."""
     found = []
     unreadable = 0
     for start in range(0, len(data) - 1, SLOT_BYTES):
@@ -127,12 +135,16 @@ def read_slots(data: bytes) -> Contents:
 
 
 def require_room(directory: Path) -> None:
-    """Raise OSError unless a journal can be made here: the disk is full, or somebody else's."""
+    """Raise OSError unless a journal can be created here.
+
+    The disk may be full, or the directory belong to another user.
+    """
     Journal(directory).close()
 
 
 def orphans(directory: Path) -> list[Path]:
-    """All journals in the directory, those of the living included: `leftovers.claimed` tells them
-    apart.
+    """Return all journals in the directory, those of living processes included.
+
+    `file_locks.claimed` tells them apart.
     """
     return sorted(directory.glob("*.journal"))

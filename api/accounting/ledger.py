@@ -1,10 +1,10 @@
-"""The ledger: exactly one row per accepted request, committed before its last byte is sent.
+"""The ledger: exactly one usage record for each accepted request, committed before its last byte.
 
-`open` notes a request in the journal; `recorded` passes its chunks through and, however they end,
-has the row written once. Rows are committed in groups: while one batch commits, the next one
-collects. While the database is away rows go to the spool and new requests are refused; what the
-spool cannot take either, on a full disk, is kept in memory and tried again. What processes that
-died left is written by `api/accounting/recovery.py`.
+`open` writes a request to the journal. `recorded` passes its chunks through and writes its row
+once, however they end. Rows are committed in groups: while one batch commits, the next one
+collects. While the database is away, rows go to the spool and new requests are refused. Rows that
+the spool cannot take, on a full disk, are kept in memory and tried again.
+`api/accounting/recovery.py` writes the rows of requests that dead processes left.
 """
 
 import asyncio
@@ -30,17 +30,17 @@ from providers.protocol.chat import Batches, Chunk, Trace
 
 logger = logging.getLogger(__name__)
 
-RETRY_SECONDS = 0.5  # between two tries to reach a database that is away
+RETRY_SECONDS = 0.5  # pause between two attempts to reach the database
 DATABASE_AWAY = "the database does not answer"
 JOURNAL_FAILS = "the journal cannot be written"
 CODE_LENGTH = 64
-PIECE_BYTES = 64  # that a piece of text takes besides its characters
-CLIENT_CLOSED = 499  # nginx's status for a caller that left
+PIECE_BYTES = 64  # memory of a piece of text besides its characters
+CLIENT_CLOSED = 499  # nginx's status for a client that closed the connection
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a request ended, as its row says it."""
+    """How a request ended: the values of its usage record."""
 
     status: Status
     http_status: int
@@ -48,8 +48,9 @@ class Ending:
 
 
 def ending(error: BaseException | None, begun: bool) -> Ending:
-    """What the exception that ended the answer (None: nothing did) means; `begun`: chunks had
-    come.
+    """Return the ending that stands for the exception that ended the answer, or for None.
+
+    `begun` is true when chunks had come before.
     """
     if error is None:
         return Ending(Status.COMPLETE, 200)
@@ -59,13 +60,16 @@ def ending(error: BaseException | None, begun: bool) -> Ending:
     if isinstance(error, GatewayError):
         code = "".join(
             filter(str.isprintable, error.shown_code or "")
-        )  # an upstream may have chosen it
+        )  # an upstream may have chosen the code
         return Ending(status, error.shown_status, code[:CODE_LENGTH])
     return Ending(status, 500, "internal_error")
 
 
 def note(trace: Trace, batch: list[Chunk]) -> None:
-    """Keep what counting needs of the chunks that go by."""
+    """Keep in the trace all that is needed to count the tokens of these chunks.
+
+    Writes to `trace` only: the reported usage, the text and the thinking.
+    """
     for chunk in batch:
         if chunk.get("usage"):
             trace.usage = chunk["usage"]
@@ -81,7 +85,7 @@ def note(trace: Trace, batch: list[Chunk]) -> None:
 
 
 def keep_text(trace: Trace, text: str) -> None:
-    """Keep a piece of what was said; of a very long answer only how long the piece is."""
+    """Keep a piece of the answer in the trace; of a very long answer, only the piece's length."""
     trace.kept_bytes += len(text) + PIECE_BYTES
     if trace.kept_bytes <= settings.COUNT_KEPT_BYTES:
         trace.text.append(text)
@@ -90,7 +94,7 @@ def keep_text(trace: Trace, text: str) -> None:
 
 
 def keep_thought(trace: Trace, thought: str) -> None:
-    """The same for a piece of thinking."""
+    """Keep a piece of thinking in the trace; of a very long answer, only the piece's length."""
     trace.kept_bytes += len(thought) + PIECE_BYTES
     if trace.kept_bytes <= settings.COUNT_KEPT_BYTES:
         trace.reasoning.append(thought)
@@ -99,7 +103,7 @@ def keep_thought(trace: Trace, thought: str) -> None:
 
 
 def call_text(call: Any) -> str:
-    """What a model wrote for a call: its name and its arguments."""
+    """Return the text that a model wrote for a tool call: its name and its arguments."""
     function = call.get("function", call) if isinstance(call, dict) else None
     if not isinstance(function, dict):
         return ""
@@ -116,8 +120,9 @@ class Waiting(NamedTuple):
 
 
 class Ledger:
-    """One per process. `reason` says why no request can be recorded now; it is empty while all is
-    well.
+    """The ledger of this process.
+
+    `reason` says why no request can be recorded now. It is empty while requests are accepted.
     """
 
     def __init__(self, writer: Writer, spool: Spool, journals: Path) -> None:
@@ -136,13 +141,14 @@ class Ledger:
 
     @property
     def away(self) -> bool:
-        """Whether requests cannot be recorded now."""
+        """Return whether requests cannot be recorded now."""
         return bool(self.reason)
 
     # --- one request ------------------------------------------------------------------------------
     def require(self) -> None:
-        """Raise DatabaseUnavailable while the database is away: what cannot be accounted for is not
-        begun.
+        """Raise DatabaseUnavailable while requests cannot be recorded.
+
+        A request that cannot be accounted for is not begun.
         """
         if self.reason:
             raise DatabaseUnavailable(
@@ -151,19 +157,22 @@ class Ledger:
             )
 
     def suspend(self) -> None:
-        """The database is away, as somebody else found out; `keep` notices when it is back."""
+        """Refuse requests because the database was found away; `keep` notices its return."""
         if not self.away:
             self._refuse_requests(DATABASE_AWAY)
 
     def _refuse_requests(self, reason: str, detail: object = "") -> None:
-        """No request can be recorded from now on; one line in the log for each change."""
+        """Refuse requests from now on; the log gets one line for each new reason."""
         if reason != self.reason:
             logger.warning("requests are refused and rows kept for later: %s %s", reason, detail)
         self.reason = reason
         self._work.set()
 
     def open(self, trace: Trace) -> None:
-        """The request is accepted: from now on it will have a row. Raises DatabaseUnavailable."""
+        """Write an accepted request to the journal: from now on it will have a usage record.
+
+        Raises DatabaseUnavailable.
+        """
         self.require()
         request = trace.request
         facts = [
@@ -181,8 +190,9 @@ class Ledger:
             self.require()
 
     async def recorded(self, trace: Trace, batches: Batches) -> Batches:
-        """Pass the chunks through; when this generator has ended, however it did, the row is
-        committed.
+        """Pass the chunks through, and write the usage record when they end, however they end.
+
+        The record is committed (or kept for later) when this generator has ended.
         """
         begun = False
         try:
@@ -197,9 +207,10 @@ class Ledger:
             await self.close(trace, ending(sys.exc_info()[1], begun))
 
     async def close(self, trace: Trace, end: Ending) -> None:
-        """Have the request's row written; returns when it is committed (or kept for later).
+        """Count the request's tokens and write its usage record.
 
-        A caller who leaves meanwhile ends the waiting, not the writing.
+        Returns when the record is committed, or kept for later. When the caller leaves meanwhile,
+        only the waiting ends, not the writing.
         """
         try:
             trace.counted = await token_count.count_request(trace)
@@ -223,7 +234,7 @@ class Ledger:
 
     # --- the writing task -------------------------------------------------------------------------
     async def keep(self) -> None:
-        """Write batches until cancelled; nobody waits for a commit after that."""
+        """Write batches until cancelled; after that, no request waits for a commit."""
         self._keeping = True
         try:
             while True:
@@ -231,7 +242,7 @@ class Ledger:
                     await self._return()
                 else:
                     await self._work.wait()
-                    await asyncio.sleep(0)  # whoever ends in this turn of the loop joins the batch
+                    await asyncio.sleep(0)  # requests that end in this turn of the loop join
                 await self.flush()
         finally:
             self._keeping = False
@@ -240,7 +251,7 @@ class Ledger:
                     waiting.done.set_result(None)
 
     async def flush(self) -> None:
-        """Write what waits, and wake those who wait for it."""
+        """Write the rows that wait, and wake the requests that wait for them."""
         self._work.clear()
         batch = self._waiting
         self._waiting = []
@@ -268,7 +279,7 @@ class Ledger:
                 waiting.done.set_result(None)
 
     async def _set_aside(self, batch: list[Waiting]) -> None:
-        """Put rows into the spool, or keep them in memory when it cannot take them."""
+        """Write rows to the spool, or keep them in memory when it cannot take them."""
         try:
             await self._add_to_spool([waiting.row for waiting in batch])
         except (SpoolFull, OSError) as error:
@@ -281,11 +292,14 @@ class Ledger:
                 self._journal.erase(waiting.slot)
 
     async def _add_to_spool(self, rows: list[Row]) -> None:
-        """Raises SpoolFull, OSError."""
+        """Write rows to the spool in a thread.
+
+        Raises SpoolFull, OSError.
+        """
         await asyncio.get_running_loop().run_in_executor(None, self._spool.add, rows)
 
     async def _return(self) -> None:
-        """Try whether the database and the disk are back: write all that is kept for later."""
+        """Try to write all rows kept for later; accept requests again when that succeeds."""
         try:
             await self.replay()
             await self._write_unwritten(self._rows.write)
@@ -303,29 +317,36 @@ class Ledger:
             logger.warning("requests are taken again")
 
     async def _write_unwritten(self, write: Callable[[list[Row]], Awaitable[None]]) -> None:
-        """Write what is kept in memory. Raises what `write` does."""
+        """Write the rows that are kept in memory with `write`.
+
+        Raises the errors of `write`.
+        """
         while some := self._unwritten.first(REPLAYED_AT_ONCE):
             await write([kept.row for kept in some])
             self._unwritten.remove(some)
 
     async def _spool_unwritten(self) -> None:
-        """The database is away: at least the disk may take what is kept in memory."""
+        """Move rows from memory to the spool, as far as the disk takes them."""
         with suppress(SpoolFull, OSError):
             await self._write_unwritten(self._add_to_spool)
 
-    # --- what was left behind ---------------------------------------------------------------------
+    # --- rows of dead processes -------------------------------------------------------------------
     async def replay(self) -> int:
-        """Write the rows of all spools; returns how many. Raises WriteFailed."""
+        """Write the rows of all spools and return how many.
+
+        Raises WriteFailed.
+        """
         return await self._recovery.replay()
 
     async def sweep(self) -> int:
-        """Write rows for requests that dead processes left in their journals; returns how many.
+        """Write rows for requests that dead processes left in their journals; return how many.
+
         Raises WriteFailed.
         """
         return await self._recovery.sweep()
 
     async def shut(self) -> None:
-        """Write what waits and close; no request may be running."""
+        """Write all that waits, and close writer and journal; no request may be running."""
         await self.flush()
         with suppress(WriteFailed):
             await self._write_unwritten(self._rows.write)

@@ -1,8 +1,7 @@
-"""What dead processes left of the ledger: rows in spools, requests in journals. All of it gets its
-row.
+"""Recovery of the ledger: the rows in spools and the requests in journals of dead processes.
 
-One file that cannot be read, or one row that no database takes, is set aside with a line in the log
-and keeps nobody from starting, and no later file from being written.
+Each of them gets its row. A file that cannot be read, or a row that no database accepts, is set
+aside with a line in the log. It neither stops the start nor keeps later files from being written.
 """
 
 import asyncio
@@ -22,17 +21,16 @@ REPLAYED_AT_ONCE = 1_000
 
 
 class RowWriter:
-    """Writes rows; one that the database refuses is repaired, and kept in a file when that does not
-    help.
-    """
+    """A writer that repairs rows which the database refuses, and keeps hopeless ones in a file."""
 
     def __init__(self, writer: Writer, spool: Spool) -> None:
         self._writer = writer
         self._spool = spool
 
     async def write(self, rows: list[Row]) -> None:
-        """Write a batch; a row that the database cannot take does not hold up the others. Raises
-        WriteFailed.
+        """Write a batch to the database; a row that it cannot accept does not hold up the others.
+
+        Raises WriteFailed.
         """
         try:
             await self._writer.write(rows)
@@ -45,7 +43,10 @@ class RowWriter:
                 await self._write_repaired(rows[0], str(error))
 
     async def _write_repaired(self, row: Row, reason: str) -> None:
-        """Write what can be written of a row that was refused. Raises WriteFailed."""
+        """Write as much as possible of a row that was refused.
+
+        Raises WriteFailed.
+        """
         try:
             attempts = [usage_rows.repair_row(row)[0], usage_rows.facts_alone(row)]
         except (ValueError, TypeError) as error:
@@ -66,14 +67,15 @@ class RowWriter:
         await self.refuse(row, f"{reason}; {last}")
 
     async def write_from_file(self, rows: list[Row]) -> None:
-        """Write rows that were read from a file: nothing is taken for granted. Raises
-        WriteFailed.
+        """Check, repair and write rows that were read from a file.
+
+        Raises WriteFailed.
         """
         for start in range(0, len(rows), REPLAYED_AT_ONCE):
             await self.write(await self._sound_rows(rows[start : start + REPLAYED_AT_ONCE]))
 
     async def _sound_rows(self, rows: list[Row]) -> list[Row]:
-        """Return the rows as the database takes them; those that cannot be are kept in a file."""
+        """Return the rows as the database accepts them; write the others to a file."""
         sound = []
         for row in rows:
             try:
@@ -91,7 +93,7 @@ class RowWriter:
         return sound
 
     async def refuse(self, row: Row, reason: str) -> None:
-        """Keep a row that no database takes in a file of its own."""
+        """Write a row that no database accepts to the file of refused rows."""
         try:
             await asyncio.get_running_loop().run_in_executor(
                 None, self._spool.add_refused, row, reason
@@ -107,7 +109,7 @@ class RowWriter:
 
 
 class Recovery:
-    """Writes what is left in the spools and journals of one home."""
+    """The recovery of the spools and journals of one home."""
 
     def __init__(self, rows: RowWriter, spool: Spool, journals: Path) -> None:
         self._rows = rows
@@ -116,12 +118,15 @@ class Recovery:
         self._set_aside = SetAside()
 
     async def replay(self) -> int:
-        """Write the rows of all spools; returns how many. Raises WriteFailed."""
+        """Write the rows of all spools and return how many.
+
+        Raises WriteFailed.
+        """
         await self._rows.write([])
         return await self._each(self._spool.waiting, self._replay_file)
 
     async def sweep(self) -> int:
-        """Write a row for each request that a dead process left in its journal; returns how many.
+        """Write a row for each request that a dead process left in its journal; return how many.
 
         Raises WriteFailed.
         """
@@ -130,7 +135,10 @@ class Recovery:
     async def _each(
         self, find: Callable[[], list[Path]], finish: Callable[[Path], Awaitable[int]]
     ) -> int:
-        """Finish each file; one that cannot be finished is set aside. Raises WriteFailed."""
+        """Finish each file, set aside those that cannot be finished, and return the rows written.
+
+        Raises WriteFailed.
+        """
         written = 0
         try:
             paths = self._set_aside.among(find())
@@ -144,13 +152,16 @@ class Recovery:
     async def _finish_or_set_aside(
         self, path: Path, finish: Callable[[Path], Awaitable[int]]
     ) -> int:
-        """Returns how many rows were written. Raises WriteFailed."""
+        """Finish one file or set it aside, and return how many rows were written.
+
+        Raises WriteFailed.
+        """
         try:
             return await finish(path)
         except WriteFailed:
             raise
         except FileNotFoundError:
-            return 0  # another process took it for left behind and has written it
+            return 0  # another process has already written it
         except OSError as error:
             self._set_aside.add(path, error)
         except Exception as error:
@@ -183,9 +194,7 @@ class Recovery:
             return len(rows)
 
     def _finish(self, path: Path, unreadable: int, what: str) -> None:
-        """All that could be read is written: delete the file, or keep it when there is more in
-        it.
-        """
+        """Delete a file whose readable rows are written, or set it aside when it holds more."""
         if unreadable:
             self._set_aside.add(path, f"{unreadable} of its {what}; all others are written")
         else:

@@ -1,7 +1,8 @@
-"""Finished rows while the database is away: a bounded, fsynced file of JSON lines per process,
-replayed when it is back; and beside them the rows that no database takes.
+"""The spool: usage records on disk while the database is away.
 
-Replaying a row twice does no harm: rows are inserted by their id, which is the request's.
+Each process has one bounded, fsynced file of JSON lines, which is replayed when the database is
+back. Records that no database accepts stand in a file beside it. Replaying a row twice does no
+harm: rows are inserted by their id, which is the request's.
 """
 
 import os
@@ -21,14 +22,17 @@ class SpoolFull(Exception):
 
 
 class SpoolFile(NamedTuple):
-    """The rows of a file, and how many of its lines are none."""
+    """The rows of a spool file, and how many of its lines cannot be read."""
 
     rows: list[Row]
     unreadable_lines: int
 
 
 class Spool:
-    """This process's file in `directory`; `limit_bytes` bounds it, and the file of refused rows."""
+    """The spool file of this process in `directory`.
+
+    `limit_bytes` bounds that file, and also the file of refused rows.
+    """
 
     def __init__(self, directory: Path, limit_bytes: int) -> None:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -38,11 +42,14 @@ class Spool:
         self._limit = limit_bytes
 
     def add(self, rows: list[Row]) -> None:
-        """On disk when this returns. Raises SpoolFull or OSError, then nothing was written."""
+        """Write rows to the spool file; they are on disk when this returns.
+
+        Raises SpoolFull or OSError; then nothing was written.
+        """
         data = b"".join(orjson.dumps(row) + b"\n" for row in rows)
         taken = True
-        # a file taken for replay meanwhile may have been read before: rows stand twice rather than
-        # never
+        # a file taken for replay meanwhile may have been read already: a row written twice is
+        # harmless, a lost one is not
         while taken:
             file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
             try:
@@ -52,10 +59,10 @@ class Spool:
                 os.close(file)
 
     def _append(self, file: int, data: bytes) -> None:
-        """Write at the end of a file; the bytes and its name are on disk when this returns.
+        """Write `data` at the end of an open file and wait until it is on disk, with the file name.
 
-        No `write_durable_file`: what a file has already must not be written again for each row.
-        Raises SpoolFull or OSError, then nothing was written.
+        `write_durable_file` is not used: it would write the whole file again for each row. Raises
+        SpoolFull or OSError; then nothing was written.
         """
         before = os.fstat(file).st_size
         if before + len(data) > self._limit:
@@ -67,12 +74,13 @@ class Spool:
             if not before:
                 sync_directory(self.directory)
         except OSError:
-            os.ftruncate(file, before)  # no half row for the next one to stand behind
+            os.ftruncate(file, before)  # otherwise the next row would follow half a row
             raise
 
     def add_refused(self, row: Any, reason: str) -> None:
-        """Write a row that no database takes, and why, where an operator finds it. Raises
-        SpoolFull, OSError.
+        """Write a row that no database accepts, and the reason, to the file for the operator.
+
+        Raises SpoolFull, OSError.
         """
         try:
             data = orjson.dumps({"reason": reason, "row": row})
@@ -87,16 +95,17 @@ class Spool:
             os.close(file)
 
     def waiting(self) -> list[Path]:
-        """Files of this home to replay, those of dead processes too."""
+        """Return the files of this home that wait for replay, those of dead processes included."""
         return sorted((*self.directory.glob("*.spool"), *self.directory.glob("*.taken")))
 
     def take(self, path: Path) -> Path | None:
-        """Put a file aside for replay, so that nothing is added to it; None when another process
-        has done it.
+        """Rename a file for replay, so that nothing is added to it.
+
+        Returns the new path, or None when another process has taken the file.
         """
         taken = path.with_name(
             f"{path.stem.split('.')[0]}.{os.urandom(4).hex()}.taken"
-        )  # never over another one
+        )  # a name of its own, so no other file is overwritten
         try:
             path.rename(taken)
         except FileNotFoundError:
@@ -105,7 +114,10 @@ class Spool:
 
     @staticmethod
     def read(path: Path) -> SpoolFile:
-        """The rows of a file; what is no row (a line that was cut) is counted. Raises OSError."""
+        """Return the rows of a file and the number of lines that are no row, such as a cut one.
+
+        Raises OSError.
+        """
         rows = []
         unreadable_lines = 0
         for line in read_regular_file(path).splitlines():

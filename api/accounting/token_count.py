@@ -1,8 +1,8 @@
-"""Say how many tokens a request took: as the upstream says, else counted here.
+"""Token counts of a request: the upstream's figures, or else our own count.
 
-Texts are counted exactly in one vocabulary (`tokenizer.py`); those of other models differ from it
-by some per cent, so what is counted here is marked as estimated. A request that cannot wait for
-counting is estimated by length and script (`conversations/text/token_estimate.py`).
+Texts are counted exactly in one vocabulary (`tokenizer.py`). Those of other models differ from it
+by some per cent, so our own counts are marked as estimated. A request that cannot wait for counting
+is estimated by length and script (`conversations/text/token_estimate.py`).
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ Measure = Callable[[Sequence[str]], int]  # texts -> their tokens
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Token counts of one request; `estimated` when they were counted here."""
+    """The token counts of one request; `estimated` when they were counted here."""
 
     prompt: int = 0
     completion: int = 0
@@ -44,18 +44,18 @@ class Usage:
 
 @dataclass(slots=True)
 class Prompt:
-    """What upstreams had to read: texts, and besides them so many tokens."""
+    """The input that upstreams read: texts, and `tokens` for everything that is not text."""
 
     texts: list[str] = field(default_factory=list)
     tokens: int = 0
 
     @property
     def chars(self) -> int:
-        """Count the characters of the texts."""
+        """Return the number of characters of the texts."""
         return sum(map(len, self.texts))
 
     def add_body(self, body: dict[str, Any]) -> None:
-        """Add all that a body gives to read: messages, tools, prompt or input."""
+        """Add the input of a request body: messages, tools, prompt or input."""
         self.tokens += MESSAGE_TOKENS * len(body.get("messages") or ())
         self.texts += list_prompt_texts(body)
         self._add_input(body.get("prompt"))
@@ -73,8 +73,9 @@ class Prompt:
 
 
 def as_count(value: Any) -> int | None:
-    """Return a plausible token count, or None: for `true`, NaN, parts of a token and numbers too
-    large.
+    """Return a plausible token count, or None.
+
+    None stands for `true`, NaN, fractions of a token and numbers beyond HIGHEST.
     """
     if isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -83,7 +84,7 @@ def as_count(value: Any) -> int | None:
 
 
 def reported(usage: dict[str, Any] | None) -> Usage | None:
-    """Read the upstream's own figures; None when it gave none that can be believed."""
+    """Return the upstream's own figures, or None when it gave none that are plausible."""
     if not isinstance(usage, dict):
         return None
     prompt = as_count(usage.get("prompt_tokens"))
@@ -103,9 +104,9 @@ def reported(usage: dict[str, Any] | None) -> Usage | None:
 
 
 async def count_request(trace: Trace) -> Usage:
-    """Count what a request took; texts only when the upstream gave no figures.
+    """Count the tokens of a request; its texts only when the upstream gave no figures.
 
-    A request that no upstream answered took nothing.
+    A request that no upstream answered took none.
     """
     found = reported(trace.usage)
     if found is not None:
@@ -120,7 +121,7 @@ async def count_request(trace: Trace) -> Usage:
 
 
 def count_in_thread(prompt: Prompt, trace: Trace, most_chars: int) -> Usage:
-    """Count texts of any size; `most_chars` is that of `tokenizer.count_all`."""
+    """Count texts of any size in the counting thread; `most_chars` is for `tokenizer.count_all`."""
 
     def measure(texts: Sequence[str]) -> int:
         return tokenizer.count_all(texts, most_chars).tokens
@@ -129,9 +130,9 @@ def count_in_thread(prompt: Prompt, trace: Trace, most_chars: int) -> Usage:
 
 
 def estimate_request(trace: Trace) -> Usage:
-    """Estimate what a request took that cannot wait until it is counted.
+    """Estimate the tokens of a request that cannot wait for counting.
 
-    The upstream's figures are taken where there are any.
+    The upstream's figures are used where it gave any.
     """
     found = reported(trace.usage)
     if found is not None or trace.answered_by is None:
@@ -141,7 +142,7 @@ def estimate_request(trace: Trace) -> Usage:
 
 
 def measure_request(prompt: Prompt, trace: Trace, measure: Measure) -> Usage:
-    """Add up what a request took, its texts as `measure` says."""
+    """Return the token counts of a request, with its texts counted by `measure`."""
     read = measure(prompt.texts)
     said = measure(["".join(trace.text)])
     thoughts = collect_thinking(trace)
@@ -152,7 +153,7 @@ def measure_request(prompt: Prompt, trace: Trace, measure: Measure) -> Usage:
 
 
 def extrapolate(tokens: int, kept: list[str], chars: int) -> int:
-    """Estimate the tokens of `chars` characters that were not kept by those of the kept ones."""
+    """Estimate the tokens of `chars` characters that were not kept, from the kept texts."""
     if not chars:
         return 0
     kept_chars = sum(map(len, kept))
@@ -160,7 +161,7 @@ def extrapolate(tokens: int, kept: list[str], chars: int) -> int:
 
 
 def collect_prompt(trace: Trace) -> Prompt:
-    """Collect all that upstreams had to read: the request's body and those of its strategy."""
+    """Return the input that upstreams read: the request's body and the bodies of its strategy."""
     prompt = Prompt()
     for body in (trace.request.body, *(trace.further or ())):
         prompt.add_body(body)
@@ -168,7 +169,7 @@ def collect_prompt(trace: Trace) -> Prompt:
 
 
 def collect_thinking(trace: Trace) -> list[str]:
-    """Collect all thinking that was produced, shown or not."""
+    """Return all thinking that was produced, shown to the caller or not."""
     return [
         *trace.reasoning,
         *(text for attempt in trace.attempts for text in attempt.unshown or ()),
@@ -176,7 +177,7 @@ def collect_thinking(trace: Trace) -> list[str]:
 
 
 async def count_body(body: dict[str, Any]) -> tokenizer.Count:
-    """Count the tokens of a chat body as those of a request are counted."""
+    """Count the tokens of a chat body in the same way as those of a request."""
     prompt = Prompt()
     prompt.add_body(body)
     if prompt.chars <= settings.COUNT_INLINE_BYTES and tokenizer.is_ready():

@@ -1,10 +1,10 @@
-"""Count the tokens of texts in the vocabulary o200k, with bounded time and memory.
+"""The tokenizer: counts tokens in the vocabulary o200k, with bounded time and memory.
 
-The tokenizer keeps what it made of every long "word" it met, and works on one text without letting
-the interpreter go. So a text is cut into slices of some kilobytes, what the tokenizer keeps is
-dropped again and again, and of texts beyond COUNT_EXACT_CHARS only evenly spread slices are
-counted. Counting of more than a few kilobytes runs in one thread, which lets the event loop go on
-meanwhile: `encode_batch_flat` works without the interpreter's lock.
+The tokenizer caches its result for every long "word", and holds the interpreter's lock while it
+works on one text. So texts are cut into slices of some kilobytes, and the cache is emptied from
+time to time. Of texts beyond COUNT_EXACT_CHARS only evenly spread slices are counted. More than a
+few kilobytes are counted in one thread, so that the event loop goes on: `encode_batch_flat` works
+without the interpreter's lock.
 """
 
 import asyncio
@@ -18,38 +18,38 @@ from django.conf import settings
 
 T = TypeVar("T")
 SLICE_CHARS = 2_048
-SLICES_AT_ONCE = 64  # given to the tokenizer together: about 10 ms of work
-SAMPLE_SLICES = 128  # counted of a text that is too long to be counted whole
-MOST_WAITING = 8  # callers in front; with more of them only samples are counted
+SLICES_AT_ONCE = 64  # encoded in one call: about 10 ms of work
+SAMPLE_SLICES = 128  # number of slices counted of a very long text
+MOST_WAITING = 8  # with so many waiting callers, only samples are counted
 
 _thread = ThreadPoolExecutor(1, thread_name_prefix="counting")
 _waiting = 0
 _ready = False
-_chars_kept = 0  # of the texts that were encoded since the tokenizer's cache was emptied
+_chars_kept = 0  # characters encoded since the tokenizer's cache was emptied
 
 
 class Count(NamedTuple):
-    """Tokens of a text; not `exact` when they were estimated from a sample."""
+    """The tokens of a text; not `exact` when they were estimated from a sample."""
 
     tokens: int
     exact: bool = True
 
 
 def is_ready() -> bool:
-    """Whether the tokenizer is loaded: that takes longer than the event loop may be stopped."""
+    """Return whether the tokenizer is loaded; loading takes too long for the event loop."""
     return _ready
 
 
 @cache
 def vocabulary() -> Any:
-    """The tokenizer: about 30 MB, loaded when it is first needed."""
+    """Return the tokenizer, which takes about 30 MB and is loaded at its first use."""
     from splintr import Tokenizer
 
     return Tokenizer.from_pretrained("o200k_base")
 
 
 def count(text: str) -> int:
-    """Count the tokens of a short text at once."""
+    """Count the tokens of a short text in this thread."""
     if not text:
         return 0
     limit_cache(len(text))
@@ -57,14 +57,12 @@ def count(text: str) -> int:
 
 
 def count_short(texts: Sequence[str]) -> int:
-    """Count the tokens of a few short texts at once."""
+    """Count the tokens of a few short texts in this thread."""
     return sum(map(count, texts))
 
 
 def count_all(texts: Sequence[str], most_chars: int) -> Count:
-    """Count the tokens of texts of any size; only a sample of them when they have more than
-    `most_chars`.
-    """
+    """Count the tokens of texts of any size; beyond `most_chars`, only those of a sample."""
     total = sum(map(len, texts))
     exact = total <= most_chars
     slices = (
@@ -80,7 +78,7 @@ def count_all(texts: Sequence[str], most_chars: int) -> Count:
 
 
 def slices_of(text: str) -> Iterator[str]:
-    """Cut a text into slices, before a word where one begins in the second half of the slice."""
+    """Yield slices of a text, cut before a word when one begins in the second half of the slice."""
     start = 0
     while start < len(text):
         end = start + SLICE_CHARS
@@ -93,7 +91,7 @@ def slices_of(text: str) -> Iterator[str]:
 
 
 def sample(texts: Sequence[str], total: int) -> Iterator[str]:
-    """Cut evenly spread slices out of texts that have `total` characters together."""
+    """Yield evenly spread slices of texts that have `total` characters together."""
     step = max(total // SAMPLE_SLICES, SLICE_CHARS)
     skip = 0  # characters until the next slice
     for text in texts:
@@ -105,8 +103,9 @@ def sample(texts: Sequence[str], total: int) -> Iterator[str]:
 
 
 def limit_cache(chars: int) -> None:
-    """Empty the tokenizer's cache when much was encoded since the last time, these characters with
-    it.
+    """Empty the tokenizer's cache when the texts encoded since the last time exceed its limit.
+
+    `chars` is the number of characters that are about to be encoded.
     """
     global _chars_kept
     _chars_kept += chars
@@ -116,15 +115,16 @@ def limit_cache(chars: int) -> None:
 
 
 def load() -> None:
-    """Load the tokenizer, and let it make the tables that it makes when it is first used."""
+    """Load the tokenizer and let it build the tables that it builds at its first use."""
     global _ready
     vocabulary().encode_batch_flat(["to be or not to be"])
     _ready = True
 
 
 async def in_thread(function: Callable[[int], T]) -> T:
-    """Return `function(most_chars)`, called in the thread that counts; `most_chars` is for
-    `count_all`.
+    """Return `function(most_chars)`, called in the counting thread.
+
+    `most_chars` is the limit for `count_all`; it is 0 while MOST_WAITING callers wait.
     """
     global _waiting
     loop = asyncio.get_running_loop()

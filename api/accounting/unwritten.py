@@ -1,8 +1,8 @@
-"""Finished rows that neither the database nor the spool takes: kept in memory, within a bound, and
-tried again.
+"""Usage records that neither the database nor the spool accepts.
 
-How each request ended also stands in its slot of the journal, whose room on the disk is taken:
-should this process die before, the next one writes the row from there.
+They are kept in memory, up to a limit, and tried again. How each request ended also stands in its
+slot of the journal, whose disk space is already allocated. If this process dies first, the next one
+writes the row from there.
 """
 
 import logging
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class Kept(NamedTuple):
-    """A row in memory, its size, and the journal's slot of its request."""
+    """A row in memory, its size, and the journal slot of its request."""
 
     row: Row
     size_bytes: int
@@ -26,22 +26,26 @@ class Kept(NamedTuple):
 
 
 class Unwritten:
-    """The rows of one process; `limit_bytes` bounds them. Beyond it only the journal has what is
-    left of a row.
+    """The unwritten rows of one process, at most `limit_bytes` of them in memory.
+
+    Of rows beyond the limit only the facts in the journal are left.
     """
 
     def __init__(self, journal: Journal, limit_bytes: int) -> None:
         self._journal = journal
         self._limit = limit_bytes
         self._kept: list[Kept] = []
-        self._slots: list[int] = []  # of rows that only the journal has
+        self._slots: list[int] = []  # slots of the rows that only the journal has
         self._size = 0
 
     def __len__(self) -> int:
         return len(self._kept) + len(self._slots)
 
     def add(self, row: Row, slot: int, reason: object) -> None:
-        """Keep a row."""
+        """Keep a row in memory, or only in the journal when the limit is reached.
+
+        Writes the facts of the row to its journal slot.
+        """
         self._journal.rewrite(slot, usage_rows.to_journal(row))
         kept = Kept(row, len(orjson.dumps(row, default=str)), slot)
         if self._size + kept.size_bytes > self._limit:
@@ -57,7 +61,7 @@ class Unwritten:
         self._size += kept.size_bytes
 
     def first(self, most: int) -> list[Kept]:
-        """Return the oldest rows."""
+        """Return at most `most` of the oldest rows."""
         if self._kept:
             return self._kept[:most]
         return [
@@ -66,7 +70,10 @@ class Unwritten:
         ]
 
     def remove(self, written: list[Kept]) -> None:
-        """These rows are written: the oldest, as `first` returned them."""
+        """Remove rows that are written now, and erase their journal slots.
+
+        `written` must be the oldest rows, as `first` returned them.
+        """
         del (self._kept or self._slots)[: len(written)]
         for kept in written:
             self._size -= kept.size_bytes

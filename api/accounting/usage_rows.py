@@ -1,8 +1,8 @@
-"""Rows of the ledger: how one is made of a request, and what is left of one that no database takes.
+"""Rows of the ledger: made of a request, read from a journal, or repaired.
 
-A row is a list of values in the order of `writers.COLUMNS`. Rows come back from files, and parts of
-them were said by upstreams: `repair_row` keeps every value that a column can hold and says which it
-had to leave out.
+A row is a list of values in the order of `writers.COLUMNS`. Rows come back from files, and
+upstreams wrote parts of them. `repair_row` keeps every value that its column can hold and names
+those that it had to leave out.
 """
 
 import math
@@ -63,9 +63,10 @@ def finished(trace: Trace, status: Status, http_status: int, error_code: str) ->
 
 
 def from_journal(entry: list[Any]) -> Row:
-    """Return the row of a request as the journal notes it: its facts, and how it ended if it did.
+    """Return the row of a request from the facts in its journal slot, and its ending if it has one.
 
-    Only the attempts, the provider and some times are missing there.
+    The attempts, the provider and some times are missing there. A request without an ending is
+    marked as interrupted.
     """
     if len(entry) == FACTS:
         entry = [*entry, Status.INTERRUPTED.value, None, "interrupted", 0, 0, 0, 0, False, None]
@@ -99,17 +100,17 @@ def from_journal(entry: list[Any]) -> Row:
 
 
 def to_journal(row: Row) -> list[Any]:
-    """Return what the journal notes of a finished row; `from_journal` turns it back."""
+    """Return the values of a finished row that go into the journal; `from_journal` reads them."""
     facts = [*row[:4], *row[6:9]]
     return [*facts, *row[9:12], *row[13:18], row[-1]]
 
 
-# --- what no database takes -----------------------------------------------------------------------
+# --- rows that no database accepts ----------------------------------------------------------------
 def repair_row(row: Row) -> tuple[Row, list[str]]:
     """Return the row with every value that its column can hold, and the names of those left out.
 
-    Counts that were left out are zero and marked as estimated. Raises ValueError when the row does
-    not say which request it is about, or when.
+    Counts that were left out are zero and marked as estimated. Raises ValueError when the row has
+    no valid request id or time.
     """
     if len(row) != len(COLUMNS):
         raise ValueError(f"it has {len(row)} columns, not {len(COLUMNS)}")
@@ -126,7 +127,7 @@ def repair_row(row: Row) -> tuple[Row, list[str]]:
 
 
 def require_identity(row: Row) -> None:
-    """Raise ValueError unless the row has a request's id and the time of its beginning."""
+    """Raise ValueError unless the row has a request's id and the time when it began."""
     request_id, started_at = row[:2]
     if (
         not isinstance(request_id, str)
@@ -141,12 +142,12 @@ def require_identity(row: Row) -> None:
 
 
 def keep(value: Any) -> Any:
-    """Return a value that was looked at before."""
+    """Return the value unchanged: `require_identity` has checked it."""
     return value
 
 
 def whole_number(lowest: int, highest: int, otherwise: int | None) -> Callable[[Any], Any]:
-    """Return a check that lets whole numbers through that are in range."""
+    """Return a check that passes whole numbers in the range and replaces others by `otherwise`."""
 
     def check(value: Any) -> Any:
         is_number = isinstance(value, int) and not isinstance(value, bool)
@@ -156,7 +157,7 @@ def whole_number(lowest: int, highest: int, otherwise: int | None) -> Callable[[
 
 
 def text_of(length: int) -> Callable[[Any], str]:
-    """Return a check that makes a text of at most so many characters that every database keeps."""
+    """Return a check that makes a text of at most `length` characters for every database."""
 
     def check(value: Any) -> str:
         text = value if isinstance(value, str) else ""
@@ -166,7 +167,7 @@ def text_of(length: int) -> Callable[[Any], str]:
 
 
 def storable_text(text: str) -> str:
-    """Return a text without NUL and lone surrogates."""
+    """Return the text without NUL, and with lone surrogates replaced by `?`."""
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
@@ -194,7 +195,7 @@ def known_status(value: Any) -> str:
 
 
 def attempts(value: Any) -> list[Any]:
-    """Return the attempts where they are JSON that both databases keep, else none."""
+    """Return the attempts if they are JSON that both databases can hold, else an empty list."""
     try:
         data = orjson.dumps(value)
     except TypeError:
@@ -221,7 +222,7 @@ CHECKS: dict[str, Callable[[Any], Any]] = {
 
 
 def facts_alone(row: Row) -> Row:
-    """Return the row with nothing in it that an upstream said, counts zero and estimated."""
+    """Return the row without anything that an upstream said; its counts are zero and estimated."""
     repaired, _ = repair_row(row)
     repaired[ATTEMPTS], repaired[ERROR_CODE], repaired[ESTIMATED] = [], "", True
     for name in (*COUNTS, *TIMES):

@@ -1,4 +1,4 @@
-"""How writing rows fails: the database does not take them now, or never."""
+"""The two ways in which writing rows fails: the database cannot take them now, or never."""
 
 import errno
 import sqlite3
@@ -7,7 +7,7 @@ DISK_FULL = "the disk is full"
 
 
 class WriteFailed(Exception):
-    """The database did not take the rows, or did not say so in time."""
+    """The database did not accept the rows, or did not confirm them in time."""
 
     def __init__(self, message: str, *, disk_full: bool = False) -> None:
         super().__init__(DISK_FULL if disk_full else message)
@@ -15,7 +15,7 @@ class WriteFailed(Exception):
 
 
 class RowsRefused(Exception):
-    """The database answers, but a row of the batch is not one it can take; none was written."""
+    """The database answers, but cannot hold a row of the batch; none of the batch was written."""
 
 
 def is_disk_full(error: BaseException) -> bool:

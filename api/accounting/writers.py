@@ -1,11 +1,10 @@
-"""How usage rows get into the database: one transaction per batch, over a connection of the
-ledger's own.
+"""The writers of usage records: one transaction per batch, on the ledger's own connection.
 
 A row is a list of values in the order of COLUMNS; ids are UUIDs as 32 hex digits, times ISO 8601,
-attempts a list. `write` returns when the batch is committed; inserting an id twice changes nothing.
-Raises WriteFailed, RowsRefused, and nothing else: whatever goes wrong, the transaction is rolled
-back and who waits is answered. Values are made ready before the transaction begins, so that a row
-of the wrong kind never holds the write lock.
+attempts a list. `write` returns when the batch is committed. Inserting an id twice changes nothing.
+Only WriteFailed and RowsRefused are raised: on any error the transaction is rolled back and the
+waiting caller gets an answer. Values are converted before the transaction begins, so that a row of
+the wrong kind never holds the write lock.
 """
 
 import asyncio
@@ -58,29 +57,32 @@ COLUMNS = (
 ATTEMPTS = COLUMNS.index("attempts")
 TABLE = "api_usagerecord"
 NAMES = ", ".join(COLUMNS)
-ONCE = "ON CONFLICT (id) DO NOTHING"  # a row that is there stays as it is
+ONCE = "ON CONFLICT (id) DO NOTHING"  # a row that exists is left unchanged
 NO_ROW = (
     TypeError,
     ValueError,
     OverflowError,
-)  # what a driver raises on a value that it cannot send
+)  # raised by drivers on a value that they cannot send
 REFUSALS = (
     sqlite3.IntegrityError,
     sqlite3.DataError,
     sqlite3.InterfaceError,
-    sqlite3.ProgrammingError,  # a value of a type that SQLite has not
+    sqlite3.ProgrammingError,  # a value of a type that SQLite does not have
     *NO_ROW,
 )
 
 
 def refuse_misshapen(rows: list[Row]) -> None:
-    """Raise RowsRefused unless every row has the columns of this version."""
+    """Raise RowsRefused unless every row has as many values as COLUMNS."""
     if any(len(row) != len(COLUMNS) for row in rows):
         raise RowsRefused("a row has not the columns of this version")
 
 
 def convert_rows(rows: list[Row], convert: Callable[[Row], T]) -> list[T]:
-    """Return the rows as a driver takes them. Raises RowsRefused, whatever is wrong with one."""
+    """Return each row as `convert` makes it for a driver.
+
+    Raises RowsRefused on any error in a row.
+    """
     refuse_misshapen(rows)
     try:
         return [convert(row) for row in rows]
@@ -94,7 +96,10 @@ class Writer(Protocol):
 
 
 class SqliteWriter:
-    """One thread with one connection; `executemany` inside BEGIN IMMEDIATE … COMMIT."""
+    """The writer for SQLite: one thread with one connection.
+
+    It runs `executemany` between BEGIN IMMEDIATE and COMMIT.
+    """
 
     PLACES = ", ".join("?" * len(COLUMNS))
     INSERT = f"INSERT INTO {TABLE} ({NAMES}) VALUES ({PLACES}) {ONCE}"  # noqa: S608
@@ -119,8 +124,9 @@ class SqliteWriter:
         return done
 
     def _work(self) -> None:
-        """The thread: a queue and one callback per batch cost half of what an executor's futures
-        do.
+        """Write the batches of the queue one after the other, in the writer's own thread.
+
+        A queue and one callback per batch cost half as much as the futures of an executor.
         """
         while True:
             rows, done = self._batches.get()
@@ -138,7 +144,7 @@ class SqliteWriter:
                 problem = WriteFailed(f"{type(error).__name__}: {error}")
             try:
                 self._loop.call_soon_threadsafe(_settle, done, problem)
-            except RuntimeError:  # the loop is closed: nobody waits any more
+            except RuntimeError:  # the loop is closed, so nobody waits any more
                 self._drop()
                 return
             if rows is None:
@@ -157,8 +163,9 @@ class SqliteWriter:
             raise WriteFailed(str(error) or type(error).__name__, disk_full=disk_full) from error
 
     def _has_no_room(self) -> bool:
-        """Return whether the file's disk is full: SQLite calls that an I/O error where its index is
-        concerned.
+        """Return whether the disk of the database file is full.
+
+        SQLite reports a full disk as an I/O error when it concerns its index.
         """
         try:
             found = os.statvfs(os.path.dirname(self._path) or ".")
@@ -216,8 +223,9 @@ def _settle(done: "asyncio.Future[None]", problem: Exception | None) -> None:
 
 
 class PostgresWriter:
-    """An async connection; COPY for a batch, and INSERT … ON CONFLICT when a row of it may be there
-    already.
+    """The writer for Postgres: an async connection and COPY.
+
+    A batch with a row that already exists is written with INSERT … ON CONFLICT instead.
     """
 
     COPY = f"COPY {TABLE} ({NAMES}) FROM STDIN"
@@ -244,7 +252,7 @@ class PostgresWriter:
         except (psycopg.DataError, psycopg.IntegrityError, *NO_ROW) as error:
             raise RowsRefused(str(error)) from error
         except (TimeoutError, asyncio.CancelledError) as error:
-            self._connection = None  # it is closed when what is late has ended
+            self._connection = None  # Patience closes it when the late call has ended
             if isinstance(error, asyncio.CancelledError):
                 raise
             raise WriteFailed("the database does not answer") from error
@@ -300,12 +308,12 @@ class PostgresWriter:
         db = self._connection
         self._connection = None
         if db is not None:
-            with suppress(Exception):  # whatever it says, it is not used again
+            with suppress(Exception):  # the connection is not used again
                 await db.close()
 
 
 def writer() -> Writer:
-    """The one for the configured database."""
+    """Return the writer for the configured database."""
     timeout = settings.DATABASE_TIMEOUT_SECONDS
     if connection.vendor == "sqlite":
         return SqliteWriter(str(connection.settings_dict["NAME"]), timeout)

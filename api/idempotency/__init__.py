@@ -1,1 +1,1 @@
-"""`Idempotency-Key`: one request, one upstream call, one answer, however often it is sent."""
+"""`Idempotency-Key`: one request, one upstream call and one answer, however often it is sent."""

@@ -1,7 +1,7 @@
-"""The rows of idempotent requests: claim a key, keep its answer, release it. For a database thread.
+"""The rows of idempotent requests: claim a key, keep its answer, release it.
 
-A key belongs to a user. Who claims it first answers; the claim is a lease (`claimed_until`), which
-its process renews.
+The functions here run in a database thread. A key belongs to a user. The request that claims it
+first is answered. The claim is a lease (`claimed_until`), which its process renews.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,10 @@ DELETED_AT_ONCE = 500
 
 
 class Asked(NamedTuple):
-    """A request with a key. `digest` is that of its path and body, `holder` its own id."""
+    """A request with a key.
+
+    `digest` is that of its path and body, `holder` the request's own id.
+    """
 
     user_id: int
     key: str
@@ -38,14 +41,14 @@ class Claim(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """An answer that is kept."""
+    """A stored answer."""
 
     status: int
     content: bytes
 
 
 def claim_key(asked: Asked) -> Claim | Answer:
-    """Claim the request's key, or return the answer that is kept for it. Writes the claim.
+    """Write a claim of the request's key, or return the answer that is stored for it.
 
     Raises IdempotencyKeyReused, IdempotencyInFlight.
     """
@@ -63,7 +66,7 @@ def claim_key(asked: Asked) -> Claim | Answer:
 def create_claim(asked: Asked) -> None:
     """Write a claim unless there is a row with this key.
 
-    No `claim_lease`: a key that is free has no row.
+    `claim_lease` is not used: a free key has no row.
     """
     IdempotentRequest.objects.bulk_create(
         [IdempotentRequest(user_id=asked.user_id, key=asked.key, **claim_fields(asked))],
@@ -72,10 +75,10 @@ def create_claim(asked: Asked) -> None:
 
 
 def take_over_claim(row: IdempotentRequest, asked: Asked) -> bool:
-    """Claim a row that has expired, or whose process is dead; returns whether it was one.
+    """Claim a row that has expired, or whose process is dead; return whether it was one.
 
-    No `claim_lease`: a row that has expired is free although its answer is kept, and a free lease
-    is not enough for another request with the same key.
+    `claim_lease` is not used: an expired row is free although its answer is stored, and a free
+    lease is not enough for another request with the same key.
     """
     is_over = Q(expires_at__lte=Now())
     is_left = Q(status=None, digest=asked.digest) & is_expired("claimed_until")
@@ -97,7 +100,10 @@ def claim_fields(asked: Asked) -> dict[str, Any]:
 
 
 def answer_of(row: IdempotentRequest, asked: Asked) -> Answer:
-    """Return the answer that is kept. Raises IdempotencyKeyReused, IdempotencyInFlight."""
+    """Return the stored answer.
+
+    Raises IdempotencyKeyReused, IdempotencyInFlight.
+    """
     if row.digest != asked.digest:
         raise IdempotencyKeyReused(
             "This Idempotency-Key was used for another request: the body or the endpoint differs."
@@ -116,8 +122,9 @@ def in_flight() -> IdempotencyInFlight:
 
 # --- the end of a claim ---------------------------------------------------------------------------
 def keep_answer(claim: Claim, answer: Answer) -> bool:
-    """Write the answer; returns whether it is kept. One that is too large is not, and releases the
-    key.
+    """Write the answer to its row, and return whether it is stored.
+
+    An answer that is too large is not stored, and its key is released.
     """
     if len(answer.content) > settings.IDEMPOTENCY_ANSWER_BYTES:
         release_key(claim)
@@ -135,25 +142,25 @@ def keep_answer(claim: Claim, answer: Answer) -> bool:
 
 
 def release_key(claim: Claim) -> None:
-    """Delete a claim: the next request with its key runs anew."""
+    """Delete a claim: the next request with its key is answered anew."""
     delete_rows(claimed_rows(claim))
 
 
 def renew_claims(running: Mapping[str, int]) -> None:
-    """Write that this process still works on these: holders and their rows."""
+    """Renew the claims that this process works on; `running` maps holders to their rows."""
     unanswered = IdempotentRequest.objects.filter(status=None)
     rows = unanswered.filter(pk__in=running.values(), holder__in=running.keys())
     rows.renew_lease("claimed_until", settings.IDEMPOTENCY_LEASE_SECONDS)
 
 
 def claimed_rows(claim: Claim) -> IdempotentRequestQuerySet:
-    """The row of a claim, while it is in force."""
+    """Return the row of a claim, while the claim is in force."""
     return IdempotentRequest.objects.filter(pk=claim.row_id, holder=claim.holder, status=None)
 
 
-# --- bounds ---------------------------------------------------------------------------------------
+# --- limits ---------------------------------------------------------------------------------------
 def delete_surplus(user_id: int) -> None:
-    """Delete a user's oldest answers beyond the bounds."""
+    """Delete a user's oldest answers beyond the limits of number and bytes."""
     kept = IdempotentRequest.objects.filter(user=user_id).exclude(status=None)
     found = kept.aggregate(keys=Count("pk"), size=Sum("size_bytes"))
     most_keys = settings.IDEMPOTENCY_KEYS_PER_USER
@@ -174,7 +181,7 @@ def delete_surplus(user_id: int) -> None:
 
 
 def delete_expired() -> int:
-    """Delete the rows that have expired, some in each transaction; returns how many."""
+    """Delete the expired rows, DELETED_AT_ONCE in each transaction; return how many."""
     deleted = 0
     while True:
         with transaction.atomic():
@@ -187,5 +194,5 @@ def delete_expired() -> int:
 
 
 def delete_rows(rows: QuerySet[IdempotentRequest]) -> int:
-    """One DELETE: nothing depends on these rows."""
+    """Delete rows with one DELETE, as nothing depends on them; return how many."""
     return rows._raw_delete(rows.db)

@@ -1,9 +1,8 @@
-"""Endpoints that answer a request once: what comes again with the same `Idempotency-Key` gets the
-kept answer.
+"""Endpoints that answer a request once: a repeated `Idempotency-Key` gets the stored answer.
 
-A request without the header costs one look at its headers. The work of a request with one goes on
-when its caller leaves: who asks again gets its answer. A key that may not store protects only while
-the request runs, and its work ends when the caller leaves.
+A request without the header costs one look at its headers. A request with it is answered to its end
+when its caller leaves, so that a repeated request gets the answer. With a key that may not store,
+the header protects only while the request runs, and the work ends when the caller leaves.
 """
 
 import asyncio
@@ -42,9 +41,9 @@ View = Callable[Concatenate["LeanRequest", P], Coroutine[Any, Any, HttpResponseB
 
 HEADER = "HTTP_IDEMPOTENCY_KEY"
 KEY_LENGTH = 255
-FINAL_STATUSES = (400, 404, 413, 415, 422)  # the request itself is at fault, and will be next time
+FINAL_STATUSES = (400, 404, 413, 415, 422)  # the request itself is at fault and would fail again
 HASHED_INLINE_BYTES = 256 * 2**10
-SHORTEST_SECONDS = 0.05  # between two renewals of the claims
+SHORTEST_SECONDS = 0.05  # shortest pause between two renewals of the claims
 
 
 def idempotent(view: View[P]) -> View[P]:
@@ -64,7 +63,10 @@ def idempotent(view: View[P]) -> View[P]:
 async def answer_once(
     request: "LeanRequest", answer: Callable[[], Coroutine[Any, Any, HttpResponseBase]]
 ) -> HttpResponseBase:
-    """Answer a request with a key, or repeat its answer. Raises GatewayError."""
+    """Answer a request with a key, or repeat its answer.
+
+    Writes the claim and the answer. Raises GatewayError.
+    """
     gateway = request.gateway
     began = time.monotonic()
     gateway.ledger.require()
@@ -81,7 +83,7 @@ async def answer_once(
 
 
 async def read_body_once(request: "LeanRequest") -> bytes:
-    """Return the body; the view finds it there again."""
+    """Return the body, and keep it for the view to read again."""
     raw = await request.whole_body()
 
     async def body_again(*args: Any, **kwargs: Any) -> bytes:
@@ -92,16 +94,14 @@ async def read_body_once(request: "LeanRequest") -> bytes:
 
 
 class Wanted(msgspec.Struct):
-    """How a body wants its answer."""
+    """The fields of a body that say how its answer is wanted."""
 
     stream: Any = None
     background: Any = None
 
 
 def wants_whole_answer(raw: bytes) -> bool:
-    """Return whether the body asks for one JSON answer. What is wrong with a body, its view
-    says.
-    """
+    """Return whether the body asks for one JSON answer; the view reports errors of the body."""
     try:
         wanted = msgspec.json.decode(raw, type=Wanted)
     except (msgspec.DecodeError, RecursionError):
@@ -110,7 +110,10 @@ def wants_whole_answer(raw: bytes) -> bool:
 
 
 def require_key(key: str) -> str:
-    """Return the key. Raises InvalidRequest unless it is 1 to 255 printable ASCII characters."""
+    """Return the key.
+
+    Raises InvalidRequest unless it has 1 to 255 printable ASCII characters.
+    """
     if not 1 <= len(key) <= KEY_LENGTH or not (key.isascii() and key.isprintable()):
         raise InvalidRequest(
             f"An Idempotency-Key has 1 to {KEY_LENGTH} printable ASCII characters.",
@@ -120,7 +123,7 @@ def require_key(key: str) -> str:
 
 
 async def digest_of(*parts: bytes) -> str:
-    """Return a digest that only this server can make, so that it tells nothing about the body."""
+    """Return a digest that only this server can make, so that it reveals nothing about the body."""
     text = b"".join(parts)
     pepper = f"idempotency:{settings.KEY_PEPPER}".encode()
     if len(text) <= HASHED_INLINE_BYTES:
@@ -132,7 +135,7 @@ async def digest_of(*parts: bytes) -> str:
 
 
 def replayed(kept: Answer, request_id: str, began: float) -> HttpResponse:
-    """Return a kept answer as it was, with a header that says so."""
+    """Return a stored answer with a header that says it is a repeated one."""
     response = JsonAnswer(kept.content, request_id, began)
     response.status_code = kept.status
     response["idempotent-replayed"] = "true"
@@ -140,22 +143,23 @@ def replayed(kept: Answer, request_id: str, began: float) -> HttpResponse:
 
 
 def is_final(error: GatewayError) -> bool:
-    """Return whether the same request would meet the same error again, by its own fault."""
+    """Return whether the same request would get the same error again, by its own fault."""
     return isinstance(error, CallerError | Rejected) and error.shown_status in FINAL_STATUSES
 
 
 class Idempotency:
-    """The requests with keys that one process answers. `running`: the rows of claims by their
-    holders.
-    """
+    """The requests with keys that this process answers; `running` maps holders to their rows."""
 
     def __init__(self) -> None:
         self.running: dict[str, int] = {}
-        self._left: set[asyncio.Task[HttpResponseBase]] = set()  # whose callers are gone
+        self._left: set[asyncio.Task[HttpResponseBase]] = set()  # tasks whose callers have left
         self._releasing: set[asyncio.Task[None]] = set()
 
     async def claim(self, asked: Asked) -> Claim | Answer:
-        """Claim a key, or find its answer. Raises CallerError, DatabaseUnavailable."""
+        """Claim a key, or return its stored answer.
+
+        Raises CallerError, DatabaseUnavailable.
+        """
         work = asyncio.ensure_future(off_loop(claims.claim_key, asked))
         try:
             return await in_time(asyncio.shield(work))
@@ -164,7 +168,7 @@ class Idempotency:
             raise
 
     def _release_late(self, work: "asyncio.Future[Claim | Answer]") -> None:
-        """Nobody waits for this claim any more."""
+        """Release a claim that came too late: its request does not wait any more."""
         if not work.cancelled() and work.exception() is None and isinstance(work.result(), Claim):
             self._release(work.result())  # type: ignore[arg-type]
 
@@ -176,8 +180,9 @@ class Idempotency:
         *,
         keeps: bool,
     ) -> HttpResponseBase:
-        """Answer and keep the answer; when the caller leaves and it may be kept, that goes on
-        without him.
+        """Answer the request and store the answer.
+
+        When the caller leaves and the answer may be stored (`keeps`), the work goes on.
         """
         self.running[claim.holder] = claim.row_id
         task = asyncio.create_task(self._answer_and_keep(claim, answer, keeps=keeps))
@@ -185,7 +190,7 @@ class Idempotency:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError as cancelled:
-            if keeps and not cancelled.args:  # with arguments the server ends, not the caller
+            if keeps and not cancelled.args:  # with arguments, the server is shutting down
                 gateway.in_flight += 1
                 self._left.add(task)
                 task.add_done_callback(partial(self._forget, gateway))
@@ -198,7 +203,7 @@ class Idempotency:
         gateway.in_flight -= 1
         self._left.discard(task)
         if not task.cancelled():
-            task.exception()  # nobody hears of it
+            task.exception()  # read, so that asyncio does not report it
 
     async def _answer_and_keep(
         self, claim: Claim, answer: Callable[[], Awaitable[HttpResponseBase]], *, keeps: bool
@@ -222,8 +227,9 @@ class Idempotency:
         return response
 
     async def _keep(self, claim: Claim, answer: Answer) -> bool:
-        """Returns whether the answer is kept. One that is not goes out all the same: it is paid
-        for.
+        """Store the answer, and return whether it is stored.
+
+        An answer that cannot be stored is sent all the same, as it is paid for.
         """
         try:
             return await in_time(off_loop(claims.keep_answer, claim, answer))
@@ -245,7 +251,7 @@ class Idempotency:
 
     # --- housekeeping -----------------------------------------------------------------------------
     async def keep(self) -> None:
-        """Prolong the claims of what runs, until cancelled."""
+        """Renew the claims of running requests, until cancelled."""
         while True:
             await asyncio.sleep(max(SHORTEST_SECONDS, settings.IDEMPOTENCY_LEASE_SECONDS / 3))
             if self.running:
@@ -255,7 +261,7 @@ class Idempotency:
                     logger.warning("the claims of idempotency keys were not renewed: %s", error)
 
     async def stop(self, seconds: float) -> None:
-        """Let what runs without its callers end within so many seconds, then cut it off."""
+        """Let work without a caller end within so many seconds, then cancel it."""
         if self._left:
             await asyncio.wait(set(self._left), timeout=seconds)
         for task in self._left:

@@ -1,1 +1,1 @@
-"""What every request to a model goes through between view and strategy."""
+"""The steps that every request to a model takes between its view and its strategy."""

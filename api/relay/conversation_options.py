@@ -1,10 +1,9 @@
-"""A chat request that is to be remembered, as the log takes it: which conversation its fields mean,
-and how much of what was said before it may bring along.
+"""The conversation fields of a chat request: which conversation it continues and how it is kept.
 
-A name of the client's own (path, `conversation_id`, `session_id`) belongs to the key's user and
-begins a conversation on first use; OpenAI's ids (conv_…, resp_…, chatcmpl-…) must exist. `store:
-true` makes the completion retrievable. With a key that stores nothing `store` is taken for false,
-as OpenAI does it, and a conversation is refused.
+A name that the client chose (in the path, `conversation_id` or `session_id`) belongs to the API
+key's user. It starts a conversation on first use. OpenAI's ids (conv_…, resp_…, chatcmpl-…) must
+exist. `store: true` makes the completion retrievable. With a key that stores nothing, `store` is
+treated as false, as OpenAI does it, and a conversation is refused.
 """
 
 from functools import partial
@@ -31,9 +30,12 @@ OPENAI_IDS = {"conv_": "conversation_id", "resp_": "previous_id", "chatcmpl-": "
 async def recalled(
     request: LeanRequest, caller: Caller, body: dict[str, Any], meant: Meaning, size_bytes: int
 ) -> Recalled | None:
-    """The turn that begins, or None when nothing of the request is to be kept; the body's messages
-    become all that the upstream is told. `size_bytes` is the body's. Raises InvalidRequest,
-    Forbidden, UnknownUrl, ConversationBusy.
+    """Start the request's turn, or return None when nothing of the request is to be kept.
+
+    Writes the turn to the database. With a conversation, `body["messages"]` is replaced by all
+    messages that the upstream gets. `metadata` is removed from the body when the completion is
+    stored. `size_bytes` is the size of the body. Raises InvalidRequest, Forbidden, UnknownUrl,
+    ConversationBusy.
     """
     name, session = name_in(body)
     stored = bool(body.get("store")) and caller.stores and caller.user_id is not None
@@ -84,7 +86,10 @@ REPEATED = (
 
 
 def name_in(body: dict[str, Any]) -> tuple[str, bool]:
-    """The conversation that the body names, and whether as a session. Raises InvalidRequest."""
+    """Return the conversation that the body names, and whether it is a session.
+
+    The name is "" when there is none. Raises InvalidRequest.
+    """
     names = {field: body[field] for field in ("conversation_id", "session_id") if body.get(field)}
     if len(set(names.values())) > 1:
         raise InvalidRequest("The request names two conversations.", param=max(names))
@@ -97,24 +102,24 @@ def name_in(body: dict[str, Any]) -> tuple[str, bool]:
 
 
 def shown(body: dict[str, Any]) -> dict[str, str] | None:
-    """The conversation as the answer names it: in the fields of the request."""
+    """Return the conversation as the answer names it: in the fields of the request."""
     names = {field: body[field] for field in ("conversation_id", "session_id") if body.get(field)}
     return names or None
 
 
 def place(name: str) -> dict[str, Any]:
-    """The name as the field of `Asked` that it stands for."""
+    """Return the name as a keyword argument of `Asked`: its field depends on the name's prefix."""
     field = next((field for prefix, field in OPENAI_IDS.items() if name.startswith(prefix)), "name")
     return {field: name} if name else {}
 
 
 def idle(name: str, *, session: bool) -> int:
-    """Seconds after which what begins here goes when it is not used; 0: never."""
+    """Return the seconds without use after which the conversation is deleted; 0 means never."""
     if not name:
         return int(settings.RESPONSE_KEEP_SECONDS)
     return int(settings.SESSION_IDLE_SECONDS if session else settings.CONVERSATION_IDLE_SECONDS)
 
 
 def budget(window: int | None, body: dict[str, Any]) -> int:
-    """Tokens of the whole prompt: what the window leaves when the answer has its room."""
+    """Return the tokens that the whole prompt may have: the window less the room for the answer."""
     return prompt_tokens(window or settings.CONTEXT_TOKENS, body)

@@ -1,7 +1,7 @@
-"""Name the field of an error as the caller knows it.
+"""The field of an error under the name that the caller knows.
 
-What is refused behind the first checks is named by its place among all messages that the upstream
-is told. In a conversation most of them were recalled, and in a response they are items of `input`.
+Checks behind the first ones name a message by its place among all messages that the upstream gets.
+In a conversation most of these were recalled, and in a response they are items of `input`.
 """
 
 import re
@@ -17,10 +17,11 @@ ROLES = {"function_call": "assistant", "reasoning": "assistant", "function_call_
 
 
 class OwnPlaces:
-    """The caller's own messages: `roles` of each, in the list `field`; `before` names what brought
-    all others.
+    """The places of the caller's own messages among all messages that the upstream gets.
 
-    `told` is the chat body with all messages, or None until there is one.
+    `field` is the list that holds the caller's messages, `roles` the role of each. `before` is the
+    field that brought all other messages. `told` is the chat body with all messages, or None until
+    it exists.
     """
 
     def __init__(self, field: str, roles: Sequence[str], before: str) -> None:
@@ -30,9 +31,7 @@ class OwnPlaces:
         self.told: Mapping[str, Any] | None = None
 
     def rename(self, error: GatewayError) -> None:
-        """Change the error's `param` to the caller's own field, where it names one of the
-        upstream's.
-        """
+        """Change the error's `param` from the upstream's field to the caller's field."""
         param = error.param or ""
         if found := PLACE.fullmatch(param):
             error.param = self._own_place(int(found[1]), found[2])
@@ -42,24 +41,24 @@ class OwnPlaces:
             error.param = MOVED[param]
 
     def _own_place(self, place: int, rest: str) -> str:
-        """The caller's name for a message at this place and what is in it."""
+        """Return the caller's name for the message at this place, followed by `rest`."""
         told = (
             [message["role"] for message in self.told["messages"]] if self.told is not None else []
         )
         own = own_place(told, place, self._roles)
         if own is None:
             return self._before
-        if self._field == "input":  # a file stands in a part there, not in a field of it
+        if self._field == "input":  # in `input` a part holds the file itself
             rest = rest.removesuffix(".file").replace(".file.", ".")
         return f"{self._field}[{own}]{rest}"
 
 
 def own_place(told: Sequence[str], place: int, own: Sequence[str]) -> int | None:
-    """Return which of the own roles stands at this place of all that is told; None when it was
-    recalled.
+    """Return the index of the caller's own message at this place; None when it was recalled.
 
-    The own ones are the last that are told. Instructions stand in front wherever they were given,
-    and several items of the model become one message.
+    `told` has the roles of all messages, `own` those of the caller's. The caller's messages are the
+    last ones. Instructions stand in front wherever the caller put them, and several items of the
+    model become one message.
     """
     at = len(own) - 1
     for position in range(len(told) - 1, place - 1, -1):
@@ -78,7 +77,7 @@ def own_place(told: Sequence[str], place: int, own: Sequence[str]) -> int | None
 
 
 def of_chat(body: Mapping[str, Any]) -> OwnPlaces:
-    """The places of a chat body before its conversation is recalled."""
+    """Return the places of a chat body whose conversation is not recalled yet."""
     before = next(
         (name for name in ("conversation_id", "session_id") if body.get(name)), "messages"
     )
@@ -88,7 +87,7 @@ def of_chat(body: Mapping[str, Any]) -> OwnPlaces:
 
 
 def of_response(body: Mapping[str, Any]) -> OwnPlaces:
-    """The places of a response's body whose references are resolved."""
+    """Return the places of the body of a response whose references are resolved."""
     given = body.get("input")
     items = given if isinstance(given, list) else [{"role": "user"}]
     roles = [ROLES.get(item.get("type") or "message") or str(item.get("role")) for item in items]

@@ -1,6 +1,4 @@
-"""What the relaying doors work with: the directories, the ledger and the HTTP clients of this
-process, made at start- up.
-"""
+"""The gateway: the directories, ledger and HTTP clients of this process, made at start-up."""
 
 import asyncio
 import logging
@@ -39,15 +37,15 @@ from tokens.renewal import renew_pool, renew_token
 
 logger = logging.getLogger(__name__)
 
-AGAIN_SECONDS = 0.5  # then housekeeping that failed begins anew
-MOST_SECONDS = 10.0  # between two tries of what fails each time
+AGAIN_SECONDS = 0.5  # pause before failed housekeeping starts again
+MOST_SECONDS = 10.0  # longest pause before work that keeps failing
 SWEEP_SECONDS = 30
 TOUCH_SECONDS = 5
 
 
 @dataclass(slots=True)
 class Gateway:
-    """One per process; `run` is its housekeeping."""
+    """The objects that all views of this process share; `start` runs its housekeeping."""
 
     clients: Clients
     catalogue: Catalogue
@@ -88,7 +86,10 @@ class Gateway:
         )
 
     async def start(self) -> None:
-        """Recover what dead processes left, then keep house in the background."""
+        """Recover the work of dead processes, then start the housekeeping tasks.
+
+        Writes the usage records that dead processes left in spools and journals.
+        """
         for recover in (self.ledger.replay, self.ledger.sweep):
             await self._try(recover)
         works: list[Callable[[], Coroutine[Any, Any, None]]] = [
@@ -113,15 +114,13 @@ class Gateway:
         self._tasks = [asyncio.create_task(again_and_again(work)) for work in works]
 
     def drain(self) -> None:
-        """The server is shutting down: from now on what runs has GRACE_SECONDS."""
+        """Begin the shutdown: from now on running work has GRACE_SECONDS to end."""
         if not self.draining:
             self.draining = True
             asyncio.get_running_loop().call_later(self.background.drain(), self.elsewhere.stop)
 
     async def stop(self) -> None:
-        """End the housekeeping, let renewals come to their end, and write what is still in
-        memory.
-        """
+        """End the housekeeping, wait for renewals, and write everything that is still in memory."""
         self.drain()
         await asyncio.gather(self.background.stop(), self.idempotency.stop(self.background.drain()))
         for task in self._tasks:
@@ -136,9 +135,7 @@ class Gateway:
         await self.clients.close()
 
     async def _sweep(self) -> None:
-        """Finish what processes that died left behind: each kind, whatever becomes of the
-        others.
-        """
+        """Finish the work of dead processes every SWEEP_SECONDS; no failure stops the others."""
         works: list[Callable[[], Coroutine[Any, Any, object]]] = [
             self.ledger.replay,
             self.ledger.sweep,
@@ -151,9 +148,7 @@ class Gateway:
                     await self._try(work)
 
     async def _try(self, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
-        """Do the work once; what goes wrong is logged, and told to the ledger when it is the
-        database.
-        """
+        """Run the work once and log its failure; an outage of the database suspends the ledger."""
         from django.db import DatabaseError
 
         try:
@@ -184,10 +179,9 @@ class Gateway:
 
 
 async def again_and_again(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Housekeeping that goes on whatever happens: what it did not foresee is logged, and it begins
-    anew.
+    """Run housekeeping for ever: log each unexpected error and start again.
 
-    What fails again at once is tried less and less often, so that the log stays readable.
+    Work that fails again at once is retried less and less often, so that the log stays readable.
     """
     pause = AGAIN_SECONDS
     while True:
@@ -202,8 +196,9 @@ async def again_and_again(work: Callable[[], Coroutine[Any, Any, None]]) -> None
 
 
 class LeanRequest(ASGIRequest):
-    """Django's request on the relaying doors: with the gateway, and a body that is read when the
-    view asks for it.
+    """Django's request for the relaying endpoints.
+
+    It carries the gateway, and reads its body only when the view asks for it.
     """
 
     gateway: Gateway
@@ -211,8 +206,7 @@ class LeanRequest(ASGIRequest):
     caller: Caller | None = None
 
     async def authenticate(self) -> Caller:
-        """Find the caller, and count the request to the API key until the lean handler is done with
-        it.
+        """Return the caller, and count the request to its API key until the request ends.
 
         Raises InvalidKey, InvalidRequest, KeyLimitExceeded, DatabaseUnavailable.
         """
@@ -223,13 +217,15 @@ class LeanRequest(ASGIRequest):
         return caller
 
     async def whole_body(self) -> bytes:
-        """The body, within BODY_LIMIT_BYTES and BODY_SECONDS. Raises BodyTooLarge, RequestTimeout;
-        set by the lean handler.
+        """Return the body, which has at most BODY_LIMIT_BYTES and arrives within BODY_SECONDS.
+
+        The lean handler sets this method. Raises BodyTooLarge, RequestTimeout.
         """
         raise NotImplementedError
 
     def keep_body(self) -> Callable[[object], None]:
-        """Count the body until the returned function is called: it is in use longer than the
-        request lasts.
+        """Count the body's memory until the returned function is called.
+
+        Used where the body is needed longer than the request lasts.
         """
         raise NotImplementedError

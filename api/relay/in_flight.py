@@ -1,4 +1,4 @@
-"""How many requests of each API key run in this process at the same time."""
+"""The requests that run at the same time in this process, counted for each API key."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,13 +8,16 @@ from providers.fast_settings import settings
 
 
 class KeyRequests:
-    """Count the running requests of each key; no key may take all places of REQUESTS_IN_FLIGHT."""
+    """Count each API key's running requests, so that no key takes all of REQUESTS_IN_FLIGHT."""
 
     def __init__(self) -> None:
         self._running: dict[int, int] = {}
 
     def enter(self, key_id: int) -> None:
-        """Count one more. Raises KeyLimitExceeded."""
+        """Count one more request of the key.
+
+        Raises KeyLimitExceeded when the key already has REQUESTS_IN_FLIGHT_PER_KEY (0: no limit).
+        """
         running = self._running.get(key_id, 0)
         limit = settings.REQUESTS_IN_FLIGHT_PER_KEY
         if limit and running >= limit:
@@ -23,7 +26,7 @@ class KeyRequests:
         self._running[key_id] = running + 1
 
     def leave(self, key_id: int) -> None:
-        """Count one less."""
+        """Count one request of the key less."""
         running = self._running[key_id] - 1
         if running:
             self._running[key_id] = running
@@ -32,7 +35,10 @@ class KeyRequests:
 
     @contextmanager
     def counted(self, key_id: int) -> Iterator[None]:
-        """Count one request during the block. Raises KeyLimitExceeded."""
+        """Count one request of the key during the block.
+
+        Raises KeyLimitExceeded.
+        """
         self.enter(key_id)
         try:
             yield

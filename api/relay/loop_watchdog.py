@@ -1,8 +1,7 @@
-"""Notice when the event loop is stopped: by code that works on and on, or that waits without
-letting others go on.
+"""The watchdog: it notices when code blocks the event loop.
 
-A task of the loop notes again and again that it is alive; a thread looks at that note. When it is
-too old, the thread logs what the loop's thread is doing. No request pays for it.
+A task of the loop notes again and again that it is alive, and a thread reads that note. When the
+note is too old, the thread logs the stack of the loop's thread. Requests do no work for it.
 """
 
 import asyncio
@@ -16,15 +15,13 @@ from dataclasses import dataclass, field
 from django.conf import settings
 
 logger = logging.getLogger(__name__)
-BEATS = 4  # within the time after which the loop counts as stopped
-FRAMES = 25  # innermost ones that are logged
+BEATS = 4  # number of beats in the time after which the loop counts as blocked
+FRAMES = 25  # innermost stack frames that are logged
 
 
 @dataclass(slots=True)
 class Stalls:
-    """How often the loop of this process was stopped, and for how many seconds in all and at
-    most.
-    """
+    """How often this process's loop was blocked, and for how many seconds in total and at most."""
 
     count: int = 0
     seconds: float = 0.0
@@ -41,21 +38,21 @@ stalls = Stalls()
 
 @dataclass(slots=True)
 class Watchdog:
-    """Watches one loop; stopped means: for more than `seconds`."""
+    """The watchdog of one loop, which counts as blocked after more than `seconds`."""
 
     seconds: float
     beat_at: float = 0.0
-    cpu_seconds: float = 0.0  # of the process, at the last look
+    cpu_seconds: float = 0.0  # processor time of the process at the last look
     looked_at: float = 0.0
     over: threading.Event = field(default_factory=threading.Event)
 
     @property
     def pause(self) -> float:
-        """Seconds between two beats, and between two looks."""
+        """Return the seconds between two beats, and between two looks."""
         return self.seconds / BEATS
 
     async def beat(self) -> None:
-        """Note that the loop is alive, until cancelled."""
+        """Start the watching thread and note that the loop is alive, until cancelled."""
         self.beat_at = self.looked_at = time.monotonic()
         thread = threading.Thread(
             target=self.watch, args=(threading.get_ident(),), name="watchdog", daemon=True
@@ -69,8 +66,8 @@ class Watchdog:
             self.over.set()
 
     def watch(self, thread_id: int) -> None:
-        """Look at the last beat again and again; runs in a thread of its own."""
-        stopped_at = 0.0  # the last beat before a stop that was logged
+        """Look at the last beat again and again; this runs in a thread of its own."""
+        stopped_at = 0.0  # the last beat before a logged block
         while not self.over.wait(self.pause):
             now = time.monotonic()
             beat_at = self.beat_at
@@ -83,8 +80,9 @@ class Watchdog:
                 self.begin(thread_id, now - beat_at - self.pause)
 
     def was_running(self, now: float) -> bool:
-        """Whether the process ran since the last look: one that was suspended is late too, but used
-        no processor.
+        """Return whether the process ran since the last look.
+
+        A suspended process is late too, but has used no processor time.
         """
         cpu_seconds = time.process_time()
         late = now - self.looked_at > 3 * self.pause
@@ -110,7 +108,7 @@ class Watchdog:
 
 
 async def keep() -> None:
-    """Watch the running loop, until cancelled; 0 seconds: never mind it."""
+    """Watch the running loop until cancelled; LOOP_STALL_SECONDS of 0 switches the watchdog off."""
     if settings.LOOP_STALL_SECONDS > 0:
         await Watchdog(settings.LOOP_STALL_SECONDS).beat()
     else:

@@ -1,7 +1,6 @@
-"""Responses in the background that another process answers, or none any more: what who listens to
-them here is told.
+"""Listeners to background responses that another process runs, or whose process has died.
 
-All listeners of a process share one look at the rows, which comes less often while nothing is new.
+All listeners of a process share one query, which runs less often while nothing is new.
 """
 
 import asyncio
@@ -20,22 +19,22 @@ from providers.exceptions import DatabaseUnavailable, GatewayError, InternalErro
 logger = logging.getLogger(__name__)
 
 SOON_SECONDS = 0.1
-LATER_SECONDS = 0.5  # from one look to the next, while there is news and while there is none
+LATER_SECONDS = 0.5  # pauses between two queries, with and without new events
 SLOWER = 1.3
 
 
 class Elsewhere:
-    """Those that are listened to in one process. `feeds`: by the turn's id."""
+    """The responses of other processes that are followed here; `feeds` is keyed by turn id."""
 
     def __init__(self) -> None:
         self.feeds: dict[str, Feed] = {}
         self._joined = asyncio.Event()
-        self._away_since: float | None = None  # the database
+        self._away_since: float | None = None  # time since the database is away
 
     async def follow(
         self, turn_id: str, after: int, quiet_seconds: float
     ) -> AsyncGenerator[list[Event], None]:
-        """As `Feed.since`."""
+        """Yield the events of a response; arguments and errors are those of `Feed.since`."""
         start = await patiently(event_log.next_number, UUID(turn_id))
         feed = self.feeds.setdefault(turn_id, Feed(turn_id, first=start))
         feed.listeners += 1
@@ -50,7 +49,7 @@ class Elsewhere:
                 del self.feeds[turn_id]
 
     async def keep(self) -> None:
-        """Look for news of what is listened to, until cancelled."""
+        """Look for new events of the followed responses, until cancelled."""
         pause = SOON_SECONDS
         while True:
             await happens(self._joined, pause if self.feeds else None)
@@ -58,7 +57,7 @@ class Elsewhere:
             pause = SOON_SECONDS if await self.look() else min(LATER_SECONDS, pause * SLOWER)
 
     async def look(self) -> bool:
-        """Whether there was news."""
+        """Read new events of the followed responses and return whether there were any."""
         wanted = {UUID(feed.id): feed.next for feed in self.feeds.values() if not feed.over}
         try:
             found = await in_time(HOUSEKEEPING.run(event_log.news, wanted)) if wanted else {}
@@ -71,7 +70,7 @@ class Elsewhere:
             logger.exception("rows of responses could not be read")
             self.fail(
                 InternalError("Something went wrong here.")
-            )  # else they would listen for ever
+            )  # otherwise the listeners would wait for ever
             return False
         self._away_since = None
         for turn_id, (events, over) in found.items():
@@ -82,7 +81,7 @@ class Elsewhere:
         return any(events for events, _ in found.values())
 
     def fail(self, error: GatewayError) -> None:
-        """Tell all who listen that no more is told here."""
+        """End all followed responses with this error."""
         feeds = self.feeds
         self.feeds = {}
         for feed in feeds.values():

@@ -1,12 +1,11 @@
-"""Responses in the background: answered in the process that took them, whoever listens; their
-events are rows.
+"""Background responses: the process that accepted one answers it, with or without listeners.
 
 A `Feed` holds the newest events of one response for listeners of this process. Every FLUSH_SECONDS
-what is new of all feeds is written with one statement, so that listeners of other processes
-(`api/responses/background_follower.py`), and those who come back with `starting_after`, find it;
-what is written need not stay in memory. The turn in the log is finished before the last event is
-told. When the process dies, the turn becomes incomplete as every other one, and who listens gets an
-end made of its row; so does who listens to an answer that is broken off.
+the new events of all feeds are written with one statement. Listeners of other processes
+(`api/responses/background_follower.py`), and those who come back with `starting_after`, read them
+there. Written events need not stay in memory. The turn is finished before the last event is sent.
+When the process dies, the turn becomes incomplete like every other one, and listeners get a final
+event made from its row. So do listeners to an answer that is stopped.
 """
 
 import asyncio
@@ -45,21 +44,23 @@ logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 FLUSH_SECONDS = 0.1
-AGAIN_SECONDS = 0.5  # then a database that did not answer is asked once more
-PATIENCE_SECONDS = 30.0  # of listeners with a database that is away
-LOOK_SECONDS = 0.05  # then the row of a broken off answer is looked at once more
-RETRY_SECONDS = 5  # a user who has too many is told to come back
-EARLIER_SECONDS = 0.5  # before the grace is over: who listens is still told
+AGAIN_SECONDS = 0.5  # pause before the database is tried again
+PATIENCE_SECONDS = 30.0  # how long listeners wait for a database that is away
+LOOK_SECONDS = 0.05  # pause between two looks at the row of a stopped answer
+RETRY_SECONDS = 5  # retry-after for a user who has too many responses
+EARLIER_SECONDS = 0.5  # before the grace is over, so that listeners still get the end
 
 
 # --- one response ---------------------------------------------------------------------------------
 @dataclass(slots=True)
 class Feed:
-    """The newest events of one response; all before the number `first` are rows. `stop`: set when
-    somebody wants its end; `error`: why no more is told here, though more may come.
+    """The newest events of one response; all before the number `first` are rows.
+
+    `stop` is set when somebody asks for its end. `error` says why no more events come here, though
+    more may come elsewhere.
     """
 
-    id: str  # of the turn
+    id: str  # id of the turn
     first: int = 0
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     events: list[Event] = field(default_factory=list)
@@ -70,7 +71,7 @@ class Feed:
 
     @property
     def next(self) -> int:
-        """The number of the next event."""
+        """Return the number of the next event."""
         return self.first + len(self.events)
 
     def add(
@@ -83,15 +84,17 @@ class Feed:
         self._news = asyncio.Event()
 
     def forget(self, number: int) -> None:
-        """The events before this number are rows, or never will be."""
+        """Drop the events before this number: they are rows now, or will never be."""
         del self.events[: number - self.first]
         self.first = number
 
     async def since(
         self, after: int = -1, quiet_seconds: float | None = None
     ) -> AsyncGenerator[list[Event], None]:
-        """The events with higher numbers than `after`, as they come, to the last one; an empty list
-        when none came for `quiet_seconds`. Raises DatabaseUnavailable, ShuttingDown.
+        """Yield the events with numbers above `after` as they come, up to the last one.
+
+        Yields an empty list when none came for `quiet_seconds`. Raises DatabaseUnavailable,
+        ShuttingDown, InternalError.
         """
         at = after + 1
         while True:
@@ -99,7 +102,7 @@ class Feed:
             over = self.over
             error = self.error
             first = self.first
-            if at < first:  # a listener who came late, or reads slowly
+            if at < first:  # a listener that came late, or reads slowly
                 found = await patiently(event_log.following, UUID(self.id), at)
                 at = found[-1]["sequence_number"] + 1 if found else first
             elif at < self.next:
@@ -117,7 +120,7 @@ class Feed:
 
 
 def clean(event: Event) -> Event:
-    """The event, without what no database keeps."""
+    """Return the event without characters that no database can hold."""
     try:
         if b"\\u0000" not in orjson.dumps(event):
             return event
@@ -128,7 +131,7 @@ def clean(event: Event) -> Event:
 
 
 async def happens(event: asyncio.Event, seconds: float | None) -> bool:
-    """Wait for an event, for so long."""
+    """Wait for an event for so many seconds, and return whether it happened."""
     try:
         async with asyncio.timeout(seconds):
             return await event.wait()
@@ -137,7 +140,10 @@ async def happens(event: asyncio.Event, seconds: float | None) -> bool:
 
 
 async def patiently(question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """What the database answers; it may be away for a while. Raises DatabaseUnavailable."""
+    """Return the database's answer, trying again for PATIENCE_SECONDS while it is away.
+
+    Raises DatabaseUnavailable.
+    """
     until = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
@@ -149,7 +155,7 @@ async def patiently(question: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
 
 
 class Place:
-    """A user's place for one response. As a context it is free at the end, unless it was kept."""
+    """A user's place for one response; a context that frees it at the end unless it was kept."""
 
     def __init__(self, user_id: int, places: dict[int, int]) -> None:
         self._user_id = user_id
@@ -164,9 +170,7 @@ class Place:
             self.free()
 
     def keep(self) -> Callable[[object], None]:
-        """The place stays taken until what is returned is called, for example by a task that is
-        done.
-        """
+        """Keep the place until the returned function is called, for example when a task ends."""
         self._kept = True
         return lambda done: self.free()
 
@@ -178,25 +182,25 @@ class Place:
             self._places.pop(self._user_id, None)
 
 
-# --- all of a process -----------------------------------------------------------------------------
+# --- all responses of a process -------------------------------------------------------------------
 class Background:
-    """Those of one process. `feeds`: by the turn's id."""
+    """The background responses of this process; `feeds` is keyed by turn id."""
 
     def __init__(self) -> None:
         self.feeds: dict[str, Feed] = {}
         self._answering: set[asyncio.Task[None]] = set()
         self._stopping: set[asyncio.Task[None]] = set()
         self._flushing = asyncio.Lock()
-        self._places: dict[int, int] = {}  # taken, by user
+        self._places: dict[int, int] = {}  # taken places by user id
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._until: float | None = None  # once it drains: when that ends, on the monotonic clock
+        self._until: float | None = None  # end of the grace while draining, on the monotonic clock
 
     def take_place(self, user_id: int, in_flight: int) -> "Place":
-        """Take a place for one more response of the user, who frees it.
+        """Take a place for one more response of the user, and return it.
 
-        Raises KeyLimitExceeded when the user has none left; Saturated unless one more may begin
-        beside those that run and the requests in flight, this one among them; ShuttingDown when
-        nothing begins any more.
+        The caller has to free it. Raises KeyLimitExceeded when the user has none left; Saturated
+        when there is no room beside the running responses and the requests in flight, this one
+        among them; ShuttingDown when the process no longer begins responses.
         """
         if self._until is not None:
             raise ShuttingDown("The server is shutting down.", retry_after_seconds=1)
@@ -220,7 +224,10 @@ class Background:
         answer: tuple[Batches, Events],
         *when_over: Callable[[object], None],
     ) -> Feed:
-        """Answer, whoever listens; each of `when_over` is called when the answer has ended."""
+        """Start the task that answers, and return its feed.
+
+        Each function of `when_over` is called when the answer has ended.
+        """
         batches, events = answer
         self._loop = asyncio.get_running_loop()
         feed = self.feeds[turn.id] = Feed(turn.id, stop=turn.stop)
@@ -236,8 +243,9 @@ class Background:
         return feed
 
     def end_soon(self, turn_id: str) -> None:
-        """Somebody asked for the end of a response, in any thread; what runs here need not wait to
-        hear of it.
+        """Stop a response if it runs here; can be called in any thread.
+
+        Otherwise the process would notice the request to stop only later, in the turn's row.
         """
         feed = self.feeds.get(turn_id)
         loop = self._loop
@@ -245,16 +253,14 @@ class Background:
             loop.call_soon_threadsafe(feed.stop.set)
 
     async def keep(self) -> None:
-        """Write what is new, until cancelled."""
+        """Write new events every FLUSH_SECONDS, until cancelled."""
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
             if self.feeds:
                 await self.flush()
 
     async def flush(self) -> None:
-        """Write the events that are no rows yet; what the database does not take now is tried
-        again.
-        """
+        """Write the events that are no rows yet; after a database error, try them again later."""
         async with self._flushing:
             found = [(feed, feed.next, feed.over) for feed in self.feeds.values()]
             fresh = [(UUID(feed.id), list(feed.events)) for feed, _, _ in found if feed.events]
@@ -273,8 +279,10 @@ class Background:
 
     # --- the end ----------------------------------------------------------------------------------
     def drain(self) -> float:
-        """Nothing begins any more; what runs may come to its end within GRACE_SECONDS, then it is
-        cut off. Returns for how many seconds it may.
+        """Begin no more responses, and cut off the running ones when the grace is over.
+
+        Returns the seconds that are left: GRACE_SECONDS less a moment in which listeners get the
+        end.
         """
         grace: float = settings.GRACE_SECONDS
         grace -= min(EARLIER_SECONDS, grace / 4)
@@ -289,7 +297,7 @@ class Background:
                 task.cancel("shutdown")
 
     async def stop(self) -> None:
-        """Drain, cut off what does not end, and write its last events."""
+        """Drain, cut off responses that do not end, and write their last events."""
         left = self.drain()
         if self._answering:
             await asyncio.wait(self._answering, timeout=left)
@@ -299,9 +307,7 @@ class Background:
 
 
 async def kept(fresh: Sequence[tuple[UUID, list[Event]]]) -> None:
-    """Write events; where the database refuses some for what they are, those of that response are
-    left out.
-    """
+    """Write events; a response whose events the database refuses is left out."""
     try:
         await HOUSEKEEPING.run(event_log.write, fresh)
     except (DataError, TypeError, ValueError) as error:
@@ -313,7 +319,7 @@ async def kept(fresh: Sequence[tuple[UUID, list[Event]]]) -> None:
 
 
 async def answered(feed: Feed, trace: Trace, batches: Batches, events: Events) -> None:
-    """Tell the feed what is answered, to its end."""
+    """Add the events of the answer to the feed, up to its end."""
     try:
         async with aclosing(batches):
             async for _ in batches:
@@ -327,9 +333,7 @@ async def answered(feed: Feed, trace: Trace, batches: Batches, events: Events) -
     except GatewayError as error:
         feed.add(events.fail(error))
     except asyncio.CancelledError as cancelled:
-        if (
-            cancelled.args
-        ):  # the server ends, with all others: its turn is written, and says the same
+        if cancelled.args:  # the server shuts down; the written turn has the same error
             written = trace.counted.as_openai() if trace.counted is not None else None
             feed.add(
                 events.fail(
@@ -347,8 +351,10 @@ async def answered(feed: Feed, trace: Trace, batches: Batches, events: Events) -
 
 
 async def broken_off(feed: Feed, events: Events) -> list[Event]:
-    """The end of an answer that was broken off, as its row says it; none of a response that was
-    deleted.
+    """Return the final event of a stopped answer, made from its turn's row.
+
+    There is none for a response that was deleted. When the row does not have the end within
+    DATABASE_TIMEOUT_SECONDS, the event is a failure.
     """
     until = time.monotonic() + settings.DATABASE_TIMEOUT_SECONDS
     while time.monotonic() < until:
@@ -361,7 +367,7 @@ async def broken_off(feed: Feed, events: Events) -> list[Event]:
 
 
 async def stopped(feed: Feed, answering: "asyncio.Task[None]") -> None:
-    """Break the answer off when somebody asks for it."""
+    """Cancel the answer when somebody asks for its end."""
     with suppress(asyncio.CancelledError):
         await feed.stop.wait()
         if not answering.cancelling():

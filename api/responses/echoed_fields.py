@@ -1,8 +1,7 @@
-"""What a response object repeats of its request, in the form in which OpenAI repeats it: the value
-of Turn.settings.
+"""The request fields that a response object repeats, in OpenAI's form: the value of Turn.settings.
 
-Only what the request gave is kept; `DEFAULTS` is what the object says of the rest. Source: OpenAI's
-API reference, "The response object".
+Only fields that the request gave are kept; `DEFAULTS` has the values of all others. Source:
+OpenAI's API reference, "The response object".
 """
 
 from typing import Any
@@ -31,7 +30,7 @@ DEFAULTS: Shown = {
 
 
 def repeated(body: Shown) -> Shown:
-    """What the response object repeats of the request: a part of DEFAULTS."""
+    """Return the fields of the request that the response object repeats, a part of DEFAULTS."""
     found = {name: body[name] for name in DEFAULTS if body.get(name) is not None}
     if "tools" in found:
         found["tools"] = [shown_tool(tool) for tool in found["tools"]]
@@ -47,7 +46,10 @@ def repeated(body: Shown) -> Shown:
 
 
 def shown_tool(tool: Shown) -> Shown:
-    """Strict readers want all fields of a function; one is as strict as it says it is."""
+    """Return the tool with all fields of a function, because strict clients require them.
+
+    A function is strict only when the request says so.
+    """
     if tool["type"] != "function":
         return tool
     given = {name: value for name, value in tool.items() if value is not None}

@@ -1,10 +1,9 @@
-"""Thinking as clients bring it back that keep the items themselves: `encrypted_content`, when they
-ask for it.
+"""Thinking as `encrypted_content`, for clients that keep the items themselves and ask for it.
 
-Several clients drop reasoning items without one when nothing is stored, and some upstreams want to
-be told again what they thought before they called a tool. Nothing is secret in it: it is the text
-in base64, behind a mark by which ours is known; what another service has sealed stays as it came.
-Source: OpenAI's API reference, "Create a response", `include`.
+Several clients drop reasoning items without it when nothing is stored. Some upstreams need the
+thinking that came before a tool call. Nothing is secret in it: it is the text in base64, behind a
+mark by which ours is recognised. Content that another service has sealed stays unchanged. Source:
+OpenAI's API reference, "Create a response", `include`.
 """
 
 import base64
@@ -21,7 +20,7 @@ def seal(text: str) -> str:
 
 
 def opened(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The body with the text of what was sealed here."""
+    """Return the body with the text of reasoning items that were sealed here."""
     given = body.get("input")
     if not isinstance(given, list):
         return dict(body)
@@ -32,8 +31,9 @@ def opened(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def plain(item: dict[str, Any]) -> dict[str, Any]:
-    """A reasoning item with its text in place of its seal; one that says its text anyway loses only
-    the seal.
+    """Return a reasoning item with its text in place of its seal.
+
+    An item that has its text anyway loses only the seal.
     """
     sealed = item.get("encrypted_content") or ""
     if not sealed.startswith(MARK):

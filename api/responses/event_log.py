@@ -1,7 +1,6 @@
-"""A response as its rows: its object, its events, and the end that is made of its turn where none
-was told.
+"""The rows of a response: its object, its events, and a final event where none was stored.
 
-Plain functions for a database thread.
+The functions here run in a database thread.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,32 +20,33 @@ from conversations.history.conversation_lookup import as_it_stands
 from conversations.models import RUNNING, EventBatch, Item, Turn
 
 ENDS = ("response.completed", "response.incomplete", "response.failed")
-LATE_SECONDS = 1.0  # the last events of a turn that has ended are rows after that, or never
-AT_ONCE = 100  # rows that are read, and turns that are asked about, with one statement
+LATE_SECONDS = 1.0  # after it, the last events of an ended turn are rows or lost
+AT_ONCE = 100  # rows and turns read with one statement
 
 
 class News(NamedTuple):
-    """What is new of a response; `over`: no more will come."""
+    """The new events of a response; `over` means that no more will come."""
 
     events: list[Event]
     over: bool
 
 
 def whole(turn: Turn) -> dict[str, Any]:
-    """The response object as it stands."""
+    """Return the response object in its present state."""
     return of_turn(turn, Item.objects.filter(turn=turn, output=True).order_by("id"))
 
 
 def end_of(turn: Turn, number: int) -> Event:
-    """The last event of a response that has ended, made of its row."""
+    """Return the final event of a response that has ended, made from its turn's row."""
     response = whole(turn)
     name = response["status"] if f"response.{response['status']}" in ENDS else "incomplete"
     return {"type": f"response.{name}", "response": response, "sequence_number": number}
 
 
 def ending(turn_id: UUID, number: int) -> News:
-    """The end of a response as its turn says it; none while that is not written, and none of one
-    that was deleted.
+    """Return the final event of a response, made from its turn's row.
+
+    There is none while the turn runs, and none for a turn that was deleted.
     """
     turn = Turn.objects.select_related("conversation").filter(pk=turn_id).first()
     if turn is None:
@@ -57,7 +57,7 @@ def ending(turn_id: UUID, number: int) -> News:
 
 
 def write(fresh: Sequence[tuple[UUID, list[Event]]]) -> None:
-    """Write events, a row for each response; of one that was deleted meanwhile nothing."""
+    """Write events, one row for each response; those of deleted responses are left out."""
     there = set(
         Turn.objects.filter(pk__in=[turn_id for turn_id, _ in fresh]).values_list("pk", flat=True)
     )
@@ -72,7 +72,7 @@ def write(fresh: Sequence[tuple[UUID, list[Event]]]) -> None:
             for turn_id, events in fresh
             if turn_id in there
         ),
-        update_conflicts=True,  # written before, though nobody heard of it
+        update_conflicts=True,  # an earlier write may have succeeded without an answer
         unique_fields=["turn", "first"],
         update_fields=["last", "events"],
     )
@@ -80,7 +80,7 @@ def write(fresh: Sequence[tuple[UUID, list[Event]]]) -> None:
 
 # --- read -----------------------------------------------------------------------------------------
 def following(turn_id: UUID, number: int) -> list[Event]:
-    """The events from a number on, as many as a few rows hold."""
+    """Return the events from a number on, as many as AT_ONCE rows hold."""
     rows = EventBatch.objects.filter(turn_id=turn_id, last__gte=number).order_by("first")
     return since(number, rows.values_list("events", flat=True)[:AT_ONCE])
 
@@ -90,21 +90,22 @@ def since(number: int, batches: Iterable[list[Event]]) -> list[Event]:
 
 
 def next_number(turn_id: UUID) -> int:
-    """The number behind the highest that is a row."""
+    """Return the number after the highest event that is a row."""
     highest = EventBatch.objects.filter(turn_id=turn_id).aggregate(highest=Max("last"))["highest"]
     return 0 if highest is None else highest + 1
 
 
 def news(wanted: Mapping[UUID, int]) -> dict[UUID, News]:
-    """What is new of many responses, of each from the number on that is behind the highest known
-    one.
+    """Return the new events of many responses.
+
+    `wanted` has for each turn the number after its highest known event.
     """
     left = iter(wanted.items())
     found = dict[UUID, News]()
     while some := dict(islice(left, AT_ONCE)):
         turns = {
             turn.pk: as_it_stands(turn) for turn in Turn.objects.filter(pk__in=some)
-        }  # before their events
+        }  # read before their events
         asked = reduce(
             or_, (Q(turn_id=turn_id, last__gte=number) for turn_id, number in some.items())
         )
@@ -120,7 +121,10 @@ def news(wanted: Mapping[UUID, int]) -> dict[UUID, News]:
 
 
 def as_far_as_known(turn: Turn | None, fresh: list[Event], number: int) -> News:
-    """With an end made up, where a turn has ended and its end is not among its events."""
+    """Return the new events, with a final event added when the turn ended without a stored one.
+
+    The final event is added only LATE_SECONDS after the turn has ended.
+    """
     if turn is None or (fresh and fresh[-1]["type"] in ENDS):
         return News(fresh, over=True)
     if turn.status in RUNNING:

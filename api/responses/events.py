@@ -1,8 +1,7 @@
-"""A response as events: from its beginning over the parts of its answer to its end, numbered
-without gaps.
+"""The events of a response: its beginning, the parts of its answer, and its end, without gaps.
 
-One part is closed before the next is opened. Calls whose arguments come in turns upstream are told
-one after another: the later ones wait. Source: OpenAI's API reference, "Streaming events".
+One part is closed before the next is opened. When an upstream sends the arguments of several calls
+alternately, the later calls wait. Source: OpenAI's API reference, "Streaming events".
 """
 
 import time
@@ -16,22 +15,25 @@ from providers.exceptions import GatewayError
 
 
 class Events:
-    """The events of one response, made of an answer that somebody folds; each is told once."""
+    """The events of one response, made from an answer that another object builds.
+
+    Each event is returned once.
+    """
 
     def __init__(self, head: Head, answer: Answer) -> None:
         self._head = head
         self._answer = answer
-        self._number = 0  # of the next event
-        self._at = 0  # the part that is being told
+        self._number = 0  # number of the next event
+        self._at = 0  # index of the current part
         self._telling: PartEvents | None = None
-        self._output: list[dict[str, Any]] = []  # items that are done
+        self._output: list[dict[str, Any]] = []  # items of closed parts
 
     @property
     def begun(self) -> bool:
         return self._number > 0
 
     def begin(self) -> list[Event]:
-        """The events before the first part; nothing if they were told."""
+        """Return the events before the first part, or none if they were returned before."""
         if self.begun:
             return []
         if not self._head.background:
@@ -45,7 +47,7 @@ class Events:
         return self._numbered(told)
 
     def news(self) -> list[Event]:
-        """What the answer has brought since the last time."""
+        """Return the events for everything that the answer brought since the last call."""
         parts = self._answer.parts
         found = self.begin()
         while self._at < len(parts):
@@ -57,8 +59,9 @@ class Events:
         return found
 
     def end(self, usage: dict[str, Any] | None) -> list[Event]:
-        """The rest, and the end of an answer that came to one: the response is completed, or
-        incomplete when the model was cut off.
+        """Return the remaining events of an answer that ended well.
+
+        The response is completed, or incomplete when the model was cut off.
         """
         parts = self._answer.parts
         found = self.begin()
@@ -71,8 +74,9 @@ class Events:
         )
 
     def fail(self, error: GatewayError, usage: dict[str, Any] | None = None) -> list[Event]:
-        """The end of an answer that broke off; what was said until then stands in its object,
-        incomplete.
+        """Return the final events of an answer that broke off.
+
+        The response object holds the incomplete output until then.
         """
         found = self.begin()
         failure = shown_error(error.shown_code, error.message)
@@ -88,7 +92,7 @@ class Events:
         return found + self._numbered([self._life("failed", failed)])
 
     def whole(self, usage: dict[str, Any] | None) -> dict[str, Any]:
-        """The response object of an answer that was not streamed."""
+        """Return the response object of an answer that was not streamed."""
         status = "incomplete" if self._answer.finish_reason in REASONS else "completed"
         parts = [self._made(at) for at in range(len(self._answer.parts))]
         output = [part.item(status if part is parts[-1] else "completed") for part in parts]
@@ -113,7 +117,7 @@ class Events:
         return self._telling
 
     def _close(self, status: str) -> list[Event]:
-        """End the part that is being told."""
+        """Return the events that close the current part."""
         found = self._numbered(self._current().close(status))
         self._output.append(found[-1]["item"])
         self._telling = None

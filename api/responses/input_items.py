@@ -1,9 +1,8 @@
-"""The items of a response's `input`: what is taken, and those that only refer to an item of the
-log.
+"""The items of a response's `input`, and references to stored items.
 
-Taken: messages, calls of functions and their outputs, reasoning, references (both may leave their
-type out). What belongs to a hosted tool is refused: no upstream here could go on with it. Source:
-OpenAI's API reference, "Create a response", `input`.
+Accepted are messages, function calls and their outputs, reasoning, and references. Messages and
+references may leave their type out. Items of hosted tools are refused, because no upstream here
+could continue with them. Source: OpenAI's API reference, "Create a response", `input`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,7 +17,7 @@ LONGEST_ID = 200
 
 
 def check(items: list[Item]) -> None:
-    """Raises InvalidRequest, with the place in `param`."""
+    """Raise InvalidRequest, with the place in `param`, unless all items are accepted."""
     for position, item in enumerate(items):
         place = f"input[{position}]"
         kind = item.get("type", "message")
@@ -39,13 +38,14 @@ def refers(item: Item) -> bool:
 
 
 def references(body: Mapping[str, Any]) -> dict[str, str]:
-    """The ids of items that the input only refers to, by their places."""
+    """Return the ids of items that the input only refers to, by their places."""
     return {f"input[{at}].id": item["id"] for at, item in referring(body)}
 
 
 def resolved(body: Mapping[str, Any], found: Mapping[str, Item]) -> dict[str, Any]:
-    """The body with the caller's own items, `found` by their ids, in place of references. Raises
-    UnknownUrl.
+    """Return the body with the caller's own items in place of references.
+
+    `found` has the items by their ids. Raises UnknownUrl for an id that is not among them.
     """
     known: dict[int, Item] = {}
     for at, item in referring(body):

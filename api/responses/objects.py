@@ -1,8 +1,8 @@
-"""The response object: from what is known while it comes to be, and the same from its rows.
+"""The response object, made while the answer comes in or from its rows.
 
-`Head` is what stays the same: whose id, and what the request asked for, which the object repeats.
-`Outcome` is what has come of it. Source: OpenAI's API reference, "The response object"; the openai
-package's types.
+`Head` is the part that does not change: ids, and the request fields that the object repeats.
+`Outcome` is the part that the answer brings. Source: OpenAI's API reference, "The response object";
+the types of the openai package.
 """
 
 from collections.abc import Iterable
@@ -21,9 +21,9 @@ from conversations.models.log import Door, Kind, TurnStatus
 REASONS = {
     "length": "max_output_tokens",
     "content_filter": "content_filter",
-}  # why an answer is incomplete
-UNHEARD = ("abandoned", "interrupted")  # codes of turns whose caller or process went away
-CODES = {  # of errors, as OpenAI's object knows them; every other one is a server_error
+}  # finish reason -> reason of an incomplete response
+UNHEARD = ("abandoned", "interrupted")  # error codes of turns whose caller or process went away
+CODES = {  # our error code -> OpenAI's; every other one is a server_error
     "rate_limit_exceeded": "rate_limit_exceeded",
     "invalid_value": "invalid_prompt",
     "invalid_type": "invalid_prompt",
@@ -32,28 +32,32 @@ CODES = {  # of errors, as OpenAI's object knows them; every other one is a serv
 
 
 class Head(Struct, frozen=True):
-    """What is known when the request is accepted. `id`: its 32 hex digits; `created_at` in Unix
-    seconds.
+    """The facts known when the request is accepted.
+
+    `id` has 32 hex digits; `created_at` is in Unix seconds.
     """
 
     id: str
     created_at: int
     model: str
-    settings: Shown = {}  # the fields of DEFAULTS that the request gave
+    settings: Shown = {}  # fields of DEFAULTS that the request gave
     metadata: dict[str, str] = {}
     conversation_id: str = ""
     background: bool = False
     stored: bool = True
-    sealed: bool = False  # thinking comes in a form that can be brought back
+    sealed: bool = False  # thinking is also sent as encrypted_content
 
     @property
     def summarised(self) -> bool:
-        """Whether thinking is shown as a summary: clients that ask for one read nothing else."""
+        """Return whether thinking is shown as a summary.
+
+        Clients that ask for a summary read nothing else.
+        """
         return summarised(self.settings)
 
 
 class Outcome(Struct, frozen=True):
-    """What has come of the request so far. `reason`: the finish reason of the answer."""
+    """The outcome of the request so far; `reason` is the finish reason of the answer."""
 
     status: str = "in_progress"
     output: list[Shown] = []
@@ -61,12 +65,13 @@ class Outcome(Struct, frozen=True):
     error: Shown | None = None
     reason: str = ""
     completed_at: int | None = None
-    extras: Shown = {}  # how the answer was thought up: fields beside OpenAI's
+    extras: Shown = {}  # fields beside OpenAI's, about how the answer was produced
 
 
 def head_of(body: Shown, request: str, created_at: int, *, stored: bool) -> Head:
-    """The head of an accepted request; `body` as schema.read gives it, `request` its 32 hex
-    digits.
+    """Return the head of an accepted request.
+
+    `body` is the result of schema.read, `request` the request's 32 hex digits.
     """
     return Head(
         id=request,
@@ -105,9 +110,10 @@ def response_object(head: Head, outcome: Outcome) -> Shown:
 
 
 def of_turn(turn: Turn, items: Iterable[Item]) -> Shown:
-    """The object of a turn that came by the door of responses (any other is shown as well as it can
-    be); `items` are those of its output, in their order; with `turn.conversation` at hand it costs
-    no query.
+    """Return the response object of a turn.
+
+    `items` are those of its output, in their order. A turn of another endpoint is shown as well as
+    possible. With `turn.conversation` loaded there is no query.
     """
     settings: Shown = turn.settings if turn.door == Door.RESPONSE else {}
     known = turn.conversation.kind != Kind.THREAD
@@ -137,7 +143,9 @@ def of_turn(turn: Turn, items: Iterable[Item]) -> Shown:
 
 
 def shown_status(turn: Turn) -> str:
-    """OpenAI's word: an answer that an error broke off has failed; one that nobody waited for is
+    """Return OpenAI's status of a turn.
+
+    An answer that an error broke off has failed; one whose caller or process went away is
     incomplete.
     """
     broken = turn.error is not None and turn.error.get("code") not in UNHEARD
@@ -145,7 +153,7 @@ def shown_status(turn: Turn) -> str:
 
 
 def shown_error(code: str | None, message: str) -> Shown:
-    """`reason` is our own code, where OpenAI's list has none for it."""
+    """Return OpenAI's error object; `reason` is our own code where OpenAI has none for it."""
     known = CODES.get(code or "", "server_error")
     return {"code": known, "message": message} | (
         {"reason": code} if code and code != known else {}
@@ -153,7 +161,7 @@ def shown_error(code: str | None, message: str) -> Shown:
 
 
 def usage_of(counted: Usage | None, given: Shown | None = None) -> Shown | None:
-    """Token counts in the form of responses; `given`: the upstream's own figures."""
+    """Return token counts in the form of responses; `given` are the upstream's own figures."""
     if counted is None:
         return None
     details = (given or {}).get("prompt_tokens_details")

@@ -1,4 +1,4 @@
-"""Items of the log as OpenAI's types want them in a response: strict readers take no other form.
+"""Output items in the form of OpenAI's types, which strict clients require.
 
 Source: the openai package's types, `ResponseOutputMessage`, `ResponseReasoningItem`.
 """
@@ -12,9 +12,7 @@ Shown = dict[str, Any]
 
 
 def shown_item(item: Shown, *, as_summary: bool = False) -> Shown:
-    """An output item of the log as OpenAI's types want it, its thinking as a summary where the
-    caller asked for one.
-    """
+    """Return an output item in OpenAI's form, with thinking as a summary if asked for."""
     if item["type"] == "reasoning" and as_summary:
         told = [
             {"type": "summary_text", "text": part["text"]} for part in item.get("content") or ()
@@ -39,8 +37,9 @@ def shown_part(part: Shown) -> Shown:
 
 
 def shown_annotations(annotations: Iterable[Any]) -> list[Shown]:
-    """Citations, flat as they are here; chat completions have them nested. What is no citation of a
-    URL is left out.
+    """Return the citations of URLs in the flat form of responses.
+
+    Chat completions have them nested. Other annotations are left out.
     """
     found = []
     for annotation in annotations:
@@ -63,7 +62,7 @@ def shown_logprobs(logprobs: list[Any]) -> list[Shown]:
 
 
 def told(entries: Any) -> list[Shown]:
-    """Those that name a token and say how likely it was."""
+    """Return the entries that have a token and its log probability."""
     return [
         entry
         for entry in (entries if isinstance(entries, list) else ())
@@ -74,7 +73,7 @@ def told(entries: Any) -> list[Shown]:
 
 
 def shown_logprob(entry: Shown) -> Shown:
-    """With its bytes, which some upstreams leave out."""
+    """Return the entry with the bytes of its token, which some upstreams leave out."""
     given = entry.get("bytes")
     token = entry["token"]
     read = given if isinstance(given, list) else list(token.encode("utf-8", "replace"))

@@ -1,7 +1,7 @@
-"""One part of an answer as events: its item is opened, told piece by piece, and closed.
+"""The events of one part of an answer: its item is opened, sent piece by piece, and closed.
 
-`PartEvents` keeps its place in the pieces of a part that still grows
-(conversations/messages/answer_builder.py); what it yields lacks only the sequence number. Source:
+`PartEvents` keeps its position in the pieces of a part that still grows
+(conversations/messages/answer_builder.py). Its events lack only the sequence number. Source:
 OpenAI's API reference, "Streaming events".
 """
 
@@ -18,7 +18,7 @@ Event = dict[str, Any]
 
 
 class PartEvents:
-    """What all parts have in common; `output_index` is the part's place in the answer."""
+    """The base of all kinds of parts; `output_index` is the part's place in the answer."""
 
     def __init__(
         self, part: Part, output_index: int, *, as_summary: bool = False, sealed: bool = False
@@ -27,28 +27,28 @@ class PartEvents:
         self._as_summary = as_summary
         self._sealed = sealed
         self._where: Event = {"item_id": part.id, "output_index": output_index}
-        self._told = 0  # pieces
+        self._told = 0  # number of pieces that were sent
         self._begun = False
 
     @property
     def ready(self) -> bool:
-        """Whether enough is there to open the item."""
+        """Return whether enough has come to open the item."""
         return True
 
     @property
     def complete(self) -> bool:
-        """Whether nothing can follow, now that another part has begun."""
+        """Return whether nothing can follow, now that another part has begun."""
         return True
 
     def news(self) -> Iterator[Event]:
-        """What has come since the last time."""
+        """Yield the events for everything that came since the last call."""
         if not self._begun and self.ready:
             yield from self.open()
         if self._begun:
             yield from self.grow()
 
     def close(self, status: str) -> Iterator[Event]:
-        """The rest, and the end of the item: `status` is completed or incomplete."""
+        """Yield the rest, and the end of the item; `status` is completed or incomplete."""
         if not self._begun:
             yield from self.open()
         yield from self.grow()
@@ -56,7 +56,7 @@ class PartEvents:
         yield self._of_item("done", self.item(status))
 
     def item(self, status: str) -> Event:
-        """The item as it is now, as it will be stored."""
+        """Return the item in its present state, as it will be stored."""
         entry = self.part.entry(whole=status == "completed")
         return shown_item(
             {"id": self.part.id, **entry.data, "status": status}, as_summary=self._as_summary
@@ -74,16 +74,16 @@ class PartEvents:
         }
 
     def _fresh(self, pieces: list[str]) -> str:
-        """The text of the pieces that have not been told."""
+        """Return the text of the pieces that were not sent yet, and count them as sent."""
         if self._told == len(pieces):
             return ""
         fresh = "".join(pieces[self._told :])
         self._told = len(pieces)
         return fresh
 
-    # --- what a kind of part is -------------------------------------------------------------------
+    # --- for each kind of part --------------------------------------------------------------------
     def beginning(self) -> Event:
-        """The item before anything is in it."""
+        """Return the item before it has any content."""
         raise NotImplementedError
 
     def grow(self) -> Iterator[Event]:
@@ -138,16 +138,17 @@ class ThinkingEvents(PartEvents):
 
 
 class MessageEvents(PartEvents):
-    """Words or a refusal, told as they come; where a message has both, the later one is told when
-    it ends.
+    """Text or a refusal, sent as it comes.
+
+    When a message has both, the later one is sent at its end.
     """
 
     def __init__(
         self, part: Part, output_index: int, *, as_summary: bool = False, sealed: bool = False
     ) -> None:
         super().__init__(part, output_index, as_summary=as_summary, sealed=sealed)
-        self._kinds: list[str] = []  # of content parts that have begun
-        self._cited = self._weighed = 0  # annotations and log probabilities that were told
+        self._kinds: list[str] = []  # kinds of the content parts that have begun
+        self._cited = self._weighed = 0  # annotations and log probabilities sent
 
     def beginning(self) -> Event:
         return {
@@ -236,20 +237,21 @@ class MessageEvents(PartEvents):
 
 
 class CallEvents(PartEvents):
-    """A call of a function."""
+    """A function call."""
 
-    _looked = -1  # pieces of arguments that there were when `complete` was last asked
+    _looked = -1  # number of argument pieces at the last check of `complete`
     _whole = False
 
     @property
     def ready(self) -> bool:
-        """Names may come in pieces too, but never after arguments."""
+        """Return whether name and arguments have begun: no piece of a name follows arguments."""
         return bool(self.part.name and self.part.arguments)
 
     @property
     def complete(self) -> bool:
-        """Upstreams may go on with an earlier call after a later one began: whole arguments cannot
-        grow.
+        """Return whether the arguments are complete JSON, which cannot grow.
+
+        Upstreams may continue an earlier call after a later one has begun.
         """
         if self._looked != len(self.part.arguments):
             self._looked = len(self.part.arguments)

@@ -1,7 +1,6 @@
-"""A response on its way out: SSE lines, or one JSON object. OpenAI sends no [DONE] here.
+"""The renderer of responses: SSE lines, or one JSON object.
 
-The methods are those of `api.streaming.chat_renderer.Renderer`; the answer is folded before its
-chunks come here.
+OpenAI sends no [DONE] here. The methods are those of `api.streaming.chat_renderer.Renderer`.
 """
 
 from collections.abc import Iterable
@@ -18,8 +17,10 @@ from providers.protocol.chat import Chunk, Trace
 
 
 class EventRenderer:
-    """Renders one answer, which `answer` has folded already when a batch comes; without one it
-    folds by itself.
+    """The renderer of one response.
+
+    With `answer`, the conversation history has added each batch to it already. Without, the
+    renderer adds the batches to an answer of its own.
     """
 
     __slots__ = ("_answer", "_events", "_folds", "_trace")
@@ -31,23 +32,24 @@ class EventRenderer:
         self._events = Events(head, self._answer)
 
     def events(self, batch: list[Chunk]) -> bytes:
-        """The lines of what this batch brought; the first ones say that the response began."""
+        """Return the lines for this batch; the first lines say that the response began."""
         if self._folds:
             self._answer.take(batch)
         return lines(self._events.news())
 
     def end(self) -> bytes:
-        """The lines after the last chunk of an answer that ended well; call it when the ledger has
-        counted.
+        """Return the lines after the last chunk of an answer that ended well.
+
+        The ledger must have counted the answer.
         """
         return lines(self._events.end(self._usage()))
 
     def failed(self, error: GatewayError) -> bytes:
-        """The lines of an answer that broke off after something was sent."""
+        """Return the last lines of an answer that broke off after something was sent."""
         return lines(self._events.fail(error))
 
     def whole(self, answer: Chunk) -> bytes:
-        """The body of an answer that does not stream; call it when the ledger has counted."""
+        """Return the body of an answer that does not stream; it must have been counted."""
         if self._folds:
             self._answer.take([answer])
         return orjson.dumps(self._events.whole(self._usage()))
@@ -60,7 +62,7 @@ class EventRenderer:
 
 
 def lines(events: Iterable[Event]) -> bytes:
-    """Events as SSE."""
+    """Return the events as SSE lines."""
     return b"".join(
         b"event: %b\ndata: %b\n\n" % (event["type"].encode("ascii"), orjson.dumps(event))
         for event in events

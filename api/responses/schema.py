@@ -1,8 +1,8 @@
-"""The body of /v1/responses: bytes -> a validated dict that keeps every field the caller sent.
+"""The body of /v1/responses, as a validated dict that keeps every field the caller sent.
 
-Fields that it does not know go upstream, as in a chat body; those that OpenAI has under another
-name here, or that no chat upstream can serve, are refused with their name in `param`. Source:
-OpenAI's API reference, "Create a response".
+Unknown fields go to the upstream, as in a chat body. Fields that OpenAI names differently here, or
+that no chat upstream can serve, are refused with their name in `param`. Source: OpenAI's API
+reference, "Create a response".
 """
 
 from typing import Annotated, Any, Literal
@@ -34,7 +34,7 @@ UNSERVED = (
     "context_management",
     "audio",
     "modalities",
-)  # what no chat completion could do
+)  # fields that no chat completion can serve
 BEGINNINGS = ("input", "instructions", "previous_response_id", "conversation")
 
 Included = Literal[
@@ -101,14 +101,15 @@ class ResponseBody(Struct, kw_only=True):
 
 
 class CountBody(ResponseBody, kw_only=True):
-    """One that is only counted."""
+    """The body of a request that is only counted."""
 
     model: Name | Maybe = UNSET  # type: ignore[assignment]
 
 
 def read(raw: bytes, shape: type[ResponseBody] = ResponseBody) -> dict[str, Any]:
-    """The validated body. Raises InvalidJson or InvalidRequest, with `param` where one field is at
-    fault.
+    """Return the validated body.
+
+    Raises InvalidJson or InvalidRequest, with `param` when one field is at fault.
     """
     body = well_formed(raw, shape)
     refuse_long(body, "input", settings.MESSAGES_LIMIT)
@@ -127,7 +128,7 @@ def read(raw: bytes, shape: type[ResponseBody] = ResponseBody) -> dict[str, Any]
 
 
 def conversation_id(body: dict[str, Any]) -> str:
-    """The conversation that the request is part of, or an empty string."""
+    """Return the conversation that the request is part of, or an empty string."""
     given = body.get("conversation")
     return given if isinstance(given, str) else (given or {}).get("id") or ""
 
@@ -145,7 +146,7 @@ def refuse_unserved(body: dict[str, Any]) -> None:
 
 
 def check_state(body: dict[str, Any]) -> None:
-    """Where the response stands among others, and how it is sent."""
+    """Raise InvalidRequest when fields about other responses, storing or streaming contradict."""
     given = body.get("conversation")
     if isinstance(given, dict) and not isinstance(given.get("id"), str):
         raise missing("conversation.id")

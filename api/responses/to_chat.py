@@ -1,8 +1,8 @@
-"""A response's body -> the chat body that goes upstream.
+"""The chat body that goes upstream, made from a response's body.
 
-The caller's limit goes up as `max_tokens`: every upstream that speaks OpenAI's chat knows it, while
-several know no `max_completion_tokens`. What belongs to the response object alone (metadata, store,
-conversation …) stays here. Fields that are unknown go up as they came.
+The caller's limit goes up as `max_tokens`: every upstream that speaks OpenAI's chat dialect knows
+it, while several do not know `max_completion_tokens`. Fields that concern only the response object
+(metadata, store, conversation …) stay here. Unknown fields go up unchanged.
 """
 
 from collections.abc import Sequence
@@ -19,15 +19,16 @@ SAME = frozenset(
     model stream temperature top_p user safety_identifier prompt_cache_key service_tier
     reasoning_format mpr_candidates
     """.split()
-)  # called the same in a chat body
+)  # fields with the same name in a chat body
 OURS = frozenset(ResponseBody.__struct_fields__) - SAME
 LOGPROBS = "message.output_text.logprobs"
 
 
 def chat_body(body: dict[str, Any], said: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The chat body of a validated one without references; `said`: its own messages and those
-    before them. Raises InvalidRequest when there is nothing to be answered, or an answer of a tool
-    that was not called.
+    """Return the chat body for a validated body without references.
+
+    `said` has the request's own messages and those before them. Raises InvalidRequest when there is
+    nothing to answer, or when a tool answers that was not called.
     """
     found = {name: value for name, value in body.items() if name not in OURS and value is not None}
     found["messages"] = [*instructions(body), *paired(said)]
@@ -39,25 +40,25 @@ def chat_body(body: dict[str, Any], said: Sequence[dict[str, Any]]) -> dict[str,
 
 
 def own_messages(body: dict[str, Any]) -> list[dict[str, Any]]:
-    """The messages of the input."""
+    """Return the messages of the input."""
     return items.to_messages(items.of_input(body.get("input") or []))
 
 
 def instructions(body: dict[str, Any]) -> list[dict[str, Any]]:
-    """The first message, which no later turn is told of."""
+    """Return the system message of the instructions, which later turns do not repeat."""
     given = body.get("instructions")
     return [{"role": "system", "content": given}] if given else []
 
 
 def limits(body: dict[str, Any]) -> dict[str, Any]:
-    """How much the model may think and say."""
+    """Return the fields that limit how much the model thinks and says."""
     effort = (body.get("reasoning") or {}).get("effort")
     found = {"max_tokens": body.get("max_output_tokens"), "reasoning_effort": effort}
     return {name: value for name, value in found.items() if value is not None}
 
 
 def form(body: dict[str, Any]) -> dict[str, Any]:
-    """The form of the text."""
+    """Return the fields about the form of the text: format, verbosity and log probabilities."""
     found: dict[str, Any] = {}
     text = body.get("text") or {}
     given = text.get("format") or {}

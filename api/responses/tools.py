@@ -1,8 +1,9 @@
-"""The tools of a response as a chat completion has them.
+"""The tools of a response in the form of a chat completion.
 
 Functions are flat here and nested there; web search is a tool here and a field there
-(`web_search_options`). Every other tool is one that OpenAI itself runs, or one with a grammar: a
-clear refusal. Source: OpenAI's API reference, "Create a response", `tools` and `tool_choice`.
+(`web_search_options`). Every other tool is run by OpenAI itself, or has a grammar, and is refused
+with a clear message. Source: OpenAI's API reference, "Create a response", `tools` and
+`tool_choice`.
 """
 
 from typing import Any, Literal
@@ -42,9 +43,7 @@ class Allowed(Struct):
 
 
 def check(body: dict[str, Any]) -> None:
-    """Raises InvalidRequest where a tool, or the choice among them, is wrong or cannot be
-    served.
-    """
+    """Raise InvalidRequest when a tool, or the choice among them, is wrong or cannot be served."""
     tools = body.get("tools") or []
     for position, tool in enumerate(tools):
         check_tool(tool, f"tools[{position}]")
@@ -73,7 +72,10 @@ def check_tool(tool: Tool, place: str) -> None:
 
 
 def known_kind(tool: Tool, place: str) -> str:
-    """The type of a tool that can be served. Raises InvalidRequest."""
+    """Return the type of a tool that can be served.
+
+    Raises InvalidRequest for any other.
+    """
     kind = tool.get("type")
     if kind is None:
         raise missing(f"{place}.type")
@@ -109,10 +111,10 @@ def check_named(named: dict[str, Any], tools: list[Tool], place: str) -> None:
 
 
 def chat_fields(body: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a chat body that say the same; `body` is validated.
+    """Return the fields of a chat body for the tools of the validated `body`.
 
-    Where only some tools are allowed, the others are not told of: that holds at every upstream. A
-    search cannot be forced: whoever offers it leaves it to the model.
+    When only some tools are allowed, the others are not sent: that works at every upstream. A
+    search cannot be forced: upstreams that offer it leave the decision to the model.
     """
     tools = body.get("tools") or []
     choice = body.get("tool_choice")
@@ -137,7 +139,7 @@ def chat_fields(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def same(tool: Tool, named: dict[str, Any]) -> bool:
-    """Whether a choice means this tool."""
+    """Return whether a choice means this tool."""
     if tool["type"] == "function":
         return bool(named["type"] == "function" and named.get("name") == tool["name"])
     return named["type"] in SEARCHING

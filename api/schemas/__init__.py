@@ -1,1 +1,1 @@
-"""Request bodies: bytes to validated values."""
+"""Request bodies: from bytes to validated values."""

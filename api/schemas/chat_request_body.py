@@ -1,7 +1,7 @@
-"""Request bodies: bytes -> a validated dict that keeps every field the caller sent.
+"""The bodies of chat completions, completions and embeddings, as validated dicts.
 
-Documented fields are checked against OpenAI's reference (types, ranges, enums) with msgspec; fields
-it does not know are kept and passed on to upstreams; those that would choose a URL, header or
+Documented fields are checked against OpenAI's reference (types, ranges, enums) with msgspec.
+Unknown fields are kept and passed on to upstreams. Fields that would choose a URL, header or
 credential are refused. An error names the field in `param`. Source: OpenAI's API reference for chat
 completions, completions and embeddings.
 """
@@ -23,11 +23,11 @@ OWN = (
     "store",
     "reasoning_format",
     "mpr_candidates",
-)  # ours, never sent on
+)  # our own fields, never sent on
 REMEMBERED = frozenset(
     ("conversation_id", "session_id", "store")
-)  # what may make a request part of the log
-# Roles whose messages must have content, and fields that a message of the others may have instead.
+)  # fields that can make a request part of a conversation
+# Roles whose messages need content, and fields that other messages may have instead.
 NEED_CONTENT = (*SYSTEM_ROLES, "user", "tool")
 SPEAKS = frozenset(
     ("tool_calls", "function_call", "refusal", "audio", "reasoning_content", "reasoning")
@@ -117,7 +117,7 @@ class StreamOptions(Struct):
 
 
 class Sampling(Struct):
-    """What chat completions and legacy completions have in common."""
+    """The fields that chat completions and legacy completions share."""
 
     model: Name
     frequency_penalty: Penalty | Maybe = UNSET
@@ -127,7 +127,7 @@ class Sampling(Struct):
     presence_penalty: Penalty | Maybe = UNSET
     seed: int | Maybe = UNSET
     stop: str | Annotated[list[str], Meta(max_length=16)] | Maybe = (
-        UNSET  # OpenAI takes 4, DeepSeek 16
+        UNSET  # OpenAI accepts 4, DeepSeek 16
     )
     stream: bool | Maybe = UNSET
     stream_options: StreamOptions | Maybe = UNSET
@@ -191,8 +191,9 @@ BODIES: dict[str, type[Struct]] = {
 
 
 def read(endpoint: str, raw: bytes) -> dict[str, Any]:
-    """The validated body. Raises InvalidJson or InvalidRequest, with `param` where one field is at
-    fault.
+    """Return the validated body of a request to this endpoint.
+
+    Raises InvalidJson or InvalidRequest, with `param` when one field is at fault.
     """
     body = well_formed(raw, BODIES[endpoint])
     if endpoint == CHAT:
@@ -203,9 +204,10 @@ def read(endpoint: str, raw: bytes) -> dict[str, Any]:
 
 
 def check_items(body: dict[str, Any], field: str) -> None:
-    """A list of prompts or inputs is all texts, all token numbers, or all lists of them.
+    """Raise InvalidRequest unless the prompts or inputs are of one kind, and not too many.
 
-    A list of token numbers is one prompt, and as long as it is.
+    They are all texts, all token numbers, or all lists of token numbers. A list of token numbers is
+    one prompt, so its length is not limited here.
     """
     items = body[field]
     if isinstance(items, list) and items and not isinstance(items[0], int):
@@ -219,7 +221,7 @@ def check_items(body: dict[str, Any], field: str) -> None:
 
 
 def check_chat(body: dict[str, Any]) -> None:
-    """What the types alone cannot say about a chat body."""
+    """Raise InvalidRequest where a chat body breaks a rule that its types cannot express."""
     refuse_long(body, "messages", settings.MESSAGES_LIMIT)
     for field in ("tools", "functions"):
         refuse_long(body, field, settings.TOOLS_LIMIT)

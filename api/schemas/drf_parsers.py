@@ -1,4 +1,4 @@
-"""DRF's parser of JSON, with a bound on what a body may consist of."""
+"""DRF's JSON parser with a limit on the structure of a body."""
 
 import io
 from collections.abc import Mapping
@@ -11,9 +11,7 @@ from api.schemas.json_cost import measure
 
 
 class BoundedJSONParser(JSONParser):
-    """Refuse a body that would be too much work before any of it is read, and one with a NUL in a
-    text.
-    """
+    """A JSON parser that refuses a body which is too costly to read, or has a NUL in a text."""
 
     def parse(
         self,

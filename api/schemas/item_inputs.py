@@ -1,9 +1,8 @@
-"""What callers of the doors over the log send: JSON bodies, metadata, and items of OpenAI's
-Responses API.
+"""The bodies, metadata and items that callers send to the conversation endpoints.
 
-Items are checked by their type; fields that are not known here stay, and items of tools that only
-their client or another upstream knows are kept as they came. An error names the field in `param`.
-Source: OpenAI's API reference, "Conversations" and "Responses".
+Items of OpenAI's Responses API are checked by their type. Unknown fields are kept. Items of tools
+that only the client or another upstream knows are kept unchanged. An error names the field in
+`param`. Source: OpenAI's API reference, "Conversations" and "Responses".
 """
 
 from collections.abc import Iterable
@@ -18,8 +17,8 @@ from providers.exceptions import InvalidRequest, UnsupportedMediaType
 
 PAIRS = 16
 KEY_CHARS = 64
-VALUE_CHARS = 512  # of metadata
-ITEMS = 20  # at a time
+VALUE_CHARS = 512  # of one value of metadata
+ITEMS = 20  # most items in one request
 Text = Annotated[str, Meta(min_length=1)]
 Id = Annotated[str, Meta(min_length=1, max_length=200)]
 
@@ -59,7 +58,7 @@ class Reasoning(Struct):
 
 
 class Kept(Struct):
-    """An item that is kept as it came."""
+    """An item that is kept unchanged."""
 
 
 SHAPES: dict[str, type[Struct]] = {
@@ -79,7 +78,7 @@ SHAPES: dict[str, type[Struct]] = {
         Kept,
     ),
 }
-Kinds = dict[str, tuple[str, ...]]  # of parts -> fields of which each has one
+Kinds = dict[str, tuple[str, ...]]  # kind of part -> fields, one of which it needs
 TOLD: Kinds = {
     "input_text": ("text",),
     "input_image": ("image_url", "file_id"),
@@ -92,8 +91,10 @@ THOUGHT: Kinds = {"reasoning_text": ("text",)}
 
 
 def read(request: Request, shape: type[Struct]) -> dict[str, Any]:
-    """The body, an empty one as {}. Raises InvalidJson or InvalidRequest, with `param` where one
-    field is at fault.
+    """Return the validated JSON body; an empty body is {}.
+
+    Raises UnsupportedMediaType, InvalidJson or InvalidRequest, with `param` when one field is at
+    fault.
     """
     if (request.content_type or "").partition(";")[0].strip() not in ("application/json", ""):
         raise UnsupportedMediaType("Send the body as application/json.")
@@ -101,7 +102,10 @@ def read(request: Request, shape: type[Struct]) -> dict[str, Any]:
 
 
 def metadata(value: dict[str, Any] | None) -> dict[str, str]:
-    """The metadata, at most 16 pairs of texts. Raises InvalidRequest."""
+    """Return the metadata: at most 16 pairs of texts.
+
+    Raises InvalidRequest.
+    """
     found = value or {}
     if len(found) > PAIRS:
         raise InvalidRequest(
@@ -133,7 +137,7 @@ def check_items(items: list[Any], at: str = "items") -> None:
 
 
 def check_item(item: Any, at: str) -> None:
-    """Raise InvalidRequest unless this is an item; `at` is where it stands in the body."""
+    """Raise InvalidRequest unless this is an item; `at` is its place in the body."""
     if not isinstance(item, dict):
         raise InvalidRequest("An item is an object.", param=at, code="invalid_type")
     kind = item.get("type", "message" if "role" in item else None)
@@ -158,13 +162,13 @@ def check_item(item: Any, at: str) -> None:
 
 
 def located(message: str, at: str) -> str:
-    """msgspec's message about an item, as one about the body that the item stands in."""
+    """Return msgspec's message about an item with the path from the body to the item in it."""
     text, _, path = message.partition(" - at `$")
     return f"{text} - at `$.{at}{path or '`'}"
 
 
 def check_parts(parts: Any, at: str, kinds: Kinds) -> None:
-    """Each part is of one of these kinds and has what its kind needs."""
+    """Raise InvalidRequest unless each part is of one of these kinds and complete."""
     for place, part in enumerate(parts if isinstance(parts, list) else ()):
         needed = kinds.get(part["type"])
         if needed is None:
@@ -180,7 +184,10 @@ def check_parts(parts: Any, at: str, kinds: Kinds) -> None:
 
 
 def wanted(values: Iterable[str], known: Iterable[str]) -> frozenset[str]:
-    """What `include` asks for. Raises InvalidRequest."""
+    """Return the values of `include`.
+
+    Raises InvalidRequest when one of them is not known.
+    """
     found = frozenset(values)
     if strange := sorted(found.difference(known)):
         raise InvalidRequest(f"{strange[0][:64]!r} cannot be included.", param="include")

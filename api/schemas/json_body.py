@@ -1,9 +1,8 @@
-"""A body in JSON -> a dict of a shape that keeps every field, or an error that says what is wrong
-with it.
+"""JSON bodies: from bytes to a dict that keeps every field, or an error that explains the fault.
 
-What is refused here, whatever the shape: what JSON does not allow, what reading would lose, what
-goes too deep, NUL in texts, and fields that would choose a URL, header or credential. An error
-names the field in `param`.
+For every shape these are refused: invalid JSON, values that reading would lose, deep nesting, NUL
+in texts, and fields that would choose a URL, header or credential. An error names the field in
+`param`.
 """
 
 import asyncio
@@ -21,7 +20,7 @@ from providers.exceptions import InvalidJson, InvalidRequest
 from providers.fast_settings import settings
 
 T = TypeVar("T")
-# fields that would let a caller choose where a request goes or who it says it is
+# fields that would let a caller choose the upstream or its credential
 ROUTING = frozenset(
     """
     api_base base_url api_key api_version api_type extra_headers extra_body extra_query headers
@@ -34,21 +33,20 @@ TWICE = "The body has an object with a name given twice."
 Maybe = UnsetType | None
 _thread = ThreadPoolExecutor(
     1, thread_name_prefix="json"
-)  # one: more would only take turns with the event loop
+)  # more threads would only compete with the event loop
 
 
 async def read_beside_loop(read: Callable[[bytes], dict[str, Any]], raw: bytes) -> dict[str, Any]:
-    """Return `read(raw)`; a large body is read in a thread, so that the event loop goes on
-    meanwhile.
-    """
+    """Return `read(raw)`; a large body is read in a thread, so that the event loop goes on."""
     if len(raw) <= settings.JSON_INLINE_BYTES:
         return read(raw)
     return await asyncio.get_running_loop().run_in_executor(_thread, read, raw)
 
 
 async def call_beside_loop(size_bytes: int, function: Callable[[], T]) -> T:
-    """Return `function()`, which works on what a body of this size said: in the same thread when it
-    is a large one.
+    """Return `function()`, called in the JSON thread when its body has many bytes.
+
+    `size_bytes` is the size of the body whose content the function works on.
     """
     if size_bytes <= settings.JSON_INLINE_BYTES:
         return function()
@@ -56,8 +54,9 @@ async def call_beside_loop(size_bytes: int, function: Callable[[], T]) -> T:
 
 
 def well_formed(raw: bytes, shape: type[Struct]) -> dict[str, Any]:
-    """The body of this shape, without fields that choose where it goes. Raises InvalidJson,
-    InvalidRequest.
+    """Return the body, checked against this shape.
+
+    Raises InvalidJson, or InvalidRequest, also for fields that would choose where the request goes.
     """
     structure = measure(raw) if may_be_costly(raw) else None
     try:
@@ -82,9 +81,7 @@ def well_formed(raw: bytes, shape: type[Struct]) -> dict[str, Any]:
 
 
 def may_be_costly(raw: bytes) -> bool:
-    """Whether the body has to be measured: small and flat ones are cheap whatever they consist
-    of.
-    """
+    """Return whether the body has to be measured: small and flat bodies are always cheap."""
     if len(raw) > min(settings.JSON_INLINE_BYTES, settings.JSON_ITEMS):
         return True
     return bool(raw.count(b"[") + raw.count(b"{") > settings.JSON_DEPTH)
@@ -103,7 +100,7 @@ def missing(param: str, message: str = "") -> InvalidRequest:
 
 
 def invalid(message: str) -> InvalidRequest:
-    """msgspec's message (`Expected … - at `$.messages[0].role``) as an error with `param`."""
+    """Return the error for msgspec's message (`Expected … - at `$.messages[0].role``)."""
     text, _, path = message.partition(" - at `")
     param = path.rstrip("`").removeprefix("$").lstrip(".").replace("[...]", "") or None
     if text.startswith("Object missing required field"):
@@ -118,11 +115,10 @@ def invalid(message: str) -> InvalidRequest:
 
 
 def refuse_lossy(body: dict[str, Any], raw: bytes, structure: Structure | None) -> None:
-    """Raise InvalidJson where reading lost something: a name given twice, an integer that only fits
-    a float.
+    """Raise InvalidJson when reading lost something: a repeated name, or an integer beyond 64 bits.
 
-    The names in the tree are compared by number with those in the text: the colons outside of
-    texts, where they have been counted, else the `":` that no text contains. Where a blank or a
+    The number of names in the tree is compared with that in the text. These are the colons outside
+    of texts if they have been counted, or else the `":` that no text contains. When a blank or a
     backslash makes the latter uncertain, the text is read again.
     """
     names = 0
@@ -149,8 +145,9 @@ def refuse_twice(pairs: list[tuple[str, Any]]) -> None:
 
 
 def refuse_nul(value: Any, path: str) -> None:
-    """Raise InvalidRequest when a text in `value` has a NUL: no database and few upstreams can take
-    it.
+    """Raise InvalidRequest when a text in `value` has a NUL.
+
+    No database and few upstreams can take one.
     """
     if isinstance(value, str) and "\0" in value:
         raise InvalidRequest("A text has a NUL character.", param=path.lstrip(".") or None)

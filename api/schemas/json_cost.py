@@ -1,4 +1,4 @@
-"""How much work a body in JSON would be, found out before it is read.
+"""The cost of a JSON body, measured before it is read.
 
 Reading makes an object of each list, object and value, whatever its size in bytes: 15 MB of `[],`
 would be five million. They are counted by the characters that make them, outside of texts.
@@ -12,7 +12,7 @@ from django.conf import settings
 from providers.exceptions import InvalidJson
 from providers.wire.json_reader import DEEPEST
 
-WINDOW_BYTES = 2**18  # looked at in one go: other threads wait no longer than that takes
+WINDOW_BYTES = 2**18  # searched at a time, as other threads wait that long
 ITEM_MARKS = (b"[", b"{", b",", b":")
 BRACKETS = b"[]{}"
 OPENING = (ord("["), ord("{"))
@@ -21,7 +21,7 @@ NO_BRACKETS = bytes(set(range(256)) - set(BRACKETS))
 
 @dataclass(slots=True)
 class Structure:
-    """What a body consists of. `names` is the number of names in its objects."""
+    """The number of values, names, levels and backslashes in a body."""
 
     items: int = 0
     names: int = 0
@@ -31,8 +31,9 @@ class Structure:
 
 
 def measure(raw: bytes) -> Structure:
-    """Count what the body consists of. Raises InvalidJson when that is more than the settings
-    allow.
+    """Count the values, names, levels and backslashes of a body.
+
+    Raises InvalidJson when they are more than the settings allow.
     """
     found = Structure()
     deepest = min(settings.JSON_DEPTH, DEEPEST)
@@ -54,7 +55,7 @@ def measure(raw: bytes) -> Structure:
 
 
 def follow_depth(found: Structure, brackets: bytes) -> None:
-    """Follow the brackets down and up."""
+    """Follow the brackets and update the depth and the deepest level in `found`."""
     depth = found.depth
     deepest = found.deepest
     for bracket in brackets:
@@ -69,7 +70,7 @@ def follow_depth(found: Structure, brackets: bytes) -> None:
 
 
 def structural_parts(raw: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the body in windows, each with what in it is outside of texts."""
+    """Yield the body in windows, each with its characters outside of texts."""
     start = 0
     in_text = False
     while start < len(raw):
@@ -83,7 +84,7 @@ def structural_parts(raw: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def end_of_window(raw: bytes, start: int) -> int:
-    """Return where a window ends: never between a backslash and what it escapes."""
+    """Return the end of a window, never between a backslash and the character it escapes."""
     end = start + WINDOW_BYTES
     if raw[end - 1 : end] != b"\\":
         return end

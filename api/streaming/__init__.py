@@ -1,1 +1,1 @@
-"""Answers on their way out: server-sent events or one JSON body."""
+"""Answers to callers: server-sent events or one JSON body."""

@@ -1,7 +1,7 @@
-"""Chunks -> what goes out: SSE lines or one JSON object, with one id, model and time throughout.
+"""The renderer of chat answers: chunks become SSE lines or one JSON object.
 
-Source: OpenAI's API reference, "Streaming events"; `usage` appears only when the caller asked for
-it.
+All lines of an answer have the same id, model and time. `usage` appears only when the caller asked
+for it. Source: OpenAI's API reference, "Streaming events".
 """
 
 import time
@@ -25,14 +25,15 @@ OBJECT = {
 
 
 class Renderer:
-    """Renders one answer, with the fields `also`. The id is made of the request's: a caller can
-    find its row again.
+    """The renderer of one answer, with the extra fields `also`.
+
+    The answer's id contains the request's id, so that a caller can find its usage record.
     """
 
     __slots__ = ("_base", "_include_usage", "_trace")
     failed = staticmethod(
         exceptions.event
-    )  # what ends an answer that broke off after something was sent
+    )  # the end of an answer that broke off after it had begun
 
     def __init__(self, trace: Trace, also: dict[str, Any] | None = None) -> None:
         request = trace.request
@@ -49,7 +50,7 @@ class Renderer:
             self._base.update(also)
 
     def events(self, batch: list[Chunk]) -> bytes:
-        """The SSE lines of one batch; usage is kept back for the end."""
+        """Return the SSE lines of one batch; usage is left out until the end."""
         base = self._base
         parts = []
         for chunk in batch:
@@ -62,16 +63,14 @@ class Renderer:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def end(self) -> bytes:
-        """What follows the last chunk of an answer that ended well: usage when asked for, then
-        [DONE].
-        """
+        """Return the lines after the last chunk: usage if asked for, then [DONE]."""
         if not self._include_usage:
             return DONE
         chunk = {**self._base, "choices": [], "usage": self._usage()}
         return b"data: %b\n\n%b" % (orjson.dumps(chunk), DONE)
 
     def whole(self, answer: Chunk) -> bytes:
-        """The body of an answer that does not stream; call it when the ledger has counted."""
+        """Return the JSON body of an answer that does not stream; it must have been counted."""
         answer.update(self._base)
         if self._trace.counted.estimated or not answer.get("usage"):
             answer["usage"] = self._usage()

@@ -1,9 +1,8 @@
-"""A streamed answer on its way out: the status is decided by the first chunk, silence is filled
-with pings.
+"""Streamed answers: the first chunk decides the HTTP status, and pings fill silence.
 
-Until the first chunk an error keeps its honest HTTP status; when nothing has come for PING_SECONDS
-the answer commits to 200 and what fails later is an error event without [DONE]. One heartbeat per
-process looks after all open streams, so that a chunk costs no timer.
+Until the first chunk, an error keeps its HTTP status. When nothing has come for PING_SECONDS, the
+answer starts with status 200, and a later failure is an error event without [DONE]. One heartbeat
+per process looks after all open streams, so that a chunk needs no timer.
 """
 
 import asyncio
@@ -28,13 +27,11 @@ SSE_HEADERS = (
     (b"cache-control", b"no-cache, no-store"),
     (b"x-accel-buffering", b"no"),
 )
-SLICE_BYTES = 256 * 2**10  # of one write; a longer one would be copied whole, again and again
+SLICE_BYTES = 256 * 2**10  # largest write: parts of a longer one would be copied again and again
 
 
 class Rendering(Protocol):
-    """What makes bytes of chunks: of a batch, of the end, and of an error after something was
-    sent.
-    """
+    """A renderer: makes bytes of a batch, of the end, and of an error in a begun answer."""
 
     def events(self, batch: list[Chunk], /) -> bytes: ...
     def end(self) -> bytes: ...
@@ -56,7 +53,7 @@ class Heartbeat:
         self._streams.discard(stream)
 
     async def keep(self) -> None:
-        """Run until cancelled."""
+        """Ping silent streams until cancelled."""
         while True:
             await asyncio.sleep(min(1.0, self._seconds / 4))
             silent_since = time.monotonic() - self._seconds
@@ -71,13 +68,14 @@ class Heartbeat:
 
 
 async def unsent(message: dict[str, Any]) -> None:
-    """Stands where the server's `send` will be."""
+    """Raise RuntimeError: the place holder for the server's `send` until the answer begins."""
     raise RuntimeError("the answer has not begun")
 
 
 class StreamAnswer(StreamingHttpResponse):
-    """An SSE answer that the lean handler sends by `relay`; a Django response so that middleware
-    may add headers.
+    """An SSE answer that the lean handler sends with `relay`.
+
+    It is a Django response, so that middleware can add headers.
     """
 
     def __init__(
@@ -93,13 +91,14 @@ class StreamAnswer(StreamingHttpResponse):
         self._began = self.written_at = time.monotonic()
         self._head_sent = self._over = False
         self.writing = False
-        self.places: OwnPlaces | None = (
-            None  # how the caller names fields that an error may be about
-        )
-        self.trace: Trace | None = None  # of an answer that comes from upstreams now
+        self.places: OwnPlaces | None = None  # renames the field of an error
+        self.trace: Trace | None = None  # set when upstreams make the answer now
 
     async def relay(self, send: Send) -> None:
-        """Send the answer. Returns when it is out; raises CancelledError when the caller left."""
+        """Send the answer and return when it is sent.
+
+        Raises CancelledError when the caller left.
+        """
         self._send = send
         self._heartbeat.add(self)
         try:
@@ -111,9 +110,7 @@ class StreamAnswer(StreamingHttpResponse):
         except GatewayError as error:
             await self._fail(error)
         except asyncio.CancelledError as cancelled:
-            if (
-                cancelled.args
-            ):  # the server says why: it is shutting down, the caller is still there
+            if cancelled.args:  # a reason means that the server is shutting down
                 await self._fail(ShuttingDown("The server is shutting down."))
             raise
         except Exception:
@@ -124,7 +121,7 @@ class StreamAnswer(StreamingHttpResponse):
             self._heartbeat.remove(self)
 
     async def ping(self) -> None:
-        """Tell the caller, and whatever proxy is between, that the answer is still being made."""
+        """Send a ping, so that the caller and the proxies in between keep the connection open."""
         if not self._over and not self.writing:
             await self._write(PING)
 
@@ -168,7 +165,7 @@ class StreamAnswer(StreamingHttpResponse):
 
 
 def answer_headers(request_id: str, began: float) -> list[tuple[bytes, bytes]]:
-    """Headers of every relayed answer; `began` on the monotonic clock."""
+    """Return the headers of every relayed answer; `began` is on the monotonic clock."""
     return [
         (b"x-request-id", request_id.encode("ascii")),
         (b"openai-processing-ms", b"%d" % ((time.monotonic() - began) * 1000)),
@@ -178,9 +175,9 @@ def answer_headers(request_id: str, began: float) -> list[tuple[bytes, bytes]]:
 
 
 def upstream_headers(trace: Trace) -> list[tuple[bytes, bytes]]:
-    """Return the headers that name the provider whose answer it is, and that provider's model.
+    """Return the headers that name the provider that answered, and its model.
 
-    There are none when the answer has not begun yet, or the operator wants none.
+    There are none before the answer has begun, or when NAME_UPSTREAMS is off.
     """
     attempt = trace.answered_by if settings.NAME_UPSTREAMS else None
     if attempt is None or attempt.first_byte_ms is None:
@@ -193,7 +190,7 @@ def upstream_headers(trace: Trace) -> list[tuple[bytes, bytes]]:
 
 
 class JsonAnswer(HttpResponse):
-    """A whole JSON answer with the headers of every relayed one."""
+    """A whole JSON answer with the headers of every relayed answer."""
 
     def __init__(self, content: bytes, request_id: str, began: float) -> None:
         super().__init__(content, content_type="application/json")

@@ -14,7 +14,7 @@ from providers.exceptions import UnsupportedMediaType
 
 
 class Door(APIView):
-    """A view whose answers have a request id and are kept by no cache."""
+    """A DRF view whose answers have a request id and are stored by no cache."""
 
     def finalize_response(
         self,
@@ -32,7 +32,7 @@ class Door(APIView):
 
 
 class AnyAccept(BaseContentNegotiation):
-    """Answer in the one form there is, whatever the caller says that it accepts.
+    """Content negotiation that answers in the only form there is, whatever the caller accepts.
 
     OpenAI's own client asks for `application/binary` when it fetches a file.
     """
@@ -52,7 +52,7 @@ class AnyAccept(BaseContentNegotiation):
 
 
 def owner_id(request: Request) -> int:
-    """Return the id of the user whose API key the request shows."""
+    """Return the id of the user to whom the request's API key belongs."""
     return cast(int, request.user.pk)
 
 
@@ -62,6 +62,6 @@ def require_storing(request: Request) -> None:
 
 
 def require_json(request: LeanRequest) -> None:
-    """Raise UnsupportedMediaType unless the body is said to be JSON, or nothing is said of it."""
+    """Raise UnsupportedMediaType unless the content type is JSON, or missing."""
     if request.content_type not in ("application/json", ""):
         raise UnsupportedMediaType("Send the body as application/json.")

@@ -1,5 +1,6 @@
-"""The relaying doors: chat completions, in a conversation or not, legacy completions, embeddings.
-One path for all (house rules: no query, no thread, unless a request is to be remembered).
+"""The relaying endpoints: chat completions, conversations, legacy completions and embeddings.
+
+All take the same path. It makes no query and uses no thread unless a request is to be remembered.
 """
 
 import random
@@ -40,14 +41,16 @@ from providers.protocol.chat import (
 )
 from tokens.pool.caller_tokens import Borrowed
 
-THINKING = {"parsed": "reasoning", "raw": "inline", "hidden": "hidden"}  # Groq's words for it
+THINKING = {"parsed": "reasoning", "raw": "inline", "hidden": "hidden"}  # the keys are Groq's words
 
 
 async def relay(
     request: LeanRequest, endpoint: str, forced: str = "", conversation: str = ""
 ) -> HttpResponseBase:
-    """One request from key to answer, by the strategy `forced` if one is given. Raises
-    GatewayError.
+    """Answer one request, from its API key to its answer.
+
+    `forced` names the strategy to use; `conversation` is the conversation of the path. Writes the
+    usage record, and the turn when the request is to be remembered. Raises GatewayError.
     """
     gateway = request.gateway
     began = time.monotonic()
@@ -79,7 +82,10 @@ async def relay(
 
 
 def meaning(gateway: Gateway, caller: Caller, name: str) -> Meaning:
-    """What the caller means by a model's name. Raises ModelNotFound, Forbidden."""
+    """Return the meaning of a model's name.
+
+    Raises ModelNotFound, or Forbidden when the key may not use the model.
+    """
     meant = gateway.catalogue.meaning(name)
     if meant is None:
         raise ModelNotFound(
@@ -90,15 +96,13 @@ def meaning(gateway: Gateway, caller: Caller, name: str) -> Meaning:
 
 
 class AnswerRenderer(Rendering, Protocol):
-    """Makes the bytes of an answer, streamed or whole."""
+    """A renderer that makes the bytes of an answer, streamed or whole."""
 
     def whole(self, answer: Chunk, /) -> bytes: ...
 
 
 class Thinking(NamedTuple):
-    """Which model answers what size of request, and how its answer is thought up if not as its row
-    says.
-    """
+    """The model that answers, the size of the request, and a strategy that replaces the model's."""
 
     public_id: str
     size_bytes: int = 0
@@ -113,8 +117,10 @@ async def answering(
     thinking: Thinking,
     recalled: Recalled | None = None,
 ) -> tuple[Trace, Batches]:
-    """The answer to an accepted request: from now on it will have a row, and its turn an end.
-    Raises GatewayError.
+    """Open the usage record of an accepted request, and return its trace and the answer's chunks.
+
+    From now on the request will have a usage record, and its turn an end. Writes to the journal.
+    When this fails, the turn is dropped. Raises GatewayError.
     """
     try:
         candidates = gateway.catalogue.candidates(thinking.public_id, asked, caller.provider)
@@ -150,7 +156,7 @@ async def answering(
 
 
 def place_of(gateway: Gateway, caller: Caller, recalled: Recalled | None) -> fitted_answer.Place:
-    """Where long texts of the request are kept."""
+    """Return the place where long texts of the request are kept: their user and conversation."""
     conversation_id = recalled.turn.begun.conversation_id if recalled is not None else ""
     mine = caller.user_id if caller.stores else None
     return fitted_answer.Place(
@@ -159,13 +165,14 @@ def place_of(gateway: Gateway, caller: Caller, recalled: Recalled | None) -> fit
 
 
 async def in_conversation(request: LeanRequest, conversation: str) -> HttpResponseBase:
-    """A turn of the conversation that the path names."""
+    """Answer a request that is a turn of the conversation in the path."""
     return await relay(request, CHAT, conversation=conversation)
 
 
 def in_path(body: dict[str, Any], conversation: str) -> None:
-    """Take the conversation of the path for that of the body. Raises InvalidRequest when it names
-    another.
+    """Write the conversation of the path into the body.
+
+    Raises InvalidRequest when the body names another one.
     """
     if any(
         body.get(field) not in (None, conversation) for field in ("conversation_id", "session_id")
@@ -180,13 +187,13 @@ chat_completions = door("POST")(idempotent(partial(relay, endpoint=CHAT)))
 conversation = door("POST")(idempotent(in_conversation))
 chain_of_thought = door("POST")(
     idempotent(partial(relay, endpoint=CHAT, forced="stepwise"))
-)  # OpenKimi's route
+)  # the route of OpenKimi
 completions = door("POST")(idempotent(partial(relay, endpoint=COMPLETIONS)))
 embeddings = door("POST")(idempotent(partial(relay, endpoint=EMBEDDINGS)))
 
 
 def thinking_up(candidate: Candidate, strategy: str, paths: int | None) -> Candidate:
-    """The candidate with this strategy and number of paths, where its strategy has paths."""
+    """Return the candidate with this strategy, and with this number of paths if it is multipath."""
     options = candidate.options if strategy == candidate.strategy else {}
     if strategy == "multipath" and paths:
         options = {**options, "candidates": paths}
@@ -200,7 +207,7 @@ def chat_request(
     meant: Meaning,
     recalled: Recalled | None = None,
 ) -> ChatRequest:
-    """The accepted request; fields that are ours are taken out of the body."""
+    """Return the accepted request, and remove our own fields from the body."""
     own = {field: body.pop(field) for field in chat_request_body.OWN if field in body}
     options = body.get("stream_options") or {}
     conversation = (
@@ -247,7 +254,10 @@ async def render_answer(
 
 
 async def read_only_chunk(batches: Batches) -> Chunk:
-    """Return the one chunk of an answer that does not stream. Raises InternalError without one."""
+    """Return the one chunk of an answer that does not stream.
+
+    Raises InternalError when there is none.
+    """
     answer = None
     async with aclosing(batches):
         async for batch in batches:
@@ -258,8 +268,9 @@ async def read_only_chunk(batches: Batches) -> Chunk:
 
 
 def new_request_id() -> str:
-    """`req_` and a UUIDv7 (RFC 9562): 48 bits of milliseconds, then random, so that ids sort by
-    time.
+    """Return a new request id: `req_` and a UUIDv7.
+
+    A UUIDv7 (RFC 9562) has 48 bits of milliseconds and then random bits, so that ids sort by time.
     """
     millis = time.time_ns() // 1_000_000
     noise = random.getrandbits(74)

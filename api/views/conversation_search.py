@@ -1,8 +1,7 @@
-"""/v1/conversations/search and export: one's own conversations found by their words, and taken away
-as a file.
+"""/v1/conversations/search and export: find one's own conversations by words, and download them.
 
-Neither is OpenAI's; lists and errors have OpenAI's shapes. What a file holds is told in
-`conversations/stored/conversation_export.py`.
+Neither endpoint is OpenAI's; lists and errors have OpenAI's shapes. The content of an export is
+described in `conversations/stored/conversation_export.py`.
 """
 
 from typing import Any
@@ -54,7 +53,7 @@ class Export(Door):
 
     def get(self, request: Request, conversation_id: str) -> HttpResponseBase:
         form = form_of(request)
-        own = Conversation.objects.of(owner_id(request))  # threads of responses too
+        own = Conversation.objects.of(owner_id(request))  # includes threads of responses
         found = own.filter(pk=conversation_id)
         if not stored_resources.CONVERSATION_ID.fullmatch(conversation_id) or not found.exists():
             raise stored_resources.unknown_conversation(conversation_id)
@@ -66,9 +65,9 @@ def shown(hit: Hit) -> dict[str, Any]:
         "id": hit.item.public_id,
         "object": "conversation.hit",
         "conversation_id": hit.conversation.pk,
-        "name": hit.conversation.name or None,  # as the client called it
+        "name": hit.conversation.name or None,  # the client's own name for it
         "title": hit.conversation.title or None,
-        "turn_id": hit.item.turn_id.hex,  # of which the ids of its response or completion are made
+        "turn_id": hit.item.turn_id.hex,  # also in the ids of its response or completion
         "type": hit.item.type,
         "role": hit.item.role or None,
         "status": hit.item.status,
@@ -97,7 +96,7 @@ def form_of(request: Request) -> conversation_export.Form:
 def find_item_row_id(user_id: int, public_id: str) -> int:
     """Return the row id of a user's own item.
 
-    Raises UnknownUrl, the same for somebody else's item and for none.
+    Raises UnknownUrl, with the same text for another user's item as for a missing one.
     """
     own_items = Item.objects.filter(conversation__in=Conversation.objects.of(user_id))
     return stored_resources.find_item_among(own_items.only("pk"), public_id, "before").pk

@@ -1,8 +1,8 @@
-"""/v1/conversations as OpenAI has it: open, read, change its metadata, delete; and its items.
-Besides, the list of one's own, the one that was used last first.
+"""/v1/conversations in OpenAI's form: create, read, change the metadata, delete; and their items.
 
-Conversations that the client named itself (by path, `conversation_id` or `session_id`) have such an
-id too. Source: OpenAI's API reference, "Conversations".
+Besides, the list of one's own conversations, the last used one first. Conversations that the client
+named itself (in the path, `conversation_id` or `session_id`) have such an id too. Source: OpenAI's
+API reference, "Conversations".
 """
 
 import time
@@ -33,10 +33,10 @@ PAUSES_SECONDS = (
     0.1,
     0.2,
     0.4,
-)  # before a conversation that is busy is tried again; it is a request all the time
+)  # pauses before a busy conversation is tried again, all within the request
 LOGPROBS = "message.output_text.logprobs"
 ENCRYPTED = "reasoning.encrypted_content"
-INCLUDED = (  # what can be asked for; all but the first two is there in any case
+INCLUDED = (  # values that `include` may have; all but the first two are always included
     LOGPROBS,
     ENCRYPTED,
     "message.input_image.image_url",
@@ -140,27 +140,32 @@ class OneItem(Door):
 
 
 def taken(given: list[Any]) -> list[Entry]:
-    """The items that a caller gives, checked. Raises InvalidRequest."""
+    """Return the items that a caller sent, checked.
+
+    Raises InvalidRequest.
+    """
     item_inputs.check_items(given)
     return items.of_input(given)
 
 
 def patiently(deed: Callable[[], T]) -> T:
-    """What the deed returns, done when no turn is running, after a moment if need be. Raises
-    ConversationBusy.
+    """Call `deed` when no turn is running, trying again for a moment, and return its result.
+
+    Raises ConversationBusy.
     """
     for pause_seconds in PAUSES_SECONDS:
         try:
             return deed()
         except ConversationBusy:
-            connection.close()  # others need it meanwhile
+            connection.close()  # free for other requests during the pause
             time.sleep(pause_seconds)
     return deed()
 
 
 def included(request: Request) -> frozenset[str]:
-    """Fields that are to be shown besides; `include[]` and `include[0]` are how some clients write
-    a list.
+    """Return the extra fields that `include` asks for.
+
+    Some clients write a list as `include[]` or `include[0]`. Raises InvalidRequest.
     """
     values = [
         one
@@ -176,7 +181,7 @@ def every(request: Request, name: str) -> list[str]:
 
 
 def shown(item: Item, include: frozenset[str]) -> dict[str, object]:
-    """The item as OpenAI shows it, with the big fields only when they are asked for."""
+    """Return the item in OpenAI's form, with the big fields only when they are asked for."""
     found = item.as_openai()
     if item.type == "reasoning" and ENCRYPTED not in include:
         found.pop("encrypted_content", None)
@@ -190,9 +195,7 @@ def without_logprobs(part: dict[str, Any]) -> dict[str, Any]:
 
 
 def listed(row: Conversation) -> dict[str, object]:
-    """A conversation as the list has it: also what the client called it, its title, when it was
-    last used.
-    """
+    """Return a conversation as the list shows it: with its client's name, title and last use."""
     more = {
         "name": row.name or None,
         "title": row.title or None,

@@ -1,9 +1,8 @@
-"""/v1/files/upload, /v1/files/ingest and /v1/files/{id}/status as OpenKimi had them: long documents
-in the background.
+"""/v1/files/upload, /v1/files/ingest and /v1/files/{id}/status, in OpenKimi's form.
 
-{"status", "file_id", "filename"}, where status is uploaded, processing, ingested, empty or error;
-of an ingested one also the number of its characters and passages, of one that failed also the
-reason. Each user sees only his own.
+They process long documents in the background. Answers are {"status", "file_id", "filename"}; status
+is uploaded, processing, ingested, empty or error. An ingested document also has its number of
+characters and passages, a failed one the reason. Each user sees only their own.
 """
 
 from typing import Annotated, Any
@@ -49,8 +48,9 @@ class Status(Door):
 
 
 def shown(file: StoredFile, document: Document | None) -> dict[str, Any]:
-    """OpenKimi's answer about a file; a document that waits for its turn is being processed as far
-    as callers go.
+    """Return OpenKimi's answer about a file.
+
+    A document that waits in the queue counts as being processed.
     """
     answer: dict[str, Any] = {
         "status": DocumentState.UPLOADED,

@@ -1,7 +1,8 @@
-"""/v1/files as OpenAI has it: upload, list, retrieve, content, delete. Each user sees only his own.
+"""/v1/files in OpenAI's form: upload, list, retrieve, content, delete.
 
-Source: OpenAI's API reference, "Files". The upload's body comes from a spooled file
-(`proxysite/server/lean_handler.py`), so that no upload is ever whole in memory.
+Each user sees only their own files. An upload's body comes from a spooled file
+(`proxysite/server/lean_handler.py`), so that no upload is ever whole in memory. Source: OpenAI's
+API reference, "Files".
 """
 
 import asyncio
@@ -25,7 +26,7 @@ from providers.exceptions import InternalError, InvalidRequest, UnsupportedMedia
 
 LONGEST_PAGE = 10_000
 SHORTEST = 3_600
-LONGEST = 2_592_000  # seconds of a file that expires
+LONGEST = 2_592_000  # bounds of a file's lifetime, in seconds
 
 
 class Files(Door):
@@ -67,7 +68,7 @@ class Content(Door):
         path = file_storage.path_of(row.pk)
         if not path.is_file():
             raise InternalError("The bytes of this file are not here.")
-        # never as what it says it is: it must not become a page of this site
+        # never the file's own type: a browser must not show it as a page of this site
         headers = {"content-length": str(row.size_bytes), "content-disposition": "attachment"}
         return StreamingHttpResponse(
             read(path), content_type="application/octet-stream", headers=headers
@@ -75,7 +76,10 @@ class Content(Door):
 
 
 def expiry(form: QueryDict) -> int | None:
-    """Return after how many seconds the file expires, or None. Raises InvalidRequest."""
+    """Return the seconds after which the file expires, or None.
+
+    Raises InvalidRequest.
+    """
     anchor = form.get("expires_after[anchor]")
     seconds = form.get("expires_after[seconds]")
     if anchor is None and seconds is None:
@@ -88,7 +92,10 @@ def expiry(form: QueryDict) -> int | None:
 
 
 def sent(request: Request) -> tuple[QueryDict, "UploadedFile[Any]"]:
-    """The form of an upload, and the file in it. Raises UnsupportedMediaType, InvalidRequest."""
+    """Return the form of an upload, and the file in it.
+
+    Raises UnsupportedMediaType, InvalidRequest.
+    """
     if not (request.content_type or "").startswith("multipart/form-data"):
         raise UnsupportedMediaType("Send the file as multipart/form-data.")
     try:
@@ -111,7 +118,7 @@ def upload_of(
 
 
 async def read(path: Path) -> AsyncIterator[bytes]:
-    """The file's pieces; it is opened when the first is wanted."""
+    """Yield the file in pieces; it is opened when the first piece is read."""
     with await asyncio.to_thread(path.open, "rb") as file:
         while piece := await asyncio.to_thread(file.read, file_storage.PIECE_BYTES):
             yield piece

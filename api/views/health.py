@@ -17,22 +17,21 @@ from api.views.staff.staff_access import TOKENS, may_view
 from providers.exceptions import UnknownUrl
 from tokens.models import UpstreamToken
 
-PARTS = ("worker", "beat")  # of Celery, inside `serve`
+PARTS = ("worker", "beat")  # parts of Celery that run inside `serve`
 
 
 class Health(Door):
-    """Open; for staff that may view tokens, by key or session, also how many tokens there are and
-    can be used.
+    """/health: open to everybody, with token counts for staff that may view tokens.
 
-    `worker` and `beat` are "ok" or "failed", where they run inside `serve`; they are begun again by
-    themselves.
+    Staff show an API key or a session. `worker` and `beat` are "ok" or "failed", where they run
+    inside `serve`; they are restarted automatically.
     """
 
     authentication_classes: list[Any] = []
     permission_classes: list[Any] = []
 
     def perform_authentication(self, request: Request) -> None:
-        """Left to `may_count`: DRF's own would forget the session's user."""
+        """Do nothing, as DRF's own step would forget the session's user; see `may_count`."""
 
     def get(self, request: Request) -> Response:
         answer: dict[str, Any] = {"status": "ok", "version": settings.VERSION}
@@ -44,8 +43,9 @@ class Health(Door):
 
     @staticmethod
     def may_count(request: Request) -> bool:
-        """Whether the caller is staff that may view tokens. Raises InvalidKey on a key that is not
-        valid.
+        """Return whether the caller is staff that may view tokens.
+
+        Raises InvalidKey on a key that is not valid.
         """
         if {"HTTP_AUTHORIZATION", "HTTP_X_API_KEY"} & request.META.keys():
             user, caller = KeyAuthentication().authenticate(request)
@@ -55,21 +55,23 @@ class Health(Door):
 
 
 def failed(part: str) -> Path:
-    """A file that is there from when this part of Celery ended until it works again, for all
-    processes to see.
+    """Return the path of the file that exists while this part of Celery has failed.
+
+    All processes can see it.
     """
     path: Path = settings.HOME.path(f"{part}.failed")
     return path
 
 
 def healthz(request: HttpRequest) -> HttpResponse:
-    """The process lives."""
+    """Answer that the process lives."""
     return HttpResponse(b"ok\n", content_type="text/plain")
 
 
 async def readyz(request: LeanRequest) -> HttpResponse:
-    """The process can take requests: it can record them. On the lean handler, where no query can
-    hang.
+    """Answer whether the process can take requests, which means that it can record them.
+
+    The lean handler runs it, where no query can hang.
     """
     if reason := request.gateway.ledger.reason:
         return HttpResponse(
@@ -101,6 +103,6 @@ def home(request: HttpRequest) -> HttpResponse:
 
 
 def unknown(request: HttpRequest, path: str = "") -> HttpResponse:
-    """Everything under /v1/ that is no door."""
+    """Answer a request to an address under /v1/ that is no endpoint."""
     error = UnknownUrl(f"Unknown request URL: {request.method} {request.path}.")
     return exceptions.answer(error, exceptions.request_id(request))

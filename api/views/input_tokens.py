@@ -1,9 +1,9 @@
-"""/v1/responses/input_tokens: how many tokens a response's question would have. No upstream is
-asked, nothing is kept.
+"""/v1/responses/input_tokens: the number of tokens in the input of a response request.
 
-The body is that of a response, and the model may be left out. Text is counted as the ledger counts
-where an upstream gives no figures (api/accounting/token_count.py): an estimate, for models with
-another vocabulary. Source: OpenAI's API reference, "Get input token counts".
+No upstream is called and nothing is stored. The body is that of a response, and the model may be
+left out. Text is counted as the ledger counts it when an upstream gives no figures
+(api/accounting/token_count.py): an estimate for models with another vocabulary. Source: OpenAI's
+API reference, "Get input token counts".
 """
 
 import time

@@ -1,4 +1,4 @@
-"""/v1/models: what the caller's key may use."""
+"""/v1/models: the models that the caller's key may use."""
 
 from typing import Any, cast
 
@@ -13,7 +13,7 @@ from providers.models import ChatModel, ModelAlias, VirtualModel
 
 
 def entries(caller: Caller) -> dict[str, dict[str, Any]]:
-    """OpenAI's model objects by id, sorted, aliases among them."""
+    """Return OpenAI's model objects by id, sorted, with aliases among them."""
     found: dict[str, dict[str, Any]] = {}
     models = ChatModel.objects.served().select_related("provider")
     for model in models.filter(provider__name=caller.provider) if caller.provider else models:
@@ -45,7 +45,7 @@ def entries(caller: Caller) -> dict[str, dict[str, Any]]:
 
 
 class Known(BasePermission):
-    """Whoever has a key, or brings tokens of his own."""
+    """A permission for callers with an API key, or with upstream tokens of their own."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         return isinstance(request.auth, Caller)

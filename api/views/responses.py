@@ -1,9 +1,8 @@
-"""POST /v1/responses: the same path as a chat completion, with the log before and after it, told in
-other words.
+"""POST /v1/responses: a chat completion in the form of OpenAI's Responses API.
 
-A response is stored unless the body or the key says otherwise; in a conversation it is remembered
-in any case. In the background it is answered whoever listens, and the caller gets its state at
-once, or its events when it streams.
+A response is stored unless the body or the API key says otherwise. In a conversation it is always
+remembered. A response in the background runs on when the caller leaves. The caller gets its state
+at once, or its events when it streams.
 """
 
 import time
@@ -48,7 +47,10 @@ DOOR = "responses"
 
 
 async def create(request: LeanRequest) -> HttpResponseBase:
-    """One response. Raises GatewayError."""
+    """Answer one response request.
+
+    Raises GatewayError.
+    """
     gateway = request.gateway
     began = time.monotonic()
     gateway.ledger.require()
@@ -65,7 +67,7 @@ async def create(request: LeanRequest) -> HttpResponseBase:
 
 @dataclass(frozen=True, slots=True)
 class Requested:
-    """A request's body, the bytes it had, and when it came, on the monotonic clock."""
+    """A request's body, its size in bytes, and the time when it came, on the monotonic clock."""
 
     body: dict[str, Any]
     size_bytes: int
@@ -75,7 +77,11 @@ class Requested:
 async def answer(
     request: LeanRequest, caller: Caller, asked_for: Requested, place: Place | None
 ) -> HttpResponseBase:
-    """The response; in the background when it has a `place` there. Raises GatewayError."""
+    """Answer the request; in the background when it has a `place` there.
+
+    Writes the usage record, and the turn when the response is to be remembered. Raises
+    GatewayError.
+    """
     gateway = request.gateway
     body = asked_for.body
     began = asked_for.began
@@ -125,7 +131,10 @@ responses = door("POST")(idempotent(create))
 def asked_of(
     gateway: Gateway, caller: Caller, request_id: str, body: dict[str, Any], meant: Meaning
 ) -> Asked:
-    """The request as the log takes it. Raises Forbidden."""
+    """Return the request in the form in which the conversation history takes it.
+
+    Raises Forbidden when it needs storing and the key may not store.
+    """
     conversation = schema.conversation_id(body)
     previous = body.get("previous_response_id") or ""
     if conversation or previous or body.get("background"):
@@ -151,8 +160,9 @@ def asked_of(
 async def recall(
     gateway: Gateway, asked: Asked, body: dict[str, Any]
 ) -> tuple[Recalled | None, list[dict[str, Any]]]:
-    """The turn that begins, if the request is to be remembered, and all that is said to the
-    upstream.
+    """Return the turn, if the request is to be remembered, and all messages for the upstream.
+
+    Writes the turn when the response is stored or part of a conversation.
     """
     if asked.stored or asked.conversation_id:
         recalled = await gateway.history.recall(asked)
@@ -163,7 +173,7 @@ async def recall(
 
 
 def own_items(caller: Caller, ids: list[str]) -> dict[str, dict[str, Any]]:
-    """A user's own items by their ids; in a database thread."""
+    """Return a user's own items by their ids; runs in a database thread."""
     mine = Conversation.objects.of(caller.user_id or 0)
     found = Item.objects.filter(public_id__in=ids, conversation__in=mine)
     return {item.public_id: dict(item.as_openai()) for item in found}
@@ -173,9 +183,7 @@ def own_items(caller: Caller, ids: list[str]) -> dict[str, dict[str, Any]]:
 def in_background(
     request: LeanRequest, feed: Feed, head: Head, began: float, *, streamed: bool
 ) -> HttpResponseBase:
-    """What the caller of a response in the background gets: its events, or at once how it
-    stands.
-    """
+    """Return the answer to a background request: its events, or its state "queued"."""
     if streamed:
         return StreamAnswer(
             batches_of(feed), Listening(), request.gateway.heartbeat, request.request_id
@@ -192,7 +200,7 @@ async def batches_of(feed: Feed) -> Batches:
 
 
 class Listening:
-    """Renders events that were made elsewhere."""
+    """A renderer of events that the background task has made."""
 
     @staticmethod
     def events(batch: list[Event]) -> bytes:
@@ -208,6 +216,6 @@ class Listening:
 
 
 def failure(error: GatewayError) -> Iterator[Event]:
-    """The event of an error that no response has."""
+    """Yield the error event of a request that has no response object."""
     said = {"code": error.shown_code, "message": error.message, "param": error.param}
     yield {"type": "error", **said, "sequence_number": 0}

@@ -1,9 +1,8 @@
-"""/v1/sessions as OpenKimi has it: a session is a conversation by the name that its client uses for
-it.
+"""/v1/sessions in OpenKimi's form: a session is a conversation with a name that its client chose.
 
-A session begins here or with the first request that names it; without a turn it goes after
-SESSION_IDLE_SECONDS. {"session_id", "created_at", "last_accessed", "expires_at"}, times in ISO
-8601.
+A session begins here, or with the first request that names it. Without a turn it is deleted after
+SESSION_IDLE_SECONDS. Answers are {"session_id", "created_at", "last_accessed", "expires_at"}, with
+times in ISO 8601.
 """
 
 import uuid
@@ -25,7 +24,7 @@ from conversations.models import Conversation
 from conversations.stored import stored_resources
 from providers.exceptions import InvalidRequest
 
-UNREACHABLE = {"", ".", ".."}  # parts of a path that clients and proxies leave out
+UNREACHABLE = {"", ".", ".."}  # path segments that clients and proxies remove
 
 
 class NewSession(Struct):
@@ -81,5 +80,5 @@ def shown(session: Conversation) -> dict[str, Any]:
 
 
 def iso(at: datetime) -> str:
-    """2026-01-31T12:00:00.123456Z"""
+    """Return the time in UTC, such as 2026-01-31T12:00:00.123456Z."""
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -1,8 +1,8 @@
-"""Stored chat completions as OpenAI has them: list, get, change the metadata, delete, messages.
+"""Stored chat completions in OpenAI's form: list, get, change the metadata, delete, messages.
 
-What was asked with `"store": true` is kept; the object is the answer as its caller got it, with
-what it was asked for beside it. One that was cut off has no finish reason. Source: OpenAI's API
-reference, "Chat completions".
+Completions that were requested with `"store": true` are kept. The object is the answer as the
+caller got it, together with the parameters of the request. One that was cut off has no finish
+reason. Source: OpenAI's API reference, "Chat completions".
 """
 
 import json
@@ -27,7 +27,7 @@ from providers.protocol.message_text import join_texts
 
 METADATA = re.compile(r"metadata\[(.+)\]", re.DOTALL)
 ANSWERS = Prefetch("items", Item.objects.filter(output=True).order_by("id"))
-REPEATED = (  # of what was asked for, also where it was not
+REPEATED = (  # request fields that the object always has
     "tool_choice",
     "tools",
     "seed",
@@ -97,11 +97,11 @@ class Messages(Door):
 
 
 def bearing(name: str, text: str) -> Any:
-    """The condition that metadata has this pair."""
+    """Return the query condition that metadata contains this pair."""
     pair = {name: text}
     if connection.vendor == "postgresql":
         return Q(metadata__contains=pair)
-    # SQLite: laying the pair over it changes nothing
+    # SQLite: patching with the pair changes nothing when it is contained
     return Exact(laid_over(json.dumps(pair)), laid_over("{}"))
 
 
@@ -110,14 +110,15 @@ def laid_over(patch: str) -> Func:
 
 
 def shown(turns: Sequence[Turn]) -> list[dict[str, Any]]:
-    """OpenAI's objects of these completions."""
+    """Return OpenAI's objects of these completions."""
     prefetch_related_objects(turns, ANSWERS)
     return [completion(turn, list(turn.items.all())) for turn in turns]
 
 
 def completion(turn: Turn, said: Sequence[Item]) -> dict[str, Any]:
-    """OpenAI's object of a completion that `said` this, with the extra fields that its answer
-    had.
+    """Return OpenAI's object of a completion with these output items.
+
+    It includes the extra fields that the answer had.
     """
     extras = {name: value for name, value in turn.extras.items() if name != "choices"}
     first = {
@@ -143,7 +144,7 @@ def completion(turn: Turn, said: Sequence[Item]) -> dict[str, Any]:
 
 
 def logprobs(said: Sequence[Item]) -> dict[str, Any] | None:
-    """Those of the words of an answer, when it had some."""
+    """Return the log probabilities of an answer's words, or None when it has none."""
     parts = [
         part for item in said if item.type == "message" for part in item.data.get("content") or ()
     ]
@@ -152,7 +153,7 @@ def logprobs(said: Sequence[Item]) -> dict[str, Any] | None:
 
 
 def message(told: dict[str, Any], message_id: str) -> dict[str, Any]:
-    """Render one message of the question in OpenAI's form.
+    """Return one message of the request in OpenAI's form.
 
     `content` is its text, `content_parts` are its parts if it has some.
     """

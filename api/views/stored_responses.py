@@ -1,9 +1,8 @@
-"""Responses that are there: /v1/responses/{id}, its input items, cancel, delete; the events of one
-in the background.
+"""Stored responses: get, cancel, delete, input items, and the events of a background response.
 
-Who comes back with `stream=true` and `starting_after` gets the events after that number, whichever
-process answers: as they come where that is this one, else from rows; when that process has died, an
-end that is made of the row.
+With `stream=true` and `starting_after`, a caller gets the events after that number, whichever
+process answers. In the process that runs the response they come as they are made, elsewhere from
+rows. When that process has died, a final event is made from the turn's row.
 """
 
 import time
@@ -31,10 +30,10 @@ from conversations.models.log import Door as By
 from conversations.stored import stored_resources
 from providers.exceptions import GatewayError, InvalidRequest, UnknownUrl
 
-NO_EVENT = -1  # before the first event, whose sequence number is 0
+NO_EVENT = -1  # below 0, the number of the first event
 LAST_EVENT = 999_999_999
 POLL_SECONDS = 0.1
-CANCEL_SHARE = 0.75  # of the time that this door has, for the process that answers to hear of it
+CANCEL_SHARE = 0.75  # share of DATABASE_TIMEOUT_SECONDS to wait for the running process
 
 
 class StoredResponse(Door):
@@ -49,7 +48,7 @@ class StoredResponse(Door):
         given = request.query_params.get("starting_after", NO_EVENT)
         after = pagination.read_integer(given, "starting_after", NO_EVENT, LAST_EVENT)
         told = followed(running(request), turn.pk.hex, after)
-        connection.close()  # others need it while events go out
+        connection.close()  # free for other requests while events are sent
         headers = {"cache-control": "no-cache, no-store", "x-accel-buffering": "no"}
         return StreamingHttpResponse(
             told, content_type="text/event-stream; charset=utf-8", headers=headers
@@ -71,7 +70,7 @@ class Cancel(Door):
         if Turn.objects.filter(pk=turn.pk, status__in=RUNNING).update(asked_to_stop=True):
             running(request).background.end_soon(turn.pk.hex)
         while turn.status in RUNNING and time.monotonic() < until:
-            connection.close()  # others need it meanwhile
+            connection.close()  # free for other requests during the pause
             time.sleep(POLL_SECONDS)
             turn = find(owner_id(request), response_id)
         return Response(whole(turn))
@@ -90,8 +89,9 @@ class InputItems(Door):
 
 
 def find(user_id: int, response_id: str) -> Turn:
-    """A user's own stored response. Raises UnknownUrl, the same for somebody else's and for
-    none.
+    """Return a user's own stored response.
+
+    Raises UnknownUrl, with the same text for another user's response as for a missing one.
     """
     found = turn_of(user_id, response_id)
     if found is None or found.door != By.RESPONSE:
@@ -104,8 +104,9 @@ def find(user_id: int, response_id: str) -> Turn:
 
 
 async def followed(gateway: Gateway, turn_id: str, after: int) -> AsyncIterator[bytes]:
-    """The events with higher numbers than `after`, as they come, to the last one; pings while none
-    comes.
+    """Yield the SSE lines of the events after number `after`, up to the last one.
+
+    Yields pings while no event comes.
     """
     feed = gateway.background.feeds.get(turn_id)
     quiet = settings.PING_SECONDS

@@ -1,8 +1,7 @@
-"""/v1/web_search as OpenKimi had it: {"query", "count"} in, {"status", "query", "results"} out;
-real results or none.
+"""/v1/web_search in OpenKimi's form: {"query", "count"} in, {"status", "query", "results"} out.
 
-A result is {"title", "link", "snippet"}. Without a configured backend the door is a 501
-(`providers/web_search.py`).
+Only real results are returned. A result is {"title", "link", "snippet"}. Without a configured
+backend the endpoint answers 501 (`providers/web_search.py`).
 """
 
 from functools import partial
@@ -20,7 +19,7 @@ from api.views.base import require_json
 from providers.exceptions import InvalidKey, InvalidRequest
 from providers.web_search import MOST_RESULTS, QUERY_CHARS, configured, search
 
-COUNT = 10  # results, where the caller names no number
+COUNT = 10  # default number of results
 
 
 class SearchBody(Struct):
@@ -31,7 +30,7 @@ class SearchBody(Struct):
 @door("POST")
 async def web_search(request: LeanRequest) -> HttpResponseBase:
     caller = await request.authenticate()
-    if caller.key_id is None:  # he brings tokens, which are no key of ours
+    if caller.key_id is None:  # upstream tokens of the caller are no API key
         raise InvalidKey(UNKNOWN)
     backend = configured()
     require_json(request)

@@ -1,4 +1,4 @@
-"""`issue_key`: an API key for a person; the key alone stands on the last line."""
+"""`issue_key`: issue an API key for a user; the last line of output is the key alone."""
 
 import re
 from argparse import ArgumentParser
@@ -93,7 +93,10 @@ class Command(GatewayCommand):
 
 
 def parse_lifetime(text: str) -> timedelta | None:
-    """`30d` and the like. Raises CommandError."""
+    """Return the time that a text such as `30d` means, or None for an empty text.
+
+    Raises CommandError.
+    """
     if not text:
         return None
     match = re.fullmatch(r"(\d{1,5})([mhdw])", text)

@@ -9,7 +9,7 @@ from api import keys
 from api.models import ApiKey
 from providers.management.base import GatewayCommand
 
-SHOWN = 5  # keys that are named when the prefix fits several
+SHOWN = 5  # keys named in the error when the prefix fits several
 
 
 class Command(GatewayCommand):

@@ -1,11 +1,10 @@
-"""What the staff doors under /admin/ have in common: who may come in, how they answer, which
-provider they are about.
+"""The shared part of the staff endpoints under /admin/: access, answers and the provider meant.
 
 A member of staff shows an API key, or the session of Django's admin (then POST needs the CSRF
-token). Who looks needs Django's permission to view the rows besides, who changes something the one
-for that. What the deed itself refuses is 400 with {"status": "error", "message"}, or 503 when the
-worker's queue is away; who may not come in gets OpenAI's error object. `?provider=NAME` (or
-"provider" in the body) names the provider; without it the one meant is TOKENS_PROVIDER, else the
+token). Reading needs Django's permission to view the rows, a change the permission for that change.
+A request that cannot be carried out gets 400 with {"status": "error", "message"}, or 503 when the
+worker's queue is away. A caller without access gets OpenAI's error object. `?provider=NAME` (or
+"provider" in the body) names the provider. Without it the provider is TOKENS_PROVIDER, else the
 K2Think one, else the only one with tokens, else the only one.
 """
 
@@ -26,8 +25,8 @@ from providers.models import Provider
 from tokens.maintenance.check_now import NoWorker
 from tokens.models import UpstreamToken
 
-GATEWAY = "proxysite.gateway"  # scope key: the gateway that runs in this process
-K2THINK = "k2think"  # how the kinds of the K2Think adapters begin
+GATEWAY = "proxysite.gateway"  # key of the ASGI scope for the gateway of this process
+K2THINK = "k2think"  # prefix of the kinds of the K2Think adapters
 CHANGE_TOKENS = "tokens.change_upstreamtoken"
 ADD_TOKENS = "tokens.add_upstreamtoken"
 TOKENS = "tokens.upstreamtoken"
@@ -36,19 +35,20 @@ CHANGE_PROVIDER = "providers.change_provider"
 
 
 class Mistake(Exception):
-    """What was asked for cannot be done; the message says why and becomes the 400."""
+    """The request cannot be carried out; the message says why and is sent with status 400."""
 
 
-# --- who may come in ------------------------------------------------------------------------------
+# --- access ---------------------------------------------------------------------------------------
 class StaffOrKey(KeyAuthentication):
-    """DRF: the API key where one is shown, else the session of Django's admin, whose POSTs need the
-    CSRF token.
+    """DRF authentication by an API key if one is shown, else by the session of Django's admin.
+
+    POSTs with a session need the CSRF token.
     """
 
     def authenticate(self, request: Request) -> Any:
         if {"HTTP_AUTHORIZATION", "HTTP_X_API_KEY"} & request.META.keys():
             user, caller = super().authenticate(request)
-            if not user.is_authenticated:  # tokens that a caller brings along open no staff door
+            if not user.is_authenticated:  # a caller's own upstream tokens give no access
                 raise InvalidKey(UNKNOWN)
             if caller.models:
                 raise Forbidden(
@@ -66,8 +66,9 @@ class StaffOrKey(KeyAuthentication):
 
 
 def may_view(user: Any, *models: str) -> bool:
-    """Whether a member of staff may look at rows of all these models, each `app.model`; who may
-    change them may.
+    """Return whether a member of staff may view rows of all these models, each `app.model`.
+
+    A permission to change them is enough.
     """
     if not (user.is_active and user.is_staff):
         return False
@@ -79,8 +80,9 @@ def may_view(user: Any, *models: str) -> bool:
 
 
 class MayDo(BasePermission):
-    """Who looks needs Django's permission to view the rows, who changes something the one for that,
-    as in the admin.
+    """A permission to read or change, as in Django's admin.
+
+    Reading needs the permission to view the rows, a change the view's `deed`.
     """
 
     def has_permission(self, request: Request, view: Any) -> bool:
@@ -91,8 +93,9 @@ class MayDo(BasePermission):
 
 
 class StaffDoor(Door):
-    """A door for staff; `deed` is the permission that its POST needs, `looks_at` the models whose
-    rows GET shows.
+    """A view for staff.
+
+    `deed` is the permission that its POST needs, `looks_at` the models whose rows its GET shows.
     """
 
     authentication_classes = [StaffOrKey]
@@ -111,9 +114,12 @@ def success(message: str, **more: Any) -> Response:
     return Response({"status": "success", "message": message, **more})
 
 
-# --- what a request is about ----------------------------------------------------------------------
+# --- body and provider of a request ---------------------------------------------------------------
 def body(request: Request) -> dict[str, Any]:
-    """The JSON object that was sent, empty when nothing was. Raises Mistake."""
+    """Return the JSON object that was sent, or {} when nothing was.
+
+    Raises Mistake.
+    """
     if request.method in SAFE_METHODS or not request.META.get("CONTENT_LENGTH"):
         return {}
     if not isinstance(request.data, dict):
@@ -122,7 +128,10 @@ def body(request: Request) -> dict[str, Any]:
 
 
 def named(request: Request) -> str:
-    """The provider that the address or the body names, or an empty string. Raises Mistake."""
+    """Return the provider name in the address or the body, or an empty string.
+
+    Raises Mistake.
+    """
     name = request.query_params.get("provider") or body(request).get("provider") or ""
     if not isinstance(name, str):
         raise Mistake("“provider” is the name of a provider.")
@@ -130,8 +139,9 @@ def named(request: Request) -> str:
 
 
 def the_provider(request: Request) -> Provider:
-    """The provider that the request is about. Raises Mistake when it names none and none goes
-    without saying.
+    """Return the provider that the request is about.
+
+    Raises Mistake when the request names none and there is no default.
     """
     name = named(request)
     if name:
@@ -157,7 +167,10 @@ def the_provider(request: Request) -> Provider:
 
 
 def running(request: Request) -> Gateway:
-    """The gateway of the process that serves this request. Raises ShuttingDown when it has none."""
+    """Return the gateway of the process that serves this request.
+
+    Raises ShuttingDown when it has none.
+    """
     gateway = getattr(request._request, "scope", {}).get(GATEWAY)
     if not isinstance(gateway, Gateway):
         raise ShuttingDown("No gateway runs in this process.")

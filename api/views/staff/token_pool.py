@@ -1,8 +1,8 @@
-"""The staff doors to the token pool, with the addresses and keys of the K2Think API Proxy and of
-its admin page.
+"""The staff endpoints of the token pool.
 
-The pool's counts are of all providers unless the request names one; what concerns one provider (its
-mode, its token file, what is pasted) is otherwise about the one that `staff.the_provider` finds.
+Addresses and keys are those of the K2Think API Proxy and of its admin page. The pool's counts cover
+all providers unless the request names one. Requests about one provider (its mode, its token file,
+pasted tokens) are otherwise about the one that `staff_access.the_provider` finds.
 """
 
 from typing import Any, cast
@@ -48,21 +48,25 @@ OUTCOMES = (
     "provider_failed",
     "unreadable",
 )
-LAST_NUMBER = 999_999_999  # of a token in the list
+LAST_NUMBER = 999_999_999  # highest number of a token in the list
 SHOWN_LINES = 10  # malformed lines that a message names
 
 
 # --- which tokens ---------------------------------------------------------------------------------
 def the_tokens(request: Request) -> TokenQuerySet:
-    """All tokens, or those of the provider that the request names, in list order. Raises
-    Mistake.
+    """Return all tokens, or those of the provider in the request, in list order.
+
+    Raises Mistake.
     """
     tokens = UpstreamToken.objects.order_by("created_at", "pk")
     return tokens.filter(provider=the_provider(request)) if named(request) else tokens
 
 
 def the_token(tokens: TokenQuerySet, name: str) -> TokenQuerySet:
-    """Return the one token that `name` means: its id, or its number in the list. Raises Mistake."""
+    """Return the one token that `name` means: its id, or its number in the list.
+
+    Raises Mistake.
+    """
     number = parse_integer(name, 0, LAST_NUMBER)
     if number is not None:
         ids = list(tokens.values_list("pk", flat=True)[number : number + 1])
@@ -81,8 +85,9 @@ def the_token(tokens: TokenQuerySet, name: str) -> TokenQuerySet:
 
 # --- the pool -------------------------------------------------------------------------------------
 def stats(request: Request) -> dict[str, Any]:
-    """The pool's counts, under the keys of the K2Think proxy, and those of each provider. Raises
-    Mistake.
+    """Return the pool's counts under the keys of the K2Think proxy, and those of each provider.
+
+    Raises Mistake.
     """
     tokens = the_tokens(request)
     counted = provider_counts.of_providers(tokens)
@@ -117,7 +122,7 @@ class Stats(StaffDoor):
 
 
 class Reset(StaffDoor):
-    """One token as new: enabled, without strikes or rest."""
+    """Reset one token: enabled, without strikes or cooldown."""
 
     def post(self, request: Request, name: str) -> Response:
         chosen = the_token(the_tokens(request), name)
@@ -127,7 +132,7 @@ class Reset(StaffDoor):
 
 
 class ResetAll(StaffDoor):
-    """Every token as new; those that are so already are not written."""
+    """Reset every token; those that need no reset are not written."""
 
     def post(self, request: Request) -> Response:
         tokens = the_tokens(request)
@@ -139,7 +144,10 @@ class ResetAll(StaffDoor):
 
 
 def told(report: token_import.Report) -> str:
-    """What an import did, for a person; malformed lines are named by number, no line is shown."""
+    """Return the result of an import as a sentence.
+
+    Malformed lines are named by their number; the lines themselves are not shown.
+    """
     counts = report.counts
     others = (
         token_import.UPDATED,
@@ -163,7 +171,7 @@ def told(report: token_import.Report) -> str:
 
 
 class Reload(StaffDoor):
-    """Read the token file again and import what is new; nothing that is known changes."""
+    """Read the token file again and import new tokens; known ones do not change."""
 
     deed = ADD_TOKENS
 
@@ -178,8 +186,9 @@ class Reload(StaffDoor):
 
 
 class Check(StaffDoor):
-    """Ask the upstreams about all tokens, those of one provider, or the one that "token" names: few
-    now, many by the worker ("queued").
+    """Check all tokens at their upstreams, those of one provider, or the one in "token".
+
+    Few are checked now, many by the worker ("queued").
     """
 
     def post(self, request: Request) -> Response:
@@ -193,7 +202,7 @@ class Check(StaffDoor):
 
 
 class Content(StaffDoor):
-    """The tokens in list order, masked."""
+    """List the tokens in list order, masked."""
 
     def get(self, request: Request) -> Response:
         return Response(
@@ -205,7 +214,7 @@ class Content(StaffDoor):
 
 
 class Update(StaffDoor):
-    """Import a list of tokens. Those that are not in it stay: nothing is deleted here."""
+    """Import a list of tokens; tokens that are not in it stay, as nothing is deleted here."""
 
     deed = ADD_TOKENS
 
@@ -220,7 +229,8 @@ class Update(StaffDoor):
 
 # --- the mode -------------------------------------------------------------------------------------
 def switch(provider: Provider, mode: object) -> None:
-    """Ask the provider as a guest or as a user from now on, in every process in under a second.
+    """Write the provider's mode, guest or user; every process uses it in under a second.
+
     Raises Mistake.
     """
     if mode not in Mode.values:

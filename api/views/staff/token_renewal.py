@@ -1,9 +1,8 @@
-"""The staff doors to the renewal of credentials: failures in a row, and the run that renews a
-provider's whole pool.
+"""The staff endpoints of renewal: failures in a row, and the renewal of a provider's whole pool.
 
-The addresses and keys are those of a K2Think proxy whose accounts signed in by themselves. Failures
-in a row are counted by each process for itself: with several workers these are the numbers of the
-one that answers.
+The addresses and keys are those of a K2Think proxy whose accounts signed in by themselves. Each
+process counts failures in a row for itself: with several workers the numbers are those of the
+process that answers.
 """
 
 from datetime import datetime, timedelta
@@ -35,9 +34,7 @@ def moment(at: datetime | None) -> str | None:
 
 
 def renews(provider: Provider) -> bool:
-    """Whether anything of the provider renews itself: a token with a refresh token, or an account
-    that signs in.
-    """
+    """Return whether the provider has a token with a refresh token, or an account that signs in."""
     if not provider.enabled or provider.mode == Mode.GUEST:
         return False
     accounts = UpstreamAccount.objects.filter(provider=provider, enabled=True)
@@ -45,8 +42,10 @@ def renews(provider: Provider) -> bool:
 
 
 class ConsecutiveFailures(StaffDoor):
-    """This process' failures since the provider last answered well: of its own
-    (`consecutive_failures`) and rejected tokens (`consecutive_upstream_errors`).
+    """Show this process's failures since the provider last answered well.
+
+    `consecutive_failures` counts the provider's own failures, `consecutive_upstream_errors`
+    rejected tokens.
     """
 
     def get(self, request: Request) -> Response:
@@ -77,7 +76,7 @@ class ResetConsecutive(StaffDoor):
 
 
 def interval() -> int | None:
-    """Seconds between two looks at which tokens end soon, as the schedule has it."""
+    """Return the seconds between two runs that look for tokens that expire soon, or None."""
     entries = current_app.conf.beat_schedule.values()
     return next(
         (int(entry["schedule"]) for entry in entries if entry["task"] == tasks.renew_soon.name),
@@ -86,13 +85,13 @@ def interval() -> int | None:
 
 
 def next_at(tokens: TokenQuerySet) -> datetime | None:
-    """When the first of these tokens is renewed, as far as they say when they end."""
+    """Return when the first of these tokens is renewed, as far as their expiry is known."""
     first: datetime | None = tokens.renewable().aggregate(first=Min("expires_at"))["first"]
     return first - timedelta(seconds=settings.RENEW_BEFORE_SECONDS) if first else None
 
 
 def updater(provider: Provider) -> dict[str, Any]:
-    """How the renewal of the provider's pool stands, under the keys of the proxy's updater."""
+    """Return the state of the renewal of the provider's pool, with the keys of the proxy."""
     tokens = UpstreamToken.objects.filter(provider=provider)
     run = Refresh.objects.filter(provider=provider).first() or Refresh(provider=provider)
     accounts: str = settings.ACCOUNTS_FILE
@@ -117,7 +116,7 @@ class UpdaterStatus(StaffDoor):
 
 
 class ForceUpdate(StaffDoor):
-    """Have the worker renew the provider's pool now."""
+    """Let the worker renew the provider's pool now."""
 
     def post(self, request: Request) -> Response:
         provider = the_provider(request)
