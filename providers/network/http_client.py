@@ -25,6 +25,7 @@ from providers.network.connection import Connection
 from providers.protocol.chat import Attempt
 
 SETTLE_SECONDS = 1.0
+DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,8 @@ class Origin:
     @property
     def authority(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port in (80, 443) else f"{host}:{self.port}"
+        is_default = self.port == DEFAULT_PORTS.get(self.scheme)
+        return host if is_default else f"{host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)

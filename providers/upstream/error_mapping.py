@@ -179,21 +179,24 @@ def require_quota(body: Any) -> None:
         raise QuotaExhausted("The limit of the key is used up.")
 
 
+SECONDS = re.compile(r"\d{1,12}(\.\d{0,9})?", re.ASCII)
+
+
 def retry_after(headers: Mapping[bytes, bytes]) -> float | None:
     """Return the seconds until the upstream wants the next request; None when it does not say.
 
     They are read from `retry-after-ms` or `Retry-After`.
     """
-    number = re.compile(r"\d{1,12}(\.\d{0,9})?", re.ASCII)
     millis = headers.get(b"retry-after-ms", b"").decode("latin-1").strip()
-    if number.fullmatch(millis):
+    if SECONDS.fullmatch(millis):
         return float(millis) / 1000
     text = headers.get(b"retry-after", b"").decode("latin-1").strip()
-    if number.fullmatch(text):
+    if SECONDS.fullmatch(text):
         return float(text)
     try:
         at = parsedate_to_datetime(text)
-        return (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+        seconds = (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+        return max(0.0, seconds)
     except (ValueError, OverflowError):
         return None
 

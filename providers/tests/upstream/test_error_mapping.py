@@ -263,7 +263,7 @@ def test_retry_after_is_read(headers: dict[bytes, bytes], seconds: float | None)
 def test_retry_after_may_be_a_date(seconds: int) -> None:
     at = datetime.now(UTC) + timedelta(seconds=seconds)
     found = retry_after({b"retry-after": format_datetime(at, usegmt=True).encode()})
-    assert found == pytest.approx(seconds, abs=30)
+    assert found == pytest.approx(max(0, seconds), abs=30)
 
 
 @pytest.mark.parametrize(
