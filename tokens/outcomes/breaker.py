@@ -166,7 +166,11 @@ class Breaker:
         return only_token or len(tokens) >= SEVERAL_TOKENS
 
     def open(self, now: float, reason: str, *, cause: str = FAILED, seconds: float = 0.0) -> None:
-        """Open the breaker for `seconds`, or else for twice the last pause."""
+        """Open the breaker for `seconds`, or else for a pause that doubles with each opening.
+
+        The pause begins with `pause_seconds`, is at most LONGEST_PAUSE_SECONDS, and starts again
+        when the breaker has closed.
+        """
         failed, _ = self._recent(now)
         if not self.open_until:
             self.callers = {one.caller for one in failed}

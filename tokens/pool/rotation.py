@@ -89,7 +89,7 @@ class Ring:
             self.failing.pop(entry.id, None)
 
     def shuffle(self) -> None:
-        """Start the rotation at a random token, so that processes do not all begin with one token."""
+        """Start the rotation at a random token, so that processes begin with different tokens."""
         if self.rotation != "round_robin" or len(self._ready) < 2:
             return
         ready = sorted(self._ready)

@@ -254,7 +254,7 @@ def apply_note(note: Note) -> None:
 
 
 def add_counters(rows: list[Counted]) -> set[UUID]:
-    """Add to the counters in one statement; return the tokens whose rows someone else has locked."""
+    """Add to the counters in one statement; return the tokens whose rows others have locked."""
     if not rows:
         return set()
     rows = sorted(rows)
