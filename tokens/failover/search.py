@@ -36,7 +36,7 @@ def may_be_larger(candidate: Candidate, small: Candidate) -> bool:
 
 
 class Search:
-    """The search for one choice after another; `tries` knows what the earlier ones led to."""
+    """The search for one choice after another; `tries` has the failures of the earlier ones."""
 
     __slots__ = (
         "_again",

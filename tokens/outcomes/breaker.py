@@ -4,8 +4,8 @@ closed --failures of several requests and tokens--> open --a pause--> half-open,
 half-open --the probe is answered--> closed          --the probe fails--> open, twice the pause
 
 One request counts once, however many calls it made. A breaker opened by the requests of one or two
-callers lets the requests of other callers through: the fault may be in what those callers send. A
-breaker opened by requests for one model lets requests for other models through.
+callers lets the requests of other callers through: the fault may be in the content of those
+requests. A breaker opened by requests for one model lets requests for other models through.
 
 Times are seconds of the monotonic clock, except `opened_at`. The state belongs to this process;
 `tokens/outcomes/breaker_sharing.py` tells the other processes.

@@ -1,4 +1,4 @@
-"""What this process knows of one provider: its breaker, its retry budget and its rate limits."""
+"""The health of one provider as this process sees it: breaker, retry budget and rate limits."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING

@@ -1,8 +1,8 @@
 """The in-memory pool of all tokens, which picks the token that is asked next.
 
-The request path only touches memory. `consequences.py` decides what an answer or an error means for
-a token and its provider. Changes that must last are noted here and written by `state_writer.py`.
-Other processes learn of a written state through `providers.Revision`.
+The request path only touches memory. `consequences.py` applies an answer or an error to its token
+and provider. Changes that must last are noted here and written by `state_writer.py`. Other
+processes learn of a written state through `providers.Revision`.
 """
 
 import asyncio
