@@ -2,12 +2,13 @@
 
 Only memory is changed; changes that must last are noted in the pool. Each error has a culprit:
 
-    AuthRejected                 the token: a strike
-    RateLimited                  the token: a cooldown
-    QuotaExhausted               the token: exhausted until the reset
-    ProviderError                the provider; or the token, if the provider answers with other
-                                 tokens: then the token is failing, for a growing time
-    everything else              neither: the request is at fault, or the model is missing
+    AuthRejected      the token: a strike
+    RateLimited       the token: a cooldown; or the provider, if token after token is limited
+    QuotaExhausted    the token: exhausted until the reset
+    UnreadableToken   the token: disabled until its secret can be opened
+    ProviderError     the provider; or the token, if the provider answers with other tokens:
+                      then the token is failing, for a growing time
+    everything else   neither: the request is at fault, or the model is missing
 """
 
 import logging
