@@ -1,5 +1,6 @@
-"""The admin of upstream tokens and of the accounts that sign in for them: a secret goes in once and
-never comes out; state is seen, and changed by actions.
+"""The admin of upstream tokens and of the accounts that sign in for them.
+
+A secret is entered once and never shown. State is shown, and changed by actions.
 """
 
 from datetime import datetime, timedelta
@@ -43,11 +44,11 @@ WRITTEN_WITH_SECRET = (
     ),
 )
 SHOWN_END = 4  # characters of a secret that its mask ends with
-SHOWN_CHANGES = 20  # of a token's state, on its page
+SHOWN_CHANGES = 20  # changes of a token's state that its page shows
 
 
 def state(token: UpstreamToken, now: datetime) -> tuple[str, str]:
-    """How a token stands now, as the colour and the words of its badge."""
+    """Return a token's present state as the colour and the words of its badge."""
     if token.state == State.DISABLED:
         return "bad", "disabled"
     if token.expires_at is not None and token.expires_at <= now and not token.renewable:
@@ -126,7 +127,7 @@ class UpstreamTokenAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
     settings_fieldset = ("Use", {"fields": ("label", "expires_at", "priority", "weight")})
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Without those that are being deleted, which may be very many."""
+        """Return the tokens without those being deleted, which may be very many."""
         return super().get_queryset(request).exclude(state=State.DISABLED, reason=DELETED)
 
     def get_fieldsets(self, request: HttpRequest, obj: UpstreamToken | None = None) -> Any:
@@ -150,7 +151,7 @@ class UpstreamTokenAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
         )
 
     def get_readonly_fields(self, request: HttpRequest, obj: UpstreamToken | None = None) -> Any:
-        """A token stays with its provider: another one must not see it."""
+        """Return the read-only fields: a token stays with its provider, as no other must see it."""
         return self.readonly_fields if obj is None else ("provider", *self.readonly_fields)
 
     @method_decorator(sensitive_post_parameters("secret"))
@@ -158,9 +159,7 @@ class UpstreamTokenAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
         return super().changeform_view(*args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: UpstreamToken, form: Any, change: bool) -> None:
-        """Write what was changed and no more: the gateway writes counters and state at the same
-        time.
-        """
+        """Write only the changed fields: the gateway writes counters and state at the same time."""
         changed = set(form.changed_data) - {"secret"}
         if secret := form.cleaned_data.get("secret"):
             take(obj, secret, dated="expires_at" in changed)
@@ -187,7 +186,7 @@ class UpstreamTokenAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
 
     @admin.display(description="state")
     def standing(self, token: UpstreamToken) -> SafeString:
-        """The badge and, unless all is well, why."""
+        """Return the badge and, unless all is well, the reason."""
         if token.provider.set_aside:
             address = reverse("admin:providers_provider_confirm", args=[token.provider_id])
             return format_html(
@@ -200,7 +199,7 @@ class UpstreamTokenAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
 
     @admin.display(description="kind")
     def kept_until(self, token: UpstreamToken) -> SafeString | str:
-        """What it is, and until when it is good where that is known."""
+        """Return the kind of the token, and its expiry if known."""
         if token.expires_at is None:
             return token.get_kind_display()
         ends = date_format(timezone.localtime(token.expires_at), "Y-m-d")
@@ -221,8 +220,9 @@ class UpstreamTokenAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
 
     @admin.display(description="changes")
     def changes(self, token: UpstreamToken) -> SafeString | str:
-        """The latest ones; the request that led to one is found among the usage records by its
-        id.
+        """Return a table of the latest changes.
+
+        The id of the request that led to a change finds its usage record.
         """
         rows = [
             (
@@ -293,7 +293,7 @@ class UpstreamAccountAdmin(SlicedDeletion, BigTableAdmin):
         )
 
     def get_readonly_fields(self, request: HttpRequest, obj: UpstreamAccount | None = None) -> Any:
-        """An account is what its address says: another one is another row."""
+        """Return the read-only fields: an account with another address is another row."""
         return self.readonly_fields if obj is None else ("provider", "email", *self.readonly_fields)
 
     @method_decorator(sensitive_post_parameters("password"))
@@ -303,8 +303,9 @@ class UpstreamAccountAdmin(SlicedDeletion, BigTableAdmin):
     def save_model(
         self, request: HttpRequest, obj: UpstreamAccount, form: Any, change: bool
     ) -> None:
-        """Write what was changed and no more: whoever signs in writes at the same time. An account
-        without a token gets one.
+        """Write only the changed fields: a sign-in writes to the row at the same time.
+
+        An account without a token gets one.
         """
         changed = set(form.changed_data) - {"password"}
         if password := form.cleaned_data.get("password"):

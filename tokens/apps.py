@@ -1,4 +1,4 @@
-"""The app, and the triggers of its tables."""
+"""The configuration of the app: its triggers, and its rules for deletions."""
 
 from uuid import UUID
 
@@ -31,8 +31,9 @@ class TokensConfig(AppConfig):
 
 
 def register_deletions() -> None:
-    """Tokens that are deleted are picked no more from that moment on, and their accounts do not
-    sign in.
+    """Register how the deletion of tokens and accounts begins.
+
+    From then on the tokens are not picked any more and the accounts do not sign in.
     """
     from providers.deletions.deletion_jobs import Rules, register
     from tokens.models import UpstreamAccount, UpstreamToken

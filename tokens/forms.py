@@ -1,5 +1,6 @@
-"""The forms of the admin through which secrets come in: they are written only, and never rendered,
-not even after a mistake in another field.
+"""The admin forms through which secrets come in.
+
+Secrets are written only and never rendered, not even after a mistake in another field.
 """
 
 from typing import Any
@@ -15,7 +16,7 @@ from tokens.models import Kind, State, UpstreamToken
 
 
 class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
-    """`secret` is written only: it is never rendered, not even after a mistake in another field."""
+    """The form of a token; `secret` is never rendered, not even after a mistake elsewhere."""
 
     secret = forms.CharField(
         label="Token",
@@ -61,8 +62,9 @@ class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 def take(token: UpstreamToken, secret: str, *, dated: bool) -> None:
-    """Give the row a new secret, as an import would: it says what it is and, unless a person does
-    (`dated`), when it ends.
+    """Give the row a new secret, as an import would, without saving it.
+
+    Its kind, and its expiry unless a person set one (`dated`), are read from the secret.
     """
     kind, expires_at = credential_kinds.read(secret, registry.adapter_class(token.provider.kind))
     token.hide(secret)
@@ -80,7 +82,7 @@ def take(token: UpstreamToken, secret: str, *, dated: bool) -> None:
 
 
 class AccountForm(forms.ModelForm):  # type: ignore[type-arg]
-    """`password` is written only, like a token."""
+    """The form of an account; `password` is never rendered, like a token."""
 
     password = forms.CharField(
         widget=forms.PasswordInput(

@@ -1,11 +1,10 @@
 """Triggers that write a `Transition` whenever a token's state changes, for SQLite and Postgres.
 
-Whoever changes it (ORM, bulk update, psql), the row says from what to what, when, why and because
-of which request. A token is in one of four states here: active, resting (active, but not before a
-time that has not come), exhausted, disabled. What is written: each change from one to another, and
-each rest that begins anew. That a rest is over shows no row: nothing is written when its time
-comes. `cause` is kept only of a change that named one: what is left from an earlier change is no
-cause.
+They work for every writer (ORM, bulk update, psql). The row says the old and the new state, the
+time, the reason and the request that caused it. A token is in one of these states here: active,
+resting (active, but with a cooldown), exhausted, failing, disabled. A row is written for each
+change from one to another, and for each cooldown that begins. The end of a cooldown writes no row.
+`cause` is kept only if the change named one: a cause left from an earlier change does not count.
 """
 
 from providers.database.triggers import Trigger, TriggerSet
@@ -50,7 +49,7 @@ EXECUTE FUNCTION proxysite_transition()
 
 def list_transition_triggers() -> TriggerSet:
     """Return the trigger that writes transitions."""
-    sqlite_now = "strftime('%Y-%m-%d %H:%M:%f', 'now')"  # as Django writes times
+    sqlite_now = "strftime('%Y-%m-%d %H:%M:%f', 'now')"  # Django's format of times
     return TriggerSet(
         frozenset((TABLE, "tokens_transition")),
         sqlite=(Trigger(NAME, TABLE, _filled(SQLITE, sqlite_now)),),
@@ -60,7 +59,7 @@ def list_transition_triggers() -> TriggerSet:
 
 
 def _filled(statement: str, now: str) -> str:
-    """Return the statement with its conditions, in each of which the present time is `now`."""
+    """Return the statement with its conditions; `now` is the present time in each of them."""
     words = {row: WORD.format(row=row, now=now) for row in ("OLD", "NEW")}
     new_rest = NEW_REST.format(now=now)
     return statement.format(before=words["OLD"], after=words["NEW"], new_rest=new_rest, now=now)

@@ -1,11 +1,22 @@
-"""Rows about who we are to an upstream: UpstreamToken, one credential with its state;
-UpstreamAccount, which signs in; Transition, what a token went through; Refresh, the last renewal of
-a provider's whole pool; CheckProgress, how far the periodic check has come.
+"""The rows about our credentials at upstreams.
 
-active --429--> active, resting until a time        active --402/quota--> exhausted until a time
-active --5xx while the provider answers with other tokens--> failing for a growing time active
---three consecutive auth failures--> disabled --reset or a good check--> active A token that can be
-renewed (a refresh token or an account stands behind it) is renewed before and when it expires.
+UpstreamToken    one credential with its state
+UpstreamAccount  a login that gets and renews one token
+Transition       one change of a token's state
+SecretCheck      the check values of this gateway's secrets
+WrittenBatch     the last batch that a process wrote
+Refresh          the last renewal of a provider's whole pool
+CheckProgress    how far the periodic check has come
+BreakerState     a provider's circuit breaker
+
+The states of a token:
+
+active --429-->  active, with a cooldown until a time
+active --402 or quota-->  exhausted until a time
+active --5xx while the provider answers with other tokens-->  failing for a growing time
+active --three consecutive auth failures-->  disabled  --reset or a good check-->  active
+
+A renewable token (it has a refresh token or an account) is renewed before and when it expires.
 """
 
 import uuid
@@ -29,7 +40,7 @@ class State(models.TextChoices):
 
 
 class Kind(models.TextChoices):
-    """What a credential is, as far as it says so itself."""
+    """The kind of a credential, as far as the credential itself shows it."""
 
     KEY = "key", "API key"
     SESSION = "session", "session token"
@@ -38,7 +49,7 @@ class Kind(models.TextChoices):
 
 
 class UpstreamAccount(models.Model):
-    """A login at an upstream: it makes and renews the one token that belongs to it."""
+    """A login at an upstream, which gets and renews the one token that belongs to it."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     provider = models.ForeignKey(Provider, models.CASCADE, related_name="accounts")
@@ -60,13 +71,14 @@ class UpstreamAccount(models.Model):
         return self.email
 
     def hide(self, password: str) -> None:
-        """Take `password` as this account's."""
+        """Seal `password` into this row, without saving it."""
         self.sealed = vault.seal(password, str(self.pk))
 
 
 class UpstreamToken(models.Model):
-    """One credential of one provider. Its secret is sealed and bound to the row's id; nobody reads
-    it back.
+    """One credential of one provider.
+
+    Its secret is sealed and bound to the row's id, and is never shown again.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -82,7 +94,7 @@ class UpstreamToken(models.Model):
     sealed_refresh = models.TextField(blank=True, editable=False)
     fingerprint = models.CharField(
         max_length=64, editable=False
-    )  # of what was imported, whatever renewed it since
+    )  # of the imported secret, also after renewals
     masked = models.CharField(max_length=32, editable=False)
     state = models.CharField(max_length=16, choices=State, default=State.ACTIVE)
     reason = models.CharField(max_length=200, blank=True, editable=False)
@@ -101,11 +113,11 @@ class UpstreamToken(models.Model):
     )
     renewing_until = models.DateTimeField(
         null=True, blank=True, editable=False
-    )  # whoever renews it has until then
+    )  # the lease of its renewal
     busy_until = models.DateTimeField(
         null=True, blank=True, editable=False
-    )  # its one stream is in use until then
-    busy_with = models.CharField(max_length=32, blank=True, editable=False)  # by this request
+    )  # the lease of its single stream
+    busy_with = models.CharField(max_length=32, blank=True, editable=False)  # the stream's request
     cause = models.CharField(
         max_length=40, blank=True, editable=False
     )  # the request that changed its state last
@@ -141,13 +153,13 @@ class UpstreamToken(models.Model):
 
     @classmethod
     def of(cls, provider: Provider, secret: str, **fields: object) -> "UpstreamToken":
-        """A new, unsaved row for `secret`."""
+        """Return a new, unsaved row for `secret`."""
         token = cls(provider=provider, **fields)
         token.hide(secret)
         return token
 
     def hide(self, secret: str) -> None:
-        """Take `secret` as this row's credential."""
+        """Seal `secret` into this row, with its fingerprint and mask, without saving it."""
         self.sealed = vault.seal(secret, str(self.pk))
         self.fingerprint = vault.fingerprint(secret)
         self.masked = vault.mask(secret)
@@ -158,22 +170,18 @@ class UpstreamToken(models.Model):
 
     @property
     def disabled_by_person(self) -> bool:
-        """Whether a person switched it off: no check and no answer of an upstream switches it on
-        again.
-        """
+        """Return whether a person disabled it, so that no check or answer may enable it again."""
         by_a_machine = self.reason.startswith(f"{AUTH}:") or self.reason == UNREADABLE
         return self.state == State.DISABLED and not by_a_machine
 
     @property
     def renewable(self) -> bool:
-        """Whether it can be replaced by a fresh one without a person."""
+        """Return whether it can be replaced by a fresh one without a person."""
         return bool(self.sealed_refresh) or self.account_id is not None
 
 
 class Transition(models.Model):
-    """One change of a token's state; written by database triggers alone
-    (tokens/history_triggers.py).
-    """
+    """One change of a token's state; written only by database triggers (`history_triggers.py`)."""
 
     token = models.ForeignKey(UpstreamToken, models.CASCADE, related_name="transitions")
     at = models.DateTimeField()
@@ -194,8 +202,9 @@ class Transition(models.Model):
 
 
 class SecretCheck(models.Model):
-    """By this a process finds out whether its secrets are the database's
-    (tokens/secret_check.py).
+    """A check value that shows whether a process has the database's secrets.
+
+    See tokens/secret_check.py.
     """
 
     name = models.CharField(max_length=32, primary_key=True)
@@ -206,8 +215,9 @@ class SecretCheck(models.Model):
 
 
 class WrittenBatch(models.Model):
-    """The last batch that a process has written (tokens/pool/written_batches.py): none is applied
-    twice.
+    """The last batch that a process has written, so that none is applied twice.
+
+    See tokens/pool/written_batches.py.
     """
 
     writer = models.CharField(max_length=32, primary_key=True)
@@ -246,9 +256,7 @@ class Refresh(models.Model):
 
 
 class CheckProgress(models.Model):
-    """How far the periodic check of a provider's tokens has come, and how many it had in the
-    present minute.
-    """
+    """How far the periodic check of a provider's tokens has come, and its checks this minute."""
 
     provider = models.OneToOneField(
         Provider, models.CASCADE, primary_key=True, related_name="check_progress"
@@ -268,8 +276,8 @@ class CheckProgress(models.Model):
 class BreakerState(models.Model):
     """A provider's circuit breaker, as the process that changed it last has it.
 
-    Written by `tokens/outcomes/breaker_sharing.py`; a hint for the other processes, and what people
-    see.
+    Written by `tokens/outcomes/breaker_sharing.py`; a hint for the other processes, and shown to
+    people.
     """
 
     provider = models.OneToOneField(

@@ -1,8 +1,8 @@
-"""How the tokens of each provider stand, counted in one query for all of them.
+"""Count the tokens of each provider by state, in one query for all providers.
 
 Every token is in exactly one of active, resting, exhausted, failing, disabled and expired, as its
-badge in the admin says; inactive ones are all but the active. One that is renewed before its next
-use counts as what it will be then.
+badge in the admin says; inactive are all but the active ones. A token that is renewed before its
+next use is counted by its state after that.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ Standing = dict[
 
 
 def of_providers(tokens: QuerySet[UpstreamToken]) -> dict[int, Standing]:
-    """Provider id -> how its tokens among `tokens` stand; providers without any are left out."""
+    """Return the counts of `tokens` by provider id; providers without any are left out."""
     now = timezone.now()
     there = ~Q(state=State.DISABLED)
     valid = there & (TokenQuerySet.lasting(now) | RENEWABLE)
@@ -41,15 +41,16 @@ def of_providers(tokens: QuerySet[UpstreamToken]) -> dict[int, Standing]:
 
 
 def standing(counts: Standing, active: int = 0) -> Standing:
-    """The words in the order in which they are shown; what `counts` lacks is zero."""
+    """Return the counts in the order in which they are shown; a missing one is zero."""
     total = counts.get("total", 0)
     rest = {word: counts.get(word, 0) for word in STANDINGS[1:]}
     return {"total": total, "active": active, "inactive": total - active, **rest}
 
 
 def position(tokens: QuerySet[UpstreamToken]) -> int:
-    """The number, in list order from 0, of the token whose turn is next in round robin: the one
-    after the last used.
+    """Return the list position, from 0, of the token whose turn is next in round robin.
+
+    It is the token after the last used one.
     """
     last = (
         tokens.exclude(last_used_at=None)

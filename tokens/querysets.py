@@ -1,8 +1,7 @@
-"""Questions about tokens and one-statement changes of their state; each change is atomic, whoever
-else writes.
+"""Questions about tokens, and changes of their state in one statement each.
 
-`cause` is the id of the request that led to the change (`req_…`); it is empty for people and for
-tasks.
+Each change is atomic, whoever else writes. `cause` is the id of the request that led to the change
+(`req_…`); it is empty for people and for tasks.
 """
 
 from datetime import datetime
@@ -19,20 +18,20 @@ if TYPE_CHECKING:
 
 REASON_LENGTH = 200
 UNREADABLE = "its secret cannot be opened with this gateway's FIELD_KEYS"
-AUTH = "auth"  # how the reason begins when an upstream rejected the token
+AUTH = "auth"  # the reason begins with it when an upstream rejected the token
 BY_AUTH = Q(
     state="disabled", reason__startswith=f"{AUTH}:"
 )  # disabled by strikes or checks: a good check enables it
-# whatever else it says: it stays off
+# disabled with any other reason: no check enables it
 BY_PERSON = Q(state="disabled") & ~Q(reason__startswith=f"{AUTH}:") & ~Q(reason=UNREADABLE)
-DELETED = "it is being deleted"  # the reason of a token that is given up
+DELETED = "it is being deleted"  # the reason of a token whose deletion has begun
 RENEWABLE = ~Q(sealed_refresh="") | Q(account__isnull=False)
 
 
 class TokenQuerySet(LeaseQuerySet, QuerySet["UpstreamToken"]):
     # --- questions --------------------------------------------------------------------------------
     def usable(self) -> "TokenQuerySet":
-        """Tokens that answer now, those that are renewed first included."""
+        """Return the tokens that can answer now, including those that must be renewed first."""
         now = timezone.now()
         awake = Q(rests_until=None) | Q(rests_until__lte=now)
         return self.filter(
@@ -40,24 +39,28 @@ class TokenQuerySet(LeaseQuerySet, QuerySet["UpstreamToken"]):
         )
 
     def with_access(self) -> "TokenQuerySet":
-        """Those that can be shown to an upstream as they are."""
+        """Return the tokens that can be shown to an upstream as they are."""
         return self.filter(self.lasting(timezone.now())).exclude(sealed="")
 
     def renewable(self) -> "TokenQuerySet":
-        """Those that are replaced without a person: a refresh token or an account stands behind
-        them.
+        """Return the tokens that can be renewed without a person.
+
+        They have a refresh token or an account.
         """
         return self.filter(RENEWABLE)
 
     def watched(self) -> "TokenQuerySet":
-        """All but those that a person switched off, of providers that are asked with tokens."""
+        """Return all tokens but those that a person disabled, of providers asked with tokens.
+
+        Providers that are disabled, set aside or in guest mode are left out.
+        """
         asked = self.filter(provider__enabled=True).exclude(
             provider__in=Provider.objects.set_aside_ids()
         )
         return asked.exclude(BY_PERSON).exclude(provider__mode="guest")
 
     def unreadable(self) -> "TokenQuerySet":
-        """Those that were disabled because their secrets could not be opened."""
+        """Return the tokens disabled because their secrets could not be opened."""
         return self.filter(state="disabled", reason=UNREADABLE)
 
     @staticmethod
@@ -65,15 +68,16 @@ class TokenQuerySet(LeaseQuerySet, QuerySet["UpstreamToken"]):
         return Q(expires_at=None) | Q(expires_at__gt=now)
 
     def counts(self) -> dict[str, int]:
-        """{"total", "active", "inactive"}: active ones can be used now."""
+        """Return {"total", "active", "inactive"}; active tokens can be used now."""
         total = self.aggregate(total=Count("pk"))["total"]
         active = self.usable().count()
         return {"total": total, "active": active, "inactive": total - active}
 
     # --- changes ----------------------------------------------------------------------------------
     def strike(self, limit: int, reason: str, cause: str = "") -> int:
-        """One more consecutive strike; the one that reaches `limit` disables. Returns the rows
-        changed.
+        """Add one consecutive strike; the one that reaches `limit` disables the token.
+
+        Returns the number of rows changed.
         """
         struck = F("strikes") + 1
         dead = When(strikes__gte=limit - 1, then=Value("disabled"))
@@ -87,7 +91,7 @@ class TokenQuerySet(LeaseQuerySet, QuerySet["UpstreamToken"]):
         )
 
     def rest(self, until: datetime, reason: str, cause: str = "") -> int:
-        """Not to be used before `until`; a longer rest already set stays."""
+        """Give the tokens a cooldown until `until`; a longer one already set stays."""
         sooner = Q(rests_until=None) | Q(rests_until__lt=until)
         return self.filter(sooner).update(
             rests_until=until,
@@ -97,7 +101,7 @@ class TokenQuerySet(LeaseQuerySet, QuerySet["UpstreamToken"]):
         )
 
     def exhaust(self, until: datetime, reason: str, cause: str = "") -> int:
-        """Its quota is used up until `until`; then it is tried again by itself."""
+        """Mark the quota of the tokens as used up until `until`; then they are tried again."""
         return self.exclude(state="disabled").update(
             state="exhausted",
             rests_until=until,
@@ -107,9 +111,9 @@ class TokenQuerySet(LeaseQuerySet, QuerySet["UpstreamToken"]):
         )
 
     def fail(self, until: datetime, reason: str, cause: str = "") -> int:
-        """Mark tokens with which the provider fails while it answers with others, until then.
+        """Mark tokens with which the provider fails while it answers with others, until `until`.
 
-        Those that are disabled or have to wait for longer stay as they are.
+        Disabled and exhausted tokens, and those with a longer cooldown, stay as they are.
         """
         sooner = Q(rests_until=None) | Q(rests_until__lt=until)
         return (
@@ -125,8 +129,9 @@ class TokenQuerySet(LeaseQuerySet, QuerySet["UpstreamToken"]):
         )
 
     def absolve(self, cause: str = "") -> int:
-        """It answered well: no strikes, no quota trouble, not failing. Does not enable what is
-        disabled or wake what has to rest.
+        """Clear strikes, quota trouble and the failing state of tokens that answered well.
+
+        Does not enable disabled tokens, nor end a cooldown of an active one.
         """
         spent = When(state__in=("exhausted", "failing"), then=Value(None))
         awake = self.exclude(state="disabled")
@@ -136,15 +141,16 @@ class TokenQuerySet(LeaseQuerySet, QuerySet["UpstreamToken"]):
         )
 
     def reset(self, cause: str = "") -> int:
-        """As new: active, rested, no strikes."""
+        """Make the tokens active, without strikes or cooldown."""
         return self.update(strikes=0, state="active", rests_until=None, reason="", cause=cause)
 
     def disable(self, reason: str, cause: str = "") -> int:
         return self.update(state="disabled", reason=reason[:REASON_LENGTH], cause=cause)
 
     def mark_unreadable(self, cause: str = "") -> int:
-        """Its secret does not open: it is not used until it does (tokens/secret_check.py). Returns
-        the rows.
+        """Disable tokens whose secret cannot be opened, until it can. Return the rows changed.
+
+        `tokens/secret_check.py` enables them again.
         """
         return self.exclude(state="disabled").update(
             state="disabled", reason=UNREADABLE, cause=cause
@@ -152,11 +158,12 @@ class TokenQuerySet(LeaseQuerySet, QuerySet["UpstreamToken"]):
 
     # --- leases -----------------------------------------------------------------------------------
     def claim(self, seconds: float, by: str) -> int:
-        """Take the tokens' one stream for the request `by`, where nobody has it. Returns the rows
-        taken.
+        """Claim the tokens' single stream for the request `by`. Return the rows claimed.
+
+        A stream that is in use is not claimed.
         """
         return self.claim_lease("busy_until", seconds, busy_with=by)
 
     def release(self, by: str) -> int:
-        """Give the stream back, if `by` still has it."""
+        """Release the stream, if `by` still has it."""
         return self.filter(busy_with=by).release_lease("busy_until", busy_with="")

@@ -1,10 +1,10 @@
-"""Find out whether this process's secrets are those that the database was written with.
+"""Check that this process's secrets are those that the database was written with.
 
-The first process on a database leaves a check value for each secret: a text sealed with FIELD_KEYS,
-a digest made with KEY_PEPPER. Every later one compares them with its own and refuses to start when
-they differ: what it would seal nobody else could open, and no API key would be known to it. A
-database from before there were check values is judged by its tokens. SECRET_KEY is not compared:
-another one only ends sessions.
+The first process on a database writes a check value for each secret: a text sealed with FIELD_KEYS,
+and a digest made with KEY_PEPPER. Every later process compares them with its own secrets and
+refuses to start if they differ: nobody else could open the secrets that it seals, and it would know
+no API key. A database older than the check values is judged by its tokens. SECRET_KEY is not
+compared: another one only ends sessions.
 """
 
 import logging
@@ -19,13 +19,13 @@ from tokens.querysets import TokenQuerySet
 logger = logging.getLogger(__name__)
 
 CHECKED_TEXT = "proxysite"
-SAMPLE = 10  # tokens, the oldest, by which a database without check values is judged
+SAMPLE = 10  # the oldest tokens judge a database without check values
 FIELD_KEYS = "FIELD_KEYS"
 KEY_PEPPER = "KEY_PEPPER"
 
 
 class SecretsDiffer(CommandError):
-    """The text says which secrets differ and where to copy them from."""
+    """The secrets differ; the text says which, and where to copy them from."""
 
     def __init__(self, names: list[str]) -> None:
         found, them = (" and ".join(names), "them") if len(names) > 1 else (names[0], "it")
@@ -37,8 +37,9 @@ class SecretsDiffer(CommandError):
 
 
 def require_secrets() -> None:
-    """Raise SecretsDiffer unless FIELD_KEYS and KEY_PEPPER are the database's; write what a new one
-    lacks.
+    """Raise SecretsDiffer unless FIELD_KEYS and KEY_PEPPER are the database's.
+
+    Writes the check values that a new database lacks.
     """
     values = dict(SecretCheck.objects.values_list("name", "value"))
     if values.keys() < {FIELD_KEYS, KEY_PEPPER}:
@@ -54,9 +55,7 @@ def require_secrets() -> None:
 
 
 def create_checks() -> dict[str, str]:
-    """Write the check values, unless another process was faster; returns those that are there
-    then.
-    """
+    """Write the check values, unless another process was faster; return those in the database."""
     new = {FIELD_KEYS: vault.seal(CHECKED_TEXT, bound_to(FIELD_KEYS)), KEY_PEPPER: digest()}
     rows = [SecretCheck(name=name, value=value) for name, value in new.items()]
     SecretCheck.objects.bulk_create(rows, ignore_conflicts=True)
@@ -64,8 +63,9 @@ def create_checks() -> dict[str, str]:
 
 
 def renew_check(sealed: str) -> None:
-    """Seal the check value anew when the key that seals has changed, so that the old one can be
-    retired.
+    """Seal the check value again if the sealing key has changed.
+
+    The old key can be retired then.
     """
     if vault.key_id_of(sealed) != next(iter(vault.ciphers())):
         fresh = vault.seal(CHECKED_TEXT, bound_to(FIELD_KEYS))
@@ -95,10 +95,10 @@ def opens(sealed: str, owner: str) -> bool:
 
 
 def find_wrong_by_tokens() -> list[str]:
-    """Return which secrets do not fit the oldest tokens; none where there is nothing to judge by.
+    """Return the secrets that do not fit the oldest tokens; none without tokens to judge by.
 
-    A token that nothing renews still has the fingerprint of its secret. A few that a wrong process
-    has written, or that are damaged, do not count: most must fit.
+    A token that nothing renews still has the fingerprint of its secret. A few tokens that a wrong
+    process has written, or that are damaged, do not count: most must fit.
     """
     rows = list(UpstreamToken.objects.exclude(sealed="").order_by("created_at", "pk")[:SAMPLE])
     opened = [row for row in rows if opens(row.sealed, str(row.pk))]
@@ -114,7 +114,8 @@ def find_wrong_by_tokens() -> list[str]:
 
 @transaction.atomic
 def enable_readable() -> int:
-    """Enable the tokens that were marked unreadable and can be opened again; returns how many.
+    """Enable the tokens marked unreadable whose secrets can be opened again; return how many.
+
     Writes the rows.
     """
     rows: TokenQuerySet = UpstreamToken.objects.unreadable()

@@ -1,5 +1,6 @@
-"""Periodic work on tokens: sweeps over what the database says, so that a lost or doubled message
-does no harm.
+"""Periodic work on tokens.
+
+Each task reads the work to do from the database, so that a lost or doubled message does no harm.
 """
 
 from datetime import timedelta
@@ -15,20 +16,20 @@ from tokens.maintenance import check_schedule, token_check
 from tokens.models import State, Transition, UpstreamToken, WrittenBatch
 from tokens.renewal import renew_pool
 
-WRITER_GONE = timedelta(days=7)  # a process that wrote nothing for so long runs no more
-CHECKED_AT_ONCE = 100  # of the disabled, drawn at random, so that all get their turn
+WRITER_GONE = timedelta(days=7)  # a process that wrote nothing for so long has ended
+CHECKED_AT_ONCE = 100  # disabled tokens, drawn at random, so that all get their turn
 
 
 @shared_task
 def check(ids: list[str]) -> int:
-    """Check the tokens with these ids; returns how many work."""
+    """Check the tokens with these ids; return how many work."""
     findings = token_check.check(UpstreamToken.objects.filter(pk__in=ids))
     return sum(finding.outcome == token_check.WORKS for finding in findings)
 
 
 @shared_task
 def check_due() -> int:
-    """Check the tokens whose turn it is; returns how many work."""
+    """Check the tokens whose turn it is; return how many work."""
     return sum(
         finding.outcome == token_check.WORKS for finding in token_check.check(check_schedule.due())
     )
@@ -36,8 +37,9 @@ def check_due() -> int:
 
 @shared_task
 def check_disabled() -> int:
-    """Enable the tokens that auth failures disabled and that work again, sooner than their turn
-    comes; returns how many.
+    """Check disabled tokens before their turn comes; return how many work.
+
+    A token that auth failures disabled is enabled if it works.
     """
     disabled = UpstreamToken.objects.watched().filter(state=State.DISABLED).order_by("?")
     drawn: dict[int, list[UUID]] = {}
@@ -53,22 +55,23 @@ def check_disabled() -> int:
 
 @shared_task
 def renew_soon() -> int:
-    """Renew the tokens that end soon; returns how many were."""
+    """Renew the tokens that expire soon; return how many were renewed."""
     return renew_pool.renew_soon()
 
 
 @shared_task
 def refresh_pool(provider_id: int, force: bool = False) -> int:
-    """Renew all tokens of a provider, at most once per window unless forced; returns how many
-    were.
-    """
+    """Renew all tokens of a provider, at most once per window unless forced; return how many."""
     report = renew_pool.refresh(provider_id, force=force)
     return report.renewed if report else 0
 
 
 @shared_task
 def forget_transitions() -> int:
-    """Delete changes of tokens' states older than TRANSITION_DAYS; returns how many."""
+    """Delete changes of tokens' states older than TRANSITION_DAYS; return how many.
+
+    Also deletes the batch numbers of ended processes and old tombstones.
+    """
     old = Transition.objects.filter(
         at__lt=timezone.now() - timedelta(days=settings.TRANSITION_DAYS)
     )

@@ -1,10 +1,13 @@
-"""How the tokens of a provider stand, for people."""
+"""The counts of a provider's tokens by state, for people."""
 
 from typing import NamedTuple
 
 
 class TokenCounts(NamedTuple):
-    """How the tokens of a provider stand at one moment; `limited` includes those of one model."""
+    """The number of a provider's tokens in each state at one moment.
+
+    `limited` includes the tokens limited for one model.
+    """
 
     total: int
     ready: int
@@ -13,7 +16,7 @@ class TokenCounts(NamedTuple):
     failing: int
     disabled: int
     expired: int
-    in_use: int  # their one stream is in use
+    in_use: int  # tokens whose single stream is in use
 
     def __str__(self) -> str:
         words = (field.replace("_", " ") for field in self._fields[1:])

@@ -1,9 +1,8 @@
-"""An upstream inside this process that says back what it was told: works offline, for first steps
-and for tests.
+"""An upstream inside this process that repeats the last message: for first steps and for tests.
 
-Chat and completions answer with the last user message, word by word when streaming; embeddings are
-made of a hash, so equal texts have equal vectors and nothing else is meant by them. No credential,
-no network.
+It works offline. Chat and completions answer with the last user message, word by word when
+streaming. Embeddings are made of a hash: equal texts have equal vectors, and the numbers have no
+other meaning. No credential, no network.
 """
 
 import asyncio
@@ -84,7 +83,7 @@ def find_last_text(body: dict[str, Any]) -> str:
 
 
 def text(request: ChatRequest, words: str, finish_reason: str | None) -> Chunk:
-    """A legacy completion, whole or one chunk of it: both have this shape."""
+    """Return a legacy completion, or one chunk of it: both have this shape."""
     choice = {"index": 0, "text": words, "logprobs": None, "finish_reason": finish_reason}
     return {
         "id": f"cmpl-{request.id}",

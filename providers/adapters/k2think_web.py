@@ -1,11 +1,13 @@
-"""K2-Think's web site, k2think.ai: an unofficial interface, which may change any day; accounts were
-closed for such use. The official interface is the preset `k2think`, a row on `openai_compatible`.
+"""The web site of K2-Think, k2think.ai, by its unofficial interface.
 
-The site is a changed Open WebUI: JSON goes up, snapshots of the text come down as server-sent
-events; each request is a chat of its own there, with the whole history. Users show the JWT of an
-account, guests nothing. Of the parameters `temperature`, `top_p` and `max_tokens` go up; of others
-it is not known that they do anything. A model row's options may name the model's `root` there. Wire
-facts: published clients of the site.
+The interface may change any day, and accounts were closed for such use. The official interface is
+the preset `k2think`, a row on `openai_compatible`.
+
+The site is a changed Open WebUI. The request is JSON; the answer is snapshots of the text as
+server-sent events. Each request is a chat of its own there, with the whole history. Users send the
+JWT of an account, guests send no credential. Of the parameters `temperature`, `top_p` and
+`max_tokens` are sent; others have no known effect. A model row's options may name the model's
+`root` there. Source of the wire facts: published clients of the site.
 """
 
 import re
@@ -96,20 +98,24 @@ class Adapter(BaseAdapter):
             raise k2think_dialect.meant(error) from None
 
     def read_refusal(self, answer: HttpAnswer, credential: Credential) -> UpstreamError:
-        """Return the error that an answer other than a success means; a captcha is no refusal."""
+        """Return the error that an unsuccessful answer means.
+
+        A web page, for example a captcha, says nothing about the token or the model: it is a
+        BadResponse.
+        """
         error = k2think_dialect.meant(super().read_refusal(answer, credential))
         page = "html" in answer.header(b"content-type")
         if page and answer.status != 429 and isinstance(error, TokenError | ModelMissing):
             return k2think_dialect.instead(
                 error, BadResponse("The upstream answered with a web page.")
-            )  # a captcha
+            )  # for example a captcha
         return error
 
     async def check(self, credential: Credential) -> None:
         try:
             await self.models(credential)
         except AuthRejected:
-            if not self.guest:  # guests may chat where they may not list models
+            if not self.guest:  # guests may chat even if they may not list models
                 raise
 
     async def sign_in(self, email: str, password: str) -> Fresh:

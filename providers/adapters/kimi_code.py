@@ -1,11 +1,11 @@
-"""Kimi Code, the official interface for subscribers (api.kimi.com/coding/v1): OpenAI's dialect with
-`sk-kimi-…` keys.
+"""Kimi Code, the official interface for subscribers (api.kimi.com/coding/v1).
 
-Thinking is switched by `thinking`, which a row's options give: {"thinking": true}; `temperature` is
-refused there and so left out. The service is meant for coding agents and may refuse others by their
-User-Agent: this gateway says what it is unless the provider's row names the agent that it serves,
-and such a refusal is the provider's, not the key's. Bodies beyond 2 MiB get its own 400. Sources:
-Kimi Code's documentation, and public reports of its error answers.
+It speaks OpenAI's dialect with `sk-kimi-…` keys. Thinking is switched by `thinking`, which a row's
+options give: {"thinking": true}. `temperature` is refused there and so left out. The service is
+meant for coding agents and may refuse others by their User-Agent. This gateway sends its own name
+unless the provider's row names the agent that it serves; such a refusal is the provider's fault,
+not the key's. Bodies beyond 2 MiB get a 400 from the service. Sources: Kimi Code's documentation,
+and public reports of its error answers.
 """
 
 from typing import Any
@@ -16,8 +16,8 @@ from providers.network.http_client import HttpAnswer
 from providers.protocol.chat import CHAT, ChatRequest, Chunk, Credential, UpstreamModel
 from providers.upstream.base_adapter import BaseAdapter
 
-# a 403 has one type for what will pass, for a used-up plan and for a bad key: its words tell them
-# apart
+# all 403s have one error type: only the message tells a passing limit, a used-up plan and a bad
+# key apart
 FORBIDDEN: tuple[tuple[str, type[UpstreamError]], ...] = (
     ("concurren", RateLimited),
     ("billing cycle", QuotaExhausted),
@@ -43,9 +43,7 @@ class Adapter(BaseAdapter):
         return lift(super().answer(request, data, credential))
 
     def read_refusal(self, answer: HttpAnswer, credential: Credential) -> UpstreamError:
-        """Return the error that an answer other than a success means, as the service's words
-        say.
-        """
+        """Return the error that an unsuccessful answer means, by the words of its message."""
         error = super().read_refusal(answer, credential)
         said = error.message.lower()
         meant = (

@@ -1,14 +1,14 @@
-"""Kimi's web site through its older interface: REST, answers as server-sent events. Unofficial.
+"""Kimi's web site by its older, unofficial interface: REST with server-sent events.
 
-One chat per request: it is created, asked once, asked to go on when an answer was cut for its
-length, and deleted. Images and files go up through a presigned address, from data: URLs only.
-Callers get the answer as content, thinking as reasoning_content, search results as annotations at
-the end.
+There is one chat per request: it is created, asked once, continued if an answer was cut for its
+length, and deleted. Images and files are uploaded to a presigned address, from data: URLs only.
+Callers get the answer as content, thinking as reasoning_content, and search results as annotations
+at the end.
 
-A row's `options`: `kimiplus_id` (the agent), `continuations` (how often a cut answer goes on),
+A row's `options`: `kimiplus_id` (the agent), `continuations` (how often a cut answer is continued),
 `use_search` (false: no search unless the row or the caller turns it on), other `use_…` fields as
-the site has them (use_research, use_math), `extra` (further fields). Where the facts are from:
-published clients of the site.
+the site has them (use_research, use_math), `extra` (further fields). Source: published clients of
+the site.
 """
 
 import asyncio
@@ -74,7 +74,7 @@ class Adapter(WebChat):
         reader.judge()
 
     async def _prepared(self, turn: Turn) -> dict[str, Any]:
-        """The chat is there, what goes with the question is uploaded: the question."""
+        """Create the chat if there is none, upload its files, and return the question to send."""
         credential = turn.credential
         given = attachments(turn.messages)
         if turn.resume is None:
@@ -89,7 +89,7 @@ class Adapter(WebChat):
 
     # --- images and files -------------------------------------------------------------------------
     async def _uploaded(self, turn: Turn, given: Attachment) -> str:
-        """The id of an image or file that the site has now."""
+        """Upload an image or file, wait until the site has read it, and return its id."""
         credential = turn.credential
         place = await self.fetch(
             "POST", "api/pre-sign-url", credential, {"action": given.kind, "name": given.name}
@@ -113,7 +113,7 @@ class Adapter(WebChat):
     async def _upload(self, url: Any, given: Attachment) -> None:
         """Put the data at a presigned address, on whatever host; it gets none of our credentials.
 
-        Raises BadResponse when the address is none or does not take them.
+        Raises BadResponse if the address is not usable or does not accept the data.
         """
         upstream = self.upstream
         found = PRESIGNED.fullmatch(url) if isinstance(url, str) else None
@@ -128,7 +128,10 @@ class Adapter(WebChat):
             raise BadResponse(f"The upload was answered with status {answer.status}.")
 
     async def _parsed(self, credential: Credential, file_id: str) -> None:
-        """Return when the site has read the file. Raises Rejected when it cannot."""
+        """Wait until the site has read the file.
+
+        Raises Rejected if it cannot read it, UpstreamTimeout if that takes too long.
+        """
         try:
             async with asyncio.timeout(PARSE_SECONDS):
                 for _ in range(PARSE_LOOKS):
@@ -140,7 +143,10 @@ class Adapter(WebChat):
         raise UpstreamTimeout("The upstream took too long to read the file.")
 
     async def _parsing(self, credential: Credential, file_id: str) -> bool:
-        """One look: the stream says how it goes, and may end before it is done."""
+        """Ask the site once, and return whether it has read the file.
+
+        The answer is a stream of progress events, which may end before the file is read.
+        """
         splitter = Splitter(self.upstream.limits.event_bytes)
         data = orjson.dumps({"ids": [file_id]})
         call = self.build_call("POST", "api/file/parse_process", credential, body=data)

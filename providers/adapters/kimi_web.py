@@ -1,15 +1,14 @@
-"""Kimi's web site as it is since late 2025, asked through its own interface: Connect-RPC with JSON.
-Unofficial.
+"""Kimi's web site as it is since late 2025: Connect-RPC with JSON, an unofficial interface.
 
-What callers get: the answer as content, thinking as reasoning_content, search results that are
-cited as footnotes with annotations. The words that were searched for are dropped. Images and files
-have no known way up.
+Callers get the answer as content, thinking as reasoning_content, and cited search results as
+footnotes with annotations. The search queries are dropped. There is no known way to send images and
+files.
 
-A row's `options`: `scenario` (else the upstream name is it), `options` (the request's object of
-that name: thinking, reasoning_effort, …), `use_search` (false: no search unless the row or the
-caller turns it on), `search` (the search tool's object), `extra` (further fields of the request,
-such as kimiplus_id). Where the facts are from: published clients of the site; for the framing the
-Connect protocol's own documentation.
+A row's `options`: `scenario` (default: the upstream name), `options` (the request's object of that
+name: thinking, reasoning_effort, …), `use_search` (false: no search unless the row or the caller
+turns it on), `search` (the search tool's object), `extra` (further fields of the request, such as
+kimiplus_id). Sources: published clients of the site; for the framing the Connect protocol's own
+documentation.
 """
 
 from contextlib import aclosing

@@ -1,12 +1,15 @@
-"""Moonshot AI's official interface (api.moonshot.ai, api.moonshot.cn): OpenAI's dialect with an API
-key, and more.
+"""Moonshot AI's official interface (api.moonshot.ai, api.moonshot.cn): OpenAI's dialect, and more.
 
-Beyond it: usage inside the last chunk's choice; web search, a built-in function that this adapter
-answers when search is on; file extraction, used for models whose row lists `files`; a balance that
-tells whether a key works. Partial mode (`partial` on the last message), `thinking`,
-`max_completion_tokens` and `ms://` images are the caller's own fields and go through. Images at
-plain web addresses are refused there, so they are refused here at once. Source: Moonshot's API
-documentation (platform.kimi.ai): chat, files, web search, balance, error codes.
+The credential is an API key. Beyond OpenAI's dialect there are:
+- usage inside the last chunk's choice;
+- web search, a built-in function that this adapter answers when search is on;
+- file extraction, used for models whose row lists `files`;
+- a balance that tells whether a key works.
+
+Partial mode (`partial` on the last message), `thinking`, `max_completion_tokens` and `ms://` images
+are the caller's own fields and are passed on. The service refuses images at plain web addresses, so
+they are refused here at once. Source: Moonshot's API documentation (platform.kimi.ai): chat, files,
+web search, balance, error codes.
 """
 
 import asyncio
@@ -47,7 +50,7 @@ from providers.upstream.base_adapter import BaseAdapter, Upstream
 from providers.upstream.error_mapping import CODES, clean
 from providers.wire.json_reader import loads
 
-ROUNDS = 5  # of searching for one answer; then the model has to speak
+ROUNDS = 5  # searches for one answer; then the model has to answer
 LINKED = ("image_url", "video_url")
 FAREWELL_SECONDS = 10.0
 FILE_ID = re.compile(r"[0-9A-Za-z_-]{1,128}")
@@ -56,7 +59,7 @@ FILE_ID = re.compile(r"[0-9A-Za-z_-]{1,128}")
 class Adapter(BaseAdapter):
     label = "Moonshot AI, official"
     ERRORS: ClassVar[dict[str, type[UpstreamError]]] = CODES | {
-        # also says that the balance is low: such a key wakes by itself
+        # it may also mean a low balance, so the key is exhausted for a time, not rejected
         "permission_denied_error": QuotaExhausted,
         "client_closed_request": ServerFailed,
     }
@@ -94,8 +97,9 @@ class Adapter(BaseAdapter):
     async def searched(
         self, request: ChatRequest, model: UpstreamModel, credential: Credential, attempt: Attempt
     ) -> Batches:
-        """The chunks of an answer for which the model may search the web, whatever number of calls
-        that takes.
+        """Yield the chunks of an answer for which the model may search the web, in several calls.
+
+        Raises Rejected for more than one choice, BadResponse if the model does not stop searching.
         """
         if (request.body.get("n") or 1) > 1:
             raise Rejected("With web search there is one choice only.", param="n")
@@ -128,8 +132,9 @@ class Adapter(BaseAdapter):
     async def with_texts(
         self, request: ChatRequest, credential: Credential, attempt: Attempt
     ) -> ChatRequest:
-        """The request with each file's text, as Moonshot reads it, in a system message before the
-        message that has the file. Raises UpstreamError.
+        """Return the request with the text of each file, as Moonshot reads it, in a system message.
+
+        The system message stands before the message that has the file. Raises UpstreamError.
         """
         if next(file_parts.file_parts(request.body["messages"]), None) is None:
             return request
@@ -147,7 +152,7 @@ class Adapter(BaseAdapter):
         return msgspec.structs.replace(request, body=request.body | {"messages": messages})
 
     async def text_of(self, file: dict[str, Any], credential: Credential, attempt: Attempt) -> str:
-        """Upload, read, delete: nothing of the file stays there. Raises UpstreamError."""
+        """Upload a file, read its text and delete it there. Raises UpstreamError."""
         boundary = uuid4().hex
         form = multipart(file.get("filename") or "file", bytes_in(file), boundary)
         content_type = f"multipart/form-data; boundary={boundary}"
@@ -172,22 +177,26 @@ class Adapter(BaseAdapter):
             farewell.add_done_callback(self._farewells.discard)
 
     async def fetch(self, call: ApiCall, credential: Credential, attempt: Attempt) -> bytes:
-        """Return what one call answers, within the request's deadline. Raises UpstreamError."""
+        """Return the body that one call answers, within the request's deadline.
+
+        Raises UpstreamError.
+        """
         left_seconds = attempt.deadline - time.perf_counter()
         call = replace(call, total_seconds=min(call.total_seconds, left_seconds))
         return (await self.make_call(call, credential)).body
 
     async def farewell(self, file_id: str, credential: Credential) -> None:
-        """Delete a file there; that it stays is no fault of the request's."""
+        """Delete a file at the upstream; an error is ignored, as the request is not at fault."""
         with suppress(UpstreamError, TimeoutError):
             async with asyncio.timeout(FAREWELL_SECONDS):
                 call = self.build_call("DELETE", f"files/{file_id}", credential)
                 await self.make_call(call, credential)
 
-    # --- beside the path --------------------------------------------------------------------------
+    # --- checks -----------------------------------------------------------------------------------
     async def check(self, credential: Credential) -> None:
-        """The balance, which is free to ask for; where there is none, the list of models. Raises
-        UpstreamError.
+        """Check the key by its balance, which is free to ask for, else by the list of models.
+
+        Raises UpstreamError; QuotaExhausted if the balance is used up.
         """
         try:
             body = await self.call("GET", "users/me/balance", credential)
@@ -201,8 +210,9 @@ class Adapter(BaseAdapter):
 
 
 def searches(request: ChatRequest, model: UpstreamModel) -> bool:
-    """Whether this adapter offers the web search; a caller who offers it himself answers its calls
-    himself.
+    """Return whether this adapter offers the web search.
+
+    A caller who offers it as a tool answers its calls itself.
     """
     return (
         request.endpoint == CHAT
@@ -212,7 +222,7 @@ def searches(request: ChatRequest, model: UpstreamModel) -> bool:
 
 
 def refuse_addresses(messages: list[dict[str, Any]]) -> None:
-    """Raise Rejected where an image or video stands at a web address."""
+    """Raise Rejected if an image or video is given as a web address."""
     for message in messages:
         content = message.get("content")
         for part in content if isinstance(content, list) else ():
@@ -225,14 +235,17 @@ def refuse_addresses(messages: list[dict[str, Any]]) -> None:
 
 
 def named(part: dict[str, Any]) -> dict[str, Any]:
-    """A file's place in a message, once its text stands before it."""
+    """Return a text part that names the file; its text stands before the message.
+
+    Other parts are returned unchanged.
+    """
     if part["type"] != "file":
         return part
     return {"type": "text", "text": f"[File: {part['file'].get('filename') or 'file'}]"}
 
 
 def bytes_in(file: dict[str, Any]) -> bytes:
-    """Raises Rejected."""
+    """Decode the file's base64 data. Raises Rejected."""
     try:
         return b64decode(str(file["file_data"]).rpartition(",")[2], validate=True)
     except (KeyError, ValueError):
@@ -240,7 +253,7 @@ def bytes_in(file: dict[str, Any]) -> bytes:
 
 
 def multipart(filename: str, data: bytes, boundary: str) -> bytes:
-    """A form of RFC 7578 with the file and what it is for."""
+    """Return a form of RFC 7578 with the file and its purpose."""
     for odd, written in (('"', "%22"), ("\r", "%0D"), ("\n", "%0A")):
         filename = filename.replace(odd, written)
     head = (

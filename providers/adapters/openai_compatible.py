@@ -1,10 +1,10 @@
-"""Any service with OpenAI's HTTP interface: OpenAI, Moonshot, DeepSeek, OpenRouter, Groq, Together,
-vLLM, Ollama, llama.cpp …
+"""Any service with OpenAI's HTTP interface.
 
-Official interfaces, API key as bearer. Chat completions, completions, embeddings, models. Source:
-OpenAI's API reference; the base adapter is that dialect. Such services are rows, not files.
-OpenRouter lists its models to everybody; its API reference has "Get current API key", which is free
-and needs the key.
+Examples are OpenAI, Moonshot, DeepSeek, OpenRouter, Groq, Together, vLLM, Ollama and llama.cpp.
+Official interfaces, with an API key as bearer token. Chat completions, completions, embeddings,
+models. Source: OpenAI's API reference; the base adapter speaks this dialect. Such a service needs a
+provider row, and no code. OpenRouter lists its models to everybody, so its keys are checked by "Get
+current API key" of its API reference, which is free and needs the key.
 """
 
 from typing import ClassVar

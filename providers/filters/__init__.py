@@ -1,5 +1,6 @@
-"""What a model lacks is made up for on the way up: chunks -> chunks, no I/O. `needed` says which
-filters an answer passes; most pass none.
+"""Filters that add to an answer the features that its model lacks: chunks -> chunks, no I/O.
+
+`needed` chooses the filters that an answer passes; most answers pass none.
 """
 
 from providers.filters.filter_pipeline import Filter
@@ -12,8 +13,9 @@ from providers.protocol.chat import CHAT, Attempt, ChatRequest, UpstreamModel
 def needed(
     request: ChatRequest, model: UpstreamModel, attempt: Attempt, kept_bytes: int = 2**22
 ) -> list[Filter]:
-    """The filters for one answer, in their order; new ones for each attempt. `kept_bytes`: of
-    hidden thinking.
+    """Return new filters for one answer, in their order.
+
+    `kept_bytes`: how much hidden thinking is kept for counting.
     """
     if model.thinks == "separate" and model.thinking == "reasoning" and model.tools == "native":
         return []
@@ -25,7 +27,7 @@ def needed(
     if model.tools == "prompt" and tool_prompt.offer(request.body).tools:
         steps.append(
             CallReader(request, attempt)
-        )  # before thinking is shown in the text: a call in it is none
+        )  # comes before thinking is put into the text, because calls in thinking do not count
     if model.thinking != "reasoning":
         attempt.unshown = []
         steps.append(ThinkingShown(model.thinking, attempt.unshown, kept_bytes))

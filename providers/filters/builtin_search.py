@@ -1,10 +1,9 @@
-"""Moonshot's built-in web search, answered here: what of several upstream answers the caller gets.
-No I/O.
+"""Moonshot's built-in web search: join several upstream answers into one for the caller. No I/O.
 
-The model stops with a call of `$web_search`; it is answered with the call's own arguments,
-unchanged, and asked again, until it speaks. The caller sees one answer without those calls. Calls
-of his own functions end the turn and are his. Source: Moonshot's API documentation, "Use the web
-search built-in function".
+The model stops with a call of `$web_search`. It is called again with the call's own arguments as
+the result, unchanged, until it gives an answer. The caller sees one answer without those calls.
+Calls of the caller's own functions end the turn and are passed on. Source: Moonshot's API
+documentation, "Use the web search built-in function".
 """
 
 from functools import reduce
@@ -15,17 +14,22 @@ from providers.protocol.chat import Chunk
 
 NAME = "$web_search"
 TOOL = {"type": "builtin_function", "function": {"name": NAME}}
-CUT = ("length", "content_filter")  # an answer that ends so may have ended within a call
+CUT = ("length", "content_filter")  # with these reasons an answer may have ended within a call
 
 
 def offered(body: dict[str, Any]) -> bool:
-    """Whether the caller's own tools have it: then he answers its calls himself."""
+    """Return whether the caller's own tools include the search.
+
+    The caller then answers its calls.
+    """
     return any((tool.get("function") or {}).get("name") == NAME for tool in body.get("tools") or ())
 
 
 class Search:
-    """One caller's answer. Per upstream answer: `begin`, then `chunks` of each batch; `again` says
-    that the model waits for the results in `turns`.
+    """The state of one caller's answer.
+
+    For each upstream answer call `begin`, then `chunks` with each batch. `again` says that the
+    model waits for the results in `turns`.
     """
 
     def __init__(self) -> None:
@@ -34,14 +38,14 @@ class Search:
 
     def begin(self) -> None:
         self.again = False
-        self._calls: dict[int, dict[str, Any]] = {}  # of the search, by their index
-        self._arguments: dict[int, list[str]] = {}  # theirs, in the pieces that came
-        self._others: dict[int, int] = {}  # the caller's: index there -> index here
+        self._calls: dict[int, dict[str, Any]] = {}  # calls of the search, by index
+        self._arguments: dict[int, list[str]] = {}  # their arguments, in pieces
+        self._others: dict[int, int] = {}  # calls of the caller's tools: upstream's index -> ours
         self._text: list[str] = []
         self._usages.append(None)
 
     def chunks(self, batch: list[Chunk]) -> list[Chunk]:
-        """What goes on to the caller; usage is kept until the end."""
+        """Return the chunks for the caller; usage is kept until the end."""
         kept = []
         for chunk in batch:
             self._usages[-1] = chunk.pop("usage", None) or self._usages[-1]
@@ -57,7 +61,7 @@ class Search:
         return reduce(sum_usage, known) if is_complete else None
 
     def turns(self) -> list[dict[str, Any]]:
-        """The messages that answer the search: what the model said, and each call's arguments."""
+        """Return the messages that answer the search: the model's, and each call's arguments."""
         calls = [
             call | {"function": {"name": NAME, "arguments": "".join(self._arguments[index])}}
             for index, call in self._calls.items()
@@ -75,7 +79,7 @@ class Search:
         return [said, *answers]
 
     def _choice(self, choice: dict[str, Any]) -> bool:
-        """Take the search out of one choice; whether anything is left of it."""
+        """Remove the search from one choice; return whether anything is left of it."""
         delta = choice["delta"]
         delta.pop("role", None)
         if said := delta.pop("content", None):
@@ -94,7 +98,7 @@ class Search:
         return True
 
     def _callers(self, parts: Any) -> list[dict[str, Any]]:
-        """The parts of calls that are the caller's; those of the search are put together here."""
+        """Return the parts of the caller's calls; collect the parts of search calls."""
         kept = []
         for part in parts:
             index = part["index"]

@@ -1,10 +1,9 @@
-"""Citation marks in a model's text -> footnotes `[1]` and OpenAI's `annotations`: text -> text, no
-I/O.
+"""Turn citation marks in a model's text into footnotes `[1]` and OpenAI's `annotations`. No I/O.
 
-Kimi's site marks what it found with private-use characters: U+E3A0 `cite` (U+E3A3 reference)…
-U+E3A8. A mark is cut anywhere by a stream; one that is broken off, or names results nobody has told
-of, leaves no trace. Source: published clients of the site; for annotations OpenAI's API reference,
-"Web search".
+Kimi's site marks its citations with private-use characters: U+E3A0 `cite` (U+E3A3 reference)…
+U+E3A8. A stream may cut a mark anywhere. A mark that is broken off, or that names an unknown
+result, leaves no trace. Source: published clients of the site; for annotations OpenAI's API
+reference, "Web search".
 """
 
 import re
@@ -16,14 +15,12 @@ SEPARATOR = "\ue3a3"
 CLOSING = "\ue3a8"
 START = re.compile("\ue3a0(?:\\Z|c(?:\\Z|i(?:\\Z|t(?:\\Z|e(?:\\Z|[\ue3a3\ue3a8])))))")
 INSIDE = re.compile("[\\w.:\\-\ue3a3]*", re.ASCII)
-LONGEST_MARK = 1_000  # characters; references after that are not looked at
+LONGEST_MARK = 1_000  # characters; references after that are ignored
 LONGEST_URL = 8_192
 
 
 class Sources:
-    """The search results of one answer by their reference, numbered in the order in which the text
-    cites them.
-    """
+    """The search results of one answer by reference, numbered in the order of their citation."""
 
     __slots__ = ("_cited", "_found")
 
@@ -32,7 +29,7 @@ class Sources:
         self._cited: dict[str, int] = {}
 
     def add(self, reference: Any, url: Any, title: Any) -> None:
-        """Take a result; one without an address of the web, or without a reference, is none."""
+        """Add a result; one without a web address or without a reference is ignored."""
         named = isinstance(reference, str | int) and str(reference)
         if (
             named
@@ -43,27 +40,33 @@ class Sources:
             self._found[str(reference)] = (url, title if isinstance(title, str) and title else url)
 
     def number(self, reference: str) -> int | None:
-        """The footnote's number, or None for a result that is not known."""
+        """Return the footnote's number, or None for an unknown result."""
         if reference not in self._found:
             return None
         return self._cited.setdefault(reference, len(self._cited) + 1)
 
     def annotation(self, reference: str, start: int, end: int) -> dict[str, Any]:
-        """What of the text from character `start` to before `end` is said of a known result."""
+        """Return the annotation of a known result for the text from `start` to before `end`.
+
+        Both are character positions.
+        """
         url, title = self._found[reference]
         cited = {"start_index": start, "end_index": end, "url": url, "title": title}
         return {"type": "url_citation", "url_citation": cited}
 
     def all(self, at: int) -> list[dict[str, Any]]:
-        """All results as annotations of the place `at`, for an answer that does not say where it
-        uses them.
+        """Return all results as annotations of the place `at`.
+
+        This is for an answer that does not say where it uses them.
         """
         return [self.annotation(reference, at, at) for reference in self._found]
 
 
 class Citations:
-    """One running text. `text` returns what goes on of a piece; with `cite` off all marks just
-    go.
+    """The state of one running text.
+
+    `text` returns the text of a piece with its marks replaced. With `cite` off all marks are
+    removed.
     """
 
     __slots__ = ("_cite", "_held", "_inside", "_length", "_sources", "annotations")
@@ -71,9 +74,9 @@ class Citations:
     def __init__(self, sources: Sources, *, cite: bool = True) -> None:
         self._sources = sources
         self._cite = cite
-        self._held = ""  # what may be the beginning of a mark
-        self._inside: str | None = None  # what came of the mark that is open
-        self._length = 0  # characters that went on
+        self._held = ""  # text that may be the beginning of a mark
+        self._inside: str | None = None  # the text of the open mark so far
+        self._length = 0  # characters returned so far
         self.annotations: list[dict[str, Any]] = []
 
     @property
@@ -99,9 +102,9 @@ class Citations:
         return "".join(said)
 
     def _opening(self, text: str, start: int) -> int:
-        """What the beginning of a mark means; where the text goes on."""
+        """Handle the beginning of a mark, and return where the text goes on."""
         head = text[start : start + len(BEGIN)]
-        if head not in (BEGIN, EMPTY):  # the rest of it has not come
+        if head not in (BEGIN, EMPTY):  # its rest has not come yet
             self._held = head
             return len(text)
         if head == BEGIN:
@@ -117,7 +120,7 @@ class Citations:
         inside = self._inside
         self._inside = None
         if text[end] != CLOSING:
-            return end  # it broke off
+            return end  # the mark is broken off
         if self._cite:
             self._footnotes(inside.split(SEPARATOR), said)
         return end + 1

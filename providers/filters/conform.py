@@ -1,10 +1,9 @@
-"""What an OpenAI-speaking upstream sends, made to conform to the official schema: chunks -> chunks,
-no I/O.
+"""Make the answer of an OpenAI-speaking upstream conform to the official schema. No I/O.
 
-Guarantees for what comes out: every choice has index, delta (or message) and a finish reason of
+Guarantees for the result: every choice has index, delta (or message) and a finish reason of
 OpenAI's enum or null; the first delta of a choice has the role, and only it; a choice finishes
 once; whole answers carry `refusal` and `logprobs` keys; tool calls are as `native_calls.py` makes
-them. Fields it does not know travel through untouched.
+them. Unknown fields are passed on unchanged.
 """
 
 import struct
@@ -18,7 +17,7 @@ from providers.protocol.chat import Chunk
 FINISH_REASONS = frozenset(("stop", "length", "tool_calls", "content_filter", "function_call"))
 CUT_REASONS = frozenset(
     ("error", "abort", "insufficient_system_resource")
-)  # OpenRouter, vLLM, DeepSeek: no answer
+)  # of OpenRouter, vLLM and DeepSeek: the answer was cut
 OTHER_REASONS = {
     "max_tokens": "length",
     "model_length": "length",
@@ -33,7 +32,7 @@ OTHER_REASONS = {
 
 
 def finish_reason(value: Any) -> str | None:
-    """A reason of OpenAI's enum, or None for none and for one that says the answer was cut.
+    """Return a reason of OpenAI's enum, or None if there is none or the answer was cut.
 
     Unknown ones (`eos`, `end_turn`, `stop_sequence` …) mean that the model stopped by itself.
     """
@@ -51,8 +50,9 @@ TEXTS = frozenset(("content", "reasoning_content", "reasoning", "refusal"))
 
 
 def as_text(value: Any) -> str | None:
-    """What a field that must be a text says: of parts their texts, of a number its digits; None
-    when it has no text.
+    """Return the value of a text field as text, or None if it has no text.
+
+    Of a list of parts these are their texts, of a number its digits.
     """
     if value is None or isinstance(value, str):
         return value
@@ -72,8 +72,9 @@ def as_text(value: Any) -> str | None:
 
 
 def mend_calls(said: dict[str, Any], reason: str | None, *, called: bool) -> str | None:
-    """Drop a `function_call` that is none; returns the finish reason, which names calls only when
-    there are some.
+    """Remove a `function_call` that is not an object, and return the finish reason.
+
+    A reason that names calls becomes "stop" if there are none.
     """
     if not isinstance(said.get("function_call"), dict):
         said.pop("function_call", None)
@@ -90,8 +91,9 @@ def as_index(value: Any, otherwise: int) -> int:
 
 
 class StreamConformer:
-    """State of one streamed answer. `chunk` returns the conforming chunk, or None for one that says
-    nothing.
+    """The state of one streamed answer.
+
+    `chunk` returns the conforming chunk, or None for one without content.
     """
 
     __slots__ = ("_called", "_calls", "_chat", "_finished", "_opened")
@@ -105,12 +107,12 @@ class StreamConformer:
 
     @property
     def finished(self) -> bool:
-        """Whether every choice that began has its finish reason."""
+        """Return whether every choice that began has its finish reason."""
         return bool(self._finished) and self._finished >= self._opened
 
     @property
     def ended(self) -> int:
-        """How many choices have their finish reason."""
+        """Return how many choices have their finish reason."""
         return len(self._finished)
 
     def chunk(self, chunk: Chunk) -> Chunk | None:
@@ -124,8 +126,9 @@ class StreamConformer:
         return chunk if kept or chunk.get("usage") else None
 
     def _choice(self, choice: dict[str, Any]) -> bool:
-        """Mend one choice in place; False: drop it (the choice is finished and this says nothing
-        new).
+        """Make one choice conform, in place; return False if it must be dropped.
+
+        It is dropped if the choice has finished already.
         """
         index = choice["index"] = as_index(choice.get("index"), 0)
         if index in self._finished:
@@ -180,9 +183,7 @@ class StreamConformer:
 
 
 def whole(answer: Chunk) -> Chunk:
-    """One whole `chat.completion`, mended in place. Raises ServerFailed when it says that it was
-    cut.
-    """
+    """Make a whole `chat.completion` conform, in place. Raises ServerFailed if it was cut."""
     answer["object"] = "chat.completion"
     for position, choice in enumerate(answer["choices"]):
         choice["index"] = as_index(choice.get("index"), position)
@@ -205,8 +206,9 @@ def whole(answer: Chunk) -> Chunk:
 
 
 def whole_reason(reason: Any) -> str:
-    """The finish reason of a whole answer; one that has none stopped by itself. Raises
-    ServerFailed.
+    """Return the finish reason of a whole answer, "stop" if it has none.
+
+    Raises ServerFailed if the reason says that the answer was cut.
     """
     if isinstance(reason, str) and reason.lower() in CUT_REASONS:
         raise ServerFailed("The upstream did not finish its answer.")
@@ -214,8 +216,9 @@ def whole_reason(reason: Any) -> str:
 
 
 def embeddings(answer: Chunk, *, as_base64: bool) -> Chunk:
-    """Vectors in the encoding that was asked for, whatever the upstream made of the wish: OpenAI's
-    own clients ask for base64 (little-endian 32-bit floats) and take a list for nothing.
+    """Return the vectors in the requested encoding, whatever encoding the upstream sent.
+
+    OpenAI's own clients ask for base64 (little-endian 32-bit floats) and cannot read a list then.
     """
     for item in answer["data"]:
         vector = item.get("embedding")
@@ -231,8 +234,9 @@ STREAMED = frozenset(("index", "message", "text", "logprobs", "finish_reason"))
 
 
 def as_stream(answer: Chunk) -> list[Chunk]:
-    """A whole answer as the chunks of a stream, for an upstream that answered JSON although a
-    stream was asked.
+    """Return a whole answer as the chunks of a stream.
+
+    This is for an upstream that answered with JSON although a stream was requested.
     """
     chat = all("message" in choice for choice in answer["choices"])
     base = {

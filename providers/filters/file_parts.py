@@ -1,9 +1,9 @@
-"""File parts of a chat body for upstreams that take files, and for those that do not: no I/O.
+"""File parts of a chat body, for upstreams that take files and for those that do not. No I/O.
 
-What comes down (made by `conversations/files/file_storage.py`): `{"type": "file", "file":
-{"filename", "file_data"}, "text": …}`, with `file_data` (a data URL) when a candidate takes files
-and `text` when one does not, and `file_id` beside them when it is a stored file. What goes up is
-OpenAI's file part without these two, or a text part that names the file.
+The input (made by `conversations/files/file_storage.py`) is `{"type": "file", "file": {"filename",
+"file_data"}, "text": …}`. `file_data` (a data URL) is there when a candidate takes files, `text`
+when one does not, and `file_id` beside them when it is a stored file. The output is OpenAI's file
+part without `text` and `file_id`, or a text part that names the file.
 """
 
 from collections.abc import Iterator
@@ -12,12 +12,12 @@ from typing import Any
 from providers.exceptions import Rejected
 from providers.protocol.chat import UpstreamModel
 
-TEXT = "text"  # of a file part: what was read out of the file; ours alone
-FILE_ID = "file_id"  # of a file part: the stored file that it was made of; ours alone
+TEXT = "text"  # our own field of a file part: the text of the file
+FILE_ID = "file_id"  # our own field of a file part: the id of the stored file
 
 
 def file_parts(messages: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every file part with its place, for example `messages[0].content[1]`."""
+    """Yield every file part with its place, for example `messages[0].content[1]`."""
     for at, message in enumerate(messages):
         content = message.get("content")
         if isinstance(content, list):
@@ -27,8 +27,9 @@ def file_parts(messages: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, 
 
 
 def rewrite(body: dict[str, Any], model: UpstreamModel) -> dict[str, Any]:
-    """The chat body with its file parts as `model` takes them; the very same body when it has none.
-    Raises Rejected.
+    """Return the chat body with its file parts as `model` takes them. Raises Rejected.
+
+    A body without file parts is returned itself.
     """
     if next(file_parts(body["messages"]), None) is None:
         return body
@@ -45,8 +46,9 @@ def with_parts(message: dict[str, Any], model: UpstreamModel) -> dict[str, Any]:
 
 
 def for_model(part: dict[str, Any], model: UpstreamModel) -> dict[str, Any]:
-    """One file part as the model takes it. Raises Rejected when it takes no files and there is no
-    text.
+    """Return one file part as the model takes it.
+
+    Raises Rejected if the model takes no files and there is no text.
     """
     if model.files:
         return {name: value for name, value in part.items() if name not in (TEXT, FILE_ID)}

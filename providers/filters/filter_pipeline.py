@@ -1,9 +1,8 @@
-"""Answers that pass through filters on their way up: chunks -> chunks, and chunks -> one whole
-answer. No I/O.
+"""Pass an answer through filters, as chunks or as one whole answer. No I/O.
 
-A filter is an object with `chunks(batch) -> batch`, made for one answer. Whatever the upstream sent
-is taken as a stream, filtered, and folded again when the caller wants it whole: so both are the
-same by construction.
+A filter is an object with `chunks(batch) -> batch`, made for one answer. Every answer of an
+upstream is treated as a stream, filtered, and folded again if the caller wants it whole. So both
+forms are always the same.
 """
 
 import asyncio
@@ -15,25 +14,25 @@ from providers.exceptions import BadResponse
 from providers.filters import conform
 from providers.protocol.chat import Batches, Chunk
 
-PORTION_CHARS = 1_024  # of text that filters get at once: some milliseconds of work at worst
-CHUNK_BYTES = 64  # that a chunk of a whole answer counts besides its text
+PORTION_CHARS = 1_024  # text that filters get at once: some milliseconds of work at worst
+CHUNK_BYTES = 64  # size of a chunk of a whole answer, without its text
 
 
 class Filter(Protocol):
     def chunks(self, batch: list[Chunk]) -> list[Chunk]:
-        """What goes on of this batch. Everything held back must have gone before a choice's finish
-        reason does.
+        """Return the filtered batch.
+
+        All text that was held back must be returned before or with a choice's finish reason.
         """
 
 
 async def shaped(
     batches: Batches, filters: Sequence[Filter], *, stream: bool, most_bytes: int = 2**26
 ) -> Batches:
-    """The answer through `filters`, in their order; whole unless `stream`, and then of at most
-    `most_bytes`.
+    """Yield the answer through `filters`, in their order; as one whole answer unless `stream`.
 
-    Others get their turn between portions of long texts. Raises BadResponse when a whole answer is
-    longer.
+    A whole answer may have at most `most_bytes`; BadResponse is raised if it is longer. Other tasks
+    may run between portions of long texts.
     """
     folding = Folding(most_bytes)
     async with aclosing(batches):
@@ -74,13 +73,13 @@ def portions(batch: list[Chunk]) -> Iterator[list[Chunk]]:
 
 
 def text_in(choice: dict[str, Any]) -> str:
-    """The text of a choice's delta."""
+    """Return the text of a choice's delta."""
     text = (choice.get("delta") or {}).get("content")
     return text if isinstance(text, str) else ""
 
 
 def divided(chunk: Chunk) -> Iterator[Chunk]:
-    """The same chunk as several, each with one choice and a part of its text."""
+    """Yield the chunk as several, each with one choice and a part of its text."""
     head = {name: value for name, value in chunk.items() if name not in ("choices", "usage")}
     for choice in chunk["choices"]:
         for part in parts_of(choice):
@@ -90,8 +89,9 @@ def divided(chunk: Chunk) -> Iterator[Chunk]:
 
 
 def parts_of(choice: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The same choice as several: what stands before the text goes with its first part, all else
-    with the last.
+    """Yield the choice as several with a part of its text each.
+
+    The fields that stand before the text go with the first part, all others with the last.
     """
     text = text_in(choice)
     if len(text) <= PORTION_CHARS:
@@ -113,8 +113,9 @@ BEFORE_TEXT = frozenset(("role", "reasoning_content", "reasoning", "reasoning_de
 
 # --- whole answers --------------------------------------------------------------------------------
 class Folding:
-    """One whole `chat.completion` of a stream's chunks: texts and arguments joined, of other fields
-    the last wins.
+    """One whole `chat.completion`, folded from a stream's chunks.
+
+    Texts and arguments are joined; of other fields the last value is kept.
     """
 
     def __init__(self, most_bytes: int) -> None:
@@ -149,7 +150,7 @@ class Folding:
             elif name in JOINED and isinstance(value, str):
                 self._bytes_left -= len(value)
                 self._texts.setdefault((index, name), []).append(value)
-                known["message"][name] = ""  # it keeps its place among the fields
+                known["message"][name] = ""  # keeps the order of the fields
             elif value is not None or name not in known["message"]:
                 known["message"][name] = value
         add_logprobs(known, choice.get("logprobs"))
@@ -168,7 +169,7 @@ class Folding:
         self._arguments.setdefault((index, part["index"]), []).append(arguments)
 
     def whole(self) -> Chunk:
-        """The answer, when all chunks are in it."""
+        """Return the whole answer, when all chunks are in it."""
         for (index, name), texts in self._texts.items():
             self._choices[index]["message"][name] = "".join(texts)
         for index, choice in self._choices.items():
@@ -186,15 +187,16 @@ class Folding:
 
 
 def fold(chunks: Iterable[Chunk], most_bytes: int = 2**26) -> Chunk:
-    """One whole answer of a stream's chunks."""
+    """Return one whole answer made of a stream's chunks."""
     folding = Folding(most_bytes)
     folding.add(chunks)
     return folding.whole()
 
 
 def fold_text(chunks: Iterable[Chunk]) -> Chunk:
-    """One whole `text_completion` of a stream's chunks: texts joined, of other fields the last
-    wins.
+    """Return one whole `text_completion` made of a stream's chunks.
+
+    Texts are joined; of other fields the last value is kept.
     """
     whole: Chunk = {}
     choices: dict[int, dict[str, Any]] = {}

@@ -11,9 +11,7 @@ from providers.protocol.chat import Chunk
 
 
 def lift(chunk: Chunk) -> Chunk:
-    """The same chunk or answer, mended in place: its usage at the top, with
-    `prompt_tokens_details`.
-    """
+    """Move the usage of a chunk or answer to the top, with `prompt_tokens_details`, in place."""
     choices = chunk.get("choices")
     for choice in choices if isinstance(choices, list) else ():
         inner = choice.pop("usage", None) if isinstance(choice, dict) else None

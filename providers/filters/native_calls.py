@@ -1,8 +1,8 @@
-"""Tool calls of upstreams that have them, made to conform: no I/O.
+"""Make the tool calls of upstreams that support them conform. No I/O.
 
 Guarantees: every part has an index, numbered from 0 without gaps; the first part of a call, and
-only it, has id, type and name; ids are unique and do not change; arguments are text. A call whose
-name has not come is held back; what is no call is dropped.
+only it, has id, type and name; ids are unique and do not change; arguments are text. A call is held
+back until its name has come. Parts that are not a call are dropped.
 """
 
 from dataclasses import dataclass
@@ -14,8 +14,10 @@ import orjson
 
 @dataclass(slots=True)
 class Call:
-    """What is known of one call: its id, its name once it came, the arguments held back until then,
-    and then its number among the calls that the caller hears of.
+    """One call of a stream, as far as it has come.
+
+    `held` are the arguments held back until the name comes; `number` is its number among the calls
+    passed on.
     """
 
     id: str
@@ -25,7 +27,7 @@ class Call:
 
 
 def arguments_text(value: Any) -> str:
-    """Arguments as the JSON text that they should be."""
+    """Return arguments as the JSON text that they should be."""
     if isinstance(value, str):
         return value
     return "" if value is None else orjson.dumps(value).decode()
@@ -36,22 +38,23 @@ def new_id() -> str:
 
 
 class CallParts:
-    """The calls of one choice of a streamed answer; `told`: how many of them went on.
+    """The calls of one choice of a streamed answer; `told` is the number of calls passed on.
 
-    Calls are numbered as they go on, without gaps, whatever index the upstream gave them.
+    Calls are numbered in the order in which they are passed on, without gaps, whatever index the
+    upstream gave them.
     """
 
     __slots__ = ("_calls", "_ids", "_last", "_next", "told")
 
     def __init__(self) -> None:
-        self._calls: dict[int, Call] = {}  # by the upstream's index, or one made up for it
-        self._ids: dict[str, int] = {}  # the same index by the call's id
+        self._calls: dict[int, Call] = {}  # by the upstream's index, or a new one without it
+        self._ids: dict[str, int] = {}  # the same index, by the call's id
         self._last = 0
         self._next = 0
         self.told = 0
 
     def take(self, parts: Any) -> list[dict[str, Any]]:
-        """The conforming parts of one delta's `tool_calls`."""
+        """Return the conforming parts of one delta's `tool_calls`."""
         found = (
             [self._part(part) for part in parts if isinstance(part, dict)]
             if isinstance(parts, list)
@@ -94,8 +97,10 @@ class CallParts:
         return call
 
     def _index(self, index: Any, given: Any, name: str) -> int:
-        """The upstream's index; without one that of the id, else a new one for a new call, else the
-        last part's.
+        """Return the upstream's index, or else one found by the id or the name.
+
+        Without an index it is the index of a known id, a new index for a new call, or that of the
+        last part.
         """
         if type(index) is int:
             return index
@@ -105,7 +110,7 @@ class CallParts:
 
 
 def whole_calls(calls: Any) -> list[dict[str, Any]]:
-    """The calls of a whole message that are calls, mended."""
+    """Return the valid calls of a whole message, made to conform."""
     found: list[dict[str, Any]] = []
     taken: set[str] = set()
     for call in calls if isinstance(calls, list) else ():

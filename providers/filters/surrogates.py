@@ -1,8 +1,8 @@
-"""Characters that an upstream cut in two: joined again over the chunks of a stream, no I/O.
+"""Join characters that an upstream cut in two, over the chunks of a stream. No I/O.
 
 Servers written in JavaScript cut text by UTF-16 units, so one chunk may end in a high surrogate and
-the next one begin with its low half. Each half alone is no character; what never finds its other
-half becomes U+FFFD.
+the next one begin with its low half. A half alone is not a character; one that never finds its
+other half becomes U+FFFD.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
 
 
 class Halves:
-    """The halves that wait, by choice and field. `mend` puts a chunk right in place."""
+    """The waiting halves, by choice and field. `mend` repairs a chunk in place."""
 
     __slots__ = ("waiting",)
 

@@ -1,15 +1,13 @@
-"""Thinking that stands in the text, taken out of it; and thinking shown as callers want it: chunks
--> chunks, no I/O.
+"""Separate thinking from an answer's text, and show it the way callers want it. No I/O.
 
-Only what opens an answer counts as thinking: `<think …>…</think>` or `<details type="reasoning"
-…>…</details>` (its `<summary>` is dropped), several in a row, then perhaps `<answer>…</answer>`
-around the rest. What the answer says of such tags later stays as it is, and so does all that only
-looked like a tag. Wherever a text is cut, the joined results are the same: every decision depends
-on places in the text, none on the pieces.
+Only blocks that open an answer count as thinking: `<think …>…</think>` or `<details
+type="reasoning" …>…</details>` (its `<summary>` is dropped), several in a row, then perhaps
+`<answer>…</answer>` around the rest. Such tags later in the answer stay as they are, and so does
+text that only looked like a tag. The joined results do not depend on how a text is cut into pieces.
 
-White space before an opening tag goes, and so do line ends at the beginning of the thinking and of
-the answer that follows it; all other white space stays. Source of the forms: published clients of
-K2-Think's site and of other Open WebUI sites, K2-Think's chat template.
+White space before an opening tag is removed, and so are line ends at the beginning of the thinking
+and of the answer that follows it; all other white space stays. Source of the forms: published
+clients of K2-Think's site and of other Open WebUI sites, K2-Think's chat template.
 """
 
 from collections.abc import Callable
@@ -31,24 +29,24 @@ from providers.wire.tags import (
     thinking_tag,
 )
 
-# held of a text that opens with no tag; without a closing one by then it is taken for thinking
+# a text without an opening tag that gets so long without a closing one counts as thinking
 IMPLIED_CHARS = 16_384
-AFTER_CHARS = 4_096  # that may follow an </answer> which is taken for the last one
-PIECE_BYTES = 64  # that a kept piece of text takes besides its characters
+AFTER_CHARS = 4_096  # most characters after an </answer> that counts as the last one
+PIECE_BYTES = 64  # memory that a kept piece of text takes besides its characters
 SHOWN = (
     "reasoning_content",
     "reasoning",
     "reasoning_details",
-)  # the fields of upstreams that separate
+)  # thinking fields of upstreams that separate it
 
 
 class ThinkingSplitter:
-    """For models that think in their text; `thinks`: "tagged", or "implied" where the opening tag
-    may be missing.
+    """A filter for models that think in their text.
 
-    An implied text is held until it is decided: by an opening tag at its start, by the first
-    closing tag, by its end (then it was all answer) or by IMPLIED_CHARS (then it is thinking). A
-    tagged one without a tag is never held.
+    `thinks` is "tagged", or "implied" if the opening tag may be missing. An implied text is held
+    until it is decided: by an opening tag at its start, by the first closing tag, by its end (then
+    all of it was the answer) or by IMPLIED_CHARS (then it is thinking). A tagged text without a tag
+    is never held.
     """
 
     def __init__(self, thinks: str) -> None:
@@ -59,8 +57,9 @@ class ThinkingSplitter:
         return [out for chunk in batch for out in self._chunk(chunk)]
 
     def _chunk(self, chunk: Chunk) -> list[Chunk]:
-        """The chunk without thinking in its text; before it one with the thinking where there are
-        both.
+        """Return the chunk without thinking in its text, and before it a chunk with the thinking.
+
+        Either is left out if it would be empty.
         """
         thoughts: list[dict[str, Any]] = []
         rest: list[dict[str, Any]] = []
@@ -87,7 +86,7 @@ class ThinkingSplitter:
         return out
 
     def _choice(self, choice: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The delta with the thinking that this choice brought, and the choice without it."""
+        """Return a delta with the thinking of this choice, and the choice without it."""
         delta = choice.get("delta") or {}
         last = choice.get("finish_reason") is not None
         split = self._splits.get(choice["index"])
@@ -126,8 +125,9 @@ def says_something(choice: dict[str, Any]) -> bool:
 
 
 class Split:
-    """One text, fed in pieces: what of it is thinking, what answer. Takes time linear in the
-    text.
+    """One text, fed in pieces and divided into thinking and answer.
+
+    It takes time linear in the length of the text.
     """
 
     __slots__ = (
@@ -145,20 +145,20 @@ class Split:
     def __init__(self, *, implied: bool) -> None:
         self._implied = implied
         self._text = ""
-        self._at = 0  # what is held, and how far the current feed has come in it
-        self._seen = 0  # characters of it that were searched already
-        self._close = ""  # what ends the thinking; empty while there was none
-        self._wrapped = False  # <answer> stands before the answer
+        self._at = 0  # position of the current feed in the held text
+        self._seen = 0  # position up to which the held text was searched
+        self._close = ""  # the closing tag of the thinking; empty before any thinking
+        self._wrapped = False  # the answer stands in <answer> tags
         self._reasoning, self._answer = Part(), Part()
         self._state: Callable[[Split, bool], bool] = Split._opening
 
     def separated(self) -> None:
-        """Thinking came in a field of its own: the text is the answer unless a tag opens it."""
+        """Note that thinking came in its own field: only an opening tag can make text thinking."""
         self._implied = False
         self._close = self._close or END_THINK
 
     def feed(self, piece: str, *, last: bool = False) -> tuple[str, str]:
-        """The thinking and the answer that are sure by now; with `last` all that is left."""
+        """Return the thinking and the answer that are certain by now; with `last` all of it."""
         self._text += piece
         while self._state(self, last):
             pass
@@ -166,9 +166,9 @@ class Split:
         self._at = 0
         return self._reasoning.taken(), self._answer.taken()
 
-    # --- the states: whether another state is to look at what is left, or the next piece is needed
+    # --- the states: they return whether another state can continue, or the next piece is needed
     def _opening(self, last: bool) -> bool:
-        """Before the answer, or before that is known: which tag stands here?"""
+        """Find the tag that stands before the answer, or before the kind of text is known."""
         start = past_space(self._text, self._at)
         end = NO_TAG if start == NO_TAG else self._tag(start)
         if end == WAIT and not last:
@@ -205,7 +205,7 @@ class Split:
         return self._state is not Split._undecided
 
     def _summary(self, last: bool) -> bool:
-        """The heading of a block of details, if it has one."""
+        """Skip the heading of a block of details, if it has one."""
         end = past_summary(self._text, self._at)
         if end == WAIT and not last:
             return False
@@ -221,7 +221,10 @@ class Split:
         return True
 
     def _answering(self, last: bool) -> bool:
-        """Only an answer after thinking or after <answer> can have a closing tag of its own."""
+        """Pass on the answer up to its closing tag.
+
+        Only an answer after thinking or after <answer> can have a closing tag of its own.
+        """
         if not self._close and not self._wrapped:
             self._answer.add(self._text[self._at :])
             self._at = len(self._text)
@@ -231,8 +234,9 @@ class Split:
         return False
 
     def _after(self, last: bool) -> bool:
-        """At an </answer>: is it the last one? One without its <answer> must stand at the very
-        end.
+        """Decide whether an </answer> is the last one.
+
+        One without its <answer> must stand at the very end.
         """
         start = self._at + len(END_ANSWER)
         again = self._text.find(END_ANSWER, start, start + AFTER_CHARS)
@@ -247,7 +251,7 @@ class Split:
         self._state = Split._answering
         return True
 
-    # --- what they have in common -----------------------------------------------------------------
+    # --- helpers of the states --------------------------------------------------------------------
     def _begin_thinking(self, close: str) -> None:
         if self._close:
             self._reasoning.add("\n\n")
@@ -260,8 +264,9 @@ class Split:
         self._state = Split._answering
 
     def _pass_until(self, tag: str, part: "Part", last: bool) -> bool:
-        """Give `part` what stands before `tag`, and stop there; else all but what may be the tag's
-        beginning.
+        """Pass the text before `tag` to `part`, and return whether the tag was found.
+
+        If it was not found, a beginning of the tag at the end of the text is held back.
         """
         found = self._text.find(tag, self._at)
         end = found if found >= 0 else len(self._text)
@@ -272,7 +277,7 @@ class Split:
         return found >= 0
 
     def _tag(self, at: int) -> int:
-        """Where the tag at `at` ends that may stand before an answer; NO_TAG or WAIT."""
+        """Return the end of the tag at `at` that may stand before an answer; NO_TAG or WAIT."""
         for tag in (ANSWER, END_THINK) if self._close else (ANSWER,):
             if may_become(tag, self._text, at):
                 return at + len(tag) if self._text.startswith(tag, at) else WAIT
@@ -280,7 +285,7 @@ class Split:
 
 
 class Part:
-    """What is sure of the thinking or of the answer; `strips`: line ends at its beginning go."""
+    """The certain text of thinking or answer; `strips`: remove line ends at its beginning."""
 
     __slots__ = ("_pieces", "strips")
 
@@ -302,16 +307,18 @@ class Part:
 
 
 class ThinkingShown:
-    """What callers get of thinking, whoever separated it; `thinking`: "inline" (in the text,
-    between `<think>` and `</think>` and a blank line), "hidden" (nothing) or "reasoning" (as it
-    comes). What is hidden goes to `unshown`.
+    """A filter that shows thinking the way callers want it, whoever separated it.
+
+    `thinking` is "inline" (in the text, between `<think>` and `</think>` and a blank line),
+    "hidden" (not shown) or "reasoning" (in its own field, as it comes). Hidden thinking is added to
+    `unshown`.
     """
 
     def __init__(
         self, thinking: str, unshown: list[str] | None = None, kept_bytes: int = 2**22
     ) -> None:
         self._thinking = thinking
-        self._bytes_left = kept_bytes  # of what is hidden
+        self._bytes_left = kept_bytes  # how much more hidden thinking may be kept
         self._unshown = [] if unshown is None else unshown
         self._open: set[int] = set()
 
@@ -338,13 +345,13 @@ class ThinkingShown:
         return choice | {"delta": rest}
 
     def _hide(self, thought: str) -> None:
-        """Keep the thought for counting; of very much thinking only the beginning."""
+        """Keep the thought for counting; only the beginning of very long thinking is kept."""
         self._bytes_left -= len(thought) + PIECE_BYTES
         if self._bytes_left >= 0:
             self._unshown.append(thought)
 
     def _inline(self, index: int, thought: str, content: str, ends: bool) -> str:
-        """The text that says both; `ends`: no more thinking comes."""
+        """Return the text with the thinking in it; `ends`: no more thinking comes."""
         text = thought
         if thought and index not in self._open:
             self._open.add(index)

@@ -1,15 +1,15 @@
-"""Connect's streaming frames, both ways: one byte of flags, four of length (big-endian), the
-message. No I/O.
+"""Read and write the streaming frames of the Connect protocol. No I/O.
 
-A message comes out with its flag byte before it, so that the trailer is told apart by whoever reads
-it. Source: the Connect protocol, "Streaming RPCs".
+A frame is one byte of flags, four bytes of length (big-endian) and the message. A message is
+returned with its flag byte in front, so that the reader can tell the trailer apart. Source: the
+Connect protocol, "Streaming RPCs".
 """
 
 from providers.wire.sse import EventTooLong
 
 HEAD_BYTES = 5
 COMPRESSED = 0b01
-TRAILER = 0b10  # flags
+TRAILER = 0b10  # the flags of a frame
 
 
 def frame(message: bytes, flags: int = 0) -> bytes:
@@ -17,8 +17,9 @@ def frame(message: bytes, flags: int = 0) -> bytes:
 
 
 class Splitter:
-    """Feed it what each read brought; it returns the messages that became complete, each behind its
-    flag byte.
+    """A reader of frames: feed it each piece, and it returns the messages that became complete.
+
+    Each message has its flag byte in front.
     """
 
     __slots__ = ("_limit", "_rest")
@@ -28,7 +29,10 @@ class Splitter:
         self._rest = bytearray()
 
     def feed(self, piece: bytes) -> list[bytes]:
-        """Raises EventTooLong as soon as a frame says that it is longer than the limit."""
+        """Return the messages completed by `piece`.
+
+        Raises EventTooLong as soon as a frame announces a length above the limit.
+        """
         rest = self._rest
         at = 0
         rest += piece
@@ -46,5 +50,5 @@ class Splitter:
         return messages
 
     def finish(self) -> list[bytes]:
-        """A frame that lacks its end says nothing."""
+        """Return no message: a frame without its end is dropped."""
         return []

@@ -1,4 +1,4 @@
-"""Images and files that stand in messages as data: URLs -> their bytes. No I/O.
+"""Decode the images and files given as data: URLs in messages. No I/O.
 
 Source of the shapes: OpenAI's API reference (`image_url` and `file` parts) and RFC 2397.
 """
@@ -18,7 +18,7 @@ FILE_NAME = re.compile(r"[^\w .()-]+")
 
 
 class Attachment(Struct, frozen=True):
-    """One of them; `kind` is "image" or "file"."""
+    """One image or file; `kind` is "image" or "file"."""
 
     kind: str
     name: str
@@ -27,14 +27,15 @@ class Attachment(Struct, frozen=True):
 
 
 def attachments(messages: list[Json]) -> list[Attachment]:
-    """The images and files of these messages, in their order. Raises Rejected on what cannot be
-    uploaded.
+    """Return the images and files of these messages, in their order.
+
+    Raises Rejected if one cannot be uploaded.
     """
     return [attachment(part) for part in other_parts(messages)]
 
 
 def other_parts(messages: list[Json]) -> list[Json]:
-    """Everything besides text."""
+    """Return all content parts other than text."""
     contents = (message.get("content") for message in messages)
     parts = [part for content in contents if isinstance(content, list) for part in content]
     return [part for part in parts if part["type"] not in ("text", "refusal")]

@@ -1,8 +1,8 @@
-"""JSON from the outside: bytes -> Python that can be written again. No I/O.
+"""Read JSON from outside into values that can be written again. No I/O.
 
-orjson reads what is valid; what it refuses and Python's reader takes (lone surrogates, invalid
-UTF-8, bare control characters) is read with the unreadable characters replaced by U+FFFD. Numbers
-beyond 64 bits become floats.
+orjson reads valid JSON. JSON that only Python's reader accepts (lone surrogates, invalid UTF-8,
+bare control characters) is read with the unreadable characters replaced by U+FFFD. Numbers beyond
+64 bits become floats.
 """
 
 import json
@@ -11,26 +11,28 @@ from typing import Any
 
 import orjson
 
-DEEPEST = 200  # levels; orjson reads 1,024 but writes 254
+DEEPEST = 200  # levels of nesting; orjson reads 1,024 but writes only 254
 
 
 def loads(data: bytes) -> Any:
-    """Raises ValueError on what is no JSON at all, or nested too deep, or has an infinite
-    number.
+    """Return the JSON value.
+
+    Raises ValueError if it is not JSON, is nested too deep, or has an infinite number.
     """
     value, exact = _read(data)
     return value if exact else readable(value)
 
 
 def loads_raw(data: bytes) -> Any:
-    """The same with lone surrogates left as they are: for who knows where their other halves
-    are.
+    """Return the JSON value with lone surrogates unchanged, for a caller that can join them.
+
+    Raises ValueError like `loads`.
     """
     return _read(data)[0]
 
 
 def _read(data: bytes) -> tuple[Any, bool]:
-    """The value, and whether it can be written again as it is."""
+    """Return the JSON value, and whether it can be written again as it is."""
     try:
         value = orjson.loads(data)
         exact = True
@@ -49,7 +51,7 @@ def _read(data: bytes) -> tuple[Any, bool]:
 
 
 def deeper_than(value: Any, levels: int) -> bool:
-    """Whether lists and objects are nested in more than `levels` levels."""
+    """Return whether lists and objects are nested in more than `levels` levels."""
     layer = [value]
     for _ in range(levels + 1):
         inner = (
@@ -80,7 +82,7 @@ def _number(text: str) -> int | float:
 
 
 def readable(value: Any) -> Any:
-    """`value` with each lone surrogate replaced by U+FFFD, and pairs of them joined."""
+    """Return `value` with surrogate pairs joined and each lone surrogate replaced by U+FFFD."""
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, list):

@@ -1,8 +1,7 @@
-"""JSON Web Tokens: what one says about itself. No I/O and no check of the signature: only the
-issuer can do that.
+"""Read the claims of JSON Web Tokens. No I/O.
 
-Source: RFC 7519 (`exp`: seconds since 1970, whole or not) and RFC 7515 (three parts of base64url,
-joined by dots).
+The signature is not checked: only the issuer can do that. Source: RFC 7519 (`exp`: seconds since
+1970, whole or not) and RFC 7515 (three parts of base64url, joined by dots).
 """
 
 from base64 import urlsafe_b64decode
@@ -11,11 +10,11 @@ from typing import Any
 
 from providers.wire.json_reader import loads
 
-LONGEST = 16_384  # characters of a token that is looked into; web sessions have some hundred
+LONGEST = 16_384  # most characters of a token that is read; web sessions have some hundred
 
 
 def claims(token: str) -> dict[str, Any] | None:
-    """The payload; None for what is no JWT (or a longer one than `LONGEST`)."""
+    """Return the payload; None if it is not a JWT or is longer than LONGEST."""
     if len(token) > LONGEST or token.count(".") != 2:
         return None
     payload = token.split(".")[1].rstrip("=")
@@ -27,7 +26,7 @@ def claims(token: str) -> dict[str, Any] | None:
 
 
 def expires_at(token: str) -> datetime | None:
-    """When the token says that it ends; None when it does not say, or is no JWT."""
+    """Return the expiry that the token states; None if it states none or is not a JWT."""
     ends = (claims(token) or {}).get("exp")
     if isinstance(ends, bool) or not isinstance(ends, int | float) or ends <= 0:
         return None

@@ -1,10 +1,9 @@
-"""What K2-Think's site is told and says: messages and body fields down, events of a stream up. No
-I/O.
+"""The messages of K2-Think's site: request fields down, events of a stream up. No I/O.
 
-Messages: roles system, user and assistant; the content is text, or a list of parts where there is
-more than text. Events: {"content"} or {"choices": [{"delta": {"content"}}]}, both with all of the
-text so far, {"usage"}, {"done"}; a bare word may end the answer too. Source: published clients of
-the site; the meaning of the stream in three of them.
+Messages have the roles system, user and assistant; the content is text, or a list of parts if there
+is more than text. Events are {"content"} or {"choices": [{"delta": {"content"}}]}, both with all of
+the text so far, {"usage"}, {"done"}; a bare word may end the answer too. Source: published clients
+of the site; the meaning of the stream in three of them.
 """
 
 from datetime import datetime
@@ -31,8 +30,9 @@ ENDS = (b"[DONE]", b"DONE", b"done", b"-1")
 
 # --- down -----------------------------------------------------------------------------------------
 def messages(given: list[Json], *, guest: bool) -> list[Json]:
-    """The conversation as the site takes it: calls of tools and their results in words. Guests have
-    no system messages: theirs stand in front of the first message of the user.
+    """Return the conversation in the site's form, with tool calls and results in words.
+
+    Guests have no system messages: these are put in front of the first user message.
     """
     told = [{"role": role(message), "content": content(message)} for message in history(given)]
     if not guest:
@@ -66,7 +66,7 @@ def content(message: Json) -> str | list[Json]:
 
 
 def variables(now: datetime) -> dict[str, str]:
-    """What the site fills into its prompts."""
+    """Return the values that the site fills into its prompts."""
     return {
         "{{USER_NAME}}": "User",
         "{{USER_LOCATION}}": "Unknown",
@@ -97,7 +97,10 @@ def model_item(model: UpstreamModel) -> Json:
 
 # --- up -------------------------------------------------------------------------------------------
 def meant(error: UpstreamError) -> UpstreamError:
-    """The site calls a model that it no longer has a bad request."""
+    """Return ModelMissing if the message says "model not found", else the error itself.
+
+    The site answers a request for a model that it no longer has with a bad request.
+    """
     if (
         isinstance(error, ModelMissing | TokenError)
         or "model not found" not in error.message.lower()
@@ -144,7 +147,7 @@ class Snapshots:
         return chunks
 
     def close(self) -> list[Chunk]:
-        return []  # an answer that nothing ended was cut
+        return []  # an answer without an end was cut
 
     def _say(self, said: Said) -> list[Chunk]:
         fields = {"reasoning_content": said.thinking, "content": said.answer}
@@ -158,7 +161,7 @@ class Snapshots:
 
 
 def said_in(event: Json) -> tuple[str | None, str | None]:
-    """The text and the finish reason of an event. Raises ValueError when they are no text."""
+    """Return the text and the finish reason of an event. Raises ValueError if they are not text."""
     choices = event.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else {}
     said = choice.get("delta") if isinstance(choice, dict) else None

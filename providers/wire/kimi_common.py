@@ -1,8 +1,8 @@
-"""What the two web interfaces of Kimi have in common: header lines, one text for a history, errors,
-a renewed session. No I/O.
+"""The common parts of Kimi's two web interfaces. No I/O.
 
-The site keeps the context itself and reads one user message per call, so a history goes up as one
-text of lines `role: text` unless the chat is kept there. Source: published clients of the site.
+These are the header lines, one text for a history, the errors, and a renewed session. The site
+keeps the context itself and reads one user message per call. So a history is sent as one text of
+lines `role: text`, unless the site has the chat already. Source: published clients of the site.
 """
 
 import hashlib
@@ -31,13 +31,13 @@ ID = re.compile(r"[0-9A-Za-z_-]{1,128}")
 HEADER_VALUE = re.compile(r"[!-~]{1,200}")
 NO_REASON = "The upstream failed without saying why."
 
-# names in lower case: Connect's codes, the site's own reasons and error types
+# keys in lower case: Connect's codes, the site's own reasons and error types
 ERRORS: dict[str, type[UpstreamError]] = CODES | {
     "unauthenticated": AuthRejected,
     "permission_denied": AuthRejected,
     "auth.token.invalid": AuthRejected,
     "resource_exhausted": RateLimited,
-    "chat.user_stream_pushing": RateLimited,  # the account streams already
+    "chat.user_stream_pushing": RateLimited,  # the account has a running stream already
     "invalid_argument": Rejected,
     "out_of_range": Rejected,
     "failed_precondition": Rejected,
@@ -51,8 +51,10 @@ ERRORS: dict[str, type[UpstreamError]] = CODES | {
 
 # --- headers --------------------------------------------------------------------------------------
 def header_lines(secret: str, base_url: str) -> bytes:
-    """What the site's own pages send besides the token. Device and session are those of the token;
-    one that does not name them gets numbers of its own that stay the same.
+    """Return the header lines that the site's own pages send besides the token.
+
+    Device and session are those of the token. A token that does not name them gets numbers derived
+    from it, which stay the same.
     """
     said = claims(secret) or {}
     origin = urljoin(base_url, "/").rstrip("/")
@@ -71,13 +73,14 @@ def header_lines(secret: str, base_url: str) -> bytes:
 
 
 def header_value(value: Any) -> str:
-    """A claim that a header can carry, or an empty string."""
+    """Return a claim that a header can carry, or an empty string."""
     return value if isinstance(value, str) and HEADER_VALUE.fullmatch(value) else ""
 
 
 def renewed(answer: Any) -> Fresh:
-    """The answer to a refresh: the new pair; the refresh token that was asked with is void. Raises
-    BadResponse.
+    """Return the new pair of tokens from the answer to a refresh. Raises BadResponse.
+
+    The refresh token that was sent is void then.
     """
     access = answer.get("access_token") if isinstance(answer, dict) else None
     if not isinstance(access, str) or not (access and access.isascii() and access.isprintable()):
@@ -87,15 +90,16 @@ def renewed(answer: Any) -> Fresh:
 
 
 def safe_id(value: Any) -> str:
-    """An id of the site that may stand in a path, or an empty string."""
+    """Return an id of the site if it may stand in a path, or an empty string."""
     return value if isinstance(value, str) and ID.fullmatch(value) else ""
 
 
 # --- errors ---------------------------------------------------------------------------------------
 def error_in(body: Any) -> Json | None:
-    """The error of a body or an event as {code, type, message}: Connect's `{code, message,
-    details}`, the older `{error_type, message}`, either of them below `error` or not. None when
-    there is none.
+    """Return the error of a body or an event as {code, message}, or None.
+
+    The forms are Connect's `{code, message, details}` and the older `{error_type, message}`, either
+    of them below `error` or not.
     """
     if not isinstance(body, dict):
         return None
@@ -121,7 +125,7 @@ def error_in(body: Any) -> Json | None:
 
 
 def reasons(error: Json) -> Iterator[Any]:
-    """The site's own words for an error: `details[].debug.reason`."""
+    """Yield the site's own words for an error: `details[].debug.reason`."""
     details = error.get("details")
     for detail in details if isinstance(details, list) else ():
         debug = detail.get("debug") if isinstance(detail, dict) else None
@@ -137,9 +141,9 @@ def as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-# --- what is said ---------------------------------------------------------------------------------
+# --- questions ------------------------------------------------------------------------------------
 def searches(model: UpstreamModel) -> bool:
-    """Whether the site is to search the web; where nobody says so, it does."""
+    """Return whether the site should search the web; by default it does."""
     return model.search == "on" or (
         not model.search and bool(model.options.get("use_search", True))
     )

@@ -1,9 +1,9 @@
-"""Kimi's older web interface without its I/O: what is asked, and events -> chunks.
+"""The dialect of Kimi's older web interface: questions, and events -> chunks. No I/O.
 
 An event is `{"event": name, …}`: `req` and `resp` (ids), `cmpl` (text), `k1` and `think`
-(thinking), `zone_set` (the texts after it are thinking, or not), `search_plus` (a result), `length`
-(cut: can go on), `error` (refused), `all_done`. The end is `all_done`, a literal [DONE] or that of
-the body; other events are ignored. Source: published clients of the site.
+(thinking), `zone_set` (the following texts are thinking, or not), `search_plus` (a result),
+`length` (cut, can be continued), `error` (refused), `all_done`. The end is `all_done`, a literal
+[DONE] or the end of the body; other events are ignored. Source: published clients of the site.
 """
 
 from typing import Any
@@ -18,16 +18,16 @@ from providers.wire.json_reader import loads_raw
 
 AGENT = "kimi"
 CONTINUATIONS = 5
-THOUGHTS = ("thought", "thinking")  # zones
+THOUGHTS = ("thought", "thinking")  # zones of thinking
 
 
-# --- what goes up ---------------------------------------------------------------------------------
+# --- requests -------------------------------------------------------------------------------------
 def agent(model: UpstreamModel) -> str:
     return str(model.options.get("kimiplus_id") or AGENT)
 
 
 def continuations(model: UpstreamModel) -> int:
-    """How often an answer that was cut for its length goes on."""
+    """Return how often an answer that was cut for its length is continued."""
     times = model.options.get("continuations")
     return times if isinstance(times, int) and times >= 0 else CONTINUATIONS
 
@@ -44,7 +44,7 @@ def new_chat(model: UpstreamModel) -> dict[str, Any]:
 
 
 def question(model: UpstreamModel, text: str, refs: list[str]) -> dict[str, Any]:
-    """`refs` are ids of uploaded images and files."""
+    """Return the request body; `refs` are ids of uploaded images and files."""
     body = {
         "model": model.name,
         "messages": [{"role": "user", "content": text}],
@@ -74,7 +74,7 @@ def go_on(model: UpstreamModel, segment_id: str) -> dict[str, Any]:
 
 
 def parsed(data: bytes) -> bool:
-    """Whether an event says that a file has been read. Raises Rejected when it cannot be."""
+    """Return whether an event says that a file has been read. Raises Rejected if it cannot be."""
     try:
         event = kimi_common.as_object(loads_raw(data))
     except ValueError:
@@ -85,9 +85,12 @@ def parsed(data: bytes) -> bool:
     return status in ("parsed", "initialized")
 
 
-# --- what comes up --------------------------------------------------------------------------------
+# --- answers --------------------------------------------------------------------------------------
 class Answer:
-    """One answer, over all its continuations. `cut`: it can go on; ask, and say so with `again`."""
+    """One answer, over all its continuations.
+
+    `cut`: it can be continued. Call `again` before the next stream is read.
+    """
 
     def __init__(self, request: ChatRequest, attempt: Attempt, secret: str) -> None:
         self._request = request
@@ -142,7 +145,7 @@ class Answer:
 
     def _text(self, event: dict[str, Any], *, thought: bool) -> list[Chunk]:
         text = event.get("text")
-        if not isinstance(text, str):  # k1 tells of searches too
+        if not isinstance(text, str):  # k1 events also report searches
             return []
         text = (self._reasoning if thought else self._content).text(text)
         if not text:
@@ -151,8 +154,10 @@ class Answer:
         return [delta(self._request, **{"reasoning_content" if thought else "content": text})]
 
     def _refused(self, event: dict[str, Any]) -> list[Chunk]:
-        """A known error is what it says; any other means that the site does not want to speak of
-        this.
+        """Raise the error of an event, or end an answer that the site stopped.
+
+        An error of an unknown kind means that the site refuses the subject. If text has come
+        already, the answer ends with "content_filter"; otherwise an error with this code is raised.
         """
         error = kimi_common.error_in(event) or {"code": "", "message": kimi_common.NO_REASON}
         if error["code"].lower() in kimi_common.ERRORS:
@@ -181,7 +186,7 @@ class Answer:
 
 
 class Reader(DialectReader):
-    """The same over several streams."""
+    """A DialectReader over several streams of one answer."""
 
     __slots__ = ()
 

@@ -1,7 +1,7 @@
-"""Kimi's present web interface without its I/O: what is asked, and events -> chunks.
+"""The dialect of Kimi's present web interface: questions, and events -> chunks. No I/O.
 
-Each frame has an event `{op, mask, block | message | chat | done | error | heartbeat}`; the mask
-names what changed, which the event shows anyway, so it is not looked at. `set` brings all of a
+Each frame has an event `{op, mask, block | message | chat | done | error | heartbeat}`. The mask
+names the changed fields; the event shows them anyway, so it is not read. `set` brings all of a
 text, `append` a piece of it. Unknown events are ignored. The last frame is Connect's trailer.
 Source: published clients of the site.
 """
@@ -19,14 +19,15 @@ from providers.wire.kimi_common import as_list, as_object
 
 ENDED = re.compile(
     "(?<![a-z])(?:end|done|finish|complet|cancel)", re.IGNORECASE
-)  # in the status of a stage
+)  # words in the status of a finished stage
 
 
 def question(
     model: UpstreamModel, text: str, chat_id: str = "", parent_id: str = ""
 ) -> dict[str, Any]:
-    """The request. A chat and its last message are named only when they go on: the site refuses
-    empty ones.
+    """Return the request body.
+
+    A chat and its last message are named only if the chat is continued: the site refuses empty ids.
     """
     options = model.options
     scenario = options.get("scenario") or model.name
@@ -46,8 +47,9 @@ def question(
 
 
 class Answer:
-    """One answer. Where thinking has no block of its own, a stage or the text's flags say that it
-    is thinking.
+    """One answer.
+
+    If thinking has no block of its own, a stage or the text's flags say that the text is thinking.
     """
 
     def __init__(self, request: ChatRequest, attempt: Attempt, secret: str) -> None:
@@ -57,7 +59,7 @@ class Answer:
         self._sources = Sources()
         self._content = Citations(self._sources)
         self._reasoning = Citations(self._sources, cite=False)
-        self._texts: dict[str, list[str]] = {}  # what has come of each block
+        self._texts: dict[str, list[str]] = {}  # the text of each block so far
         self._thinking = self._apart = self._said = self._ended = False
         self.over = False
 
@@ -82,7 +84,7 @@ class Answer:
         return self._spoken(block, whole=event.get("op") != "append")
 
     def close(self) -> list[Chunk]:
-        return []  # every stream that is whole has its trailer
+        return []  # a complete stream has ended with its trailer
 
     def _end(self) -> list[Chunk]:
         if self._ended:
@@ -95,7 +97,7 @@ class Answer:
         return [*chunks, delta(self._request, finish_reason="stop")]
 
     def _note(self, event: dict[str, Any]) -> None:
-        """Where the conversation stands now."""
+        """Note the ids of the chat and of its last message."""
         if chat_id := kimi_common.safe_id(as_object(event.get("chat")).get("id")):
             self._attempt.chat_id = chat_id
         message = as_object(event.get("message"))
@@ -140,12 +142,15 @@ class Answer:
         return chunks
 
     def _new(self, key: str, text: str, *, whole: bool) -> str:
-        """What of `text` has not come yet; a whole one that changes what has come is too late."""
+        """Return the part of `text` that has not come yet.
+
+        A whole text that changes text sent before is ignored: it is too late.
+        """
         if whole:
             known = "".join(self._texts.get(key, ()))
             self._texts[key] = [
                 known if known.startswith(text) else text
-            ]  # joined once, however often one comes
+            ]  # keep the joined text, so that the pieces are joined only once
             return text.removeprefix(known) if text.startswith(known) else ""
         self._texts.setdefault(key, []).append(text)
         return text

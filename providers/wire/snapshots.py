@@ -1,21 +1,21 @@
-"""Text that an upstream sends whole each time, as what each time is new: no I/O.
+"""Find the new part of a text that an upstream sends whole each time. No I/O.
 
-Some sites stream snapshots (all of the text so far), and render them anew while they grow: a block
+Some sites stream snapshots (all of the text so far), and render them again while they grow: a block
 of thinking (`<details type="reasoning" …>`, `<think …>`) gets other attributes and another summary
 when it closes. So a snapshot that opens with such blocks is read as two texts, thinking and answer,
 and each of them grows by itself:
 
-- thinking goes out as it grows, without tags and summary, up to what may be the beginning of the
+- thinking is passed on as it grows, without tags and summary, up to a possible beginning of the
   closing tag;
-- the answer goes out when the block has closed; one that says `done="false"` is open though its
-  closing tag is there;
-- a text that opens with no block is answer, tags and all (a splitter behind this finds thinking
-  that only ends).
+- the answer is passed on when the block has closed; a block that says `done="false"` is open even
+  with a closing tag;
+- a text that opens with no block is the answer, with all its tags (a later filter finds thinking
+  that has only a closing tag).
 
-What was sent is never sent again and never taken back. A text that was rewritten goes on behind the
-place where the end of what was sent stands in the new one; while there is no such place it waits,
-and what is longer at its end goes out. Source of the form: published clients of K2-Think's site,
-which runs an Open WebUI.
+Text that was sent is never sent again and never taken back. If a text was rewritten, the end of the
+sent text is looked for in the new one, and the text after that place is sent. While there is no
+such place the text waits; at the end of the stream the part beyond the sent length is sent. Source
+of the form: published clients of K2-Think's site, which runs an Open WebUI.
 """
 
 import re
@@ -32,25 +32,26 @@ from providers.wire.tags import (
     thinking_tag,
 )
 
-QUOTED = re.compile(r"^> ?", re.MULTILINE)  # the site quotes the lines of a block when it closes it
+QUOTED = re.compile(r"^> ?", re.MULTILINE)  # the site quotes the lines of a block that it closes
 ANCHORS = (
     64,
     32,
     16,
     8,
-)  # characters at the end of what was sent that are looked for in a rewritten text
+)  # lengths of the end of the sent text that is looked for in a rewritten text
 
 
 class Said(NamedTuple):
-    """What is new of both texts."""
+    """The new part of both texts."""
 
     thinking: str = ""
     answer: str = ""
 
 
 class Snapshot(NamedTuple):
-    """One snapshot, read: its thinking (None: no block opens it) and its answer (None: none
-    yet).
+    """One snapshot, read.
+
+    `thinking` is None if no block opens it, `answer` is None if it has not begun.
     """
 
     thinking: str | None
@@ -74,7 +75,7 @@ class Cumulative:
         return self._grow(read(text), last=False)
 
     def close(self) -> Said:
-        """No more snapshots come: what still waited."""
+        """Return the text that still waited: no more snapshots come."""
         return self._grow(read(self._last, last=True), last=True)
 
     def _grow(self, snapshot: Snapshot, *, last: bool) -> Said:
@@ -85,8 +86,8 @@ class Cumulative:
             and not self._thinking.seen
             and not self._thought
         ):
-            # a block where there was none: what was sent stands in it, so the rest has to follow in
-            # the same text
+            # a block appeared around text that was sent as the answer, so the rest must follow
+            # in the answer too
             answer = thinking if answer is None else thinking + END_THINK + answer
             thinking = None
         thought = ""
@@ -97,7 +98,7 @@ class Cumulative:
 
 
 class Growing:
-    """What is new of a text each time; `seen` is the text that was taken into account last."""
+    """A text that grows; `seen` is the version that was read last."""
 
     __slots__ = ("seen",)
 
@@ -105,8 +106,10 @@ class Growing:
         self.seen = ""
 
     def grow(self, text: str, *, last: bool) -> str:
-        """Nothing for an older rendering; with `last` also what stands where it cannot be
-        matched.
+        """Return the new part of `text`; nothing if it is an older or unmatched version.
+
+        With `last` the part beyond the length of the seen text is returned even if the text does
+        not match.
         """
         if text.startswith(self.seen):
             at = len(self.seen)
@@ -120,7 +123,7 @@ class Growing:
 
 
 def resumption(sent: str, text: str) -> int:
-    """Where the rewritten `text` goes on after what `sent` ends with; -1 when that is not in it."""
+    """Return where the rewritten `text` continues after the end of `sent`; -1 if it does not."""
     same = common_length(sent, text)
     for size in ANCHORS:
         if size <= len(sent):
@@ -131,7 +134,7 @@ def resumption(sent: str, text: str) -> int:
 
 
 def common_length(one: str, other: str) -> int:
-    """How many characters both begin with."""
+    """Return the length of the common beginning of both texts."""
     low = 0
     high = min(len(one), len(other))
     while low < high:
@@ -144,8 +147,9 @@ def common_length(one: str, other: str) -> int:
 
 
 def read(text: str, *, last: bool = False) -> Snapshot:
-    """The blocks of thinking that open `text`, and what follows them; `last`: nothing more will
-    follow.
+    """Return the blocks of thinking that open `text`, and the answer after them.
+
+    `last`: no more text will follow.
     """
     at = 0
     thoughts = []

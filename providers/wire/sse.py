@@ -1,7 +1,7 @@
-"""Server-sent events: bytes -> the data of each event. No I/O.
+"""Split a stream of server-sent events into the data of each event. No I/O.
 
-Lines end at LF, CR or CRLF only, wherever the bytes are cut; a leading BOM, comments and other
-fields are skipped; several `data:` lines join with LF. Source: WHATWG HTML, "Parsing an event
+Lines end at LF, CR or CRLF only, wherever the bytes are cut. A leading BOM, comments and other
+fields are skipped. Several `data:` lines are joined with LF. Source: WHATWG HTML, "Parsing an event
 stream".
 """
 
@@ -12,27 +12,28 @@ BOM = b"\xef\xbb\xbf"
 
 
 class EventTooLong(Exception):
-    """One event (or one line without end) is longer than the limit."""
+    """One event, or one line without an end, is longer than the limit."""
 
 
 class Splitter:
-    """Feed it what each read brought; it returns the data of the events that became complete, in
-    order.
+    """A reader of events: feed it each piece, and it returns the data of the completed events.
+
+    The data comes in the order of the events.
     """
 
     __slots__ = ("_data", "_data_size", "_held", "_limit", "_rest", "_size", "_started")
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit = limit_bytes
-        self._rest: list[bytes] = []  # the beginning of a line whose end has not come
+        self._rest: list[bytes] = []  # the beginning of a line that is not complete
         self._size = 0
         self._data: list[bytes] = []  # the data lines of the event that is not complete
         self._data_size = 0
-        self._held = False  # the last read ended in CR: an LF that follows belongs to it
+        self._held = False  # the last piece ended in CR: an LF that follows belongs to it
         self._started = False
 
     def feed(self, piece: bytes) -> list[bytes]:
-        """Raises EventTooLong."""
+        """Return the data of the events completed by `piece`. Raises EventTooLong."""
         if not self._started:
             piece = self._without_bom(piece)
         if self._held and piece:
@@ -57,8 +58,9 @@ class Splitter:
         return events
 
     def finish(self) -> list[bytes]:
-        """The stream is over: an event that only lacks its blank line still counts, as every client
-        in the field takes it.
+        """Return the data of the last event, at the end of the stream.
+
+        An event that only lacks its blank line still counts, as in all common clients.
         """
         rest = b"".join(self._rest)
         self._rest = []

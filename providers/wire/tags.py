@@ -1,15 +1,14 @@
-"""The tags that stand around thinking and answers in a text, found wherever the text is cut: no
-I/O.
+"""Find the tags around thinking and answers in a text that may be cut anywhere. No I/O.
 
-`<think …>…</think>` and `<details type="reasoning" …><summary>…</summary>…</details>` around
+`<think …>…</think>` and `<details type="reasoning" …><summary>…</summary>…</details>` stand around
 thinking, `<answer>… </answer>` around answers. Source: published clients of K2-Think's site and of
 other Open WebUI sites.
 """
 
 import re
 
-SPACE_CHARS = 256  # of white space before an opening tag
-TAG_CHARS = 512  # of an opening tag with its attributes
+SPACE_CHARS = 256  # most white space before an opening tag
+TAG_CHARS = 512  # longest opening tag with its attributes
 SUMMARY_CHARS = 1_024
 
 THINK = "<think"
@@ -21,32 +20,30 @@ END_DETAILS = "</details>"
 END_SUMMARY = "</summary>"
 END_ANSWER = "</answer>"
 NO_TAG = -1
-WAIT = -2  # instead of a place: there is none, or that cannot be told yet
+WAIT = -2  # instead of a position: NO_TAG means there is none, WAIT that more text is needed
 SPACE = re.compile(rf"\s{{0,{SPACE_CHARS + 1}}}")
 
 
 def past_space(text: str, at: int) -> int:
-    """Where the text goes on after white space; NO_TAG when that is too long for a tag to
-    follow.
-    """
+    """Return the position after white space; NO_TAG if that is too long for a tag to follow."""
     found = SPACE.match(text, at)
     end = found.end() if found else at
     return end if end - at <= SPACE_CHARS else NO_TAG
 
 
 def may_become(tag: str, text: str, at: int) -> bool:
-    """Whether what stands at `at` is `tag`, or the beginning of it that the text ends with."""
+    """Return whether the text at `at` is `tag`, or ends with a beginning of it."""
     return tag.startswith(text[at : at + len(tag)])
 
 
 def begun(tag: str, text: str, at: int) -> int:
-    """How many characters at the end of the text (from `at` on) may be the beginning of `tag`."""
+    """Return how many characters at the end of the text, from `at` on, may begin `tag`."""
     longest = min(len(tag) - 1, len(text) - at)
     return next((size for size in range(longest, 0, -1) if text.endswith(tag[:size])), 0)
 
 
 def thinking_tag(text: str, at: int) -> int:
-    """Where the tag that opens thinking at `at` ends, NO_TAG or WAIT."""
+    """Return the end of the tag that opens thinking at `at`, NO_TAG or WAIT."""
     for name in (THINK, DETAILS):
         if text.startswith(name, at):
             return _attributes(text, at + len(name), at + TAG_CHARS, reasoning=name == DETAILS)
@@ -54,8 +51,9 @@ def thinking_tag(text: str, at: int) -> int:
 
 
 def _attributes(text: str, at: int, limit: int, *, reasoning: bool) -> int:
-    """The same from its attributes on; with `reasoning` they must say that it is a block of
-    that.
+    """Return the end of a tag, read from its attributes on, NO_TAG or WAIT.
+
+    With `reasoning` the attributes must say that it is a block of reasoning.
     """
     end = text.find(">", at, limit)
     inside = text[at : end if end >= 0 else limit]
@@ -67,8 +65,9 @@ def _attributes(text: str, at: int, limit: int, *, reasoning: bool) -> int:
 
 
 def past_summary(text: str, at: int) -> int:
-    """Where a block of details goes on after its summary, if it has one; WAIT when that cannot be
-    told yet.
+    """Return the position after the summary of a block of details, if it has one.
+
+    Returns WAIT if more text is needed to know.
     """
     start = past_space(text, at)
     if start == NO_TAG or not may_become(SUMMARY, text, start):
@@ -80,5 +79,5 @@ def past_summary(text: str, at: int) -> int:
 
 
 def closing(tag: str) -> str:
-    """What closes the block that `tag` opens."""
+    """Return the tag that closes the block opened by `tag`."""
     return END_DETAILS if tag.startswith(DETAILS) else END_THINK

@@ -1,8 +1,8 @@
 """From one request to the token that answers it.
 
-loop     asks one candidate and token after the other: the only retry loop there is
-search   finds whom to ask next: elsewhere, again after a pause, or with a token's one stream
-chooser  chooses a candidate and a token from one view of what is in use
-tries    what was tried in vain, and whether the request may try on
-outcome  what a caller is told when nobody answered
+loop     calls one candidate and token after another: the only retry loop there is
+search   finds the next one: another provider, a retry after a pause, or a token's single stream
+chooser  chooses a candidate and a token from one view of the streams in use
+tries    the failed calls of the request, and whether it may try again
+outcome  the error for the caller when nobody answered
 """

@@ -1,4 +1,4 @@
-"""Which candidate and which of its tokens a request asks next, from one view of what is in use."""
+"""Choose the candidate and token that a request calls next, from one view of the streams in use."""
 
 import time
 from collections.abc import Sequence, Set
@@ -14,8 +14,10 @@ from tokens.pool.pooled_token import Entry
 
 
 class Choice(NamedTuple):
-    """Whom to ask next and with what; `rejected` is what the token had when it was asked and
-    rejected before.
+    """The candidate and token to call next.
+
+    `entry` is None for a call without a token. `rejected` is the secret (sealed) that the token had
+    when it was rejected before.
     """
 
     candidate: Candidate
@@ -27,8 +29,9 @@ NOBODY: frozenset[UUID] = frozenset()
 
 
 class Chooser:
-    """Chooses for one request. After `choose`, `is_contested` and `tokens_wait` say who is missed,
-    and why.
+    """The choices of one request.
+
+    After `choose`, `is_contested` and `tokens_wait` say why a token could not be chosen.
     """
 
     __slots__ = ("_pool", "_request", "_skipped", "_trace", "_tries", "is_contested", "tokens_wait")
@@ -42,16 +45,16 @@ class Chooser:
         self.is_contested = self.tokens_wait = False
 
     def has_single_streams(self, candidates: Sequence[Candidate]) -> bool:
-        """Whether tokens of one of these may have one stream at a time, which has to be claimed."""
+        """Return whether a candidate's tokens allow one stream at a time, which must be claimed."""
         return self._pool.shared and any(
             candidate.adapter.one_at_a_time for candidate in candidates
         )
 
     def choose(self, candidates: Sequence[Candidate]) -> Choice | None:
-        """Return the next candidate with a token not yet tried; those that failed come last.
+        """Return the next candidate with a token not yet tried; providers that failed come last.
 
-        Notes whether tokens are missed only because their one stream is in use (`is_contested`),
-        or because they are on trial (`tokens_wait`): all from one view of what is in use.
+        Sets `is_contested` if tokens are missing only because their single stream is in use, and
+        `tokens_wait` if they are on trial. All of it comes from one view of the streams in use.
         """
         busy = self._pool.claims.busy() if self.has_single_streams(candidates) else NOBODY
         self.is_contested = self.tokens_wait = False
@@ -103,7 +106,7 @@ class Chooser:
             self.tokens_wait = True
 
     def _note_skipped(self, candidate: Candidate, blocked: float | None) -> None:
-        """Note a candidate that cannot be asked, once in a request."""
+        """Note a candidate that cannot be called in the trace, once per request."""
         upstream = candidate.adapter.upstream
         name = candidate.model.name
         breaker = self._pool.breaker(upstream)
@@ -115,8 +118,9 @@ class Chooser:
         self._skipped = True
 
     def _choose_failing(self, order: Sequence[Candidate], busy: Set[UUID]) -> Choice | None:
-        """Return a token that seems to fail, of a provider that this request has not asked yet:
-        our judgement alone refuses nobody.
+        """Return a token marked as failing, of a provider that has not failed this request yet.
+
+        A token is marked by our own judgement, so the mark alone must not make a request fail.
         """
         if self.is_contested or self.tokens_wait:
             return None
@@ -134,7 +138,7 @@ class Chooser:
         return None
 
     def _preferred(self, upstream: Upstream) -> UUID | None:
-        """Return the token that has the conversation so far, at the upstream or by our choice."""
+        """Return the token that already has the conversation, at the upstream or by our choice."""
         resume = self._request.resume
         if resume:
             return resume.token_id

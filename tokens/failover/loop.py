@@ -1,12 +1,12 @@
-"""Ask one candidate and token after another until one answers: the only retry loop there is.
+"""Call one candidate and token after another until one answers: the only retry loop there is.
 
-Another one is tried only before the first chunk, inside the request's deadline. Refusals that
-concern the token alone cost nothing but time: tokens are tried on without a pause, up to
-MAX_TOKENS_TRIED. Attempts that the provider fails stay few (MAX_ATTEMPTS), paused, and within the
-provider's retry budget. A token that has expired is renewed first; one that is rejected although it
-can be renewed is renewed and asked once more. After the first chunk an error ends the stream. What
-each outcome does to the token and the provider is decided in `tokens/outcomes/consequences.py`;
-what happened is noted in the Trace.
+The next one is tried only before the first chunk and before the request's deadline. Errors that
+concern the token alone cost only time: other tokens are tried without a pause, up to
+MAX_TOKENS_TRIED. Attempts that the provider fails are few (MAX_ATTEMPTS), with pauses, and within
+the provider's retry budget. An expired token is renewed first. A renewable token that is rejected
+is renewed and tried once more. After the first chunk an error ends the stream.
+`tokens/outcomes/consequences.py` decides what each outcome does to the token and the provider. The
+Trace notes every attempt.
 """
 
 import asyncio
@@ -76,9 +76,9 @@ async def answer(
 
 
 async def renew_if_needed(choice: Choice, pool: Pool, attempt: Attempt) -> None:
-    """Renew the choice's token if it has expired or what it has was rejected.
+    """Renew the choice's token if it has expired or its present secret was rejected.
 
-    Raises UpstreamError, VaultError.
+    Raises UpstreamError.
     """
     entry = choice.entry
     assert entry is not None  # noqa: S101
@@ -96,11 +96,11 @@ async def renew_if_needed(choice: Choice, pool: Pool, attempt: Attempt) -> None:
 
 
 class Judge:
-    """Around one attempt: however it ends, what that means is applied to the token and the
-    provider, and noted in the Trace.
+    """A context manager around one attempt, which applies its outcome to token and provider.
 
-    `shown` is what a renewable token had when it was shown; `gets_another_chance`: it was rejected,
-    is renewed and asked once more.
+    The outcome is noted in the Trace as well. `shown` is the secret (sealed) that a renewable token
+    was used with. `gets_another_chance`: the token was rejected, and is renewed and tried once
+    more.
     """
 
     __slots__ = ("_attempt", "_choice", "_pool", "call", "gets_another_chance", "shown")
@@ -118,7 +118,7 @@ class Judge:
         return self
 
     def note_first_chunk(self) -> None:
-        """The answer has begun: nobody else is asked from now on."""
+        """Note that the answer has begun: from now on no other token is tried."""
         attempt = self._attempt
         call = self.call
         attempt.first_byte_ms = (time.perf_counter() - attempt.began) * 1000
@@ -143,7 +143,7 @@ class Judge:
             outcome = "cut" if cut else type(error).__name__
             attempt.end(outcome, error.message, error.upstream_status or attempt.status)
             self._record_error(error, cut=cut)
-        else:  # the caller left, or a fault of ours
+        else:  # the caller left, or our own code failed
             attempt.end("abandoned", status=attempt.status)
             pool.record_undecided(self.call)
 

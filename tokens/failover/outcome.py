@@ -1,8 +1,7 @@
-"""What a caller is told when nobody answered: the last provider's error, or the truth about the
-pool.
+"""The error for a request that nobody answered: the last provider's error, or the pool's state.
 
-Each way to have no answer has its own class, and so its own status, code and text; docs/errors.md
-lists them. Numbers in a text are those of this moment.
+Each way to fail has its own class, and so its own status, code and text; docs/errors.md lists them.
+Numbers in a text are those of this moment.
 """
 
 import time
@@ -35,9 +34,9 @@ from tokens.token_counts import TokenCounts
 if TYPE_CHECKING:
     from tokens.failover.search import Search
 
-LONGEST_RETRY_AFTER_SECONDS = 120.0  # a caller who waits longer may as well ask again
+LONGEST_RETRY_AFTER_SECONDS = 120.0  # after a longer wait a caller may as well ask again
 RETRY_SOON_SECONDS = 1.0
-NONE_ENABLED_SECONDS = 60.0  # disabled tokens are checked again and again, and may come back
+NONE_ENABLED_SECONDS = 60.0  # disabled tokens are checked regularly and may come back
 WORDS: dict[str, str] = {
     "AuthRejected": "rejected",
     "RateLimited": "limited",
@@ -48,13 +47,16 @@ WORDS: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """How one provider of the model stands: `wait` is until it can be asked, None if never."""
+    """The state of one provider of the model.
+
+    `wait` is the time in seconds until it can be asked, None if waiting does not help.
+    """
 
     name: str
     counts: TokenCounts
     wait: float | None
-    is_failing: bool  # its circuit breaker is what one waits for
-    has_untried: bool  # a token that this request could have asked
+    is_failing: bool  # the wait is for its circuit breaker
+    has_untried: bool  # it has a ready token that this request has not tried
 
 
 def describe_outcome(search: "Search") -> GatewayError:
@@ -77,7 +79,7 @@ def describe_outcome(search: "Search") -> GatewayError:
 
 
 def _describe_own_tokens(last: TokenError) -> GatewayError:
-    """The tokens are those that the caller has sent along: it is told what is wrong with them."""
+    """Return the error of a request whose own tokens failed; the text says why."""
     if isinstance(last, AuthRejected):
         return InvalidKey("The upstream accepts none of the tokens that the request carries.")
     if isinstance(last, QuotaExhausted):
@@ -110,7 +112,7 @@ def _describe_giving_up(search: "Search", situations: Sequence[Situation]) -> No
 
 
 def describe_pool(situations: Sequence[Situation], last: TokenError | None) -> GatewayError:
-    """Return what the state of the pool means for a request that found no token to ask."""
+    """Return the error that describes the pool's state, when no token could be tried."""
     waiting = [one for one in situations if one.wait is not None]
     if waiting:
         first = min(waiting, key=lambda one: one.wait or 0.0)
@@ -136,7 +138,7 @@ def describe_pool(situations: Sequence[Situation], last: TokenError | None) -> G
 
 
 def find_situations(search: "Search") -> list[Situation]:
-    """Return how each provider of the request's candidates stands."""
+    """Return the state of each provider of the request's candidates."""
     found: dict[int, Situation] = {}
     for candidate in search.candidates:
         upstream = candidate.adapter.upstream

@@ -1,4 +1,4 @@
-"""One request's way from token to token: what was tried, what comes next, and when to give up."""
+"""Find the choices of one request, from the first call to the point where it gives up."""
 
 import asyncio
 import time
@@ -20,7 +20,7 @@ from tokens.outcomes.upstream_call import Call
 from tokens.pool.pool import Pool
 from tokens.renewal.renew_token import Order
 
-BUSY_SECONDS = 5  # after which a caller is told to come back while all streams are in use
+BUSY_SECONDS = 5  # Retry-After for a caller while all streams are in use
 TRIAL_POLL_SECONDS = 0.05
 TOO_LONG = "context_length_exceeded"
 
@@ -36,7 +36,7 @@ def may_be_larger(candidate: Candidate, small: Candidate) -> bool:
 
 
 class Search:
-    """Finds one choice after the other; `tries` knows what became of them."""
+    """The search for one choice after another; `tries` has the failures of the earlier ones."""
 
     __slots__ = (
         "_again",
@@ -62,24 +62,22 @@ class Search:
         self.trace = trace
         self.tries = Tries(pool, trace.began + candidates[0].adapter.upstream.timeouts.total)
         self._again: Choice | None = None
-        self._held: UUID | None = None  # a token whose one stream this request has
+        self._held: UUID | None = None  # the token whose single stream this request has claimed
         self._chooser = Chooser(request, pool, trace, self.tries)
 
     @property
     def deadline(self) -> float:
         return self.tries.deadline
 
-    # --- what comes next --------------------------------------------------------------------------
+    # --- the next choice --------------------------------------------------------------------------
     def choose_first(self) -> Choice | None:
-        """Return whom to ask first, where nobody has to be waited for: most requests need no
-        more.
-        """
+        """Return the first choice if it needs no waiting, else None: most requests need no more."""
         if self.tries.last is not None or self._chooser.has_single_streams(self.candidates):
             return None
         return self._chooser.choose(self.candidates)
 
     async def find_choice(self) -> Choice | None:
-        """Return whom to ask next, None to give up. Raises PoolResting, DatabaseUnavailable."""
+        """Return the next choice, or None to give up. Raises PoolResting, DatabaseUnavailable."""
         if self.tries.last is None:
             return await self._find_free_choice(self.candidates)
         if not self.tries.may_try_on() and not await self._wait_for_proof():
@@ -92,10 +90,9 @@ class Search:
         return choice if choice is not None and self.trace.may_go_on() else None
 
     async def _wait_for_proof(self) -> bool:
-        """Wait a moment for the calls of others; returns whether they showed that the provider
-        answers.
+        """Wait a moment for other requests' calls, and return whether the provider answered one.
 
-        A request that met tokens that fail, one after the other, gets one more call then.
+        If so, the request met only failing tokens, and may make one more call.
         """
         until = time.perf_counter() + settings.LAST_CHANCE_SECONDS
         while self.tries.is_out_of_attempts() and time.perf_counter() < until:
@@ -107,7 +104,7 @@ class Search:
         return False
 
     def _take_again(self) -> Choice | None:
-        """Return the choice whose token was rejected and is renewed to be asked once more."""
+        """Return the choice whose token was rejected and is renewed to be tried once more."""
         choice = self._again
         self._again = None
         return choice
@@ -132,7 +129,7 @@ class Search:
         return await self._claim(choice, candidates)
 
     async def _find_elsewhere(self) -> Choice | None:
-        """Return a choice of a provider that has not failed this request, if one can be had now."""
+        """Return a choice of a provider that has not failed this request, or None."""
         others = [one for one in self.candidates if one not in self.tries.failed]
         choice = self._chooser.choose(others)
         return None if choice is None else await self._claim(choice, others)
@@ -140,8 +137,8 @@ class Search:
     async def _find_affordable_choice(self) -> Choice | None:
         """Return a choice within the retry budgets of the providers that failed this request.
 
-        Before a provider that fails is asked again, it gets a pause. One that answers others needs
-        none, and its retries do not count.
+        A failing provider gets a pause before it is tried again. A provider that answers others
+        needs no pause, and retries at it do not count.
         """
         if self.tries.is_failing(self.tries.failed):
             await asyncio.sleep(self.tries.pause_seconds())
@@ -152,13 +149,13 @@ class Search:
         return None
 
     def _put_back(self, choice: Choice) -> None:
-        """Let others have the token that was chosen."""
+        """Free the chosen token for other requests."""
         if choice.entry is not None:
             choice.entry.held_until = 0.0
         self.release()
 
     async def _find_free_choice(self, candidates: Sequence[Candidate]) -> Choice | None:
-        """Return a choice whose token this request may use now; waits while all are in use."""
+        """Return a choice whose token this request may use now; wait while all are in use."""
         choice = await self._claim(self._chooser.choose(candidates), candidates)
         while choice is None and self._chooser.tokens_wait and time.perf_counter() < self.deadline:
             await asyncio.sleep(TRIAL_POLL_SECONDS)
@@ -167,9 +164,9 @@ class Search:
 
     # --- tokens that may have one stream at a time ------------------------------------------------
     async def _claim(self, choice: Choice | None, candidates: Sequence[Candidate]) -> Choice | None:
-        """Return this choice or a later one, with its token's one stream for this request.
+        """Claim the single stream of this choice's token, or of a later one, and return the choice.
 
-        Waits while all are in use. Raises PoolResting, DatabaseUnavailable.
+        Waits while all streams are in use. Raises PoolResting, DatabaseUnavailable.
         """
         if not self.pool.shared or (choice is None and not self._chooser.is_contested):
             return choice
@@ -217,7 +214,7 @@ class Search:
             await claims.freed(left)
         return True
 
-    # --- what happened ----------------------------------------------------------------------------
+    # --- outcomes ---------------------------------------------------------------------------------
     def new_attempt(self, choice: Choice) -> Attempt:
         upstream = choice.candidate.adapter.upstream
         entry = choice.entry
@@ -246,8 +243,8 @@ class Search:
     ) -> None:
         """Record what the failed choice means for the next one.
 
-        `failed` is the request's failure at this provider; `again`: the token was rejected, and is
-        renewed and asked once more.
+        `failed` is the request's failure at this provider. `again`: the token was rejected, and is
+        renewed and tried once more.
         """
         candidate, entry, _ = choice
         resent = self.trace.attempts[-1].resent
@@ -256,7 +253,7 @@ class Search:
         if again and entry is not None:
             self.tries.record_refusal(error)
             self._again = Choice(candidate, entry, entry.rejected)
-            if entry.rejected == entry.sealed:  # begun even if no attempt is left to use it
+            if entry.rejected == entry.sealed:  # renew even if no attempt is left to use it
                 order = Order(entry.id, entry.sealed, rejected=True)
                 self.pool.renewals.begin(candidate.adapter, order)
             return
@@ -266,15 +263,15 @@ class Search:
             return
         is_only = (
             len(self.candidates) == 1 and not resent
-        )  # what was resent was asked twice already
+        )  # a call that was resent has been made twice already
         if not (is_only and self.tries.take_second_chance(candidate, entry)):
             self.tries.add_token(entry)
         self.release()
 
     def leave_small_windows(self, choice: Choice, error: Rejected) -> bool:
-        """Leave out the models that are no larger than the one for which the request was too long.
+        """Drop the models that are no larger than the one for which the request was too long.
 
-        Returns whether others are left; False for every other error.
+        Returns whether other models are left; False for every other error.
         """
         if error.shown_code != TOO_LONG:
             return False
@@ -282,7 +279,7 @@ class Search:
         return bool(self.candidates)
 
     def release(self) -> None:
-        """Give back the stream of a token, if this request has one."""
+        """Release the token's stream, if this request has claimed one."""
         if self._held is not None:
             self.pool.claims.release(self._held)
             self._held = None

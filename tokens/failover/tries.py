@@ -1,4 +1,4 @@
-"""What a request has tried so far, and whether it may try on."""
+"""The calls that a request has made so far, and whether it may make another."""
 
 import random
 import time
@@ -20,13 +20,15 @@ from tokens.outcomes.breaker import FailedRequest
 from tokens.pool.pool import Pool
 from tokens.pool.pooled_token import Entry
 
-ANONYMOUS = UUID(int=0)  # stands among the tried credentials for "none"
-PASSING = (Contended, ServerFailed, Unreachable)  # may be over at the next try
+ANONYMOUS = UUID(int=0)  # the id of "no token" among the tried credentials
+PASSING = (Contended, ServerFailed, Unreachable)  # errors that may be over at the next try
 
 
 class Tries:
-    """`tokens` were asked in vain, `failed` are the candidates whose providers failed, each as
-    often as it did, `last` is the last error. `deadline` is on the clock of time.perf_counter().
+    """The failed calls of one request.
+
+    `tokens` are the tokens that failed. `failed` are the candidates whose providers failed, each as
+    often as it did. `last` is the last error. `deadline` is on the clock of time.perf_counter().
     """
 
     __slots__ = (
@@ -49,13 +51,13 @@ class Tries:
         self.failed: list[Candidate] = []
         self.last: UpstreamError | None = None
         self.unaffordable: set[int] = set()  # providers whose retry budget is used up
-        self._second_chances = 0  # of a credential that is the only one, after a passing failure
+        self._second_chances = 0  # retries with the only token, after a passing failure
         self._failed_requests: dict[int, FailedRequest] = {}  # by provider
         self._provider_failures = self._refusals = 0
 
-    # --- may it go on -----------------------------------------------------------------------------
+    # --- limits -----------------------------------------------------------------------------------
     def may_try_on(self) -> bool:
-        """Whether one more call may be made, as far as their number and the time allow."""
+        """Return whether one more call may be made, by the number of calls and the deadline."""
         if time.perf_counter() >= self.deadline:
             return False
         if self._refusals + self._provider_failures >= int(settings.MAX_TOKENS_TRIED):
@@ -66,30 +68,31 @@ class Tries:
         return self._provider_failures < attempts
 
     def is_out_of_attempts(self) -> bool:
-        """Whether nothing but the number of the provider's failures forbids one more call."""
+        """Return whether only the number of the provider's failures forbids one more call."""
         tried = self._refusals + self._provider_failures
         has_room = tried < int(settings.MAX_TOKENS_TRIED) and time.perf_counter() < self.deadline
         return has_room and self._provider_failures == settings.MAX_ATTEMPTS
 
     def may_be_proved_healthy(self) -> bool:
-        """Whether calls are running that may still show that the fault is not the provider's."""
+        """Return whether running calls may still show that the provider is not at fault."""
         return any(
             self._pool.health(candidate.adapter.upstream).is_undecided()
             for candidate in self.failed
         )
 
     def is_first_failure(self) -> bool:
-        """Whether a provider has failed this request for the first time, and the failure may have
-        passed.
-        """
+        """Return whether this is the request's first provider failure, and of a passing kind."""
         return self._provider_failures == 1 and isinstance(self.last, PASSING)
 
     def may_resend(self) -> bool:
-        """Whether the next call may become two: a kept connection may have been closed."""
+        """Return whether the next call may be sent twice.
+
+        A call is sent again when a kept connection turns out to be closed.
+        """
         return self._provider_failures + 1 < int(settings.MAX_ATTEMPTS)
 
     def is_failing(self, candidates: Sequence[Candidate]) -> bool:
-        """Whether one of these failed this request, and does not answer others either."""
+        """Return whether one of these failed this request and does not answer others either."""
         now = time.monotonic()
         return any(
             candidate in self.failed
@@ -98,8 +101,9 @@ class Tries:
         )
 
     def take_retry(self, candidate: Candidate) -> bool:
-        """Whether the candidate may be asked within its provider's retry budget; the call is
-        counted there.
+        """Take one call from the provider's retry budget, and return whether it may be made.
+
+        Only a call at a failing provider counts.
         """
         if not self.is_failing([candidate]):
             return True
@@ -110,18 +114,21 @@ class Tries:
         return False
 
     def pause_seconds(self) -> float:
-        """The pause before the next try; drawn at random, so that requests do not come together."""
+        """Return the pause before the next try.
+
+        It is partly random, so that requests do not come together.
+        """
         longest = max(0.0, self.deadline - time.perf_counter())
         pause: float = settings.ATTEMPT_PAUSE_SECONDS * (0.75 + random.random() / 2)  # noqa: S311
         return min(pause, longest)
 
-    # --- what happened ----------------------------------------------------------------------------
+    # --- outcomes ---------------------------------------------------------------------------------
     def failed_request(self, provider_id: int) -> FailedRequest | None:
-        """The request's earlier failures at this provider."""
+        """Return the request's earlier failures at this provider."""
         return self._failed_requests.get(provider_id) if self._failed_requests else None
 
     def record_refusal(self, error: UpstreamError) -> None:
-        """Record that a token was rejected which is renewed and asked once more."""
+        """Record the rejection of a token that is renewed and tried once more."""
         self.last = error
         self._refusals += 1
 
@@ -139,12 +146,13 @@ class Tries:
             self.failed.append(candidate)
 
     def record_resent(self) -> None:
-        """Record that the last call was two."""
+        """Record that the last call was sent twice."""
         self._provider_failures += 1
 
     def take_second_chance(self, candidate: Candidate, entry: Entry | None) -> bool:
-        """Whether the credential may be asked again: it is the only one, and the failure may have
-        passed.
+        """Count a second chance of the only token, and return whether it has one.
+
+        It has one after a passing failure, up to ONLY_TOKEN_RETRIES times per request.
         """
         if self._second_chances >= settings.ONLY_TOKEN_RETRIES or not isinstance(
             self.last, PASSING
@@ -156,5 +164,5 @@ class Tries:
         return True
 
     def add_token(self, entry: Entry | None) -> None:
-        """Ask this credential no more."""
+        """Record that this token must not be tried again; None is a call without a token."""
         self.tokens.add(entry.id if entry else ANONYMOUS)

@@ -1,1 +1,1 @@
-"""Tokens and accounts from files."""
+"""The import of tokens and accounts from files."""

@@ -1,8 +1,8 @@
-"""Accounts from lines of a file -> rows, each with the one token that it makes and renews.
+"""Import accounts from the lines of a file as rows, each with the one token that it renews.
 
 The token's row has no secret until the account signs in for the first time: before its first
-request, or when a sweep comes by. An account that is known gets the password of the file; nothing
-else of it changes.
+request, or in a periodic renewal. A known account gets the password of the file; its other fields
+stay.
 """
 
 from django.db import transaction
@@ -20,19 +20,19 @@ UPDATED = "with a new password"
 
 
 def fingerprint(email: str) -> str:
-    """Of the token that belongs to it."""
+    """Return the fingerprint of the token that belongs to the account."""
     return vault.digest("account", email)
 
 
 def masked(email: str) -> str:
-    """`ju…@example.org`: whose it is, to one who knows."""
+    """Return the address in a form that only its owner recognizes: `ju…@example.org`."""
     name, _, host = email.partition("@")
     return f"{name[:2]}…@{host}"[:32]
 
 
 @transaction.atomic
 def take(provider: Provider, login: Login, *, dry_run: bool = False) -> str:
-    """Make the account or give it its new password; returns NEW, KNOWN or UPDATED."""
+    """Create the account or give it its new password; return NEW, KNOWN or UPDATED."""
     row = UpstreamAccount.objects.filter(provider=provider, email=login.email).first()
     if row is None:
         if not dry_run:
@@ -42,7 +42,7 @@ def take(provider: Provider, login: Login, *, dry_run: bool = False) -> str:
         if vault.unseal(row.sealed, str(row.pk)) == login.password:
             return KNOWN
     except vault.VaultError:
-        pass  # sealed with a key that is gone: here it is again
+        pass  # sealed with a key that is gone, so the password is stored again
     if not dry_run:
         row.hide(login.password)
         row.failures = 0
@@ -53,7 +53,7 @@ def take(provider: Provider, login: Login, *, dry_run: bool = False) -> str:
 
 
 def _make(provider: Provider, login: Login) -> None:
-    """Two who import at once make one account."""
+    """Create the account and its token; two imports at once create one account."""
     row = UpstreamAccount(provider=provider, email=login.email)
     row.hide(login.password)
     UpstreamAccount.objects.bulk_create([row], ignore_conflicts=True)
@@ -61,7 +61,7 @@ def _make(provider: Provider, login: Login) -> None:
 
 
 def complete(accounts: QuerySet[UpstreamAccount]) -> None:
-    """Give each of these accounts that has none its token, without a secret yet."""
+    """Create the token, without a secret yet, of each account that has none."""
     tokens = []
     for account in accounts.filter(token=None):
         token = UpstreamToken(

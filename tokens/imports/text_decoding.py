@@ -1,9 +1,9 @@
-"""Bytes of a text file -> its lines, whatever program wrote it.
+"""Decode the bytes of a text file into lines, whatever program wrote it.
 
-Understood are UTF-8, UTF-16 and UTF-32 with a byte order mark, UTF-16 without one, and, line by
-line where a line is no UTF-8, GB18030 (which includes GBK) or Latin-1. One line that cannot be read
-spoils no other line. A file that is no text at all (an archive, a picture, a program) is refused as
-a whole: parts of it would look like tokens.
+Supported are UTF-8, UTF-16 and UTF-32 with a byte order mark, UTF-16 without one, and, for each
+line that is not UTF-8, GB18030 (which includes GBK) or Latin-1. One unreadable line spoils no other
+line. A file that is not text (an archive, a picture, a program) is refused as a whole: parts of it
+would look like tokens.
 """
 
 import re
@@ -33,18 +33,18 @@ FORMATS = [
 ]
 SAMPLE_BYTES = 64 * 2**10
 CONTROLS = bytes(sorted(set(range(32)) - set(b"\t\n\v\f\r\x1a\x1b")))
-CONTROL_SHARE = 0.08  # of a text less; of compressed data a tenth is such bytes
+CONTROL_SHARE = 0.08  # a text has a smaller share; compressed data has about a tenth
 CONTROL_COUNT = 4
 LINE_ENDS = re.compile(r"\r\n|\r|\n")
 HIGH_BYTES = re.compile(rb"[\x80-\xff]+")
 
 
 class UnreadableFile(Exception):
-    """The bytes are no text."""
+    """The bytes are not text."""
 
 
 def decode(data: bytes) -> list[str]:
-    """Return the file's lines, without their ends. Raises UnreadableFile on what is no text."""
+    """Return the file's lines, without their ends. Raises UnreadableFile if it is not text."""
     for mark, encoding in BOMS:
         if data.startswith(mark) and encoding != "utf-8":
             return split_lines(data[len(mark) :].decode(encoding, "replace"))
@@ -65,22 +65,21 @@ def split_lines(text: str) -> list[str]:
 
 
 def guess_utf16(data: bytes) -> str:
-    """Name the byte order of UTF-16 without a mark, by where the zero halves of ASCII characters
-    are; or nothing.
+    """Return the encoding of UTF-16 without a mark, or an empty string if it is not UTF-16.
+
+    The byte order follows from the place of the zero bytes of ASCII characters.
     """
     sample = data[:SAMPLE_BYTES]
     even = sample[::2].count(0)
     odd = sample[1::2].count(0)
-    most = len(sample) // 4  # every second character at least is ASCII
+    most = len(sample) // 4  # at least every second character is ASCII
     if max(even, odd) <= max(most, 1) or min(even, odd) > max(even, odd) // 8:
         return ""
     return "utf-16-be" if even > odd else "utf-16-le"
 
 
 def refuse_binary(data: bytes) -> None:
-    """Raise UnreadableFile on a known file format, and on what has too many control characters for
-    a text.
-    """
+    """Raise UnreadableFile on a known file format or on too many control characters."""
     for beginning, name in FORMATS:
         if data.startswith(beginning):
             raise UnreadableFile(f"The file is no text but {name}.")
@@ -91,8 +90,9 @@ def refuse_binary(data: bytes) -> None:
 
 
 def decode_lines(data: bytes) -> list[str]:
-    """Decode line by line: UTF-8 where that is possible, else the one other encoding that the file
-    seems to have.
+    """Decode line by line: as UTF-8 where possible, else in the one other encoding of the file.
+
+    The other encoding is guessed from all lines that are not UTF-8.
     """
     lines = re.split(rb"\r\n|\r|\n", data)
     others = b"\n".join(line for line in lines if not is_utf8(line))
@@ -107,7 +107,7 @@ def decode_line(line: bytes, other: str) -> str:
             return line.decode(encoding)
         except UnicodeDecodeError:
             continue
-    return line.decode("latin-1")  # takes every byte
+    return line.decode("latin-1")  # accepts every byte
 
 
 def is_utf8(line: bytes) -> bool:
@@ -119,8 +119,9 @@ def is_utf8(line: bytes) -> bool:
 
 
 def is_gb18030(data: bytes) -> bool:
-    """Whether most high bytes come in pairs, as in Chinese; in European words they stand alone
-    between letters.
+    """Return whether most high bytes come in runs, as in Chinese.
+
+    In European words they stand alone between letters.
     """
     try:
         data.decode("gb18030")

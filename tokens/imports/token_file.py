@@ -1,8 +1,8 @@
-"""The token file that the settings name -> rows, again whenever somebody asks for it.
+"""Import the token file that the settings name, each time it is requested.
 
 GUEST_TOKENS_FILE is read for a provider in guest mode, USER_TOKENS_FILE or else TOKENS_FILE for one
-in user mode. Such files hold the tokens of one provider, TOKENS_PROVIDER; another one never gets to
-see them. What is known already stays as it is, and nothing is deleted.
+in user mode. Such files hold the tokens of one provider, TOKENS_PROVIDER; no other provider ever
+gets them. Known tokens stay as they are, and nothing is deleted.
 """
 
 from pathlib import Path
@@ -15,13 +15,11 @@ from tokens.imports import token_import
 
 
 class NoFile(Exception):
-    """There is no token file that can be read for the provider; the message says why, to a
-    person.
-    """
+    """The provider has no readable token file; the message tells a person why."""
 
 
 def path(provider: Provider) -> str:
-    """The file named for the provider in its present mode, or an empty string."""
+    """Return the path of the provider's file in its present mode, or an empty string."""
     if provider.name != getattr(settings, "TOKENS_PROVIDER", ""):
         return ""
     names = (
@@ -33,7 +31,7 @@ def path(provider: Provider) -> str:
 
 
 def reload(provider: Provider) -> token_import.Report:
-    """Import what is new in the provider's file. Raises NoFile."""
+    """Import the new tokens of the provider's file. Raises NoFile."""
     file = path(provider)
     if not file:
         raise NoFile(f"No setting names a token file for {provider} in {provider.mode} mode.")

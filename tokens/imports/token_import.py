@@ -1,11 +1,11 @@
-"""Tokens and accounts from a text file -> rows, with a verdict for every line.
+"""Import tokens and accounts from a text file as rows, with a verdict for every line.
 
-One token per line; for an upstream that accounts sign in to also `email:password` or
-`email----password`. Blank lines and lines that begin with `#` are skipped, and what stands in
-double quotes is taken out of them. No line stops the import: one that is no token gets its reason.
-Tokens are written in batches, each one transaction; running twice adds nothing, and of two imports
-at once one adds a token. A report never carries a secret: malformed lines are named by number,
-tokens by their mask.
+There is one token per line; for an upstream with account sign-in also `email:password` or
+`email----password`. Blank lines and lines that begin with `#` are skipped, and double quotes around
+a line are removed. No line stops the import: a line that is not a token gets a reason. Tokens are
+written in batches, each one transaction. A second run adds nothing, and of two imports at once one
+adds a token. A report never carries a secret: malformed lines are named by number, tokens by their
+mask.
 """
 
 from collections import Counter
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 BATCH = 500
-LONGEST = 8_192  # characters of one token
+LONGEST = 8_192  # most characters of one token
 LONGEST_EMAIL = 254
 HEADINGS = frozenset(
     (
@@ -52,8 +52,9 @@ MALFORMED = "malformed"
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of one line: `line` counts from 1, `token` is masked, `reason` says what is
-    malformed.
+    """The result for one line.
+
+    `line` counts from 1, `token` is masked, `reason` says why the line is malformed.
     """
 
     line: int
@@ -64,7 +65,7 @@ class Verdict:
 
 @dataclass(slots=True)
 class Report:
-    """What an import did. `verdicts` has every line that held something, in order."""
+    """The result of an import; `verdicts` has every line that held something, in order."""
 
     verdicts: list[Verdict] = field(default_factory=list)
     skipped: int = 0  # blank lines and comments
@@ -75,7 +76,10 @@ class Report:
 
 
 def problem(token: str) -> str:
-    """What keeps `token` from being one, or an empty string. Says nothing of its characters."""
+    """Return the reason why `token` cannot be a token, or an empty string.
+
+    The reason never repeats the token's characters.
+    """
     if len(token) > LONGEST:
         return f"longer than {LONGEST} characters"
     if "\0" in token:
@@ -94,7 +98,7 @@ def problem(token: str) -> str:
 
 
 def login_problem(login: credential_kinds.Login) -> str:
-    """What keeps an account from being stored, or an empty string."""
+    """Return the reason why an account cannot be stored, or an empty string."""
     if len(login.email) > LONGEST_EMAIL:
         return f"has an address longer than {LONGEST_EMAIL} characters"
     if not login.email.isprintable() or any(
@@ -105,9 +109,7 @@ def login_problem(login: credential_kinds.Login) -> str:
 
 
 def unquoted(line: str) -> str:
-    """The line without spaces around it, and without the quotes that a spreadsheet puts around a
-    cell.
-    """
+    """Return the line without spaces around it and without a spreadsheet's quotes around a cell."""
     text = line.strip()
     if len(text) > 2 and text[0] == text[-1] == '"':
         return text[1:-1].replace('""', '"').strip()
@@ -121,7 +123,7 @@ def run(
     dry_run: bool = False,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Report:
-    """Import `lines` for `provider`; `progress` is told how many lines are done."""
+    """Import `lines` for `provider`; `progress` is called with the number of lines done."""
     report = Report()
     work = Import(provider, dry_run)
     done = 0
@@ -141,7 +143,7 @@ def run(
 
 
 class Import:
-    """One run: what it has seen, and the tokens that wait to be written together."""
+    """One run: the fingerprints it has seen, and the tokens that wait to be written together."""
 
     def __init__(self, provider: Provider, dry_run: bool) -> None:
         self._provider = provider
@@ -152,7 +154,10 @@ class Import:
         self.batch: list[tuple[int, str, str]] = []  # line, token, fingerprint
 
     def take(self, line: int, token: str) -> Iterator[Verdict]:
-        """The line's verdict, unless it is a token that `write` judges."""
+        """Yield the line's verdict, unless it is a token that `write` judges.
+
+        A token goes into the batch; an account is written at once.
+        """
         login = credential_kinds.login(token) if len(token) <= LONGEST else None
         wrong = login_problem(login) if login else problem(token)
         if wrong:
@@ -180,10 +185,9 @@ class Import:
             )
 
     def write(self) -> Iterator[Verdict]:
-        """Insert the batch's tokens that the provider does not have, in one transaction; yield a
-        verdict for each.
+        """Insert the batch's new tokens in one transaction, and yield a verdict for each token.
 
-        What another import inserts at the same time is known already.
+        A token that another import inserts at the same time counts as known.
         """
         batch = self.batch
         self.batch = []
@@ -205,8 +209,10 @@ class Import:
             yield Verdict(line, KNOWN if fingerprint in known else NEW, vault.mask(token))
 
     def _row(self, token: str) -> UpstreamToken:
-        """A refresh token has no access yet; its fingerprint stays, so that importing it again adds
-        nothing.
+        """Return an unsaved row for the token.
+
+        A refresh token has no access token yet; its fingerprint stays, so that importing it again
+        adds nothing.
         """
         kind, expires_at = credential_kinds.read(token, self._adapter)
         row = UpstreamToken.of(self._provider, token, kind=kind, expires_at=expires_at)

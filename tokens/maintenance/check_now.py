@@ -1,6 +1,4 @@
-"""A check that a person asks for: few tokens are asked about while the person waits, many are left
-to the worker.
-"""
+"""Check tokens on a person's request: few at once, many by the worker in the background."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -16,21 +14,19 @@ from tokens.models import UpstreamToken
 
 AT_ONCE = (
     token_check.AT_ONCE
-)  # one round of questions: a person waits no longer than one upstream's patience
-QUEUED_AT_ONCE = 500  # tokens of one task
+)  # one round of calls: a person waits no longer than the timeout of one upstream
+QUEUED_AT_ONCE = 500  # tokens per task
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What came of it: how many tokens had which of checkup's outcomes, and how many were left to
-    the worker.
-    """
+    """The result of a check: tokens by outcome, and the number left to the worker."""
 
     outcomes: Counter[str]
     queued: int = 0
 
     def __str__(self) -> str:
-        """For the person who asked."""
+        """Describe the result for the person who asked."""
         if self.queued:
             return f"{self.queued} tokens are too many to wait for: the worker checks them now."
         told = token_check.summarize(self.outcomes)
@@ -44,7 +40,7 @@ class NoWorker(Exception):
 
 
 def leave(task: "Task[..., Any]", *args: object, **options: object) -> None:
-    """Leave it to the worker. Raises NoWorker, at once."""
+    """Queue the task for the worker. Raises NoWorker at once if that fails."""
     try:
         task.apply_async(args, options, retry=False)
     except (OperationalError, OSError):
@@ -52,7 +48,7 @@ def leave(task: "Task[..., Any]", *args: object, **options: object) -> None:
 
 
 def inspect(tokens: QuerySet[UpstreamToken]) -> Inspection:
-    """Check all of them now when they are few, else in the background. Raises NoWorker."""
+    """Check the tokens now if they are few, else in the background. Raises NoWorker."""
     ids = list(tokens.order_by().values_list("pk", flat=True))
     if len(ids) > AT_ONCE:
         for start in range(0, len(ids), QUEUED_AT_ONCE):

@@ -1,12 +1,11 @@
-"""Every token is checked once in CHECK_SECONDS, not all at the same moment, and no provider is
-asked too often.
+"""The schedule of periodic checks: each token once in CHECK_SECONDS, spread over that time.
 
-The ids of tokens, which are random, form a circle; a provider's position on it (`CheckProgress`)
-goes around once per period. Each run takes the tokens that the position passes, CHECKS_PER_MINUTE
-of one provider at most: the position stops where that many are taken, and the next run goes on from
-there. So a pool that is too large for the period is checked more slowly, and no token is left out
-for ever. A run takes its tokens by one conditional UPDATE: two runs at once never check a token
-twice; what a killed run left out is due again one period later.
+No provider is asked too often. The ids of tokens, which are random, form a circle. A provider's
+position on it (`CheckProgress`) goes around once per period. Each run takes the tokens that the
+position passes, at most CHECKS_PER_MINUTE of one provider. When that many are taken the position
+stops, and the next run continues there. So a pool that is too large for the period is checked more
+slowly, and every token gets its turn. A run takes its tokens by one conditional UPDATE, so two runs
+at once never check a token twice. Tokens that a killed run left out are due again one period later.
 """
 
 import time
@@ -20,25 +19,24 @@ from tokens.models import CheckProgress, UpstreamToken
 from tokens.querysets import TokenQuerySet
 
 SLOT_SECONDS = 60
-CIRCLE = 1 << 32  # positions; the first 32 bits of an id are its place
+CIRCLE = 1 << 32  # positions on the circle; the first 32 bits of an id are its place
 PLACE_SHIFT = 96
 ATTEMPTS = 5  # to claim checks while other processes claim some too
 
 
 class Clock(NamedTuple):
-    """The present minute and how far the position of a provider should be by its end, over all
-    rounds.
+    """The present minute, and how far a provider's position should be at its end.
+
+    `target` counts positions over all rounds of the circle.
     """
 
     minute: int
     target: int
-    step: int  # of one minute
+    step: int  # positions per minute
 
 
 def due() -> QuerySet[UpstreamToken]:
-    """Return the tokens whose turn it is; they are this caller's alone. Writes the providers'
-    positions.
-    """
+    """Claim the tokens whose turn it is, for this caller alone. Writes the providers' positions."""
     clock = read_clock(int(time.time()))
     watched = UpstreamToken.objects.watched()
     ids: list[UUID] = []
@@ -48,7 +46,7 @@ def due() -> QuerySet[UpstreamToken]:
 
 
 def read_clock(now: int) -> Clock:
-    """Return what holds at the UNIX time `now`."""
+    """Return the clock at the UNIX time `now`."""
     minute = now // SLOT_SECONDS
     slots = max(1, round(settings.CHECK_SECONDS / SLOT_SECONDS))
     rounds, slot = divmod(minute, slots)
@@ -56,7 +54,7 @@ def read_clock(now: int) -> Clock:
 
 
 def take_turn(tokens: TokenQuerySet, provider_id: int, clock: Clock) -> list[UUID]:
-    """Take one provider's tokens between its position and the clock's; writes the new position."""
+    """Take one provider's tokens between its position and the clock's; write the new position."""
     progress = load_progress(provider_id, clock)
     start = find_start(progress.position, clock)
     room = find_room(progress, clock)
@@ -68,10 +66,11 @@ def take_turn(tokens: TokenQuerySet, provider_id: int, clock: Clock) -> list[UUI
 
 
 def find_start(position: int, clock: Clock) -> int:
-    """Return where to go on; what is ahead of the clock came of another clock or period.
+    """Return the position to continue from.
 
-    A pool that is too large for its period stays behind by between one and two rounds: it is always
-    due, and when it shrinks it does not have old rounds to make up for.
+    A position ahead of the clock comes from another clock or period, and starts one step back from
+    the target. A pool that is too large for its period stays behind by between one and two rounds:
+    it is always due, and when it shrinks it has no old rounds to make up for.
     """
     behind = clock.target - position
     if behind < 0:
@@ -80,8 +79,9 @@ def find_start(position: int, clock: Clock) -> int:
 
 
 def find_between(tokens: TokenQuerySet, start: int, end: int, most: int) -> list[UUID]:
-    """Return the first ids on the circle from `start` to before `end`, which may be behind its
-    seam.
+    """Return the first ids on the circle from `start` to before `end`, at most `most`.
+
+    The range may cross the seam of the circle.
     """
     first = start % CIRCLE
     last = start % CIRCLE + (end - start)
@@ -121,7 +121,7 @@ def find_room(progress: CheckProgress, clock: Clock) -> int:
 
 
 def update_progress(progress: CheckProgress, clock: Clock, checks: int, *, position: int) -> bool:
-    """Write that so many checks begin now; False when another process was faster."""
+    """Record that so many checks begin now; return False when another process was faster."""
     used = progress.checks if progress.minute == clock.minute else 0
     same = {"position": progress.position, "minute": progress.minute, "checks": progress.checks}
     rows = CheckProgress.objects.filter(pk=progress.pk, **same)
@@ -133,5 +133,5 @@ def place_of(token_id: UUID) -> int:
 
 
 def id_at(place: int) -> UUID:
-    """The lowest id at a place."""
+    """Return the lowest id at a place."""
     return UUID(int=place << PLACE_SHIFT)

@@ -1,6 +1,4 @@
-"""An upstream's own list of models -> rows: what it lists and the provider lacks is added, nothing
-is taken away.
-"""
+"""Add the models of an upstream's own list as rows. No row is deleted or changed."""
 
 import asyncio
 from collections.abc import Sequence
@@ -21,7 +19,9 @@ from tokens.models import UpstreamToken
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Public ids: made, there already, listed under a name that no model may have, no longer
+    """The public ids of a sync, by result.
+
+    They were added, known already, listed under a name that no model may have, or are no longer
     listed.
     """
 
@@ -32,8 +32,9 @@ class Report:
 
 
 def sync(provider: Provider, *, prefix: str = "", dry_run: bool = False) -> Report:
-    """Add the models that the upstream lists; `prefix` begins their public ids. Raises
-    GatewayError, VaultError.
+    """Add the models that the upstream lists, with public ids that begin with `prefix`.
+
+    Writes nothing if `dry_run`. Raises GatewayError, VaultError.
     """
     listed = ask(provider)
     rows = dict(provider.models.values_list("upstream_name", "public_id"))
@@ -60,7 +61,10 @@ def sync(provider: Provider, *, prefix: str = "", dry_run: bool = False) -> Repo
 
 
 def ask(provider: Provider) -> list[str]:
-    """What the upstream lists, asked with one usable token after another until one is accepted."""
+    """Return the upstream's model list, asked with one usable token after another.
+
+    The first token that is accepted ends the search.
+    """
     guest = provider.mode == Mode.GUEST
     tokens: list[UpstreamToken | None] = []
     if not guest:

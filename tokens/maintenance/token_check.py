@@ -1,14 +1,14 @@
-"""Ask the upstreams whether tokens still work, by the adapter's `check`, and apply what the answers
-prove.
+"""Ask the upstreams whether tokens still work (the adapter's `check`), and apply the results.
 
-works          a token that strikes or checks disabled is enabled; one that a person switched off
-stays off rejected       one that can be renewed is, and asked about once more; else a strike out of
-quota   it is exhausted for a time unreadable     it is disabled until its secret can be opened
-again rate limited, provider failed, unproven: nothing is changed
+works         a token that strikes or checks disabled is enabled, one that a person disabled is not
+rejected      a renewable token is renewed and checked once more; any other gets a strike
+out of quota  the token is exhausted for a time
+unreadable    the token is disabled until its secret can be opened again
+others        rate limited, provider failed, unproven: nothing is changed
 
 An upstream that answers the same question without any token proves nothing about one: its tokens
-are "unproven". When a provider cannot be reached, or fails or limits all that were asked about, its
-other tokens are not asked about.
+are "unproven". When a provider cannot be reached, or fails or limits all tokens checked so far, its
+other tokens are not checked.
 """
 
 import asyncio
@@ -56,7 +56,7 @@ __all__ = [
 
 AT_ONCE = 25  # upstream calls at the same time
 PATIENCE_SECONDS = 20.0
-FORBIDDEN = 403  # of a key that is restricted, for the list of models that the plain check asks for
+FORBIDDEN = 403  # a restricted key may get it for the list of models that the plain check reads
 
 WORKS = "works"
 REJECTED = "rejected"
@@ -72,12 +72,12 @@ OTHERS = {
     Contended: UNPROVEN,
     UpstreamError: FAILED,
 }
-WORDS = {UNPROVEN: "could not be proved"}  # for people, where the outcome's name says too little
+WORDS = {UNPROVEN: "could not be proved"}  # clearer words for people than the outcome's name
 OPEN_LIST = "the upstream's model list needs no token"
 OPEN_CHECK = "the upstream answers the same question without a token"
-AWAY = (Unreachable, BadTls, UpstreamTimeout)  # whatever the token
+AWAY = (Unreachable, BadTls, UpstreamTimeout)  # errors that do not depend on the token
 ENOUGH = (
-    3  # tokens of a provider: when it fails all that were asked about, the others are left alone
+    3  # after failures for so many tokens, and no other result, the provider's rest is left alone
 )
 Problem = UpstreamError | vault.VaultError
 Answer = tuple[str, Problem | None]
@@ -85,8 +85,9 @@ Answer = tuple[str, Problem | None]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What became of one token's check; `reason` is empty when it works, `change` when nothing was
-    written.
+    """The result of one token's check.
+
+    `reason` is empty when the token works, `change` when nothing was written.
     """
 
     token: UpstreamToken
@@ -95,7 +96,7 @@ class Finding:
     change: str = ""
 
     def __str__(self) -> str:
-        """In plain words: `rejected: The key is void. (disabled)`."""
+        """Describe the result in plain words: `rejected: The key is void. (disabled)`."""
         text = WORDS.get(self.outcome, self.outcome)
         if self.reason:
             text += f": {self.reason}"
@@ -105,7 +106,7 @@ class Finding:
 
 
 def summarize(outcomes: Mapping[str, int]) -> str:
-    """`3 work, 1 rejected`; empty for none."""
+    """Return a summary such as `3 work, 1 rejected`; empty when there are no outcomes."""
     ordered = sorted(outcomes.items(), key=lambda item: -item[1])
     words = (
         (count, "work" if name == WORKS and count != 1 else WORDS.get(name, name))
@@ -115,9 +116,10 @@ def summarize(outcomes: Mapping[str, int]) -> str:
 
 
 def check(tokens: QuerySet[UpstreamToken], *, dry_run: bool = False) -> Iterator[Finding]:
-    """Check these tokens, some at a time, and apply what is found; no transaction is open while
-    upstreams are asked. Those of providers that are asked as a guest, or are set aside, are left
-    out.
+    """Check these tokens, AT_ONCE at a time, apply the results, and yield a finding for each.
+
+    No transaction is open while upstreams are asked. Tokens of providers in guest mode, or that are
+    set aside, are left out. With `dry_run` nothing is written and no token is renewed.
     """
     ids = [pk for pk, _ in sorted(tokens.values_list("pk", "provider_id"), key=lambda row: row[1])]
     failing = Failing()
@@ -140,7 +142,7 @@ def check(tokens: QuerySet[UpstreamToken], *, dry_run: bool = False) -> Iterator
 
 
 class Failing:
-    """Which providers fail whatever the token; `problems` says how."""
+    """The providers that fail whatever the token; `problems` has the error of each."""
 
     def __init__(self) -> None:
         self.problems: dict[int, Problem] = {}
@@ -148,7 +150,7 @@ class Failing:
         self._fine: set[int] = set()
 
     def count(self, provider_id: int, outcome: str, problem: Problem | None) -> None:
-        """Note one token's outcome."""
+        """Count one token's outcome."""
         if problem is None or outcome not in (FAILED, LIMITED):
             self._fine.add(provider_id)
             self.problems.pop(provider_id, None)
@@ -160,7 +162,7 @@ class Failing:
 
 
 def explain(token: UpstreamToken, outcome: str, problem: Problem | None) -> str:
-    """Why the outcome is what it is; empty when it works."""
+    """Return the reason for the outcome; empty when the token works."""
     if problem is None and outcome == UNPROVEN:
         plain = registry.adapter_class(token.provider.kind).check is BaseAdapter.check
         return OPEN_LIST if plain else OPEN_CHECK
@@ -168,8 +170,9 @@ def explain(token: UpstreamToken, outcome: str, problem: Problem | None) -> str:
 
 
 def apply(token: UpstreamToken, outcome: str, problem: Problem | None) -> str:
-    """Write what the outcome proves, and return what was changed; what somebody else changed
-    meanwhile stays.
+    """Write the state that the outcome proves, and return a description of the change.
+
+    A row whose secret was changed by someone else meanwhile is left alone.
     """
     row = UpstreamToken.objects.filter(pk=token.pk, sealed=token.sealed)
     if outcome == WORKS:
@@ -196,7 +199,7 @@ def apply(token: UpstreamToken, outcome: str, problem: Problem | None) -> str:
 
 
 async def answers(tokens: Sequence[UpstreamToken], *, renew: bool) -> list[Answer]:
-    """The outcome for each token, in their order; with `renew` those that need it are renewed."""
+    """Return the outcome for each token, in their order; with `renew` expired ones are renewed."""
     renewals = Renewals() if renew else None
     by_provider: dict[int, list[UpstreamToken]] = {}
     for token in tokens:
@@ -234,8 +237,9 @@ def judge(problem: Problem | None, open_door: bool) -> Answer:
 
 
 def adapter(provider: Provider, clients: Clients) -> BaseAdapter:
-    """The provider's adapter outside the gateway. Raises KeyError when there is none of that kind;
-    ProviderDown when the provider is set aside.
+    """Return the provider's adapter for use outside the gateway.
+
+    Raises KeyError if there is none of that kind; ProviderDown if the provider is set aside.
     """
     return registry.adapter_class(provider.kind)(catalogue.upstream(provider), clients)
 
@@ -243,7 +247,7 @@ def adapter(provider: Provider, clients: Clients) -> BaseAdapter:
 async def ask_about(
     adapter: BaseAdapter, token: UpstreamToken, renewals: Renewals | None
 ) -> Problem | None:
-    """What is wrong with the token, which is renewed first where it must be and can be."""
+    """Return the problem with the token, or None; it is renewed first if necessary and possible."""
     lasts = bool(token.sealed) and (token.expires_at is None or token.expires_at > timezone.now())
     problem: Problem | None = Contended("it is renewed before its next use")
     if lasts or not token.renewable:
@@ -268,7 +272,7 @@ async def ask_with(adapter: BaseAdapter, token: UpstreamToken) -> Problem | None
 
 
 async def ask(adapter: BaseAdapter, credential: Credential) -> Problem | None:
-    """What is wrong with the credential or its upstream, or None."""
+    """Return the problem with the credential or its upstream, or None."""
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             await adapter.check(credential)
@@ -282,5 +286,5 @@ async def ask(adapter: BaseAdapter, credential: Credential) -> Problem | None:
 
 
 def credential_of(token: UpstreamToken) -> Credential:
-    """Raises VaultError when the secret cannot be opened."""
+    """Open the token's secret. Raises VaultError if that is not possible."""
     return Credential(token.pk, vault.unseal(token.sealed, str(token.pk)))

@@ -1,1 +1,1 @@
-"""What the answer of an upstream means for its token and its provider."""
+"""The effects of an upstream's answer or error on its token and its provider."""

@@ -1,13 +1,13 @@
-"""A provider's circuit breaker: when the provider itself fails, it is asked less.
+"""A provider's circuit breaker: a provider that fails is called less.
 
 closed --failures of several requests and tokens--> open --a pause--> half-open, one probe
 half-open --the probe is answered--> closed          --the probe fails--> open, twice the pause
 
-One request counts once, however many calls it made. A breaker that was opened by the requests of
-one or two callers alone lets the requests of others through: the fault may be in what those callers
-send. One that was opened by requests for one model alone lets those for other models through.
+One request counts once, however many calls it made. A breaker opened by the requests of one or two
+callers lets the requests of other callers through: the fault may be in the content of those
+requests. A breaker opened by requests for one model lets requests for other models through.
 
-Times are seconds of the monotonic clock, but for `opened_at`. The state is this process's own;
+Times are seconds of the monotonic clock, except `opened_at`. The state belongs to this process;
 `tokens/outcomes/breaker_sharing.py` tells the other processes.
 """
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from tokens.outcomes.breaker_sharing import Hint
 
 LONGEST_PAUSE_SECONDS = 60.0
-WINDOW_REQUESTS = 20  # the latest of them are looked at …
-WINDOW_SECONDS = 30.0  # … and of those no older ones
-FAILURE_SHARE = 0.5  # of them that must have failed
+WINDOW_REQUESTS = 20  # only the latest requests are looked at …
+WINDOW_SECONDS = 30.0  # … and no older ones
+FAILURE_SHARE = 0.5  # share of them that must have failed
 SEVERAL_TOKENS = 2
 SEVERAL_CALLERS = 3
-HEALTHY_SECONDS = 5.0  # an answer is a sign of health for so long
+HEALTHY_SECONDS = 5.0  # how long an answer is a sign of health
 
 FAILED = "failed"
-LIMITED = "limited"  # why it is open: the provider fails, or limits us as a whole
+LIMITED = "limited"  # causes of an open breaker: the provider fails, or limits us as a whole
 
 
 class FailedCall(NamedTuple):
-    """A call that the provider failed: whose, with which token, for which model."""
+    """A call that the provider failed: the caller, the token and the model."""
 
     caller: int | None
     token: object
@@ -52,7 +52,10 @@ class FailedRequest:
 
 @dataclass(slots=True)
 class Breaker:
-    """`limit` requests must have failed before it opens, for `pause_seconds` at first."""
+    """The circuit breaker of one provider.
+
+    It opens after `limit` failed requests, for `pause_seconds` at first.
+    """
 
     limit: int
     pause_seconds: float
@@ -64,8 +67,8 @@ class Breaker:
     probe: object | None = None  # the request that is the probe of the half-open state
     answered_at: float = float("-inf")
     changes: int = 0  # how often it opened or closed
-    callers: set[int | None] = field(default_factory=set)  # whose requests failed
-    models: set[str] = field(default_factory=set)  # that were asked
+    callers: set[int | None] = field(default_factory=set)  # callers of the failed requests
+    models: set[str] = field(default_factory=set)  # models of the failed requests
     _outcomes: deque[Any] = field(default_factory=lambda: deque(maxlen=WINDOW_REQUESTS))
 
     def blocked_for(self, now: float, caller: int | None = None, model: str = "") -> float | None:
@@ -84,11 +87,11 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether it is not closed: open or half-open."""
+        """Return whether the breaker is open or half-open."""
         return self.open_until > 0
 
     def is_healthy(self, now: float) -> bool:
-        """Return whether the provider answers others: most of the latest requests, and lately."""
+        """Return whether the provider answered lately, and most of the latest requests."""
         if self.open_until or now - self.answered_at > HEALTHY_SECONDS:
             return False
         failed, all_requests = self._recent(now)
@@ -100,7 +103,7 @@ class Breaker:
             self.probe = request
 
     def record_answer(self, now: float, failed: FailedRequest | None = None) -> None:
-        """Record that the provider answered; `failed`: the request had failed before."""
+        """Record that the provider answered; `failed`: the request's earlier failures here."""
         self.answered_at = now
         if failed is None:
             self._outcomes.append(now)
@@ -110,15 +113,16 @@ class Breaker:
             self.close()
 
     def record_refusal(self, now: float) -> None:
-        """Record that the provider refused a call, for the token's or the request's sake: it does
-        not fail, though nobody got an answer.
+        """Record that the provider refused a call because of the token or the request.
+
+        The provider itself does not fail then, although nobody got an answer.
         """
         self._outcomes.append(now)
         if self.open_until and self.cause == FAILED:
             self.close()
 
     def close(self) -> None:
-        """Ask the provider as usual again."""
+        """Close the breaker, so that the provider is asked as usual again."""
         self.open_until = 0.0
         self.openings = 0
         self.probe = None
@@ -135,8 +139,9 @@ class Breaker:
     def record_failure(
         self, now: float, request: FailedRequest | None, call: FailedCall
     ) -> FailedRequest:
-        """Record that the provider failed a call; returns what to give to the request's next
-        one.
+        """Record that the provider failed a call; return the request's failures at this provider.
+
+        Pass the returned value as `request` with the next failure of the same request.
         """
         if request is None:
             request = FailedRequest(now, call.caller, call.model)
@@ -148,9 +153,9 @@ class Breaker:
         return request
 
     def should_open(self, now: float, *, only_token: bool) -> bool:
-        """Return whether what failed lately shows that the provider is at fault.
+        """Return whether the latest failures show that the provider is at fault.
 
-        `only_token`: there is no other token that could be asked.
+        `only_token`: there is no other token that could be tried.
         """
         if self.open_until and now < self.open_until:
             return False
@@ -161,7 +166,11 @@ class Breaker:
         return only_token or len(tokens) >= SEVERAL_TOKENS
 
     def open(self, now: float, reason: str, *, cause: str = FAILED, seconds: float = 0.0) -> None:
-        """Ask the provider no more for a pause: twice the last one, or `seconds` where given."""
+        """Open the breaker for `seconds`, or else for a pause that doubles with each opening.
+
+        The pause begins with `pause_seconds`, is at most LONGEST_PAUSE_SECONDS, and starts again
+        when the breaker has closed.
+        """
         failed, _ = self._recent(now)
         if not self.open_until:
             self.callers = {one.caller for one in failed}
@@ -176,7 +185,7 @@ class Breaker:
         self.changes += 1
 
     def hear_open(self, open_until: float, hint: "Hint") -> None:
-        """Open because another process's breaker did; nobody has to be told."""
+        """Open because another process's breaker did; no other process has to be told."""
         self.open_until = open_until
         self.opened_at = hint.opened_at or hint.changed_at
         self.cause = hint.cause
@@ -184,12 +193,12 @@ class Breaker:
         self.callers, self.models = set(hint.callers), set(hint.models)
 
     def hear_closed(self) -> None:
-        """Close because another process's breaker did; nobody has to be told."""
+        """Close because another process's breaker did; no other process has to be told."""
         self.close()
         self.changes -= 1
 
     def end_probe(self, request: object) -> bool:
-        """Return whether this request was the probe, which has ended."""
+        """End the probe if it is this request, and return whether it was."""
         was_probe = self.probe is not None and self.probe == request
         if was_probe:
             self.probe = None

@@ -1,9 +1,9 @@
-"""Tell the other processes of a circuit breaker that opened or closed, and hear of theirs.
+"""Share the state of circuit breakers between processes through the rows of `BreakerState`.
 
-Each process finds out for itself whether a provider fails; what the others found is a hint. A
-process that hears of an open breaker opens its own for as long, unless the provider has just
-answered it. One that hears that a breaker closed closes its own. The rows (`BreakerState`) are also
-what the admin and the staff endpoints show.
+Each process finds out for itself whether a provider fails; the rows of other processes are hints. A
+process that reads of an open breaker opens its own for the same time, unless the provider has just
+answered it. A process that reads of a closed breaker closes its own. The admin and the staff
+endpoints show the same rows.
 """
 
 import asyncio
@@ -27,12 +27,12 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.2
 REASON_LENGTH = 200
-PROCESS = uuid4().hex  # who we are, to tell our own rows from those of others
+PROCESS = uuid4().hex  # id of this process, to tell its own rows from those of others
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A breaker as it is to be written; `seconds` is None when it is closed."""
+    """A breaker's state to be written; `seconds` until its next probe, None when it is closed."""
 
     provider_id: int
     seconds: float | None
@@ -45,7 +45,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """What another process wrote; `seconds` until its breaker's next probe, None when closed."""
+    """A row of another process; `seconds` until its breaker's next probe, None when closed."""
 
     provider_id: int
     seconds: float | None
@@ -58,20 +58,20 @@ class Hint:
 
 
 class Sharing:
-    """Keeps the rows as this process's breakers are, and the breakers as others' rows say."""
+    """The exchange of breaker states between this process and the others."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._written: dict[int, int] = {}  # provider id -> the breaker's changes that were written
 
     async def keep(self) -> None:
-        """Write changes until cancelled; what cannot be written now is written later."""
+        """Write changes until cancelled; changes that cannot be written now are written later."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             await self.write()
 
     async def write(self) -> None:
-        """Write the breakers that opened or closed since the last time."""
+        """Write the rows of the breakers that opened or closed since the last time."""
         now = time.monotonic()
         changes = []
         counts = {}
@@ -90,7 +90,7 @@ class Sharing:
             self._written.update(counts)
 
     def apply(self, hints: list[Hint]) -> None:
-        """Open and close the breakers of this process as those of others are."""
+        """Open and close this process's breakers as the hints of other processes say."""
         now = time.monotonic()
         for hint in hints:
             breaker = self._pool.health_of(hint.provider_id).breaker
@@ -133,7 +133,7 @@ def write_changes(changes: list[Change]) -> None:
 
 
 def read_hints() -> list[Hint]:
-    """Read what the other processes wrote."""
+    """Read the rows that other processes wrote."""
     rows = BreakerState.objects.exclude(process=PROCESS).annotate(now=Now())
     return [
         Hint(
@@ -151,7 +151,7 @@ def read_hints() -> list[Hint]:
 
 
 def find_open() -> QuerySet[BreakerState]:
-    """Return the breakers that are open or half-open, for people."""
+    """Return the breakers that are open or half-open, to show to people."""
     return BreakerState.objects.filter(open_until__isnull=False).order_by("provider_id")
 
 

@@ -1,12 +1,14 @@
-"""What an upstream's answer or error means for the token and the provider that it came from.
+"""Apply an upstream's answer or error to the token and the provider that it came from.
 
-All of it changes memory only; what must last is noted in the pool. Whose fault an error is:
+Only memory is changed; changes that must last are noted in the pool. Each error has a culprit:
 
-    AuthRejected, RateLimited, QuotaExhausted   the token's: a strike, a rest, a rest until the
-    reset
-    ProviderError                               the provider's, unless it answers with other tokens:
-                                                then the token is failing, for a growing time
-    everything else                             nobody's: the request's, or a model that is missing
+    AuthRejected      the token: a strike
+    RateLimited       the token: a cooldown; or the provider, if token after token is limited
+    QuotaExhausted    the token: exhausted until the reset
+    UnreadableToken   the token: disabled until its secret can be opened
+    ProviderError     the provider; or the token, if the provider answers with other tokens:
+                      then the token is failing, for a growing time
+    everything else   neither: the request is at fault, or the model is missing
 """
 
 import logging
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Errors that are not listed, and those of callers, touch nothing.
+# Errors that are not listed, and those that callers cause, change nothing.
 CONSEQUENCE: dict[type[UpstreamError], str] = {
     AuthRejected: STRIKE,
     RateLimited: REST,
@@ -59,7 +61,7 @@ def find_consequence(error: UpstreamError) -> str | None:
     return next((CONSEQUENCE[kind] for kind in type(error).__mro__ if kind in CONSEQUENCE), None)
 
 
-# --- the call ends well -------------------------------------------------------------------------
+# --- the call is answered -----------------------------------------------------------------------
 def record_first_chunk(pool: "Pool", call: Call) -> None:
     """Record that an answer has begun: a breaker closes and a trial ends at once."""
     breaker = call.health.breaker
@@ -93,7 +95,7 @@ def record_answer(pool: "Pool", call: Call) -> None:
 
 
 def _absolve(pool: "Pool", call: Call, entry: Entry) -> None:
-    """The token works: what was held against it is forgotten."""
+    """Clear the strikes and the failing or exhausted state of a token that works."""
     was_failing = entry.state == "failing"
     must_note = entry.strikes or entry.is_noted
     must_note = must_note or entry.state == "exhausted"
@@ -108,14 +110,14 @@ def _absolve(pool: "Pool", call: Call, entry: Entry) -> None:
 
 
 def end_trial(entry: Entry) -> None:
-    """The token works: others may ask it too."""
+    """End the token's trial: it works, so other requests may use it too."""
     entry.on_trial = False
     entry.held_until = 0.0
 
 
 # --- the call fails -----------------------------------------------------------------------------
 def record_error(pool: "Pool", call: Call, error: UpstreamError) -> FailedRequest | None:
-    """Apply what `error` means; returns the request's failures at this provider so far."""
+    """Apply the error, and return the request's failures at this provider so far."""
     deed = find_consequence(error)
     entry = call.entry
     now = time.monotonic()
@@ -141,7 +143,10 @@ def record_error(pool: "Pool", call: Call, error: UpstreamError) -> FailedReques
 
 
 def record_rejected(pool: "Pool", call: Call, entry: Entry, sealed: str) -> None:
-    """The upstream rejected what the token had: it is renewed and asked again before a strike."""
+    """Record that the upstream rejected the token's secret, without a strike yet.
+
+    The token is renewed and tried again first. `sealed` is the rejected secret.
+    """
     entry.held_until = 0.0
     health = call.health
     now = time.monotonic()
@@ -152,7 +157,7 @@ def record_rejected(pool: "Pool", call: Call, entry: Entry, sealed: str) -> None
 
 
 def record_undecided(pool: "Pool", call: Call) -> None:
-    """The call ended without telling anything, for example because the caller left."""
+    """Record that the call ended without a result, for example because the caller left."""
     health = call.health
     health.end(call, time.monotonic())
     health.breaker.end_probe(call.request_id)
@@ -161,7 +166,11 @@ def record_undecided(pool: "Pool", call: Call) -> None:
 
 
 def _record_provider_failure(pool: "Pool", call: Call, error: UpstreamError) -> FailedRequest:
-    """The token is left alone at once; that is written down only where others show its fault."""
+    """Record that the provider failed the call, and return the request's failures so far.
+
+    The token is marked as failing at once. The mark is written only when the provider answers other
+    requests, so that the token is proved to be at fault. Opens the breaker if enough has failed.
+    """
     health = call.health
     now = time.monotonic()
     entry = call.entry
@@ -187,14 +196,17 @@ def _record_provider_failure(pool: "Pool", call: Call, error: UpstreamError) -> 
 
 # --- rejected and unreadable tokens -----------------------------------------------------
 def _note_rejected(pool: "Pool", call: Call, entry: Entry, sealed: str) -> None:
-    """Many requests may have shown what is renewed once: it counts once."""
+    """Count the rejection of a secret once, however many requests were rejected with it."""
     if not entry.renewable or entry.rejected != sealed:
         entry.rejected = sealed
         _count_trouble(pool, call, auth=True)
 
 
 def _count_trouble(pool: "Pool", call: Call, *, auth: bool) -> None:
-    """Count it; two in a row call for new credentials, but not while the provider itself fails."""
+    """Count a failure of the provider; two in a row order a renewal of its tokens.
+
+    No renewal is ordered while the provider itself fails.
+    """
     tokens = len(pool.rotate_as(call.upstream).entries)
     wanted = pool.troubles.count(call.upstream.id, auth=auth, tokens=tokens)
     if wanted and not call.health.breaker.is_open:
@@ -210,9 +222,7 @@ def _strike(pool: "Pool", entry: Entry, reason: str, cause: str) -> None:
 
 
 def _set_unreadable(pool: "Pool", call: Call, entry: Entry) -> None:
-    """Its secret does not open: it is not asked until `tokens/secret_check.py` finds that it
-    does.
-    """
+    """Disable a token whose secret cannot be opened, until `tokens/secret_check.py` can open it."""
     if not entry.enabled:
         return
     logger.error("the token %s is used no more: %s", entry.id, querysets.UNREADABLE)

@@ -1,4 +1,4 @@
-"""Tokens and providers that are limited: left alone until the upstream wants to be asked again."""
+"""Cooldowns of tokens and providers that the upstream limits, until it may be asked again."""
 
 import random
 import time
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def record_limit(pool: "Pool", call: Call, limit: Limit) -> None:
-    """Leave out a token whose answer said that nothing is left, until the upstream's reset."""
+    """Leave out a token until the upstream's reset: its answer said that nothing is left."""
     if call.entry is None or not call.entry.enabled:
         return
     seconds = min(limit.seconds, settings.MAX_REST_SECONDS)
@@ -31,7 +31,7 @@ def record_limit(pool: "Pool", call: Call, limit: Limit) -> None:
 
 
 def record_rate_limit(pool: "Pool", call: Call, entry: Entry, error: RateLimited) -> None:
-    """Rest the token; or the provider, when one token after the other gets the same refusal."""
+    """Give the token a cooldown, or the provider if token after token gets the same refusal."""
     health = call.health
     now = time.monotonic()
     seconds = error.retry_after_seconds
@@ -49,7 +49,7 @@ def record_rate_limit(pool: "Pool", call: Call, entry: Entry, error: RateLimited
         return
     if seconds is None:
         if entry.rests_until > now:
-            return  # several answers of one window escalate once
+            return  # several answers within one cooldown lengthen it only once
         seconds = settings.REST_SECONDS * 2 ** min(entry.rests, 10)
         entry.rests += 1
     seconds = min(max(seconds, 1.0), settings.MAX_REST_SECONDS)
@@ -69,7 +69,7 @@ def exhaust(pool: "Pool", call: Call, entry: Entry, error: UpstreamError) -> Non
 
 
 def _rest(pool: "Pool", call: Call, seconds: float, reason: str, *, state: str = "") -> None:
-    """Leave the token alone for so long; a longer rest that it has already stays."""
+    """Give the token a cooldown of `seconds`; a longer one that it already has stays."""
     entry = call.entry
     if entry is None or not entry.enabled:
         return

@@ -1,7 +1,7 @@
-"""Tokens with which a provider fails while it answers with others: others go first, for a time.
+"""Tokens with which a provider fails while it answers with others; others go first for a time.
 
-A token is put behind at its first failure, in this process only. That it is failing is written down
-when it is proved: another token answered the same request, or the provider answers others.
+A token is put behind the others at its first failure, in this process only. Its failing state is
+written when it is proved: another token answered the same request, or the provider answers others.
 """
 
 import random
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from tokens.pool.pool import Pool
 
 ANSWERED_LATELY_SECONDS = 60.0
-FAILURES_OF_GOOD_TOKENS = 3  # in a row, of a token that answered lately; of others one is enough
+FAILURES_OF_GOOD_TOKENS = 3  # in a row, for a token that answered lately; else one is enough
 
 
 def prove_failing_tokens(pool: "Pool", call: Call) -> None:
-    """The request was answered after all: the tokens that failed it are at fault."""
+    """Mark the tokens that failed a request as failing: another token has answered it."""
     if call.failed is None:
         return
     entries = pool.rotate_as(call.upstream).entries
@@ -41,7 +41,8 @@ def prove_failing_tokens(pool: "Pool", call: Call) -> None:
 def mark_failing(pool: "Pool", call: Call, entry: Entry, reason: str, *, is_proved: bool) -> None:
     """Let other tokens go first, for a time that doubles with each failure in a row.
 
-    It reaches the database when it is proved that the token is at fault and not the provider.
+    The state is written to the database only when `is_proved`: the token is at fault and not the
+    provider.
     """
     now = time.monotonic()
     answered_lately = bool(entry.answered_at) and now - entry.answered_at < ANSWERED_LATELY_SECONDS
@@ -61,7 +62,7 @@ def mark_failing(pool: "Pool", call: Call, entry: Entry, reason: str, *, is_prov
 
 
 def note_failing(pool: "Pool", call: Call, entry: Entry) -> None:
-    """Have it written that the token is failing, once each time."""
+    """Queue the token's failing state for the database, once each time it fails."""
     left = entry.rests_until - time.monotonic()
     if entry.is_noted or left <= 0:
         return
@@ -71,7 +72,7 @@ def note_failing(pool: "Pool", call: Call, entry: Entry) -> None:
 
 
 def forgive_failing_tokens(pool: "Pool", call: Call) -> None:
-    """The provider itself fails: tokens that were marked just now are not at fault."""
+    """Clear the failing state of recently marked tokens: the provider itself fails."""
     for entry in list(pool.rotate_as(call.upstream).failing.values()):
         if entry.failures <= FAILURES_OF_GOOD_TOKENS:
             entry.state = "active"

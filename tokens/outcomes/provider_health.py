@@ -1,4 +1,4 @@
-"""What this process has learnt of one provider: whether it fails, may be retried, or limits us."""
+"""The health of one provider as this process sees it: breaker, retry budget and rate limits."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -12,19 +12,19 @@ from tokens.outcomes.retry_budget import RetryBudget
 if TYPE_CHECKING:
     from tokens.outcomes.upstream_call import Call
 
-SAME_LIMIT_SECONDS = 10.0  # within which refusals belong together
-UNANSWERED_SECONDS = 1.0  # without an answer, before refusals that name nobody mean the provider
-TOKENS_OF_ORGANIZATION = 3  # limited ones that show that their organization is
-TOKENS_OF_PROVIDER = 10  # limited ones, with one and the same answer, that show that all are
-UNDECIDED_SECONDS = 1.0  # for which the breaker waits for calls with tokens that have not failed
-PROMISE_SECONDS = 15.0  # without any answer, after which running calls promise nothing any more
+SAME_LIMIT_SECONDS = 10.0  # refusals within this time belong together
+UNANSWERED_SECONDS = 1.0  # refusals that name no organization must last so long without an answer
+TOKENS_OF_ORGANIZATION = 3  # limited tokens that show that their organization is limited
+TOKENS_OF_PROVIDER = 10  # tokens limited with the same message that show that all are limited
+UNDECIDED_SECONDS = 1.0  # how long the breaker waits for calls with tokens that have not failed
+PROMISE_SECONDS = 15.0  # after this time without an answer, running calls are no sign of health
 
 
 class LimitWatch:
-    """Finds out that not single tokens are limited, but all of a provider together.
+    """A watch for rate limits that concern all tokens of a provider, not single ones.
 
-    A sign of it is the same refusal for one token after the other, with no answer in between. Few
-    are enough where the refusal names the organization to which the tokens belong.
+    The sign is the same refusal for one token after another, with no answer in between. Few tokens
+    are enough if the refusal names the organization to which they belong.
     """
 
     __slots__ = ("_key", "_started_at", "tokens")
@@ -35,7 +35,7 @@ class LimitWatch:
         self.tokens: set[UUID] = set()
 
     def record_refusal(self, now: float, token_id: UUID, message: str, organization: str) -> bool:
-        """Record a rate limit; returns whether it is one of the whole provider."""
+        """Record a rate limit; return whether it concerns the whole provider."""
         key = organization or message
         if key != self._key or now - self._started_at > SAME_LIMIT_SECONDS:
             self._key = key
@@ -59,7 +59,10 @@ def new_breaker() -> Breaker:
 
 @dataclass(slots=True)
 class Health:
-    """`running` has the calls that are under way and when they began, the oldest first."""
+    """The state of one provider in this process.
+
+    `running` has the calls in progress and the time when each began, the oldest first.
+    """
 
     breaker: Breaker = field(default_factory=new_breaker)
     budget: RetryBudget = field(default_factory=RetryBudget)
@@ -97,8 +100,9 @@ class Health:
     def is_promising(self, now: float) -> bool:
         """Return whether a call is running for longer than failures take here.
 
-        Its token has not failed, so it is likely to be answered: the provider does not fail with
-        all tokens. Where no answer comes for some time, running calls are no sign of health.
+        Its token has not failed, so the call is likely to be answered: the provider does not fail
+        with all tokens. If no answer comes for PROMISE_SECONDS, running calls are no sign of
+        health.
         """
         if self.breaker.is_open or self.failing_since is None:
             return False
@@ -113,8 +117,10 @@ class Health:
         return False
 
     def should_open(self, now: float, *, only_token: bool) -> bool:
-        """Return whether the breaker should open: enough has failed, and no call that runs may
-        still show that the fault is of single tokens.
+        """Return whether the breaker should open.
+
+        Enough requests must have failed, and no running call may still show that only single tokens
+        are at fault.
         """
         if not self.breaker.should_open(now, only_token=only_token) or self.is_promising(now):
             return False

@@ -1,4 +1,4 @@
-"""How many calls may be repeated at a provider that fails, so that an outage is never multiplied.
+"""A limit on retries at a failing provider, so that an outage does not multiply the calls.
 
 A retry budget allows retries up to a share of the requests of the last seconds, and a few in any
 case. The idea is Finagle's and Envoy's ("retry budgets").
@@ -10,7 +10,7 @@ WINDOW_SECONDS = 10
 
 
 class RetryBudget:
-    """Counts requests and retries of one provider by the second; times are of one clock."""
+    """The requests and retries of one provider, counted by the second of one clock."""
 
     __slots__ = ("_newest", "_requests", "_retries", "_total_requests", "_total_retries")
 
@@ -29,7 +29,7 @@ class RetryBudget:
         self._total_requests += 1
 
     def take_retry(self, now: float) -> bool:
-        """Count one more call of a request that failed here; returns whether it may be made."""
+        """Count one more call of a request that failed here; return whether it may be made."""
         second = int(now)
         if second != self._newest:
             self._forget_until(second)

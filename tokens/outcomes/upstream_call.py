@@ -1,4 +1,4 @@
-"""One call to an upstream, and the names of what it can do to a token."""
+"""One call to an upstream, and the names of its possible effects on a token."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING

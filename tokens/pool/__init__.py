@@ -1,1 +1,1 @@
-"""The tokens in memory: which one is asked next, and how its state reaches the database."""
+"""The tokens in memory: which one is asked next, and the writing of their changed states."""

@@ -1,4 +1,7 @@
-"""Tokens that a caller brings along: a pool for one request. They are in no row, note or log."""
+"""A token pool for one request, made of the tokens that the caller sent along.
+
+These tokens are never stored in a row, a note or a log.
+"""
 
 import time
 from collections.abc import Collection, Sequence
@@ -16,8 +19,9 @@ from tokens.token_counts import TokenCounts
 
 
 class Borrowed(Pool):
-    """The caller's `secrets`, in the order in which they came, over the breakers of the real
-    pool.
+    """A pool of the caller's own `secrets`, used in the order in which they came.
+
+    It shares the circuit breakers of the real `pool`.
     """
 
     shared = False
@@ -60,7 +64,7 @@ class Borrowed(Pool):
     def has_untried(self, upstream: Upstream, tried: Collection[UUID], model: str) -> bool:
         return any(entry.id not in tried for entry in self._brought)
 
-    # --- nothing that a caller's own token meets counts against the provider or is remembered -----
+    # --- results of a caller's own token: not counted against the provider, not remembered --------
     def record_answer(self, call: Call) -> None:
         health = call.health
         now = time.monotonic()
@@ -72,4 +76,4 @@ class Borrowed(Pool):
         return None
 
     def record_limit(self, call: Call, limit: Limit) -> None:
-        """The token is the caller's own: whether it is limited is not ours to remember."""
+        """Ignore the rate limit: the caller's own token is not remembered."""

@@ -1,8 +1,7 @@
-"""What a process remembers of its providers beside their tokens: failures in a row, and which
-conversation has which token.
+"""Failures in a row of each provider, and the token that last answered each conversation.
 
-Both live in memory, per process: a pool that fails is noticed by each process on its own, and what
-they start together is done once (`renew_pool.py`).
+Both live in memory, per process. Each process notices a failing pool on its own; if several order
+its renewal at once, it is still done only once (`renew_pool.py`).
 """
 
 import asyncio
@@ -15,23 +14,25 @@ from uuid import UUID
 from django.conf import settings
 
 IN_A_ROW = 2  # failures that call for new credentials
-SMALL_POOL = 2  # tokens; failures other than rejections mean nothing in a pool that is no larger
+SMALL_POOL = 2  # tokens; in a pool this small only rejections count as a sign
 
 
 @dataclass(slots=True)
 class Consecutive:
-    """One provider's failures since its last success."""
+    """The failures of one provider since its last success."""
 
     auth: int = 0  # rejected tokens
     other: int = (
-        0  # the provider's own failures; limits are none: they show that the token is accepted
+        0  # the provider's own failures; rate limits do not count, as they accept the token
     )
     last_at: datetime | None = None
 
 
 class Troubles:
-    """`alarms` brings the ids of providers whose tokens are to be renewed, each at most once per
-    window.
+    """The failures in a row of all providers.
+
+    `alarms` brings the ids of providers whose tokens should be renewed, each at most once per
+    REFRESH_WINDOW_SECONDS.
     """
 
     def __init__(self) -> None:
@@ -43,7 +44,11 @@ class Troubles:
         return self.known.get(provider_id) or Consecutive()
 
     def count(self, provider_id: int, *, auth: bool, tokens: int) -> bool:
-        """One more; whether there were enough in a row to renew the provider's `tokens`."""
+        """Count one failure, and return whether the provider's tokens should be renewed now.
+
+        `auth`: the token was rejected. `tokens`: the number of the provider's tokens. IN_A_ROW
+        failures of one kind are enough; other failures count only in a pool larger than SMALL_POOL.
+        """
         found = self.known.setdefault(provider_id, Consecutive())
         found.last_at = datetime.now(UTC)
         if auth:
@@ -53,7 +58,7 @@ class Troubles:
         return found.other >= IN_A_ROW and tokens > SMALL_POOL
 
     def forget(self, provider_id: int) -> None:
-        """It answered well, or a person says so."""
+        """Clear the provider's failures, after a good answer or when a person resets them."""
         self.known.pop(provider_id, None)
 
     def alarm(self, provider_id: int) -> None:
@@ -64,8 +69,9 @@ class Troubles:
 
 
 class Sticky:
-    """Which token a conversation was answered with, the most recent STICKY_CONVERSATIONS of
-    them.
+    """The token that last answered each conversation, per provider.
+
+    It remembers the most recent STICKY_CONVERSATIONS pairs.
     """
 
     def __init__(self) -> None:

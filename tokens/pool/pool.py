@@ -1,7 +1,7 @@
-"""The in-memory pool of all tokens: who can be asked next.
+"""The in-memory pool of all tokens, which picks the token that is asked next.
 
-The path only touches memory. What an answer or an error means for a token and its provider is in
-`consequences.py`; changes that must last are noted here and written by `state_writer.py`. Other
+The request path only touches memory. `consequences.py` applies an answer or an error to its token
+and provider. Changes that must last are noted here and written by `state_writer.py`. Other
 processes learn of a written state through `providers.Revision`.
 """
 
@@ -34,12 +34,12 @@ from tokens.renewal.renew_token import Renewals
 from tokens.renewal.unsaved_secrets import Renewed
 from tokens.token_counts import TokenCounts
 
-SLICE = 1_000  # rows taken in before others get a turn
+SLICE = 1_000  # rows put in force before other tasks of the event loop may run
 GUEST = Mode.GUEST.value
 
 
 class Pool:
-    shared = True  # its tokens are rows, which others use too
+    shared = True  # its tokens are rows, which other requests use too
 
     def __init__(self) -> None:
         self._rings: dict[int, Ring] = {}
@@ -54,17 +54,21 @@ class Pool:
         self.renewals = Renewals(self.renewed)
         self.note_batches: Batches[Any] = (
             Batches()
-        )  # what is being written: tokens/pool/state_writer.py
+        )  # the batches being written by tokens/pool/state_writer.py
         self.counter_batches: Batches[Any] = Batches()
         self.used: dict[
             UUID, list[int]
-        ] = {}  # token id -> [requests, failures] since the last writing
+        ] = {}  # token id -> [requests, failures] that are not written yet
 
     # --- the directory ----------------------------------------------------------------------------
     read = staticmethod(read)
 
     async def take(self, rows: Rows) -> None:
-        """Put what was read in force, a slice at a time so that running streams do not wait."""
+        """Put the rows in force, a slice at a time so that running streams do not wait.
+
+        If `rows` is whole, tokens that are not in it are removed; otherwise those it names as
+        deleted.
+        """
         gone = (
             self._entries.keys() - {row[0] for row in rows.rows}
             if rows.whole
@@ -82,12 +86,19 @@ class Pool:
         self.seen = rows.version
 
     def shuffle(self) -> None:
-        """Let each rotation begin anywhere: processes that start together share the tokens."""
+        """Let each rotation begin at a random token.
+
+        Processes that start together then spread their load over the tokens.
+        """
         for ring in self._rings.values():
             ring.shuffle()
 
     def _take(self, row: tuple[Any, ...], now: float, wall: datetime) -> None:
-        """One row; an entry that stays keeps its uses and, with the same secret, the opened one."""
+        """Put one row in force.
+
+        A token that is known already keeps its count of uses and, if its secret is the same, the
+        opened secret.
+        """
         token_id, provider_id, sealed, state, strikes, rests_until, expires_at, *more = row
         refresh, account, priority, weight, reason, changed = more
         entry = self._entries.get(token_id)
@@ -112,7 +123,7 @@ class Pool:
             entry.reason = reason
             entry.rests_until = rests
             entry.is_noted = state == "failing"
-        # the row is older than what is known here, and may be newer too: the stricter of both holds
+        # the row may be older or newer than the state in memory, so the stricter of both holds
         else:
             entry.state = state if state == "disabled" else entry.state
             entry.rests_until = max(entry.rests_until, rests)
@@ -122,13 +133,13 @@ class Pool:
 
     @staticmethod
     def _lasts(entry: Entry, expires_at: datetime | None, now: float, wall: datetime) -> None:
-        """Until when the entry's secret is good; none at all is good for nothing."""
+        """Set until when the entry's secret is valid; an entry without a secret is never valid."""
         ends = now + (expires_at - wall).total_seconds() if expires_at else FOREVER
         entry.stale = ends if entry.sealed else 0.0
         entry.expires = FOREVER if entry.renewable else entry.stale
 
     def renewed(self, token_id: UUID, fresh: Renewed) -> None:
-        """The token's row has this secret now; the next reading says the same."""
+        """Use the token's renewed secret at once; the next read of its row brings the same one."""
         entry = self._entries.get(token_id)
         if entry is not None and entry.sealed != fresh.sealed:
             entry.sealed = fresh.sealed
@@ -143,7 +154,7 @@ class Pool:
         return ring
 
     def rotate_as(self, upstream: Upstream) -> Ring:
-        """The provider's ring, rebuilt when its rotation was changed."""
+        """Return the provider's ring, rebuilt if its rotation was changed."""
         ring = self._rings.get(upstream.id)
         if ring is None or ring.rotation != upstream.rotation:
             self._rotations[upstream.id] = upstream.rotation
@@ -166,10 +177,10 @@ class Pool:
         *,
         proven: bool = False,
     ) -> Entry | None:
-        """Pick the provider's next ready token that is not in `tried`; `preferred` comes first.
+        """Pick the provider's next ready token that is not in `tried`, or None.
 
-        `model` is the upstream's name of the model that is asked for; `proven`: tokens that are on
-        trial come last. A guest has no token.
+        `preferred` is picked if it is ready. `model` is the upstream's name of the requested model.
+        `proven`: tokens on trial come last. A provider in guest mode has no token.
         """
         if upstream.mode == GUEST:
             return None
@@ -182,22 +193,24 @@ class Pool:
         return ring.pick(now, tried, model)
 
     def pick_failing(self, upstream: Upstream, tried: Collection[UUID]) -> Entry | None:
-        """Pick a token that seems to fail, for a request that has no better one."""
+        """Pick a token that is marked as failing, for a request that has no better one."""
         if upstream.mode == GUEST:
             return None
         return self.rotate_as(upstream).pick_failing(time.monotonic(), tried)
 
     def anonymous(self, upstream: Upstream) -> bool:
-        """Whether the provider is asked without a credential: as a guest, or when it needs none
-        and has none.
+        """Return whether the provider is asked without a credential.
+
+        It is when it is in guest mode, or when it needs no token and has none.
         """
         return upstream.mode == GUEST or (
             not upstream.needs_token and not self.rotate_as(upstream).entries
         )
 
     def credential(self, entry: Entry | None) -> Credential:
-        """What the adapter shows to the upstream. Raises VaultError when the secret cannot be
-        opened.
+        """Return the credential that the adapter shows to the upstream.
+
+        Raises VaultError if the secret cannot be opened.
         """
         if entry is None:
             return Credential(None, "")
@@ -215,13 +228,13 @@ class Pool:
         return self.health(upstream).breaker
 
     def known_health(self) -> Iterable[tuple[int, Health]]:
-        """Provider id and health of all providers that were asked."""
+        """Return the provider id and the health of every provider that was asked."""
         return self._health.items()
 
     def health_of(self, provider_id: int) -> Health:
         return self._health.setdefault(provider_id, Health())
 
-    # --- what a call meant ------------------------------------------------------------------------
+    # --- outcomes of calls ------------------------------------------------------------------------
     def record_first_chunk(self, call: Call) -> None:
         consequences.record_first_chunk(self, call)
 
@@ -240,7 +253,7 @@ class Pool:
     def record_limit(self, call: Call, limit: Limit) -> None:
         cooldowns.record_limit(self, call, limit)
 
-    # --- what to tell a caller --------------------------------------------------------------------
+    # --- facts for error messages -----------------------------------------------------------------
     def wakes_in(self, upstream: Upstream, model: str = "") -> float | None:
         """Return the seconds until the provider's first limited or failing token can be asked."""
         return self.rotate_as(upstream).wakes_in(time.monotonic(), model)
@@ -250,7 +263,7 @@ class Pool:
         return self.rotate_as(upstream).held_for(time.monotonic(), tried)
 
     def counts(self, upstream: Upstream, model: str = "") -> TokenCounts:
-        """Count the provider's tokens as they stand now."""
+        """Count the provider's tokens by their present state."""
         ring = self.rotate_as(upstream)
         now = time.monotonic()
         by_standing = ring.counts(now)
@@ -271,15 +284,16 @@ class Pool:
             return False
         return self.rotate_as(upstream).has_other(entry.id, time.monotonic())
 
-    # --- what must be written ---------------------------------------------------------------------
+    # --- changes that must be written -------------------------------------------------------------
     def note(self, entry: Entry, note: Note) -> None:
-        """Have a change of the token's state written to the database."""
+        """Queue a change of the token's state for the database."""
         entry.unwritten += 1
         self.notes.append(note)
 
     def written(self, notes: Iterable[Note]) -> None:
-        """These notes are in the database now: what is read of their tokens is no longer older
-        than what is known.
+        """Mark these notes as written.
+
+        From then on a row that is read is no longer older than the state in memory.
         """
         for note in notes:
             entry = self._entries.get(note.token_id)
@@ -287,7 +301,7 @@ class Pool:
                 entry.unwritten -= 1
 
     def count_use(self, entry: Entry, failures: int) -> None:
-        """Count one call with the token, and whether it failed."""
+        """Count one call with the token; `failures` is 1 if it failed, else 0."""
         counted = self.used.get(entry.id)
         if counted is None:
             self.used[entry.id] = [1, failures]
@@ -296,16 +310,17 @@ class Pool:
             counted[1] += failures
 
     def replace(self, entry: Entry) -> None:
-        """Give the token the place that its changed state deserves."""
+        """Move the token to the place in its ring that fits its changed state."""
         self._ring(entry.provider_id).put(entry, time.monotonic())
 
     def ring_of(self, entry: Entry) -> Ring:
         return self._ring(entry.provider_id)
 
-    # --- failures in a row, as the staff endpoints of the K2Think proxy tell them -----------------
+    # --- failures in a row, as the staff endpoints of the K2Think proxy report them ---------------
     def consecutive(self, provider_id: int) -> tuple[int, int, datetime | None]:
-        """Return auth failures in a row, other failures in a row, and when the last one was, as
-        this process has seen them.
+        """Return this process's counts of failures in a row at the provider.
+
+        The result is (rejected tokens, other failures, time of the last failure or None).
         """
         found = self.troubles.of(provider_id)
         return found.auth, found.other, found.last_at

@@ -1,8 +1,8 @@
-"""The tokens of one provider, ready or not: picking one costs O(log n), however many there are.
+"""The tokens of one provider in the order of their turns; picking one costs O(log n).
 
-Ready tokens stand in a heap in the order of the provider's rotation. Tokens that are limited,
-exhausted or failing stand in a heap in the order in which they wake. A token has one valid place;
-places left behind by a change carry an old `place` number and are dropped when they surface.
+Ready tokens are in a heap in the order of the provider's rotation. Limited, exhausted and failing
+tokens are in a heap ordered by the end of their cooldown. A token has one valid place. Heap items
+left behind by a change carry an old `place` number and are dropped when they reach the top.
 """
 
 import heapq
@@ -14,11 +14,11 @@ from uuid import UUID
 from tokens.pool.pooled_token import FOREVER, STANDINGS, Entry, find_standing
 
 TRIAL_SECONDS = 1.0  # a token on trial has one call at a time, until it answers or this is over
-SCAN_LIMIT = 1_000  # tokens looked through where no heap has the order that is asked for
+SCAN_LIMIT = 1_000  # most tokens looked through where no heap has the wanted order
 
 
 class Ring:
-    """`rotation` is one of providers.models.Rotation."""
+    """The tokens of one provider; `rotation` is one of providers.models.Rotation."""
 
     def __init__(self, rotation: str) -> None:
         self.rotation = rotation
@@ -33,8 +33,8 @@ class Ring:
         self._next_key: Callable[[Entry, float], tuple[float, float]]
         self._next_key = getattr(self, f"_{rotation}")
 
-    # --- rotations: the key under which a token waits for its next turn ---------------------------
-    # `now` is the key under which it was picked.
+    # --- rotations: the heap key of a token's next turn -------------------------------------------
+    # `now` is the key that it had when it was picked.
     def _round_robin(self, entry: Entry, now: float) -> tuple[float, float]:
         return next(self._turn), 0
 
@@ -54,7 +54,7 @@ class Ring:
 
     # --- places -----------------------------------------------------------------------------------
     def put(self, entry: Entry, now: float) -> None:
-        """Take in a new or changed token: it leaves its place and gets the one of its state."""
+        """Add a new token, or move a changed one to the place that fits its state."""
         self.entries[entry.id] = entry
         entry.place += 1
         self._set_standing(entry, find_standing(entry, now))
@@ -66,7 +66,7 @@ class Ring:
             heapq.heappush(self._resting, (entry.rests_until, id(entry), entry.place, entry))
         elif entry.standing == "ready":
             base = self._ready[0][0] if self._ready else 0.0
-            if self.rotation == "least_used":  # a newcomer does not get all requests at first
+            if self.rotation == "least_used":  # else a new token would get all requests at first
                 entry.uses = max(entry.uses, int(base))
             key = self._next_key(entry, base)
             heapq.heappush(self._ready, (*key, id(entry), entry.place, entry))
@@ -89,7 +89,7 @@ class Ring:
             self.failing.pop(entry.id, None)
 
     def shuffle(self) -> None:
-        """Let the rotation begin anywhere, so that processes do not all begin with one token."""
+        """Start the rotation at a random token, so that processes begin with different tokens."""
         if self.rotation != "round_robin" or len(self._ready) < 2:
             return
         ready = sorted(self._ready)
@@ -99,7 +99,7 @@ class Ring:
 
     # --- time -------------------------------------------------------------------------------------
     def _wake(self, now: float) -> None:
-        """Bring the tokens whose time has come to where they belong now."""
+        """Move the tokens whose cooldown or validity has ended to the place that fits them now."""
         resting = self._resting
         expiring = self._expiring
         while resting and resting[0][0] <= now:
@@ -123,8 +123,8 @@ class Ring:
     ) -> Entry | None:
         """Pick the next ready token that is not in `tried` and not limited for `model`.
 
-        It goes to the end of its rotation. `proven` leaves out tokens that are on trial. Returns
-        None when there is none.
+        The token goes to the end of its rotation. `proven` leaves out tokens on trial and tokens
+        with strikes. Returns None when there is no such token.
         """
         if (self._resting and self._resting[0][0] <= now) or (
             self._expiring and self._expiring[0][0] <= now
@@ -175,9 +175,10 @@ class Ring:
         return entry
 
     def pick_failing(self, now: float, tried: Collection[UUID] = ()) -> Entry | None:
-        """Pick the failing token that wakes first: for a request that has no better one.
+        """Pick the failing token whose time is over first, for a request that has no better one.
 
-        That a token fails is our judgement and may be wrong, so it alone refuses no request.
+        A token is marked as failing by our own judgement, which may be wrong. So the mark alone
+        must not make a request fail.
         """
         candidates = (
             entry
@@ -193,7 +194,7 @@ class Ring:
 
     @staticmethod
     def _begin_trial(entry: Entry, now: float) -> None:
-        """Keep other calls away from a token of which it is not known whether it works."""
+        """Keep other calls away from a token until it is known whether it works."""
         if entry.on_trial or entry.strikes:
             entry.held_until = now + TRIAL_SECONDS
 
@@ -242,7 +243,7 @@ class Ring:
         del limits[entry.id]
         return False
 
-    # --- what to tell a caller --------------------------------------------------------------------
+    # --- facts for error messages -----------------------------------------------------------------
     def wakes_in(self, now: float, model: str = "") -> float | None:
         """Return the seconds until the first token can be asked again; None when none waits."""
         self._wake(now)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A change of state that must reach the database: which one, with its time and reason."""
+    """A change of a token's state that must reach the database, with its time, reason and cause."""
 
     deed: str
     token_id: UUID

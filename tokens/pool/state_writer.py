@@ -1,10 +1,9 @@
-"""Write to the database what the pool noted: changes of state at once and in their order, counters
-now and then.
+"""Write the pool's notes to the database: state changes at once, counters now and then.
 
-Each has its own transactions, so that no counter holds up a state. Nobody can get into a deadlock
-with them: changes of state lock the topic's row first, as every other writer of a state does, and
-both pass over rows that somebody else keeps locked (they are written next time) instead of waiting
-for them. Tokens are taken in the order of their ids.
+State changes are written in their order. Both kinds have their own transactions, so that counters
+never delay a state. There can be no deadlock: state changes lock the topic's row first, like every
+other writer of a state. Both kinds skip rows that another transaction has locked instead of waiting
+for them, and write them next time. Tokens are locked in the order of their ids.
 """
 
 import asyncio
@@ -38,7 +37,7 @@ TICK_SECONDS = 0.1
 
 
 class Counted(NamedTuple):
-    """How often a token was used since the last writing, and how often that failed."""
+    """The number of calls with a token since the last write, and how many of them failed."""
 
     token_id: UUID
     requests: int
@@ -84,7 +83,7 @@ COUNT_SQLITE = """
 
 # --- in the event loop ----------------------------------------------------------------------------
 async def keep(pool: Pool) -> None:
-    """Write until cancelled; what cannot be written now is written later."""
+    """Write until cancelled; changes that cannot be written now are written later."""
     async with asyncio.TaskGroup() as group:
         group.create_task(keep_notes(pool))
         group.create_task(keep_counters(pool))
@@ -103,15 +102,16 @@ async def keep_counters(pool: Pool) -> None:
 
 
 async def write(pool: Pool, counters: int) -> None:
-    """Write the notes that wait and up to `counters` counters. A database that is away leaves them
-    waiting.
+    """Write the waiting notes and up to `counters` counters.
+
+    They keep waiting while the database is unavailable.
     """
     await write_notes(pool)
     await write_counters(pool, counters)
 
 
 async def write_notes(pool: Pool) -> None:
-    """Write up to NOTES_AT_ONCE changes of state, or the batch of them that waits."""
+    """Write up to NOTES_AT_ONCE state changes, or the batch that is still waiting."""
     batches = pool.note_batches
     if batches.waiting is None:
         notes = [pool.notes.popleft() for _ in range(min(len(pool.notes), NOTES_AT_ONCE))]
@@ -126,8 +126,9 @@ async def write_notes(pool: Pool) -> None:
 
 
 async def write_counters(pool: Pool, most: int) -> None:
-    """Write the counters of up to `most` tokens, some in each transaction; first the batch that
-    waits.
+    """Write the counters of up to `most` tokens, some in each transaction.
+
+    A batch that is still waiting is written first.
     """
     batches = pool.counter_batches
     most = min(most, len(pool.used))
@@ -148,10 +149,10 @@ async def write_counters(pool: Pool, most: int) -> None:
 async def write_batch(
     batches: Batches[list[Row]], work: Callable[[Batch[list[Row]], bool], set[UUID]]
 ) -> tuple[list[Row], list[Row]] | None:
-    """Write the batch that waits. Returns its rows that were written and those left out, None while
-    it waits on.
+    """Write the waiting batch. Return its rows written and its rows left out, or None.
 
-    A batch that the database refuses is written row by row, without those it refuses.
+    None means that the database is unavailable and the batch keeps waiting. If the database refuses
+    the batch, it is written row by row, and the rows that are refused are dropped.
     """
     batch = batches.waiting
     assert batch is not None  # noqa: S101
@@ -176,8 +177,10 @@ async def write_batch(
 # --- in database threads --------------------------------------------------------------------------
 @transaction.atomic
 def write_note_rows(batch: Batch[list[Note]], row_by_row: bool = False) -> set[UUID]:
-    """Apply the notes, all or nothing. Returns the tokens left out. `row_by_row`: without those
-    that are refused.
+    """Apply the notes in one transaction, and return the tokens left out.
+
+    `row_by_row`: each note has its own savepoint, so that a note that the database refuses does not
+    stop the others.
     """
     if not batch.mark_written():
         return batch.read_left_out()
@@ -185,7 +188,7 @@ def write_note_rows(batch: Batch[list[Note]], row_by_row: bool = False) -> set[U
     left_out = lock_tokens({note.token_id for note in batch.rows})
     for note in sorted(
         batch.rows, key=lambda note: note.token_id
-    ):  # stable: those of one token keep their order
+    ):  # the sort is stable, so the notes of one token keep their order
         if note.token_id not in left_out:
             until = note.until + ahead if note.until else None  # on the database's clock
             (pass_refusals if row_by_row else call)(apply_note, replace(note, until=until))
@@ -195,8 +198,10 @@ def write_note_rows(batch: Batch[list[Note]], row_by_row: bool = False) -> set[U
 
 @transaction.atomic
 def write_counter_rows(batch: Batch[list[Counted]], row_by_row: bool = False) -> set[UUID]:
-    """Add the counters, all or nothing. Returns the tokens left out. `row_by_row`: without those
-    that are refused.
+    """Add the counters in one transaction, and return the tokens left out.
+
+    `row_by_row`: each row has its own savepoint, so that a row that the database refuses does not
+    stop the others.
     """
     if not batch.mark_written():
         return batch.read_left_out()
@@ -213,7 +218,10 @@ def call(function: Callable[[T], R], argument: T) -> R:
 
 
 def pass_refusals(function: Callable[[T], R], argument: T) -> R | None:
-    """Call the function in a savepoint; what the database refuses is logged and undone."""
+    """Call the function in a savepoint; an error of the database is logged and undone.
+
+    Raises the error if the database is unavailable.
+    """
     try:
         with transaction.atomic():
             return function(argument)
@@ -225,10 +233,10 @@ def pass_refusals(function: Callable[[T], R], argument: T) -> R | None:
 
 
 def lock_tokens(ids: set[UUID]) -> set[UUID]:
-    """Lock the topic's row, then the tokens' rows. Returns those that somebody else keeps locked.
+    """Lock the topic's row, then the tokens' rows. Return the tokens locked by someone else.
 
-    Every writer of a state gets the topic's row first (its trigger does it). SQLite has one writer
-    at a time anyway.
+    Every writer of a state locks the topic's row first (its trigger does it). SQLite has one writer
+    at a time, so nothing is locked there.
     """
     if connection.vendor != "postgresql":
         return set()
@@ -246,9 +254,7 @@ def apply_note(note: Note) -> None:
 
 
 def add_counters(rows: list[Counted]) -> set[UUID]:
-    """Add to the counters in one statement. Returns the tokens whose rows somebody else keeps
-    locked.
-    """
+    """Add to the counters in one statement; return the tokens whose rows others have locked."""
     if not rows:
         return set()
     rows = sorted(rows)

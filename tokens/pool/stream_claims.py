@@ -1,10 +1,10 @@
-"""The one stream that some upstreams allow a token at a time, claimed across processes.
+"""Claims on the single stream that some upstreams allow per token, valid across processes.
 
-A claim is one conditional UPDATE of the row (`busy_until`, `busy_with`): the named exception to "no
-query on the path". It is given back however the stream ends; while a stream runs its lease is
-renewed; the claims of a process that was killed end with theirs. What this process itself holds it
-knows, and does not ask the database for. A row that somebody else keeps locked counts as busy: a
-claim waits for no lock longer than LOCK_SECONDS, so that few threads are enough.
+A claim is one conditional UPDATE of the token's row (`busy_until`, `busy_with`). It is the named
+exception to "no query on the request path". It is released however the stream ends, and its lease
+is renewed while the stream runs. The claims of a killed process end with their leases. A process
+knows its own claims and does not ask the database for them. A row that someone else has locked
+counts as busy: a claim waits for no lock longer than LOCK_SECONDS, so that few threads are enough.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from contextlib import suppress
 from uuid import UUID
 
 from django.conf import settings
-from django.db import Error as DatabaseFault  # InterfaceError too, which is no DatabaseError
+from django.db import Error as DatabaseFault  # includes InterfaceError, unlike DatabaseError
 from django.db import OperationalError, connection, transaction
 
 from providers.database.database_threads import HOUSEKEEPING, QUICK
@@ -25,13 +25,13 @@ from tokens.models import UpstreamToken
 
 logger = logging.getLogger(__name__)
 
-LOOK_SECONDS = 0.5  # a token that another process has is not tried again sooner
-LOCK_SECONDS = 0.25  # other writers of the row are done within it, unless they keep it for long
+LOOK_SECONDS = 0.5  # pause before a token claimed by another process is tried again
+LOCK_SECONDS = 0.25  # other writers of the row are usually done within this time
 LOCKED = "55P03"  # Postgres: lock_not_available
 
 
 class Claims:
-    """This process's claims."""
+    """The claims of this process."""
 
     def __init__(self) -> None:
         self._held: dict[UUID, str] = {}  # token id -> request id
@@ -40,7 +40,7 @@ class Claims:
         self._freed = asyncio.Event()
 
     def busy(self) -> Set[UUID]:
-        """Tokens that cannot be claimed now, as far as this process knows."""
+        """Return the tokens that cannot be claimed now, as far as this process knows."""
         if not self._elsewhere:
             return self._held.keys()
         now = time.monotonic()
@@ -50,8 +50,11 @@ class Claims:
         return self._held.keys() | self._elsewhere.keys()
 
     async def claim(self, token_id: UUID, request_id: str, provider_id: int) -> bool:
-        """Whether the token is this request's now. Raises DatabaseUnavailable."""
-        self._held[token_id] = request_id  # before asking, so that nobody here asks for it too
+        """Claim the token's stream for the request, and return whether it has it.
+
+        Writes the token's row. Raises DatabaseUnavailable.
+        """
+        self._held[token_id] = request_id  # set first, so that no other request here tries it too
         task = asyncio.ensure_future(QUICK.run(claim, token_id, request_id, provider_id))
         try:
             async with asyncio.timeout(settings.DATABASE_TIMEOUT_SECONDS):
@@ -61,7 +64,7 @@ class Claims:
             raise DatabaseUnavailable(
                 "The database does not answer.", retry_after_seconds=1
             ) from None
-        except BaseException:  # the caller left, say; the claim may be made all the same
+        except BaseException:  # for example the caller left; the claim may still have been made
             self._end(token_id, request_id, task)
             raise
         if token_id not in busy:
@@ -71,7 +74,7 @@ class Claims:
         return False
 
     def release(self, token_id: UUID) -> None:
-        """The stream has ended. The database learns it in the background."""
+        """Release the stream, which has ended. The database is updated in the background."""
         request_id = self._held.get(token_id)
         if request_id is not None:
             self._end(token_id, request_id, None)
@@ -103,8 +106,9 @@ class Claims:
         self._freed = asyncio.Event()
 
     async def freed(self, seconds: float) -> None:
-        """Return when this process has freed a token, or when it is time to look at those of others
-        again.
+        """Wait until this process frees a token, at most `seconds` and at most LOOK_SECONDS.
+
+        After LOOK_SECONDS the claims of other processes should be looked at again.
         """
         with suppress(TimeoutError):
             await asyncio.wait_for(self._freed.wait(), min(seconds, LOOK_SECONDS))
@@ -124,14 +128,15 @@ class Claims:
                 logger.warning("the leases of %d streams are not renewed", len(self._held))
 
     async def settle(self) -> None:
-        """Wait until what ended is given back."""
+        """Wait until the claims of ended streams are released."""
         await asyncio.gather(*self._ending, return_exceptions=True)
 
 
 # --- in database threads --------------------------------------------------------------------------
 def claim(token_id: UUID, request_id: str, provider_id: int) -> set[UUID]:
-    """Empty when the claim was made; else the provider's tokens that are busy, this one among
-    them.
+    """Claim the token's stream for the request and return an empty set, or return the busy tokens.
+
+    Busy are the provider's claimed tokens, always including this one. Writes the token's row.
     """
     if claimed(token_id, request_id):
         return set()
@@ -140,8 +145,9 @@ def claim(token_id: UUID, request_id: str, provider_id: int) -> set[UUID]:
 
 
 def claimed(token_id: UUID, request_id: str) -> bool:
-    """Make the claim where nobody has the stream, nor keeps the row locked (on Postgres: SQLite
-    locks no rows).
+    """Claim the stream and return True, unless it is in use or its row is locked.
+
+    Locked rows concern Postgres only: SQLite locks no rows.
     """
     row = UpstreamToken.objects.filter(pk=token_id)
     if connection.vendor != "postgresql":
@@ -162,6 +168,6 @@ def release(token_id: UUID, request_id: str) -> None:
 
 
 def renew_claims(held: dict[UUID, str]) -> None:
-    """Renew the leases of these tokens' streams: request ids by token."""
+    """Renew the leases of these tokens' streams; `held` has the request id of each token."""
     rows = UpstreamToken.objects.filter(pk__in=held, busy_with__in=set(held.values()))
     rows.renew_lease("busy_until", settings.CLAIM_SECONDS)

@@ -1,4 +1,4 @@
-"""What the pool reads of the database: the tokens that changed since it looked last."""
+"""Read the tokens that changed since the pool last read them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +16,7 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What one reading brought: all tokens, or those changed and deleted since the version seen
-    before.
-    """
+    """The result of one read: all tokens (`whole`), or the changes since a version."""
 
     version: int
     whole: bool
@@ -27,8 +25,9 @@ class Rows:
 
 
 def read(seen: int) -> Rows:
-    """The tokens that changed since version `seen`, all of them when that cannot be told; in a
-    database thread.
+    """Read the tokens that changed since version `seen`, in a database thread.
+
+    Returns all tokens if the changes since then are not known.
     """
     found = read_changes("tokens", UpstreamToken.objects.all(), COLUMNS, seen)
     rows = on_this_clock(found.rows) if found.rows else []
@@ -36,9 +35,7 @@ def read(seen: int) -> Rows:
 
 
 def on_this_clock(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """The rows with the ends of rests, which are times of the database's clock, as times of this
-    process's.
-    """
+    """Convert the ends of cooldowns from the database's clock to this process's clock."""
     difference = read_clock_difference()
     at = COLUMNS.index("rests_until")
     if not difference:

@@ -1,8 +1,8 @@
 """Batches that a process writes to the database exactly once.
 
-When a connection is lost during a commit nobody can tell whether it was done. So each batch has a
-number, which is written in the same transaction (`WrittenBatch`): a batch that is tried again finds
-out there whether it was written.
+When a connection is lost during a commit, nobody can tell whether the commit was done. So each
+batch has a number, which is written in the same transaction (`WrittenBatch`). A batch that is tried
+again finds out there whether it was written.
 """
 
 from dataclasses import dataclass, field
@@ -27,22 +27,23 @@ MARK = """
 
 @dataclass(frozen=True, slots=True)
 class Batch(Generic[T]):
-    """What is written in one transaction, by whom, and its number among his."""
+    """The rows of one transaction, with the writer's id and the batch's number.
+
+    Each writer numbers its own batches.
+    """
 
     writer: str
     number: int
     rows: T
 
     def mark_written(self) -> bool:
-        """Write down, in the transaction of the batch, that it is done. Returns False when it was
-        done before.
-        """
+        """Record the batch as written, in its own transaction. Return False if it already was."""
         with connection.cursor() as cursor:
             cursor.execute(MARK, [self.writer, self.number])
             return bool(cursor.rowcount == 1)
 
     def record_left_out(self, ids: set[UUID]) -> None:
-        """Write down which tokens were left out, for who tries the batch again."""
+        """Record which tokens were left out, for a retry of the same batch."""
         if ids:
             WrittenBatch.objects.filter(writer=self.writer).update(
                 left_out=[str(one) for one in ids]
@@ -58,8 +59,9 @@ class Batch(Generic[T]):
 
 @dataclass(slots=True)
 class Batches(Generic[T]):
-    """One process's batches of one kind; `waiting` is the one that may or may not have been
-    written.
+    """The batches of one kind that one process writes.
+
+    `waiting` is the batch that may or may not have been written.
     """
 
     writer: str = field(default_factory=lambda: uuid4().hex)
@@ -72,5 +74,5 @@ class Batches(Generic[T]):
         return self.waiting
 
     def finish(self) -> None:
-        """Forget the batch that was written, or that the database refused."""
+        """Forget the waiting batch: it was written, or the database refused it."""
         self.waiting = None

@@ -1,1 +1,1 @@
-"""Renew tokens: one, or a provider's whole pool; new secrets survive a crash."""
+"""Renewal of one token or of a provider's whole pool; new secrets survive a crash."""

@@ -1,11 +1,10 @@
-"""Many tokens renewed at once: those that end soon, and a provider's whole pool when its tokens
-fail in a row.
+"""Renew many tokens: those that expire soon, or a provider's whole pool.
 
-A whole pool is renewed by one process at a time, and once per REFRESH_WINDOW_SECONDS: who may is
-decided by one conditional UPDATE of the provider's `Refresh` row, whose lease is renewed while the
-work goes on and ends by itself when the worker was killed. Every account signs in and every refresh
-token is used; a token whose renewal fails keeps what it has. A provider that fails itself is left
-alone after a few tries.
+A whole pool is renewed when its tokens fail in a row, by one process at a time, and once per
+REFRESH_WINDOW_SECONDS. One conditional UPDATE of the provider's `Refresh` row decides which process
+it is. Its lease is renewed during the work and ends by itself if the worker is killed. Every
+account signs in and every refresh token is used. A token whose renewal fails keeps its secrets. A
+provider that fails itself is left alone after a few tries.
 """
 
 import asyncio
@@ -38,21 +37,24 @@ from tokens.renewal.renew_token import Order, Renewals
 logger = logging.getLogger(__name__)
 
 AT_ONCE = 4  # renewals of one provider at the same time
-SLICE = 20  # tokens between two looks at the lease
-LEASE_SECONDS = 300.0  # a slice takes less, even when each of its calls takes as long as it may
-GIVEN_UP = 3  # failures of the provider itself in a row
-SOON_AT_ONCE = 500  # tokens that end soon, drawn at random, so that none keeps the others waiting
+SLICE = 20  # tokens renewed between two renewals of the lease
+LEASE_SECONDS = 300.0  # longer than a slice takes, even if each of its calls takes its full time
+GIVEN_UP = 3  # the provider's own failures in a row after which it is left alone
+SOON_AT_ONCE = 500  # tokens that expire soon, drawn at random, so that each gets its turn
 
 
 @dataclass(slots=True)
 class Report:
-    """What came of it; `down`: the provider failed GIVEN_UP times in a row, and was left alone."""
+    """The result of a renewal.
+
+    `down`: the provider failed GIVEN_UP times in a row and was left alone.
+    """
 
     renewed: int = 0
     errors: int = 0
     last_error: str = ""
     in_a_row: int = 0
-    force: bool = False  # a person wants it
+    force: bool = False  # a person ordered the renewal
 
     @property
     def down(self) -> bool:
@@ -67,10 +69,11 @@ class Report:
         self.in_a_row = self.in_a_row + 1 if isinstance(error, ProviderError) else 0
 
 
-# --- the work; in a worker ------------------------------------------------------------------------
+# --- the renewal, in a worker ---------------------------------------------------------------------
 def renew_soon() -> int:
-    """Renew what ends within RENEW_BEFORE_SECONDS; what was refused before is left to its next use.
-    Returns how many were.
+    """Renew the tokens that expire within RENEW_BEFORE_SECONDS, and return how many were renewed.
+
+    Tokens whose renewal was refused before are left to their next use.
     """
     account_import.complete(UpstreamAccount.objects.filter(enabled=True))
     soon = datetime.now(UTC) + timedelta(seconds=settings.RENEW_BEFORE_SECONDS)
@@ -92,8 +95,10 @@ def renew_soon() -> int:
 
 
 def refresh(provider_id: int, *, force: bool = False) -> Report | None:
-    """Renew the provider's whole pool. None when another does it, or did within the window and this
-    is not forced.
+    """Renew the provider's whole pool and return the result, or None if this run must not start.
+
+    It must not start while another process does it, or did it within the window and this run is not
+    forced. Writes the `Refresh` row.
     """
     began_at = begin(provider_id, force=force)
     if began_at is None:
@@ -102,7 +107,7 @@ def refresh(provider_id: int, *, force: bool = False) -> Report | None:
     tokens = UpstreamToken.objects.watched().renewable().filter(provider=provider_id)
     if (
         not force
-    ):  # a password that was refused again and again is not tried by itself: accounts get locked
+    ):  # a password refused many times is not tried again without a person: accounts get locked
         tokens = tokens.exclude(account__failures__gte=settings.MAX_TOKEN_FAILURES)
     report = Report(force=force)
     ids = list(tokens.values_list("pk", flat=True))
@@ -118,7 +123,7 @@ def refresh(provider_id: int, *, force: bool = False) -> Report | None:
 
 
 def renew(tokens: Sequence[UpstreamToken], report: Report) -> Report:
-    """Renew these tokens of one provider, some at a time."""
+    """Renew these tokens of one provider, AT_ONCE at a time, and return the report."""
     if tokens:
         asyncio.run(_renew(tokens, report))
     return report
@@ -131,7 +136,7 @@ async def _renew(tokens: Sequence[UpstreamToken], report: Report) -> None:
         async with Clients() as clients:
             asked = adapter(tokens[0].provider, clients)
             await asyncio.gather(*(_work(asked, renewals, waiting, report) for _ in range(AT_ONCE)))
-    except ProviderDown as error:  # its address was changed since the tokens were read
+    except ProviderDown as error:  # the provider's address was changed after the tokens were read
         report.add(ProviderError(error.message))
     except KeyError:
         report.add(ProviderError(f"There is no adapter named {tokens[0].provider.kind!r}."))
@@ -147,7 +152,7 @@ async def _work(
         try:
             await renewals.renew(asked, order)
         except Contended:
-            continue  # another process does it
+            continue  # another process is renewing it
         except (UpstreamError, VaultError) as error:
             report.add(error)
         else:
@@ -156,9 +161,9 @@ async def _work(
             return
 
 
-# --- who may --------------------------------------------------------------------------------------
+# --- the lease of a run ---------------------------------------------------------------------------
 def begin(provider_id: int, *, force: bool = False) -> datetime | None:
-    """When this run began, if it may; its lease is then held."""
+    """Claim the lease of a run and return when the run began, or None if it must not start."""
     if not Provider.objects.filter(pk=provider_id).exists():
         return None
     Refresh.objects.bulk_create([Refresh(provider_id=provider_id)], ignore_conflicts=True)
@@ -188,9 +193,9 @@ def end(provider_id: int, began_at: datetime, report: Report) -> None:
     )
 
 
-# --- who asks for it; in the gateway --------------------------------------------------------------
+# --- ordering a renewal, in the gateway -----------------------------------------------------------
 async def keep(troubles: Troubles) -> None:
-    """Pass the alarms on to the worker until cancelled."""
+    """Order a renewal for each alarm until cancelled."""
     while True:
         provider_id = await troubles.alarms.get()
         try:
@@ -203,8 +208,9 @@ async def keep(troubles: Troubles) -> None:
 
 
 def send(provider_id: int) -> None:
-    """Have a worker renew the provider's pool, if there is anything to renew; without a broker
-    nothing happens.
+    """Order a renewal of the provider's pool from a worker, if there is anything to renew.
+
+    Without a broker nothing happens; a warning is logged.
     """
     from tokens.tasks import refresh_pool
 

@@ -1,10 +1,11 @@
-"""A token that can be renewed gets new secrets: by its refresh token, or by its account signing in.
+"""Get new secrets for a token, by its refresh token or by the sign-in of its account.
 
-One renewal at a time: in this process one task per token, whose outcome all who wait share; among
-processes a lease in the row (`renewing_until`). Who has the lease asks the upstream, writes the
-answer to disk (`leftovers.py`), then into the row under the condition that it still has the secrets
-that were replaced, and only then is it used. A refusal disables a token that has nothing else; a
-provider that fails changes nothing. A renewal goes on when its caller leaves.
+There is one renewal of a token at a time. In this process it is one task, and all waiting callers
+share its result. Among processes it is a lease in the row (`renewing_until`). The process with the
+lease asks the upstream, writes the answer to disk (`unsaved_secrets.py`), then into the row under
+the condition that the row still has the replaced secrets. Only then are the new secrets used. A
+refusal disables a token that has no valid secret left; a failing provider changes nothing. A
+renewal continues when its caller leaves.
 """
 
 import asyncio
@@ -43,29 +44,30 @@ from tokens.renewal.unsaved_secrets import Renewed, Secrets
 
 logger = logging.getLogger(__name__)
 
-LOOK_SECONDS = 0.1  # how often who has no lease looks
-PATIENCE = 1.5  # leases, for which one waits for another's renewal
-COMMIT_PAUSES = (0.1, 0.5, 2.0, 5.0)  # a database that is away for a moment
+LOOK_SECONDS = 0.1  # pause between two tries to get the lease
+PATIENCE = 1.5  # how many leases long to wait for the renewal by another process
+COMMIT_PAUSES = (0.1, 0.5, 2.0, 5.0)  # seconds between tries while the database is unavailable
 APPLY_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One wish. `sealed` is what is to be replaced: a row that has something else was renewed
-    already. `rejected`: the upstream said that it is good no more. `revive`: also when the token is
-    disabled.
+    """An order to renew one token.
+
+    `sealed` is the secret to replace: a row with another one was renewed already. `rejected`: the
+    upstream rejected that secret. `revive`: renew the token even if it is disabled.
     """
 
     token_id: UUID
     sealed: str
     rejected: bool = False
     revive: bool = False
-    force: bool = False  # a person wants it
+    force: bool = False  # a person ordered the renewal
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to renew one token now, and what to do it with."""
+    """The right to renew one token now, with the secrets and the account to do it."""
 
     order: Order
     until: datetime
@@ -75,8 +77,9 @@ class Lease:
 
 
 class Renewals:
-    """Those that run in this process; `then` is told of each that succeeds, before those who wait
-    for it.
+    """The renewals that run in this process.
+
+    `then` is called with each success, before the waiting callers get it.
     """
 
     def __init__(
@@ -86,13 +89,14 @@ class Renewals:
         self._running: dict[UUID, asyncio.Task[Renewed]] = {}
 
     async def renew(self, adapter: BaseAdapter, order: Order) -> Renewed:
-        """What the token's row has when it is renewed, whoever did it. Raises UpstreamError,
-        VaultError.
+        """Renew the token, or wait for its running renewal, and return the new contents of its row.
+
+        Raises UpstreamError, VaultError.
         """
         return await asyncio.shield(self.begin(adapter, order))
 
     def begin(self, adapter: BaseAdapter, order: Order) -> "asyncio.Task[Renewed]":
-        """The running renewal of the token, begun if there is none."""
+        """Return the running renewal of the token, started if there is none."""
         task = self._running.get(order.token_id)
         if task is None:
             task = self._running[order.token_id] = asyncio.create_task(run(adapter, order))
@@ -103,16 +107,16 @@ class Renewals:
         del self._running[token_id]
         if (
             not task.cancelled() and task.exception() is None
-        ):  # which those who waited may have left behind
+        ):  # reading the exception also keeps asyncio from logging one that nobody awaited
             self._then(token_id, task.result())
 
     async def settle(self) -> None:
-        """Let those that run come to their end: what an upstream gives must not be lost."""
+        """Wait for the running renewals: the secrets that an upstream gives must not be lost."""
         await asyncio.gather(*self._running.values(), return_exceptions=True)
 
 
 async def keep() -> None:
-    """Apply what was left until cancelled."""
+    """Apply the secrets left on disk every APPLY_SECONDS until cancelled."""
     while True:
         try:
             if await asyncio.to_thread(unsaved_secrets.waiting):
@@ -124,7 +128,7 @@ async def keep() -> None:
 
 
 async def run(adapter: BaseAdapter, order: Order) -> Renewed:
-    """Get the lease or wait for who has it, and renew. Raises UpstreamError, VaultError."""
+    """Renew the token, or wait for the process that does. Raises UpstreamError, VaultError."""
     until = time.monotonic() + settings.RENEW_LEASE_SECONDS * PATIENCE
     try:
         while True:
@@ -142,8 +146,10 @@ async def run(adapter: BaseAdapter, order: Order) -> Renewed:
 
 
 def take_lease(order: Order) -> Lease | Renewed | None:
-    """The lease; or what the row has when it was renewed meanwhile; None while another has the
-    lease. Raises AuthRejected when the token is gone, disabled or refused; VaultError.
+    """Claim the lease, or return the row's new secret, or None while another process has it.
+
+    Applies the secrets left on disk first. Raises AuthRejected if the token is gone, disabled or
+    refused; VaultError.
     """
     unsaved_secrets.apply(order.token_id)
     rows = UpstreamToken.objects.filter(pk=order.token_id)
@@ -169,8 +175,8 @@ def take_lease(order: Order) -> Lease | Renewed | None:
             and not order.force
             and account.failures >= settings.MAX_TOKEN_FAILURES
         ):
-            # a password that was refused again and again is not tried by itself: accounts get
-            # locked
+            # a password refused many times is not tried again without a person, because accounts
+            # get locked
             account = None
         password = vault.unseal(account.sealed, str(account.pk)) if account else ""
         return Lease(order, until, Secrets.of(row), account, password)
@@ -180,8 +186,9 @@ def take_lease(order: Order) -> Lease | Renewed | None:
 
 
 async def use(adapter: BaseAdapter, lease: Lease) -> Renewed:
-    """Ask the upstream, and store what it gives or means. Raises UpstreamError, DatabaseError,
-    VaultError.
+    """Ask the upstream for new secrets and store them, or the refusal.
+
+    Raises UpstreamError, DatabaseError, VaultError.
     """
     token_id = lease.order.token_id
     try:
@@ -208,7 +215,7 @@ async def use(adapter: BaseAdapter, lease: Lease) -> Renewed:
 
 
 async def commit(token_id: UUID, proof: str, fresh: Fresh) -> Renewed | None:
-    """`leftovers.commit`, again and again when the database is away for a moment."""
+    """Call `unsaved_secrets.commit`, with retries while the database is unavailable."""
     for pause in COMMIT_PAUSES:
         try:
             return await HOUSEKEEPING.run(unsaved_secrets.commit, token_id, proof, fresh)
@@ -218,15 +225,16 @@ async def commit(token_id: UUID, proof: str, fresh: Fresh) -> Renewed | None:
 
 
 async def obtain(adapter: BaseAdapter, lease: Lease) -> Fresh:
-    """New secrets: for the refresh token while that is good, else from the account. `refresh` is
-    the one that is good from now on. Raises UpstreamError; AuthRejected when the upstream refuses
-    or there is no way.
+    """Return new secrets, by the refresh token while it is valid, else by the account's sign-in.
+
+    `refresh` of the result is the refresh token that is valid from now on. Raises UpstreamError;
+    AuthRejected if the upstream refuses or there is no way to renew the token.
     """
     refresh = lease.secrets.refresh
     account = lease.account
     seconds = (
         settings.RENEW_LEASE_SECONDS * 2 / 3
-    )  # what is asked later than the lease would be asked twice
+    )  # must end before the lease, or another process would ask as well
     refusal = AuthRejected("There is no way to renew it.")
     try:
         async with asyncio.timeout(seconds):
@@ -248,31 +256,33 @@ async def obtain(adapter: BaseAdapter, lease: Lease) -> Fresh:
 
 
 def dated(fresh: Fresh, refresh: str) -> Fresh:
-    """With the refresh token that stays good where no new one came, and with the end that a JWT
-    says itself.
+    """Return the secrets completed: with the old refresh token if no new one came, and an expiry.
+
+    The expiry is the upstream's, or else the one that a JWT states.
     """
     return Fresh(
         fresh.secret, fresh.refresh or refresh, fresh.expires_at or jwt.expires_at(fresh.secret)
     )
 
 
-# --- what is written; in database threads ---------------------------------------------------------
+# --- writes, in database threads ------------------------------------------------------------------
 def release(token_id: UUID, until: datetime) -> None:
-    """Give the lease that ends at `until` back, unless another has one by now."""
+    """Release the lease that ends at `until`, unless another process has one by now."""
     UpstreamToken.objects.filter(pk=token_id, renewing_until=until).release_lease("renewing_until")
 
 
 @transaction.atomic
 def refused(lease: Lease, why: str) -> None:
-    """It cannot be renewed: it is disabled if what it has is worth nothing, and marked in any
-    case.
+    """Record that the renewal was refused, and disable the token if it has no valid secret left.
+
+    Writes the token's reason, the account's failures, and releases the lease.
     """
     order = lease.order
     reason = f"{AUTH}: {why}"[:REASON_LENGTH]
     rows = UpstreamToken.objects.filter(pk=order.token_id, sealed=order.sealed)
-    rows = rows.exclude(BY_PERSON)  # whose reason says who switched it off
+    rows = rows.exclude(BY_PERSON)  # keep the reason that says which person disabled it
     worthless = Q() if order.rejected else Q(sealed="") | Q(expires_at__lte=Now())
-    # the state first: its trigger locks the topic's row, which is locked before rows of tokens
+    # the state first: its trigger locks the topic's row, which must be locked before token rows
     rows.filter(worthless).update(state=State.DISABLED, cause="", reason=reason)
     rows.update(reason=reason, last_failure_at=Now())
     release(order.token_id, lease.until)

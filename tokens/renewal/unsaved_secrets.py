@@ -1,10 +1,10 @@
-"""New credentials on disk, from the moment an upstream gave them until the database has them.
+"""New secrets on disk, from the moment an upstream gave them until the database has them.
 
-A refresh token is void once it was used: what came for it must survive a `kill -9`. One file per
-renewal, `PROXYSITE_HOME/renewals/<token id>.<proof>`, mode 0600, sealed and bound to the row and to
-the secrets it replaces (their `proof`): a file that no longer fits its row is of a renewal that was
-finished, and is thrown away. Whoever renews a token applies first what was left for it; every
-process does so for all of them at its start and each minute.
+A refresh token is void once it was used, so the secrets that it brought must survive a `kill -9`.
+There is one file per renewal, `PROXYSITE_HOME/renewals/<token id>.<proof>`, mode 0600. It is sealed
+and bound to the row and to the secrets that it replaces (their `proof`). A file that no longer fits
+its row belongs to a finished renewal and is deleted. Each renewal of a token first applies the
+files left for it. Every process applies all files at its start and each minute.
 """
 
 import json
@@ -26,25 +26,25 @@ from tokens.querysets import BY_AUTH
 logger = logging.getLogger(__name__)
 
 PROOF_DIGITS = 32
-TRIES = 5  # of a conditional update whose row others change too
+TRIES = 5  # of a conditional update whose row others may change at the same time
 
 
 class Renewed(NamedTuple):
-    """What a token's row has now."""
+    """The secret that a token's row has now, sealed, and its expiry."""
 
     sealed: str
     expires_at: datetime | None
 
 
 class Secrets(NamedTuple):
-    """A row's secrets, opened; empty where it has none."""
+    """The secrets of a row, opened; empty where it has none."""
 
     access: str
     refresh: str
 
     @classmethod
     def of(cls, row: UpstreamToken) -> "Secrets":
-        """Raises VaultError."""
+        """Open the row's secrets. Raises VaultError."""
         opened = (
             vault.unseal(sealed, str(row.pk)) if sealed else ""
             for sealed in (row.sealed, row.sealed_refresh)
@@ -53,7 +53,7 @@ class Secrets(NamedTuple):
 
     @property
     def proof(self) -> str:
-        """Tells these secrets from any other pair, and nothing about them."""
+        """Return a digest that identifies this pair of secrets and reveals nothing about them."""
         return vault.digest("renewal", f"{self.access}\n{self.refresh}")[:PROOF_DIGITS]
 
 
@@ -66,7 +66,7 @@ def bound(token_id: UUID, proof: str) -> str:
 
 
 def keep(token_id: UUID, proof: str, fresh: Fresh) -> None:
-    """Write the new credentials to a file; they are on disk when this returns. Raises OSError."""
+    """Write the new secrets to a file; they are on disk when this returns. Raises OSError."""
     ends = fresh.expires_at.isoformat() if fresh.expires_at else None
     sealed = vault.seal(json.dumps([fresh.secret, fresh.refresh, ends]), bound(token_id, proof))
     write_durable_file(folder() / f"{token_id}.{proof}", [sealed.encode("ascii")])
@@ -77,14 +77,15 @@ def forget(token_id: UUID, proof: str) -> None:
 
 
 def waiting(token_id: UUID | None = None) -> list[Path]:
-    """The files that were left for one token or for all."""
+    """Return the files that were left for one token or for all."""
     pattern = str(token_id) if token_id else "*"
     return sorted({*folder().glob(f"{pattern}.*"), *folder().glob(f".{pattern}.*")})
 
 
 def apply(token_id: UUID | None = None) -> int:
-    """Bring what was left, for one token or for all, into the rows it is for; returns how many it
-    renewed. Raises DatabaseError.
+    """Write the secrets left on disk, for one token or for all, into their rows.
+
+    Returns how many files were applied, and deletes them. Raises DatabaseError.
     """
     renewed = 0
     for path in waiting(token_id):
@@ -94,8 +95,10 @@ def apply(token_id: UUID | None = None) -> int:
 
 
 def _apply(path: Path, token_id: UUID, proof: str) -> bool:
-    """The row is read after the file was seen: when its secrets are others, they are newer. A draft
-    is as good as the file, if it is complete: whoever wrote it was killed, or finds its work done.
+    """Apply one file if it fits its row, delete it, and return whether it was applied.
+
+    The row is read after the file was seen: if the row has other secrets, they are newer. A
+    complete draft counts like a file: its writer was killed, or will find its work done.
     """
     row = UpstreamToken.objects.filter(pk=token_id).first()
     try:
@@ -119,8 +122,10 @@ def _apply(path: Path, token_id: UUID, proof: str) -> bool:
 
 
 def commit(token_id: UUID, proof: str, fresh: Fresh) -> Renewed | None:
-    """Give the row what replaces the secrets of `proof`, unless it has others by now; returns what
-    it has then, None when there is no such row. Raises DatabaseError, VaultError.
+    """Replace the secrets of `proof` in the row, unless it has others by now.
+
+    Returns the row's secret after that, or None when there is no such row. Also releases the lease
+    and clears strikes and auth failures. Raises DatabaseError, VaultError.
     """
     for _ in range(TRIES):
         row = UpstreamToken.objects.filter(pk=token_id).first()
@@ -133,7 +138,7 @@ def commit(token_id: UUID, proof: str, fresh: Fresh) -> Renewed | None:
         ends = (
             fresh.expires_at if fresh.expires_at and fresh.expires_at > datetime.now(UTC) else None
         )
-        # the secrets may have been sealed anew meanwhile, with another key
+        # the condition fails if the secrets were sealed again with another key meanwhile
         same = UpstreamToken.objects.filter(
             pk=token_id, sealed=row.sealed, sealed_refresh=row.sealed_refresh
         )

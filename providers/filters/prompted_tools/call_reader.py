@@ -1,9 +1,9 @@
-"""Tool calls that a model wrote as text, made into OpenAI's: chunks -> chunks, per choice, no I/O.
+"""Turn tool calls that a model wrote as text into OpenAI's tool calls, per choice. No I/O.
 
-Only `delta.content` is read: thinking has been split off before and is never looked at. An answer
-that had to call (`tool_choice` required or named) is held until its first call; when none comes,
-`attempt.lacks_call` is set before the text goes on. That is for answers with one choice: of
-several, each is what it is.
+Only `delta.content` is read: thinking has been separated before and is never looked at. If the
+answer must contain a call (`tool_choice` required or named), it is held until its first call; if
+none comes, `attempt.lacks_call` is set before the text is passed on. With several choices it is not
+set.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from providers.filters.prompted_tools.call_syntax import Call
 from providers.protocol.chat import Attempt, ChatRequest, Chunk
 
 Delta = dict[str, Any]
-MOST_WAITING_CHARS = 2**20  # of text in which a call must come
+MOST_WAITING_CHARS = 2**20  # most text held while a demanded call has not come
 OWN_REASONS = ("stop", "tool_calls", "function_call")  # the model stopped by itself
 
 
@@ -49,7 +49,7 @@ class CallReader:
         )
 
     def _choice(self, choice: dict[str, Any]) -> list[dict[str, Any]]:
-        """The choice as one or more, each with one delta; none when all of it is held."""
+        """Return the choice as one or more with one delta each; none when all of it is held."""
         index = choice["index"]
         reason = choice["finish_reason"]
         reading = self._readings.get(index)
@@ -77,7 +77,7 @@ class CallReader:
 
 
 class Reading:
-    """One choice."""
+    """The state of one choice."""
 
     __slots__ = ("_next", "_offer", "_scan", "_waiting", "_waiting_chars", "gave_up")
 
@@ -87,20 +87,20 @@ class Reading:
         self._next = 0  # index of the next call
         self._waiting: list[str | Call] | None = [] if offer.demanded else None
         self._waiting_chars = 0
-        self.gave_up = False  # so much text has come without a call that it went on
+        self.gave_up = False  # the held text became too long and was passed on without a call
 
     @property
     def called(self) -> bool:
         return self._next > 0
 
     def reason(self, reason: str) -> str:
-        """The finish reason, with the calls known."""
+        """Return the finish reason, which names the calls if there are some."""
         if not self.called or reason not in OWN_REASONS:
             return reason
         return "function_call" if self._offer.legacy else "tool_calls"
 
     def delta(self, delta: Delta) -> list[Delta]:
-        """What is decided with this delta; its other fields go with the first."""
+        """Return the deltas that are decided now; the other fields of `delta` go with the first."""
         text = delta.get("content")
         self._next = max(
             [self._next, *(call["index"] + 1 for call in delta.get("tool_calls") or ())]
@@ -116,7 +116,7 @@ class Reading:
         return [rest, *found] if rest else found
 
     def end(self) -> list[Delta]:
-        """All that was held."""
+        """Return the deltas of all that was held."""
         found = self._told(self._scan.end())
         if self._waiting:
             waiting = self._waiting

@@ -1,12 +1,10 @@
-"""Finds the tool calls in a model's text while it comes: pieces of text -> text and calls, in
-order. No I/O.
+"""Find the tool calls in a model's text while it streams: text -> text and calls, in order. No I/O.
 
-What cannot be the beginning of a call goes out at once; from a possible beginning on the text is
-held until it is decided, and given back as it was when it is none. Every decision depends on the
-text alone, never on how it was cut, and no character is looked at more than a few times: a
-construct that fails is left where it failed, not begun again behind its first character. No call is
-found in code spans, in code fences of another language, in thinking between tags, and within JSON
-that is no call.
+Text that cannot be the beginning of a call is passed on at once. From a possible beginning on it is
+held until it is decided, and passed on unchanged if it is not a call. The result does not depend on
+how the text is cut, and no character is read more than a few times: a construct that fails is left
+where it failed, not tried again from its second character. Calls are not looked for in code spans,
+in code fences of another language, in thinking between tags, and within JSON that is not a call.
 """
 
 import re
@@ -21,18 +19,20 @@ LINE_BLANKS = re.compile(r"[ \t\r]*")
 BETWEEN = re.compile(r"[\s,]*")
 RUNS = {"`": re.compile(r"`*"), "~": re.compile(r"~*")}
 OTHERS = {"`": re.compile(r"[^`]*"), "~": re.compile(r"[^~]*")}
-TELLING = "|".join((*NAME_KEYS, "tool_calls"))  # keys without which an object is no call
+TELLING = "|".join((*NAME_KEYS, "tool_calls"))  # an object without one of these keys is no call
 PLAIN_KEY = rf'"(?!(?:{TELLING})")[^"\\\n]*+"[ \t\r\n]*+:[ \t\r\n]*+'
 PLAIN_MEMBER = rf'{PLAIN_KEY}(?:"[^"\\\n]*+"|[-+.0-9A-Za-z]++)[ \t\r\n]*+'
 PLAIN_OBJECT = rf"\{{[ \t\r\n]*+{PLAIN_MEMBER}(?:,[ \t\r\n]*+{PLAIN_MEMBER})*+\}}"
 PLAIN_OBJECTS = re.compile(rf"{PLAIN_OBJECT}(?:[\s,]*+{PLAIN_OBJECT})*+")
-MOST_CALLS = 1_024  # of one answer; what more of them would be stays text
-Steps = Generator[None, None, None]  # of a construct: each step waits for more text
+MOST_CALLS = 1_024  # of one answer; further calls stay text
+Steps = Generator[None, None, None]  # the reading of a construct: each step waits for more text
 
 
 class CallScan(JsonScan):
-    """The state of one choice's text. `tools`: those that count, by name; of calls that come at
-    once only the first one counts unless `parallel`.
+    """The state of one choice's text.
+
+    `tools` are the tools that may be called, by name. Unless `parallel`, only the first call
+    counts.
     """
 
     def __init__(self, tools: Tools, *, parallel: bool = True) -> None:
@@ -44,21 +44,21 @@ class CallScan(JsonScan):
         next(self._running)
 
     def feed(self, text: str) -> list[str | Call]:
-        """What is decided by now."""
+        """Return the text and the calls that are decided now."""
         self._window = self._window[self._at :] + text
         self._at = 0
         next(self._running)
         return self._decided()
 
     def end(self) -> list[str | Call]:
-        """The text is over: all that was held."""
+        """End the text, and return all that was held."""
         self._final = True
         next(self._running, None)
         if not self.made:
             self._out += self._blank
         return self._decided()
 
-    # --- what begins where ------------------------------------------------------------------------
+    # --- beginnings of constructs -----------------------------------------------------------------
     def _text(self) -> Steps:
         while True:
             found = forms.START.search(self._window, self._at)
@@ -83,7 +83,7 @@ class CallScan(JsonScan):
         return self._tagged(opener) if opener[0] == "<" else self._words()
 
     def _closer(self, tag: str) -> Steps:
-        """The end of a tag whose call went out is no text."""
+        """Drop the closing tag of a call that was found; any other closing tag is text."""
         if tag in self._closers:
             self._closers.discard(tag)
             self._at += len(tag)
@@ -99,7 +99,7 @@ class CallScan(JsonScan):
 
     # --- code -------------------------------------------------------------------------------------
     def _code(self, mark: str) -> Steps:
-        """A code span or a fence."""
+        """Read a code span or a fence."""
         at_start = not self._line
         self._hold()
         size = yield from self._skip(RUNS[mark])
@@ -121,14 +121,14 @@ class CallScan(JsonScan):
             yield from self._span(size)
 
     def _span(self, size: int) -> Steps:
-        """To the end of a code span, which is at latest that of the line."""
+        """Read to the end of a code span, at the latest to the end of the line."""
         while True:
             yield from self._skip(IN_SPAN)
             if self._next != "`" or (yield from self._skip(RUNS["`"])) == size:
                 return
 
     def _fence(self, mark: str, size: int) -> Steps:
-        """To the end of a fence: a line with nothing but at least as many marks."""
+        """Read to the end of a fence: a line with nothing but at least as many marks."""
         while True:
             yield from self._skip(OTHERS[mark])
             at_start = not self._line
@@ -141,8 +141,9 @@ class CallScan(JsonScan):
                     return
 
     def _fenced_calls(self, mark: str) -> Generator[None, None, bool]:
-        """A fence with calls and nothing else in it. False, with the text given back, when it is
-        none.
+        """Read a fence that holds only calls, and return whether it does.
+
+        If it does not, its text is released.
         """
         calls: list[Call] = []
         while True:
@@ -165,15 +166,16 @@ class CallScan(JsonScan):
 
     # --- JSON and words ---------------------------------------------------------------------------
     def _object(self, bracket: str) -> Steps:
-        """JSON in the text: a `tool_calls` list counts anywhere, a single call as the whole rest of
-        its line.
+        """Read JSON in the text.
+
+        A `tool_calls` list counts anywhere, a single call only as the whole rest of its line.
         """
         stands = not self._line or (
             self._line in forms.ENDS and (self._last.isspace() or self._last in forms.WIDE_ENDS)
         )
         if bracket == "{" and self._plain_objects():
             return
-        if bracket == "[":  # no call, but what is in it must not be taken for one
+        if bracket == "[":  # a list is not a call, nor is an object inside it
             yield from self._json()
             return
         self._hold()
@@ -190,15 +192,16 @@ class CallScan(JsonScan):
         self._settle(calls)
 
     def _plain_objects(self) -> bool:
-        """Take the whole flat objects that begin here and cannot be calls; returns whether there
-        are any.
+        """Take the whole flat objects that begin here and cannot be calls.
+
+        Returns whether there were any.
         """
         found = PLAIN_OBJECTS.match(self._window, self._at)
         self._take(found.end() - self._at if found else 0)
         return found is not None
 
     def _words(self) -> Steps:
-        """The call in a sentence."""
+        """Read a call written as a sentence."""
         form = forms.ENGLISH if self._next in "cC" else forms.CHINESE
         glued = form is forms.ENGLISH and self._last.isalnum()
         found = None if glued else (yield from self._form(form))
@@ -211,14 +214,14 @@ class CallScan(JsonScan):
         yield from self._arguments_settled(name)
 
     def _arguments_settled(self, name: str) -> Generator[None, None, bool]:
-        """The JSON object here, as the arguments of a call; whether it is one."""
+        """Read the JSON object here as the arguments of a call; return whether it is one."""
         begun = len(self._held)
         closed = yield from self._json()
         call = forms.made(name, "".join(self._held[begun:])) if closed and self._holding else None
         return self._settle([call] if call else [])
 
     def _value(self, *, tagged: bool) -> Generator[None, None, list[Call]]:
-        """The calls that the JSON value here means, if it is one."""
+        """Return the calls in the JSON value here, if it is one."""
         if not self._next or self._next not in "{[":
             return []
         begun = len(self._held)
@@ -258,7 +261,7 @@ class CallScan(JsonScan):
             self._settle([call] if call else [], tags)
 
     def _tag_name(self, tag: str) -> Generator[None, None, str]:
-        """The name of the tool that a tag calls, read to its end; empty when it names none."""
+        """Read a tag to its end and return the name of the called tool; empty if it names none."""
         found = yield from self._form(forms.TOOL_NAME if tag == "<tool>" else forms.TAG_REST)
         if not found:
             return ""
@@ -267,8 +270,9 @@ class CallScan(JsonScan):
         return (said[1] or said[2]) if said else ""
 
     def _parameters(self, name: str, tag: str) -> Generator[None, None, dict[str, object] | None]:
-        """The arguments that stand in tags of their own, to the tag that ends the call; None when
-        they are none.
+        """Return the arguments given in tags of their own, read to the tag that ends the call.
+
+        Returns None if they are not arguments.
         """
         ends = {
             "<tool>": ("/args", "/function_call"),
@@ -295,10 +299,11 @@ class CallScan(JsonScan):
             values[inner] = forms.argument(self._tools[name], inner, text)
         return None
 
-    # --- what was decided -------------------------------------------------------------------------
+    # --- decisions --------------------------------------------------------------------------------
     def _settle(self, calls: list[Call], tags: Iterable[str] = ()) -> bool:
-        """What is held is these calls, in these tags, or only text; so it is when there were too
-        many calls.
+        """Replace the held text by these calls and return True, or release it and return False.
+
+        It is released if there are no calls or too many. `tags` are the tags around the calls.
         """
         if not calls or not self._holding or self.made + len(calls) > MOST_CALLS:
             self._release()

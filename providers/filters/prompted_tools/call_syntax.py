@@ -1,5 +1,4 @@
-"""The forms in which models write tool calls: how each begins, and which calls a parsed value
-means. Pure, no I/O.
+"""The forms in which models write tool calls: their beginnings, and their parsed values. No I/O.
 
 Sources: the chat templates of the Hermes and Qwen families (`<tool_call>`, `<function=NAME>`),
 published prompts that ask for `<function_calls>` and `<invoke>`, and OpenAI's own `tool_calls`.
@@ -18,26 +17,25 @@ ARGUMENT_KEYS = ("arguments", "parameters")
 CALL_KEYS = frozenset((*NAME_KEYS, *ARGUMENT_KEYS, "id", "type", "index"))
 NESTED_KEYS = frozenset(
     (*ARGUMENT_KEYS, "function", "tool_calls")
-)  # what holds objects or lists in a call
+)  # the only keys of a call whose values are objects or lists
 DEFINES = frozenset(
     ("type", "properties")
-)  # a JSON Schema: this tells of the tool and does not call it
+)  # keys of a JSON Schema: it describes the tool and does not call it
 
 
 class Call(NamedTuple):
-    """One call: `arguments` is the JSON text of an object."""
+    """One call; `arguments` is the JSON text of an object."""
 
     name: str
     arguments: str
 
 
-# --- beginnings that may be cut anywhere ----------------------------------------------------------
+# --- beginnings, which a stream may cut anywhere --------------------------------------------------
 class Form:
-    """A row of atoms, each a literal, a run like `[a-z]{1,9}`, or a tuple of literals to choose
-    from.
+    """A row of atoms: literals, runs like `[a-z]{1,9}`, or tuples of literals to choose from.
 
-    `full` matches the whole row, `maybe` what a text may end with that can still become one. The
-    row must end with a literal, so that more text never changes a match.
+    `full` matches the whole row, `maybe` an end of the text that can still become one. The row must
+    end with a literal, so that more text never changes a match.
     """
 
     __slots__ = ("full", "maybe")
@@ -68,7 +66,7 @@ def full(atom: str | Run | tuple[str, ...]) -> str:
 
 
 def part(atom: str | Run | tuple[str, ...]) -> str:
-    """A pattern of the proper beginnings of an atom, the empty one among them."""
+    """Return a pattern of the proper beginnings of an atom, including the empty one."""
     if isinstance(atom, Run):
         return f"{atom.characters}{{0,{atom.most}}}"
     literals = [atom] if isinstance(atom, str) else atom
@@ -95,7 +93,7 @@ THINKS = {
 }
 INNER = Form(
     BLANKS, ("{", "[", "<tool>", "<invoke ", "<function=", *WRAPS)
-)  # what stands in a wrapping tag
+)  # the possible beginnings of a wrapping tag's content
 FENCED = Form("<tool_call>", BLANKS, ("{", "["))
 FENCED_END = Form("</tool_call>")
 TAG = Form(BLANKS, "<", Run(r"[^<>\n]", 1, 300, kept=True), ">")
@@ -116,16 +114,16 @@ ENGLISH = Form(
 
 LANGUAGES = frozenset(
     ("", "json", "jsonc", "tool", "tool_call", "tool_calls", "function_call")
-)  # of fences for calls
+)  # languages of fences that may hold calls
 LONGEST_LANGUAGE = 32
 WIDE_ENDS = frozenset(
     "\u3002\uff1a\uff01\uff1f"
 )  # full stop, colon, exclamation and question mark of Chinese
-ENDS = frozenset(".:!?-*>") | WIDE_ENDS  # what may stand before a call on its line
+ENDS = frozenset(".:!?-*>") | WIDE_ENDS  # characters that may stand before a call on its line
 
 
 def cut_anywhere(literal: str) -> str:
-    """A pattern of the literal, or of its beginning where the text ends."""
+    """Return a pattern of the literal, or of its beginning at the end of the text."""
     pattern = ""
     for character in reversed(literal[1:]):
         pattern = rf"(?:{re.escape(character)}{pattern}|\Z)"
@@ -136,7 +134,7 @@ OPENERS = frozenset(
     ("~~~", "<invoke ", "<function=", "调用函数", "call function", *WRAPS, *CLOSERS, *THINKS)
 )
 QUOTE = r'\s{0,64}(?:"|\Z)'
-# where something may begin that is more than text, cut off by the end of the text or not
+# the beginning of anything but plain text, perhaps cut off by the end of the text
 START = re.compile(
     rf"`|{'|'.join(map(cut_anywhere, sorted(OPENERS - {'call function'})))}"
     rf"|\{{{QUOTE}|\[\s{{0,64}}(?:\{{{QUOTE}|\Z)|(?i:{cut_anywhere('call function')})"
@@ -144,7 +142,7 @@ START = re.compile(
 
 
 def is_cut(opener: str) -> bool:
-    """Whether what START found is only the beginning of an opener."""
+    """Return whether a match of START is only the beginning of an opener."""
     if opener[0] in "{[":
         return opener[-1] != '"'
     return opener != "`" and opener.lower() not in OPENERS
@@ -154,9 +152,9 @@ def closing(tag: str) -> str:
     return f"</{tag[1:].rstrip('>')}>"
 
 
-# --- what a value means ---------------------------------------------------------------------------
+# --- parsed values --------------------------------------------------------------------------------
 def value_of(text: str) -> Any:
-    """The JSON value, or None."""
+    """Return the JSON value, or None."""
     try:
         return loads(text.encode("utf-8", "replace"))
     except ValueError:
@@ -164,8 +162,9 @@ def value_of(text: str) -> Any:
 
 
 def calls_of(value: Any, tools: Tools, *, tagged: bool) -> list[Call]:
-    """The calls of a parsed JSON value; `tagged`: it stands where nothing but a call can, so less
-    has to be right.
+    """Return the calls of a parsed JSON value.
+
+    `tagged`: only a call can stand here, so the value may be less exact.
     """
     if isinstance(value, dict) and isinstance(value.get("tool_calls"), list):
         value = value["tool_calls"]
@@ -178,8 +177,9 @@ def calls_of(value: Any, tools: Tools, *, tagged: bool) -> list[Call]:
 
 
 def call_of(value: Any, tools: Tools, *, tagged: bool) -> Call | None:
-    """The call that an object means: {name, arguments} under one of their names, or {function: {…}}
-    around them.
+    """Return the call that an object means, or None.
+
+    It is {name, arguments} under one of their names, or {function: {…}} around them.
     """
     if not isinstance(value, dict):
         return None
@@ -200,8 +200,9 @@ def call_of(value: Any, tools: Tools, *, tagged: bool) -> Call | None:
 
 
 def made(name: str, given: Any) -> Call | None:
-    """A call with arguments as an object or as the JSON text of one; none at all are no
-    arguments.
+    """Return a call with arguments given as an object or as the JSON text of one, or None.
+
+    Missing arguments become an empty object.
     """
     if given is None or given == "":
         return Call(name, "{}")
@@ -214,7 +215,7 @@ def made(name: str, given: Any) -> Call | None:
 
 
 def exact(text: str) -> bool:
-    """Whether every reader of JSON takes this text."""
+    """Return whether every reader of JSON accepts this text."""
     try:
         orjson.loads(text)
     except ValueError:
@@ -223,8 +224,9 @@ def exact(text: str) -> bool:
 
 
 def argument(tool: dict[str, Any], name: str, text: str) -> Any:
-    """What the text between a parameter's tags means: JSON where it is that, unless the schema
-    wants a text.
+    """Return the value of the text between a parameter's tags.
+
+    It is read as JSON if it is JSON and the tool's schema does not want a string.
     """
     properties = (tool.get("parameters") or {}).get("properties")
     schema = properties.get(name) if isinstance(properties, dict) else None

@@ -1,8 +1,7 @@
-"""Reads text that comes in pieces: what is taken goes out or is held, and JSON is followed to its
-end. No I/O.
+"""Read text that comes in pieces, and follow JSON in it to its end. No I/O.
 
-A generator that needs more text yields, and goes on when some has come; `_final` says that none
-will.
+Text that is read is passed on or held. A generator that needs more text yields, and continues when
+some has come; `_final` says that none will.
 """
 
 import re
@@ -13,17 +12,17 @@ from providers.wire.json_reader import DEEPEST
 
 BLANKS = re.compile(r"[ \t\r\n]*")
 SCALAR = re.compile(r"[-+.0-9A-Za-z]*")
-IN_STRING = re.compile(r'(?:[^"\\]++|\\.)*+', re.DOTALL)  # models break lines in strings
+IN_STRING = re.compile(r'(?:[^"\\]++|\\.)*+', re.DOTALL)  # models put line breaks in strings
 IN_LINE_STRING = re.compile(r'(?:[^"\\\n]++|\\.)*+')
 CLOSES = {"{": "}", "[": "]"}
-# A token of JSON after blanks, by whether strings may have line breaks.
+# A token of JSON after blanks; the key says if strings may have line breaks.
 TOKENS = {
     True: re.compile(
         r'[ \t\r\n]*+(?:("(?:[^"\\]++|\\.)*+")|([-+.0-9A-Za-z]++)|([{}\[\],:]))', re.DOTALL
     ),
     False: re.compile(r'[ \t\r\n]*+(?:("(?:[^"\\\n]++|\\.)*+")|([-+.0-9A-Za-z]++)|([{}\[\],:]))'),
 }
-MOST_HELD_CHARS = 8 * 2**20  # of what may be a call; more than that is text
+MOST_HELD_CHARS = 8 * 2**20  # longest possible call; a longer text is no call
 STRING = 1
 SCALAR_TOKEN = 2  # groups of these patterns
 Taken = Generator[None, None, int]
@@ -31,8 +30,9 @@ Decided = Generator[None, None, bool]
 
 
 class JsonScan:
-    """The text that is not decided yet: `_window` from `_at` on is not taken, `_held` is taken and
-    held.
+    """The text that is not decided yet.
+
+    `_window` from `_at` on is not read yet; `_held` is read and held.
     """
 
     def __init__(self) -> None:
@@ -46,17 +46,17 @@ class JsonScan:
         self._out: list[str | Call] = []
         self._blank: list[
             str
-            # white space where a call may follow: it goes out with the text behind it, if there is
-            # any
+            # white space before a possible call; it is passed on only if text follows it
         ] = []
-        self._spoken = False  # text has gone out since the beginning or the last call
+        self._spoken = False  # text was passed on since the beginning or the last call
         self._line = ""  # the last visible character of the line
         self._last = ""  # the last character
 
     @property
     def _next(self) -> str:
-        """The next character; empty at the end of the text (after a step that did not stop for lack
-        of it).
+        """Return the next character; empty at the end of the text.
+
+        It is reliable after a step that did not stop for lack of text.
         """
         return self._window[self._at : self._at + 1]
 
@@ -94,13 +94,13 @@ class JsonScan:
         self._held_chars = 0
 
     def _release(self) -> None:
-        """What is held is text."""
+        """Pass on the held characters as text."""
         self._holding, held = False, "".join(self._held)
         self._held.clear()
         self._say(held)
 
     def _replace(self, calls: list[Call]) -> None:
-        """What is held is these calls."""
+        """Pass on these calls in place of the held text."""
         self._held.clear()
         self._blank.clear()
         self._holding = self._spoken = False
@@ -109,7 +109,7 @@ class JsonScan:
         self.made += len(calls)
 
     def _decided(self) -> list[str | Call]:
-        """What is to go out, neighbouring texts joined."""
+        """Return the text and calls to pass on, neighbouring texts joined."""
         decided: list[str | Call] = []
         texts: list[str] = []
         for item in [*self._out, None]:
@@ -126,7 +126,7 @@ class JsonScan:
 
     # --- steps ------------------------------------------------------------------------------------
     def _skip(self, run: re.Pattern[str]) -> Taken:
-        """Take the characters of a run; returns how many."""
+        """Take the characters of a run; return how many."""
         taken = 0
         while True:
             found = run.match(self._window, self._at)
@@ -138,7 +138,7 @@ class JsonScan:
             yield
 
     def _words_of(self, run: re.Pattern[str], most: int) -> Generator[None, None, str]:
-        """Take, held, a run of at most `most` characters; returns it."""
+        """Take, and hold, a run of at most `most` characters; return it."""
         begun = len(self._held)
         while True:
             found = run.match(self._window, self._at, self._at + most)
@@ -150,7 +150,7 @@ class JsonScan:
             yield
 
     def _form(self, form: Form) -> Generator[None, None, re.Match[str] | None]:
-        """The form that begins here, not taken; None when none does."""
+        """Return the match of the form that begins here, without taking it; None when none does."""
         while True:
             found = form.full.match(self._window, self._at)
             if found or self._final or not form.maybe.match(self._window, self._at):
@@ -158,8 +158,9 @@ class JsonScan:
             yield
 
     def _until(self, literal: str) -> Generator[None, None, str | None]:
-        """Take all up to `literal` and it too; returns what stood before it if that is held, None
-        without an end.
+        """Take all text up to and including `literal`, and return the held text before it.
+
+        Returns None if the text ends without it.
         """
         begun = len(self._held)
         while True:
@@ -177,7 +178,7 @@ class JsonScan:
 
     # --- JSON -------------------------------------------------------------------------------------
     def _json(self, tools: Tools | None = None) -> Decided:
-        """Take the JSON value that begins here with a bracket; False where it breaks off.
+        """Take the JSON value that begins here with a bracket; return False if it breaks off.
 
         With `tools` the text is released as soon as the value cannot be a call of one of them.
         """
@@ -223,11 +224,11 @@ class JsonScan:
     def _tokens(
         self, closers: list[str], expected: str, key: str, *, watched: bool
     ) -> tuple[str, str]:
-        """Take at once all whole tokens that need no decision; returns what `_json` knows behind
-        them.
+        """Take at once all whole tokens that need no decision; return the new state of `_json`.
 
-        Left to `_json` are the token that the text may end in, what closes the outermost bracket,
-        what is wrong, and of a `watched` value that may be a call what decides that.
+        The state is the expected token and the key. These are left to `_json`: the token in which
+        the text may end, the bracket that closes the outermost one, an error, and in a `watched`
+        value, which may be a call, the token that decides that.
         """
         window = self._window
         at = self._at
@@ -284,13 +285,14 @@ class JsonScan:
 
 
 def after(closers: list[str]) -> str:
-    """What may follow a value in the innermost of these brackets."""
+    """Return the tokens that may follow a value in the innermost of these brackets."""
     return f", or {closers[-1]}"
 
 
 def allowed(char: str, expected: str) -> bool:
-    """Whether what begins with `char` is `expected`: a row of "key", "value", ":", "," and a
-    closing bracket.
+    """Return whether a token that begins with `char` is `expected`.
+
+    `expected` is a row of "key", "value", ":", "," and a closing bracket.
     """
     if char in "}],:":
         return char in expected

@@ -1,10 +1,10 @@
-"""Tool calling in words: what a caller offers to be called, and the sentences and the form that say
-it to a model that has no tool calling of its own. No I/O.
+"""Describe tools in words, for a model without tool calling of its own. No I/O.
 
-The canonical form of a call, in prompts and in the history alike, is one line `<tool_call>{"name":
-NAME, "arguments": {…}}</tool_call>`: models of the Hermes and Qwen families were trained on it.
-Shapes of `tools` and `tool_choice`: OpenAI's API reference, "Chat completions"; `functions` and
-`function_call` are their older names.
+These are the tools that a caller offers, and the sentences and the form of a call that the prompt
+uses. The canonical form of a call, in prompts and in the history alike, is one line
+`<tool_call>{"name": NAME, "arguments": {…}}</tool_call>`: models of the Hermes and Qwen families
+were trained on it. Shapes of `tools` and `tool_choice`: OpenAI's API reference, "Chat completions";
+`functions` and `function_call` are their older names.
 """
 
 from dataclasses import dataclass
@@ -45,24 +45,25 @@ CORRECTION = (
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What may be called in one answer: `tools` are function objects ({name, description,
-    parameters}).
+    """The tools that may be called in one answer.
+
+    `tools` are function objects ({name, description, parameters}).
     """
 
     tools: tuple[dict[str, Any], ...]
-    named: str = ""  # this one and no other
-    demanded: bool = False  # an answer without a call is not wanted
-    parallel: bool = True  # more than one call at once
-    legacy: bool = False  # the caller knows calls as `function_call`
+    named: str = ""  # the only tool that may be called; empty for any
+    demanded: bool = False  # the answer must contain a call
+    parallel: bool = True  # several calls at once are allowed
+    legacy: bool = False  # the caller uses the older `function_call`
 
     @property
     def callable(self) -> dict[str, dict[str, Any]]:
-        """The tools that count, by name."""
+        """Return the tools that may be called, by name."""
         return {tool["name"]: tool for tool in self.tools if self.named in ("", tool["name"])}
 
 
 def offer(body: dict[str, Any]) -> Offer:
-    """What a validated body offers; no tools when the choice is none."""
+    """Return the offer of a validated body; it has no tools if the tool choice is "none"."""
     legacy = not body.get("tools")
     if legacy:
         tools = body.get("functions") or ()
@@ -88,20 +89,23 @@ def offer(body: dict[str, Any]) -> Offer:
 
 
 def demands_call(body: dict[str, Any]) -> bool:
-    """Whether an answer without a call may not be wanted: the cheap test, for every request."""
+    """Return whether the answer may have to contain a call.
+
+    This is a cheap test for every request; `offer` gives the exact answer.
+    """
     choice = body.get("tool_choice") or body.get("function_call")
     return choice is not None and choice != "auto" and choice != "none"
 
 
 def instructions(offered: Offer) -> str:
-    """The tools in full, and how they are called."""
+    """Return the prompt text: the tools in full, and how to call them."""
     rules = [FORM, SEVERAL if offered.parallel and not offered.named else ONE]
     rules.append(MUST.format(what=demand(offered)) if offered.demanded else MAY)
     return "\n\n".join([HEAD, *map(described, offered.tools), "\n".join(rules)])
 
 
 def described(tool: dict[str, Any]) -> str:
-    """One tool, nothing of it left out."""
+    """Return the description of one tool, in full."""
     schema = tool.get("parameters") or {"type": "object", "properties": {}}
     lines = [
         f"## {tool['name']}",
@@ -118,7 +122,7 @@ def demand(offered: Offer) -> str:
 
 
 def correction(offered: Offer) -> str:
-    """What a model is told that called nothing although it had to."""
+    """Return the message for a model that made no call although it had to."""
     name = orjson.dumps(offered.named).decode() if offered.named else "NAME"
     return CORRECTION.format(
         what=f"the tool {offered.named!r}" if offered.named else "one of the tools", name=name
@@ -126,8 +130,9 @@ def correction(offered: Offer) -> str:
 
 
 def call_line(name: str, arguments: str, call_id: str = "") -> str:
-    """A call of the history in the canonical form; `arguments` is JSON text, and stays it when it
-    is broken.
+    """Return a call of the history in the canonical form.
+
+    `arguments` is JSON text; broken JSON is kept as a string.
     """
     try:
         readable = isinstance(loads(arguments.encode()), dict)
@@ -142,7 +147,7 @@ def call_line(name: str, arguments: str, call_id: str = "") -> str:
 
 
 def result_head(name: str, call_id: str) -> str:
-    """How the result of a call begins; RESULT_END ends it."""
+    """Return the beginning of the result of a call; RESULT_END ends it."""
     own_id = f' id="{call_id}"' if call_id else ""
     return f'<tool_result name="{name}"{own_id}>\n'
 

@@ -1,9 +1,8 @@
-"""A request as a model without tool calling understands it: tools and past calls in words. Pure, no
-I/O.
+"""Rewrite a request for a model without tool calling: tools and past calls become words. No I/O.
 
-`rewrite(body) -> body`: the tools go in full into the first system message, calls of the history
-become text in the same form that the model is to use, and their results become messages of the user
-that bear the tool's real name. Nothing is cut and nothing is lost; the body given stays as it is.
+`rewrite(body) -> body`: the tools go in full into the first system message. Calls of the history
+become text in the form that the model is told to use. Their results become user messages with the
+tool's real name. Nothing is cut or lost, and the given body is not changed.
 """
 
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""`check_tokens`: which tokens still work."""
+"""The command `check_tokens`: check which tokens still work."""
 
 import json
 from argparse import ArgumentParser

@@ -1,4 +1,7 @@
-"""`import_tokens`: a file (or standard input) of tokens or accounts, one per line, into rows."""
+"""The command `import_tokens`: import a file (or standard input) of tokens or accounts.
+
+The input has one token or account per line.
+"""
 
 import json
 import sys
@@ -15,7 +18,7 @@ from providers.models import Provider
 from tokens.imports import token_import
 from tokens.secret_check import require_secrets
 
-SHOWN = 20  # malformed lines that are listed one by one
+SHOWN = 20  # most malformed lines that are listed one by one
 
 
 class Command(GatewayCommand):
@@ -49,7 +52,7 @@ class Command(GatewayCommand):
             self.tell(report, dry_run)
 
     def run(self, provider: Provider, lines: list[str], dry_run: bool) -> token_import.Report:
-        """With a progress bar when a person is watching."""
+        """Import the lines, with a progress bar if standard error is a terminal."""
         if not sys.stderr.isatty():
             return token_import.run(provider, lines, dry_run=dry_run)
         from rich.console import Console

@@ -1,4 +1,4 @@
-"""`reset_tokens`: tokens as new, whatever happened to them."""
+"""The command `reset_tokens`: make tokens active again, without strikes and cooldowns."""
 
 from argparse import ArgumentParser
 from typing import Any

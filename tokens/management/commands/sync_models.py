@@ -1,4 +1,4 @@
-"""`sync_models`: the upstream's own list of models into rows."""
+"""The command `sync_models`: add the models of the upstream's own list as rows."""
 
 import json
 from argparse import ArgumentParser
