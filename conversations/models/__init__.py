@@ -1,6 +1,4 @@
-"""Rows about what is said: the log (Conversation, Turn, Item, EventBatch), documents (Document,
-Passage), files, farewells.
-"""
+"""Models of conversations, documents, files and upstream chats to be deleted."""
 
 from conversations.models.documents import Document, DocumentQuerySet, DocumentState, Passage
 from conversations.models.farewells import Farewell, FarewellQuerySet
