@@ -69,7 +69,7 @@ def clear(ids: Sequence[str]) -> None:
 def remove(ids: Sequence[str]) -> int:
     """Delete these conversations with all that is left of them; return how many.
 
-    That is newer items, events, turns and documents of no other conversation.
+    Also deletes newer items, events, turns, and documents of no other conversation.
     """
     list(
         Conversation.objects.select_for_update().filter(pk__in=ids).order_by("pk").values_list("pk")

@@ -163,9 +163,8 @@ class Transcript:
         if before_number is not None:
             turns = turns.filter(number__lt=before_number)
         found = list(turns[: TURNS_SHOWN + 1])
-        self.first = (
-            found[TURNS_SHOWN - 1].number if len(found) > TURNS_SHOWN else None
-        )  # None when there are no older turns
+        # None when there are no older turns
+        self.first = found[TURNS_SHOWN - 1].number if len(found) > TURNS_SHOWN else None
         self.newest = not before
         shown = found[TURNS_SHOWN - 1 :: -1] if len(found) > TURNS_SHOWN else found[::-1]
         said = spoken(shown)

@@ -2,7 +2,7 @@
 
 `acompress` takes a text and a `Plan` (its budget in characters) and returns `Fitted`, whose text is
 never longer than the budget; the other passages are for an index. With a summariser, at least half
-of the budget is for the densest passages. Of the others, as many as could then fit are replaced by
+of the budget is for the densest passages. As many of the others as could then fit are replaced by
 their summaries, and these again by their summaries, as long as a round makes the whole at least a
 tenth shorter (OpenKimi's rule). A round that cannot do so is not begun. A text that is still too
 long is cut at passage borders, least dense first. `rounds` does the work: it is a generator that
@@ -18,9 +18,10 @@ from conversations.documents.index_worker import Outline
 from conversations.text.density import density
 from conversations.text.split import SIZE, Passage, split
 
-PROGRESS = 0.9  # a round goes on only when the text is at most this share of what it was
+# another round follows only when the text is at most this share of its former length
+PROGRESS = 0.9
 EXPECTED = 0.5  # share of a passage's length that its summary is expected to have
-OMITTED = "\n[…]\n"  # stands where passages were left out
+OMITTED = "\n[…]\n"  # marks passages that were left out
 SMALLEST = 100  # characters of a passage at least, however small the budget is
 MANY = 1_000_000
 

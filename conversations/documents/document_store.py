@@ -21,7 +21,7 @@ from conversations.models import Document, DocumentQuerySet, DocumentState, Pass
 
 ROWS_AT_A_TIME = 500
 LEASE_TIMES = 2  # a lease is held for so many times DOCUMENT_SECONDS
-NO_TEXT = ("There is no text in it.", "It is empty.")  # of extract.py
+NO_TEXT = ("There is no text in it.", "It is empty.")  # messages of extract.py
 TOUCH_SECONDS = 60.0  # between two writes of a document's last use
 
 

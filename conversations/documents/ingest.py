@@ -4,9 +4,9 @@ A Document goes from uploaded to processing, then to ingested, empty or error. T
 works on it holds a lease (`document_store.py`); when it dies, the next one takes over. The text of
 a request is taken in while the request waits (`take_in`); a second request with the same text waits
 for the same work. The text of a file is taken in in the background (`begin`), and a sweep takes up
-what was left. `index_worker.py` does the processor's work in a process of its own, at most WORKERS
-texts at a time. Of one user's requests only one text is taken in at a time (`job_queue.py`), stored
-or not.
+unfinished documents. `index_worker.py` does the processor's work in a process of its own, at most
+WORKERS texts at a time. Each user's requests take in one text at a time (`job_queue.py`), stored or
+not.
 """
 
 import asyncio
@@ -48,10 +48,11 @@ from providers.exceptions import DatabaseUnavailable, InvalidRequest, Saturated
 logger = logging.getLogger(__name__)
 WORKERS = 2
 AT_A_TIME = 500  # documents that one sweep takes up
+# first and longest pause between two looks at a text that another caller takes in
 LOOK_SECONDS = (
     0.05,
     0.5,
-)  # first and longest pause between two looks at a text that another caller takes in
+)
 TEXTS = ThreadPoolExecutor(WORKERS, thread_name_prefix="dividing")  # of requests
 FILES = ThreadPoolExecutor(WORKERS, thread_name_prefix="ingesting")  # in the background
 line: Line[Known | None] = Line()  # texts of requests, running and waiting

@@ -104,8 +104,8 @@ def trouble(
 ) -> InvalidRequest | None:
     """Return why the texts of these files cannot go into the prompt, or None.
 
-    Together they may have `most` characters. That is many where the window is known, because long
-    texts are then shortened to fit (`conversations/prompts/fit_prompt.py`).
+    Together they may have `most` characters. The number is large where the window is known, because
+    long texts are then shortened to fit (`conversations/prompts/fit_prompt.py`).
     """
     for (place, _), document in zip(parts, documents, strict=True):
         if document.problem:
@@ -180,9 +180,8 @@ def stored(named: dict[str, str], user_id: int | None, wanted: Wanted) -> dict[s
         wanted.data
         and sum(mine[file_id].size_bytes for file_id in named.values()) > settings.FILE_LIMIT_BYTES
     ):
-        wanted = Wanted(
-            data=False, text=wanted.text
-        )  # `attach` refuses the request, so the data is not needed
+        # `attach` refuses the request, so the data is not needed
+        wanted = Wanted(data=False, text=wanted.text)
     try:
         return {file_id: kept(row, wanted) for file_id, row in mine.items()}
     except FileNotFoundError:

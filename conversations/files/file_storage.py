@@ -36,9 +36,8 @@ ID = re.compile(r"file-[0-9a-f]{32}", re.ASCII)
 ORPHAN_SECONDS = 3_600.0  # age at which bytes without a row are deleted
 PIECE_BYTES = 65_536
 AT_A_TIME = 500
-readers = ThreadPoolExecutor(
-    4, thread_name_prefix="documents"
-)  # documents that are read at the same time
+# documents that are read at the same time
+readers = ThreadPoolExecutor(4, thread_name_prefix="documents")
 upload_locks = KeyedLocks(threading.Lock)  # by user id: a user's uploads are read one at a time
 
 
@@ -96,9 +95,8 @@ def store(user_id: int, upload: Upload) -> StoredFile:
             "" if what in extract.IMAGES else read_in_turn(user_id, file_id, filename, content_type)
         )
         with transaction.atomic():
-            get_user_model().objects.select_for_update().get(
-                pk=user_id
-            )  # concurrent uploads of a user count each other
+            # concurrent uploads of a user count each other
+            get_user_model().objects.select_for_update().get(pk=user_id)
             require_room(user_id, size)
             return StoredFile.objects.create(
                 id=file_id,
@@ -197,7 +195,7 @@ def write_text(file_id: str, text: str) -> None:
 def line(text: str, longest: int) -> str:
     """Return a string without unprintable characters, its last `longest` characters.
 
-    Of a filename (`longest` 255), only the last part of the path is used.
+    For a filename (`longest` 255), only the last part of the path is used.
     """
     name = re.split(r"[/\\]", text)[-1] if longest == 255 else text
     return "".join(c for c in name if c.isprintable()).strip()[-longest:]

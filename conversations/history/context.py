@@ -18,7 +18,7 @@ from conversations.models.log import told_of
 from conversations.text.token_estimate import estimate_tokens
 from providers.protocol.message_text import SYSTEM_ROLES
 
-PAGE = 100  # turns looked at with one query
+PAGE = 100  # turns that one query reads
 LONGEST = 2_000  # turns at most, even if more would fit
 
 

@@ -45,8 +45,8 @@ def digest(text: str) -> str:
 def mark(said: Said, text: str, told: str = "") -> Mark:
     """Return a value that is equal for two items that are the same.
 
-    Of an assistant message only the text counts, as the caller received it: `told` is its SHA-256
-    when it differs from the stored text.
+    For an assistant message only the text counts, as the caller received it. `told` is the SHA-256
+    of that text when it differs from the stored text.
     """
     data = said.data
     if said.type == "function_call":

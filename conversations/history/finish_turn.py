@@ -66,13 +66,14 @@ class Lost(Exception):
     """The turn was taken for dead: another turn may have started since."""
 
 
+# errors of one turn that no retry can cure
 UNWRITABLE = (
     Lost,
     DataError,
     IntegrityError,
     TypeError,
     ValueError,
-)  # errors of one turn that no retry can cure
+)
 
 
 # --- finish ---------------------------------------------------------------------------------------
@@ -103,8 +104,8 @@ def finish(finished: Finished) -> None:
 def set_outcome(turn: Turn, finished: Finished) -> None:
     """Set the outcome of a turn on its row and end its lease, without saving the row.
 
-    The user's stored bytes are written. `release_lease` is not used, because the statement that
-    later saves the row also ends the lease.
+    Also adds to the remembered size of the user's contents. `release_lease` is not used, because
+    the statement that later saves the row also ends the lease.
     """
     turn.status = finished.status
     turn.finish_reason = finished.finish_reason[:32]
@@ -115,9 +116,8 @@ def set_outcome(turn: Turn, finished: Finished) -> None:
     )
     turn.thought = items.storable(finished.thought)
     turn.tokens += estimate_item_tokens(finished.entries)
-    size = storage_quota.size_of(finished.entries) * (
-        2 if turn.background else 1
-    )  # its events are stored too
+    # the events of a background turn are stored too
+    size = storage_quota.size_of(finished.entries) * (2 if turn.background else 1)
     size += storage_quota.json_size(turn.extras) + storage_quota.json_size(turn.thought)
     turn.stored_bytes += size
     storage_quota.add(turn.user_id, size)

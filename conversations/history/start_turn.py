@@ -40,9 +40,8 @@ from providers.exceptions import InvalidRequest
 from providers.protocol.chat import Resume
 from providers.protocol.message_text import SYSTEM_ROLES
 
-PAUSE_SECONDS = (
-    0.005  # between two parts of a long request, so that the event loop gets the interpreter
-)
+# pause between two parts of a long request, so that the event loop gets the interpreter
+PAUSE_SECONDS = 0.005
 
 
 def begin_within(asked: Asked, seconds: float) -> Begun:
@@ -76,8 +75,8 @@ def begin(asked: Asked, until: float = math.inf) -> Begun:
 def placed(asked: Asked, until: float) -> tuple[Begun, Turn, list[Entry]]:
     """Create the turn's row and, if there are few, its items; return turn, row and items.
 
-    The row stays queued while not all of its items are written. Also updates the conversation and
-    the user's stored bytes, and marks turns that this one replaces.
+    The row stays queued while not all of its items are written. Also saves the conversation, adds
+    to the remembered size of the user's contents, and marks turns that this one replaces.
     """
     conversation, begins = place_of(asked)
     require_free(conversation)

@@ -16,12 +16,13 @@ from conversations.messages import items
 from conversations.messages.items import Entry
 from providers.protocol.chat import Chunk
 
+# the usual fields of a chunk; all others are kept as extras
 OPENAI = frozenset(
     """
     id object created model choices usage service_tier system_fingerprint obfuscation time_info
     status timings provider x_groq metadata
     """.split()
-)  # the usual fields of a chunk; all others are kept as extras
+)
 
 
 def size_of(value: Any) -> int:
@@ -47,7 +48,7 @@ class Part(Struct):
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is missing, given that another part has followed.
+        """True when nothing is missing, given that another part has followed.
 
         The pieces of several calls may alternate.
         """

@@ -207,9 +207,8 @@ def of_input(given_input: str | list[dict[str, Any]]) -> list[Entry]:
 def of_item(item: dict[str, Any]) -> Entry:
     entry = whole_item(item)
     if item.get("status") == "incomplete" and entry.role == "assistant":
-        entry.status = (
-            "incomplete"  # an answer that was cut off stays incomplete when a client sends it back
-        )
+        # an answer that was cut off stays incomplete when a client sends it again
+        entry.status = "incomplete"
     return entry
 
 

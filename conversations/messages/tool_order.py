@@ -41,10 +41,11 @@ def paired(messages: Sequence[Message], fresh: int = 0) -> list[Message]:
     return told
 
 
+# fields that are left out of a message whose calls have no answer
 UNCALLED = (
     "tool_calls",
     "reasoning_content",
-)  # fields that are left out of a message whose calls have no answer
+)
 
 
 def answered(messages: Sequence[Message], fresh: int) -> dict[tuple[int, int], int]:

@@ -93,9 +93,8 @@ class Document(models.Model):
     reason = models.CharField(max_length=200, blank=True, editable=False)  # of an error
     chars = models.PositiveIntegerField(default=0, editable=False)
     index = models.BinaryField(null=True, editable=False)  # an outline with its index, packed
-    embedding_model = models.CharField(
-        max_length=255, blank=True, db_default="", editable=False
-    )  # and the length of its vectors
+    # the name of the model and the length of its vectors
+    embedding_model = models.CharField(max_length=255, blank=True, db_default="", editable=False)
     alive_until = models.DateTimeField(null=True, editable=False)  # while it is processed
     created_at = models.DateTimeField(auto_now_add=True)
     used_at = models.DateTimeField(auto_now_add=True)

@@ -12,9 +12,8 @@ from django.db import models
 from django.db.models import Min
 from django.db.models.functions import Now
 
-PAUSE = timedelta(
-    minutes=10
-)  # after the first try; doubled after each, so that eight tries take about a day
+# pause after the first try; doubled after each, so that eight tries take about a day
+PAUSE = timedelta(minutes=10)
 MOST_DOUBLINGS = 7  # then the pause is about a day
 
 

@@ -22,10 +22,11 @@ from providers.database.leases import LeaseQuerySet, is_held
 class Kind(models.TextChoices):
     """How a conversation was created, and so which ids lead to it."""
 
+    # by path, conversation_id or session_id; created on first use
     NAMED = (
         "named",
         "named by the client",
-    )  # by path, conversation_id or session_id; created on first use
+    )
     OPEN = "open", "made by /v1/conversations"
     THREAD = "thread", "responses and stored completions"
 
@@ -85,7 +86,7 @@ class Conversation(models.Model):
     """One user's conversation.
 
     `chat_id` and `parent_id` are its place at an upstream that keeps it, on the token `token_id`.
-    That chat has the turns up to `chat_turn`.
+    The upstream's chat has the turns up to `chat_turn`.
     """
 
     id = models.CharField(
@@ -95,9 +96,8 @@ class Conversation(models.Model):
         settings.AUTH_USER_MODEL, models.CASCADE, related_name="conversations", db_index=False
     )
     kind = models.CharField(max_length=8, choices=Kind, editable=False)
-    name = models.CharField(
-        max_length=200, blank=True, editable=False
-    )  # the client's own id; unique for its user
+    # the client's own id; unique for its user
+    name = models.CharField(max_length=200, blank=True, editable=False)
     title = models.CharField(max_length=200, blank=True)
     metadata = models.JSONField(default=dict, blank=True)
     base = models.ForeignKey(
@@ -194,29 +194,24 @@ class Turn(models.Model):
     stored = models.BooleanField(default=False)  # can be retrieved by its own id
     background = models.BooleanField(default=False)
     metadata = models.JSONField(default=dict)
-    settings = models.JSONField(
-        default=dict
-    )  # other options of the request, which its object repeats
+    # other options of the request, which its object repeats
+    settings = models.JSONField(default=dict)
     extras = models.JSONField(default=dict)  # additional fields of the answer, and further choices
-    thought = models.JSONField(
-        default=dict
-    )  # steps, framework and candidates of a strategy, sent to the caller or not
+    # steps, framework and candidates of a strategy, sent to the caller or not
+    thought = models.JSONField(default=dict)
     usage = models.JSONField(null=True)  # as a chat completion has it
     error = models.JSONField(null=True)  # {"code", "message"}
     finish_reason = models.CharField(max_length=32, blank=True)
-    tokens = models.PositiveIntegerField(
-        default=0
-    )  # estimate for its items; decides which turns fit into a window
+    # estimate for its items; decides which turns fit into a window
+    tokens = models.PositiveIntegerField(default=0)
     stored_bytes = models.BigIntegerField(default=0, db_default=0, editable=False)  # estimate
-    replaced = models.BooleanField(
-        default=False
-    )  # its question was sent again: later turns leave it out
+    # its question was sent again: later turns leave it out
+    replaced = models.BooleanField(default=False)
     asked_to_stop = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True)
-    alive_until = models.DateTimeField(
-        null=True
-    )  # end of the lease that its process renews while it runs
+    # end of the lease that its process renews while it runs
+    alive_until = models.DateTimeField(null=True)
 
     objects = TurnQuerySet.as_manager()
 
@@ -257,21 +252,19 @@ class Item(models.Model):
     order of the conversation.
     """
 
-    public_id = models.CharField(
-        max_length=64, unique=True, editable=False
-    )  # msg_…, rs_…, fc_…, fco_…
+    # begins with msg_, rs_, fc_ or fco_
+    public_id = models.CharField(max_length=64, unique=True, editable=False)
     conversation = models.ForeignKey(
         Conversation, models.CASCADE, related_name="items", db_index=False
     )
     turn = models.ForeignKey(Turn, models.CASCADE, related_name="items", db_index=False)
-    output = models.BooleanField(default=False)  # by the model
+    output = models.BooleanField(default=False)  # the model made it
     type = models.CharField(max_length=32)
     role = models.CharField(max_length=16, blank=True)
     status = models.CharField(max_length=12, choices=TurnStatus, default=TurnStatus.COMPLETED)
     text = models.TextField(blank=True)
-    told = models.CharField(
-        max_length=64, blank=True
-    )  # SHA-256 of the text as the caller received it; set when thinking preceded it
+    # SHA-256 of the text as the caller received it; set when thinking preceded it
+    told = models.CharField(max_length=64, blank=True)
     data = models.JSONField()
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -40,9 +40,8 @@ RANGES = {
     "entropy_threshold": (0, 64),  # bits
     "top_k": (0, 1_000),
 }
-MIDDLE = (
-    0.5  # of the scale of densities (conversations/text/density.py); half of a text is above it
-)
+# middle of the scale of densities (conversations/text/density.py); half of a text is above it
+MIDDLE = 0.5
 METHODS = ("word", "ngram", "semantic", "structural", "weighted")
 LONGEST = 100_000_000  # tokens of a window
 OPTIONS: dict[str, Any] = {"stepwise": step_format.Options, "multipath": sampling_paths.Options}

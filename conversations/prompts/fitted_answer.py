@@ -60,9 +60,8 @@ async def answer(
     asking = Asking(request, candidates, pool, trace, summaries.MOST)
     means = Means(place.embed, Summaries(asking, candidates[0].public_id), place.queue)
     fitted = await fit(request.body, place.user_id, window, options, means) if window else None
-    if (
-        fitted is not None
-    ):  # an upstream that keeps the chat has other passages: it gets the whole prompt again
+    # an upstream that keeps the chat has other passages: it gets the whole prompt again
+    if fitted is not None:
         request = trace.request = msgspec.structs.replace(request, body=fitted.body, resume=None)
         if place.conversation_id and fitted.documents:
             await in_time(off_loop(finish_turn.link, place.conversation_id, fitted.documents))

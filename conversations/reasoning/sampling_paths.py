@@ -60,9 +60,8 @@ class Options(Struct, frozen=True):
     synthesis: Literal["model", "majority", "weighted", "hierarchical", "consensus"] = "model"
     max_calls: Annotated[int, Meta(ge=1, le=100)] = 30  # upstream calls in all, retries included
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None  # of the candidates
-    final_temperature: Annotated[float, Meta(ge=0, le=2)] | None = (
-        None  # where the caller sets none
-    )
+    # used where the caller sets none
+    final_temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     candidate_tokens: Annotated[int, Meta(ge=64, le=32_768)] | None = None
     show_candidates: bool = False  # in the answer's field of that name
 

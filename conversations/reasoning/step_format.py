@@ -59,9 +59,8 @@ class Options(Struct, frozen=True):
     min_steps: Annotated[int, Meta(ge=1, le=25)] = 3
     max_steps: Annotated[int, Meta(ge=1, le=50)] = 25
     step_tokens: Annotated[int, Meta(ge=64, le=32_768)] = 1024
-    final_tokens: Annotated[int, Meta(ge=64, le=131_072)] | None = (
-        None  # where the caller sets no limit
-    )
+    # used where the caller sets no limit
+    final_tokens: Annotated[int, Meta(ge=64, le=131_072)] | None = None
     max_calls: Annotated[int, Meta(ge=2, le=200)] = 60  # upstream calls in all, retries included
     prompt: Annotated[str, Meta(max_length=20_000)] = ""  # replaces PROMPT
     format: Literal["reasoning", "markdown", "details"] = "reasoning"

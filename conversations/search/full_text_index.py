@@ -31,10 +31,11 @@ RECENT = 2_000  # newest items that are scanned before the index is used
 SPAN_BITS = 16  # a span is 65,536 item ids; in Postgres it can be searched by itself
 SPANS = 16  # newest spans that are searched one by one, before all older ones together
 MERGED_PAGES = 200  # of SQLite's index in one go, so that other writers do not wait long
+# from 3.42 on, FTS5 can erase deleted words at once; older versions do it when merging
 ERASES = sqlite3.sqlite_version_info >= (
     3,
     42,
-)  # FTS5 erases deleted words at once; older versions do it when merging
+)
 POSTGRES = (
     (
         "CREATE TABLE conversations_words (item_id bigint PRIMARY KEY, user_id bigint NOT NULL, "

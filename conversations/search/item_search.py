@@ -91,7 +91,7 @@ def excerpt(text: str, wanted: Sequence[str]) -> str:
 
 
 def place(text: str, wanted: Sequence[str]) -> int:
-    """Return the position of the first of the words, 0 when none can be located."""
+    """Return the position of the first of the words, 0 when none is located."""
     forms = (
         re.escape(word) if RUNS.match(word) else rf"(?<!\w){re.escape(word)}" for word in wanted
     )

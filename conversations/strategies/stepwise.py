@@ -62,9 +62,8 @@ async def thought_through(
         said = telling.step(step)
         trace.extras = telling.thought()
         trace.preface = telling.preface
-        if (
-            request.stream and not step.failed
-        ):  # nothing is sent before the first good step, so that an error keeps its HTTP status
+        # nothing is sent before the first good step, so that an error keeps its HTTP status
+        if request.stream and not step.failed:
             yield said
     if request.stream and options.feedback and telling.begun:
         yield [telling.status(None)]
@@ -98,7 +97,7 @@ class Thread:
 
     @property
     def over(self) -> bool:
-        """Whether the final answer is due: the model is ready, or no more steps are allowed."""
+        """True when the final answer is due: the model is ready, or no more steps are allowed."""
         if len(self.steps) >= self._options.max_steps or self._asking.left < 1:
             return True
         return bool(self.steps) and self.steps[-1].final

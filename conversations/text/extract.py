@@ -141,9 +141,8 @@ def guessed(data: bytes) -> str:
     if len(data) > SAMPLE_BYTES and (line := sample.rfind(b"\n") + 1) > SAMPLE_BYTES // 2:
         sample = sample[:line]
     found = ""
-    for cut in range(
-        UTF8_BYTES if len(sample) == SAMPLE_BYTES else 1
-    ):  # the sample may end within a character
+    # the sample may end within a character
+    for cut in range(UTF8_BYTES if len(sample) == SAMPLE_BYTES else 1):
         best = from_bytes(sample[: len(sample) - cut]).best()
         if best is not None:
             said = data.decode(best.encoding, "replace")

@@ -89,9 +89,8 @@ def docx(data: bytes, most: int) -> Iterator[str]:
     if sum(map(len, xmls)) > 32 * most:
         raise Unreadable("Unpacked, it is too large.")
     for xml in xmls:
-        if (
-            b"<!DOCTYPE" in xml or b"<!ENTITY" in xml or b"\0" in xml
-        ):  # Word writes UTF-8; UTF-16 would hide the others
+        # Word writes UTF-8; UTF-16 would hide the others
+        if b"<!DOCTYPE" in xml or b"<!ENTITY" in xml or b"\0" in xml:
             raise Unreadable("It is not a Word document (.docx): it declares entities.")
     try:
         for xml in xmls:
@@ -196,9 +195,8 @@ def bound(cpu_seconds: int, memory_bytes: int) -> None:
         (resource.RLIMIT_AS, memory_bytes),
         (resource.RLIMIT_FSIZE, 0),
     ):
-        with suppress(
-            ValueError, OSError
-        ):  # a system that has no such limit: whoever started this ends it in time
+        # the system has no such limit; the parent process has a time limit of its own
+        with suppress(ValueError, OSError):
             resource.setrlimit(what, (most, most))
 
 

@@ -44,9 +44,8 @@ SENTENCES = re.compile(
 # Used only where there is no better border: the end of a line, of a clause, of a word.
 WEAKER = tuple(re.compile(pattern) for pattern in (r"\n", r"[,;:]\s|[，、：،؛—–]", r"\s"))
 JOINERS = "\u200d\u200c\ufe0e\ufe0f"
-LONGEST_CLUSTER = (
-    24  # characters that a hard cut goes back at most to keep an accent or an emoji whole
-)
+# characters that a hard cut goes back at most to keep an accent or an emoji whole
+LONGEST_CLUSTER = 24
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,12 @@
-"""Estimate the tokens of texts by their length and script, where nobody counted them. No I/O.
+"""Estimate the tokens of texts by their length and script, without an exact count. No I/O.
 
 Exact counting (`api/accounting/token_count.py`) needs a vocabulary and time; the estimate needs
-neither, so prompts are fitted and conversations are weighed with it. It gives more rather than
+neither, so prompts are fitted and conversations are measured with it. It gives more rather than
 fewer tokens, and at most one for each character.
 
 A weight is the number of twentieths of a token that one character takes, found by the first byte of
-the character in UTF-8. The weights were chosen so that sentences of each script come out near what
-the tokenizer Tekken (Mistral) makes of them; its figures are in `tests/test_token_estimate.py`.
+the character in UTF-8. The weights were chosen so that sentences of each script come out near the
+counts of the tokenizer Tekken (Mistral); its figures are in `tests/test_token_estimate.py`.
 """
 
 import string

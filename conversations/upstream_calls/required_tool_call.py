@@ -105,7 +105,7 @@ def spoken(chunks: Sequence[Chunk]) -> str:
 
 
 def parted(batch: Sequence[Chunk]) -> tuple[list[Chunk], list[Chunk]]:
-    """Return the thinking of an answer without its call, which is relayed, and all the rest."""
+    """Split an answer that lacks its call into its thinking, which is relayed, and the rest."""
     left = spoken(batch).find(THOUGHT_END) + len(THOUGHT_END) if THOUGHT_END in spoken(batch) else 0
     thoughts: list[Chunk] = []
     rest: list[Chunk] = []
@@ -141,7 +141,7 @@ def continued(
 ) -> list[Chunk]:
     """Return the chunks that follow `thoughts` in the same answer.
 
-    Their usage is that of both calls, or none when the first call has none.
+    After a `first` answer their usage is that of both calls, or none when the first one has none.
     """
     told = []
     for chunk in batch:

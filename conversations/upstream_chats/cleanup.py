@@ -54,9 +54,10 @@ def taken(but: Collection[UUID]) -> list[Farewell]:
 def sorted_out(
     batch: Sequence[Farewell],
 ) -> tuple[list[Farewell], list[tuple[Farewell, UpstreamToken]]]:
-    """Return the chats that can never be deleted, and those that can be deleted now with their token.
+    """Return the chats that can never be deleted, and those that can be deleted now.
 
-    Never means that the token is gone, or disabled by a person. Others wait for a later run.
+    The first ones have a token that is gone or disabled by a person. The second ones come with
+    their token. All others wait for a later run.
     """
     tokens = UpstreamToken.objects.filter(pk__in=[farewell.token_id for farewell in batch])
     known = set(tokens.exclude(BY_PERSON).values_list("pk", flat=True))

@@ -19,7 +19,7 @@ from conversations.text.terms import terms
 SATURATION = 1.2  # BM25's k1: how soon a repeated term adds nothing
 LENGTH = 0.75  # BM25's b, 0..1: how much a long passage is discounted
 RANK = 60  # reciprocal rank fusion's k: how little the first place differs from the second
-QUESTION_CHARS = 4_000  # of a longer question only the beginning and the end are searched
+QUESTION_CHARS = 4_000  # a longer question is searched by its beginning and its end only
 QUESTION_TERMS = 200  # a longer question is searched by its rarest terms
 POSTINGS = 500_000  # places in which the searched terms may occur together
 
@@ -85,7 +85,7 @@ class Searchable(ABC):
     def _asked(self, question: str) -> list[tuple[Sequence[int], int]]:
         """Return (slots, times in the question) of the question's terms that occur.
 
-        Of too many terms only the rarest are returned.
+        When there are too many, only the rarest are returned.
         """
         asked = Counter(terms(bounded(question)))
         known = [(slots, asked[word]) for word, slots in self.found(asked).items()]
