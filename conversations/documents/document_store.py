@@ -192,7 +192,7 @@ def touch(row: Document) -> None:
 
 
 def claim_document(document_id: str) -> Lease | None:
-    """Claim a document that nobody is processing, or return None. Writes state and lease."""
+    """Claim a document that no process works on, or return None. Writes state and lease."""
     free = Document.objects.free().filter(pk=document_id)
     seconds = LEASE_TIMES * settings.DOCUMENT_SECONDS
     if not free.claim_lease("alive_until", seconds, state=DocumentState.PROCESSING, reason=""):

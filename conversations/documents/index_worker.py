@@ -1,9 +1,9 @@
 """Divide, score and index a text in one go; this is all the processor's work of ingestion.
 
-The result is an `Outline`: where the passages begin and end, their scores and their index, but not
-their text. Long texts are divided by a process of their own, so that other threads need not wait
-for the interpreter. `main` reads UTF-8 from its input and writes the packed outline; it ends when
-its parent process has ended. Imports only its neighbours here.
+From a text and a `Splitting` comes an `Outline`: where the passages begin and end, their scores and
+their index, but not their text. Long texts are divided by a process of their own, so that other
+threads need not wait for the interpreter. `main` reads UTF-8 from its input and writes the packed
+outline; it ends when its parent process has ended. Imports only its neighbours here.
 """
 
 import gc

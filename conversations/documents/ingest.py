@@ -157,7 +157,10 @@ async def made_once(
 async def made_now(
     lease: Lease, digest: str, make: Callable[[], Awaitable[str]]
 ) -> tuple[str, str]:
-    """Make the text and write its document while holding and renewing the lease."""
+    """Do the work of `made_once` with the lease; write the document.
+
+    The lease is renewed as long as the work takes.
+    """
     async with holding(lease) as held:
         try:
             text = Text(await make(), digest, Splitting())

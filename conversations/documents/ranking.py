@@ -128,7 +128,7 @@ def read_packed(document_id: str) -> bytes | None:
 
 
 async def outline_of(document_id: str) -> Outline | None:
-    """Return the outline of an ingested document, or None. For the event loop.
+    """Return the outline like `Shelf.outline`, for the event loop.
 
     Only the database has a time limit. Raises DatabaseUnavailable.
     """

@@ -1,6 +1,7 @@
 """Finish, drop and keep alive turns, and end those of dead processes.
 
-Each function is for a database thread. `start_turn.py` starts turns.
+Each function is for a database thread; `finish` and `drop` are one transaction each.
+`start_turn.py` starts turns.
 """
 
 import math

@@ -104,7 +104,10 @@ def away() -> DatabaseUnavailable:
 
 # --- in a database thread -------------------------------------------------------------------------
 def finish_all(finished: Sequence[Finished]) -> dict[str, Exception]:
-    """Write the outcome of many turns; return the errors of those that failed, by their ids."""
+    """Write the outcome of many turns; return the errors of those that failed, by their ids.
+
+    For a database thread. Raises DatabaseError when the database is unavailable.
+    """
     try:
         return finish_together(finished)
     except finish_turn.UNWRITABLE:

@@ -1,4 +1,8 @@
-"""Models of conversations, documents, files and upstream chats to be deleted."""
+"""Models of conversations, documents, files and upstream chats.
+
+The log of conversations is Conversation, Turn, Item and EventBatch. Long texts are Document and
+Passage, uploaded files are StoredFile. Farewell is an upstream chat to be deleted.
+"""
 
 from conversations.models.documents import Document, DocumentQuerySet, DocumentState, Passage
 from conversations.models.farewells import Farewell, FarewellQuerySet

@@ -40,7 +40,7 @@ class DocumentQuerySet(LeaseQuerySet, models.QuerySet["Document"]):
         return self.defer("index")
 
     def expired(self) -> "DocumentQuerySet":
-        """Return expired documents that nobody is processing."""
+        """Return documents that were unused for too long and that no process is taking in."""
         processed = Q(state=DocumentState.PROCESSING) & is_held("alive_until")
         return self.filter(expires_at__lte=Now()).exclude(processed)
 
@@ -59,7 +59,7 @@ class DocumentQuerySet(LeaseQuerySet, models.QuerySet["Document"]):
         return self.free().exclude(state=DocumentState.ERROR)
 
     def lacking_embeddings(self) -> "DocumentQuerySet":
-        """Return ingested documents without embeddings that nobody is embedding.
+        """Return ingested documents without embeddings that no process is embedding.
 
         The first passage's embedding is written last, so it shows whether all are there.
         """

@@ -31,7 +31,7 @@ class FarewellQuerySet(models.QuerySet["Farewell"]):
 class Farewell(models.Model):
     """A chat to be deleted.
 
-    Its token may be deleted already; then the chat cannot be deleted.
+    The token of `token_id` may be deleted already; then the chat cannot be deleted.
     """
 
     token_id = models.UUIDField(editable=False)

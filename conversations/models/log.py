@@ -289,7 +289,10 @@ class Item(models.Model):
 
 
 class EventBatch(models.Model):
-    """Stream events of a background response, with the numbers `first` to `last`."""
+    """Stream events of a background response, in their order, as JSON objects.
+
+    Their numbers are `first` to `last`.
+    """
 
     turn = models.ForeignKey(Turn, models.CASCADE, related_name="events", db_index=False)
     first = models.PositiveIntegerField()  # sequence_number of the first event in it

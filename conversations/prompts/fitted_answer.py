@@ -32,8 +32,9 @@ from tokens.pool.pool import Pool
 class Place:
     """The owner and the place of a prompt.
 
-    `user_id` None: nothing is stored. `embed` makes embeddings of questions. `queue` is the key of
-    the job queue for texts that belong to no user.
+    `user_id` None: nothing is stored. `conversation_id` is its conversation, empty without one.
+    `embed` makes embeddings of questions. `queue` is the key of the job queue for texts that belong
+    to no user.
     """
 
     user_id: int | None
@@ -43,7 +44,10 @@ class Place:
 
 
 def may_be_long(size_bytes: int, candidates: Sequence[Candidate]) -> bool:
-    """Return whether a request of this size could be more than its model takes."""
+    """Return whether a request of this size could be more than its model takes.
+
+    A token has at least one byte, and the answer may need half of the window.
+    """
     window = smallest_window(candidates) or 0
     return bool(0 < window * min(settings.PROMPT_SHARE, 0.5) < size_bytes)
 

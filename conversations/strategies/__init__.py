@@ -1,7 +1,7 @@
 """Strategies produce answers: one module for each, with `answer(request, candidates, pool, trace)`.
 
-A strategy yields chunks like `tokens.failover.answer`, which makes each of its upstream calls. A
-ChatModel row names its strategy.
+A strategy is found by the name of its module. It yields chunks like `tokens.failover.answer`, which
+makes each of its upstream calls. A VirtualModel row names its strategy.
 """
 
 import pkgutil

@@ -169,7 +169,10 @@ def begin(text: str, borders: Borders, end: int, overlap: int) -> int:
 
 
 def whole_cluster(text: str, low: int, limit: int) -> int:
-    """Return the last offset in (low, limit] that splits no visible character, else the limit."""
+    """Return the last offset in (low, limit] that splits no visible character, else the limit.
+
+    A visible character may consist of several code points.
+    """
     places = range(limit, max(low, limit - LONGEST_CLUSTER), -1)
     return next((at for at in places if not tears(text, at)), limit)
 

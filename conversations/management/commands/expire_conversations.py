@@ -1,4 +1,4 @@
-"""Delete expired conversations and documents, as the worker does every hour."""
+"""`expire_conversations`: delete expired conversations and documents, as the worker does hourly."""
 
 from argparse import ArgumentParser
 from typing import Any

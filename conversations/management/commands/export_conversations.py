@@ -1,4 +1,4 @@
-"""Export all conversations of a user as JSON lines or Markdown."""
+"""`export_conversations`: write all conversations of a user as JSON lines or Markdown."""
 
 from argparse import ArgumentParser
 from pathlib import Path

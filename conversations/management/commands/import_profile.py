@@ -1,4 +1,4 @@
-"""Import a configuration file of OpenKimi or O1-API as a virtual model.
+"""`import_profile`: import a configuration file of OpenKimi or O1-API as a virtual model.
 
 Its model, provider and token are created if they do not exist.
 """

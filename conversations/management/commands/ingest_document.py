@@ -1,4 +1,4 @@
-"""Take a file into a user's documents, so that the user can name it in chat."""
+"""`ingest_document`: take a file into a user's documents, so that chats can name it."""
 
 import sys
 from argparse import ArgumentParser
