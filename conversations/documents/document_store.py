@@ -77,10 +77,10 @@ class Place:
 
 
 def look(place: Place) -> Found | None:
-    """Return the document of a text without claiming it, or None.
+    """Return the document of a text without claiming it, or None; write that it was used.
 
-    None also when the document is free to be taken in now. Writes the time of use of a document
-    without a file.
+    None also when the document is free to be taken in now. The use of a file's document is not
+    written.
     """
     row = best(place)
     if row is None:

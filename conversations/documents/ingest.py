@@ -86,7 +86,10 @@ async def take_in(
 
 
 async def known(place: Place | None, text: Text, queue: Hashable) -> Known:
-    """Do the work of `take_in` without a time limit. Raises Indivisible in addition."""
+    """Take a text in like `take_in`, without a time limit; write the document if it is new.
+
+    Raises Indivisible in addition.
+    """
     pause, longest = LOOK_SECONDS
     while True:
         found = await in_time(LONG.run(look, place)) if place is not None else None
@@ -108,7 +111,7 @@ async def known(place: Place | None, text: Text, queue: Hashable) -> Known:
 
 
 async def in_turn(place: Place | None, text: Text, begun: Begun) -> Known | None:
-    """Take a text in, in one of the threads for texts of requests."""
+    """Take a text in and write its document, in one of the threads for texts of requests."""
     return await asyncio.get_running_loop().run_in_executor(TEXTS, taken_in, place, text, begun)
 
 
@@ -137,10 +140,10 @@ def taken_in(place: Place | None, text: Text, begun: Begun) -> Known | None:
 async def made_once(
     user_id: int | None, digest: str, make: Callable[[], Awaitable[str]]
 ) -> tuple[str, str]:
-    """Return the text that `make` makes and the id of the document that keeps it.
+    """Write the text that `make` makes as a document, once; return text and document id.
 
-    The text is written under this digest, so that it is made only once for each user. The id is
-    empty when nothing is stored. Raises the errors of `make`.
+    The text is kept under this digest, so that it is made only once for each user. The id is empty
+    when nothing is stored. Raises the errors of `make`.
     """
     place = None if user_id is None else Place(user_id, digest)
     while place is not None and (found := await in_time(LONG.run(claim, place))) is not None:
@@ -174,7 +177,7 @@ async def made_now(
 
 
 class Held:
-    """A lease that is renewed; `lock` is held while its end is written."""
+    """A lease that is renewed; `lock` is held while the document is written."""
 
     def __init__(self, lease: Lease) -> None:
         self.lease = lease

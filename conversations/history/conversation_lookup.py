@@ -83,10 +83,10 @@ def started(asked: Asked, kind: Kind, base: Turn | None = None) -> Conversation:
 
 
 def after(asked: Asked) -> tuple[Conversation, bool]:
-    """Return the conversation for a turn that follows an older one, and whether it is new.
+    """Find or create the conversation for a turn that follows an older one.
 
-    It is the same thread, locked, when the older turn is its last one. Otherwise a branch is
-    created.
+    Returns it with whether it is new. It is the same thread, locked, when the older turn is its
+    last one; otherwise a branch is created. Raises UnknownUrl, InvalidRequest.
     """
     previous = previous_of(asked)
     thread = Conversation.objects.select_for_update().filter(pk=previous.conversation_id).first()
@@ -113,10 +113,9 @@ def known(asked: Asked, mine: QuerySet[Conversation]) -> Conversation:
 
 
 def behind(asked: Asked) -> Conversation:
-    """Return the conversation that the request continues, for reading only.
+    """Return the conversation to continue, for reading; mark a dead previous turn as ended.
 
-    After an older turn it is an unsaved branch of that turn. Writes nothing of its own, but a
-    previous turn whose process has died is marked as ended. Raises UnknownUrl, InvalidRequest.
+    After an older turn it is an unsaved branch of that turn. Raises UnknownUrl, InvalidRequest.
     """
     if asked.conversation_id:
         return known(asked, Conversation.objects.of(asked.user_id))
@@ -126,10 +125,9 @@ def behind(asked: Asked) -> Conversation:
 
 
 def previous_of(asked: Asked) -> Turn:
-    """Return the turn that the request follows.
+    """Return the turn that the request follows; mark it as ended if its process has died.
 
-    A turn whose process has died is marked as ended. Raises UnknownUrl, and InvalidRequest when the
-    turn is still running.
+    Raises UnknownUrl, and InvalidRequest when the turn is still running.
     """
     previous = turn_of(asked.user_id, asked.previous_id)
     if previous is None:

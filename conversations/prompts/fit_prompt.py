@@ -125,9 +125,9 @@ class Work:
     question: str
 
     async def shortened(self, long: Long, room: int) -> tuple[list[str], str]:
-        """Return the ids of the text's documents, and the text within `room` tokens.
+        """Write the text's documents; return their ids and the text within `room` tokens.
 
-        Writes the documents. Raises InvalidRequest when the text is longer than FILE_TEXT_CHARS.
+        Raises InvalidRequest when the text is longer than FILE_TEXT_CHARS.
         """
         if len(long.text) > settings.FILE_TEXT_CHARS:
             most = settings.FILE_TEXT_CHARS

@@ -123,7 +123,7 @@ def living(idle_seconds: int) -> dict[str, Any]:
 
 
 def free(conversation: Conversation) -> Conversation:
-    """Return the conversation, read again and locked, with no turn running.
+    """Lock and return the conversation, with no turn running; mark dead turns as ended.
 
     Raises ConversationBusy, UnknownUrl.
     """
