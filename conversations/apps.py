@@ -16,7 +16,7 @@ class ConversationsConfig(AppConfig):
 
 
 def register_deletions() -> None:
-    """Files are deleted one by one as rows, so that their bytes go too."""
+    """Delete files one by one as rows in bulk deletions, so that their bytes are deleted too."""
     from providers.deletions.deletion_jobs import Rules, register
 
     register("conversations.storedfile", Rules(erase=lambda rows: rows.delete()[0]))

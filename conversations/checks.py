@@ -1,4 +1,4 @@
-"""System checks of this app's names in rows (run by `serve`, which may query the database)."""
+"""System checks of virtual models; `serve` runs them, as they may query the database."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -16,8 +16,10 @@ from providers.models import VirtualModel
 def virtual_models_can_answer(
     *, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """conversations.E001: a model names a strategy that no file defines; E002: its options cannot
-    be used.
+    """Check that each virtual model names a strategy that exists, with usable options.
+
+    conversations.E001: no module defines the strategy. conversations.E002: the options cannot be
+    used.
     """
     if not databases:
         return []

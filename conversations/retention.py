@@ -1,9 +1,9 @@
-"""Deletion that leaves nothing: conversations with their turns, items, words, events and the
-documents only they had; and what has expired.
+"""Delete conversations completely, and everything that has expired.
 
-A conversation with very many items is taken away in pieces, each one transaction, so that nobody
-waits long to write; from the first on it has expired, so that nobody finds it, and what a crash
-leaves is swept. Nothing is loaded but ids.
+With a conversation go its turns, items, words, events and the documents that only it had. One with
+very many items is deleted in pieces, each in one transaction, so that other writers do not wait
+long. It expires before the first piece, so no request finds it, and the sweep finishes the work
+after a crash. Only ids are loaded.
 """
 
 from collections.abc import Sequence
@@ -22,12 +22,12 @@ from conversations.search import full_text_index
 CONVERSATIONS_AT_ONCE = 200
 ITEMS_AT_ONCE = 1_000
 DOCUMENTS_AT_ONCE = 100
-MERGE_SECONDS = 2.0  # after a deletion; the hourly sweep goes on
+MERGE_SECONDS = 2.0  # after a deletion; the hourly sweep does the rest
 SWEEP_MERGE_SECONDS = 60.0
 
 
 def delete(conversations: QuerySet[Conversation]) -> int:
-    """Delete these conversations and all that is theirs; returns how many."""
+    """Delete these conversations with all their contents; return how many."""
     gone = 0
     while ids := taken(conversations):
         clear(ids)
@@ -41,8 +41,9 @@ def delete(conversations: QuerySet[Conversation]) -> int:
 
 @transaction.atomic
 def taken(conversations: QuerySet[Conversation]) -> list[str]:
-    """Some of them, expired from now on. One that is being used is waited for, and left if it is
-    none of them then.
+    """Mark some of the conversations as expired now; return their ids.
+
+    A conversation that is locked is waited for, and left out if it no longer matches then.
     """
     found = conversations.order_by("pk").select_for_update(of=("self",))
     ids = list(found.values_list("pk", flat=True)[:CONVERSATIONS_AT_ONCE])
@@ -51,7 +52,10 @@ def taken(conversations: QuerySet[Conversation]) -> list[str]:
 
 
 def clear(ids: Sequence[str]) -> None:
-    """Delete their items, some in each transaction; a trigger takes the words."""
+    """Delete the items of these conversations in small transactions.
+
+    A trigger deletes their words.
+    """
     items = Item.objects.filter(conversation__in=ids)
     while True:
         with transaction.atomic():
@@ -63,8 +67,9 @@ def clear(ids: Sequence[str]) -> None:
 
 @transaction.atomic
 def remove(ids: Sequence[str]) -> int:
-    """Delete the rest: what was written meanwhile, events, turns, the conversations, documents of
-    nobody else.
+    """Delete these conversations with all that is left of them; return how many.
+
+    Also deletes newer items, events, turns, and documents of no other conversation.
     """
     list(
         Conversation.objects.select_for_update().filter(pk__in=ids).order_by("pk").values_list("pk")
@@ -85,7 +90,7 @@ def remove(ids: Sequence[str]) -> int:
 
 @transaction.atomic
 def delete_documents(documents: QuerySet[Any]) -> int:
-    """Delete documents with their passages and indexes; returns how many."""
+    """Delete documents with their passages and indexes; return how many."""
     locked = Document.objects.select_for_update().filter(
         pk__in=list(documents.values_list("pk", flat=True))
     )
@@ -96,8 +101,9 @@ def delete_documents(documents: QuerySet[Any]) -> int:
 
 
 def unlink(conversation: Conversation) -> None:
-    """The conversation goes on without the documents made of its instructions; those of nobody else
-    are deleted.
+    """Remove the documents of its instructions from a conversation.
+
+    Documents of no other conversation are deleted.
     """
     documents = list(conversation.documents.filter(file=None).values_list("pk", flat=True))
     conversation.documents.clear()
@@ -105,12 +111,15 @@ def unlink(conversation: Conversation) -> None:
 
 
 def erase(rows: QuerySet[Any]) -> int:
-    """One DELETE: what depends on these rows is gone already, so nothing has to be collected."""
+    """Delete the rows with one DELETE; return how many.
+
+    Dependent rows must be deleted already, so Django has nothing to collect.
+    """
     return rows._raw_delete(rows.db)
 
 
 def expire() -> tuple[int, int]:
-    """Delete what has expired; returns how many conversations and documents."""
+    """Delete expired conversations and documents; return how many of each."""
     conversations = delete(Conversation.objects.expired())
     documents = 0
     while count := delete_documents(Document.objects.filter(pk__in=some_expired())):
@@ -124,7 +133,7 @@ def some_expired() -> list[str]:
 
 
 def merge() -> None:
-    """Take out what deleted words left in the index, when that is quickly done."""
+    """Erase deleted words from the search index, if that is quickly done."""
     if not connection.in_atomic_block:
         full_text_index.purge(MERGE_SECONDS)
 

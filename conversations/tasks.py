@@ -1,4 +1,4 @@
-"""Periodic work on what users left here."""
+"""Periodic tasks: delete what has expired, and take up unfinished documents."""
 
 from celery import shared_task
 
@@ -10,7 +10,7 @@ from conversations.upstream_chats import cleanup
 
 @shared_task
 def sweep_files() -> None:
-    """Delete bytes that belong to no file any more."""
+    """Delete expired files, and bytes that belong to no file."""
     file_storage.sweep()
 
 
@@ -22,13 +22,11 @@ def expire_conversations() -> None:
 
 @shared_task
 def say_farewells() -> int:
-    """Delete at their upstreams the chats that no conversation stands in any more; returns how many
-    are gone.
-    """
+    """Delete chats that no conversation needs at their upstreams; return how many are gone."""
     return cleanup.say()
 
 
 @shared_task
 def sweep_documents() -> int:
-    """Take up the documents whose process died; returns how many."""
+    """Take up the documents whose process died; return how many."""
     return ingest.sweep()

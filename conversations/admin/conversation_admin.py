@@ -1,8 +1,7 @@
-"""The admin of conversations: who talked when, and what was said as a person reads it; nothing can
-be changed here.
+"""The admin of conversations, for reading, exporting and deleting; nothing can be changed.
 
-The page of a conversation shows its last turns (`TURNS_SHOWN`), older ones by a link. What was said
-comes from strangers: templates and `format_html` escape it, and very long texts are cut by the
+The page of a conversation shows its last turns (`TURNS_SHOWN`); a link leads to older ones. The
+texts come from strangers, so templates and `format_html` escape them; very long ones are cut by the
 database.
 """
 
@@ -32,7 +31,7 @@ TURNS_SHOWN = 50
 LAST_NUMBER = 999_999_999  # of a turn
 SHOWN_CHARS = 20_000  # of one item
 TITLE_CHARS = 60  # in the list
-HITS = 200  # items that a search for words looks at
+HITS = 200  # items that a search for words finds at most
 WORDS = "text:"
 TURN_PREFIXES = ("resp_", "chatcmpl-", "req_")
 COLOURS = {TurnStatus.COMPLETED: "good", TurnStatus.INCOMPLETE: "wait", TurnStatus.FAILED: "bad"}
@@ -94,7 +93,10 @@ class ConversationAdmin(BigTableAdmin):
         retention.delete(Conversation.objects.filter(pk__in=queryset.values("pk")))
 
     def called_in_history(self, row: Conversation) -> str:
-        """Its id, not its title, for that was said in it."""
+        """Return the conversation's id for the admin's history.
+
+        The title does not appear there, because it is part of the content.
+        """
         return row.pk
 
     @admin.action(description="Export selected conversations as JSON lines", permissions=["view"])
@@ -150,8 +152,9 @@ def turn_id(term: str) -> UUID | None:
 
 # --- what was said --------------------------------------------------------------------------------
 class Transcript:
-    """Some turns of a conversation for the template, in their order; those before the turn number
-    `before` if given.
+    """Some turns of a conversation for the template, in their order.
+
+    With `before`, they are the turns before the turn of that number.
     """
 
     def __init__(self, conversation_id: str, before: str) -> None:
@@ -160,9 +163,8 @@ class Transcript:
         if before_number is not None:
             turns = turns.filter(number__lt=before_number)
         found = list(turns[: TURNS_SHOWN + 1])
-        self.first = (
-            found[TURNS_SHOWN - 1].number if len(found) > TURNS_SHOWN else None
-        )  # there are older ones
+        # None when there are no older turns
+        self.first = found[TURNS_SHOWN - 1].number if len(found) > TURNS_SHOWN else None
         self.newest = not before
         shown = found[TURNS_SHOWN - 1 :: -1] if len(found) > TURNS_SHOWN else found[::-1]
         said = spoken(shown)
@@ -170,7 +172,7 @@ class Transcript:
 
 
 def spoken(turns: Iterable[Turn]) -> Mapping[UUID, list[dict[str, Any]]]:
-    """What the template shows of the turns' items. What has no text is shown as its data."""
+    """Return the turns' items for the template; items without text show their data."""
     found = Item.objects.filter(turn__in=[turn.pk for turn in turns]).order_by("pk")
     cut = found.annotate(chars=Length("text"), said=Left("text", SHOWN_CHARS)).defer("text", "data")
     bare = dict(found.filter(text="").values_list("pk", "data"))
@@ -215,14 +217,14 @@ def told(turn: Turn, items: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def as_steps(steps: Any) -> list[dict[str, Any]]:
-    """Steps are objects with title, content and seconds; what is none is shown as it is."""
+    """Return the steps as objects with title, content and seconds; anything else as it is."""
     return [
         step if isinstance(step, dict) else {"title": "", "content": step} for step in listed(steps)
     ]
 
 
 def listed(value: Any) -> list[Any]:
-    """What should be a list, as one."""
+    """Return the value as a list, whatever it is."""
     return value if isinstance(value, list) else [value] if value else []
 
 

@@ -1,6 +1,4 @@
-"""The admin of documents: what was taken in and whose, never what stands in it; and a way to give a
-user one.
-"""
+"""The admin of documents: it lists them without their content, and adds files for users."""
 
 from typing import Any
 
@@ -27,8 +25,9 @@ COLOURS = {
 
 
 class DocumentForm(forms.ModelForm):  # type: ignore[type-arg]
-    """A file for a user: it is stored among his files, so he can name it in chat, and taken in in
-    the background.
+    """A form that stores a file for a user and takes it in in the background.
+
+    It is one of the user's files, so the user can name it in chat.
     """
 
     made: Document
@@ -93,14 +92,15 @@ class DocumentAdmin(BigTableAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """Django's, without one transaction around all: reading a document takes seconds, while
-        others write.
+        """Show the form without Django's transaction around the whole request.
+
+        Reading a document takes seconds, in which others must be able to write.
         """
         answer: HttpResponse = self._changeform_view(request, object_id, form_url, extra_context)  # type: ignore[attr-defined]
         return answer
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """The document that the form has made."""
+        """Point to the document that the form has already written."""
         obj.pk = form.made.pk
         obj.title = form.made.title
 

@@ -1,6 +1,4 @@
-"""The admin of stored files (what there is and whose, never what stands in it) and of virtual
-models.
-"""
+"""The admin of stored files, without their content, and of virtual models."""
 
 from typing import Any
 
@@ -43,7 +41,7 @@ class StoredFileAdmin(BigTableAdmin):
     expires = moment("expires_at", "expires")
 
     def called_in_history(self, row: Any) -> str:
-        return str(row.pk)  # the log of the admin outlives what it is about
+        return str(row.pk)  # the admin's log outlives the files, so it has no filenames
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -80,7 +78,7 @@ class VirtualModelForm(forms.ModelForm):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
         choices = {"strategy": strategies.names(), "base": ChatModel.objects.all().public_ids()}
         for name, found in choices.items():
-            if name in self.fields:  # absent for those who may only look
+            if name in self.fields:  # absent for users who may only view
                 there = sorted({*found, getattr(self.instance, name)} - {""})
                 self.fields[name].choices = [("", "---------"), *((word, word) for word in there)]  # type: ignore[attr-defined]
 

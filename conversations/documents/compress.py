@@ -1,13 +1,12 @@
-"""A text too long for its place, made to fit: the dense part word for word and in order, the rest
-handed back for an index.
+"""Shorten a text to a budget: keep the dense part word for word and in order.
 
-In: a text and a `Plan` (its budget in characters). Out: `Fitted`, whose text is never longer than
-the budget. With somebody who summarises, at least half of the budget is for the densest passages;
-of the others as many as could then fit are replaced by their summaries, and these again by
-summaries of them, as long as a round makes the whole at least a tenth shorter (OpenKimi's rule); a
-round that cannot is not begun. What is still too long is cut at passage borders, least dense first.
-The work itself is `rounds`, a generator that asks for summaries and does no input or output;
-`acompress` drives it.
+`acompress` takes a text and a `Plan` (its budget in characters) and returns `Fitted`, whose text is
+never longer than the budget; the other passages are for an index. With a summariser, at least half
+of the budget is for the densest passages. As many of the others as could then fit are replaced by
+their summaries, and these again by their summaries, as long as a round makes the whole at least a
+tenth shorter (OpenKimi's rule). A round that cannot do so is not begun. A text that is still too
+long is cut at passage borders, least dense first. `rounds` does the work: it is a generator that
+asks for summaries and does no I/O.
 """
 
 import asyncio
@@ -19,10 +18,11 @@ from conversations.documents.index_worker import Outline
 from conversations.text.density import density
 from conversations.text.split import SIZE, Passage, split
 
-PROGRESS = 0.9  # a round goes on only when the text is at most this share of what it was
-EXPECTED = 0.5  # of a passage's length, which its summary may have
-OMITTED = "\n[…]\n"  # stands where passages were left out
-SMALLEST = 100  # characters: a smaller budget does not make smaller passages, it keeps nothing
+# another round follows only when the text is at most this share of its former length
+PROGRESS = 0.9
+EXPECTED = 0.5  # share of a passage's length that its summary is expected to have
+OMITTED = "\n[…]\n"  # marks passages that were left out
+SMALLEST = 100  # characters of a passage at least, however small the budget is
 MANY = 1_000_000
 
 Summaries = Sequence[str | None]
@@ -31,9 +31,11 @@ Rounds = Generator[list[str], Summaries | None, "Fitted"]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to make a text fit: into `budget` characters, judged in passages of `size` by a `method`
-    of density.METHODS; passages that score at most `threshold` (0..1, relative to the document) are
-    not kept word for word where there is somebody to summarise them, `most` times in all.
+    """How to make a text fit into `budget` characters.
+
+    The passages have `size` characters and are scored by a `method` of density.METHODS. Passages
+    that score at most `threshold` (0..1, relative to the document) are summarised where that is
+    possible, with at most `most` summaries in all.
     """
 
     budget: int
@@ -45,10 +47,11 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A text within its budget. `kept` and `rest` together are all passages of the whole text, each
-    in order: the first stand in `text` word for word, the others do not (or as summaries only) and
-    belong in an index. `rounds`: how often it was summarised; `whole`: every summary that was asked
-    for was made.
+    """A text within its budget.
+
+    `kept` and `rest` together are all passages of the whole text, each in order. The passages in
+    `kept` are in `text` word for word. Those in `rest` are not, or only as summaries, and belong in
+    an index. `rounds` is how often the text was summarised; `whole` is true when no summary failed.
     """
 
     text: str
@@ -64,12 +67,13 @@ async def acompress(
     summarise: Callable[[list[str]], Awaitable[Summaries]],
     outline: Outline | None = None,
 ) -> Fitted:
-    """Make `text` fit. `summarise` is awaited once a round, all else is done in a thread. With the
-    text's outline nothing has to be divided and scored.
+    """Shorten `text` to the plan's budget.
 
-    `summarise`: texts -> as many summaries, in order; one that is no shorter is not used, an empty
-    one drops its passage, None is one that could not be made, after which no more are asked for.
-    Raises ValueError for a negative budget or another number of summaries.
+    `summarise` is awaited once a round; the rest of the work is done in a thread. It takes texts
+    and returns as many summaries, in order. A summary that is no shorter is not used; an empty one
+    drops its passage; None is a failed one, after which no more are asked for. With the text's
+    `outline`, the text is not divided and scored again. Raises ValueError for a negative budget or
+    a wrong number of summaries.
     """
     work = rounds(text, plan, outline)
     made = await asyncio.to_thread(advanced, work, None)
@@ -79,7 +83,7 @@ async def acompress(
 
 
 def advanced(work: Rounds, answers: Summaries | None) -> list[str] | Fitted:
-    """What is asked next, or the result."""
+    """Return the next texts to be summarised, or the result."""
     try:
         return work.send(answers)
     except StopIteration as done:
@@ -88,9 +92,10 @@ def advanced(work: Rounds, answers: Summaries | None) -> list[str] | Fitted:
 
 
 def rounds(text: str, plan: Plan, outline: Outline | None = None) -> Rounds:
-    """Yields the texts to be summarised in a round, is sent as many summaries, or None when there
-    are none to be had; returns the fitted text. A text within its budget comes back as it is, at
-    once.
+    """Yield the texts of each round of summaries; return the fitted text.
+
+    Each `yield` is sent as many summaries, or None when there are none. A text within its budget is
+    returned at once, unchanged. Raises ValueError for a negative budget.
     """
     if plan.budget < 0:
         raise ValueError("the budget is at least 0 characters")
@@ -119,7 +124,7 @@ def rounds(text: str, plan: Plan, outline: Outline | None = None) -> Rounds:
         if length <= plan.budget or length > PROGRESS * before or not complete:
             break
     if all(pieces[at] == whole[at] for at in first):
-        first = set()  # nothing came of it
+        first = set()  # no passage became shorter
     pieces = [piece if at in first else whole[at] for at, piece in enumerate(pieces)]
     pieces = cut_down(pieces, sorted(order, key=lambda at: at > 0 and at not in first), plan.budget)
     same = [piece == passage.text for passage, piece in zip(passages, pieces, strict=True)]
@@ -134,7 +139,7 @@ def divided(text: str, plan: Plan) -> tuple[list[Passage], Sequence[float]]:
 
 
 def outlined(text: str, outline: Outline) -> tuple[list[Passage], Sequence[float]]:
-    """The passages of an outline without what they repeat of one another."""
+    """Return the passages of an outline without their overlaps, and their scores."""
     ends = [0, *outline.ends]
     spans = [
         (max(start, before), end)
@@ -146,9 +151,11 @@ def outlined(text: str, outline: Outline) -> tuple[list[Passage], Sequence[float
 def chosen(
     pieces: Sequence[str], order: Sequence[int], scores: Sequence[float], plan: Plan
 ) -> tuple[list[int], list[int]]:
-    """The positions of the pieces that are kept word for word and of those to be summarised, in
-    order: the opening and the densest in half of the budget, or in what the summaries of all others
-    leave of it; then as many of the next as fit when they are summarised.
+    """Return the positions of the pieces to keep word for word, and of those to summarise.
+
+    Both are in order. Kept are the opening and the densest pieces, in half of the budget or in more
+    when the summaries of all others leave more. Then as many of the next pieces are summarised as
+    fit.
     """
     sizes = [len(piece) + len(OMITTED) for piece in pieces]
     used = 0.0
@@ -170,8 +177,9 @@ def chosen(
 
 
 def worthwhile(pieces: Sequence[str], low: Sequence[int], length: int) -> list[int]:
-    """Those at `low` that are still there, none when their summaries could not make the whole a
-    tenth shorter.
+    """Return the positions of `low` that are not empty yet.
+
+    None of them when their summaries could not make the whole a tenth shorter.
     """
     there = [at for at in low if pieces[at]]
     saved = (1 - EXPECTED) * sum(len(pieces[at]) for at in there)
@@ -179,7 +187,7 @@ def worthwhile(pieces: Sequence[str], low: Sequence[int], length: int) -> list[i
 
 
 def shortened(pieces: Sequence[str], low: Sequence[int], summaries: Summaries) -> list[str]:
-    """The pieces with those at `low` replaced by their summaries, where these are shorter."""
+    """Return the pieces, with those at `low` replaced by their summaries if these are shorter."""
     shorter = list(pieces)
     for at, summary in zip(low, summaries, strict=True):
         if summary is not None and len(summary.strip()) < len(pieces[at]):
@@ -188,8 +196,9 @@ def shortened(pieces: Sequence[str], low: Sequence[int], summaries: Summaries) -
 
 
 def cut_down(pieces: Sequence[str], order: Sequence[int], budget: int) -> list[str]:
-    """The pieces of which there is room, the first in this order first. The opening stays when it
-    can: it says what the text is, and in a prompt what is to be done with it.
+    """Return the pieces that fit into the budget, first in `order` first; the others are empty.
+
+    The opening stays if it fits: it tells what the text is, and in a prompt what to do with it.
     """
     left = budget + len(OMITTED)
     fitting = set()
@@ -202,8 +211,10 @@ def cut_down(pieces: Sequence[str], order: Sequence[int], budget: int) -> list[s
 
 
 def joined(passages: Sequence[Passage], pieces: Sequence[str]) -> str:
-    """The pieces as one text: neighbours as they stood, a summary on lines of its own, a mark where
-    something is missing; an empty piece is not there.
+    """Join the pieces to one text.
+
+    Neighbours are joined as they were, a summary gets lines of its own, and a mark stands for
+    missing passages. Empty pieces are missing.
     """
     there = [at for at, piece in enumerate(pieces) if piece]
     verbatim = [piece == passage.text for passage, piece in zip(passages, pieces, strict=True)]

@@ -1,7 +1,7 @@
-"""Documents as rows: found, claimed, written, given up. All of it is for threads that may wait for
-the database.
+"""Find, claim, write and release documents in the database. For threads that may wait for it.
 
-Whoever takes a document in holds a lease (`Document.alive_until`) and writes only while it is his.
+A process that takes a document in holds a lease (`Document.alive_until`). It writes only while it
+holds the lease.
 """
 
 from collections.abc import Iterator
@@ -20,9 +20,9 @@ from conversations.documents.index_worker import Divided, Indivisible, Splitting
 from conversations.models import Document, DocumentQuerySet, DocumentState, Passage, StoredFile
 
 ROWS_AT_A_TIME = 500
-LEASE_TIMES = 2  # DOCUMENT_SECONDS that a lease is held
-NO_TEXT = ("There is no text in it.", "It is empty.")  # of extract.py
-TOUCH_SECONDS = 60.0  # use is written down at most once within it
+LEASE_TIMES = 2  # a lease is held for so many times DOCUMENT_SECONDS
+NO_TEXT = ("There is no text in it.", "It is empty.")  # messages of extract.py
+TOUCH_SECONDS = 60.0  # between two writes of a document's last use
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,10 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text that is to be taken in; its `digest` is also of how it is divided."""
+    """A text to be taken in.
+
+    `digest` is a hash of the text and of how it is divided.
+    """
 
     said: str
     digest: str
@@ -46,13 +49,13 @@ class Text:
         return cls(said, splitting.digest(said), splitting)
 
     def divided(self) -> Divided:
-        """Takes a while. Raises Indivisible."""
+        """Divide the text; this takes up to DOCUMENT_SECONDS. Raises Indivisible."""
         return divide(self.said, self.splitting, settings.DOCUMENT_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What there is of a text: its row's state, and a lease when it is the asker's to process."""
+    """The state of a text's document, and a lease when the caller is to process it."""
 
     document_id: str
     state: str
@@ -62,8 +65,9 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Whose document a text becomes: a user's, or that of a stored file of his, with which it
-    goes.
+    """The owner of a text's document.
+
+    It is a user, or a stored file of that user; the document is deleted with the file.
     """
 
     user_id: int
@@ -73,8 +77,10 @@ class Place:
 
 
 def look(place: Place) -> Found | None:
-    """What there is of a text, without a claim: None when there is nothing, or what there is may be
-    taken in now.
+    """Return the document of a text without claiming it, or None; write that it was used.
+
+    None also when the document is free to be taken in now. The use of a file's document is not
+    written.
     """
     row = best(place)
     if row is None:
@@ -88,7 +94,7 @@ def look(place: Place) -> Found | None:
 
 
 def best(place: Place) -> Document | None:
-    """The document of a text: of its file, whatever took that in, or of the same content."""
+    """Return the best document of a text: the one of its file, else one of the same content."""
     mine = Document.objects.of(place.user_id)
     if place.file_id:
         row = mine.filter(file=place.file_id).first()
@@ -103,9 +109,10 @@ def best(place: Place) -> Document | None:
 
 @transaction.atomic
 def claim(place: Place) -> Found | None:
-    """The document of a text, claimed for the asker when nobody has or is processing it; a new one
-    when there is none; None when he may have no more, or the file is not there. A new one is never
-    seen unclaimed: it would make way.
+    """Find or create the text's document and lease it if it is unprocessed.
+
+    None when the user's quota is full or the file is missing. A new document is created and leased
+    in one transaction; otherwise quota eviction could delete it.
     """
     row = best(place)
     if row is None:
@@ -128,8 +135,10 @@ def claim(place: Place) -> Found | None:
 
 
 def made(user_id: int, of: dict[str, Any], fields: dict[str, Any]) -> Document | None:
-    """The user's document of this kind, made when there is none; None when he may have no more. One
-    at a time for each user, so that many at once are not more than he may have.
+    """Return the user's document of this kind; create it if there is none.
+
+    None when the user's quota is full; the quota may delete the oldest unused documents. The user's
+    row is locked, so that concurrent calls cannot exceed the quota.
     """
     with transaction.atomic():
         list(
@@ -145,19 +154,20 @@ def made(user_id: int, of: dict[str, Any], fields: dict[str, Any]) -> Document |
 
 
 def made_for(file: StoredFile) -> Document | None:
-    """The document of a file, as `made` makes it."""
+    """Return the document of a file; create it like `made`."""
     return made(file.user_id, {"file": file}, {"title": file.filename})
 
 
 def text_of_rows(document_id: str) -> str:
-    """A document's text as its passages hold it, where these do not overlap."""
+    """Join the text of a document's passages, which must not overlap."""
     rows = Passage.objects.filter(document_id=document_id).order_by("number")
     return "".join(rows.values_list("text", flat=True))
 
 
 def make_room(user_id: int) -> bool:
-    """Whether the user may have one more document; of the texts of his requests the longest unused
-    makes way.
+    """Return whether the user may have one more document; delete unused ones to make room.
+
+    Only texts of requests are deleted, those unused for the longest time first.
     """
     excess: int = Document.objects.filter(user_id=user_id).count() + 1 - settings.DOCUMENTS_PER_USER
     if excess <= 0:
@@ -175,14 +185,14 @@ def expiry() -> dict[str, datetime]:
 
 
 def touch(row: Document) -> None:
-    """Note that a request's text was used, which puts off its end."""
+    """Write that a request's text was used now, which puts off its expiry."""
     now = timezone.now()
     if row.used_at < now - timedelta(seconds=TOUCH_SECONDS):
         Document.objects.filter(pk=row.pk).update(used_at=now, **expiry())
 
 
 def claim_document(document_id: str) -> Lease | None:
-    """Claim a document that nobody is processing; None when somebody is. Writes state and lease."""
+    """Claim a document that no process works on, or return None. Writes state and lease."""
     free = Document.objects.free().filter(pk=document_id)
     seconds = LEASE_TIMES * settings.DOCUMENT_SECONDS
     if not free.claim_lease("alive_until", seconds, state=DocumentState.PROCESSING, reason=""):
@@ -191,7 +201,7 @@ def claim_document(document_id: str) -> Lease | None:
 
 
 def renew_claim(lease: Lease) -> Lease | None:
-    """Return the lease with a later end, or None when it is not held any more. Writes its end."""
+    """Renew the lease and return it with its new end, or None when it is lost."""
     seconds = LEASE_TIMES * settings.DOCUMENT_SECONDS
     if not leased_rows(lease).renew_lease("alive_until", seconds):
         return None
@@ -206,8 +216,10 @@ def read_lease(document_id: str) -> Lease | None:
 
 @contextmanager
 def returned(lease: Lease | None) -> Iterator[None]:
-    """What cannot be divided is noted as such; whatever else goes wrong, the document is free again
-    at once.
+    """Release the lease if the block fails, or mark the document as empty or failed.
+
+    The document is marked when the block raises Indivisible; on any other error it can be claimed
+    again at once. The error is raised again.
     """
     try:
         yield
@@ -227,7 +239,7 @@ def returned(lease: Lease | None) -> Iterator[None]:
 
 
 def write(lease: Lease, text: Text, divided: Divided) -> bool:
-    """Write what a text was divided into, all or nothing; returns whether the lease still held."""
+    """Write passages and index of a text, all or nothing; return whether the lease still held."""
     with transaction.atomic():
         if not leased_rows(lease).select_for_update().exists():
             return False
@@ -247,7 +259,7 @@ def write(lease: Lease, text: Text, divided: Divided) -> bool:
 
 
 def leased_rows(lease: Lease) -> DocumentQuerySet:
-    """Return the document of a lease, while the lease is held: its end says whose it is."""
+    """Return the document of a lease while the lease is held; its end identifies the holder."""
     return Document.objects.filter(
         pk=lease.document_id, state=DocumentState.PROCESSING, alive_until=lease.until
     )
@@ -255,17 +267,17 @@ def leased_rows(lease: Lease) -> DocumentQuerySet:
 
 def passages(document_id: str, text: str, divided: Divided) -> Iterator[Passage]:
     for number, (start, end, score) in enumerate(divided.spans):
-        said = text[start:end].replace("\0", "\ufffd")  # which Postgres has no place for
+        said = text[start:end].replace("\0", "\ufffd")  # Postgres cannot store NUL
         yield Passage(
             document_id=document_id, number=number, start=start, end=end, score=score, text=said
         )
 
 
 def fail(lease: Lease, state: DocumentState, reason: str) -> None:
-    """Write why there are no passages; the lease stays: requests do not try again at once."""
+    """Write why there are no passages; keep the lease, so that requests do not retry at once."""
     leased_rows(lease).update(state=state, reason=reason[:200])
 
 
 def release_document(lease: Lease) -> None:
-    """Release the lease: the document can be claimed again at once."""
+    """Release the lease, so that the document can be claimed again at once."""
     leased_rows(lease).release_lease("alive_until", state=DocumentState.UPLOADED)

@@ -1,10 +1,10 @@
-"""Embeddings of passages and questions, by the model that EMBEDDING_MODEL names; none is needed.
+"""Compute embeddings of passages and questions by the model that EMBEDDING_MODEL names, if any.
 
-`embedder` makes what embeds: an upstream's model, asked as the embeddings door asks it, or the
-local one (`minilm.py`). Passages get theirs in the background (`keep`), one document at a time in
-all processes together by its lease, and nobody waits for it: until a document has all of them its
-passages are found by their words alone. Those of another model than the one that is set now say
-nothing, and are made anew.
+`embedder` returns the function that does it: a model of an upstream, called like the embeddings
+endpoint calls it, or the local one (`minilm.py`). Passages are embedded in the background (`keep`),
+one document at a time in all processes together by its lease, and no request waits for it. Until
+all passages of a document have embeddings, they are found by their words alone. Embeddings of
+another model than the present one are useless and are made again.
 """
 
 import asyncio
@@ -31,16 +31,16 @@ from tokens.pool.pool import Pool
 
 logger = logging.getLogger(__name__)
 LOCAL = "local"
-BATCH = 64  # passages that are embedded by one question
-LOOK_SECONDS = 15.0  # between two looks for documents without embeddings
+BATCH = 64  # passages that are embedded by one call
+LOOK_SECONDS = 15.0  # between two searches for documents without embeddings
 LEASE_SECONDS = 300.0  # for one batch
-LARGEST = 1e30  # of a vector's numbers, so that their squares are numbers too
+LARGEST = 1e30  # bound of a vector's numbers, so that their squares stay finite
 LAST_LATIN = "\u024f"
 FOREIGN = 5  # one letter in so many may be of another script
 
 
 def embedder(catalogue: Catalogue, pool: Pool) -> Embed | None:
-    """What embeds texts, as the settings say; None when nothing does."""
+    """Return the function that embeds texts, or None when EMBEDDING_MODEL is not set."""
     if not settings.EMBEDDING_MODEL:
         return None
     if settings.EMBEDDING_MODEL == LOCAL:
@@ -51,8 +51,8 @@ def embedder(catalogue: Catalogue, pool: Pool) -> Embed | None:
 async def by_upstream(catalogue: Catalogue, pool: Pool, texts: Sequence[str]) -> list[Vector]:
     """Return one vector for each text, in order, from whichever upstream serves the model.
 
-    It is asked as callers' embeddings are, by the fast client: with failover, and since a caller
-    waits for the vector of a question. Raises GatewayError.
+    The call goes with failover through the client of the request path, because a caller waits for
+    the vector of a question. Raises GatewayError.
     """
     name = settings.EMBEDDING_MODEL
     meant = catalogue.meaning(name)
@@ -72,7 +72,7 @@ async def by_upstream(catalogue: Catalogue, pool: Pool, texts: Sequence[str]) ->
 
 
 def vectors_in(answer: Chunk) -> dict[int, Vector]:
-    """The embeddings of an answer by their places, as far as they are some."""
+    """Return the valid embeddings of an answer, by their index."""
     data = answer.get("data")
     found: dict[int, Vector] = {}
     for at, one in enumerate(data if isinstance(data, list) else ()):
@@ -94,9 +94,10 @@ def is_number(value: Any) -> bool:
 
 
 class Local:
-    """MiniLM in a thread, loaded when it is first needed. It has learnt English: a text in another
-    script gets a null vector, which is near to nothing, so that what words find in it is not mixed
-    with guesses.
+    """MiniLM in a thread, loaded when it is first needed.
+
+    The model knows English. A text in another script gets a null vector, which is near to nothing,
+    so that no guesses mix with the passages that its words find.
     """
 
     def __init__(self) -> None:
@@ -116,16 +117,14 @@ class Local:
 
 
 def latin(text: str) -> bool:
-    """Whether a text is written in Latin letters, but for a word here and there."""
+    """Return whether a text is in Latin letters, but for a word here and there."""
     letters = [char for char in text if char.isalpha()]
     return sum(char > LAST_LATIN for char in letters) * FOREIGN <= len(letters)
 
 
 # --- in the background ----------------------------------------------------------------------------
 async def keep(embed: Embed) -> None:
-    """Housekeeping: embed what was taken in and has no embeddings of the present model, for
-    ever.
-    """
+    """Embed documents without embeddings of the present model, for ever. Writes their passages."""
     maker = ""
     while True:
         try:
@@ -144,16 +143,18 @@ async def keep(embed: Embed) -> None:
 
 
 async def maker_of(embed: Embed) -> str:
-    """The model and how many numbers it gives: another model may have been put behind the name.
-    Raises GatewayError.
+    """Return the model's name and the length of its vectors.
+
+    The length changes when another model is put behind the name. Raises GatewayError.
     """
     (vector,) = await embed(["a"])
     return f"{settings.EMBEDDING_MODEL} {len(vector)}"
 
 
 def outdate(maker: str) -> None:
-    """Documents with embeddings of another model lack some now: that of the first passage, which is
-    written last.
+    """Delete the first passage's embedding of documents that another model has embedded.
+
+    The first passage is written last, so these documents count as incomplete.
     """
     others = Document.objects.exclude(embedding_model=maker).values("pk")
     Passage.objects.filter(number=0, embedding__isnull=False, document__in=others).update(
@@ -164,8 +165,7 @@ def outdate(maker: str) -> None:
 def claim_next_document(maker: str) -> str | None:
     """Claim a document that lacks embeddings; return its id, None when there is none.
 
-    Writes its lease and, when its embeddings are of another model, takes them out. For a
-    database thread.
+    Writes its lease. When its embeddings are of another model, deletes them. For a database thread.
     """
     lacking = Document.objects.lacking_embeddings()
     found = lacking.order_by("created_at").values_list("pk", flat=True).first()
@@ -182,8 +182,10 @@ def claim_next_document(maker: str) -> str | None:
 
 
 async def document(embed: Embed, document_id: str) -> None:
-    """Embed a document's passages, the last first: its first one has an embedding when all have.
-    Raises GatewayError, DatabaseError.
+    """Embed and write a document's passages, the last first.
+
+    So the first passage has an embedding only when all have one. Raises GatewayError,
+    DatabaseError.
     """
     while rows := await LONG.run(lacking, document_id):
         found = await embed([text for _, text in rows])
@@ -192,7 +194,7 @@ async def document(embed: Embed, document_id: str) -> None:
 
 
 def lacking(document_id: str) -> list[tuple[int, str]]:
-    """Return the last passages without an embedding, (number, text) each. Renews the lease."""
+    """Renew the lease and return the last passages without an embedding as (number, text)."""
     Document.objects.filter(pk=document_id).renew_lease("alive_until", LEASE_SECONDS)
     rows = Passage.objects.filter(document_id=document_id, embedding=None).order_by("-number")
     return list(rows.values_list("number", "text")[:BATCH])

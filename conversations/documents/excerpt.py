@@ -1,9 +1,9 @@
-"""A long text shortened for one question: its dense part in order, then the passages that concern
-the question. No I/O.
+"""Shorten a long text for one question. No I/O.
 
-The dense part does not depend on the question, so that the beginning of a prompt stays the same
-from turn to turn, as upstreams that cache prompts like it. Of instructions the head and the tail
-always stay: there it stands what is to be done.
+The excerpt is the dense part of the text in order, then the passages that concern the question. The
+dense part does not depend on the question, so the beginning of a prompt stays the same from turn to
+turn, which helps upstreams that cache prompts. The head and the tail of instructions are always
+kept, because the task is stated there.
 """
 
 import re
@@ -28,10 +28,11 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What a text is to fit into: `budget` characters. `threshold`: passages under it are no dense
-    ones. `brief`: what somebody made of the text, shown instead of its dense part where there is
-    room. `ends`: characters of its head and of its tail that stay, but no more than a quarter of
-    the room each.
+    """The budget of an excerpt in characters, and how to fill it.
+
+    Passages below `threshold` do not count as dense. `brief` is a summary of the text, shown in
+    place of its dense part where there is room. `ends` are the characters of the head and of the
+    tail that are kept, at most a quarter of the room each.
     """
 
     budget: int
@@ -41,9 +42,11 @@ class Frame:
 
 
 def excerpt(text: str, outline: Outline, hits: Sequence[Hit], frame: Frame) -> str:
-    """`text` within the frame's budget: in half of it the brief, or the opening and the densest
-    passages; in the rest the `hits`, best first, and then the next densest. Texts that fit stay as
-    they are.
+    """Return the text within the frame's budget.
+
+    Half of it is for the brief, or for the opening and the densest passages. The rest is for
+    `hits`, best first, and then for the next densest passages. A text that fits is returned
+    unchanged.
     """
     if len(text) <= frame.budget:
         return text
@@ -63,7 +66,7 @@ def excerpt(text: str, outline: Outline, hits: Sequence[Hit], frame: Frame) -> s
     open_hits = [hit for hit in hits if not covered(span_of(outline, hit), ends)]
     found = unknown(open_hits, kept, lengths, left)
     more = unknown(ranked, [*kept, *found], lengths, left - sum(lengths[hit.key] for hit in found))
-    if not hits and not brief:  # nothing is asked: the dense part has all the room
+    if not hits and not brief:  # there is no question: the dense part gets all the room
         kept = [*kept, *more]
         more = []
     head = ends[:1]
@@ -83,7 +86,7 @@ def excerpt(text: str, outline: Outline, hits: Sequence[Hit], frame: Frame) -> s
 def unknown(
     ranked: Sequence[Hit], known: Iterable[Hit], lengths: dict[Key, int], room: int
 ) -> list[Hit]:
-    """The first of the ranked passages that are not known, as many as there is room for."""
+    """Return the first of the ranked passages that are not in `known`, as many as fit."""
     keys = {hit.key for hit in known}
     return within([hit for hit in ranked if hit.key not in keys], lengths, room)
 
@@ -98,8 +101,9 @@ def covered(span: Span, spans: Sequence[Span]) -> bool:
 
 
 def ends_of(text: str, most: int) -> list[Span]:
-    """The head and the tail of a text, at most so long, where a line or a sentence ends; none when
-    that is too short for one.
+    """Return the spans of head and tail of a text, at most `most` characters each.
+
+    They end at a line or a sentence where possible. None when `most` is too short.
     """
     if most < LEAST:
         return []
@@ -114,8 +118,9 @@ def ends_of(text: str, most: int) -> list[Span]:
 
 
 def joined(text: str, spans: Iterable[Span]) -> str:
-    """These parts of the text in its order: neighbours as they stood, a mark where something is
-    missing.
+    """Join these parts of the text in its order.
+
+    Neighbours are joined as they were; a mark stands for missing parts.
     """
     parts: list[str] = []
     last = 0

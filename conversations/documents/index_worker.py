@@ -1,10 +1,9 @@
-"""A text divided, scored and indexed in one go: all that ingestion costs of the processor.
+"""Divide, score and index a text in one go; this is all the processor's work of ingestion.
 
-In: a text and a `Splitting`. Out: an `Outline`, which says where its passages begin and end, how
-much each says, and holds their index, but none of their text. Long texts are divided by a process
-of its own, so that nobody else has to wait for the interpreter: `main` reads UTF-8 from its input
-and writes the packed outline, and ends when whoever started it has. Imports nothing but its
-neighbours here.
+From a text and a `Splitting` comes an `Outline`: where the passages begin and end, their scores and
+their index, but not their text. Long texts are divided by a process of their own, so that other
+threads need not wait for the interpreter. `main` reads UTF-8 from its input and writes the packed
+outline; it ends when its parent process has ended. Imports only its neighbours here.
 """
 
 import gc
@@ -41,26 +40,26 @@ PROGRAM = (
     "import sys; sys.path.insert(0, sys.argv[1]); from conversations.documents.index_worker "
     "import main; main()"
 )
-FORM = "2"  # of packed outlines: a text whose outline has another is divided anew
-INLINE_CHARS = (
-    4_000  # shorter texts are divided where they are: that is quicker than to start a process
-)
+FORM = "2"  # of packed outlines; a text with an outline of another form is divided again
+INLINE_CHARS = 4_000  # shorter texts are divided in place, which is faster than starting a process
 SMALLEST = 100
 LARGEST = 8_000  # characters of a passage
 MEMORY_BYTES = 3 * 2**30  # of address space, for one text's division
-NICENESS = 5  # answers come first
-WATCH_SECONDS = 1.0  # between two looks whether anybody still waits for the program
+NICENESS = 5  # answers have priority
+WATCH_SECONDS = 1.0  # between two checks whether the parent process still runs
 HEADER = 8  # two counts: passages, bytes of the table
 
 
 class Indivisible(Exception):
-    """It took too long or too much; the message is a sentence for the text's owner."""
+    """A text that takes too much time or memory; the message is a sentence for its owner."""
 
 
 @dataclass(frozen=True, slots=True)
 class Splitting:
-    """How a text is divided: into passages of at most `size` characters that repeat at most
-    `overlap` of the one before, scored by `method` of density.METHODS.
+    """How a text is divided.
+
+    Passages have at most `size` characters and repeat at most `overlap` characters of the passage
+    before. They are scored by `method` of density.METHODS.
     """
 
     size: int = SIZE
@@ -69,8 +68,9 @@ class Splitting:
 
     @classmethod
     def of(cls, options: dict[str, Any]) -> "Splitting":
-        """As OpenKimi's `processor` says, within what is reasonable; what it leaves out or has no
-        sense here is the default.
+        """Return the way of dividing that OpenKimi's `processor` options ask for, within limits.
+
+        A missing or senseless value is replaced by the default.
         """
         given = options.get("processor")
         given = given if isinstance(given, dict) else {}
@@ -80,7 +80,7 @@ class Splitting:
         return cls(size, overlap, method if method in METHODS else "weighted")
 
     def digest(self, text: str) -> str:
-        """Of a text and of how it is divided: what is the same was divided before."""
+        """Return the SHA-256 of the text and of how it is divided, which identifies equal work."""
         mark = hashlib.sha256(f"{FORM} {self.size} {self.overlap} {self.method}\n".encode())
         mark.update(text.encode("utf-8", "replace"))
         return mark.hexdigest()
@@ -92,8 +92,9 @@ def whole(value: Any, default: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """A text's passages without their text: passage `n` is `text[starts[n]:ends[n]]` and says
-    `scores[n]` (0..1).
+    """The passages of a text without their text.
+
+    Passage `n` is `text[starts[n]:ends[n]]` and has the score `scores[n]` (0..1).
     """
 
     starts: Sequence[int]
@@ -108,7 +109,7 @@ class Outline:
         return self.ends[number] - self.starts[number]
 
     def densest(self) -> list[Hit]:
-        """All passages: the opening, which says what the text is, then those that say most."""
+        """Return all passages: the opening first, because it introduces the text, then by score."""
         order = heapq.nsmallest(
             len(self), range(len(self)), key=lambda at: (at > 0, -self.scores[at], at)
         )
@@ -116,8 +117,9 @@ class Outline:
 
     @classmethod
     def unpack(cls, data: bytes) -> "Outline":
-        """What `outline` gave; its index stays in these bytes. Raises ValueError, zlib.error for
-        anything else.
+        """Return the outline that `outline` packed; its index stays in these bytes.
+
+        Raises ValueError, zlib.error for other bytes.
         """
         passages, size = from_bytes(data[:HEADER])
         end = HEADER + size
@@ -135,20 +137,22 @@ class Outline:
 
 @dataclass(frozen=True, slots=True)
 class Divided:
-    """What is stored of a text: its outline packed."""
+    """The stored form of a text's division: its packed outline."""
 
     packed: bytes
 
     @property
     def spans(self) -> list[tuple[int, int, float]]:
-        """(start, end, score) of each passage."""
+        """The (start, end, score) of each passage."""
         made = Outline.unpack(self.packed)
         return list(zip(made.starts, made.ends, made.scores, strict=True))
 
 
 def outline(text: str, splitting: Splitting) -> bytes:
-    """The outline of a text, packed: two counts (passages, bytes of the table), the table (zlib:
-    starts, ends, scores), the index; without passages when the text says nothing.
+    """Return the packed outline of a text; it has no passages when the text is blank.
+
+    The form: two counts (passages, bytes of the table), the table (zlib: starts, ends, scores), the
+    index.
     """
     passages = split(text, splitting.size, splitting.overlap)
     pieces = [passage.text for passage in passages]
@@ -169,8 +173,9 @@ def outline(text: str, splitting: Splitting) -> bytes:
 
 
 def divide(text: str, splitting: Splitting, seconds: float) -> Divided:
-    """A text's division, by a process of its own when it is long: run it in a thread. Raises
-    Indivisible, and OSError when no process can be started.
+    """Divide a text, in a process of its own when it is long. Run it in a thread.
+
+    Raises Indivisible, and OSError when no process can be started.
     """
     if len(text) <= INLINE_CHARS:
         return Divided(outline(text, splitting))
@@ -195,23 +200,24 @@ def divide(text: str, splitting: Splitting, seconds: float) -> Divided:
 
 
 def main() -> None:
-    """The program: PARENT CPU_SECONDS SIZE OVERLAP METHOD; ends with another status than 0 when it
-    takes too much.
+    """Run the program with the arguments PARENT CPU_SECONDS SIZE OVERLAP METHOD.
+
+    Its exit status is not 0 when it takes too much time or memory.
     """
     parent, seconds, size, overlap, method = sys.argv[2:7]
     threading.Thread(target=watch, args=(int(parent),), daemon=True).start()
     for what, most in ((resource.RLIMIT_CPU, int(seconds)), (resource.RLIMIT_AS, MEMORY_BYTES)):
-        with suppress(ValueError, OSError):  # whoever started this ends it in time
+        with suppress(ValueError, OSError):  # the parent process has a time limit of its own
             resource.setrlimit(what, (most, most))
     os.nice(NICENESS)
-    gc.disable()  # nothing of it is garbage before the end
+    gc.disable()  # there is no garbage before the end
     made = outline(sys.stdin.buffer.read().decode(), Splitting(int(size), int(overlap), method))
     sys.stdout.buffer.write(made)
     sys.stdout.buffer.flush()
 
 
 def watch(parent: int) -> None:
-    """End this process when the one that started it has ended, as nobody reads its answer."""
+    """End this process when its parent has ended, because nobody reads the answer then."""
     while os.getppid() == parent:
         time.sleep(WATCH_SECONDS)
     os._exit(1)

@@ -1,11 +1,12 @@
-"""Texts -> rows: a long text is taken in once for each user, content and way of dividing it.
+"""Take long texts in: divide and index each once for each user, content and way of dividing.
 
-A Document goes uploaded -> processing -> ingested, empty or error. Whoever processes it holds a
-lease (`rows.py`); when he is dead the next one takes over. The text of a request is taken in while
-the request waits (`take_in`), and so does another one with the same text; the text of a file in the
-background (`begin`), and a sweep takes up what was left. What costs the processor is done by
-`index_worker.py` in a process of its own; at most WORKERS texts at a time. Of a user's requests it
-is one text at a time (`job_queue.py`), whether it is stored or not.
+A Document goes from uploaded to processing, then to ingested, empty or error. The process that
+works on it holds a lease (`document_store.py`); when it dies, the next one takes over. The text of
+a request is taken in while the request waits (`take_in`); a second request with the same text waits
+for the same work. The text of a file is taken in in the background (`begin`), and a sweep takes up
+unfinished documents. `index_worker.py` does the processor's work in a process of its own, at most
+WORKERS texts at a time. Each user's requests take in one text at a time (`job_queue.py`), stored or
+not.
 """
 
 import asyncio
@@ -46,14 +47,15 @@ from providers.exceptions import DatabaseUnavailable, InvalidRequest, Saturated
 
 logger = logging.getLogger(__name__)
 WORKERS = 2
-AT_A_TIME = 500  # of what was left
+AT_A_TIME = 500  # documents that one sweep takes up
+# first and longest pause between two looks at a text that another caller takes in
 LOOK_SECONDS = (
     0.05,
     0.5,
-)  # between two looks at what somebody else is taking in: at first, at most
+)
 TEXTS = ThreadPoolExecutor(WORKERS, thread_name_prefix="dividing")  # of requests
 FILES = ThreadPoolExecutor(WORKERS, thread_name_prefix="ingesting")  # in the background
-line: Line[Known | None] = Line()  # texts of requests that are taken in, or are to be
+line: Line[Known | None] = Line()  # texts of requests, running and waiting
 
 
 # --- texts of requests ----------------------------------------------------------------------------
@@ -65,10 +67,12 @@ async def take_in(
     file_id: str = "",
     queue: Hashable = None,
 ) -> Known:
-    """The outline of a text and the id of its document, taken in now if it was not before; for
-    nobody, or where there is no room for one more, the outline alone. `file_id`: the user's stored
-    file whose text it is, with which the document goes. `queue`: whose texts wait for each other,
-    the user's if it is not given. Raises Saturated, DatabaseUnavailable, InvalidRequest.
+    """Return the outline of a text and its document's id; write the document if it is new.
+
+    With `user_id` None, or when the user's quota is full, only the outline is made. `file_id` is
+    the user's stored file that the text comes from; the document is deleted with it. `queue` is the
+    key of the job queue, the user by default. Raises Saturated, DatabaseUnavailable,
+    InvalidRequest.
     """
     try:
         async with asyncio.timeout(2 * settings.DOCUMENT_SECONDS):
@@ -82,7 +86,10 @@ async def take_in(
 
 
 async def known(place: Place | None, text: Text, queue: Hashable) -> Known:
-    """`take_in`, without an end to its patience. Raises Indivisible besides."""
+    """Take a text in like `take_in`, without a time limit; write the document if it is new.
+
+    Raises Indivisible in addition.
+    """
     pause, longest = LOOK_SECONDS
     while True:
         found = await in_time(LONG.run(look, place)) if place is not None else None
@@ -97,20 +104,21 @@ async def known(place: Place | None, text: Text, queue: Hashable) -> Known:
         elif found.state in (DocumentState.INGESTED, DocumentState.EMPTY):
             if (outlined := await outline_of(found.document_id)) is not None:
                 return Known(found.document_id, outlined)
-            place = None  # it was deleted this moment
+            place = None  # it was deleted just now
         else:
             await asyncio.sleep(pause)
             pause = min(2 * pause, longest)
 
 
 async def in_turn(place: Place | None, text: Text, begun: Begun) -> Known | None:
-    """In one of the threads for texts of requests."""
+    """Take a text in and write its document, in one of the threads for texts of requests."""
     return await asyncio.get_running_loop().run_in_executor(TEXTS, taken_in, place, text, begun)
 
 
 def taken_in(place: Place | None, text: Text, begun: Begun) -> Known | None:
-    """Claim, divide and write a text; None when somebody else has it meanwhile. Raises Indivisible,
-    Saturated, DatabaseError.
+    """Claim, divide and write a text; return None when another process has it meanwhile.
+
+    Raises Indivisible, Saturated, DatabaseError.
     """
     begun()
     try:
@@ -132,8 +140,10 @@ def taken_in(place: Place | None, text: Text, begun: Begun) -> Known | None:
 async def made_once(
     user_id: int | None, digest: str, make: Callable[[], Awaitable[str]]
 ) -> tuple[str, str]:
-    """The text that `make` makes, kept under this digest as a document of its own, so that it is
-    made once; and the id of that document, empty when there is none. Raises what `make` raises.
+    """Write the text that `make` makes as a document, once; return text and document id.
+
+    The text is kept under this digest, so that it is made only once for each user. The id is empty
+    when nothing is stored. Raises the errors of `make`.
     """
     place = None if user_id is None else Place(user_id, digest)
     while place is not None and (found := await in_time(LONG.run(claim, place))) is not None:
@@ -150,7 +160,10 @@ async def made_once(
 async def made_now(
     lease: Lease, digest: str, make: Callable[[], Awaitable[str]]
 ) -> tuple[str, str]:
-    """`made_once` by whoever has the lease, which is held as long as it takes."""
+    """Do the work of `made_once` with the lease; write the document.
+
+    The lease is renewed as long as the work takes.
+    """
     async with holding(lease) as held:
         try:
             text = Text(await make(), digest, Splitting())
@@ -164,14 +177,14 @@ async def made_now(
 
 
 class Held:
-    """A lease that is renewed; `lock` is held while it is being written."""
+    """A lease that is renewed; `lock` is held while the document is written."""
 
     def __init__(self, lease: Lease) -> None:
         self.lease = lease
         self.lock = asyncio.Lock()
 
     async def renew_until_lost(self) -> None:
-        """Renew the lease again and again; return when somebody else has it. Writes the row."""
+        """Renew the lease again and again; return when another process has it. Writes the row."""
         while True:
             await asyncio.sleep(settings.DOCUMENT_SECONDS / 2)
             async with self.lock:
@@ -201,12 +214,12 @@ async def holding(lease: Lease) -> AsyncIterator[Held]:
 
 
 async def settle() -> None:
-    """Let the texts that are being taken in come to their end, before the process ends."""
+    """Wait for the texts that are being taken in, before the process ends."""
     await line.settle(settings.DOCUMENT_SECONDS)
 
 
 def divided(text: Text) -> Divided:
-    """In a thread that may wait. Raises Indivisible, Saturated."""
+    """Divide a text, in a thread that may wait. Raises Indivisible, Saturated."""
     try:
         return text.divided()
     except OSError as error:  # no process can be started
@@ -220,8 +233,9 @@ def refused(reason: str) -> InvalidRequest:
 
 # --- files ----------------------------------------------------------------------------------------
 def begin(file: StoredFile) -> Document:
-    """Take the file's text in, in the background; returns its document at once. Raises
-    InvalidRequest.
+    """Start taking the file's text in, in the background; write and return its document.
+
+    Raises InvalidRequest when the user's quota is full.
     """
     document = claimed(file)
     if document.state == DocumentState.UPLOADED:
@@ -233,8 +247,9 @@ def begin(file: StoredFile) -> Document:
 
 
 def claimed(file: StoredFile) -> Document:
-    """The file's document, made if there is none; one that failed is to be tried again. Raises
-    InvalidRequest.
+    """Return the file's document; create it if there is none, and reset one that failed.
+
+    Raises InvalidRequest when the user's quota is full.
     """
     document = Document.objects.light().filter(file=file).first()
     if document is None:
@@ -253,7 +268,7 @@ def claimed(file: StoredFile) -> Document:
 
 def background(document_id: str) -> None:
     if not threading.main_thread().is_alive():
-        return  # the program ends: another one's sweep finds it
+        return  # the program is ending; the sweep of another process finds the document
     try:
         process(document_id)
     finally:
@@ -266,8 +281,9 @@ def report(done: "Future[None]") -> None:
 
 
 def process(document_id: str) -> None:
-    """Take in the text of a document's file, unless somebody does or did; in any thread that may
-    wait.
+    """Take in the text of a document's file, unless another process does or did.
+
+    For any thread that may wait. Writes passages and state of the document.
     """
     lease = claim_document(document_id)
     if lease is None:
@@ -280,13 +296,13 @@ def process(document_id: str) -> None:
             text = Text.of(text_of(file), Splitting())
             write(lease, text, divided(text))
     except Indivisible:
-        pass  # which its row says
+        pass  # the document's row has the reason
     except Saturated as error:
         logger.warning("a document was not taken in, and will be tried again: %s", error)
 
 
 def text_of(file: StoredFile) -> str:
-    """Raises Indivisible."""
+    """Return the text of a stored file. Raises Indivisible when there is none."""
     if file.status == Status.ERROR:
         raise Indivisible(file.reason)
     try:
@@ -298,8 +314,9 @@ def text_of(file: StoredFile) -> str:
 
 
 def sweep() -> int:
-    """Take up what was left by processes that died; returns how many. The text of a request is not
-    kept: its document goes, and the next request with it begins anew.
+    """Take up documents whose processes died; return how many files there were.
+
+    Texts of requests are not kept: their documents are deleted, and the next request starts again.
     """
     before = timezone.now() - timedelta(seconds=2 * settings.DOCUMENT_SECONDS)
     left = Document.objects.left().filter(created_at__lte=before)

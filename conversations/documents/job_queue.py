@@ -1,8 +1,8 @@
-"""Work that waits in lines, one piece at a time in each; who wants what somebody waits for already
-waits with him.
+"""Keyed job queues: the jobs of one queue run one at a time.
 
-In: the name of a line, a key that is the same for the same work, and the work. Work that has begun
-goes on when everybody who waited for it has gone; before that it is dropped.
+Callers of an identical job share its result: a job has the name of its queue and a key that is the
+same for the same work. A job that has begun runs to its end even when all its callers have left;
+before that it is dropped.
 """
 
 import asyncio
@@ -16,14 +16,14 @@ from providers.database.keyed_locks import KeyedLocks
 from providers.exceptions import Saturated
 
 logger = logging.getLogger(__name__)
-LONGEST = 8  # pieces of work in one line
+LONGEST = 8  # jobs in one queue
 T = TypeVar("T")
 Begun = Callable[[], None]
 
 
 @dataclass(slots=True, eq=False)
 class Piece(Generic[T]):
-    """One piece of work, how many wait for it, and whether it has begun."""
+    """One job: how many callers wait for it, and whether it has begun."""
 
     line: Hashable
     task: "asyncio.Task[T]"
@@ -31,23 +31,25 @@ class Piece(Generic[T]):
     begun: bool = False
 
     def begin(self) -> None:
-        """From any thread."""
+        """Mark the job as begun, from any thread."""
         self.begun = True
 
 
 class Line(Generic[T]):
-    """The lines of a process, by name. Of its event loop alone."""
+    """The job queues of a process by name, for its event loop only."""
 
     def __init__(self) -> None:
-        self._locks = KeyedLocks(asyncio.Lock)  # by the name of the line
+        self._locks = KeyedLocks(asyncio.Lock)  # by the name of the queue
         self._pieces: dict[Hashable, Piece[T]] = {}
 
     def __len__(self) -> int:
         return len(self._pieces)
 
     async def join(self, line: Hashable, key: Hashable, work: Callable[[Begun], Awaitable[T]]) -> T:
-        """What the work gives, when its turn has come; `work` calls what it is given when it
-        begins. Raises Saturated when the line is too long, and what the work raises.
+        """Return the result of the job, when its turn has come.
+
+        `work` gets a function that it calls when it begins. Raises Saturated when the queue is too
+        long, and the errors of the job.
         """
         piece = self._pieces.get((line, key)) or self._new(line, key, work)
         piece.waiters += 1
@@ -87,7 +89,7 @@ class Line(Generic[T]):
             logger.error("a text was not taken in", exc_info=error)
 
     async def settle(self, seconds: float) -> None:
-        """Wait for everything to end, for a while."""
+        """Wait for all jobs to end, at most so many seconds."""
         tasks = [piece.task for piece in self._pieces.values()]
         if tasks:
             await asyncio.wait(tasks, timeout=seconds)

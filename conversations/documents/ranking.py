@@ -24,8 +24,8 @@ from providers.database.database_threads import LONG, in_time
 from providers.exceptions import GatewayError
 
 logger = logging.getLogger(__name__)
-PASSAGE_BYTES = 24  # that an outline takes in memory for each passage, besides its packed bytes
-SHARE = 0.5  # of the shelf that one entry may have: a larger one is used and not kept
+PASSAGE_BYTES = 24  # memory of an outline for each passage, in addition to its packed bytes
+SHARE = 0.5  # of the cache that one entry may take; a larger one is not kept
 CANDIDATES = 400  # passages that a ranking has at most
 Vector = Sequence[float]
 Embed = Callable[[Sequence[str]], Awaitable[list[Vector]]]
@@ -33,7 +33,7 @@ Embed = Callable[[Sequence[str]], Awaitable[list[Vector]]]
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The outline of a text, and its document's id, empty when it is not stored."""
+    """The outline of a text, and its document's id, which is empty when nothing is stored."""
 
     document_id: str
     outline: Outline
@@ -41,8 +41,9 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked, and its embedding when there is one. `most`: passages at most, 0 for any
-    number.
+    """A question, and its embedding when there is one.
+
+    `most` is the greatest number of passages to find; 0 means any number.
     """
 
     text: str
@@ -51,8 +52,10 @@ class Question:
 
 
 class Shelf:
-    """Outlines (packed, as they are searched) and embeddings of the documents used last, at most
-    DOCUMENT_CACHE_BYTES. For threads."""
+    """A cache of outlines and embeddings of the documents used last, for threads.
+
+    Outlines are kept packed, as they are searched. Both take at most DOCUMENT_CACHE_BYTES.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -60,25 +63,26 @@ class Shelf:
         self._bytes = 0
 
     def outline(self, document_id: str) -> Outline | None:
-        """The outline of an ingested document, None when there is none; in a database thread."""
+        """Return the outline of an ingested document, or None. For a database thread."""
         found = self.kept(document_id)
         packed = read_packed(document_id) if found is None else None
         return opened(document_id, packed) if packed is not None else found
 
     def kept(self, document_id: str) -> Outline | None:
-        """The outline, if it is here."""
+        """Return the outline if it is in the cache, else None."""
         found: Outline | None = self._get(("outline", document_id))
         return found
 
     def keep(self, document_id: str, packed: bytes) -> Outline:
-        """Unpack and keep it. Raises ValueError, zlib.error for what is no outline."""
+        """Unpack the outline and keep it. Raises ValueError, zlib.error for other bytes."""
         found = Outline.unpack(packed)
         self._put(("outline", document_id), found, len(packed) + PASSAGE_BYTES * len(found))
         return found
 
     def vectors(self, document_id: str) -> Any:
-        """The embeddings of a document's passages (`vectors.Matrix`), None while they are not
-        complete.
+        """Return the embeddings of a document's passages as `vectors.Matrix`.
+
+        None while they are not complete. For a database thread.
         """
         found = self._get(("vectors", document_id))
         if found is None:
@@ -124,8 +128,9 @@ def read_packed(document_id: str) -> bytes | None:
 
 
 async def outline_of(document_id: str) -> Outline | None:
-    """`Shelf.outline` for the loop; only what the database does must come in time. Raises
-    DatabaseUnavailable.
+    """Return the outline like `Shelf.outline`, for the event loop.
+
+    Only the database has a time limit. Raises DatabaseUnavailable.
     """
     found = shelf.kept(document_id)
     if found is None and (packed := await in_time(LONG.run(read_packed, document_id))) is not None:
@@ -134,8 +139,9 @@ async def outline_of(document_id: str) -> Outline | None:
 
 
 def opened(document_id: str, packed: bytes) -> Outline | None:
-    """The outline in these bytes, kept on the shelf; None for those that an earlier form of it has
-    left.
+    """Return the outline in these bytes and keep it in the cache.
+
+    None for bytes of an older format.
     """
     try:
         return shelf.keep(document_id, packed)
@@ -145,8 +151,9 @@ def opened(document_id: str, packed: bytes) -> Outline | None:
 
 
 def ranking(known: Known, question: Question) -> list[Hit]:
-    """The passages of one text that fit the question, best first; keys are their numbers. In a
-    database thread.
+    """Return the passages of a text that fit the question, best first.
+
+    The keys of the hits are the passages' numbers. For a database thread.
     """
     by_words = known.outline.index.search(question.text, CANDIDATES)
     near: list[Hit] = []
@@ -162,7 +169,7 @@ def ranking(known: Known, question: Question) -> list[Hit]:
 
 
 async def asked(text: str, embed: Embed | None, most: int = 0) -> Question:
-    """The question, with its embedding when that comes in time."""
+    """Return the question, with its embedding if that comes within EMBEDDING_SECONDS."""
     if embed is None or not text.strip():
         return Question(text, None, most)
     try:

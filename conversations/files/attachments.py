@@ -1,9 +1,9 @@
-"""The file parts of a chat body, made ready for the candidates that may answer it.
+"""Prepare the file parts of a chat body for the candidates that may answer it.
 
-In: OpenAI's `{"type": "file", "file": {"file_id"}}` or `{"file": {"file_data", "filename"}}` (a
-data URL, or bare base64). Out, in the same part: filename, `file_data` if a candidate takes files,
-under `text` what was read out of the file if one does not, and under `file_id` which stored file it
-was; `providers/filters/file_parts.py` makes of that what the upstream gets.
+A part is OpenAI's `{"type": "file", "file": {"file_id"}}` or `{"file": {"file_data", "filename"}}`
+(a data URL, or bare base64). The prepared part has the filename, `file_data` if a candidate takes
+files, the text of the file under `text` if a candidate does not, and the id of a stored file under
+`file_id`. `providers/filters/file_parts.py` makes the upstream's form of it.
 """
 
 import asyncio
@@ -46,13 +46,13 @@ class Document:
     file_id: str = ""  # of a stored file
 
 
-# a request of a user waits for the documents of his last one, so that nobody has all readers
+# a user's requests read documents one at a time, so that one user cannot take all readers
 request_locks = KeyedLocks(asyncio.Lock)  # by user id
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the candidates need of a file."""
+    """The forms of a file that the candidates need."""
 
     data: bool
     text: bool
@@ -61,10 +61,11 @@ class Wanted:
 async def attach(
     body: dict[str, Any], user_id: int | None, candidates: Sequence[Candidate]
 ) -> list[Candidate]:
-    """Put the files into the body's parts; returns the candidates that can answer. Raises
-    InvalidRequest with `param`, DatabaseUnavailable, Saturated.
+    """Put the files into the body's parts, in place; return the candidates that can answer.
+
+    Raises InvalidRequest with `param`, DatabaseUnavailable, Saturated.
     """
-    if user_id is None:  # somebody unknown, with a token of his own, has nothing read here
+    if user_id is None:  # a caller with an upstream token and no API key has no files
         raise InvalidRequest(
             "Files need an API key.", param="messages", code="unsupported_parameter"
         )
@@ -101,9 +102,10 @@ async def attach(
 def trouble(
     parts: list[tuple[str, dict[str, Any]]], documents: list[Document], most: int
 ) -> InvalidRequest | None:
-    """Why the texts of these files cannot go into the context: together at most `most` characters
-    do, which are many where the window is known, as long texts are fitted into it
-    (`conversations/prompts/fit_prompt.py`).
+    """Return why the texts of these files cannot go into the prompt, or None.
+
+    Together they may have `most` characters. The number is large where the window is known, because
+    long texts are then shortened to fit (`conversations/prompts/fit_prompt.py`).
     """
     for (place, _), document in zip(parts, documents, strict=True):
         if document.problem:
@@ -119,7 +121,10 @@ def trouble(
 async def gathered(
     parts: list[tuple[str, dict[str, Any]]], user_id: int | None, wanted: Wanted
 ) -> list[Document]:
-    """The document of each part, in their order."""
+    """Return the document of each part, in their order.
+
+    Raises InvalidRequest, InternalError, DatabaseUnavailable, Saturated.
+    """
     named = {place: file_id for place, part in parts if (file_id := id_in(place, part["file"]))}
     found: dict[str, Document] = {}
     if named:
@@ -140,7 +145,10 @@ async def gathered(
 
 
 def id_in(place: str, given: dict[str, Any]) -> str:
-    """The file's id, or an empty string for one that is in the request. Raises InvalidRequest."""
+    """Return the file's id, or an empty string for a file inside the request.
+
+    Raises InvalidRequest.
+    """
     file_id = given.get("file_id")
     data = given.get("file_data")
     if isinstance(file_id, str) and file_id and data is None:
@@ -155,8 +163,9 @@ def id_in(place: str, given: dict[str, Any]) -> str:
 
 
 def stored(named: dict[str, str], user_id: int | None, wanted: Wanted) -> dict[str, Document]:
-    """The documents of stored files by id; in a database thread. Raises InvalidRequest,
-    InternalError.
+    """Return the documents of stored files by id. For a database thread.
+
+    Raises InvalidRequest, InternalError.
     """
     ids = set(named.values())
     own = StoredFile.objects.none() if user_id is None else StoredFile.objects.of(user_id)
@@ -171,7 +180,8 @@ def stored(named: dict[str, str], user_id: int | None, wanted: Wanted) -> dict[s
         wanted.data
         and sum(mine[file_id].size_bytes for file_id in named.values()) > settings.FILE_LIMIT_BYTES
     ):
-        wanted = Wanted(data=False, text=wanted.text)  # nobody will need what `attach` refuses
+        # `attach` refuses the request, so the data is not needed
+        wanted = Wanted(data=False, text=wanted.text)
     try:
         return {file_id: kept(row, wanted) for file_id, row in mine.items()}
     except FileNotFoundError:
@@ -179,7 +189,7 @@ def stored(named: dict[str, str], user_id: int | None, wanted: Wanted) -> dict[s
 
 
 def kept(row: StoredFile, wanted: Wanted) -> Document:
-    """A stored file's document. Raises FileNotFoundError."""
+    """Return a stored file's document. Raises FileNotFoundError."""
     url = ""
     text = ""
     problem = row.reason
@@ -197,8 +207,9 @@ def kept(row: StoredFile, wanted: Wanted) -> Document:
 def unpacked(
     inline: dict[str, dict[str, Any]], wanted: Wanted, until: float
 ) -> dict[str, Document]:
-    """The documents that came with the request, by place; in a reader's thread. Raises
-    InvalidRequest, TimeoutError.
+    """Return the documents that came with the request, by place. For a reader's thread.
+
+    Raises InvalidRequest, TimeoutError.
     """
     found = {}
     for place, given in inline.items():

@@ -1,9 +1,9 @@
-"""Deeds with the files of users: store, find, open, delete, sweep.
+"""Store, find, open and delete the files of users.
 
-A file is one row (`StoredFile`) and, below PROXYSITE_HOME/files, its bytes under the row's id and
-the text that was read out of it under `<id>.text`; both of mode 0600. Bytes come first and whole
-(`durable_files`), then the row; when a row goes, whatever made it go, its bytes go too. What a
-crash leaves behind is swept.
+A file is one row (`StoredFile`). Below PROXYSITE_HOME/files, its bytes are under the row's id and
+its extracted text under `<id>.text`, both with mode 0600. The bytes are written first and whole
+(`durable_files`), then the row. When a row is deleted, in whatever way, its bytes are deleted too.
+`sweep` deletes the remains of a crash.
 """
 
 import hashlib
@@ -33,24 +33,23 @@ from providers.durable_files import write_durable_file
 from providers.exceptions import BodyTooLarge, InvalidRequest, Saturated, UnknownUrl
 
 ID = re.compile(r"file-[0-9a-f]{32}", re.ASCII)
-ORPHAN_SECONDS = 3_600.0  # after which bytes without a row are nobody's
+ORPHAN_SECONDS = 3_600.0  # age at which bytes without a row are deleted
 PIECE_BYTES = 65_536
 AT_A_TIME = 500
-readers = ThreadPoolExecutor(
-    4, thread_name_prefix="documents"
-)  # no more documents are read at the same time
-upload_locks = KeyedLocks(threading.Lock)  # by user id: an upload of a user waits for his last one
+# documents that are read at the same time
+readers = ThreadPoolExecutor(4, thread_name_prefix="documents")
+upload_locks = KeyedLocks(threading.Lock)  # by user id: a user's uploads are read one at a time
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """What a user sends: the pieces of a file and what he says about it."""
+    """A file that a user sends: its pieces and its description."""
 
     filename: str
     content_type: str
     purpose: str
     pieces: Iterable[bytes]
-    expires_seconds: int | None = None  # after which it goes by itself
+    expires_seconds: int | None = None  # after which it is deleted
 
 
 def folder() -> Path:
@@ -68,7 +67,10 @@ def text_path_of(file_id: str) -> Path:
 
 # --- store ----------------------------------------------------------------------------------------
 def store(user_id: int, upload: Upload) -> StoredFile:
-    """Keep the file; returns its row. Raises InvalidRequest (`param`), BodyTooLarge, Saturated."""
+    """Write the file, its text and its row; return the row.
+
+    Raises InvalidRequest (`param`), BodyTooLarge, Saturated.
+    """
     if upload.purpose not in Purpose.values:
         raise InvalidRequest(
             f"The purpose is one of: {', '.join(Purpose.values)}.", param="purpose"
@@ -85,7 +87,7 @@ def store(user_id: int, upload: Upload) -> StoredFile:
         )
     require_room(user_id, 0)
     if not connection.in_atomic_block:
-        connection.close()  # reading a document takes seconds: others need the connection meanwhile
+        connection.close()  # reading a document takes seconds; the connection is free meanwhile
     file_id = new_id()
     try:
         size, digest = write(path_of(file_id), upload.pieces)
@@ -93,9 +95,8 @@ def store(user_id: int, upload: Upload) -> StoredFile:
             "" if what in extract.IMAGES else read_in_turn(user_id, file_id, filename, content_type)
         )
         with transaction.atomic():
-            get_user_model().objects.select_for_update().get(
-                pk=user_id
-            )  # two uploads at once count one another
+            # concurrent uploads of a user count each other
+            get_user_model().objects.select_for_update().get(pk=user_id)
             require_room(user_id, size)
             return StoredFile.objects.create(
                 id=file_id,
@@ -156,8 +157,9 @@ def write(path: Path, pieces: Iterable[bytes]) -> tuple[int, str]:
 
 
 def read_in_turn(user_id: int, file_id: str, filename: str, content_type: str) -> str:
-    """`read_text`, one at a time for each user, so that nobody has all readers. Raises
-    Saturated.
+    """Run `read_text` once at a time for each user, so that no user takes all readers.
+
+    Raises Saturated.
     """
     lock = upload_locks.get_lock(user_id)
     if not lock.acquire(timeout=2 * settings.FILE_TEXT_SECONDS):
@@ -169,7 +171,8 @@ def read_in_turn(user_id: int, file_id: str, filename: str, content_type: str) -
 
 
 def read_text(file_id: str, filename: str, content_type: str) -> str:
-    """Keep the text of a stored file beside it; returns why there is none, or an empty string.
+    """Write the text of a stored file beside it; return an empty string, or why there is none.
+
     Raises Saturated.
     """
     reading = readers.submit(extract.text_of, filename, content_type, path_of(file_id))
@@ -190,14 +193,20 @@ def write_text(file_id: str, text: str) -> None:
 
 
 def line(text: str, longest: int) -> str:
-    """The last part of a path, printable and bounded."""
+    """Return a string without unprintable characters, its last `longest` characters.
+
+    For a filename (`longest` 255), only the last part of the path is used.
+    """
     name = re.split(r"[/\\]", text)[-1] if longest == 255 else text
     return "".join(c for c in name if c.isprintable()).strip()[-longest:]
 
 
 # --- find, open, delete ---------------------------------------------------------------------------
 def find(user_id: int, file_id: str) -> StoredFile:
-    """A user's own file. Raises UnknownUrl, the same for somebody else's and for none."""
+    """Return a user's own file.
+
+    Raises UnknownUrl, the same for another user's file and for an unknown id.
+    """
     found = (
         StoredFile.objects.of(user_id).filter(pk=file_id).first() if ID.fullmatch(file_id) else None
     )
@@ -207,13 +216,13 @@ def find(user_id: int, file_id: str) -> StoredFile:
 
 
 def opened(file: StoredFile) -> BinaryIO:
-    """Its bytes. Raises FileNotFoundError when this home does not have them."""
+    """Open the bytes of a file. Raises FileNotFoundError when this home does not have them."""
     return path_of(file.pk).open("rb")
 
 
 @receiver(post_delete, sender=StoredFile)
 def forget_bytes(instance: StoredFile, **signal: Any) -> None:
-    """However a row is deleted, its bytes go with it once that is certain."""
+    """Delete the bytes of a deleted row once its transaction is committed."""
     file_id = instance.pk
     transaction.on_commit(lambda: remove(file_id))
 
@@ -224,8 +233,9 @@ def remove(file_id: str) -> None:
 
 
 def sweep(older_seconds: float = ORPHAN_SECONDS) -> int:
-    """Delete files that have expired, bytes that no row names, and what uploads that were cut off
-    left; returns how many files of the disk nobody named.
+    """Delete expired files, bytes without a row, and remains of broken uploads.
+
+    Returns how many files without a row were deleted from the disk.
     """
     StoredFile.objects.filter(expires_at__lte=timezone.now()).delete()
     before = time.time() - older_seconds
@@ -251,7 +261,7 @@ def sweep(older_seconds: float = ORPHAN_SECONDS) -> int:
 
 
 def modified(path: Path) -> float:
-    """When the file was written; for one that is just being deleted: never mind it."""
+    """Return when the file was written; infinity for one that has just been deleted."""
     try:
         return path.stat().st_mtime
     except FileNotFoundError:

@@ -1,9 +1,9 @@
-"""How much of the database and the disk one user's contents take: conversations, responses, stored
-completions, documents and files together. Plain functions for a database thread.
+"""Measure and limit the bytes that one user's contents take in database and disk.
 
-Each turn's row says how much was written for it. The sum of a user's is asked for again after
-MEASURE_SECONDS, and at once when it says that he may store no more; in between this process adds
-what it writes.
+They are conversations, responses, stored completions, documents and files together. The functions
+are for a database thread. Each turn's row says how much was written for it. A user's sum is
+measured again after MEASURE_SECONDS, and sooner when it says that the quota is full; in between
+this process adds its own writes.
 """
 
 import time
@@ -21,13 +21,13 @@ from conversations.models import Document, Item, StoredFile, Turn
 from providers.exceptions import InvalidRequest
 
 MEASURE_SECONDS = 60.0
-MEASURE_AGAIN_SECONDS = 1.0  # of a user who has no room: others wait for the database too
-MOST_USERS = 10_000  # whose sums are remembered
-ROW_BYTES = 512  # that an item takes besides its content
+MEASURE_AGAIN_SECONDS = 1.0  # for a user whose quota is full; limits the load on the database
+MOST_USERS = 10_000  # users whose sums are remembered
+ROW_BYTES = 512  # of an item, in addition to its content
 
 
 class Used(Struct):
-    """What a user's contents took, and what was added since it was measured."""
+    """The size of a user's contents: the measured sum and the writes since then."""
 
     bytes: int
     measured_at: float
@@ -37,7 +37,7 @@ _used: dict[int, Used] = {}
 
 
 def require_room(user_id: int, size_bytes: int) -> None:
-    """Raise InvalidRequest when the user may not store so much more."""
+    """Raise InvalidRequest when the user may not store `size_bytes` more."""
     most = settings.STORED_BYTES_PER_USER
     if not most:
         return
@@ -55,7 +55,7 @@ def require_room(user_id: int, size_bytes: int) -> None:
 
 
 def used_by(user_id: int, seconds: float) -> int:
-    """Bytes of the user's contents, measured no longer ago than so many seconds."""
+    """Return the bytes of the user's contents, measured at most `seconds` ago."""
     found = _used.get(user_id)
     if found is None or time.monotonic() - found.measured_at > seconds:
         while len(_used) >= MOST_USERS:
@@ -65,7 +65,7 @@ def used_by(user_id: int, seconds: float) -> int:
 
 
 def measured(user_id: int) -> int:
-    """Ask the database how many bytes the user's contents take."""
+    """Return the bytes that the user's contents take, from the database."""
     turns = Turn.objects.filter(user_id=user_id).aggregate(total=Coalesce(Sum("stored_bytes"), 0))
     texts = Document.objects.filter(user_id=user_id).aggregate(total=Coalesce(Sum("chars"), 0))
     files = StoredFile.objects.filter(user_id=user_id).aggregate(
@@ -75,26 +75,24 @@ def measured(user_id: int) -> int:
 
 
 def add(user_id: int, size_bytes: int) -> None:
-    """Note that so much was written for the user."""
+    """Add to the remembered size of the user's contents; writes nothing to the database."""
     found = _used.get(user_id)
     if found is not None:
         found.bytes += size_bytes
 
 
 def size_of(entries: Iterable[Entry | Item]) -> int:
-    """Bytes that items take in the database, roughly: their object and the text that a person
-    reads.
-    """
+    """Estimate the bytes that items take in the database: their object and their text."""
     return sum(ROW_BYTES + len(entry.text) + json_size(entry.data) for entry in entries)
 
 
 def json_size(value: Any) -> int:
-    """Bytes of a value as JSON."""
+    """Return the bytes of a value as JSON, 0 for an empty one."""
     return len(orjson.dumps(value)) if value else 0
 
 
 def shown(size_bytes: int) -> str:
-    """The size as a person reads it."""
+    """Format a size for people, with its unit."""
     size = float(size_bytes)
     units = ["bytes", "KiB", "MiB", "GiB", "TiB"]
     while size >= 1_024 and len(units) > 1:

@@ -1,9 +1,7 @@
-"""What was said before: the newest turns of a conversation that fit into a budget, whole, and its
-instructions.
+"""Load the context of a turn: the newest whole turns that fit a budget, and the instructions.
 
-Only turns are counted, a page at a time, and only items of those that fit are read: the thousandth
-turn costs what the tenth does. A thread that branches off an older turn goes on with what was said
-up to there.
+Turns are counted a page at a time, and only the items of turns that fit are read, so a long
+conversation costs no more than a short one. A branch continues with the history up to its base.
 """
 
 from collections.abc import Iterator
@@ -20,13 +18,14 @@ from conversations.models.log import told_of
 from conversations.text.token_estimate import estimate_tokens
 from providers.protocol.message_text import SYSTEM_ROLES
 
-PAGE = 100  # turns looked at with one query
-LONGEST = 2_000  # turns told at most, whatever fits
+PAGE = 100  # turns that one query reads
+LONGEST = 2_000  # turns at most, even if more would fit
 
 
 class Line(Struct):
-    """One item of the log as it is told again: these columns of its row, at a quarter of a model's
-    cost.
+    """One stored item as it is sent again.
+
+    It has only the needed columns of the row, at a quarter of the cost of a model instance.
     """
 
     turn_id: UUID
@@ -45,8 +44,10 @@ def lines(rows: QuerySet[Item]) -> list[Line]:
 
 @dataclass(slots=True)
 class Earlier:
-    """`items`: without those of the system. `unanswered`: the last ones of them, when no answer to
-    them ever came.
+    """The earlier items of a conversation.
+
+    `items` are those without instructions, `system` are the instructions. `unanswered` are the last
+    of `items` when they never got an answer.
     """
 
     items: list[Line] = field(default_factory=list)
@@ -55,9 +56,10 @@ class Earlier:
 
 
 def read(conversation: Conversation, room: int, *, own_system: int = 0, least: int = 0) -> Earlier:
-    """What is told of earlier turns in `room` tokens, `least` turns in any case. Instructions take
-    room too, those in force or the request's `own_system` tokens of them; long ones leave half of
-    it to the turns: they are fitted into the rest later.
+    """Return the earlier turns that fit into `room` tokens, but at least `least` turns.
+
+    Instructions take room too: those in force, or the request's own (`own_system` tokens). Long
+    ones take at most half of the room; they are shortened to the rest later.
     """
     if not conversation.last and conversation.base_id is None:
         return Earlier()
@@ -76,7 +78,7 @@ def read(conversation: Conversation, room: int, *, own_system: int = 0, least: i
 
 
 def instructions(conversation: Conversation) -> list[Line]:
-    """The system messages in force: those of the latest turn that had some."""
+    """Return the system messages in force: those of the latest turn that had any."""
     if conversation.system_id is None:
         return []
     return lines(
@@ -85,8 +87,9 @@ def instructions(conversation: Conversation) -> list[Line]:
 
 
 def instructed_by(conversation: Conversation, upto: int) -> UUID | None:
-    """The turn whose instructions were in force at the turn of that number: it or an older one, in
-    this conversation or before it branched off.
+    """Return the turn whose instructions were in force at turn number `upto`, or None.
+
+    It is that turn or an older one, in this conversation or in one that it branched off from.
     """
     at: Conversation | None = conversation
     while at is not None:
@@ -99,27 +102,28 @@ def instructed_by(conversation: Conversation, upto: int) -> UUID | None:
 
 
 def spoken(conversation: Conversation) -> QuerySet[Item]:
-    """The items of the conversation that later turns are told of."""
+    """Return the items of the conversation that later turns include."""
     return Item.objects.filter(told_of("turn"), conversation=conversation)
 
 
 def last_and_first(conversation: Conversation, count: int) -> tuple[list[Line], list[Line]]:
-    """Up to `count` of the last and as many of the first items, in their order, without
-    instructions and thinking.
+    """Return up to `count` of the last and of the first items, each list in conversation order.
+
+    Instructions and reasoning are left out.
     """
     said = spoken(conversation).exclude(role__in=SYSTEM_ROLES).exclude(type="reasoning")
     return lines(said.order_by("-id")[:count])[::-1], lines(said.order_by("id")[:count])
 
 
 def base_of(conversation: Conversation) -> Turn | None:
-    """The turn after which it branched off, with its conversation."""
+    """Return the turn after which the conversation branched off, with its conversation, or None."""
     if conversation.base_id is None:
         return None
     return Turn.objects.select_related("conversation").filter(pk=conversation.base_id).first()
 
 
 def fitting(conversation: Conversation, room: int, least: int) -> Iterator[UUID]:
-    """Ids of the newest turns that fit together, newest first."""
+    """Yield the ids of the newest turns that fit together into `room` tokens, newest first."""
     for number, (turn_id, size) in enumerate(islice(newest(conversation), LONGEST)):
         room -= size
         if room < 0 and number >= least:
@@ -128,7 +132,7 @@ def fitting(conversation: Conversation, room: int, least: int) -> Iterator[UUID]
 
 
 def newest(conversation: Conversation) -> Iterator[tuple[UUID, int]]:
-    """(id, tokens) of what was said, newest first, through all branches."""
+    """Yield (id, tokens) of the turns to include, newest first, through all branches."""
     at = conversation
     below = conversation.last + 1
     while True:

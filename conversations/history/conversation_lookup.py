@@ -1,8 +1,10 @@
-"""Where a request stands in the log: in a conversation by the client's own name or by OpenAI's id,
-after an older response, or in a thread of its own. Nobody else may be there: a running turn whose
-process is alive keeps others out.
+"""Find the conversation that a turn belongs to, and lock it.
 
-Whose id it is decides, never the id alone: another user's and an unknown one are the same.
+A request names its conversation by the client's own name, by OpenAI's id or by an older response
+that it follows. Without any of these it starts a thread of its own. While a turn runs whose process
+is alive, no other turn of the conversation may start.
+
+Every lookup is limited to the user: another user's id and an unknown id give the same error.
 """
 
 from dataclasses import dataclass, field
@@ -25,9 +27,10 @@ INTERRUPTED = {"code": "interrupted", "message": "The process that made this ans
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a door says about a request that is to be remembered. `entries` may repeat the end of
-    what was said before. At most one of `name`, `conversation_id` and `previous_id` is given;
-    without them a thread begins.
+    """A request to be remembered, as its endpoint describes it.
+
+    `entries` are the request's items; they may repeat the end of the history. At most one of
+    `name`, `conversation_id` and `previous_id` is given. Without them a new thread starts.
     """
 
     request_id: str  # 32 hex digits
@@ -35,15 +38,15 @@ class Asked:
     door: Door
     model: str
     entries: list[Entry]
-    name: str = ""  # the client's own id of the conversation, which begins on first use
+    name: str = ""  # the client's own id; the first use creates the conversation
     conversation_id: str = ""  # conv_…
     previous_id: str = ""  # resp_… or chatcmpl-…
     stored: bool = False
     background: bool = False
-    idle_seconds: int = 0  # a conversation that begins goes after so long without a turn; 0: never
+    idle_seconds: int = 0  # a new conversation is deleted after so long; 0: never
     metadata: dict[str, str] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
-    budget: int = 0  # tokens of the whole prompt
+    budget: int = 0  # tokens that the whole prompt may have
 
 
 class Busy(Exception):
@@ -51,7 +54,10 @@ class Busy(Exception):
 
 
 def place_of(asked: Asked) -> tuple[Conversation, bool]:
-    """The conversation, locked, in which the turn is to stand, and whether it begins now."""
+    """Find or create the conversation of a turn, lock it, and return it with whether it is new.
+
+    An expired conversation of the same name is deleted first. Raises UnknownUrl, InvalidRequest.
+    """
     mine = Conversation.objects.of(asked.user_id).select_for_update()
     if asked.name:
         found = mine.filter(name=asked.name).first()
@@ -77,8 +83,10 @@ def started(asked: Asked, kind: Kind, base: Turn | None = None) -> Conversation:
 
 
 def after(asked: Asked) -> tuple[Conversation, bool]:
-    """Where the turn after an older one stands: in the same thread when that was its last, else in
-    a branch.
+    """Find or create the conversation for a turn that follows an older one.
+
+    Returns it with whether it is new. It is the same thread, locked, when the older turn is its
+    last one; otherwise a branch is created. Raises UnknownUrl, InvalidRequest.
     """
     previous = previous_of(asked)
     thread = Conversation.objects.select_for_update().filter(pk=previous.conversation_id).first()
@@ -86,14 +94,14 @@ def after(asked: Asked) -> tuple[Conversation, bool]:
         raise unknown_previous(asked)
     later = Turn.objects.filter(conversation=thread, number__gt=previous.number)
     if thread.kind == Kind.THREAD and not later.filter(status__in=(*SAID, *RUNNING)).exists():
-        return thread, False  # what only failed stands in nobody's way
+        return thread, False  # later turns that failed do not count
     branch = started(asked, Kind.THREAD, previous)
     branch.system_id = context.instructed_by(thread, previous.number)
     return branch, True
 
 
 def known(asked: Asked, mine: QuerySet[Conversation]) -> Conversation:
-    """The conversation of OpenAI's id. Raises UnknownUrl."""
+    """Return the conversation with OpenAI's id. Raises UnknownUrl."""
     found = mine.filter(pk=asked.conversation_id).exclude(kind=Kind.THREAD).first()
     if found is None:
         raise UnknownUrl(
@@ -105,8 +113,9 @@ def known(asked: Asked, mine: QuerySet[Conversation]) -> Conversation:
 
 
 def behind(asked: Asked) -> Conversation:
-    """What the request goes on with, to be read: after an older turn a branch that is no row.
-    Raises UnknownUrl.
+    """Return the conversation to continue, for reading; mark a dead previous turn as ended.
+
+    After an older turn it is an unsaved branch of that turn. Raises UnknownUrl, InvalidRequest.
     """
     if asked.conversation_id:
         return known(asked, Conversation.objects.of(asked.user_id))
@@ -116,7 +125,10 @@ def behind(asked: Asked) -> Conversation:
 
 
 def previous_of(asked: Asked) -> Turn:
-    """The turn that the request follows. Raises UnknownUrl, InvalidRequest when it still runs."""
+    """Return the turn that the request follows; mark it as ended if its process has died.
+
+    Raises UnknownUrl, and InvalidRequest when the turn is still running.
+    """
     previous = turn_of(asked.user_id, asked.previous_id)
     if previous is None:
         raise unknown_previous(asked)
@@ -136,7 +148,7 @@ def unknown_previous(asked: Asked) -> UnknownUrl:
 
 
 def turn_of(user_id: int, public_id: str) -> Turn | None:
-    """A user's stored turn by its public id (resp_…, chatcmpl-…)."""
+    """Return a user's stored turn by its public id (resp_…, chatcmpl-…), or None."""
     for prefix, door in (("resp_", Door.RESPONSE), ("chatcmpl-", Door.CHAT)):
         if public_id.startswith(prefix):
             try:
@@ -151,7 +163,7 @@ def turn_of(user_id: int, public_id: str) -> Turn | None:
 
 
 def as_it_stands(turn: Turn) -> Turn:
-    """The turn, ended if its process has died."""
+    """Return the turn with its present status; mark it as ended if its process has died."""
     rows = Turn.objects.filter(pk=turn.pk)
     is_dead = turn.status in RUNNING and rows.filter(is_expired("alive_until")).exists()
     if is_dead and interrupt(rows):
@@ -160,7 +172,7 @@ def as_it_stands(turn: Turn) -> Turn:
 
 
 def require_free(conversation: Conversation) -> None:
-    """Raise Busy while another turn runs; one whose process is dead is ended."""
+    """Raise Busy while another turn runs; mark running turns of dead processes as ended."""
     running = Turn.objects.running().filter(conversation=conversation)
     if running.exists():
         if running.filter(is_held("alive_until")).exists():
@@ -169,8 +181,10 @@ def require_free(conversation: Conversation) -> None:
 
 
 def interrupt(turns: TurnQuerySet) -> int:
-    """End those of the turns whose process is dead: what was asked stays, what came of it is not
-    known. Of a queued one not even all that was asked was written: it has failed.
+    """Mark those of the turns as ended whose process is dead; return how many there were.
+
+    A running turn becomes incomplete: its items stay, its answer is not known. A queued turn
+    becomes failed: not even all of its items were written.
     """
     dead = turns.running().filter(is_expired("alive_until"))
     status = Case(

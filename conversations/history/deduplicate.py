@@ -1,5 +1,7 @@
-"""What a client repeats of a conversation: some send only what is new, some all that was said, some
-the end of it; and some all up to a point from which they want to go on anew.
+"""Find which messages of a request are new.
+
+A client may send only new messages, the whole history, its tail, or the history up to an earlier
+turn from which it wants to continue (an edited question).
 """
 
 import hashlib
@@ -19,8 +21,9 @@ Mark = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What of a request is new; `after`: the turn from which it goes on, when later ones are to be
-    left behind.
+    """The new items of a request.
+
+    `after` is the turn from which the conversation continues when later turns are to be replaced.
     """
 
     new: list[Entry]
@@ -28,8 +31,9 @@ class Heard:
 
 
 def counts(said: Said) -> bool:
-    """Whether it is compared: instructions are told apart from what is said, and thinking is rarely
-    sent back.
+    """Return whether an item is compared.
+
+    Instructions are handled on their own, and clients rarely send reasoning back.
     """
     return said.type != "reasoning" and said.role not in SYSTEM_ROLES
 
@@ -39,8 +43,10 @@ def digest(text: str) -> str:
 
 
 def mark(said: Said, text: str, told: str = "") -> Mark:
-    """What makes two items the same. Of the model's own words only the text counts, as its caller
-    was told it.
+    """Return a value that is equal for two items that are the same.
+
+    For an assistant message only the text counts, as the caller received it. `told` is the SHA-256
+    of that text when it differs from the stored text.
     """
     data = said.data
     if said.type == "function_call":
@@ -61,13 +67,15 @@ def of_entry(entry: Entry) -> Mark:
 
 
 def same(known: Sequence[Line], told: Sequence[Entry]) -> bool:
-    """Whether the one repeats the other."""
+    """Return whether the new items repeat the known ones exactly."""
     return [of_line(item) for item in known] == [of_entry(entry) for entry in told]
 
 
 def beyond(last: Sequence[Line], first: Sequence[Line], told: Sequence[Entry]) -> Heard:
-    """What of `told` is new. `last` and `first`: the conversation's last and first items, in their
-    order, as many as told; of what is told at least the last one is new.
+    """Return which items of `told`, the request's items, are new.
+
+    `last` and `first` are the last and the first items of the conversation, each in their order, as
+    many as there are in `told`. At least the last item of `told` is always new.
     """
     heard = [entry for entry in told if entry.role not in SYSTEM_ROLES]
     counted = [at for at, entry in enumerate(heard) if counts(entry)]
@@ -81,8 +89,9 @@ def beyond(last: Sequence[Line], first: Sequence[Line], told: Sequence[Entry]) -
 
 
 def longest(prefix: Sequence[Mark], text: Sequence[Mark]) -> int:
-    """How much of the beginning of `prefix` the end of `text` is, by the failure function of Knuth,
-    Morris, Pratt.
+    """Return the length of the longest start of `prefix` with which `text` ends.
+
+    Uses the failure function of Knuth, Morris and Pratt.
     """
     joined: list[Mark | None] = [*prefix, None, *text]
     fails = [0] * len(joined)
@@ -95,8 +104,9 @@ def longest(prefix: Sequence[Mark], text: Sequence[Mark]) -> int:
 
 
 def turned_back(first: Sequence[Line], marks: Sequence[Mark]) -> int:
-    """How many of the conversation's first items are told again, up to the end of a whole turn that
-    was answered; 0 when not even one turn is.
+    """Return how many of the conversation's first items the request repeats.
+
+    Only whole answered turns count; the result is 0 when not even one is repeated.
     """
     kept = 0
     for at, (item, told) in enumerate(zip(first, marks, strict=False), 1):

@@ -1,5 +1,7 @@
-"""Deeds on the turns of the log, each one transaction in a database thread: finish one, drop it,
-keep it alive, end those of the dead. How one begins is `start_turn.py`.
+"""Finish, drop and keep alive turns, and end those of dead processes.
+
+Each function is for a database thread; `finish` and `drop` are one transaction each.
+`start_turn.py` starts turns.
 """
 
 import math
@@ -26,25 +28,28 @@ from providers.protocol.chat import Resume
 from providers.protocol.message_text import SYSTEM_ROLES
 
 TITLE_CHARS = 80
-PUT_AT_ONCE = 100  # items that are written before somebody looks at the clock
+PUT_AT_ONCE = 100  # items that are written between two looks at the clock
 
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A turn that stands in the log."""
+    """A turn whose row is in the database."""
 
     id: str
     conversation_id: str
     number: int
-    begins: bool  # its conversation begins with it
+    begins: bool  # its conversation was created for it
     created_at: int
-    messages: list[dict[str, Any]]  # all that its upstream is told
+    messages: list[dict[str, Any]]  # all messages for its upstream
     resume: Resume | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """What came of a turn. `chat`: where it stands at an upstream that keeps chats."""
+    """The outcome of a turn.
+
+    `chat` is its place at an upstream that keeps chats.
+    """
 
     id: str
     conversation_id: str
@@ -59,23 +64,26 @@ class Finished:
 
 
 class Lost(Exception):
-    """The turn was taken for dead: another one may have begun."""
+    """The turn was taken for dead: another turn may have started since."""
 
 
+# errors of one turn that no retry can cure
 UNWRITABLE = (
     Lost,
     DataError,
     IntegrityError,
     TypeError,
     ValueError,
-)  # of one turn, whenever it is tried
+)
 
 
 # --- finish ---------------------------------------------------------------------------------------
 @transaction.atomic
 def finish(finished: Finished) -> None:
-    """Write what came of a turn. Of a conversation that was deleted meanwhile nothing is written.
-    Raises Lost.
+    """Write the outcome of a turn.
+
+    When the conversation was deleted meanwhile, nothing is written but a Farewell row, so that the
+    chat at the upstream is deleted too. Raises Lost.
     """
     conversation = (
         Conversation.objects.select_for_update().filter(pk=finished.conversation_id).first()
@@ -95,9 +103,10 @@ def finish(finished: Finished) -> None:
 
 
 def set_outcome(turn: Turn, finished: Finished) -> None:
-    """Set what came of a turn, and the end of its lease with it; it is not saved.
+    """Set the outcome of a turn on its row and end its lease, without saving the row.
 
-    No `release_lease`: the lease ends in the statement that writes the whole row.
+    Also adds to the remembered size of the user's contents. `release_lease` is not used, because
+    the statement that later saves the row also ends the lease.
     """
     turn.status = finished.status
     turn.finish_reason = finished.finish_reason[:32]
@@ -108,9 +117,8 @@ def set_outcome(turn: Turn, finished: Finished) -> None:
     )
     turn.thought = items.storable(finished.thought)
     turn.tokens += estimate_item_tokens(finished.entries)
-    size = storage_quota.size_of(finished.entries) * (
-        2 if turn.background else 1
-    )  # its events are rows too
+    # the events of a background turn are stored too
+    size = storage_quota.size_of(finished.entries) * (2 if turn.background else 1)
     size += storage_quota.json_size(turn.extras) + storage_quota.json_size(turn.thought)
     turn.stored_bytes += size
     storage_quota.add(turn.user_id, size)
@@ -119,7 +127,7 @@ def set_outcome(turn: Turn, finished: Finished) -> None:
 
 
 def set_progress(conversation: Conversation, turn: Turn, finished: Finished) -> None:
-    """Set how far a conversation is after a turn; it is not saved."""
+    """Set title and upstream chat of a conversation after a turn, without saving it."""
     chat = finished.chat
     if finished.status == TurnStatus.FAILED:
         unsaid(conversation, turn)
@@ -134,9 +142,7 @@ def set_progress(conversation: Conversation, turn: Turn, finished: Finished) -> 
 
 @transaction.atomic
 def drop(begun: Begun) -> None:
-    """Take a turn back that was begun and then refused, and its conversation when that began with
-    it.
-    """
+    """Delete a turn that was started and then refused, and its conversation if that was new."""
     conversation = Conversation.objects.select_for_update().filter(pk=begun.conversation_id).first()
     turn = Turn.objects.filter(pk=UUID(begun.id)).first()
     if conversation is None or turn is None:
@@ -150,8 +156,9 @@ def drop(begun: Begun) -> None:
 
 
 def unsaid(conversation: Conversation, turn: Turn) -> None:
-    """Nothing that the turn asked counts: the instructions before it are in force again, and an
-    upstream that keeps the conversation has missed nothing. The conversation is not saved.
+    """Undo a failed turn's effect on the conversation, without saving it.
+
+    The previous system message is in force again, and the upstream chat is marked as up to date.
     """
     if conversation.chat_turn == turn.number - 1:
         conversation.chat_turn = turn.number
@@ -160,8 +167,9 @@ def unsaid(conversation: Conversation, turn: Turn) -> None:
 
 
 def put(turn: Turn, entries: Sequence[Entry], *, output: bool, until: float = math.inf) -> None:
-    """Write a turn's items, and their words into the index. Raises TooLate after `until` of the
-    monotonic clock.
+    """Write a turn's items, and their words into the search index.
+
+    Raises TooLate after `until`, a time of the monotonic clock.
     """
     rows = new_items(turn, entries, output=output)
     for start in range(0, len(rows), PUT_AT_ONCE):
@@ -170,12 +178,12 @@ def put(turn: Turn, entries: Sequence[Entry], *, output: bool, until: float = ma
 
 
 def put_items(turn: Turn, rows: list[Item]) -> None:
-    """Write some items of a turn, and their words into the index, with one statement each."""
+    """Write some items of a turn, and their words into the search index, one statement each."""
     item_search.add(turn.user_id, Item.objects.bulk_create(rows))
 
 
 def new_items(turn: Turn, entries: Sequence[Entry], *, output: bool) -> list[Item]:
-    """Return a turn's items; they are not saved."""
+    """Return a turn's items as unsaved rows."""
     hex_id = turn.pk.hex
     return [
         Item(
@@ -195,7 +203,7 @@ def new_items(turn: Turn, entries: Sequence[Entry], *, output: bool) -> list[Ite
 
 
 def touch(conversation: Conversation, turn: Turn, new: Sequence[Entry]) -> None:
-    """The conversation was used: it lives on from now, has these instructions."""
+    """Save the conversation as used now, with the turn's instructions if it has any."""
     set_used(conversation)
     if any(entry.role in SYSTEM_ROLES for entry in new):
         conversation.system = turn
@@ -203,7 +211,7 @@ def touch(conversation: Conversation, turn: Turn, new: Sequence[Entry]) -> None:
 
 
 def set_used(conversation: Conversation) -> None:
-    """Set that it lives on from now; it is not saved."""
+    """Set the last use and the expiry of a conversation from now, without saving it."""
     conversation.used_at = timezone.now()
     if conversation.idle_seconds:
         conversation.expires_at = conversation.used_at + timedelta(
@@ -212,7 +220,7 @@ def set_used(conversation: Conversation) -> None:
 
 
 def title_of(turn: Turn) -> str:
-    """The beginning of what the turn asks."""
+    """Return the start of the turn's first user text, at most TITLE_CHARS characters."""
     asked = (
         turn.items.filter(role="user")
         .exclude(text="")
@@ -224,7 +232,7 @@ def title_of(turn: Turn) -> str:
 
 
 def estimate_item_tokens(entries: Iterable[Said]) -> int:
-    """Estimate the tokens of items as an upstream is told them: text, frame and attachments."""
+    """Estimate the tokens of items as an upstream gets them: text, frame and attachments."""
     tokens = 0
     for entry in entries:
         tokens += MESSAGE_TOKENS + estimate_tokens(entry.text)
@@ -233,7 +241,7 @@ def estimate_item_tokens(entries: Iterable[Said]) -> int:
 
 
 def count_attachments(data: dict[str, Any]) -> int:
-    """Count the parts of an item's data that are no text."""
+    """Count the images, files and audio parts in an item's data."""
     parts = data.get("content")
     kinds = (part.get("type") for part in parts) if isinstance(parts, list) else ()
     return sum(kind in ("input_image", "input_file", "input_audio") for kind in kinds)
@@ -241,24 +249,24 @@ def count_attachments(data: dict[str, Any]) -> int:
 
 # --- the living and the dead ----------------------------------------------------------------------
 def renew_leases(turn_ids: Sequence[str]) -> None:
-    """Write that this process still works on these turns."""
+    """Renew the leases of these turns: this process still works on them."""
     running = Turn.objects.running().filter(pk__in=map(UUID, turn_ids))
     running.renew_lease("alive_until", settings.TURN_LEASE_SECONDS)
 
 
 def to_stop(turn_ids: Sequence[str]) -> list[str]:
-    """Of these turns those that somebody asked to stop, or that are gone."""
+    """Return those of the turns that a user asked to stop, or that are deleted."""
     there = dict(Turn.objects.filter(pk__in=map(UUID, turn_ids)).values_list("pk", "asked_to_stop"))
     return [turn_id for turn_id in turn_ids if there.get(UUID(turn_id), True)]
 
 
 def sweep() -> int:
-    """End all turns whose process is dead; returns how many."""
+    """Mark all turns whose process is dead as ended; return how many there were."""
     return interrupt(Turn.objects.all())
 
 
 def link(conversation_id: str, document_ids: Sequence[str]) -> None:
-    """The conversation goes on about these documents: they are deleted with it."""
+    """Link the conversation to these documents: they are deleted with it."""
     conversation = Conversation.objects.filter(pk=conversation_id).first()
     if conversation is not None:
         conversation.documents.add(*Document.objects.filter(pk__in=document_ids).only("pk"))

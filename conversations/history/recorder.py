@@ -1,10 +1,14 @@
-"""What a request remembers: recall before it is asked, remember before its end is told.
+"""Record conversation history on the request path.
 
-One `History` per process. A turn of a conversation begins when no other runs, here or in another
-process: who comes second waits, in order of coming, at most CONVERSATION_WAIT_SECONDS. `remember`
-is the outermost tap on the answer: it folds what goes by and writes the turn down when all is said,
-broken off or abandoned; only then the generator ends, so whoever hears the end can go on anywhere
-at once. `keep` renews the leases of running turns and hears who is to stop.
+`recall` loads the history before the upstream is called; `remember` saves the turn before the last
+byte is sent.
+
+There is one `History` per process. Only one turn of a conversation runs at a time, here or in
+another process. A second request waits in order of arrival, at most CONVERSATION_WAIT_SECONDS.
+`remember` is the outermost generator around the answer: it collects the chunks and saves the turn
+when the answer is complete, cut off or abandoned. Its end comes after that, so a client that has
+seen the end can continue in any process at once. `keep` renews the leases of running turns and
+stops those that are to be stopped.
 """
 
 import asyncio
@@ -47,8 +51,9 @@ ABANDONED = {"code": "abandoned", "message": "The caller left before the end."}
 
 @dataclass(slots=True)
 class OpenTurn:
-    """A turn that is being answered. `answer` is what was said so far; `stop` is set when somebody
-    asks for its end.
+    """A turn that is being answered.
+
+    `answer` is the answer so far; `stop` is set when a user asks to stop the turn.
     """
 
     begun: Begun
@@ -65,12 +70,15 @@ class OpenTurn:
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """A turn that has begun; `messages`: all that its upstream is told."""
+    """A turn that has begun.
+
+    `messages` are all messages for its upstream.
+    """
 
     turn: OpenTurn
     messages: list[dict[str, Any]]
     resume: Resume | None
-    goes_on: bool  # it is one of several, or may become so
+    goes_on: bool  # the request names a conversation or an older response
 
 
 class History:
@@ -83,8 +91,9 @@ class History:
 
     # --- before -----------------------------------------------------------------------------------
     async def recall(self, asked: Asked) -> Recalled:
-        """Begin the request's turn. Raises UnknownUrl, InvalidRequest, ConversationBusy,
-        DatabaseUnavailable.
+        """Start the request's turn and load its history. Writes the turn.
+
+        Raises UnknownUrl, InvalidRequest, ConversationBusy, DatabaseUnavailable.
         """
         until = time.monotonic() + settings.CONVERSATION_WAIT_SECONDS
         lock = await self._turn_in_line(asked, until)
@@ -100,7 +109,10 @@ class History:
         return Recalled(turn, begun.messages, begun.resume, goes_on)
 
     async def _turn_in_line(self, asked: Asked, until: float) -> asyncio.Lock | None:
-        """The place of this request among those of this process that want the same conversation."""
+        """Acquire this process's lock for the request's conversation, or return None without one.
+
+        Raises ConversationBusy when it takes longer than `until`.
+        """
         wanted = asked.name or asked.conversation_id
         if not wanted:
             return None
@@ -122,7 +134,7 @@ class History:
                 await asyncio.sleep(POLL_SECONDS)
 
     async def _begin(self, asked: Asked) -> Begun:
-        """What is begun although nobody waits for it any more is taken back."""
+        """Start the turn in a database thread; take it back when nobody waits for it any more."""
         seconds = settings.DATABASE_TIMEOUT_SECONDS
         work = await TURNS.start_for(asked.user_id, start_turn.begin_within, asked, seconds)
         try:
@@ -136,13 +148,14 @@ class History:
             self._later(off_loop(finish_turn.drop, work.result()))
 
     async def drop(self, turn: OpenTurn) -> None:
-        """The request was refused after all: nothing of it stays."""
+        """Delete a turn that was refused after it had started."""
         await self._settled(turn, off_loop(finish_turn.drop, turn.begun))
 
     # --- after ------------------------------------------------------------------------------------
     async def remember(self, turn: OpenTurn, trace: Trace, batches: Batches) -> Batches:
-        """Pass the chunks through; when this generator has ended, however it did, the turn is in
-        the log. Raises DatabaseUnavailable instead of a good end when it cannot be written.
+        """Relay the chunks; save the turn before this generator ends, however it ends.
+
+        Raises DatabaseUnavailable in place of a good end when the turn cannot be saved.
         """
         try:
             async with aclosing(batches):
@@ -153,10 +166,12 @@ class History:
             await self._settled(turn, self._write(outcome(turn, trace, sys.exc_info()[1])))
 
     async def _write(self, finished: Finished) -> None:
-        """Raises DatabaseUnavailable, ConversationBusy. What the database does not take now is
-        tried again, and stands there as something whose end nobody was told.
+        """Write a finished turn.
+
+        If the database is unavailable, keep the turn for a later retry, marked incomplete because
+        its caller was told of an error, and raise. Raises DatabaseUnavailable, ConversationBusy.
         """
-        is_cut_off = finished.error is SHUT_DOWN  # with all others
+        is_cut_off = finished.error is SHUT_DOWN  # a shutdown ends all turns at once
         try:
             await (self._batches.write(finished) if is_cut_off else write(finished))
         except DatabaseUnavailable:
@@ -164,9 +179,7 @@ class History:
             raise
 
     async def _settled(self, turn: OpenTurn, work: Any) -> None:
-        """Have the work done, also when nobody waits for it any more; the next turn may begin
-        then.
-        """
+        """Run the work to its end even if the caller leaves, then let the next turn start."""
         task = self._later(work)
         task.add_done_callback(lambda done: self._left(turn))
         await asyncio.shield(task)
@@ -190,7 +203,7 @@ class History:
 
     # --- housekeeping -----------------------------------------------------------------------------
     async def keep(self) -> None:
-        """Renew the leases of running turns, and tell those that are to stop; until cancelled."""
+        """Renew the leases of running turns and set the stop events, until cancelled."""
         renewed_at = time.monotonic()
         while True:
             await asyncio.sleep(TICK_SECONDS)
@@ -210,15 +223,17 @@ class History:
                 logger.warning("the leases of running turns were not renewed: %s", error)
 
     async def _write_late(self) -> None:
-        """Raises DatabaseError while the database is away; a turn that it never takes holds up no
-        other.
+        """Write the turns that the database did not take before.
+
+        Raises DatabaseError while the database is unavailable. A turn that can never be written is
+        logged and dropped, so that it does not block the others.
         """
         while self._unwritten:
             late = self._unwritten[0]
             try:
                 await HOUSEKEEPING.run(finish_turn.finish, late)
             except Lost:
-                pass  # it was written late, or taken for dead
+                pass  # it was written after all, or taken for dead
             except finish_turn.UNWRITABLE as error:
                 logger.error("the database never takes the turn %s: %s", late.id, error)
             self._unwritten.pop(0)
@@ -227,7 +242,7 @@ class History:
         return [turn.id for turn in self.running.values() if turn.background]
 
     async def settle(self) -> None:
-        """Wait until what is being written is written."""
+        """Wait until all pending writes are done, and retry the failed ones once."""
         while self._writing:
             await asyncio.wait(set(self._writing))
         with suppress(DatabaseError):
@@ -241,7 +256,7 @@ def busy() -> ConversationBusy:
 
 
 async def write(finished: Finished) -> None:
-    """Raises DatabaseUnavailable, ConversationBusy."""
+    """Finish one turn in a database thread. Raises DatabaseUnavailable, ConversationBusy."""
     work: Callable[[Finished], None] = finish_turn.finish
     try:
         await in_time(off_loop(work, finished))
@@ -252,7 +267,7 @@ async def write(finished: Finished) -> None:
 
 
 def outcome(turn: OpenTurn, trace: Trace, error: BaseException | None) -> Finished:
-    """What is written down of a turn that ended with this exception, or well."""
+    """Return the outcome of a turn that ended with this exception, or well for None."""
     answer = turn.answer
     problem = problem_of(error)
     if error is None:
@@ -290,7 +305,7 @@ def outcome(turn: OpenTurn, trace: Trace, error: BaseException | None) -> Finish
 
 
 def untold(finished: Finished) -> Finished:
-    """The same, as it is written down when its caller heard of an error instead of its end."""
+    """Return the outcome to store for a caller who got an error in place of the answer's end."""
     if finished.status != TurnStatus.COMPLETED:
         return finished
     return replace(finished, status=TurnStatus.INCOMPLETE, error=UNWRITTEN)
@@ -307,8 +322,10 @@ def problem_of(error: BaseException | None) -> dict[str, str] | None:
 
 
 def without(entries: Sequence[Entry], preface: str) -> Sequence[Entry]:
-    """The items of an answer without the thinking that stands in its text before the answer
-    proper.
+    """Return the items of an answer without the thinking in front of its text.
+
+    `preface` is that thinking. The message item is changed in place; its `told` keeps the digest of
+    the text as the caller received it.
     """
     said = next((entry for entry in entries if entry.type == "message"), None)
     if preface and said is not None and said.text.startswith(preface):

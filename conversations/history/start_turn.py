@@ -1,10 +1,11 @@
-"""The beginning of a turn, one transaction in a database thread: its place is found and nobody else
-let in, what was said before is read, as much as fits, and what is asked is written down. Or, when
-nothing is to be kept, only what its upstream would be told.
+"""Start a turn in one transaction of a database thread.
 
-A question of more than PUT_AT_ONCE items is written in several transactions, so that others can
-write in between. Until the last one its turn is queued: nobody else may begin one, and if the
-process dies, later turns are not told of it.
+Find or create the conversation, lock it, load the history that fits the budget, and save the
+request's items. `look_up` builds the same prompt without saving anything.
+
+A request of more than PUT_AT_ONCE items is written in several transactions, so that other writers
+are not held up. Until the last one the turn is queued: no other turn of the conversation may start,
+and if the process dies, later turns ignore this one.
 """
 
 import math
@@ -39,19 +40,20 @@ from providers.exceptions import InvalidRequest
 from providers.protocol.chat import Resume
 from providers.protocol.message_text import SYSTEM_ROLES
 
-PAUSE_SECONDS = (
-    0.005  # between two parts of a long question: the event loop needs the interpreter too
-)
+# pause between two parts of a long request, so that the event loop gets the interpreter
+PAUSE_SECONDS = 0.005
 
 
 def begin_within(asked: Asked, seconds: float) -> Begun:
-    """`begin`, at most so long after it has begun to."""
+    """Start the turn like `begin`, with a time limit that runs from now."""
     return begin(asked, time.monotonic() + seconds)
 
 
 def begin(asked: Asked, until: float = math.inf) -> Begun:
-    """Begin the turn, unless it is later than `until` of the monotonic clock: then nobody waits for
-    it any more, and nobody else is to wait because of it. Raises Busy, UnknownUrl, InvalidRequest,
+    """Start the turn; write its row and items, and return it.
+
+    `until` is a time of the monotonic clock. After it nothing is written, because the caller no
+    longer waits and the turn would only block others. Raises Busy, UnknownUrl, InvalidRequest,
     TooLate.
     """
     try:
@@ -59,7 +61,7 @@ def begin(asked: Asked, until: float = math.inf) -> Begun:
             limit_transaction(until)
             begun, turn, new = placed(asked, until)
             require_time(until)
-    except IntegrityError:  # somebody else began at the same moment
+    except IntegrityError:  # another request created the conversation at the same moment
         raise Busy from None
     if turn.status == TurnStatus.QUEUED:
         try:
@@ -71,8 +73,10 @@ def begin(asked: Asked, until: float = math.inf) -> Begun:
 
 
 def placed(asked: Asked, until: float) -> tuple[Begun, Turn, list[Entry]]:
-    """The turn that was begun, its row, and its items; the row is queued while not all of them are
-    written.
+    """Create the turn's row and, if there are few, its items; return turn, row and items.
+
+    The row stays queued while not all of its items are written. Also saves the conversation, adds
+    to the remembered size of the user's contents, and marks turns that this one replaces.
     """
     conversation, begins = place_of(asked)
     require_free(conversation)
@@ -85,7 +89,7 @@ def placed(asked: Asked, until: float) -> tuple[Begun, Turn, list[Entry]]:
     repeated = chat and deduplicate.same(told.system, own)
     new = [entry.clean() for entry in (heard if repeated or not chat else [*own, *heard])]
     if told.unanswered and deduplicate.same(told.unanswered, said(new)):
-        replace(conversation, told.unanswered[0].turn_id)  # it is asked again
+        replace(conversation, told.unanswered[0].turn_id)  # the same question again
         told.items = told.items[: -len(told.unanswered)]
     messages = composed(asked, [] if own else told.system, told.items, heard)
     size = storage_quota.size_of(new) + storage_quota.json_size(asked.settings)
@@ -130,8 +134,9 @@ def placed(asked: Asked, until: float) -> tuple[Begun, Turn, list[Entry]]:
 
 
 def put_rest(turn: Turn, new: Sequence[Entry], until: float) -> None:
-    """Write the items of a queued turn, some in each transaction, and then start it. Of a
-    conversation that is deleted meanwhile the rest is not written. Raises TooLate.
+    """Write the items of a queued turn in several transactions, then mark it as in progress.
+
+    When the conversation is deleted meanwhile, the remaining items are not written. Raises TooLate.
     """
     rows = new_items(turn, new, output=False)
     try:
@@ -153,8 +158,10 @@ def put_rest(turn: Turn, new: Sequence[Entry], until: float) -> None:
 
 
 def heard_of(conversation: Conversation, asked: Asked) -> tuple[list[Entry], bool]:
-    """What the request says besides instructions that was not said before; and whether it goes on
-    from an older turn, so that those after it are left behind.
+    """Return the request's new items, and mark the turns that it replaces.
+
+    Instructions are left out for chat requests. The second value is true when the request continues
+    from an older turn; the turns after that one are then marked as replaced in the database.
     """
     heard = said(asked.entries)
     if asked.door != Door.CHAT or len(heard) < 2 or not conversation.last:
@@ -170,12 +177,15 @@ def heard_of(conversation: Conversation, asked: Asked) -> tuple[list[Entry], boo
 
 
 def said(entries: Sequence[Entry]) -> list[Entry]:
-    """Without instructions."""
+    """Return the items that are no instructions."""
     return [entry for entry in entries if entry.role not in SYSTEM_ROLES]
 
 
 def least(heard: Sequence[Entry]) -> int:
-    """How many turns are told whatever fits: the last one, when its calls are answered."""
+    """Return how many earlier turns the prompt includes even if they do not fit: 0 or 1.
+
+    It is 1 when the request answers tool calls of the last turn.
+    """
     calls = {entry.data["call_id"] for entry in heard if entry.type == "function_call"}
     return int(
         any(e.type == "function_call_output" and e.data.get("call_id") not in calls for e in heard)
@@ -189,8 +199,9 @@ def replace(conversation: Conversation, turn_id: UUID) -> None:
 def composed(
     asked: Asked, system: Sequence[Line], before: Sequence[Line], heard: Sequence[Entry]
 ) -> list[dict[str, Any]]:
-    """All that the upstream is told: instructions, what was said, what is new. Raises
-    InvalidRequest.
+    """Return all messages for the upstream: instructions, history and new items.
+
+    Raises InvalidRequest when there is nothing to answer.
     """
     own = [entry for entry in asked.entries if entry.role in SYSTEM_ROLES]
     fresh = said(heard)
@@ -204,9 +215,7 @@ def composed(
 
 
 def resume_of(conversation: Conversation, turn: Turn) -> Resume | None:
-    """Where an upstream keeps the conversation, when nothing was said since that it does not
-    know.
-    """
+    """Return where an upstream keeps the conversation, or None when it has missed a turn."""
     if (
         not conversation.chat_id
         or conversation.token_id is None
@@ -217,8 +226,9 @@ def resume_of(conversation: Conversation, turn: Turn) -> Resume | None:
 
 
 def look_up(asked: Asked) -> list[dict[str, Any]]:
-    """What the upstream is told when nothing of the request is to be kept. Raises UnknownUrl,
-    InvalidRequest.
+    """Return the messages for the upstream of a request that is not saved.
+
+    Raises UnknownUrl, InvalidRequest.
     """
     own = estimate_item_tokens(entry for entry in asked.entries if entry.role in SYSTEM_ROLES)
     room = asked.budget - estimate_item_tokens(said(asked.entries))

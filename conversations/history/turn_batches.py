@@ -1,5 +1,6 @@
-"""Turns that end all at once, as those that a shutdown cuts off do: written many in one
-transaction.
+"""Finish many turns in one transaction.
+
+A shutdown cuts off all running turns at once; one transaction for many is faster than one for each.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from providers.database.database_threads import HOUSEKEEPING
 from providers.exceptions import ConversationBusy, DatabaseUnavailable
 
 AT_ONCE = 50
-PATIENCE_SECONDS = 10.0  # of one batch; what waits behind a batch that fails is not tried
+PATIENCE_SECONDS = 10.0  # for one batch; when it fails, the batches behind it are not tried
 
 OUTCOME = (
     "status",
@@ -45,14 +46,20 @@ Waiting = tuple[Finished, "asyncio.Future[None]"]
 
 
 class TurnBatches:
-    """One per process. A task writes while there is something to write."""
+    """A queue of finished turns, written in batches of AT_ONCE.
+
+    There is one per process. A task runs while there are turns to write.
+    """
 
     def __init__(self) -> None:
         self._waiting: list[Waiting] = []
         self._task: asyncio.Task[None] | None = None
 
     async def write(self, finished: Finished) -> None:
-        """Return when the turn is written. Raises DatabaseUnavailable, ConversationBusy."""
+        """Queue the turn and return when it is written.
+
+        Raises DatabaseUnavailable, ConversationBusy.
+        """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((finished, done))
         if self._task is None or self._task.done():
@@ -60,7 +67,7 @@ class TurnBatches:
         await done
 
     async def _write_all(self) -> None:
-        await asyncio.sleep(0)  # who ends in this turn of the loop joins the batch
+        await asyncio.sleep(0)  # turns that end in this iteration of the event loop join the batch
         while self._waiting:
             batch = self._waiting[:AT_ONCE]
             self._waiting = self._waiting[AT_ONCE:]
@@ -78,7 +85,7 @@ class TurnBatches:
 
 
 def settle(done: "asyncio.Future[None]", problem: Exception | None) -> None:
-    """Wake who waits for a turn, unless he has left."""
+    """Set the result or the error of a turn's future, unless it is already done or cancelled."""
     if done.done():
         return
     if problem is None:
@@ -97,9 +104,9 @@ def away() -> DatabaseUnavailable:
 
 # --- in a database thread -------------------------------------------------------------------------
 def finish_all(finished: Sequence[Finished]) -> dict[str, Exception]:
-    """Write what came of many turns; returns what went wrong with some, by their ids.
+    """Write the outcome of many turns; return the errors of those that failed, by their ids.
 
-    Raises DatabaseError when the database is away.
+    For a database thread. Raises DatabaseError when the database is unavailable.
     """
     try:
         return finish_together(finished)
@@ -109,7 +116,10 @@ def finish_all(finished: Sequence[Finished]) -> dict[str, Exception]:
 
 @transaction.atomic
 def finish_together(finished: Sequence[Finished]) -> dict[str, Exception]:
-    """Write them with a few statements for all. Raises UNWRITABLE, then nothing was written."""
+    """Write the outcome of all turns with a few statements; return errors by turn id.
+
+    Raises one of UNWRITABLE when any turn cannot be written; then nothing was written.
+    """
     wanted = sorted({one.conversation_id for one in finished})
     locked = Conversation.objects.select_for_update().filter(pk__in=wanted).order_by("pk")
     conversations = {conversation.pk: conversation for conversation in locked}
@@ -122,7 +132,7 @@ def finish_together(finished: Sequence[Finished]) -> dict[str, Exception]:
     for one in finished:
         turn = found.get(UUID(one.id))
         if turn is None or one.conversation_id not in conversations:
-            finish_turn.finish(one)  # it was deleted: the rule for that is there
+            finish_turn.finish(one)  # it was deleted; `finish` handles that case
         elif turn.status not in RUNNING:
             problems[one.id] = Lost()
         else:
@@ -135,9 +145,9 @@ def finish_together(finished: Sequence[Finished]) -> dict[str, Exception]:
 def save_ended(
     ended: Sequence[tuple[Turn, Finished]], conversations: dict[str, Conversation]
 ) -> None:
-    """Write turns, their items, and how far their conversations are."""
+    """Write turns, their items with the words for search, and the state of their conversations."""
     for turn, _ in ended:
-        turn.save(update_fields=OUTCOME)  # less work than one statement for all
+        turn.save(update_fields=OUTCOME)  # cheaper than one statement for all
     new = [
         item
         for turn, one in ended
@@ -158,7 +168,7 @@ def save_ended(
 
 
 def finish_each(finished: Sequence[Finished]) -> dict[str, Exception]:
-    """Write them one by one: some cannot be written."""
+    """Write the turns one by one, as some cannot be written; return their errors by their ids."""
     problems: dict[str, Exception] = {}
     for one in finished:
         try:

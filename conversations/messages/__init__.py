@@ -1,1 +1,1 @@
-"""Chat messages, items of the log, and the answer that becomes items."""
+"""Chat messages, the items of conversations, and the items of an answer."""

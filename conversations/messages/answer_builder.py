@@ -1,8 +1,8 @@
-"""An answer as it comes: chunks folded into its parts, and at the end into items of the log.
+"""Collect the chunks of an answer, and turn them into items when it has ended.
 
-In: batches of chunks, streamed or one whole. A part is what becomes one item (thinking, words, one
-call); parts stand in the order in which they began. Texts are kept as pieces, so that whoever shows
-them keeps a place in each.
+The chunks are streamed or one whole answer. A part becomes one item (reasoning, text or one call);
+the parts are in the order in which they began. Texts are kept as lists of pieces, so that a reader
+can continue from its place in each.
 """
 
 from collections.abc import Iterable
@@ -16,16 +16,17 @@ from conversations.messages import items
 from conversations.messages.items import Entry
 from providers.protocol.chat import Chunk
 
+# the usual fields of a chunk; all others are kept as extras
 OPENAI = frozenset(
     """
     id object created model choices usage service_tier system_fingerprint obfuscation time_info
     status timings provider x_groq metadata
     """.split()
-)  # what a chunk has anyway, or what says nothing about how it was thought up
+)
 
 
 def size_of(value: Any) -> int:
-    """Bytes of what is no text, as JSON."""
+    """Return the bytes of a value as JSON."""
     try:
         return len(orjson.dumps(value))
     except orjson.JSONEncodeError:
@@ -33,7 +34,7 @@ def size_of(value: Any) -> int:
 
 
 class Part(Struct):
-    """One item of an answer that is coming in."""
+    """One item of an answer that is still coming in."""
 
     type: str  # reasoning, message or function_call
     id: str
@@ -47,7 +48,10 @@ class Part(Struct):
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is missing of what another part has followed: calls may come in turns."""
+        """True when nothing is missing, given that another part has followed.
+
+        The pieces of several calls may alternate.
+        """
         try:
             return self.type != "function_call" or isinstance(
                 orjson.loads("".join(self.arguments) or "{}"), dict
@@ -56,7 +60,7 @@ class Part(Struct):
             return False
 
     def entry(self, *, whole: bool) -> Entry:
-        """The item; `whole`: the answer came to its end."""
+        """Return the item; `whole` is true when the answer is complete."""
         if self.type == "reasoning":
             entry = items.reasoning("".join(self.text))
         elif self.type == "function_call":
@@ -81,15 +85,15 @@ class Part(Struct):
         return Entry("message", "assistant", data, text or refusal)
 
 
-PIECE_BYTES = 64  # that a piece of text takes besides its characters
-PART_BYTES = 1_024  # that a part takes besides its pieces
+PIECE_BYTES = 64  # of a piece of text, in addition to its characters
+PART_BYTES = 1_024  # of a part, in addition to its pieces
 
 
 class Answer:
-    """The first choice of an answer in `parts`; what other choices say is in `others`.
+    """The first choice of an answer in `parts`; the other choices are in `others`.
 
-    Beyond STORED_ANSWER_BYTES nothing more is taken in: then it is `cut`, as an answer is that has
-    reached the number of tokens it may have.
+    Nothing is collected beyond STORED_ANSWER_BYTES. The answer is `cut` then, like one that has
+    reached its limit of tokens.
     """
 
     def __init__(self, request: str) -> None:
@@ -104,7 +108,7 @@ class Answer:
         self.begun = False
 
     def take(self, batch: Iterable[Chunk]) -> None:
-        """Fold chunks in."""
+        """Add chunks to the answer."""
         for chunk in batch:
             self.begun = True
             if self.cut or self._is_too_long(chunk):
@@ -121,7 +125,7 @@ class Answer:
                 mine._choice(choice)
 
     def _is_too_long(self, chunk: Chunk) -> bool:
-        """Whether there is no room for the chunk; if there is, it is taken."""
+        """Return whether there is no room for the chunk; if there is, count it."""
         for choice in chunk.get("choices") or ():
             said = choice.get("message") or choice.get("delta") or {}
             for value in said.values():
@@ -172,8 +176,10 @@ class Answer:
             part.arguments.append(arguments)
 
     def entries(self, *, whole: bool = True) -> list[Entry]:
-        """The items; those of an answer that broke off are incomplete, but for thinking that was
-        followed by more.
+        """Return the items of the answer.
+
+        In an answer that broke off they are incomplete, except parts that another part has
+        followed.
         """
         last = len(self.parts) - 1
         return [
@@ -182,7 +188,7 @@ class Answer:
         ]
 
     def choices(self) -> list[dict[str, Any]]:
-        """The further choices: {"index", "message", "finish_reason"}."""
+        """Return the further choices: {"index", "message", "finish_reason"}."""
         found = []
         for index, other in sorted(self.others.items()):
             messages = items.to_messages(other.entries())

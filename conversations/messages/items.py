@@ -1,10 +1,10 @@
-"""Chat messages <-> items of the log, without loss: one message is one item or several, consecutive
-items of the model are one message again.
+"""Convert chat messages to items and back, without loss.
 
-An item's `data` is OpenAI's Responses item without id and status: `message` (content parts
-input_text, input_image, input_file, output_text, refusal; fields of a chat message that it does not
-know stay beside them), `reasoning`, `function_call`, `function_call_output`; others as they came.
-Source: OpenAI's API reference, "Responses" and "Chat completions".
+One message is one or several items; consecutive items of the model become one message again. An
+item's `data` is OpenAI's Responses item without id and status: `message` (content parts input_text,
+input_image, input_file, output_text, refusal; other fields of a chat message are kept beside them),
+`reasoning`, `function_call`, `function_call_output`; other types stay as they came. Source:
+OpenAI's API reference, "Responses" and "Chat completions".
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,13 +22,13 @@ PREFIX = {
     "function_call": "fc_",
     "function_call_output": "fco_",
 }
-CALL_TYPES = ("function_call", "tool_call")  # the second: of a kind that only its upstream knows
+CALL_TYPES = ("function_call", "tool_call")  # the second is a type that only its upstream knows
 CUT = "\n\n[This answer was cut off before its end.]"
 NUL = b"\\u0000"
 
 
 class Said(Protocol):
-    """What an Entry and a row of Item have in common."""
+    """The common fields of an Entry and a row of Item."""
 
     type: str
     role: str
@@ -38,18 +38,18 @@ class Said(Protocol):
 
 
 class Entry(Struct):
-    """One item before it has an id. `text`: what a person would read of it."""
+    """One item before it has an id; `text` is its text for people."""
 
     type: str
     role: str
     data: dict[str, Any]
     text: str = ""
     status: str = "completed"
-    output: bool = False  # by the model
-    told: str = ""  # digest of the text as its caller got it, where that had more in front
+    output: bool = False  # the model made it
+    told: str = ""  # SHA-256 of the text as the caller received it; set when thinking preceded it
 
     def clean(self) -> "Entry":
-        """Without what no database can store: NUL and lone surrogates."""
+        """Return the item with NUL and lone surrogates replaced, which no database can store."""
         try:
             if NUL not in orjson.dumps([self.data, self.text]):
                 return self
@@ -59,7 +59,7 @@ class Entry(Struct):
 
 
 def storable(value: Any) -> Any:
-    """The value with U+FFFD where a text has NUL or a lone surrogate."""
+    """Return the value with U+FFFD for each NUL and lone surrogate in its texts."""
     if isinstance(value, str):
         return (
             value.replace("\0", "\ufffd")
@@ -72,15 +72,16 @@ def storable(value: Any) -> Any:
 
 
 def public_id(kind: str, request: str, place: int, *, output: bool = True) -> str:
-    """The id of an item of a turn, made of the request's hex digits and its place: known before it
-    is stored.
+    """Return the id of an item of a turn, from the request's hex digits and the item's place.
+
+    So the id is known before the item is stored.
     """
     return f"{PREFIX.get(kind, 'item_')}{request}{'' if output else 'i'}{place:02x}"
 
 
 # --- chat messages -> items -----------------------------------------------------------------------
 def of_messages(messages: Iterable[Message]) -> list[Entry]:
-    """The items of chat messages, in their order."""
+    """Return the items of chat messages, in their order."""
     return [entry for message in messages for entry in of_message(message)]
 
 
@@ -143,7 +144,7 @@ def reasoning(thought: str) -> Entry:
 
 def function_call(call: dict[str, Any]) -> Entry:
     function = call.get("function")
-    if function is None:  # a kind of tool that only its upstream knows
+    if function is None:  # a type of tool that only its upstream knows
         return Entry(
             "tool_call", "assistant", {"type": "tool_call", "call": call}, str(call.get("type"))
         )
@@ -154,21 +155,21 @@ def function_call(call: dict[str, Any]) -> Entry:
 
 
 def listed(content: Any) -> Sequence[dict[str, Any]]:
-    """A message's content as chat parts."""
+    """Return a message's content as chat parts."""
     if isinstance(content, str):
         return [{"type": "text", "text": content}] if content else []
     return content or ()
 
 
 def given(content: Any) -> Any:
-    """A tool's answer: its text, or Responses parts."""
+    """Return a tool's output: its text, or Responses parts."""
     return (
         [part_of(part, "input") for part in content] if isinstance(content, list) else content or ""
     )
 
 
 def part_of(part: dict[str, Any], way: str) -> dict[str, Any]:
-    """A chat part as a Responses part; `way` is input or output."""
+    """Return a chat part as a Responses part; `way` is input or output."""
     match part.get("type"):
         case "text":
             made = {**part, "type": f"{way}_text"}
@@ -197,7 +198,7 @@ def part_of(part: dict[str, Any], way: str) -> dict[str, Any]:
 
 # --- the input of a response -> items -------------------------------------------------------------
 def of_input(given_input: str | list[dict[str, Any]]) -> list[Entry]:
-    """The items of a validated `input`."""
+    """Return the items of a validated `input`."""
     if isinstance(given_input, str):
         given_input = [{"role": "user", "content": given_input}]
     return [of_item(item) for item in given_input]
@@ -206,7 +207,8 @@ def of_input(given_input: str | list[dict[str, Any]]) -> list[Entry]:
 def of_item(item: dict[str, Any]) -> Entry:
     entry = whole_item(item)
     if item.get("status") == "incomplete" and entry.role == "assistant":
-        entry.status = "incomplete"  # an answer that was cut off stays one, wherever it is told
+        # an answer that was cut off stays incomplete when a client sends it again
+        entry.status = "incomplete"
     return entry
 
 
@@ -231,17 +233,19 @@ def whole_item(item: dict[str, Any]) -> Entry:
 
 
 def shown_part(part: dict[str, Any]) -> dict[str, Any]:
-    """The part with what OpenAI's own always has."""
+    """Return the part with the fields that OpenAI's own parts always have."""
     return {"detail": "auto", **part} if part.get("type") == "input_image" else part
 
 
 # --- items -> chat messages -----------------------------------------------------------------------
 def to_messages(entries: Iterable[Said]) -> list[Message]:
-    """The chat messages that an upstream is told. An answer that was cut off says so; thinking goes
-    along where tools were called, because some upstreams insist on it, and nowhere else.
+    """Return the chat messages for an upstream.
+
+    An answer that was cut off ends with CUT. Reasoning is included only where tools were called,
+    because some upstreams insist on it there.
     """
     messages: list[Message] = []
-    said: Message | None = None  # the message of the model that is being put together
+    said: Message | None = None  # the message of the model that is being built
     for entry in entries:
         data = entry.data
         if entry.type == "message" and entry.role != "assistant":
@@ -265,7 +269,7 @@ def to_messages(entries: Iterable[Said]) -> list[Message]:
 
 
 def speaks_too(said: Message, kind: str) -> bool:
-    """Whether another item of this kind is one message more."""
+    """Return whether another item of this kind starts a new message."""
     return (
         bool(said["content"] is not None or said.get("tool_calls"))
         if kind == "message"
@@ -294,7 +298,7 @@ def add_to(said: Message, entry: Said) -> None:
 
 
 def read_thinking(data: dict[str, Any]) -> str:
-    """Read the text of a reasoning item, its summary included."""
+    """Return the text of a reasoning item, including its summary."""
     return join_texts([*(data.get("content") or ()), *(data.get("summary") or ())])
 
 
@@ -313,7 +317,7 @@ def read_tool_call(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def finished(message: Message) -> Message | None:
-    """The message as an upstream takes it; None when nothing of it is left."""
+    """Return the message as an upstream takes it, None when nothing of it is left."""
     if message["role"] != "assistant":
         return message
     if not message.get("tool_calls"):
@@ -322,7 +326,7 @@ def finished(message: Message) -> Message | None:
 
 
 def beside(data: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a chat message that an item has no place for."""
+    """Return the fields of a chat message that an item has no place for."""
     return {name: value for name, value in data.items() if name not in OF_AN_ITEM}
 
 
@@ -330,7 +334,7 @@ OF_AN_ITEM = ("type", "role", "content", "phase", "call_id", "output", "created_
 
 
 def chat_content(parts: Any) -> Any:
-    """Responses parts as chat content: one text is a string."""
+    """Return Responses parts as chat content; a single text becomes a string."""
     if not isinstance(parts, list):
         return parts or ""
     if not parts:
@@ -339,7 +343,7 @@ def chat_content(parts: Any) -> Any:
     return made[0]["text"] if len(made) == 1 and made[0].keys() == {"type", "text"} else made
 
 
-ANSWERED = ("annotations", "logprobs")  # of a text: what only an answer has
+ANSWERED = ("annotations", "logprobs")  # fields of a text that only answers have
 
 
 def chat_part(part: dict[str, Any]) -> dict[str, Any]:

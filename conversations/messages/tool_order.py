@@ -1,9 +1,8 @@
-"""Calls of tools and their answers, each answer right behind its call: upstreams refuse anything
-else.
+"""Put each answer of a tool directly behind its call; upstreams refuse any other order.
 
-Items may stand in any order, clients put new questions between the two, and upstreams use the same
-id again: an answer belongs to the last call of that id before it, else to the first one after it. A
-call that nobody answered is not told.
+Items may come in any order, clients put new questions between call and answer, and upstreams use an
+id twice. So an answer belongs to the last call of that id before it, else to the first one after
+it. Calls without an answer are left out.
 """
 
 from collections import defaultdict
@@ -16,8 +15,10 @@ Message = dict[str, Any]
 
 
 def paired(messages: Sequence[Message], fresh: int = 0) -> list[Message]:
-    """The messages in that order. Those from `fresh` on are the request's own: an answer among them
-    that no call asked for raises InvalidRequest; an older one is left out.
+    """Return the messages in that order.
+
+    Those from index `fresh` on are the request's own: an answer among them that belongs to no call
+    raises InvalidRequest; an older one is left out.
     """
     places = answered(messages, fresh)
     told: list[Message] = []
@@ -40,14 +41,18 @@ def paired(messages: Sequence[Message], fresh: int = 0) -> list[Message]:
     return told
 
 
+# fields that are left out of a message whose calls have no answer
 UNCALLED = (
     "tool_calls",
     "reasoning_content",
-)  # what a message whose calls nobody answered is told without
+)
 
 
 def answered(messages: Sequence[Message], fresh: int) -> dict[tuple[int, int], int]:
-    """Where the answer to each call is: (message, number of the call) -> message."""
+    """Return the answer of each call: (message, number of the call) -> message.
+
+    Raises InvalidRequest for an answer from `fresh` on without a call.
+    """
     calls: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for at, message in enumerate(messages):
         for number, call in enumerate(message.get("tool_calls") or ()):

@@ -1,5 +1,7 @@
-"""Rows about what is said: the log (Conversation, Turn, Item, EventBatch), documents (Document,
-Passage), files, farewells.
+"""Models of conversations, documents, files and upstream chats.
+
+The log of conversations is Conversation, Turn, Item and EventBatch. Long texts are Document and
+Passage, uploaded files are StoredFile. Farewell is an upstream chat to be deleted.
 """
 
 from conversations.models.documents import Document, DocumentQuerySet, DocumentState, Passage

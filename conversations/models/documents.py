@@ -1,5 +1,6 @@
-"""Document and Passage: a long text, taken in once for each owner and content, and what it was
-divided into.
+"""Document and Passage: a long text, and the passages that it is divided into.
+
+A text is taken in once for each owner and content.
 """
 
 import secrets
@@ -14,7 +15,7 @@ from providers.database.leases import LeaseQuerySet, is_free, is_held
 
 
 class DocumentState(models.TextChoices):
-    """OpenKimi's words."""
+    """The state of a document, in OpenKimi's words."""
 
     UPLOADED = "uploaded", "uploaded"
     PROCESSING = "processing", "processing"
@@ -29,35 +30,38 @@ def new_document_id() -> str:
 
 class DocumentQuerySet(LeaseQuerySet, models.QuerySet["Document"]):
     def of(self, user_id: int) -> "DocumentQuerySet":
-        """A user's own, without those of files that have expired."""
+        """Return a user's own documents, without those of files that have expired."""
         gone = Q(file__expires_at__isnull=False, file__expires_at__lte=Now())
         gone |= Q(source__expires_at__isnull=False, source__expires_at__lte=Now())
         return self.light().filter(~gone, user_id=user_id)
 
     def light(self) -> "DocumentQuerySet":
-        """Without their indexes, which are read when they are wanted."""
+        """Leave out the indexes, which are large and loaded on demand."""
         return self.defer("index")
 
     def expired(self) -> "DocumentQuerySet":
-        """Those that nobody has used for too long, and nobody is taking in."""
+        """Return documents that were unused for too long and that no process is taking in."""
         processed = Q(state=DocumentState.PROCESSING) & is_held("alive_until")
         return self.filter(expires_at__lte=Now()).exclude(processed)
 
     def free(self) -> "DocumentQuerySet":
-        """Those that somebody may take in now: nobody does, or whoever did is dead; what failed may
-        be tried again once its lease is over.
+        """Return the documents that may be claimed now.
+
+        They are new ones, and those whose processing was broken off or failed, once the lease is
+        over.
         """
         over = is_free("alive_until")
         begun = Q(state__in=(DocumentState.PROCESSING, DocumentState.ERROR))
         return self.filter(Q(state=DocumentState.UPLOADED) | (begun & over))
 
     def left(self) -> "DocumentQuerySet":
-        """Those that were to be taken in, and are not."""
+        """Return the documents that should be taken in and are not."""
         return self.free().exclude(state=DocumentState.ERROR)
 
     def lacking_embeddings(self) -> "DocumentQuerySet":
-        """Those whose passages have none yet and for which nobody is getting them; the first
-        passage's is written last.
+        """Return ingested documents without embeddings that no process is embedding.
+
+        The first passage's embedding is written last, so it shows whether all are there.
         """
         free = self.filter(is_free("alive_until"), state=DocumentState.INGESTED)
         first = Passage.objects.filter(document=models.OuterRef("pk"), number=0, embedding=None)
@@ -65,8 +69,10 @@ class DocumentQuerySet(LeaseQuerySet, models.QuerySet["Document"]):
 
 
 class Document(models.Model):
-    """One long text of one user. `digest` is of its content and of how it was divided: the same is
-    taken in once.
+    """One long text of one user.
+
+    `digest` is a hash of its content and of how it was divided, so that equal texts are taken in
+    once.
     """
 
     id = models.CharField(primary_key=True, max_length=48, default=new_document_id, editable=False)
@@ -76,7 +82,7 @@ class Document(models.Model):
     file = models.OneToOneField(
         StoredFile, models.CASCADE, null=True, blank=True, related_name="document"
     )
-    source = models.ForeignKey(  # of what was made of a file's text besides: it goes with the file
+    source = models.ForeignKey(  # the file whose text it was made from, as summaries are
         StoredFile, models.CASCADE, null=True, blank=True, editable=False, related_name="derived"
     )
     digest = models.CharField(max_length=64, editable=False)
@@ -86,12 +92,9 @@ class Document(models.Model):
     )
     reason = models.CharField(max_length=200, blank=True, editable=False)  # of an error
     chars = models.PositiveIntegerField(default=0, editable=False)
-    index = models.BinaryField(
-        null=True, editable=False
-    )  # conversations.documents.index.bm25.Index, packed
-    embedding_model = models.CharField(
-        max_length=255, blank=True, db_default="", editable=False
-    )  # and its width
+    index = models.BinaryField(null=True, editable=False)  # an outline with its index, packed
+    # the name of the model and the length of its vectors
+    embedding_model = models.CharField(max_length=255, blank=True, db_default="", editable=False)
     alive_until = models.DateTimeField(null=True, editable=False)  # while it is processed
     created_at = models.DateTimeField(auto_now_add=True)
     used_at = models.DateTimeField(auto_now_add=True)
@@ -116,8 +119,9 @@ class Document(models.Model):
 
 
 class Passage(models.Model):
-    """One piece of a document: characters `start` to `end` of its text, with how much it says
-    (0..1).
+    """One piece of a document: characters `start` to `end` of its text.
+
+    `score` is its density (0..1).
     """
 
     document = models.ForeignKey(Document, models.CASCADE, related_name="passages", db_index=False)

@@ -1,8 +1,7 @@
-"""Farewell: a chat that an upstream keeps although no conversation stands in it any more; it is to
-be deleted there.
+"""Farewell: a chat at an upstream that no conversation needs, to be deleted there.
 
-Database triggers write the rows (`conversations/upstream_chats/chat_triggers.py`), so what is not
-given has its default in the database.
+Database triggers write the rows (`conversations/upstream_chats/chat_triggers.py`), so the other
+columns have their defaults in the database.
 """
 
 from collections.abc import Collection
@@ -13,10 +12,9 @@ from django.db import models
 from django.db.models import Min
 from django.db.models.functions import Now
 
-PAUSE = timedelta(
-    minutes=10
-)  # after the first try; doubled after each, so that eight tries take a day
-MOST_DOUBLINGS = 7  # then it is a day from try to try
+# pause after the first try; doubled after each, so that eight tries take about a day
+PAUSE = timedelta(minutes=10)
+MOST_DOUBLINGS = 7  # then the pause is about a day
 
 
 class FarewellQuerySet(models.QuerySet["Farewell"]):
@@ -24,14 +22,17 @@ class FarewellQuerySet(models.QuerySet["Farewell"]):
         return self.filter(due_at__lte=Now())
 
     def one_each(self, count: int, but: Collection[UUID] = ()) -> "FarewellQuerySet":
-        """The first of each of some tokens, without those of `but`."""
+        """Return the first chat of each of `count` tokens, without the tokens in `but`."""
         tokens = self.exclude(token_id__in=but).values("token_id")
         first = tokens.annotate(first=Min("pk")).order_by("first").values_list("first", flat=True)
         return self.filter(pk__in=list(first[:count]))
 
 
 class Farewell(models.Model):
-    """`token_id` may be that of a token which is gone: what it kept cannot be deleted then."""
+    """A chat to be deleted.
+
+    The token of `token_id` may be deleted already; then the chat cannot be deleted.
+    """
 
     token_id = models.UUIDField(editable=False)
     chat_id = models.CharField(max_length=200, editable=False)
@@ -45,12 +46,12 @@ class Farewell(models.Model):
         return self.chat_id
 
     def claim_try(self) -> bool:
-        """Begin a try; False when somebody else has begun it since this row was read.
+        """Claim the next try; return False when another process has claimed it meanwhile.
 
-        Writes the number of tries and when the next one is due. No lease
-        (`providers/database/leases.py`): nobody renews or releases it. A try that fails and one
-        whose process dies are the same; the next one is due after a pause that grows, unless the
-        row is deleted.
+        Writes the number of tries and when the next one is due. There is no lease
+        (`providers/database/leases.py`), because nothing would renew or release it: after a failed
+        try or the death of its process, the next one is due after a growing pause, unless the row
+        is deleted.
         """
         same = Farewell.objects.filter(pk=self.pk, tries=self.tries)
         mine = (

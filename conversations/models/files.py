@@ -1,5 +1,7 @@
-"""StoredFile: a document that a user left here. Its bytes and its text are files in the home, named
-by the row's id (`conversations/files/file_storage.py`).
+"""StoredFile: a file that a user uploaded.
+
+Its bytes and its text are files in the home, named by the row's id
+(`conversations/files/file_storage.py`).
 """
 
 import secrets
@@ -11,8 +13,9 @@ from django.utils import timezone
 
 
 class Purpose(models.TextChoices):
-    """What a file is for, in OpenAI's and Moonshot's words; those of services not offered here are
-    left out.
+    """The purpose of a file, in OpenAI's and Moonshot's words.
+
+    Purposes of services that are not offered here are left out.
     """
 
     USER_DATA = "user_data", "user data"
@@ -28,11 +31,11 @@ class Status(models.TextChoices):
 
 class FileQuerySet(models.QuerySet["StoredFile"]):
     def of(self, user_id: int) -> "FileQuerySet":
-        """A user's own that have not expired."""
+        """Return a user's own files that have not expired."""
         return self.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()), user_id=user_id)
 
     def sizes(self) -> int:
-        """Bytes of all of them."""
+        """Return the bytes of all of them together."""
         found: int | None = self.aggregate(total=Sum("size_bytes"))["total"]
         return found or 0
 
@@ -81,7 +84,7 @@ class StoredFile(models.Model):
         return self.filename
 
     def as_openai(self) -> dict[str, object]:
-        """OpenAI's file object, with the reason of an error in `status_details`."""
+        """Return OpenAI's file object, with the reason of an error in `status_details`."""
         return {
             "id": self.pk,
             "object": "file",

@@ -1,11 +1,10 @@
-"""The one log of all that is said: a Conversation has Turns in their order, a Turn has Items in
-theirs.
+"""The log of conversations: a Conversation has ordered Turns, a Turn has ordered Items.
 
-A turn is one request: what it asked (items of input) and what came of it (items of output). It is
-written when the request begins and finished before the caller sees the end of the answer. Items
-have the shape of OpenAI's Responses API, whatever door they came by; chat messages are made of them
-(`conversations/messages/items.py`). A chain of responses is a conversation too, of the kind
-`thread`; a response that continues an older one begins a thread that branches off there.
+A turn is one request with its answer: input items and output items. It is written when the request
+begins, and finished before the caller sees the end of the answer. Items have the form of OpenAI's
+Responses API, whatever endpoint they came by; chat messages are made of them
+(`conversations/messages/items.py`). A chain of responses is a conversation of the kind `thread`; a
+response that follows an older one starts a thread that branches off there.
 """
 
 import secrets
@@ -21,12 +20,13 @@ from providers.database.leases import LeaseQuerySet, is_held
 
 
 class Kind(models.TextChoices):
-    """How a conversation came to be, and so which ids lead to it."""
+    """How a conversation was created, and so which ids lead to it."""
 
+    # by path, conversation_id or session_id; created on first use
     NAMED = (
         "named",
         "named by the client",
-    )  # by path, conversation_id or session_id: begins on first use
+    )
     OPEN = "open", "made by /v1/conversations"
     THREAD = "thread", "responses and stored completions"
 
@@ -38,7 +38,7 @@ class Door(models.TextChoices):
 
 
 class TurnStatus(models.TextChoices):
-    """OpenAI's words for a response's state."""
+    """The status of a turn, in OpenAI's words for a response."""
 
     QUEUED = "queued", "queued"
     IN_PROGRESS = "in_progress", "in progress"
@@ -53,7 +53,10 @@ SAID = (TurnStatus.COMPLETED, TurnStatus.INCOMPLETE)
 
 
 def told_of(turn: str = "") -> Q:
-    """Turns that later ones are told of; `turn`: the field that leads to them."""
+    """Return a condition for the turns that later turns include.
+
+    `turn` is the name of the field that leads to the turn, if any.
+    """
     at = f"{turn}__" if turn else ""
     return Q(**{f"{at}status__in": SAID, f"{at}replaced": False})
 
@@ -64,17 +67,15 @@ def new_conversation_id() -> str:
 
 class ConversationQuerySet(models.QuerySet["Conversation"]):
     def of(self, user_id: int) -> "ConversationQuerySet":
-        """A user's own that have not expired."""
+        """Return a user's own conversations that have not expired."""
         return self.filter(Q(expires_at=None) | Q(expires_at__gt=Now()), user_id=user_id)
 
     def named(self) -> "ConversationQuerySet":
-        """Those that have an id of their own: no threads."""
+        """Return the conversations that have an id of their own, which are all but threads."""
         return self.exclude(kind=Kind.THREAD)
 
     def expired(self) -> "ConversationQuerySet":
-        """Those whose time is over, that no turn is running in, and that no living thread goes on
-        from.
-        """
+        """Return expired conversations without a running turn and without a living branch."""
         branches = Conversation.objects.filter(base__conversation=OuterRef("pk"))
         living = branches.filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
         running = Turn.objects.running().filter(is_held("alive_until"), conversation=OuterRef("pk"))
@@ -82,8 +83,10 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
 
 
 class Conversation(models.Model):
-    """One user's conversation. `chat_id` and `parent_id`: where it stands at an upstream that keeps
-    it, on the token `token_id`, which knows the turns up to `chat_turn`.
+    """One user's conversation.
+
+    `chat_id` and `parent_id` are its place at an upstream that keeps it, on the token `token_id`.
+    The upstream's chat has the turns up to `chat_turn`.
     """
 
     id = models.CharField(
@@ -93,9 +96,8 @@ class Conversation(models.Model):
         settings.AUTH_USER_MODEL, models.CASCADE, related_name="conversations", db_index=False
     )
     kind = models.CharField(max_length=8, choices=Kind, editable=False)
-    name = models.CharField(
-        max_length=200, blank=True, editable=False
-    )  # as the client calls it; unique for its user
+    # the client's own id; unique for its user
+    name = models.CharField(max_length=200, blank=True, editable=False)
     title = models.CharField(max_length=200, blank=True)
     metadata = models.JSONField(default=dict, blank=True)
     base = models.ForeignKey(
@@ -150,7 +152,7 @@ class Conversation(models.Model):
         return self.title or self.name or self.pk
 
     def as_openai(self) -> dict[str, object]:
-        """OpenAI's conversation object."""
+        """Return OpenAI's conversation object."""
         created = int(self.created_at.timestamp())
         return {
             "id": self.pk,
@@ -161,23 +163,24 @@ class Conversation(models.Model):
 
 
 class TurnQuerySet(LeaseQuerySet, models.QuerySet["Turn"]):
-    """Turns, with the lease `alive_until`: each running turn has one, which its process renews."""
+    """Turns with the lease `alive_until`: the process of a running turn renews it."""
 
     def running(self) -> "TurnQuerySet":
-        """Those that have not ended, whether their process is alive or not."""
+        """Return the turns that have not ended, whether their process is alive or not."""
         return self.filter(status__in=RUNNING)
 
 
 class Turn(models.Model):
-    """One request in a conversation; its id is the request's, so `resp_<hex>` and `chatcmpl-<hex>`
-    are made of it.
+    """One request in a conversation with its answer.
+
+    Its id is the request's, so `resp_<hex>` and `chatcmpl-<hex>` are made of it.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     conversation = models.ForeignKey(
         Conversation, models.CASCADE, related_name="turns", db_index=False
     )
-    user = models.ForeignKey(  # the conversation's: it goes with that
+    user = models.ForeignKey(  # copied from the conversation, whose deletion deletes the turn
         settings.AUTH_USER_MODEL,
         models.DO_NOTHING,
         related_name="+",
@@ -191,31 +194,24 @@ class Turn(models.Model):
     stored = models.BooleanField(default=False)  # can be retrieved by its own id
     background = models.BooleanField(default=False)
     metadata = models.JSONField(default=dict)
-    settings = models.JSONField(
-        default=dict
-    )  # what the request asked for besides, as its object repeats it
-    extras = models.JSONField(default=dict)  # fields that its answer had besides; further choices
-    thought = models.JSONField(
-        default=dict
-    )  # how it was thought up, told or not: steps, framework, candidates
+    # other options of the request, which its object repeats
+    settings = models.JSONField(default=dict)
+    extras = models.JSONField(default=dict)  # additional fields of the answer, and further choices
+    # steps, framework and candidates of a strategy, sent to the caller or not
+    thought = models.JSONField(default=dict)
     usage = models.JSONField(null=True)  # as a chat completion has it
     error = models.JSONField(null=True)  # {"code", "message"}
     finish_reason = models.CharField(max_length=32, blank=True)
-    tokens = models.PositiveIntegerField(
-        default=0
-    )  # roughly, of its items; decides what still fits into a window
-    stored_bytes = models.BigIntegerField(
-        default=0, db_default=0, editable=False
-    )  # of its items, roughly
-    replaced = models.BooleanField(
-        default=False
-    )  # its question was asked anew: later turns are not told of it
+    # estimate for its items; decides which turns fit into a window
+    tokens = models.PositiveIntegerField(default=0)
+    stored_bytes = models.BigIntegerField(default=0, db_default=0, editable=False)  # estimate
+    # its question was sent again: later turns leave it out
+    replaced = models.BooleanField(default=False)
     asked_to_stop = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True)
-    alive_until = models.DateTimeField(
-        null=True
-    )  # while it runs: its process says so again and again
+    # end of the lease that its process renews while it runs
+    alive_until = models.DateTimeField(null=True)
 
     objects = TurnQuerySet.as_manager()
 
@@ -250,26 +246,25 @@ class Turn(models.Model):
 
 
 class Item(models.Model):
-    """One thing said, in the shape of a Responses item: `data` is that object without `id` and
-    `status`. `text` is what a person would read of it. In the order of their ids within a
-    conversation.
+    """One item of a turn, in the form of a Responses item.
+
+    `data` is that object without `id` and `status`; `text` is its text for people. Ids are in the
+    order of the conversation.
     """
 
-    public_id = models.CharField(
-        max_length=64, unique=True, editable=False
-    )  # msg_…, rs_…, fc_…, fco_…
+    # begins with msg_, rs_, fc_ or fco_
+    public_id = models.CharField(max_length=64, unique=True, editable=False)
     conversation = models.ForeignKey(
         Conversation, models.CASCADE, related_name="items", db_index=False
     )
     turn = models.ForeignKey(Turn, models.CASCADE, related_name="items", db_index=False)
-    output = models.BooleanField(default=False)  # by the model
+    output = models.BooleanField(default=False)  # the model made it
     type = models.CharField(max_length=32)
     role = models.CharField(max_length=16, blank=True)
     status = models.CharField(max_length=12, choices=TurnStatus, default=TurnStatus.COMPLETED)
     text = models.TextField(blank=True)
-    told = models.CharField(
-        max_length=64, blank=True
-    )  # digest of the text as its caller got it, if with more in front
+    # SHA-256 of the text as the caller received it; set when thinking preceded it
+    told = models.CharField(max_length=64, blank=True)
     data = models.JSONField()
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -289,13 +284,14 @@ class Item(models.Model):
         return self.public_id
 
     def as_openai(self) -> dict[str, object]:
-        """The item of OpenAI's Responses API."""
+        """Return the item in the form of OpenAI's Responses API."""
         return {"id": self.public_id, **self.data, "status": self.status}
 
 
 class EventBatch(models.Model):
-    """Stream events of a background response, as they were made: numbers `first` to `last`, as JSON
-    texts.
+    """Stream events of a background response, in their order, as JSON objects.
+
+    Their numbers are `first` to `last`.
     """
 
     turn = models.ForeignKey(Turn, models.CASCADE, related_name="events", db_index=False)

@@ -1,7 +1,6 @@
-"""A profile (`profile_reader.py`) -> rows: a virtual model, and the model, provider and token that
-it stands upon.
+"""Write a profile (`profile_reader.py`) as rows: a virtual model, its model, provider and token.
 
-No secret stands in a line that is returned or in an error.
+No returned line and no error contains a secret.
 """
 
 import re
@@ -25,10 +24,10 @@ COMPLETIONS = "/chat/completions"
 def adopt(
     profile: Profile, *, base: str = "", name: str = "", allow_private: bool = False
 ) -> list[str]:
-    """Make or change the rows, over the existing model `base` when one is named; returns what was
-    done, in lines.
+    """Create or change the rows of a profile; return what was done, in lines.
 
-    Raises ProfileRefused, ValidationError; then nothing is written.
+    With `base`, the virtual model uses this existing model. Raises ProfileRefused, ValidationError;
+    then nothing is written.
     """
     done: list[str] = []
     if not (base + name).isprintable():
@@ -71,7 +70,10 @@ def adopt(
 
 
 def upstream(profile: Profile, allow_private: bool) -> tuple[Provider, list[str]]:
-    """The provider that the file names, found by its address or made, with its token."""
+    """Find the provider of the profile by its address, or create it with its token.
+
+    Returns the provider, and what was done. Raises ProfileRefused.
+    """
     if profile.kind == "local":
         raise ProfileRefused(
             "llm.type local: serve the model with vLLM, Ollama or llama.cpp, add it "
@@ -115,7 +117,7 @@ def saved(provider: Provider, title: str) -> tuple[Provider, list[str]]:
 
 
 def free_name(host: str) -> str:
-    """A provider's name for a host; numbered when it is taken."""
+    """Return a provider's name for a host, numbered when it is taken."""
     plain = re.sub(r"[^a-z0-9.-]+", "-", host.lower()).strip("-.")[:50] or "upstream"
     taken = set(Provider.objects.values_list("name", flat=True))
     numbered = (plain if at == 1 else f"{plain}-{at}" for at in range(1, len(taken) + 2))
@@ -123,8 +125,9 @@ def free_name(host: str) -> str:
 
 
 def token(provider: Provider, profile: Profile) -> list[str]:
-    """The file's key as the provider's token; refused when it is missing where one is needed, or
-    plainly no key.
+    """Create the provider's token from the file's key; return what was done.
+
+    Raises ProfileRefused when the key is missing and needed, or is clearly no key.
     """
     secret = profile.secret
     where = profile.key_name

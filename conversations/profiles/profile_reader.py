@@ -1,9 +1,8 @@
-"""The configuration files of OpenKimi (config.json) and O1-API (config.yaml) -> a profile
-(`profile_import.py`: -> rows).
+"""Read the configuration files of OpenKimi (config.json) and O1-API (config.yaml) as a profile.
 
-A profile says which upstream model is asked, where and with which key, and how answers are thought
-up over it. Keys of the files: the two programs' published configuration. No secret stands in a note
-or an error.
+A profile says which upstream model to use, its address and key, and the strategy over it;
+`profile_import.py` writes it as rows. The keys of the files are from the two programs' published
+configuration. No note and no error contains a secret.
 """
 
 import json
@@ -27,7 +26,7 @@ O1_KEYS = frozenset(
     )
 )
 KIMI_KEYS = frozenset(("llm", "processor", "rag", "mpr_candidates", "mcp_candidates", "framework"))
-# what of two sections is kept in the row's options, and of which type
+# values of two sections that go into the row's options, with their types
 PROCESSOR = {
     "batch_size": int,
     "overlap_size": int,
@@ -41,20 +40,22 @@ RANGES = {
     "entropy_threshold": (0, 64),  # bits
     "top_k": (0, 1_000),
 }
-MIDDLE = 0.5  # of the scale of densities (documents/density.py), in which half of a text is dense
+# middle of the scale of densities (conversations/text/density.py); half of a text is above it
+MIDDLE = 0.5
 METHODS = ("word", "ngram", "semantic", "structural", "weighted")
 LONGEST = 100_000_000  # tokens of a window
 OPTIONS: dict[str, Any] = {"stepwise": step_format.Options, "multipath": sampling_paths.Options}
 
 
 class ProfileRefused(Exception):
-    """The file cannot be taken over; the message says why in one line."""
+    """A file that cannot be imported; the message says why in one line."""
 
 
 @dataclass(slots=True)
 class Profile:
-    """What a file says. `kind` is the provider's adapter; `notes` are lines about what was not
-    taken.
+    """The content of a file.
+
+    `kind` is the provider's adapter; `notes` are lines about values that were left out.
     """
 
     prefix: str
@@ -149,8 +150,9 @@ def locate_yaml_error(error: yaml.YAMLError, text: str) -> str:
 
 
 def o1(config: Mapping[str, Any]) -> Profile:
-    """O1-API: steps over one model; Markdown, or HTML where the file turns `use_regex_processing`
-    off.
+    """Return the profile of O1-API's file: steps over one model.
+
+    The form is Markdown, or HTML where the file turns `use_regex_processing` off.
     """
     for name in ("stream_status_feedback", "use_regex_processing"):
         if not isinstance(config.get(name, True), bool):
@@ -170,7 +172,10 @@ def o1(config: Mapping[str, Any]) -> Profile:
 
 
 def openkimi(config: Mapping[str, Any], environ: Mapping[str, str]) -> Profile:
-    """OpenKimi: several paths over one model; with one candidate its plan and solution."""
+    """Return the profile of OpenKimi's file: several paths over one model.
+
+    With one candidate there are only a plan and a solution, as in OpenKimi.
+    """
     llm = section(config, "llm")
     count = config.get("mpr_candidates", config.get("mcp_candidates", 1))
     options: dict[str, Any] = {"candidates": count, "framework": True}
@@ -212,7 +217,7 @@ def openkimi(config: Mapping[str, Any], environ: Mapping[str, str]) -> Profile:
 
 
 def check(name: str, key: str, value: Any, kind: type) -> None:
-    """Raise ProfileRefused unless a section's value is of its type and, a number, in its range."""
+    """Raise ProfileRefused unless a section's value has its type and, as a number, its range."""
     number = type(value) in (int, float)
     if not (number if kind is float else type(value) is kind):
         raise ProfileRefused(f"{name}.{key} must be of the type {kind.__name__}.")
@@ -222,7 +227,7 @@ def check(name: str, key: str, value: Any, kind: type) -> None:
 
 
 def printable(text: str) -> str:
-    """The text with what cannot be printed written as in Python."""
+    """Return the text with unprintable characters written as Python escapes."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 

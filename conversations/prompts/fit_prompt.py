@@ -1,9 +1,9 @@
-"""A prompt that is longer than its model's window, made to fit before it goes upstream.
+"""Shorten a prompt that is longer than its model's window before it goes upstream.
 
-In: a chat body, its user, the model's window in tokens and the options of its row. Out: None when
-everything fits, which is tested first and cheaply; else a `Fitted` body in which the long texts
-(`long_texts.py`) are excerpts for the last question, and the documents that were used. Tokens are
-estimated (`token_estimate.py`).
+`fit` takes a chat body, its user, the model's window in tokens and the options of the model's row.
+It returns None when everything fits, which is tested first and cheaply. Otherwise it returns a
+`Fitted` body, in which the long texts (`long_texts.py`) are excerpts for the last question, and the
+documents that were used. Tokens are estimated (`token_estimate.py`).
 """
 
 import asyncio
@@ -33,20 +33,21 @@ from providers.database.database_threads import LONG, heard
 from providers.exceptions import InvalidRequest
 from providers.protocol.message_text import list_prompt_texts
 
-# of the budget that long texts have, however long the conversation is, while the window has it
+# share of the budget for long texts in long conversations too, as far as the window allows
 LEAST_SHARE = 0.25
-# the room of long texts changes in so many steps: what is shown of them stays the same for some
+# the room of long texts changes in so many steps, so that an excerpt stays the same for several
 # turns
 STEPS = 16
-QUICK_CHARS = 200_000  # more are weighed in a thread
-TRIES = 4  # to get an excerpt under its tokens
-END_CHARS = 4_000  # of a system message's head and of its tail that stay
+QUICK_CHARS = 200_000  # longer texts are counted in a thread
+TRIES = 4  # to shorten an excerpt to its tokens
+END_CHARS = 4_000  # of the head and of the tail of a system message that are always kept
 
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What fitting may use besides: embeddings of questions, a model's summaries; and whose turn it
-    is to have texts divided when they are nobody's.
+    """Optional helpers: an embedder, a summariser, and a queue key.
+
+    `queue` is the key of the job queue for texts that belong to no user.
     """
 
     embed: Embed | None = None
@@ -56,7 +57,7 @@ class Means:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """The body that goes upstream, and the ids of the documents that it was made with."""
+    """The body for the upstream, and the ids of the documents that it was made with."""
 
     body: dict[str, Any]
     documents: list[str] = field(default_factory=list)
@@ -69,9 +70,11 @@ async def fit(
     options: dict[str, Any],
     means: Means | None = None,
 ) -> Fitted | None:
-    """None when the prompt fits into its share of the window or has no long text, else the fitted
-    body; `body` stays as it is. `user_id` None: nothing is stored. Raises InvalidRequest,
-    Saturated, DatabaseUnavailable.
+    """Return the body with its long texts shortened, or None when it may go as it is.
+
+    None means that the prompt fits into its share of the window or has no long text. `body` is not
+    changed. With `user_id` None nothing is stored; otherwise long texts are saved as documents.
+    Raises InvalidRequest, Saturated, DatabaseUnavailable.
     """
     budget = prompt_tokens(window_tokens, body)
     messages = body["messages"]
@@ -101,8 +104,11 @@ async def fit(
 
 
 def room_of(budget: int, others: int, most: int) -> int:
-    """Tokens of the long texts where all `others` have so many: what is left of the budget, or else
-    a share of it while prompt and answer fit into the window, where prompts have `most`.
+    """Return the tokens available for long texts.
+
+    It is `budget` less `others`, the tokens of all other messages, but at least LEAST_SHARE of the
+    budget, as long as prompt and answer fit the window (`most` tokens for the prompt). The result
+    is rounded down to one of STEPS sizes.
     """
     room = min(max(budget - others, int(LEAST_SHARE * budget)), max(0, most - others))
     step = max(1, budget // STEPS)
@@ -111,7 +117,7 @@ def room_of(budget: int, others: int, most: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is the same for all long texts of a request."""
+    """The values that are the same for all long texts of a request."""
 
     user_id: int | None
     options: dict[str, Any]
@@ -119,7 +125,10 @@ class Work:
     question: str
 
     async def shortened(self, long: Long, room: int) -> tuple[list[str], str]:
-        """The long text within `room` tokens, and the ids of its documents."""
+        """Write the text's documents; return their ids and the text within `room` tokens.
+
+        Raises InvalidRequest when the text is longer than FILE_TEXT_CHARS.
+        """
         if len(long.text) > settings.FILE_TEXT_CHARS:
             most = settings.FILE_TEXT_CHARS
             raise InvalidRequest(
@@ -155,14 +164,17 @@ class Work:
 
     @property
     def threshold(self) -> float:
-        """0..1; OpenKimi's thresholds in bits mean nothing here."""
+        """The entropy threshold of the options, if it is between 0 and 1, else 0.0.
+
+        OpenKimi's thresholds are in bits and have no meaning here.
+        """
         given = self.options.get("processor")
         value = given.get("entropy_threshold") if isinstance(given, dict) else None
         return float(value) if isinstance(value, int | float) and 0 < value < 1 else 0.0
 
 
 def within_tokens(made: Callable[[Frame], str], frame: Frame, room: int) -> str:
-    """The excerpt; shorter while it is estimated above its room."""
+    """Return the excerpt, made shorter while its estimate is above `room` tokens."""
     said = made(frame)
     for _ in range(TRIES):
         if (many := estimate_tokens(said)) <= room:
@@ -173,5 +185,5 @@ def within_tokens(made: Callable[[Frame], str], frame: Frame, room: int) -> str:
 
 
 async def weighed(work: Callable[[], Any], chars: int) -> Any:
-    """What the work gives; for long texts it is done in a thread."""
+    """Return the result of `work`; run it in a thread when the texts are long."""
     return work() if chars <= QUICK_CHARS else await asyncio.to_thread(work)

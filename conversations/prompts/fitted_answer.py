@@ -1,8 +1,7 @@
-"""A prompt that may be too long for its model: fitted first, then answered as its model's strategy
-would.
+"""Answer a request whose prompt may be too long for its model.
 
-What fitting costs (summaries by the model, if its row wants them) is asked inside the request, so
-it stands in its row.
+The prompt is shortened first, then answered by its model's strategy. The upstream calls for
+shortening (summaries, if the model's row wants them) count as part of the request.
 """
 
 from collections.abc import Sequence
@@ -31,8 +30,11 @@ from tokens.pool.pool import Pool
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Whose the prompt is (`user_id` None: nothing of it is kept), in which conversation, what
-    embeds questions, and whose turn it is in the queue for what is nobody's.
+    """The owner and the place of a prompt.
+
+    `user_id` None: nothing is stored. `conversation_id` is its conversation, empty without one.
+    `embed` makes embeddings of questions. `queue` is the key of the job queue for texts that belong
+    to no user.
     """
 
     user_id: int | None
@@ -42,9 +44,9 @@ class Place:
 
 
 def may_be_long(size_bytes: int, candidates: Sequence[Candidate]) -> bool:
-    """Tell whether a request of this size could be more than its model takes.
+    """Return whether a request of this size could be more than its model takes.
 
-    A token is no less than a byte, and the answer may want half of the window.
+    A token has at least one byte, and the answer may need half of the window.
     """
     window = smallest_window(candidates) or 0
     return bool(0 < window * min(settings.PROMPT_SHARE, 0.5) < size_bytes)
@@ -53,15 +55,17 @@ def may_be_long(size_bytes: int, candidates: Sequence[Candidate]) -> bool:
 async def answer(
     request: ChatRequest, candidates: Sequence[Candidate], pool: Pool, trace: Trace, place: Place
 ) -> Batches:
-    """Yield the answer to the request as it fits. Raises GatewayError."""
+    """Yield the answer to the request, shortened to fit. Raises GatewayError.
+
+    Links the documents that were used to the conversation.
+    """
     options = candidates[0].options
     window = smallest_window(candidates)
     asking = Asking(request, candidates, pool, trace, summaries.MOST)
     means = Means(place.embed, Summaries(asking, candidates[0].public_id), place.queue)
     fitted = await fit(request.body, place.user_id, window, options, means) if window else None
-    if (
-        fitted is not None
-    ):  # a site that keeps the chat knows other passages: it is told everything anew
+    # an upstream that keeps the chat has other passages: it gets the whole prompt again
+    if fitted is not None:
         request = trace.request = msgspec.structs.replace(request, body=fitted.body, resume=None)
         if place.conversation_id and fitted.documents:
             await in_time(off_loop(finish_turn.link, place.conversation_id, fitted.documents))
@@ -74,7 +78,7 @@ async def answer(
 
 
 async def with_spent(batches: Batches, trace: Trace, spent: dict[str, Any]) -> Batches:
-    """Relay an answer and add what was spent before it to its usage, however it ends."""
+    """Relay an answer and add the usage of earlier calls to its own, however it ends."""
     told = None
     before = len(trace.attempts)
     trace.usage = None

@@ -1,8 +1,7 @@
-"""The long texts of a chat body and where they stand, what the user asks, and what a prompt weighs.
-No I/O.
+"""Find the long texts and the question of a chat body, and estimate its tokens. No I/O.
 
-Long texts are what may be shortened: system and developer messages, and the texts of files
-(`providers/filters/file_parts.py`). Short prompts and what users say themselves are none.
+Long texts are the ones that may be shortened: system and developer messages, and the texts of files
+(`providers/filters/file_parts.py`). Short texts and a user's own messages are never shortened.
 """
 
 from collections.abc import Sequence
@@ -14,16 +13,18 @@ from conversations.text.token_estimate import ATTACHMENT_TOKENS, MESSAGE_TOKENS,
 from providers.filters.file_parts import FILE_ID, TEXT
 from providers.protocol.message_text import SYSTEM_ROLES, join_typed_texts, list_prompt_texts
 
-SHORT_CHARS = 2_000  # a text of so many characters is never shortened
-FEW_TERMS = 3  # a question of fewer is understood by what was asked before
-MOST_ASKED = 3  # messages of the user that are a question together
-TERM_CHARS = 2_000  # of a message are enough to see whether it has terms
+SHORT_CHARS = 2_000  # a text of at most so many characters is never shortened
+FEW_TERMS = 3  # a question with fewer terms is joined with the earlier ones
+MOST_ASKED = 3  # user messages at most that form one question
+TERM_CHARS = 2_000  # of a message that are searched for terms
 
 
 @dataclass(frozen=True, slots=True)
 class Long:
-    """A long text and where in the messages it stands: message, part (None: the whole content).
-    `file_id`: the stored file whose text it is. `instructs`: it is a system message.
+    """A long text and its place in the messages.
+
+    `message` and `part` are indexes; `part` None means the whole content. `tokens` is an estimate.
+    `file_id` is the stored file that the text comes from. `instructs` is true for a system message.
     """
 
     message: int
@@ -57,7 +58,7 @@ def long_texts(messages: Sequence[dict[str, Any]]) -> list[Long]:
 def changed(
     messages: Sequence[dict[str, Any]], replaced: dict[tuple[int, int | None], str]
 ) -> list[dict[str, Any]]:
-    """The messages with these texts instead of theirs."""
+    """Return a copy of the messages with these texts replaced, by (message, part)."""
     new = list(messages)
     for (at, place), text in replaced.items():
         if place is None:
@@ -71,9 +72,9 @@ def changed(
 
 # --- what is asked --------------------------------------------------------------------------------
 def question_of(messages: Sequence[dict[str, Any]]) -> str:
-    """Return what the user said last, without the texts of his files.
+    """Return the user's last message, without the texts of files.
 
-    Where that says little, up to MOST_ASKED of his messages are the question together.
+    When it has few terms, up to MOST_ASKED of the last user messages are joined.
     """
     said: list[str] = []
     for message in reversed(messages):
@@ -101,5 +102,5 @@ def estimate_prompt_tokens(body: dict[str, Any]) -> int:
 
 
 def estimate_overhead(messages: Sequence[dict[str, Any]]) -> int:
-    """Estimate the tokens of what is no text: the frame of each message, and images."""
+    """Estimate the tokens of everything but text: the frame of each message, and images."""
     return MESSAGE_TOKENS * len(messages) + ATTACHMENT_TOKENS * count_images(messages)

@@ -1,8 +1,9 @@
-"""What is left of a long text when a model has summarised what says little, made once.
+"""Summarise the less dense parts of a long text by a model, once, and store the result.
 
-In: a long text with its outline, and somebody who summarises. Out: the text within its characters,
-kept as a document of its own, which goes with the file whose text it is. What could not be made
-whole (the model fails, time or questions are over) is used as far as it goes, and not kept.
+`brief` takes a long text with its outline and a summariser. It returns the text within its
+characters, stored as a document of its own that is deleted with the file of the text. A summary
+that is incomplete (the model fails, time or calls are used up) is used as far as it goes and not
+stored.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ from providers.database.database_threads import in_time, off_loop
 from providers.exceptions import GatewayError, Saturated
 
 logger = logging.getLogger(__name__)
-MOST = 64  # questions for one request
+MOST = 64  # upstream calls for one request
 AT_ONCE = 4
 ANSWER_TOKENS = 200
 PROMPT = (
@@ -35,8 +36,9 @@ PROMPT = (
 
 
 class Summarise(Protocol):
-    """Texts -> as many summaries, None for those that could not be made; `left`: how many more it
-    makes; `model`: who makes them.
+    """An async callable from texts to as many summaries, None for those that failed.
+
+    `left` is how many more it can make; `model` names the model that makes them.
     """
 
     model: str
@@ -49,7 +51,7 @@ class Summarise(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is to be summarised for whom (None: nothing is kept), and to how many characters."""
+    """A text to be summarised, its user (None: nothing is stored) and its length in characters."""
 
     user_id: int | None
     long: Long
@@ -59,7 +61,7 @@ class Wanted:
 
 
 class Unfinished(Exception):
-    """Not all summaries were made; with the text as far as it was."""
+    """Not all summaries were made; `text` is the text as far as it was."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -67,8 +69,9 @@ class Unfinished(Exception):
 
 
 class Summaries:
-    """The model of a request summarises, a few passages at a time; after a question that failed it
-    is asked no more.
+    """A summariser that uses the request's model, a few passages at a time.
+
+    After one failed call it makes no more.
     """
 
     def __init__(self, asking: Asking, model: str) -> None:
@@ -108,8 +111,12 @@ class Summaries:
 
 
 async def brief(wanted: Wanted, outline: Outline, summarise: Summarise) -> tuple[str, str]:
-    """The text in short and the id of the document that keeps it; both may be empty. Made once for
-    each size, of which there are few, model and way of choosing. Raises DatabaseUnavailable.
+    """Write the summarised text as a document; return the text and the document's id.
+
+    Both may be empty.
+
+    It is made once for each size (a power of two), model and way of choosing passages. Raises
+    DatabaseUnavailable.
     """
     plan = Plan(
         1 << max(wanted.chars, 1).bit_length() - 1,
@@ -137,8 +144,9 @@ async def brief(wanted: Wanted, outline: Outline, summarise: Summarise) -> tuple
 
 
 def belongs(user_id: int, digest: str, file_id: str) -> None:
-    """Note, before anything of the text is written, that a document goes with this file; in a
-    database thread. Raises Unfinished when there is no such file any more.
+    """Link a document to the file that its text comes from, before any of its text is written.
+
+    It is deleted with the file. For a database thread. Raises Unfinished when the file is gone.
     """
     try:
         Document.objects.filter(user_id=user_id, digest=digest, file=None).update(source_id=file_id)

@@ -1,4 +1,4 @@
-"""How many tokens of a model's window a prompt may have, and how many are the answer's. No I/O."""
+"""Compute how much of a model's window the prompt and the answer may use. No I/O."""
 
 from typing import Any
 
@@ -6,15 +6,17 @@ from django.conf import settings
 
 
 def prompt_tokens(window: int, body: dict[str, Any]) -> int:
-    """Tokens of the whole prompt: its share of the window, or what the window leaves when the
-    answer has its room.
+    """Return the most tokens that the whole prompt may have.
+
+    It is PROMPT_SHARE of the window, or less when the answer needs more than the rest.
     """
     return int(min(window * settings.PROMPT_SHARE, window - answer_tokens(window, body)))
 
 
 def answer_tokens(window: int, body: dict[str, Any]) -> int:
-    """Tokens that the body asks for; at most half of the window, else nothing would be left to
-    ask.
+    """Return the tokens that the body asks for, at most half of the window.
+
+    With more there would be no room for the prompt.
     """
     asked = (
         body.get("max_completion_tokens")

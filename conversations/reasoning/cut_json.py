@@ -1,4 +1,4 @@
-"""Read a JSON object that a model left unfinished: cut at any place, or with commas left behind.
+"""Read a JSON object that a model left unfinished: cut at any place, or with stray commas.
 
 The work grows with the length of the text, since it is done in the event loop. The library
 json-repair is no choice here: its work grows with the square of a hostile text (16,000 characters
@@ -37,7 +37,7 @@ def close_json(text: str) -> tuple[str, ...]:
     """
     text = LEFT_COMMA.sub(r"\1", text)
     comma = 0
-    closers = closers_at_comma = ""  # of all that is open, the innermost first
+    closers = closers_at_comma = ""  # of everything that is open, the innermost first
     for token in TOKEN.finditer(text):
         sign = token[0]
         if sign in CLOSERS:

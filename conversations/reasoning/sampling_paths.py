@@ -1,10 +1,9 @@
-"""Several answers to one question: where each begins (sampling), and one text made of them
-(synthesis). No I/O.
+"""Sampling and synthesis of the `multipath` strategy. No I/O.
 
-Sampling picks, for each candidate, the passage of what the caller gave that it is to start from;
-where there is but one passage, a way of looking instead. Synthesis works on paragraphs and
-sentences: fenced code is one paragraph and never divided. Texts are compared by their terms
-(`documents/terms.py`).
+Sampling picks for each candidate the passage of the caller's texts that it starts from; where there
+is but one passage, an angle on the question. Synthesis merges the candidates by paragraphs and
+sentences; fenced code is one paragraph and never divided. Texts are compared by their terms
+(`conversations/text/terms.py`).
 """
 
 import random
@@ -22,7 +21,7 @@ from conversations.text.terms import terms
 MAX_CANDIDATES = 8
 CandidateCount = Annotated[int, Meta(ge=1, le=MAX_CANDIDATES)]
 PASSAGE_CHARS = 1_500
-ALIKE = 0.5  # share of common terms from which two texts say the same
+ALIKE = 0.5  # share of common terms from which two texts count as the same
 
 FRAMEWORK = """Before anybody answers the question above, plan the answer. Write briefly, in the \
 language of the question: what exactly is asked; what decides the answer; the steps that lead to \
@@ -53,19 +52,16 @@ ANGLES = (
 
 
 class Options(Struct, frozen=True):
-    """What a VirtualModel row may say of `multipath`."""
+    """The options of `multipath` in a VirtualModel row."""
 
     candidates: CandidateCount = 3  # 1: the question is asked once
     framework: bool | None = None  # plan first; None: when there are several candidates
     sampling: Literal["random", "entropy", "relevance", "diversity"] = "diversity"
     synthesis: Literal["model", "majority", "weighted", "hierarchical", "consensus"] = "model"
-    max_calls: Annotated[int, Meta(ge=1, le=100)] = (
-        30  # upstream calls in all, also those asked again
-    )
+    max_calls: Annotated[int, Meta(ge=1, le=100)] = 30  # upstream calls in all, retries included
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None  # of the candidates
-    final_temperature: Annotated[float, Meta(ge=0, le=2)] | None = (
-        None  # where the caller names none
-    )
+    # used where the caller sets none
+    final_temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     candidate_tokens: Annotated[int, Meta(ge=64, le=32_768)] | None = None
     show_candidates: bool = False  # in the answer's field of that name
 
@@ -79,12 +75,12 @@ FENCE = re.compile(r" {0,3}(```|~~~)")
 
 
 def likeness(first: set[str], second: set[str]) -> float:
-    """Measure the share of terms that two texts have in common (Jaccard index)."""
+    """Return the share of terms that two texts have in common (Jaccard index)."""
     return len(first & second) / len(first | second) if first | second else 0.0
 
 
 def measure_entropy(text: str) -> float:
-    """Measure the entropy of a text's terms, in bits: how varied they are."""
+    """Return the entropy of a text's terms in bits: how varied they are."""
     counts = Counter(terms(text))
     return entropy(counts.values(), counts.total())
 
@@ -119,7 +115,7 @@ def list_passages(text: str) -> list[str]:
 def sample(
     strategy: str, passages: Sequence[str], question: str, count: int, rng: random.Random
 ) -> list[str]:
-    """Choose `count` passages by `strategy`, different ones as long as there are."""
+    """Choose `count` passages by `strategy`, different ones while there are enough."""
     if not passages:
         return []
     chosen = CHOICES[strategy](list(passages), question, min(count, len(passages)), rng)
@@ -127,7 +123,7 @@ def sample(
 
 
 def by_chance(passages: list[str], question: str, count: int, rng: random.Random) -> list[str]:
-    """Choose any passages."""
+    """Choose passages at random."""
     return rng.sample(passages, count)
 
 
@@ -145,7 +141,7 @@ def by_relevance(passages: list[str], question: str, count: int, rng: random.Ran
 
 
 def by_diversity(passages: list[str], question: str, count: int, rng: random.Random) -> list[str]:
-    """Choose the first by chance, then each time the passage that is least like any chosen one."""
+    """Choose the first at random, then each time the passage that is least like the chosen ones."""
     left = [(passage, set(terms(passage))) for passage in passages]
     chosen = [left.pop(rng.randrange(len(left)))]
     while left and len(chosen) < count:
@@ -164,7 +160,7 @@ CHOICES: dict[str, Callable[[list[str], str, int, random.Random], list[str]]] = 
 
 # --- synthesis ------------------------------------------------------------------------------------
 def synthesise(strategy: str, texts: Sequence[str]) -> str:
-    """One text of several by `strategy` (not "model"); a single one stays as it is."""
+    """Merge several texts into one by `strategy` (not "model"); a single one stays as it is."""
     texts = [text.strip() for text in texts if text.strip()]
     if len(texts) < 2:
         return "".join(texts)
@@ -172,7 +168,7 @@ def synthesise(strategy: str, texts: Sequence[str]) -> str:
 
 
 def agreement(items: Sequence[str]) -> list[float]:
-    """Measure how much each item is like the others, on average."""
+    """Return how much each item is like the others, on average."""
     known = [set(terms(item)) for item in items]
     others = max(1, len(items) - 1)
     return [
@@ -182,10 +178,10 @@ def agreement(items: Sequence[str]) -> list[float]:
 
 
 def elected(rows: Sequence[Sequence[str]], weights: Sequence[float], joint: str) -> str:
-    """Position by position the item with the most support: its likeness to the others, times its
-    text's weight.
+    """Return at each position the item with the most support, joined by `joint`.
 
-    A position that fewer than half of the texts have is left out.
+    Support is an item's likeness to the others, times its text's weight. A position that fewer than
+    half of the texts have is left out.
     """
     chosen: list[str] = []
     for position in range(max(map(len, rows))):
@@ -205,7 +201,7 @@ def elected(rows: Sequence[Sequence[str]], weights: Sequence[float], joint: str)
 
 
 def majority(texts: Sequence[str]) -> str:
-    """For each position the paragraph that the others agree with most."""
+    """Take at each position the paragraph that the others agree with most."""
     return elected([paragraphs(text) for text in texts], [1.0] * len(texts), "\n\n")
 
 
@@ -232,8 +228,9 @@ def weighted(texts: Sequence[str]) -> str:
 
 
 def hierarchical(texts: Sequence[str]) -> str:
-    """First paragraphs as overview, last ones as recommendations, what is between as details; each
-    thing once.
+    """Arrange the paragraphs as overview, details and recommendations; each thing once.
+
+    First paragraphs are the overview, last ones the recommendations, all others the details.
     """
     rows = [paragraphs(text) for text in texts]
     parts = (
@@ -269,7 +266,7 @@ def consensus(texts: Sequence[str]) -> str:
 
 
 def novel(item: str, told: list[str]) -> bool:
-    """Tell whether nothing like `item` is in `told`, and then add it to `told`."""
+    """Return whether nothing like `item` is in `told`, and add it to `told` if so."""
     mine = set(terms(item))
     if any(item == other or likeness(mine, set(terms(other))) >= ALIKE for other in told):
         return False

@@ -1,9 +1,8 @@
-"""Thinking in steps: what a model is told, how its JSON steps are read, and the forms in which
-callers see them.
+"""Prompts, parser and output forms of the `stepwise` strategy. No I/O.
 
-A step is one JSON object {"title", "content", "next_action": "continue" | "final_answer"}. Models
-put it into fences, write prose around it, leave commas behind, break lines in strings, or are cut
-in the middle: all that is read. No I/O.
+A step is one JSON object {"title", "content", "next_action": "continue" | "final_answer"}. The
+parser also reads steps in fences or in prose, with stray commas, with line breaks in strings, and
+steps that are cut in the middle, because models write all these.
 """
 
 import json
@@ -55,24 +54,21 @@ FINAL = (
 
 
 class Options(Struct, frozen=True):
-    """What a VirtualModel row may say of `stepwise`."""
+    """The options of `stepwise` in a VirtualModel row."""
 
     min_steps: Annotated[int, Meta(ge=1, le=25)] = 3
     max_steps: Annotated[int, Meta(ge=1, le=50)] = 25
     step_tokens: Annotated[int, Meta(ge=64, le=32_768)] = 1024
-    final_tokens: Annotated[int, Meta(ge=64, le=131_072)] | None = (
-        None  # where the caller names no limit
-    )
-    max_calls: Annotated[int, Meta(ge=2, le=200)] = (
-        60  # upstream calls in all, also those asked again
-    )
-    prompt: Annotated[str, Meta(max_length=20_000)] = ""  # instead of ours
+    # used where the caller sets no limit
+    final_tokens: Annotated[int, Meta(ge=64, le=131_072)] | None = None
+    max_calls: Annotated[int, Meta(ge=2, le=200)] = 60  # upstream calls in all, retries included
+    prompt: Annotated[str, Meta(max_length=20_000)] = ""  # replaces PROMPT
     format: Literal["reasoning", "markdown", "details"] = "reasoning"
-    feedback: bool = True  # streamed chunks that say which step is being thought
+    feedback: bool = True  # streamed chunks with the number of the step in progress
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
 
     def instruction(self) -> str:
-        """The system prompt; one's own is followed by the form, which it cannot change."""
+        """Return the system prompt; the operator's own is followed by the required form."""
         return (
             f"{self.prompt}\n\n{FORM}" if self.prompt else PROMPT.format(min_steps=self.min_steps)
         )
@@ -86,28 +82,28 @@ class Step(Struct, frozen=True):
     failed: bool = False
 
     def as_json(self) -> str:
-        """As the model said it, for its next question."""
+        """Return the step as the model wrote it, for its next call."""
         action = "final_answer" if self.final else "continue"
         said = {"title": self.title, "content": self.content, "next_action": action}
         return json.dumps(said, ensure_ascii=False)
 
     def as_dict(self) -> dict[str, Any]:
-        """The shape in the answer's `steps`."""
+        """Return the step as an entry of the answer's `steps`."""
         return {"title": self.title, "content": self.content, "seconds": round(self.seconds, 3)}
 
 
 # --- reading --------------------------------------------------------------------------------------
 THOUGHT_END = "</think>"
 FENCE = "```"
-STEP_CHARS = 65_536  # of an answer, after its thinking, that are looked at
+STEP_CHARS = 65_536  # of an answer, after its thinking, that are parsed
 MOST_BRACES = 50  # places where an object may begin
 TITLE_LENGTH = 200
 
 
 def parse(text: str) -> Step | None:
-    """The step that a model's answer holds, repaired where it can be; None when there is none."""
+    """Return the step in a model's answer, repaired where possible; None when there is none."""
     bare = unfenced(text)[:STEP_CHARS]
-    begins = bare.startswith("{")  # then the end of a thought may be a word of the step
+    begins = bare.startswith("{")  # then THOUGHT_END may be part of the step's text
     if begins and (step := as_step(whole(bare))):
         return step
     _, ended, answer = text.rpartition(THOUGHT_END)
@@ -115,7 +111,7 @@ def parse(text: str) -> Step | None:
 
 
 def unfenced(text: str) -> str:
-    """The text without a fence around it and the word behind that (json)."""
+    """Return the text without the fence around it and the word (json) behind the fence."""
     text = text.strip()
     if text.startswith(FENCE):
         text = text.removeprefix(FENCE).lstrip(ascii_letters)
@@ -128,7 +124,7 @@ def stepped(text: str) -> Step | None:
 
 
 def whole(text: str) -> Any:
-    """What the text is in JSON; None when it is none, or has more around it."""
+    """Return the value of a text that is JSON and nothing else, else None."""
     try:
         return DECODER.decode(text)
     except (ValueError, RecursionError):
@@ -136,7 +132,7 @@ def whole(text: str) -> Any:
 
 
 def objects(text: str) -> list[Any]:
-    """The JSON objects in `text`, outer ones only."""
+    """Return the JSON objects in `text`, outer ones only."""
     found = []
     at = text.find("{")
     for _ in range(MOST_BRACES):
@@ -152,7 +148,7 @@ def objects(text: str) -> list[Any]:
 
 
 def as_step(value: Any) -> Step | None:
-    """An object of a step's shape; None for anything else, and for one that says nothing."""
+    """Return the value as a step; None when it has another shape or no content."""
     if not isinstance(value, dict) or deeper_than(value, DEEPEST):
         return None
     known = {
@@ -167,7 +163,7 @@ def as_step(value: Any) -> Step | None:
 
 
 def prose(value: Any) -> str:
-    """What a model gave for a text: sometimes it is a list of lines, or an object."""
+    """Return a value as text; some models write a list of lines or an object."""
     if isinstance(value, str):
         return value
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
@@ -177,11 +173,11 @@ def prose(value: Any) -> str:
 
 # --- showing --------------------------------------------------------------------------------------
 INLINE = "inline"
-HIDDEN = "hidden"  # beside the formats of the options: a caller may ask for these
+HIDDEN = "hidden"  # two more forms than in the options, which only a caller may ask for
 
 
 def shown(step: Step, number: int, form: str) -> str:
-    """The text of one finished step, in its form."""
+    """Return the text of one finished step in its form."""
     if form == HIDDEN:
         return ""
     if form == "details":
@@ -193,12 +189,12 @@ def shown(step: Step, number: int, form: str) -> str:
 
 
 def opening(form: str) -> str:
-    """What stands before the first step."""
+    """Return the text before the first step."""
     return "<think>\n" if form == INLINE else ""
 
 
 def closing(form: str) -> str:
-    """What stands between the steps and the final answer."""
+    """Return the text between the steps and the final answer."""
     return {
         INLINE: "</think>\n\n",
         "markdown": "### Final Answer\n\n",
@@ -207,5 +203,5 @@ def closing(form: str) -> str:
 
 
 def thinking(steps: Sequence[Step]) -> str:
-    """All steps as one text, for the model that writes the final answer."""
+    """Return all steps as one text, for the call that writes the final answer."""
     return "".join(shown(step, number, "reasoning") for number, step in enumerate(steps, 1)).strip()

@@ -1,11 +1,10 @@
-"""The index of what is said: for each item a row of `conversations_words` with its words, and what
-finds items by them.
+"""The full-text index: one row of `conversations_words` for each item, and queries for items.
 
-A text becomes a set of words before any database sees it (`conversations.text.terms`, and each
-character of scripts without spaces by itself, so that one is found too); the owner is one word
-more, which no text has, so that one look into the index answers whose and what. Postgres: a
-tsvector with a GIN index. SQLite: FTS5 over the same table. A row goes when its item goes, whatever
-deletes that: triggers do it.
+A text becomes a set of words before a database sees it (`conversations.text.terms`; each character
+of scripts without spaces is a word too, so that it is found alone). The owner is one more word,
+which no text contains, so that one lookup checks owner and words. Postgres uses a tsvector with a
+GIN index, SQLite uses FTS5 over the same table. Triggers delete a row when its item is deleted, in
+whatever way.
 """
 
 import sqlite3
@@ -26,30 +25,30 @@ from providers.database.triggers import (
     install_triggers,
 )
 
-LONGEST_CHARS = 100_000  # a tsvector has room for the words of so much text in any language
+LONGEST_CHARS = 100_000  # a tsvector can hold the words of so much text in any language
 AT_A_TIME = 200  # rows of one statement
-RECENT = 2_000  # items that are looked through one by one, newest first, before the index is asked
-SPAN_BITS = 16  # 65,536 ids of items are a span, which the index of Postgres can be asked for
-SPANS = 16  # that are asked one by one, newest first, before all that is older
-MERGED_PAGES = 200  # of SQLite's index in one go, so that nobody waits long to write
+RECENT = 2_000  # newest items that are scanned before the index is used
+SPAN_BITS = 16  # a span is 65,536 item ids; in Postgres it can be searched by itself
+SPANS = 16  # newest spans that are searched one by one, before all older ones together
+MERGED_PAGES = 200  # of SQLite's index in one go, so that other writers do not wait long
+# from 3.42 on, FTS5 can erase deleted words at once; older versions do it when merging
 ERASES = sqlite3.sqlite_version_info >= (
     3,
     42,
-)  # FTS5 takes out what is deleted; older ones do when merging
+)
 POSTGRES = (
     (
         "CREATE TABLE conversations_words (item_id bigint PRIMARY KEY, user_id bigint NOT NULL, "
         "words tsvector NOT NULL)"
     ),
     "CREATE INDEX conversations_words_user ON conversations_words (user_id, item_id)",
-    # each insert does its own work, 2 ms for two items, instead of leaving it for one that then
-    # needs 100
+    # each insert does its own work, 2 ms for two items; with fastupdate, one insert in many would
+    # take 100 ms
     (
         "CREATE INDEX conversations_words_words ON conversations_words USING gin (words) WITH "
         "(fastupdate = off)"
     ),
-    # the planner is not to know which words are frequent: what it would do then is done better in
-    # `find_postgres`
+    # `find_postgres` handles frequent words better than a planner that knows which these are
     "ALTER TABLE conversations_words ALTER COLUMN words SET STATISTICS 0",
 )
 SQLITE = (
@@ -57,7 +56,7 @@ SQLITE = (
         "CREATE TABLE conversations_words (item_id integer PRIMARY KEY, user_id integer NOT NULL, "
         "words text NOT NULL)"
     ),
-    # has a row while the index is to be merged
+    # has a row while the index needs a merge
     "CREATE TABLE conversations_words_left (id integer PRIMARY KEY)",
     (
         "CREATE VIRTUAL TABLE conversations_words_index USING fts5 (words, content = "
@@ -144,7 +143,7 @@ def drop(database: BaseDatabaseWrapper) -> None:
 
 # --- words ----------------------------------------------------------------------------------------
 def of_text(text: str) -> list[str]:
-    """The words by which a text is found, each once."""
+    """Return the words by which a text is found, each once."""
     text = text[:LONGEST_CHARS]
     alone = () if text.isascii() else chain.from_iterable(RUNS.findall(text))
     return sorted({word for word in chain(terms(text), alone) if word})
@@ -159,13 +158,13 @@ def of_span(user_id: int, item_id: int) -> str:
 
 
 def of_query(text: str) -> list[str]:
-    """The words that all have to be there."""
+    """Return the words of a query; an item must have all of them."""
     return [word for word in dict.fromkeys(terms(text)) if word]
 
 
 # --- rows -----------------------------------------------------------------------------------------
 def insert(user_id: int, texts: Iterable[tuple[int, str]]) -> None:
-    """The words of texts: (item id, text) each; one statement for each AT_A_TIME."""
+    """Write the words of texts, given as (item id, text), AT_A_TIME rows in one statement."""
     rows = [
         (item_id, [of_user(user_id), *words]) for item_id, text in texts if (words := of_text(text))
     ]
@@ -187,16 +186,17 @@ def insert(user_id: int, texts: Iterable[tuple[int, str]]) -> None:
 
 # --- finding --------------------------------------------------------------------------------------
 def find(user_id: int | None, wanted: Sequence[str], limit: int, before: int) -> list[int]:
-    """Ids of items that have all `wanted` words (`of_query`), below `before`, newest first; of all
-    users for None.
+    """Return the ids of items that have all `wanted` words (`of_query`), newest first.
+
+    Only ids below `before`, at most `limit`; the items of all users for None.
     """
     seek = find_postgres if connection.vendor == "postgresql" else find_sqlite
     return seek(user_id, wanted, limit, before)
 
 
-# Frequent words are met soon among the newest items, rare ones are few in the index. Words that
-# were frequent once are what spans are for: the index gives all rows of a word, and too many of
-# them would have to be fetched.
+# A scan of the newest items soon finds frequent words; the index has few rows of rare ones. Spans
+# are for words that were frequent in the past: the index returns all rows of a word, which would
+# be too many to fetch.
 MET = """
     SELECT item_id FROM (
         SELECT item_id, words FROM conversations_words
@@ -236,8 +236,9 @@ def find_postgres(user_id: int | None, wanted: Sequence[str], limit: int, before
 
 
 def spans(cursor: Any, user_id: int | None, before: int) -> Iterator[tuple[str, int]]:
-    """What to ask the index for, one after the other: the beginning of a query, and the id below
-    which to look.
+    """Yield the index searches to make, newest first.
+
+    Each is the beginning of a query and the id below which to search.
     """
     if user_id is None:
         yield "", before
@@ -269,9 +270,10 @@ def whose(user_id: int | None) -> tuple[str, list[int]]:
 
 # --- what deleted words leave ---------------------------------------------------------------------
 def purge(seconds: float) -> bool:
-    """SQLite before 3.42 keeps deleted words in its index until parts of it are merged: merge all,
-    for `seconds` at most. Returns whether nothing is left. (Postgres's rows are taken out by its
-    autovacuum, as those of any table.)
+    """Merge SQLite's index to erase deleted words, for at most `seconds`.
+
+    Returns whether nothing is left to do. SQLite before 3.42 keeps deleted words in its index until
+    its parts are merged. In Postgres, autovacuum removes them as in any table.
     """
     if connection.vendor == "postgresql":
         return True
@@ -291,8 +293,9 @@ def purge(seconds: float) -> bool:
 
 
 def merged(cursor: Any, pages: int) -> bool:
-    """Merge some pages (negative: begin to merge all); returns whether there was something to
-    do.
+    """Merge some pages and return whether there was something to do.
+
+    A negative number of pages starts a merge of the whole index.
     """
     own = cast(sqlite3.Connection, connection.connection)
     before = own.total_changes

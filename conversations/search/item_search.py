@@ -1,8 +1,8 @@
-"""Search in what is said: `add` when items are written, `find` when somebody looks for them.
+"""Search the items of conversations.
 
-All words of the query must be in an item, in any order and any language; newest items first. What
-is in the index of words (`conversations/search/full_text_index.py`) is looked up there; what is
-shown comes from the items themselves.
+`add` makes written items findable, `find` returns the items with all words of a query, in any order
+and any language, newest first. The index of words (`conversations/search/full_text_index.py`) gives
+the ids; the texts come from the items themselves.
 """
 
 import re
@@ -21,13 +21,14 @@ QUERY_CHARS = 500
 QUERY_WORDS = 64
 NEWEST = 2**63 - 1
 SNIPPET_CHARS = 240
-BEFORE_CHARS = 60  # of the snippet, before the word that was found
+BEFORE_CHARS = 60  # of the snippet, before the first word that was found
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """An item with the words, without its data; `snippet` is plain text around the first of
-    them.
+    """An item that was found, without its data.
+
+    `snippet` is plain text around the first of the words.
     """
 
     item: Item
@@ -36,14 +37,16 @@ class Hit:
 
 
 def add(user_id: int, items: Sequence[Item]) -> None:
-    """Make a user's items findable; in the transaction that has inserted them."""
+    """Write a user's items into the index, in the transaction that inserts them."""
     longest = settings.SEARCH_TEXT_CHARS
     full_text_index.insert(user_id, ((item.pk, item.text[:longest]) for item in items if item.text))
 
 
 def find(user_id: int | None, text: str, limit: int, before: int | None = None) -> list[Hit]:
-    """A user's items (of all users for None) with all words of `text`, newest first, at most
-    `limit`; `before`: the last item's id of an earlier page. A text without any word finds nothing.
+    """Return a user's items (of all users for None) with all words of `text`, newest first.
+
+    At most `limit` items. `before` is the id of the last item of an earlier page. A text without
+    any word finds nothing.
     """
     wanted = full_text_index.of_query(text[:QUERY_CHARS])[:QUERY_WORDS]
     hits: list[Hit] = []
@@ -53,12 +56,12 @@ def find(user_id: int | None, text: str, limit: int, before: int | None = None) 
         hits += [shown(item, wanted) for item in rows(user_id, ids)]
         if len(ids) < limit:
             break
-        last = ids[-1]  # some were of conversations that have expired
+        last = ids[-1]  # items of expired conversations were left out
     return hits[:limit]
 
 
 def rows(user_id: int | None, ids: Sequence[int]) -> list[Item]:
-    """The items of these ids that may still be shown, newest first."""
+    """Return the items of these ids that may still be shown, newest first."""
     alive = Q(conversation__expires_at=None) | Q(conversation__expires_at__gt=Now())
     found = Item.objects.filter(alive, pk__in=ids)
     if user_id is not None:
@@ -78,7 +81,7 @@ def shown(item: Item, wanted: Sequence[str]) -> Hit:
 
 # --- excerpts -------------------------------------------------------------------------------------
 def excerpt(text: str, wanted: Sequence[str]) -> str:
-    """Some of the text around the first of the words, on one line."""
+    """Return some of the text around the first of the words, on one line."""
     at = place(text, wanted)
     start = max(0, at - BEFORE_CHARS)
     if start and (space := text.find(" ", start, at)) >= 0:
@@ -88,13 +91,13 @@ def excerpt(text: str, wanted: Sequence[str]) -> str:
 
 
 def place(text: str, wanted: Sequence[str]) -> int:
-    """Where the first of the words begins; 0 where none can be seen."""
+    """Return the position of the first of the words, 0 when none is located."""
     forms = (
         re.escape(word) if RUNS.match(word) else rf"(?<!\w){re.escape(word)}" for word in wanted
     )
     if seen := re.search("|".join(forms), text, re.IGNORECASE):
         return seen.start()
-    known = set(wanted)  # an accent, an ending or another width of letters is between them
+    known = set(wanted)  # the text has other accents, endings or letter widths than the query
     found = (
         match.start() for match in WORDS.finditer(text) if known.intersection(terms(match.group()))
     )

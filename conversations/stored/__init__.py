@@ -1,1 +1,1 @@
-"""What users read, change and delete of their conversations."""
+"""Read, change, delete and export stored conversations, items and completions."""

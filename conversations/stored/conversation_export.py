@@ -1,10 +1,10 @@
-"""Conversations as a file: JSON lines, which can be read back, or Markdown, which a person reads.
+"""Export conversations as a file: JSON lines for programs, or Markdown for people.
 
-JSON lines: each line is one object, whose `object` says what it is. A `conversation` comes first,
-then each `turn` of it and behind the turn its items, one line each: {"object": "item",
-"conversation_id", "turn_id", "output", "created_at", "item"}, where `item` is OpenAI's. Times are
-UNIX times. Rows are read some at a time by their keys, never all at once and without a cursor, so
-that an export may take as long as its reader does.
+JSON lines: each line is one object, and its `object` names its type. A `conversation` comes first,
+then each of its turns (`turn`), each followed by its items, one line each: {"object": "item",
+"conversation_id", "turn_id", "output", "created_at", "item"}, where `item` has OpenAI's form. Times
+are UNIX times. Rows are read in small pages by their keys, never all at once and without a cursor,
+so that an export may take as long as its reader needs.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -26,7 +26,7 @@ Row = Conversation | Turn | Item
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How an export looks; `write` makes the text of one row."""
+    """A format of exports; `write` returns the bytes of one row."""
 
     content_type: str
     suffix: str
@@ -34,7 +34,10 @@ class Form:
 
 
 def pieces(conversations: QuerySet[Conversation], form: Form) -> Iterator[bytes]:
-    """The file of these conversations, in pieces of about PIECE_BYTES. For a database thread."""
+    """Yield the file of these conversations, in pieces of about PIECE_BYTES.
+
+    For a database thread.
+    """
     held: list[bytes] = []
     size = 0
     for row in rows(conversations):
@@ -48,7 +51,7 @@ def pieces(conversations: QuerySet[Conversation], form: Form) -> Iterator[bytes]
 
 
 async def streamed(conversations: QuerySet[Conversation], form: Form) -> AsyncIterator[bytes]:
-    """The same for the event loop."""
+    """Yield the same pieces as `pieces`, for the event loop."""
     made = pieces(conversations, form)
     while (piece := await LONG.run(next, made, None)) is not None:
         yield piece
@@ -56,7 +59,7 @@ async def streamed(conversations: QuerySet[Conversation], form: Form) -> AsyncIt
 
 # --- rows -----------------------------------------------------------------------------------------
 def rows(conversations: QuerySet[Conversation]) -> Iterator[Row]:
-    """Each conversation, behind it each turn, behind that its items."""
+    """Yield each conversation, followed by each of its turns, each followed by its items."""
     for conversation in kept(conversations, "pk", CONVERSATIONS_AT_ONCE):
         yield conversation
         turns = list[Turn]()
@@ -69,7 +72,10 @@ def rows(conversations: QuerySet[Conversation]) -> Iterator[Row]:
 
 
 def with_items(turns: Iterable[Turn]) -> Iterator[Row]:
-    """Items stand in the order of their turns, for a conversation has one turn at a time."""
+    """Yield each turn followed by its items.
+
+    Item ids follow the order of the turns, because a conversation has one turn at a time.
+    """
     left = {turn.pk: turn for turn in turns}
     for item in kept(Item.objects.filter(turn__in=list(left)), "pk"):
         while item.turn_id in left:
@@ -79,7 +85,7 @@ def with_items(turns: Iterable[Turn]) -> Iterator[Row]:
 
 
 def kept(found: QuerySet[Any], key: str, at_once: int = ROWS_AT_ONCE) -> Iterator[Any]:
-    """The rows in the order of that unique key, read some at a time."""
+    """Yield the rows in the order of the unique `key`, read page by page."""
     found = found.order_by(key)
     page = list(found[:at_once])
     while page:
@@ -110,7 +116,9 @@ def of_conversation(row: Conversation) -> dict[str, Any]:
         "kind": row.kind,
         "name": row.name or None,
         "title": row.title or None,
-        "base_turn_id": row.base_id.hex if row.base_id else None,  # where it branches off
+        "base_turn_id": row.base_id.hex
+        if row.base_id
+        else None,  # the turn after which it branches off
         "last_used_at": unix(row.used_at),
         "expires_at": unix(row.expires_at),
     }
@@ -180,7 +188,7 @@ def told(row: Item) -> str:
 
 
 def fenced(text: str) -> str:
-    """The text in a fence that it cannot end."""
+    """Return the text in a code fence that the text cannot close."""
     fence = "```"
     while fence in text:
         fence += "`"

@@ -1,10 +1,9 @@
-"""Deeds with what is kept, none of which asks an upstream: find a user's own, put items in, take
-them out, forget.
+"""Find, create, change and delete a user's stored conversations, items, completions and sessions.
 
-Conversations are found by their `conv_` id, sessions by the name that the client gave them,
-completions by the id of the answer. Another user's, an expired and an unknown one are the same: not
-there. What a conversation consists of is what later turns are told of: the items of turns that were
-completed or cut off.
+No function here calls an upstream. Conversations are found by their `conv_` id, sessions by the
+name that the client gave them, completions by the id of the answer. Another user's, an expired and
+an unknown one raise the same error. The items of a conversation are those that later turns include:
+the items of turns that were completed or cut off.
 """
 
 import re
@@ -39,17 +38,17 @@ from providers.protocol.message_text import SYSTEM_ROLES
 
 CONVERSATION_ID = re.compile(r"conv_[0-9a-f]{32}", re.ASCII)
 COMPLETION_ID = re.compile(r"chatcmpl-[0-9a-f]{32}", re.ASCII)
-SHOWN = 64  # characters of an unknown id that are repeated
+SHOWN = 64  # characters of an unknown id that an error repeats
 
 
 # --- conversations --------------------------------------------------------------------------------
 def conversations_of(user_id: int) -> QuerySet[Conversation]:
-    """Those that have an id of their own."""
+    """Return a user's conversations that have an id of their own."""
     return Conversation.objects.of(user_id).named()
 
 
 def find(user_id: int, conversation_id: str) -> Conversation:
-    """A user's own conversation. Raises UnknownUrl."""
+    """Return a user's own conversation. Raises UnknownUrl."""
     known = CONVERSATION_ID.fullmatch(conversation_id)
     found = conversations_of(user_id).filter(pk=conversation_id).first() if known else None
     if found is None:
@@ -69,8 +68,10 @@ def unknown_conversation(conversation_id: str) -> UnknownUrl:
 def open_conversation(
     user_id: int, metadata: dict[str, str], entries: Sequence[Entry], idle_seconds: int
 ) -> Conversation:
-    """A new conversation that begins with these items and goes after so long without a turn; 0:
-    never.
+    """Create a conversation with these items.
+
+    It is deleted after `idle_seconds` without a turn; 0 means never. Raises InvalidRequest when the
+    user's storage is full.
     """
     conversation = Conversation.objects.create(
         user_id=user_id, kind=Kind.OPEN, metadata=metadata, **living(idle_seconds)
@@ -82,8 +83,10 @@ def open_conversation(
 
 @transaction.atomic
 def add_items(conversation: Conversation, entries: Sequence[Entry]) -> list[Item]:
-    """Put items at the end of a conversation, as one turn. Raises ConversationBusy, UnknownUrl when
-    it is gone.
+    """Write items at the end of a conversation, as one turn; return them.
+
+    Raises ConversationBusy, UnknownUrl when the conversation is deleted, InvalidRequest when the
+    user's storage is full.
     """
     locked = free(conversation)
     locked.last += 1
@@ -110,7 +113,7 @@ def add_items(conversation: Conversation, entries: Sequence[Entry]) -> list[Item
 
 
 def living(idle_seconds: int) -> dict[str, Any]:
-    """The fields of a conversation that begins now."""
+    """Return the expiry fields of a new conversation."""
     if not idle_seconds:
         return {"idle_seconds": None, "expires_at": None}
     return {
@@ -120,8 +123,9 @@ def living(idle_seconds: int) -> dict[str, Any]:
 
 
 def free(conversation: Conversation) -> Conversation:
-    """The conversation as it is now, locked; no turn of it runs. Raises ConversationBusy,
-    UnknownUrl.
+    """Lock and return the conversation, with no turn running; mark dead turns as ended.
+
+    Raises ConversationBusy, UnknownUrl.
     """
     locked = (
         Conversation.objects.of(conversation.user_id)
@@ -161,8 +165,10 @@ def find_item_among(rows: QuerySet[Item], item_id: str, param: str) -> Item:
 
 @transaction.atomic
 def take_out(conversation: Conversation, item: Item) -> None:
-    """Delete one item, and how its turn was thought up. An upstream that keeps the conversation
-    still knows of it, and so is asked in a new chat. Raises ConversationBusy, UnknownUrl.
+    """Delete one item, and the stored steps and events of its turn.
+
+    An upstream that keeps the conversation still has the item, so the next turn goes to a new chat.
+    The title is cleared if it comes from the item. Raises ConversationBusy, UnknownUrl.
     """
     locked = free(conversation)
     title = "" if locked.title in " ".join(item.text.split()) else locked.title
@@ -186,7 +192,7 @@ def take_out(conversation: Conversation, item: Item) -> None:
 
 # --- stored completions ---------------------------------------------------------------------------
 def completions_of(user_id: int) -> QuerySet[Turn]:
-    """A user's stored chat completions that have come to an end."""
+    """Return a user's stored chat completions that have ended."""
     mine = Conversation.objects.of(user_id)
     return Turn.objects.filter(
         user_id=user_id, door=Door.CHAT, stored=True, status__in=SAID, conversation__in=mine
@@ -194,7 +200,7 @@ def completions_of(user_id: int) -> QuerySet[Turn]:
 
 
 def find_completion(user_id: int, completion_id: str) -> Turn:
-    """Raises UnknownUrl."""
+    """Return a user's stored completion by its id. Raises UnknownUrl."""
     found = None
     if COMPLETION_ID.fullmatch(completion_id):
         key = uuid.UUID(hex=completion_id.removeprefix("chatcmpl-"))
@@ -216,9 +222,11 @@ def unknown_message(message_id: str) -> UnknownUrl:
 
 @transaction.atomic
 def forget_completion(turn: Turn) -> None:
-    """It can no longer be retrieved, and what only it said is deleted; one that still runs is
-    stopped, and nothing of it is written. A conversation that it is part of keeps it; a thread that
-    goes on after it keeps its place.
+    """Delete a stored completion: it can no longer be retrieved.
+
+    A completion that is still running is deleted and never written. In a named conversation only
+    the `stored` mark is removed, and its items stay. In a thread the items are deleted; the turn's
+    row stays if other turns follow it.
     """
     thread = Conversation.objects.select_for_update().get(pk=turn.conversation_id)
     row = Turn.objects.filter(pk=turn.pk)
@@ -238,10 +246,10 @@ def forget_completion(turn: Turn) -> None:
 
 
 def render_answer(output: Iterable[Said]) -> dict[str, Any]:
-    """Render the message of a stored completion's first choice, as its caller got it.
+    """Return the message of a stored completion's first choice, as its caller received it.
 
     `output` are the items of the answer. Unlike `items.to_messages`, which is for upstreams, this
-    leaves nothing out: thinking is told in any case, and calls also when they were cut off.
+    includes all reasoning, and also calls that were cut off.
     """
     message: dict[str, Any] = {"role": "assistant", "content": None, "refusal": None}
     for item in output:
@@ -256,7 +264,7 @@ def render_answer(output: Iterable[Said]) -> dict[str, Any]:
 
 
 def add_parts(message: dict[str, Any], parts: Sequence[dict[str, Any]]) -> None:
-    """Add texts, refusals and annotations of an item to the message of a stored completion."""
+    """Add texts, refusals and annotations of an item to the message of a completion."""
     texts = [part["text"] for part in parts if isinstance(part.get("text"), str)]
     if texts:
         message["content"] = (message["content"] or "") + "".join(texts)
@@ -268,7 +276,7 @@ def add_parts(message: dict[str, Any], parts: Sequence[dict[str, Any]]) -> None:
 
 # --- sessions -------------------------------------------------------------------------------------
 def sessions_of(user_id: int) -> QuerySet[Conversation]:
-    """A user's conversations with a name of their own, whatever door gave it to them."""
+    """Return a user's conversations that the client has named, through whichever endpoint."""
     return Conversation.objects.of(user_id).filter(kind=Kind.NAMED)
 
 
@@ -283,7 +291,10 @@ def find_session(user_id: int, name: str) -> Conversation:
 
 @transaction.atomic
 def begin_session(user_id: int, name: str, idle_seconds: int) -> Conversation:
-    """The user's session of this name, which begins now unless there is one."""
+    """Return the user's session of this name; create it if there is none.
+
+    An expired session of the same name is deleted first.
+    """
     mine = Conversation.objects.filter(user_id=user_id, name=name)
     retention.delete(mine.expired())
     session, _ = mine.get_or_create(

@@ -1,8 +1,7 @@
-"""How an answer is thought up: one file per strategy, found by name, each with `answer(request,
-candidates, pool, trace)`.
+"""Strategies produce answers: one module for each, with `answer(request, candidates, pool, trace)`.
 
-A strategy yields chunks like `tokens.failover.answer`, which it calls for every upstream question
-it asks. A ChatModel row names it.
+A strategy is found by the name of its module. It yields chunks like `tokens.failover.answer`, which
+makes each of its upstream calls. A VirtualModel row names its strategy.
 """
 
 import pkgutil
@@ -19,13 +18,13 @@ Strategy = Callable[[ChatRequest, Sequence[Candidate], Pool, Trace], Batches]
 
 @cache
 def names() -> tuple[str, ...]:
-    """Names of all strategies, sorted."""
+    """Return the names of all strategies, sorted."""
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 
 
 @cache
 def strategy(name: str) -> Strategy:
-    """The strategy of that name. Raises KeyError when there is none."""
+    """Return the strategy of that name. Raises KeyError when there is none."""
     if name not in names():
         raise KeyError(name)
     found: Strategy = import_module(f"{__name__}.{name}").answer

@@ -1,11 +1,10 @@
-"""Plan, answer several times at once, make one answer of it: OpenKimi's multi-path reasoning, over
-any model.
+"""Plan, answer several times at once, and merge: OpenKimi's multi-path reasoning over any model.
 
-A framework (the plan), N candidates asked at the same time, each from another passage or angle
-(conversations/ sampling_paths.py), and their synthesis: by the model, whose answer streams, or by
-rules for texts. With one candidate the question is asked once. `mpr_candidates` in the body goes
-before the row's number. A caller who wants tools, a format or several choices gets the synthesis of
-the model, for rules can keep none of these.
+The upstream calls are a framework (the plan), N candidates at the same time, each from another
+passage or angle (conversations/reasoning/sampling_paths.py), and their synthesis. The synthesis is
+made by the model, whose answer streams, or by rules for texts. With one candidate the question is
+asked once. `mpr_candidates` in the body overrides the row's number. A caller who wants tools, a
+format or several choices always gets the synthesis of the model, because rules cannot keep these.
 """
 
 import asyncio
@@ -53,7 +52,7 @@ def answer(
 async def merged(
     request: ChatRequest, candidates: Sequence[Candidate], pool: Pool, trace: Trace
 ) -> Batches:
-    """Yield the one answer. Raises GatewayError."""
+    """Yield the merged answer. Raises GatewayError."""
     options = options_of(sampling_paths.Options, candidates)
     asking = Asking(request, candidates, pool, trace, options.max_calls)
     plan = await framework(asking) if options.plans and asking.left > 0 else ""
@@ -87,7 +86,7 @@ async def merged(
 
 
 def asked_last(messages: Messages, words: str) -> Messages:
-    """The caller's messages and one more of his."""
+    """Return the caller's messages and one more user message."""
     return [*messages, {"role": "user", "content": words}]
 
 
@@ -99,8 +98,9 @@ def synthesised(messages: Messages, drafts: Sequence[str]) -> Messages:
 
 
 async def framework(asking: Asking) -> str:
-    """The plan; empty when the upstream failed, for an answer needs none. Raises GatewayError that
-    more would too.
+    """Return the plan, or an empty string when the upstream failed, as a plan is optional.
+
+    Raises GatewayError only when further calls would fail too.
     """
     try:
         said = await asking.whole(
@@ -116,8 +116,9 @@ async def framework(asking: Asking) -> str:
 async def drafted(
     asking: Asking, options: sampling_paths.Options, plan: str, count: int
 ) -> list[str]:
-    """The candidates that came, asked all at once; those that failed are left out. Raises
-    GatewayError: all did.
+    """Return the candidates, requested all at once; failed ones are left out.
+
+    Raises GatewayError when all failed.
     """
     messages = asking.request.body["messages"]
     starts = await asyncio.to_thread(passages, messages, options.sampling, count)
@@ -149,10 +150,10 @@ async def drafted(
 
 
 def passages(messages: Messages, sampling: str, count: int) -> list[str]:
-    """Choose where each candidate begins.
+    """Return the starting point of each candidate.
 
-    That is a passage of the texts that the caller gave, or, where they are one passage only, an
-    angle from which to look at the question.
+    It is a passage of the caller's texts or, where these are a single passage, an angle from which
+    to look at the question.
     """
     asked = [message for message in messages if message["role"] != "assistant"]
     given = "\n\n".join(join_texts(message.get("content")) for message in asked)
@@ -173,7 +174,7 @@ def told(
     drafts: Sequence[str],
     options: sampling_paths.Options,
 ) -> list[list[Chunk]]:
-    """The answer that rules made, whole or as a stream."""
+    """Return the answer that the rules made, whole or as a stream."""
     usage = asking.usage()
     if not request.stream:
         batch = [completion(request, {"content": text}, usage)]
@@ -187,8 +188,9 @@ def told(
 
 
 def shown(request: ChatRequest, batch: list[Chunk], drafts: Sequence[str]) -> list[Chunk]:
-    """The batch with the candidates as a field: of the whole answer, or in a chunk before the
-    finish reason.
+    """Return the batch with the candidates as an additional field.
+
+    The field is in the whole answer, or in a chunk before the finish reason.
     """
     if not request.stream:
         return [chunk | {"candidates": list(drafts)} for chunk in batch]

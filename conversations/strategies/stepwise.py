@@ -1,11 +1,11 @@
-"""Think in steps that the caller sees as they are finished, then answer: what O1-API did, over any
-model.
+"""Think in steps that the caller sees as they finish, then answer: like O1-API, over any model.
 
-Each step is a question of its own, answered with one JSON object
-(conversations/reasoning/step_format.py); the final answer is asked with the caller's own messages,
-tools and formats, and streams. The answer has `steps` and `total_thinking_time` (seconds) as fields
-of its own; streamed, in a chunk before the finish reason. A step that cannot be had after three
-tries becomes one titled "Error", and the final answer is asked for with what there is.
+Each step is an upstream call of its own, answered with one JSON object
+(conversations/reasoning/step_format.py). The final call has the caller's own messages, tools and
+formats, and its answer streams. The answer has the additional fields `steps` and
+`total_thinking_time` (seconds); in a stream they come in a chunk before the finish reason. A step
+that fails after three tries gets the title "Error", and the final call is made with the other
+steps.
 """
 
 import asyncio
@@ -31,11 +31,11 @@ from tokens.pool.pool import Pool
 
 TRIES = 3  # of one step
 PAUSE_SECONDS = 1.0  # between them
-LONGEST = 4  # times the tokens of a step, for one that was cut
+LONGEST = 4  # a step that was cut may get up to so many times its tokens
 FORMS = {
     "inline": step_format.INLINE,
     "hidden": step_format.HIDDEN,
-}  # of thinking that the caller asks for
+}  # forms of thinking that a caller may ask for
 
 
 def answer(
@@ -49,7 +49,7 @@ def answer(
 async def thought_through(
     request: ChatRequest, candidates: Sequence[Candidate], pool: Pool, trace: Trace
 ) -> Batches:
-    """Yield the steps while they are thought, then the final answer. Raises GatewayError."""
+    """Yield the steps as they finish, then the final answer. Raises GatewayError."""
     options = options_of(step_format.Options, candidates)
     asking = Asking(request, candidates, pool, trace, options.max_calls)
     json_mode = all(candidate.adapter.upstream.native_tools for candidate in candidates)
@@ -62,9 +62,8 @@ async def thought_through(
         said = telling.step(step)
         trace.extras = telling.thought()
         trace.preface = telling.preface
-        if (
-            request.stream and not step.failed
-        ):  # before the first step that is one the answer may still be an error
+        # nothing is sent before the first good step, so that an error keeps its HTTP status
+        if request.stream and not step.failed:
             yield said
     if request.stream and options.feedback and telling.begun:
         yield [telling.status(None)]
@@ -81,7 +80,7 @@ async def thought_through(
 
 
 def limit(request: ChatRequest, tokens: int | None) -> dict[str, int]:
-    """The limit of the final answer, where the caller names none."""
+    """Return the token limit of the final answer, if the caller sets none."""
     named = request.body.get("max_completion_tokens") or request.body.get("max_tokens")
     return {} if named or tokens is None else {"max_tokens": tokens}
 
@@ -98,14 +97,15 @@ class Thread:
 
     @property
     def over(self) -> bool:
-        """Whether the final answer is due: the model is ready, or it may not go on."""
+        """True when the final answer is due: the model is ready, or no more steps are allowed."""
         if len(self.steps) >= self._options.max_steps or self._asking.left < 1:
             return True
         return bool(self.steps) and self.steps[-1].final
 
     async def next(self) -> Step:
-        """Think one step; one that failed is final. Raises GatewayError when the first can never be
-        had.
+        """Make the next step and return it; a failed step is final.
+
+        Raises GatewayError when the first step fails and further calls would fail too.
         """
         options = self._options
         number = len(self.steps) + 1
@@ -130,7 +130,7 @@ class Thread:
         return step
 
     async def _tried(self, number: int) -> Step:
-        """The step, or one that says why there is none."""
+        """Return the step, or a step with the reason why there is none."""
         reason = "The model gave no readable step."
         tokens = self._options.step_tokens
         correction: list[dict[str, Any]] = []
@@ -159,8 +159,10 @@ class Thread:
         return Step("Error", reason, final=True, failed=True)
 
     async def _said(self, number: int, messages: list[dict[str, Any]], tokens: int) -> Said:
-        """What the model says; an upstream that refuses JSON mode is asked once more without, and
-        never with again.
+        """Return the model's answer.
+
+        When the upstream refuses JSON mode, the call is repeated without it, and JSON mode stays
+        off.
         """
         fields: dict[str, Any] = {"max_tokens": tokens}
         if self._options.temperature is not None:
@@ -178,7 +180,7 @@ class Thread:
         return await self._asking.whole(label, messages, **fields)
 
     def closing(self) -> list[dict[str, Any]]:
-        """The messages that ask for the final answer: the caller's own, and what was thought."""
+        """Return the messages for the final answer: the caller's own, and the good steps."""
         messages: list[dict[str, Any]] = self._asking.request.body["messages"]
         good = [step for step in self.steps if not step.failed]
         if not good:
@@ -188,20 +190,21 @@ class Thread:
 
 
 class Telling:
-    """What the caller gets, in its form: one answer, whatever it is made of."""
+    """The chunks for the caller, in the chosen form: they look like one answer."""
 
     def __init__(self, request: ChatRequest, form: str) -> None:
         self._request = request
         self._form = form
         self._field = "reasoning_content" if form == "reasoning" else "content"
         self._steps: list[Step] = []
-        self._text = ""  # of the steps, as they are shown
-        self._held = ""  # of it, what was not sent
+        self._text = ""  # text of the steps, as the caller sees it
+        self._held = ""  # the end of it that is not sent yet
         self.begun = self._closed = False
 
     def step(self, step: Step) -> list[Chunk]:
-        """The chunks that show a finished step; of one that failed they are kept until the answer
-        begins.
+        """Return the chunks that show a finished step.
+
+        The chunks of a failed step are held back until the answer begins.
         """
         self._steps.append(step)
         text = step_format.shown(step, len(self._steps), self._form)
@@ -212,7 +215,7 @@ class Telling:
         return [] if step.failed else self._taken()
 
     def _taken(self) -> list[Chunk]:
-        """What was held back, as a chunk."""
+        """Return the text that was held back as a chunk."""
         text = self._held
         self._held = ""
         head = {} if self.begun else {"role": "assistant"}
@@ -220,9 +223,7 @@ class Telling:
         return [delta(self._request, **head, **({self._field: text} if text else {}))]
 
     def status(self, number: int | None) -> Chunk:
-        """A chunk that says which step is being thought; None: the final answer is being
-        written.
-        """
+        """Return a chunk with the number of the step in progress; None means the final answer."""
         told = (
             {"state": "thinking", "step": number}
             if number
@@ -232,7 +233,7 @@ class Telling:
 
     @property
     def preface(self) -> str:
-        """The steps so far, where they stand in the text."""
+        """The steps so far, if they are part of the answer's text."""
         return self._text if self._field == "content" else ""
 
     @property
@@ -240,17 +241,18 @@ class Telling:
         return step_format.closing(self._form)
 
     def thought(self) -> dict[str, Any]:
-        """The steps so far, as they are kept."""
+        """Return the steps so far, as they are stored."""
         seconds = round(sum(step.seconds for step in self._steps), 3)
         return {"steps": [step.as_dict() for step in self._steps], "total_thinking_time": seconds}
 
     def extras(self) -> dict[str, Any]:
-        """The answer's fields beside OpenAI's."""
+        """Return the answer's fields beside OpenAI's."""
         return self.thought() | ({"steps": []} if self._form == step_format.HIDDEN else {})
 
     def streamed(self, batch: list[Chunk]) -> list[Chunk]:
-        """A batch of the final answer as it goes on: steps that were held before it, the fields
-        before its end.
+        """Return a batch of the final answer with the additional chunks.
+
+        These are the steps held back before it, and the extra fields before its end.
         """
         told: list[Chunk] = []
         if not self._closed:
@@ -269,7 +271,7 @@ class Telling:
         return told
 
     def whole(self, answer: Chunk) -> Chunk:
-        """The final answer with what was thought."""
+        """Return the whole final answer with the steps in front and the extra fields."""
         text = self._text + self.closing
         for choice in answer["choices"]:
             message = choice["message"]

@@ -1,12 +1,12 @@
-"""How much a passage says, compared with the other passages of its document.
+"""Score how dense each passage is, compared with the other passages of its document.
 
-In: the passages of one document, as texts. Out: one score each, 0..1, 0.5 the middle: the share of
-the document's other passages that say less (a rank, equal ones share their places). So 0.7 means
-the same in a novel and in a data sheet, and a threshold divides any text; a score means nothing in
-another document. Methods, as OpenKimi names them: `word` (how varied its words are), `ngram` (its
-pairs of characters), `semantic` (how near its rare words are to what the document is about,
-TF-IDF), `structural` (how varied its sentences and punctuation are), `weighted` (all four). Pure
-Python, proportional to the length.
+The score is 0..1 with 0.5 as the middle: the share of the document's other passages that are less
+dense (a rank; equal passages share their places). So 0.7 means the same in a novel and in a data
+sheet, and a threshold divides any text; scores of different documents cannot be compared. The
+methods have OpenKimi's names: `word` (how varied the words are), `ngram` (how varied the pairs of
+characters are), `semantic` (how near the rare words are to the subject of the document, TF-IDF),
+`structural` (how varied sentences and punctuation are), `weighted` (all four). Pure Python; the
+work is proportional to the length.
 """
 
 import re
@@ -23,7 +23,7 @@ WEIGHTS = {"word": 0.3, "ngram": 0.2, "semantic": 0.3, "structural": 0.2}
 METHODS = (*WEIGHTS, "weighted")
 SENTENCE_ENDS = re.compile(rf"[.!?…\n{FULL_STOPS}]")
 PUNCTUATION = re.compile(r"[^\w\s]")
-MOST_TIMES = 1000  # a term said more often in one passage counts as if it were said so often
+MOST_TIMES = 1000  # the count of one term in one passage is limited to this
 TIMES = (0.0, *(1 + log(times) for times in range(1, MOST_TIMES + 1)))
 SENTENCES_SHARE = 0.7  # of the structural score; the rest is punctuation
 
@@ -37,10 +37,11 @@ def density(
     words: Words | None = None,
     places: Places | None = None,
 ) -> list[float]:
-    """One score 0..1 for each passage, in order. `words`: their terms; `places`: term -> positions
-    of the passages that say it, as often as they say it; when the caller has them already.
+    """Return one score 0..1 for each passage, in order.
 
-    Raises ValueError for a method that is none of METHODS.
+    The caller may give what it has already: `words` are the terms of the passages; `places` maps
+    each term to the positions of its passages, once for each occurrence. Raises ValueError for a
+    method that is not in METHODS.
     """
     if method not in METHODS:
         raise ValueError(f"the method is one of {', '.join(METHODS)}")
@@ -58,7 +59,7 @@ def density(
 
 
 def placed(words: Words) -> Places:
-    """Where each term is said."""
+    """Return for each term the positions of its passages, once for each occurrence."""
     places: dict[str, list[int]] = defaultdict(list)
     for number, found in enumerate(words):
         for term in found:
@@ -67,8 +68,9 @@ def placed(words: Words) -> Places:
 
 
 def ranked(values: Sequence[float]) -> list[float]:
-    """Values of any scale as places 0..1: 0 the lowest, 1 the highest, equal values the middle of
-    their places.
+    """Return the values as ranks 0..1: 0 the lowest, 1 the highest.
+
+    Equal values get the middle of their places.
     """
     last = len(values) - 1
     ordered = sorted(values)
@@ -82,8 +84,9 @@ def ranked(values: Sequence[float]) -> list[float]:
 
 
 def entropy(counts: Iterable[int], total: int) -> float:
-    """Shannon entropy in bits of a distribution given as counts above 0 that add up to `total`; 0
-    for none.
+    """Return the Shannon entropy in bits of a distribution, 0 for an empty one.
+
+    It is given as counts above 0 that add up to `total`.
     """
     if total < 2:
         return 0.0
@@ -91,8 +94,9 @@ def entropy(counts: Iterable[int], total: int) -> float:
 
 
 def evenness(counted: Sequence[Counter[str]]) -> list[float]:
-    """The entropy of each counter, against the most that its total allows, 0..1; a total under the
-    median counts as the median, so that a line of three words is not the densest of all.
+    """Return the entropy of each counter as a share of the most its total allows, 0..1.
+
+    A total below the median counts as the median, so that a line of three words is not the densest.
     """
     totals = [counter.total() for counter in counted]
     usual = median(totals) if totals else 0
@@ -103,19 +107,20 @@ def evenness(counted: Sequence[Counter[str]]) -> list[float]:
 
 
 def word(passages: Sequence[str], words: Words, places: Places) -> list[float]:
-    """How varied the terms of each passage are, 0..1."""
+    """Return how varied the terms of each passage are, 0..1."""
     return evenness([Counter(found) for found in words])
 
 
 def ngram(passages: Sequence[str], words: Words, places: Places) -> list[float]:
-    """How varied the pairs of neighbouring characters of each passage are, 0..1."""
+    """Return how varied the pairs of neighbouring characters of each passage are, 0..1."""
     return evenness([Counter(map(add, passage, passage[1:])) for passage in passages])
 
 
 def semantic(passages: Sequence[str], words: Words, places: Places) -> list[float]:
-    """How alike each passage is to the others on the whole, 0..1: the mean cosine of its TF-IDF
-    vector with theirs, got from the sum of all vectors, one term after the other, instead of n²
-    comparisons. What is repeated within a passage counts logarithmically.
+    """Return how similar each passage is to the others on average, 0..1.
+
+    It is the mean cosine of its TF-IDF vector with theirs, computed from the sum of all vectors,
+    term by term, in place of n² comparisons. Repetitions within a passage count logarithmically.
     """
     squares = [0.0] * len(words)
     once = log(1 + len(words)) * TIMES[1]
@@ -143,16 +148,14 @@ def semantic(passages: Sequence[str], words: Words, places: Places) -> list[floa
 
 
 def weights(slots: Sequence[int], many: int) -> list[tuple[int, float]]:
-    """(passage, weight) of a term that is said in these passages of so many."""
+    """Return (passage, weight) of a term that occurs in these of `many` passages."""
     found = Counter(slots)
     rarity = log(1 + many / len(found))
     return [(number, rarity * TIMES[min(times, MOST_TIMES)]) for number, times in found.items()]
 
 
 def structural(passages: Sequence[str], words: Words, places: Places) -> list[float]:
-    """0.7 of the entropy of the shares of its sentences' lengths + 0.3 of that of its punctuation,
-    in bits.
-    """
+    """Return 0.7 of the entropy of sentence lengths + 0.3 of that of punctuation, in bits."""
     scores = []
     for passage in passages:
         lengths = [len(sentence) for sentence in SENTENCE_ENDS.split(passage) if sentence]

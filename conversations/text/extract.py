@@ -1,9 +1,9 @@
-"""Documents -> text: `text_of(filename, content_type, data)`.
+"""Extract the text of documents.
 
 Plain formats (txt, md, csv, json, source code …) are decoded here: UTF-8, UTF-16 and UTF-32 with a
-mark, else what charset-normalizer makes of the beginning. PDF, Word and HTML are read by a process
-of its own (`extract_worker.py`) that is bounded in time and memory and can be ended: a document may
-have been made to take for ever.
+byte order mark, else the encoding that charset-normalizer finds for the beginning. PDF, Word and
+HTML are read by a process of its own (`extract_worker.py`) with limits on time and memory, because
+a hostile document can take for ever.
 """
 
 import codecs
@@ -17,10 +17,10 @@ from typing import Any
 from django.conf import settings
 
 PARSE = Path(__file__).with_name("extract_worker.py")
-MEMORY_BYTES = 1536 * 2**20  # of address space, for a document's reading
+MEMORY_BYTES = 1536 * 2**20  # of address space, to read one document
 UTF8_BYTES = 4  # of one character, at most
 SAMPLE_BYTES = 32_768
-SOUND = 8  # characters of UTF-8 for each mistake in it, else it is something else
+SOUND = 8  # non-ASCII characters of valid UTF-8 for each error, else it is another encoding
 FOREIGN = re.compile("[^\x00-\x7f\ufffd]")
 READ_BYTES = 64 * 2**20  # a larger document is not read
 STATUS_UNREADABLE = 3  # of extract_worker.py
@@ -51,7 +51,7 @@ BY_TYPE = {
 }
 MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark is the beginning of this one
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
@@ -59,12 +59,13 @@ MARKS = {
 
 
 class Unreadable(Exception):
-    """A document has no text that could be read; the message is a sentence for whoever sent it."""
+    """A document without readable text; the message is a sentence for the sender."""
 
 
 def kind(filename: str, content_type: str = "") -> str | None:
-    """What a file is by its name, else by its declared type: an entry of PLAIN, PARSED or IMAGES;
-    None: not taken.
+    """Return the type of a file by its name, else by its declared type.
+
+    It is an entry of PLAIN, PARSED or IMAGES, or None when such files are not accepted.
     """
     path = PurePath(filename.lower())
     ending = path.suffix[1:] or path.stem.lstrip(".")
@@ -77,8 +78,9 @@ def kind(filename: str, content_type: str = "") -> str | None:
 
 
 def text_of(filename: str, content_type: str, document: bytes | Path) -> str:
-    """The text of a document or of the file that holds it, at most FILE_TEXT_CHARS. Raises
-    Unreadable. Takes up to FILE_TEXT_SECONDS: run it in a thread.
+    """Return the text of a document or of the file that holds it, at most FILE_TEXT_CHARS.
+
+    Takes up to FILE_TEXT_SECONDS: run it in a thread. Raises Unreadable.
     """
     what = kind(filename, content_type)
     if what is None:
@@ -99,7 +101,7 @@ def text_of(filename: str, content_type: str, document: bytes | Path) -> str:
 
 
 def refuse_size(size_bytes: int, *, plain: bool) -> None:
-    """Raise Unreadable for what need not even be read."""
+    """Raise Unreadable for a document whose size alone makes it unreadable."""
     if not size_bytes:
         raise Unreadable("It is empty.")
     if plain and size_bytes > UTF8_BYTES * settings.FILE_TEXT_CHARS:
@@ -113,7 +115,7 @@ def bytes_of(document: bytes | Path) -> bytes:
 
 
 def decoded(data: bytes) -> str:
-    """Bytes of a plain text. Raises Unreadable."""
+    """Decode the bytes of a plain text. Raises Unreadable."""
     marked = next((name for mark, name in MARKS.items() if data.startswith(mark)), None)
     try:
         text = data.decode(marked or "utf-8")
@@ -125,7 +127,8 @@ def decoded(data: bytes) -> str:
 
 
 def guessed(data: bytes) -> str:
-    """UTF-8 with a mistake here and there, or text in an older encoding, as the beginning suggests.
+    """Decode UTF-8 with a few errors, or an older encoding that the beginning suggests.
+
     Raises Unreadable.
     """
     from charset_normalizer import from_bytes
@@ -138,9 +141,8 @@ def guessed(data: bytes) -> str:
     if len(data) > SAMPLE_BYTES and (line := sample.rfind(b"\n") + 1) > SAMPLE_BYTES // 2:
         sample = sample[:line]
     found = ""
-    for cut in range(
-        UTF8_BYTES if len(sample) == SAMPLE_BYTES else 1
-    ):  # it may end within a character
+    # the sample may end within a character
+    for cut in range(UTF8_BYTES if len(sample) == SAMPLE_BYTES else 1):
         best = from_bytes(sample[: len(sample) - cut]).best()
         if best is not None:
             said = data.decode(best.encoding, "replace")
@@ -153,7 +155,7 @@ def guessed(data: bytes) -> str:
 
 
 def parsed(form: str, document: bytes | Path) -> str:
-    """What extract_worker.py makes of the document. Raises Unreadable."""
+    """Run extract_worker.py on the document and return its text. Raises Unreadable."""
     seconds = settings.FILE_TEXT_SECONDS
     if form == "html":
         document = decoded(bytes_of(document)).encode()

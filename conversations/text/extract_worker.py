@@ -1,10 +1,10 @@
-"""A program of its own, run by `extract.py` for formats whose reading can be made to take for ever:
-bytes of a document on its input -> UTF-8 text on its output.
+"""A program that reads PDF, Word or HTML from its input and writes UTF-8 text to its output.
 
     extract_worker.py FORMAT CPU_SECONDS MEMORY_BYTES TEXT_BYTES
 
-Exit status 0 with the text; 3 with a sentence for the person whose document it is; anything else is
-a crash. It bounds itself before it reads a byte, and imports nothing of this project. Sources:
+`extract.py` runs it, because a hostile document of these formats can take for ever. Its exit status
+is 0 with the text; 3 with a sentence for the document's owner on the error output; anything else is
+a crash. It limits itself before it reads a byte, and imports nothing of this project. Sources:
 ECMA-376 (docx), the HTML standard's elements, pypdf's documentation.
 """
 
@@ -23,7 +23,7 @@ WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 BREAKS = {f"{WORD}tab": "\t", f"{WORD}br": "\n", f"{WORD}cr": "\n", f"{WORD}noBreakHyphen": "-"}
 BODY = "document"
 PARTS = (BODY, "footnotes", "endnotes")
-TWICE = (  # a text box for older programs; text that was moved, where it stood before
+TWICE = (  # a copy of a text box for older programs; moved text in its old place
     "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback",
     f"{WORD}moveFrom",
 )
@@ -54,12 +54,13 @@ BLOCKS = frozenset(
 
 
 class Unreadable(Exception):
-    """Its text is a sentence for the document's owner."""
+    """A document without readable text; the message is a sentence for its owner."""
 
 
 def docx(data: bytes, most: int) -> Iterator[str]:
-    """The paragraphs of a Word document's body, in order, tables row by row; then its footnotes and
-    endnotes.
+    """Yield the text of a Word document: the body, then footnotes and endnotes.
+
+    Paragraphs are in order, tables row by row. Raises Unreadable.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -88,9 +89,8 @@ def docx(data: bytes, most: int) -> Iterator[str]:
     if sum(map(len, xmls)) > 32 * most:
         raise Unreadable("Unpacked, it is too large.")
     for xml in xmls:
-        if (
-            b"<!DOCTYPE" in xml or b"<!ENTITY" in xml or b"\0" in xml
-        ):  # Word writes UTF-8; UTF-16 would hide the others
+        # Word writes UTF-8; UTF-16 would hide the others
+        if b"<!DOCTYPE" in xml or b"<!ENTITY" in xml or b"\0" in xml:
             raise Unreadable("It is not a Word document (.docx): it declares entities.")
     try:
         for xml in xmls:
@@ -100,7 +100,7 @@ def docx(data: bytes, most: int) -> Iterator[str]:
 
 
 def paragraphs(xml: bytes) -> Iterator[str]:
-    """The text of one part, without what stands in it a second time. Raises ParseError."""
+    """Yield the text of one part, without text that it contains twice. Raises ParseError."""
     twice = 0
     for event, element in ElementTree.iterparse(io.BytesIO(xml), ("start", "end")):  # noqa: S314 - entities are refused
         if element.tag in TWICE:
@@ -119,7 +119,7 @@ def paragraphs(xml: bytes) -> Iterator[str]:
 
 
 def pdf(data: bytes, most: int) -> Iterator[str]:
-    """The pages of a PDF."""
+    """Yield the text of a PDF's pages. Raises Unreadable."""
     import logging
 
     import pypdf
@@ -140,7 +140,7 @@ def pdf(data: bytes, most: int) -> Iterator[str]:
 
 
 class Words(HTMLParser):
-    """The visible text of a page."""
+    """A parser that collects the visible text of a page."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -149,7 +149,7 @@ class Words(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: object) -> None:
         if self._silent and (tag == "body" or (self._silent == ["head"] and tag in BLOCKS)):
-            # what began in the head ends with it, whether or not anybody said so
+            # elements of the head end with it, even if they are not closed
             self._silent.clear()
         if tag in SILENT and tag not in VOID:
             self._silent.append(tag)
@@ -171,7 +171,7 @@ class Words(HTMLParser):
 
 
 def html(data: bytes, most: int) -> Iterator[str]:
-    """A page's text; `data` is UTF-8."""
+    """Yield the visible text of a page; `data` is UTF-8."""
     text = data.decode()
     reader = Words()
     for at in range(0, len(text), 65_536):
@@ -186,17 +186,17 @@ FORMATS = {"docx": docx, "pdf": pdf, "html": html}
 
 
 def bound(cpu_seconds: int, memory_bytes: int) -> None:
-    """No more than this from here on: the kernel ends what goes on, memory that is asked for beyond
-    is not given.
+    """Limit the CPU seconds and the memory of this process, and let it write no file.
+
+    The kernel ends a process that takes longer, and refuses more memory.
     """
     for what, most in (
         (resource.RLIMIT_CPU, cpu_seconds),
         (resource.RLIMIT_AS, memory_bytes),
         (resource.RLIMIT_FSIZE, 0),
     ):
-        with suppress(
-            ValueError, OSError
-        ):  # a system that has no such limit: whoever started this ends it in time
+        # the system has no such limit; the parent process has a time limit of its own
+        with suppress(ValueError, OSError):
             resource.setrlimit(what, (most, most))
 
 

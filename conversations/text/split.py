@@ -1,12 +1,10 @@
-"""A long text cut into passages where its author paused: at headings, paragraphs, sentences, and
-only then anywhere.
+"""Split a long text into passages at headings, paragraphs or sentences, else anywhere.
 
-In: a text and a size in characters. Out: `Passage`s in order, each a slice of the text with its
-offsets, none longer than the size; together they hold every character. All sentence ends are told
-by punctuation, Western, Chinese, Japanese, Indic, Arabic, so a text without a single space is
-divided as well as an English one. Every pattern is bounded, or gives nothing back that it has taken
-(`++`) and starts where it cannot start twice, so the work is proportional to the length, whatever
-the text.
+The `Passage`s are in order, each a slice of the text with its offsets, none longer than a size in
+characters. Together they hold every character. Sentence ends are found by punctuation (Western,
+Chinese, Japanese, Indic, Arabic), so a text without spaces is divided as well as an English one.
+The work is proportional to the length of any text: every pattern is bounded, or never gives back a
+match (`++`) and cannot start twice at the same place.
 """
 
 # ruff: noqa: RUF001 - the punctuation of all scripts is the matter here
@@ -18,7 +16,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 SIZE = 500  # characters: a short paragraph of English
-# those that no space need follow; the Western ones are told by what comes after
+# these need no space after them; Western ones are recognised by the text that follows
 FULL_STOPS = "。！？；｡।॥؟۔።။։"
 CLOSERS = "[\"'”’»)\\]］〉》」』】）〕]{0,3}"
 # not "J." or "Dr."
@@ -43,18 +41,16 @@ SENTENCES = re.compile(
     rf"(?:{SENTENCE}|[!?…]){CLOSERS}[ \t\u00a0]{{1,8}}(?=[^\sa-z])"
     rf"|[{FULL_STOPS}](?![{FULL_STOPS}]){CLOSERS}[ \t\u3000]{{0,8}}"
 )
-# Weaker borders are looked for only where there is no better one: the end of a line, of a clause,
-# of a word.
+# Used only where there is no better border: the end of a line, of a clause, of a word.
 WEAKER = tuple(re.compile(pattern) for pattern in (r"\n", r"[,;:]\s|[，、：،؛—–]", r"\s"))
 JOINERS = "\u200d\u200c\ufe0e\ufe0f"
-LONGEST_CLUSTER = (
-    24  # characters that a hard cut walks back at most, so as not to tear an accent or an emoji
-)
+# characters that a hard cut goes back at most to keep an accent or an emoji whole
+LONGEST_CLUSTER = 24
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """One slice of a text: `text` is `whole[start:end]`, offsets in characters."""
+    """A slice of a text: `text` is `whole[start:end]`, with offsets in characters."""
 
     start: int
     end: int
@@ -63,8 +59,9 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Borders:
-    """Where a text may be cut, in ascending offsets; a passage begins at each, but at the end of a
-    title only when there is no other place.
+    """The places where a text may be cut, in ascending offsets.
+
+    A passage begins at each of them, but at the end of a title only when there is no other place.
     """
 
     headings: list[int]
@@ -74,12 +71,12 @@ class Borders:
 
 
 def split(text: str, size: int = SIZE, overlap: int = 0) -> list[Passage]:
-    """Passages of `text` in order, each 1..`size` characters, usually at least half of it.
+    """Return the passages of `text` in order, each 1..`size` characters, usually at least half.
 
-    `overlap`: how many characters of the passage before one begins with at most, whole sentences or
-    words, where a paragraph had to be torn; 0..`size`/2. Whitespace alone has no passage; else
-    every character is in one, and each passage begins after the one before and not after its end.
-    Raises ValueError for a size under 1 and an overlap out of its range.
+    `overlap` (0..`size`/2) is the most characters of the passage before that a passage repeats, in
+    whole sentences or words, where a paragraph is cut. Blank text has no passage. Otherwise every
+    character is in one, and each passage begins after the beginning of the one before and not after
+    its end. Raises ValueError for a size under 1 and an overlap out of its range.
     """
     if size < 1 or not 0 <= overlap <= size // 2:
         raise ValueError("the size is at least 1 character, the overlap at most half of the size")
@@ -97,8 +94,9 @@ def split(text: str, size: int = SIZE, overlap: int = 0) -> list[Passage]:
 
 
 def borders_of(text: str) -> Borders:
-    """The good places to cut a text: before a heading, after a paragraph, after a sentence; and the
-    ends of titles.
+    """Return the good places to cut a text.
+
+    They are before a heading, after a title, after a paragraph, after a sentence.
     """
     headings: list[int] = []
     titles: list[int] = []
@@ -122,14 +120,13 @@ def split_sentences(text: str) -> list[str]:
 
 
 def cut(text: str, borders: Borders, start: int, measures: tuple[int, int]) -> tuple[int, bool]:
-    """(where the passage from `start` ends, whether a paragraph is torn there); `measures` is
-    (size, overlap).
+    """Return where the passage from `start` ends, and whether that cuts a paragraph.
 
-    The end lies more than a quarter of the size beyond start + overlap (or is start + 1 for tiny
-    sizes), so splitting always ends and is linear.
+    `measures` is (size, overlap). The end lies more than a quarter of the size beyond start +
+    overlap (or is start + 1 for tiny sizes), so splitting always ends and is linear.
     """
     size, overlap = measures
-    limit = min(start + size, len(text) - size // 4)  # leaves no crumb behind
+    limit = min(start + size, len(text) - size // 4)  # leaves no tiny passage at the end
     if end := last_within(borders.headings, start + size // 4, limit):
         return end, False
     low = start + max(size // 2, overlap + size // 4)
@@ -147,14 +144,15 @@ def cut(text: str, borders: Borders, start: int, measures: tuple[int, int]) -> t
 
 
 def last_within(borders: list[int], low: int, limit: int) -> int:
-    """The last border in (low, limit], 0 for none."""
+    """Return the last border in (low, limit], 0 when there is none."""
     at = bisect_right(borders, limit) - 1
     return borders[at] if at >= 0 and borders[at] > low else 0
 
 
 def begin(text: str, borders: Borders, end: int, overlap: int) -> int:
-    """Where the passage after a cut at `end` begins: at most `overlap` characters before it, at a
-    sentence, else at a word, else anywhere.
+    """Return where the passage after a cut at `end` begins.
+
+    It is at most `overlap` characters before the cut: at a sentence, else at a word, else anywhere.
     """
     low = end - overlap
     for kind in (borders.headings, borders.paragraphs):
@@ -171,16 +169,18 @@ def begin(text: str, borders: Borders, end: int, overlap: int) -> int:
 
 
 def whole_cluster(text: str, low: int, limit: int) -> int:
-    """The last offset in (low, limit] that tears nothing apart that is read as one character, else
-    the limit.
+    """Return the last offset in (low, limit] that splits no visible character, else the limit.
+
+    A visible character may consist of several code points.
     """
     places = range(limit, max(low, limit - LONGEST_CLUSTER), -1)
     return next((at for at in places if not tears(text, at)), limit)
 
 
 def tears(text: str, at: int) -> bool:
-    """Whether a cut at `at` (0 < at < length) parts an accent from its letter, or the halves of an
-    emoji.
+    """Return whether a cut at `at` splits an accent from its letter, or an emoji.
+
+    `at` is between 0 and the length, both excluded.
     """
     mark = text[at]
     before = text[at - 1]

@@ -1,10 +1,9 @@
-"""Text as terms: what a passage and a question have in common when nobody knows their language.
+"""Split text into terms, by which passages and questions in any language are compared.
 
-In: any text. Out: a list of short casefolded strings, words first, with repetitions. Scripts that
-put spaces between words give words (at most 64 characters each, accents off, English endings
-lightly off); scripts that do not (Han, kana, Hangul, Thai, Lao, Khmer, Burmese, Tibetan) give
-overlapping pairs of characters. There are no stop words: what stands in every passage weighs
-nothing.
+Terms are short casefolded strings, words first, with repetitions. Scripts with spaces between words
+give words (at most 64 characters each, without accents and common English endings). Scripts without
+(Han, kana, Hangul, Thai, Lao, Khmer, Burmese, Tibetan) give overlapping pairs of characters. There
+are no stop words: a term that is in every passage has no weight.
 """
 
 import re
@@ -17,15 +16,13 @@ UNSPACED = (
     "\u3005-\u3007\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff"  # kana
     "\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff"  # Han and Hangul
 )
-# Vowel signs and accents belong to their word, though the regular expression engine does not count
-# them as letters.
+# Vowel signs and accents belong to their word, but are no letters for regular expressions.
 MARKS = "\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670\u0900-\u0963\u0970-\u0dff"
 WORDS = re.compile(rf"(?:[^\W_{UNSPACED}]|[{MARKS}]){{1,64}}")
 ASCII_WORDS = re.compile(r"[a-z0-9]{1,64}")
 RUNS = re.compile(rf"[{UNSPACED}]+")
-# What Unicode sorts within a run: that takes the square of its length, and no word has so many in a
-# row. Characters that become accents when they are normalised belong to it (halfwidth voiced
-# marks).
+# Normalisation sorts a run of accents, which takes the square of its length; no word has so many in
+# a row. Characters that become accents when normalised count too (halfwidth voiced marks).
 ACCENTS_AT_MOST = 30
 TOO_MANY_ACCENTS = re.compile(
     rf"((?:[^\w\s\x00-\x7f]|[\uff9e\uff9f]){{{ACCENTS_AT_MOST}}})"
@@ -37,7 +34,7 @@ REMEMBERED = 100_000  # words whose stem is remembered: a bound on memory, not o
 
 
 class _Stems(dict[str, str]):
-    """word -> stem, worked out once per word, so that a long text costs one look-up a word."""
+    """A cache from word to stem, so that a long text costs one lookup for each word."""
 
     def __missing__(self, word: str) -> str:
         if len(self) >= REMEMBERED:
@@ -50,8 +47,9 @@ _stems = _Stems()
 
 
 def terms(text: str) -> list[str]:
-    """The terms of a text, about one per word or per unspaced character; empty for a text without
-    letters and digits.
+    """Return the terms of a text, about one for each word or unspaced character.
+
+    A text without letters and digits has none.
     """
     if text.isascii():
         return list(map(_stems.__getitem__, ASCII_WORDS.findall(text.lower())))
@@ -62,7 +60,7 @@ def terms(text: str) -> list[str]:
 
 
 def pairs(run: str) -> list[str]:
-    """The overlapping pairs of a run of unspaced characters; one alone is its own.
+    """Return the overlapping pairs of a run of unspaced characters; one alone stays alone.
 
     Example: "中国人" -> 中国, 国人.
     """
@@ -70,8 +68,9 @@ def pairs(run: str) -> list[str]:
 
 
 def stem(word: str) -> str:
-    """A casefolded word without accents and without the commonest English endings, so that
-    "studies" finds "study".
+    """Return a casefolded word without accents and the commonest English endings.
+
+    So "studies" finds "study".
     """
     if not word.isascii():
         word = unicodedata.normalize("NFC", ACCENTS.sub("", unicodedata.normalize("NFD", word)))

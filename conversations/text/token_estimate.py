@@ -1,12 +1,12 @@
-"""Estimate the tokens of texts by their length and script, where nobody counted them. No I/O.
+"""Estimate the tokens of texts by their length and script, without an exact count. No I/O.
 
 Exact counting (`api/accounting/token_count.py`) needs a vocabulary and time; the estimate needs
-neither, so prompts are fitted and conversations are weighed with it. It gives more rather than
+neither, so prompts are fitted and conversations are measured with it. It gives more rather than
 fewer tokens, and at most one for each character.
 
 A weight is the number of twentieths of a token that one character takes, found by the first byte of
-the character in UTF-8. The weights were chosen so that sentences of each script come out near what
-the tokenizer Tekken (Mistral) makes of them; its figures are in `tests/test_token_estimate.py`.
+the character in UTF-8. The weights were chosen so that sentences of each script come out near the
+counts of the tokenizer Tekken (Mistral); its figures are in `tests/test_token_estimate.py`.
 """
 
 import string
@@ -37,21 +37,21 @@ WEIGHT_BY_FIRST_BYTE = (
 )
 DEVANAGARI = (b"\xe0\xa4", b"\xe0\xa5")
 DEVANAGARI_DISCOUNT = 5
-ENCODED_CHAR_WEIGHT = 15  # of base64 and the like three of four characters are a token
-CHARS_PER_TOKEN = 4  # of text of which only the length is known: that of ASCII
+ENCODED_CHAR_WEIGHT = 15  # in base64 and similar encodings, four characters are about three tokens
+CHARS_PER_TOKEN = 4  # as in ASCII, for text of which only the length is known
 DIGITS = string.digits.encode()
 CAPITALS = string.ascii_uppercase.encode()
 LETTERS = string.ascii_letters.encode()
 SPACES = string.whitespace.encode()
 MARKS = string.punctuation.encode()
-CONTINUATION_BYTES = bytes(range(0x80, 0xC0))  # no character begins with one of these
+CONTINUATION_BYTES = bytes(range(0x80, 0xC0))  # these bytes begin no character
 LEAST_ENCODED_BYTES = 64  # a shorter run is a name, no data
 
 
 def build_table(weights: Mapping[bytes, int]) -> bytes:
     """Build a table for `bytes.translate`: first byte -> weight.
 
-    `weights` are those of ASCII characters that weigh something else than most.
+    `weights` are those of ASCII characters that differ from the usual weight.
     """
     table = bytearray(256)
     for first_byte, weight in WEIGHT_BY_FIRST_BYTE:
@@ -120,7 +120,7 @@ def weigh_slice(data: bytes) -> int:
 
 
 def is_encoded(data: bytes) -> bool:
-    """Tell whether it is data written as letters: hardly any space, many capitals."""
+    """Return whether it is data written as letters: hardly any space, many capitals."""
     letters = count_bytes(data, LETTERS)
     if not letters * 2 > len(data) > 24 * count_bytes(data, SPACES):
         return False

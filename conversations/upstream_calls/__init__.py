@@ -1,1 +1,1 @@
-"""The calls that a strategy makes for one request."""
+"""The upstream calls that a strategy makes for one request."""

@@ -1,5 +1,6 @@
-"""Ask, and once more where a tool had to be called and the model, which is told in words how to,
-did not.
+"""Call the upstream, and once more when the model had to call a tool and did not.
+
+This is only for models whose tools are described in the prompt.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from tokens.failover import loop as failover
 from tokens.pool.pool import Pool
 
 THINKING = ("reasoning_content", "reasoning")
-THOUGHT_END = "</think>"  # of thinking that the caller gets in the text
+THOUGHT_END = "</think>"  # ends the thinking in a text
 
 
 def answer(
@@ -33,10 +34,9 @@ def answer(
 async def insisting(
     request: ChatRequest, candidates: Sequence[Candidate], pool: Pool, trace: Trace
 ) -> Batches:
-    """Relay the answer; of one that lacks its call only the thinking, and then the answer to a
-    correction.
+    """Relay the answer; if it lacks its call, relay its thinking and the answer to a correction.
 
-    When the second question fails or may not be asked, the first answer is given after all. Raises
+    When the second call fails or is not allowed, the first answer is relayed after all. Raises
     GatewayError.
     """
     first: list[Chunk] = []
@@ -59,24 +59,24 @@ async def insisting(
     begun = False
     second = corrected(request, trace.attempts[-1], said)
     trace.further = [second.body]
-    trace.text.append(said)  # it was produced, though nobody sees it
+    trace.text.append(said)  # it counts as usage although the caller does not see it
     trace.usage = next((chunk["usage"] for chunk in reversed(first) if chunk.get("usage")), None)
     try:
         async with aclosing(failover.answer(second, candidates, pool, trace)) as batches:
             async for batch in batches:
                 if not begun:
                     begun = True
-                    trace.usage = None  # the second answer's says both
+                    trace.usage = None  # the usage in the second answer is the sum of both
                 yield continued(batch, thoughts, first)
     except GatewayError:
         if begun:
             raise
-        trace.text.pop()  # it is seen after all
+        trace.text.pop()  # the caller sees it after all
         yield continued(first, thoughts, [])
 
 
 def corrected(request: ChatRequest, attempt: Attempt, said: str) -> ChatRequest:
-    """The same question with the model's text and a correction behind it."""
+    """Return the same request with the model's text and a correction added."""
     messages = [
         *request.body["messages"],
         *([{"role": "assistant", "content": said}] if said else []),
@@ -94,7 +94,7 @@ def corrected(request: ChatRequest, attempt: Attempt, said: str) -> ChatRequest:
 
 # --- answers with one choice, streamed or whole ---------------------------------------------------
 def said_in(chunk: Chunk) -> dict[str, Any]:
-    """The delta or message of the chunk's choice; empty when it has none."""
+    """Return the delta or message of the chunk's choice, empty when it has none."""
     choice = chunk["choices"][0] if chunk["choices"] else {}
     found: dict[str, Any] = choice.get("delta") or choice.get("message") or {}
     return found
@@ -105,7 +105,7 @@ def spoken(chunks: Sequence[Chunk]) -> str:
 
 
 def parted(batch: Sequence[Chunk]) -> tuple[list[Chunk], list[Chunk]]:
-    """An answer that lacks its call as its thinking, which is shown, and all the rest."""
+    """Split an answer that lacks its call into its thinking, which is relayed, and the rest."""
     left = spoken(batch).find(THOUGHT_END) + len(THOUGHT_END) if THOUGHT_END in spoken(batch) else 0
     thoughts: list[Chunk] = []
     rest: list[Chunk] = []
@@ -124,8 +124,9 @@ def parted(batch: Sequence[Chunk]) -> tuple[list[Chunk], list[Chunk]]:
 
 
 def saying(chunk: Chunk, said: dict[str, Any], *, ends: bool = True) -> Chunk:
-    """The chunk with this delta or message instead, and without its finish reason unless it
-    `ends`.
+    """Return the chunk with another delta or message.
+
+    The finish reason is removed unless `ends`.
     """
     if not chunk["choices"]:
         return chunk
@@ -138,8 +139,9 @@ def saying(chunk: Chunk, said: dict[str, Any], *, ends: bool = True) -> Chunk:
 def continued(
     batch: Sequence[Chunk], thoughts: Sequence[Chunk], first: Sequence[Chunk]
 ) -> list[Chunk]:
-    """What follows `thoughts` in the same answer; usage is that of both questions, or none when one
-    has none.
+    """Return the chunks that follow `thoughts` in the same answer.
+
+    After a `first` answer their usage is that of both calls, or none when the first one has none.
     """
     told = []
     for chunk in batch:
@@ -148,7 +150,7 @@ def continued(
             for field in (*THINKING, "content"):
                 if before := "".join(said_in(one).get(field) or "" for one in thoughts):
                     said = said | {field: before + (said.get(field) or "")}
-        else:  # the role was said
+        else:  # the role was sent before
             said = {name: value for name, value in said.items() if name != "role"}
         if first and chunk.get("usage"):
             usage = next((one["usage"] for one in reversed(first) if one.get("usage")), None)

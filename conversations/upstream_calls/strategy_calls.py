@@ -1,11 +1,11 @@
-"""The upstream questions of one request: several on the way (whole answers), one at its end that
-the caller gets.
+"""Make the upstream calls of one request: several intermediate ones, and one final one.
 
-Each question goes through failover like a request of its own; its attempts and its usage are the
-request's. `Asking` counts the questions (a strategy may not cost without end), leaves half of the
-request's time to the final one, and adds up usage, also of what was broken off: a question whose
-upstream gave no figures is guessed by length, and then the sum says `"estimated": true`. A tool
-that the final answer had to call is insisted upon, as it is without a strategy.
+Intermediate answers are read whole; the caller gets the final one. Each call goes through failover
+like a request of its own; its attempts and its usage count as the request's. `Asking` limits the
+number of calls, leaves half of the request's time to the final one, and adds up usage, also of
+calls that broke off. When an upstream gives no usage, it is estimated by length, and the sum has
+`"estimated": true`. A tool call that the final answer must have is insisted upon, as without a
+strategy.
 """
 
 import asyncio
@@ -27,27 +27,28 @@ from providers.protocol.chat import Batches, ChatRequest, Chunk, Trace
 from providers.protocol.message_text import SYSTEM_ROLES, join_texts
 from tokens.pool.pool import Pool
 
-# of the caller's body, what a question on the way has too; tools, formats and limits are for the
-# final answer
+# fields of the caller's body for intermediate calls too; tools, formats and limits are for the
+# final call only
 KEPT = (
     *("model", "user", "safety_identifier", "prompt_cache_key", "service_tier"),
     *("reasoning_effort", "temperature", "top_p", "seed"),
 )
 PRODUCED_FIELDS = ("content", "reasoning_content", "reasoning")  # of a delta or a message
-HOPELESS = (Rejected, PoolError)  # asking again in a moment would bring the same
+HOPELESS = (Rejected, PoolError)  # an immediate retry would fail in the same way
 Options = TypeVar("Options")
 
 
 class Said(msgspec.Struct, frozen=True):
-    """A whole answer on the way. `cut`: it ended because it had reached its number of tokens."""
+    """A whole intermediate answer; `cut` is true when it reached its limit of tokens."""
 
     text: str
     cut: bool = False
 
 
 class Asking:
-    """The questions of one request, at most `most` of them (the final one, which is always asked,
-    included).
+    """The upstream calls of one request, at most `most`.
+
+    The final call is included in that number, and is always made.
     """
 
     def __init__(
@@ -63,32 +64,38 @@ class Asking:
         self._pool = pool
         self._trace = trace
         self._left = most  # upstream calls
-        self._reserved = 0  # of them, for questions that are about to be asked
+        self._reserved = 0  # of these, for calls that are about to be made
         self._until = trace.began + candidates[0].adapter.upstream.timeouts.total / 2
         self._spent: dict[str, Any] = {}
 
     @property
     def left(self) -> int:
-        """How many more questions may be asked on the way, those that failover asks again counted;
-        none when their time is over.
+        """Upstream calls still allowed before the final answer, retries included.
+
+        It is 0 after the time limit.
         """
         return self._left - self._reserved - 1 if time.perf_counter() < self._until else 0
 
     def _more(self, kept: int) -> bool:
-        """Take one more call, when that leaves `kept` ones besides those reserved."""
+        """Take one more upstream call if enough remain for others; return whether it was taken.
+
+        `kept` calls and the reserved ones are for others.
+        """
         allowed = self._left - self._reserved > kept
         self._left -= allowed
         return allowed
 
     def reserve(self, questions: int) -> None:
-        """Keep a call for each of so many questions, which are asked next and at once: no failover
-        uses it up.
+        """Reserve a call for each of the next calls, so that no failover uses it up.
+
+        They are made next and at once.
         """
         self._reserved = questions
 
     async def whole(self, label: str, messages: Sequence[dict[str, Any]], **fields: Any) -> Said:
-        """The answer to one question; `fields` of the body, None leaves one out. Raises
-        GatewayError.
+        """Make an intermediate call and return its whole answer.
+
+        `fields` are added to the body; a field that is None is left out. Raises GatewayError.
         """
         body = {name: self.request.body[name] for name in KEPT if name in self.request.body}
         body |= {"messages": list(messages), **fields}
@@ -125,10 +132,10 @@ class Asking:
     async def last(
         self, label: str, messages: Sequence[dict[str, Any]], **defaults: Any
     ) -> Batches:
-        """Yield the answer that the caller gets, as he wants it; `defaults` are fields of the body
-        that he left out.
+        """Yield the final answer, in the form that the caller wants.
 
-        Its usage is that of all questions. Raises GatewayError.
+        `defaults` are fields for the body that the caller left out. The usage is that of all calls.
+        Raises GatewayError.
         """
         given = {name: value for name, value in defaults.items() if value is not None}
         body = given | self.request.body | {"messages": list(messages)}
@@ -138,14 +145,14 @@ class Asking:
                 yield batch
 
     def usage(self) -> dict[str, Any] | None:
-        """Of all questions so far, in OpenAI's form; None before the first."""
+        """Return the usage of all calls so far in OpenAI's form, None before the first."""
         return self._spent or None
 
     async def _asked(self, label: str, inner: ChatRequest, kept: int = 1) -> Batches:
-        """Yield the answer's chunks, `usage` in them made the sum; note attempts and usage however
-        it ends.
+        """Yield the answer's chunks, with the usage of all calls so far.
 
-        Failover leaves `kept` calls, and those reserved, to others.
+        Attempts and usage are recorded however the call ends. Failover leaves `kept` calls and the
+        reserved ones to others.
         """
         trace = self._trace
         own = Trace(inner, began=self._trace.began, more=partial(self._more, kept))
@@ -177,14 +184,15 @@ class Asking:
                 prompt = sum(map(estimate_prompt_tokens, (inner.body, *(own.further or ()))))
                 produced += sum(map(estimate_tokens, own.text))
                 usage = estimated_usage(prompt, produced)
-            if usage is not None:  # others may have ended meanwhile
+            if usage is not None:  # read again, because other calls may have ended meanwhile
                 self._spent = sum_usage(self._spent, usage)
             trace.usage = self.usage()
 
 
 def options_of(kind: type[Options], candidates: Sequence[Candidate]) -> Options:
-    """The strategy's options as the model's row has them. Raises InternalError, which names what is
-    wrong.
+    """Return the strategy's options from the model's row.
+
+    Raises InternalError, which names the wrong option.
     """
     try:
         return msgspec.convert(candidates[0].options, kind)
@@ -197,7 +205,7 @@ def options_of(kind: type[Options], candidates: Sequence[Candidate]) -> Options:
 
 # --- messages -------------------------------------------------------------------------------------
 def said_in(chunk: Chunk) -> list[str]:
-    """List the texts of a chunk, streamed or whole: answer, thinking and calls."""
+    """Return the texts of a chunk, streamed or whole: answer, reasoning and calls."""
     found: list[str] = []
     for choice in chunk.get("choices") or ():
         said = choice.get("delta") or choice.get("message") or {}
@@ -209,9 +217,9 @@ def said_in(chunk: Chunk) -> list[str]:
 
 
 def instructed(messages: Sequence[dict[str, Any]], prompt: str) -> list[dict[str, Any]]:
-    """Put `prompt` in front of messages.
+    """Return the messages with `prompt` in front.
 
-    System messages at their head become one with it, in the role of the first.
+    System messages at the beginning are joined with it, in the role of the first.
     """
     head = 0
     while head < len(messages) and messages[head]["role"] in SYSTEM_ROLES:
@@ -222,7 +230,7 @@ def instructed(messages: Sequence[dict[str, Any]], prompt: str) -> list[dict[str
 
 
 def only_text(body: dict[str, Any]) -> bool:
-    """Whether the caller wants nothing but prose, once: no tools, no format, no second choice."""
+    """Return whether the caller wants one plain text: no tools, no format, no second choice."""
     format_ = (body.get("response_format") or {}).get("type", "text")
     return (
         not body.get("tools")

@@ -1,1 +1,1 @@
-"""Chats that upstreams keep: notice that one is no longer needed, delete it there."""
+"""Chats that upstreams keep: notice the ones that are no longer needed, and delete them there."""

@@ -1,8 +1,7 @@
-"""Triggers that write a Farewell in the same transaction in which a conversation loses its chat at
-an upstream.
+"""Triggers that write a Farewell when a conversation loses its chat at an upstream.
 
-It is deleted, goes on in another chat, or is taken out of its chat: by this program's code, a
-cascade, an UPDATE of many rows or psql.
+They write it in the same transaction: the conversation is deleted, continues in another chat, or
+loses its chat, whether by this program's code, a cascade, an UPDATE of many rows or psql.
 """
 
 from django.db.backends.base.base import BaseDatabaseWrapper

@@ -1,10 +1,10 @@
-"""Chats that upstreams keep for nobody are deleted there (`models/farewells.py` says which).
+"""Delete chats that upstreams keep and no conversation needs (`models/farewells.py`).
 
-Each run asks for one chat of each of some tokens at the same time, then for the next ones. A token
-whose upstream fails is left alone for the rest of the run. Who begins a try writes that down first,
-so that two runs at once never ask twice; one that fails is made again later, FAREWELL_TRIES in all.
-Secrets are not renewed for it: what has ended is by the next try. With a token that is gone, or
-that a person switched off, nobody asks: its chats are forgotten here.
+Each run deletes one chat of each of some tokens at the same time, then the next ones. A token whose
+upstream fails is skipped for the rest of the run. An attempt is counted before the call, so two
+runs never delete the same chat. A failed attempt is retried later, FAREWELL_TRIES times in all.
+Expired tokens are not renewed here; other code will have renewed them by the next attempt. Chats
+whose token was deleted, or disabled by a person, are dropped.
 """
 
 import asyncio
@@ -24,11 +24,11 @@ from tokens.models import State, UpstreamToken
 from tokens.querysets import BY_PERSON
 
 logger = logging.getLogger(__name__)
-RUN_SECONDS = 40.0  # no call begins later in a run
+RUN_SECONDS = 40.0  # no call of a run begins later
 
 
 def say() -> int:
-    """Delete what is due at its upstream, some at a time; returns how many are gone there."""
+    """Delete due chats at their upstreams and their rows; return how many chats are gone there."""
     gone = 0
     failing = set[UUID]()
     until = time.monotonic() + RUN_SECONDS
@@ -46,7 +46,7 @@ def say() -> int:
 
 
 def taken(but: Collection[UUID]) -> list[Farewell]:
-    """The next ones, each of another token, for this caller alone."""
+    """Claim the next due chats, each of another token; writes the attempt."""
     due = Farewell.objects.due().one_each(token_check.AT_ONCE, but)
     return [farewell for farewell in due if farewell.claim_try()]
 
@@ -54,7 +54,11 @@ def taken(but: Collection[UUID]) -> list[Farewell]:
 def sorted_out(
     batch: Sequence[Farewell],
 ) -> tuple[list[Farewell], list[tuple[Farewell, UpstreamToken]]]:
-    """Those that nobody can ask for any more, and those that can be asked for now, with what."""
+    """Return the chats that can never be deleted, and those that can be deleted now.
+
+    The first ones have a token that is gone or disabled by a person. The second ones come with
+    their token. All others wait for a later run.
+    """
     tokens = UpstreamToken.objects.filter(pk__in=[farewell.token_id for farewell in batch])
     known = set(tokens.exclude(BY_PERSON).values_list("pk", flat=True))
     working = (
@@ -71,8 +75,9 @@ def sorted_out(
 
 
 async def outcomes(ready: Sequence[tuple[Farewell, UpstreamToken]]) -> list[bool]:
-    """Which of the chats are gone now, in their order; no transaction is open while upstreams are
-    asked.
+    """Delete the chats at their upstreams; return for each whether it is gone.
+
+    No transaction is open during the calls.
     """
     async with Clients() as clients, asyncio.TaskGroup() as group:
         asked = [
@@ -82,7 +87,7 @@ async def outcomes(ready: Sequence[tuple[Farewell, UpstreamToken]]) -> list[bool
 
 
 async def forget(clients: Clients, token: UpstreamToken, chat_id: str) -> bool:
-    """Whether the upstream has the chat no more."""
+    """Delete a chat at its upstream; return whether it is gone there."""
     try:
         async with asyncio.timeout(token_check.PATIENCE_SECONDS):
             adapter = token_check.adapter(token.provider, clients)
@@ -95,7 +100,7 @@ async def forget(clients: Clients, token: UpstreamToken, chat_id: str) -> bool:
 
 
 def give_up(failed: Sequence[Farewell]) -> None:
-    """Forget those that were tried often enough."""
+    """Delete the rows of chats that failed FAREWELL_TRIES times."""
     for farewell in failed:
         if farewell.tries >= settings.FAREWELL_TRIES:
             farewell.delete()

@@ -1,10 +1,10 @@
-"""Which passages answer a question: BM25 over an index in memory or in bytes, and one ranking made
-of several.
+"""Find the passages that answer a question with BM25, and fuse several rankings into one.
 
-In: passages as terms (`terms.py`) under keys of the caller's choice, a question as text. Out:
-`Hit`s, best first. No database: an index is built passage by passage, or lies in bytes
-(`packed_postings.py`). Ranking as in Robertson and Zaragoza, "The Probabilistic Relevance
-Framework" (2009); fusion by reciprocal rank as in Cormack, Clarke and Büttcher (SIGIR 2009).
+Passages are given as terms (`terms.py`) under keys of the caller's choice, the question as text;
+the results are `Hit`s, best first. No database: an index is built passage by passage in memory, or
+lies in bytes (`packed_postings.py`). Ranking as in Robertson and Zaragoza, "The Probabilistic
+Relevance Framework" (2009); fusion by reciprocal rank as in Cormack, Clarke and Büttcher (SIGIR
+2009).
 """
 
 import heapq
@@ -16,27 +16,31 @@ from math import log
 
 from conversations.text.terms import terms
 
-SATURATION = 1.2  # BM25's k1: how soon a repeated term says nothing new
+SATURATION = 1.2  # BM25's k1: how soon a repeated term adds nothing
 LENGTH = 0.75  # BM25's b, 0..1: how much a long passage is discounted
 RANK = 60  # reciprocal rank fusion's k: how little the first place differs from the second
-QUESTION_CHARS = 4_000  # of a longer question its beginning and its end are searched
+QUESTION_CHARS = 4_000  # a longer question is searched by its beginning and its end only
 QUESTION_TERMS = 200  # a longer question is searched by its rarest terms
-POSTINGS = 500_000  # and by no more of them than stand in so many places together
+POSTINGS = 500_000  # places in which the searched terms may occur together
 
 Key = int | str
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A passage found: its key and how well it fits, above 0, comparable within one search only."""
+    """A passage that was found: its key and its score.
+
+    The score is above 0 and comparable within one search only.
+    """
 
     key: Key
     score: float
 
 
 class Searchable(ABC):
-    """Passages by their terms. `lengths`: terms in the passage of each slot, 0.. in order of
-    adding.
+    """Passages by their terms.
+
+    `lengths` are the numbers of terms of the passages, by slot, 0.. in order of adding.
     """
 
     lengths: Sequence[int]
@@ -46,17 +50,19 @@ class Searchable(ABC):
 
     @abstractmethod
     def found(self, words: Iterable[str]) -> dict[str, Sequence[int]]:
-        """Of those of the words that occur, in their order: the slots in ascending order, one entry
-        each time the passage says it.
+        """Return the slots of the words that occur, in the order of the words.
+
+        The slots are ascending, with one entry for each occurrence in the passage.
         """
 
     @abstractmethod
     def keys(self) -> Sequence[Key]:
-        """The keys of all slots."""
+        """Return the keys of all slots."""
 
     def search(self, question: str, limit: int = 10) -> list[Hit]:
-        """At most `limit` passages that share a term with the question, best first, ties in order
-        of adding.
+        """Return at most `limit` passages that share a term with the question, best first.
+
+        Equal scores are in order of adding.
         """
         scores: dict[int, float] = {}
         usual = (sum(self.lengths) or 1) / (len(self.lengths) or 1)
@@ -77,8 +83,9 @@ class Searchable(ABC):
         return [Hit(keys[slot], score) for slot, score in best]
 
     def _asked(self, question: str) -> list[tuple[Sequence[int], int]]:
-        """(slots, times asked) of the question's terms that occur at all, of too many the
-        rarest.
+        """Return (slots, times in the question) of the question's terms that occur.
+
+        When there are too many, only the rarest are returned.
         """
         asked = Counter(terms(bounded(question)))
         known = [(slots, asked[word]) for word, slots in self.found(asked).items()]
@@ -92,8 +99,9 @@ class Searchable(ABC):
 
 
 class Index(Searchable):
-    """Passages that may be added. `slots`: key -> slot; `postings`: term -> slots, as `found` gives
-    them.
+    """Passages that can be added to.
+
+    `slots` maps key to slot; `postings` maps term to slots, as `found` returns them.
     """
 
     def __init__(self) -> None:
@@ -102,7 +110,7 @@ class Index(Searchable):
         self.postings: dict[str, list[int]] = defaultdict(list)
 
     def add(self, key: Key, words: Sequence[str]) -> None:
-        """Take in a passage's terms. Raises ValueError for a key that is there already."""
+        """Add a passage's terms. Raises ValueError for a key that is there already."""
         if key in self.slots:
             raise ValueError(f"the passage {key!r} is in the index already")
         slot = self.slots[key] = len(self.lengths)
@@ -119,15 +127,17 @@ class Index(Searchable):
 
 
 def bounded(question: str) -> str:
-    """A question, or the beginning and the end of a longer one."""
+    """Return the question, or the beginning and the end of a longer one."""
     half = QUESTION_CHARS // 2
     return question if len(question) <= QUESTION_CHARS else f"{question[:half]}\n{question[-half:]}"
 
 
 def fuse(rankings: Iterable[Iterable[Key]], limit: int = 10) -> list[Hit]:
-    """One ranking of several (BM25, embeddings, ...), each a sequence of keys, best first: a
-    passage gains 1 / (60 + place) from each ranking it stands in, so scores of different scales
-    need no common measure. Ties: first come, first.
+    """Return one ranking made of several (BM25, embeddings, ...).
+
+    Each ranking is a sequence of keys, best first. A passage gains 1 / (60 + place) from each
+    ranking, so scores of different scales need no common measure. Equal sums are in order of
+    appearance.
     """
     scores: dict[Key, float] = {}
     for ranking in rankings:
@@ -140,8 +150,9 @@ def fuse(rankings: Iterable[Iterable[Key]], limit: int = 10) -> list[Hit]:
 
 
 def within(hits: Iterable[Hit], lengths: Mapping[Key, int], budget: int) -> list[Hit]:
-    """The best hits whose lengths (key -> characters) together stay within the budget; one that
-    does not fit is passed over.
+    """Return the best hits whose lengths together stay within the budget.
+
+    `lengths` maps key to characters. A hit that does not fit is left out.
     """
     chosen = []
     for hit in hits:

@@ -1,14 +1,13 @@
-"""An index as bytes, which is searched where it lies: a question unpacks the few blocks that hold
-its terms.
+"""An index as bytes that is searched without unpacking all of it.
 
-In: an `Index` whose keys are 0.. in order, as the passages of one text have them. Out: bytes, and
-`Packed` over them. A text of a million different words is a blob of some megabytes, in memory as on
-disk, and opening it is no work.
+A question unpacks only the few blocks with its terms. `packed` makes the bytes of an `Index` whose
+keys are 0.. in order, as the passages of one text have them; `Packed` searches the bytes. A text of
+a million different words becomes some megabytes, in memory as on disk, which take no work to open.
 
 The form: two counts (blocks, bytes of the table), the table (zlib: lengths of the passages, ends of
 the blocks, JSON of each block's first term), the blocks. A block (zlib) holds some terms in order:
-their bytes as a count, the terms in lines, how often each is said, and the slots of all. Numbers
-are unsigned, of 4 bytes, little endian.
+the length of their bytes, the terms in lines, the number of occurrences of each, and the slots of
+all. Numbers are unsigned, of 4 bytes, little endian.
 """
 
 import sys
@@ -31,7 +30,7 @@ Posting = tuple[str, list[int]]
 
 
 def packed(index: Index) -> bytes:
-    """An index as bytes. Raises ValueError when its keys are not 0.. in order."""
+    """Return an index as bytes. Raises ValueError when its keys are not 0.. in order."""
     if index.keys() != list(range(len(index))):
         raise ValueError("the keys of a packed index are 0.. in order")
     ordered = in_order(index.postings)
@@ -49,8 +48,9 @@ def packed(index: Index) -> bytes:
 
 
 def in_order(postings: Mapping[str, list[int]]) -> Iterator[Posting]:
-    """The terms with their slots, in the order of the terms. Sorted in groups, as that is much
-    quicker for millions.
+    """Return the terms with their slots, in the order of the terms.
+
+    They are sorted in groups by first character, which is much faster for millions of terms.
     """
     groups: dict[str, list[Posting]] = defaultdict(list)
     for item in postings.items():
@@ -68,8 +68,9 @@ def block(items: Sequence[Posting]) -> bytes:
 
 
 class Packed(Searchable):
-    """An index over its bytes. Raises ValueError, zlib.error for bytes that `packed` did not
-    make.
+    """An index over its bytes.
+
+    Raises ValueError, zlib.error for bytes that `packed` did not make.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -100,7 +101,7 @@ class Packed(Searchable):
         return {word: found[word] for word in asked if word in found}
 
     def _block(self, number: int, words: Iterable[str]) -> Iterable[tuple[str, Sequence[int]]]:
-        """Those of the words that are in this block, with their slots."""
+        """Yield those of the words that are in this block, with their slots."""
         start = self._ends[number - 1] if number else 0
         raw = memoryview(zlib.decompress(self._data[start : self._ends[number]]))
         (size,) = from_bytes(raw[:4])

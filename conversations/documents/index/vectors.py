@@ -1,5 +1,6 @@
-"""Embeddings as bytes (float32, little endian), and which of many are nearest to one. numpy where
-there is one.
+"""Embeddings as bytes (float32, little endian), and a search for the nearest ones.
+
+Uses numpy if it is installed.
 """
 
 import heapq
@@ -15,7 +16,7 @@ from typing import Any
 
 from conversations.documents.index.bm25 import Hit
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the other cores are for answers
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # leave the other cores to answers
 try:
     numpy: Any = import_module("numpy")
 except ImportError:
@@ -23,7 +24,7 @@ except ImportError:
 
 
 def pack(vector: Sequence[float]) -> bytes:
-    """A vector of length 1 in the direction of this one; a null vector stays one."""
+    """Return the vector scaled to length 1, as bytes; a null vector stays null."""
     length = sqrt(sum(map(mul, vector, vector))) or 1.0
     return little(array("f", [number / length for number in vector])).tobytes()
 
@@ -42,7 +43,7 @@ def little(numbers: "array[float]") -> "array[float]":
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """Embeddings of passages 0.., all of one length but for those that have none."""
+    """Embeddings of the passages 0.., all of one length; missing ones are null vectors."""
 
     rows: Any
 
@@ -55,8 +56,9 @@ class Matrix:
         return cls(numpy.frombuffer(b"".join(same), dtype="<f4").reshape(len(same), width // 4))
 
     def nearest(self, vector: Sequence[float], limit: int) -> list[Hit]:
-        """At most `limit` of them with a positive cosine to `vector`, nearest first; none when it
-        is of another length, as another model makes them.
+        """Return at most `limit` passages with a positive cosine to `vector`, nearest first.
+
+        None of them when the vector has another length, as vectors of another model have.
         """
         if not len(self.rows) or len(self.rows[0]) != len(vector):
             return []

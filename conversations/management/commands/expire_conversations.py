@@ -1,6 +1,4 @@
-"""`expire_conversations`: delete conversations and documents that have expired, as the worker does
-every hour.
-"""
+"""`expire_conversations`: delete expired conversations and documents, as the worker does hourly."""
 
 from argparse import ArgumentParser
 from typing import Any

@@ -1,4 +1,4 @@
-"""`export_conversations`: all that a user has said and been told, as JSON lines or Markdown."""
+"""`export_conversations`: write all conversations of a user as JSON lines or Markdown."""
 
 from argparse import ArgumentParser
 from pathlib import Path

@@ -1,5 +1,6 @@
-"""`import_profile`: a configuration file of OpenKimi or O1-API into a virtual model and what it
-stands upon.
+"""`import_profile`: import a configuration file of OpenKimi or O1-API as a virtual model.
+
+Its model, provider and token are created if they do not exist.
 """
 
 import os

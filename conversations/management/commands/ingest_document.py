@@ -1,4 +1,4 @@
-"""`ingest_document`: a file into a user's documents, so that he can name it in chat."""
+"""`ingest_document`: take a file into a user's documents, so that chats can name it."""
 
 import sys
 from argparse import ArgumentParser
@@ -61,8 +61,9 @@ class Command(GatewayCommand):
 
 
 def taken_in(stored: StoredFile, title: str) -> Document:
-    """The stored file's document, ingested; neither is left when that fails. Raises Indivisible,
-    GatewayError.
+    """Take in a stored file and write its document's title; return the document.
+
+    When that fails, file and document are deleted. Raises Indivisible, GatewayError.
     """
     try:
         document = ingest.claimed(stored)
@@ -80,7 +81,7 @@ def taken_in(stored: StoredFile, title: str) -> Document:
 
 
 def named(data: bytes) -> str:
-    """A name for what came without one."""
+    """Return a filename for data that came without one."""
     if data.startswith(b"%PDF-"):
         return "document.pdf"
     return "document.docx" if data.startswith(b"PK\3\4") else "document.txt"
