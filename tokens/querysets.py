@@ -91,13 +91,20 @@ class TokenQuerySet(LeaseQuerySet, QuerySet["UpstreamToken"]):
         )
 
     def rest(self, until: datetime, reason: str, cause: str = "") -> int:
-        """Give the tokens a cooldown until `until`; a longer one already set stays."""
+        """Give the tokens a cooldown until `until`.
+
+        A longer one already set stays, and so does the reason of a token that is disabled.
+        """
         sooner = Q(rests_until=None) | Q(rests_until__lt=until)
-        return self.filter(sooner).update(
-            rests_until=until,
-            reason=reason[:REASON_LENGTH],
-            cause=cause,
-            last_failure_at=timezone.now(),
+        return (
+            self.filter(sooner)
+            .exclude(state="disabled")
+            .update(
+                rests_until=until,
+                reason=reason[:REASON_LENGTH],
+                cause=cause,
+                last_failure_at=timezone.now(),
+            )
         )
 
     def exhaust(self, until: datetime, reason: str, cause: str = "") -> int:

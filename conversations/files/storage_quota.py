@@ -8,10 +8,12 @@ this process adds its own writes.
 
 import time
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import orjson
 from django.conf import settings
+from django.db import transaction
 from django.db.models import Sum
 from django.db.models.functions import Coalesce
 from msgspec import Struct
@@ -79,6 +81,11 @@ def add(user_id: int, size_bytes: int) -> None:
     found = _used.get(user_id)
     if found is not None:
         found.bytes += size_bytes
+
+
+def add_on_commit(user_id: int, size_bytes: int) -> None:
+    """Add bytes to the user's sum when the transaction is committed; a rollback adds nothing."""
+    transaction.on_commit(partial(add, user_id, size_bytes))
 
 
 def size_of(entries: Iterable[Entry | Item]) -> int:

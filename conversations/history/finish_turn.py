@@ -121,7 +121,7 @@ def set_outcome(turn: Turn, finished: Finished) -> None:
     size = storage_quota.size_of(finished.entries) * (2 if turn.background else 1)
     size += storage_quota.json_size(turn.extras) + storage_quota.json_size(turn.thought)
     turn.stored_bytes += size
-    storage_quota.add(turn.user_id, size)
+    storage_quota.add_on_commit(turn.user_id, size)
     turn.finished_at = timezone.now()
     turn.alive_until = None
 

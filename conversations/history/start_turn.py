@@ -114,7 +114,7 @@ def placed(asked: Asked, until: float) -> tuple[Begun, Turn, list[Entry]]:
     )
     if is_whole:
         put(turn, new, output=False, until=until)
-    storage_quota.add(asked.user_id, size)
+    storage_quota.add_on_commit(asked.user_id, size)
     touch(conversation, turn, new if is_whole else ())
     knows = (
         (repeated or not own)

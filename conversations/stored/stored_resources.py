@@ -106,7 +106,7 @@ def add_items(conversation: Conversation, entries: Sequence[Entry]) -> list[Item
         finished_at=timezone.now(),
     )
     finish_turn.put(turn, clean, output=False)
-    storage_quota.add(locked.user_id, size)
+    storage_quota.add_on_commit(locked.user_id, size)
     locked.title = locked.title or finish_turn.title_of(turn)
     finish_turn.touch(locked, turn, clean)
     return list(turn.items.order_by("id"))

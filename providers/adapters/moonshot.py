@@ -230,7 +230,8 @@ def refuse_addresses(messages: list[dict[str, Any]]) -> None:
             url = given.get("url") if isinstance(given, dict) else given
             if isinstance(url, str) and url.lower().startswith(("http://", "https://")):
                 raise Rejected(
-                    "This model takes images as data URLs, not as web addresses.", param="messages"
+                    "This model takes images and videos as data URLs, not as web addresses.",
+                    param="messages",
                 )
 
 

@@ -251,7 +251,7 @@ async def obtain(adapter: BaseAdapter, lease: Lease) -> Fresh:
     except TimeoutError:
         raise UpstreamTimeout("The upstream took too long to renew a token.") from None
     except ModelMissing as error:
-        raise BadResponse(f"The upstream has no such door: {error.message}") from None
+        raise BadResponse(f"The upstream has no endpoint for that: {error.message}") from None
     raise refusal
 
 

@@ -33,6 +33,21 @@ def only(row: UpstreamToken) -> Any:
     return UpstreamToken.objects.filter(pk=row.pk)
 
 
+@pytest.mark.parametrize("change", ["rest", "exhaust", "fail"])
+def test_what_another_process_met_changes_nothing_about_a_disabled_token(
+    provider: Provider, change: str
+) -> None:
+    """Its reason says whether a check may enable it again, and whether it is being deleted."""
+    row = token(provider, state="disabled", reason="auth: the key is void")
+    assert getattr(only(row), change)(later(minutes=5), "rate limit: slow down") == 0
+    found = only(row).get()
+    assert (found.state, found.reason, found.rests_until) == (
+        "disabled",
+        "auth: the key is void",
+        None,
+    )
+
+
 # --- rows -----------------------------------------------------------------------------------------
 def test_a_token_is_stored_sealed_masked_and_bound_to_its_row(provider: Provider) -> None:
     row = token(provider)
