@@ -1,8 +1,7 @@
-"""`make bench`: all targets in turns, all phases, one table, and the ledger checked against the
-load.
+"""Run all phases against all targets in turns, print one table, and check the ledger.
 
-Exit status 1 when a request failed, or when the ledger's rows are not exactly the requests
-answered.
+The exit status is 1 when a request failed, or when the ledger's rows are not exactly the requests
+that were answered.
 """
 
 import argparse
@@ -77,7 +76,7 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def subjects(chosen: argparse.Namespace, place: Workplace) -> list[Subject]:
-    """The rows of the table, in order."""
+    """Return the targets of the run, in the order of the table's rows."""
     if chosen.scale:
         counts = ((10, 10), (MANY, 10), (10, MANY))
         return [
@@ -101,8 +100,10 @@ def subjects(chosen: argparse.Namespace, place: Workplace) -> list[Subject]:
 
 @contextmanager
 def workplace() -> Iterator[Workplace]:
-    """A directory, the compiled tools and the fake upstream, which shares its core with the load
-    and us.
+    """Make a directory, compile the tools and run the fake upstream during the block.
+
+    The upstream shares its core with the load generator and this process. Raises BenchError when
+    there is only one core, or gcc is missing.
     """
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
@@ -121,7 +122,7 @@ def workplace() -> Iterator[Workplace]:
 
 
 def compiled(tool: str, directory: Path) -> Path:
-    """The program made from `tool`.c."""
+    """Compile `tool`.c into `directory` and return the program. Raises BenchError."""
     try:
         subprocess.run(["gcc", "-O2", "-o", directory / tool, HERE / f"{tool}.c"], check=True)
     except (FileNotFoundError, subprocess.CalledProcessError) as error:
@@ -131,14 +132,14 @@ def compiled(tool: str, directory: Path) -> Path:
 
 @dataclass(slots=True)
 class Outcome:
-    """What has been measured so far."""
+    """The results so far."""
 
     rounds: list[dict[str, Figures]] = field(default_factory=list)
     answered: Counter[str] = field(default_factory=Counter)
     complaints: list[str] = field(default_factory=list)
 
     def add(self, subject: Subject, figures: Figures, load: Load) -> None:
-        """Take in one subject's turn; warn when it was disturbed."""
+        """Add one target's results of one round; warn when other processes used its core."""
         self.rounds[-1][subject.name] = figures
         self.answered[subject.name] += load.answered
         self.complaints += [f"{subject.name}: {failure}" for failure in load.failures]
@@ -158,7 +159,7 @@ class Outcome:
 
 
 def measure(subject: Subject, place: Workplace, chosen: argparse.Namespace) -> tuple[Figures, Load]:
-    """All chosen phases against one subject, started for them and stopped after them."""
+    """Start one target, run all chosen phases against it, and stop it."""
     with subject.running() as target:
         load = Load(place.generator, target, place.core, chosen.seconds)
         figures = Figures()
@@ -176,7 +177,7 @@ def measure(subject: Subject, place: Workplace, chosen: argparse.Namespace) -> t
 
 
 def bench(chosen: argparse.Namespace) -> bool:
-    """Run, print, check; -> whether everything was answered and accounted for."""
+    """Run, print and check; return whether everything was answered and accounted for."""
     outcome = Outcome()
     with ExitStack() as stack:
         place = stack.enter_context(workplace())
@@ -201,7 +202,7 @@ def bench(chosen: argparse.Namespace) -> bool:
 
 
 def say(line: str) -> None:
-    """Progress and warnings, kept apart from the table."""
+    """Print progress and warnings to standard error, apart from the table."""
     print(line, file=sys.stderr, flush=True)
 
 

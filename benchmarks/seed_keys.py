@@ -1,4 +1,7 @@
-"""Puts made-up API keys of one user into the database:  python -m benchmarks.seed_keys COUNT"""
+"""Write made-up API keys of one user to the database.
+
+    python -m benchmarks.seed_keys COUNT
+"""
 
 import os
 import sys

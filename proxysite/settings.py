@@ -1,10 +1,10 @@
-"""Every setting, read from the environment (or a `.env` file beside manage.py); `.env.example`
-lists what a person may set.
+"""Every setting, read from the environment or a `.env` file beside manage.py.
 
-The rest of the project reads `django.conf.settings` only. Limits carry their unit in the name; each
-has a default. Each setting is declared by one line that knows its type and range
-(`proxysite.configuration.declarations`); what is not allowed ends the program with a line for each
-such variable.
+`.env.example` lists the settings that a person may set. The rest of the project reads
+`django.conf.settings` only. Limits carry their unit in the name, and each has a default. Each
+setting is declared by one line that knows its type and range
+(`proxysite.configuration.declarations`). Values that are not allowed end the program with one line
+for each variable.
 """
 
 import sys

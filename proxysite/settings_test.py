@@ -1,8 +1,7 @@
-"""Settings of the tests: the shipped ones, with a home of their own per test process and cheap
-passwords.
+"""Settings of the tests: the shipped ones, with a temporary home per process and cheap passwords.
 
-DATABASE_URL and REDIS_URL choose what is tested, as for `serve`; without them a file of SQLite and
-nothing else.
+DATABASE_URL and REDIS_URL choose the services that are tested, as for `serve`. Without them the
+tests use an SQLite file and nothing else.
 """
 
 import atexit

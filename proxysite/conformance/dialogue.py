@@ -1,4 +1,4 @@
-"""What is asked, and the one text that every healthy answer of the faulty upstream has."""
+"""The prompt, and the one text that every healthy answer of the faulty upstream has."""
 
 PROMPT = "Say in sixty words what a gateway owes the people who call it when an upstream fails."
 TEXT = (

@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """All in seconds, but for `outage_requests`."""
+    """The timings of a run, in seconds but for `outage_requests`."""
 
     retry_after_seconds: float = 2.0  # whole: the header is written so
     slow_start_seconds: float = 20.0  # before the first word of S07
@@ -39,7 +39,7 @@ PROFILES = {
 
 
 def read_timings(given: dict[str, Any]) -> Timings:
-    """Return the timings of a JSON object. Raises ValueError."""
+    """Return the timings of a JSON object. Raises ValueError on a wrong name or value."""
     names = {field.name for field in fields(Timings)}
     for name, value in given.items():
         is_number = isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,7 +1,7 @@
-"""What the first run makes, so that the first request can be answered: tables, an administrator,
-the model `echo`, an API key.
+"""The first run: tables, an administrator, the model `echo` and an API key.
 
-`prepare` is idempotent; what it returns is shown once and stored nowhere in clear.
+After it the first request can be answered. `prepare` is idempotent. The secrets that it returns are
+shown once and stored nowhere in clear.
 """
 
 import secrets
@@ -26,7 +26,7 @@ ADMINISTRATOR = "admin"
 
 @dataclass(frozen=True, slots=True)
 class FirstRun:
-    """What a new home shows its operator, once."""
+    """The things that a new home shows to its operator, once."""
 
     username: str
     password: str
@@ -50,7 +50,10 @@ def migrate() -> None:
 
 
 def prepare() -> FirstRun | None:
-    """Make what a new database lacks; None when there was a user already."""
+    """Bring the database up to date, and write the first rows to a new one.
+
+    Returns None when there was a user or an API key already. Raises SecretsDiffer, CommandError.
+    """
     migrate()
     schema_check.require_columns()
     secret_check.require_secrets()

@@ -1,8 +1,7 @@
-"""The variable names of the programs that proxysite replaces, read as settings of ours. No Django
-in here.
+"""The variable names of the programs that proxysite replaces, read as our settings.
 
-Source: the published configuration of the K2Think and Kimi proxies. `docs/coming-from.md` says what
-became of each.
+No Django in here. Source: the published configuration of the K2Think and Kimi proxies.
+`docs/coming-from.md` says how each of their settings is handled.
 """
 
 from collections.abc import MutableMapping
@@ -17,8 +16,9 @@ LOUD = ("DEBUG", "DEBUG_LOGGING")  # more is logged, and nothing else: no debug 
 
 
 def apply(environ: MutableMapping[str, str]) -> dict[str, str]:
-    """Set our names from theirs where ours are not set; return which were set so: our name ->
-    theirs.
+    """Set our variables from theirs where ours are not set, and return {our name: their name}.
+
+    Changes `environ`.
     """
     done = {}
     for theirs, ours in ALIASES.items():

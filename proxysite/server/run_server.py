@@ -1,6 +1,4 @@
-"""The running server: one process, or several that share a listening socket, and the embedded
-Celery threads.
-"""
+"""Run the server: one process, or several that share a listening socket, and embedded Celery."""
 
 import asyncio
 import os
@@ -36,7 +34,10 @@ def run(listener: socket.socket, workers: int) -> None:
 
 
 def one(listener: socket.socket, parent: int | None = None) -> None:
-    """One process's server; `parent` is the supervisor of a worker. Ends the process."""
+    """Run the server of one process, and end the process.
+
+    `parent` is the process id of a worker's supervisor.
+    """
     from proxysite.server.uvicorn_server import GracefulServer, config
 
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -53,8 +54,9 @@ def one(listener: socket.socket, parent: int | None = None) -> None:
 
 
 def require_secrets() -> None:
-    """Raise SecretsDiffer unless this process has the database's secrets; a database that is away
-    is not asked.
+    """Raise SecretsDiffer unless this process has the secrets that the database was written with.
+
+    Returns when the database cannot be reached.
     """
     from providers.database.database_errors import is_outage
     from tokens import secret_check

@@ -1,5 +1,6 @@
-"""Several server processes behind one listening socket: started, watched, replaced when one dies,
-ended together.
+"""Several server processes that share one listening socket.
+
+They are started and watched, replaced when one ends, and ended together.
 """
 
 import logging
@@ -41,7 +42,7 @@ class Supervisor:
         self._signals = 0
 
     def run(self) -> None:
-        """Keep the workers running until a signal ends them; a second signal kills."""
+        """Keep the workers running until a signal ends them; a second signal kills them."""
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, self._stop)
         while not self._signals:
@@ -58,7 +59,7 @@ class Supervisor:
         self._workers[process.pid] = process, time.monotonic()
 
     def _look(self) -> None:
-        """Notice workers that ended."""
+        """Remove workers that have ended; after a short life it pauses before the next start."""
         for pid, (process, since) in list(self._workers.items()):
             if process.poll() is not None:
                 del self._workers[pid]
@@ -72,7 +73,7 @@ class Supervisor:
         self._signals += 1
 
     def _end(self) -> None:
-        """Let the workers finish their answers within the grace time."""
+        """Let the workers finish their answers within the grace time, then kill them."""
         for process, _ in self._workers.values():
             process.terminate()
         patience = time.monotonic() + settings.GRACE_SECONDS + LEAVE_SECONDS

@@ -1,7 +1,7 @@
-"""What the test cast is made of: a scriptable upstream, a running gateway, rows, database faults, a
-real process.
+"""The parts of which `conftest.py` makes the fixtures.
 
-`conftest.py` in the repository's root makes them the fixtures that tests ask for.
+There are a scriptable upstream, a running gateway, rows, faults of the database and a real `serve`
+process.
 """
 
 import asyncio
@@ -18,8 +18,9 @@ PATIENCE_SECONDS = (
 async def eventually(
     question: Callable[[], Any | Awaitable[Any]], seconds: float = PATIENCE_SECONDS
 ) -> Any:
-    """Ask until the answer is true, and return it. Raises AssertionError when that takes longer
-    than `seconds`.
+    """Ask until the answer is true, and return it.
+
+    Raises AssertionError when that takes longer than `seconds`.
     """
     until = time.monotonic() + seconds
     while True:

@@ -1,6 +1,4 @@
-"""The SQLite database that is copied: read beside Django, as it is on disk, while nobody can write
-to it.
-"""
+"""The SQLite database that is copied, read beside Django while nobody can write to it."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -43,7 +41,7 @@ class Source:
     ) -> Iterator[tuple[int, list[Any]]]:
         """Yield (rowid, values as Postgres takes them) of the rows behind the row `after`.
 
-        Raises ValueError on a value that is not of its column's kind.
+        Raises ValueError on a value that does not fit its column's type.
         """
         named = ", ".join(f'"{column}"' for column in columns)
         statement = f'SELECT rowid, {named} FROM "{table}" WHERE rowid > ? ORDER BY rowid'  # noqa: S608 - names
