@@ -151,12 +151,10 @@ async def gateway(
     from proxysite.testing.gateway import RunningGateway
 
     monkeypatch.setattr("proxysite.asgi.calm_collector", lambda: None)
-    monkeypatch.setattr(
-        "tokens.pool.pool.Pool.shuffle", lambda pool: None
-    )  # tests count on the order of tokens
-    monkeypatch.setattr(
-        "tokens.pool.state_writer.TICK_SECONDS", 3_600
-    )  # a test that wants the books written asks for it
+    # tests rely on the order of tokens
+    monkeypatch.setattr("tokens.pool.pool.Pool.shuffle", lambda pool: None)
+    # a test that wants token states written asks for it
+    monkeypatch.setattr("tokens.pool.state_writer.TICK_SECONDS", 3_600)
     server = RunningGateway()
     await server.start()
     yield server

@@ -105,7 +105,7 @@ ATTACKS: dict[str, Callable[[], Attack]] = {
     "JSON in a text, 12 MB": lambda: text(json.dumps({"name": "value", "n": 12345}) * 300_000),
     "3.9 million quotes": lambda: text('"' * 3_900_000),
 }
-STRANGERS: dict[str, tuple[str, str]] = {  # a path, and a header that only looks like a credential
+STRANGERS: dict[str, tuple[str, str]] = {  # a path, and a header that looks like a credential
     "a bogus key": ("/v1/conversations", "Authorization: Bearer bogus"),
     "a bogus cookie": ("/admin/login/", "Cookie: a=b"),
     "a bogus session": ("/admin/login/", "Cookie: sessionid=0123456789abcdefghijklmnopqrstuv"),

@@ -33,11 +33,12 @@ ROUNDS = 3
 CALM_SECONDS = 5.0
 CONNECTIONS = 100
 STRANGER_BYTES = 16_700_000
+# the bounds
 RATIO = 3.0
 READY_MS = 250.0
 GROWTH_MB = 150.0
-STRANGER_MB = 30.0  # the bounds
-LEAST_P99_MS = 10.0  # below it a ratio says more about the machine than about the gateway
+STRANGER_MB = 30.0  # for requests without a valid API key
+LEAST_P99_MS = 10.0  # below it a ratio measures the machine, not the gateway
 ANSWER_SECONDS = 120
 
 
@@ -80,7 +81,7 @@ def send(port: int, data: Sequence[bytes], statuses: Counter[str]) -> None:
         suppress(OSError),
         socket.create_connection(("127.0.0.1", port), ANSWER_SECONDS) as connection,
     ):
-        with suppress(ConnectionError):  # the answer may come before all is sent
+        with suppress(ConnectionError):  # the answer may come before everything is sent
             for piece in data:
                 connection.sendall(piece)
         tail = first = connection.recv(65_536)

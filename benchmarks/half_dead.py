@@ -26,14 +26,15 @@ TOKENS = 200
 DEAD_SHARE = 0.75
 UNSTEADY = 5
 AT_ONCE = 100
+# the bounds
 LEAST_ANSWERED = 0.999
 MOST_ASKED = 3
 ADDED_P95_MS = 100.0
-AMPLIFICATION = 1.2  # the bounds
+AMPLIFICATION = 1.2  # upstream calls per request
 FIRST_ANSWER_SECONDS = 2.0
 ALL_ANSWERED_SECONDS = 10.0
-LONGEST_PAUSE_SECONDS = 60.0
-CALLER_PAUSE_SECONDS = 0.1  # during the outage, after a refusal
+LONGEST_PAUSE_SECONDS = 60.0  # of the circuit breaker
+CALLER_PAUSE_SECONDS = 0.1  # a caller waits so long after a refusal
 
 
 @dataclass(slots=True)

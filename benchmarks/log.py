@@ -21,11 +21,11 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 USERS = 50
-TURNS = 20  # of an ordinary conversation, two items each
-LONG_TURNS = 500  # of the one that gets its thousandth message
-WORDS = 80_000  # different ones
-BATCH = 20_000  # items written at a time
-BUDGET = 6_500  # tokens that a turn may be told: an 8k window
+TURNS = 20  # in an ordinary conversation, two items each
+LONG_TURNS = 500  # in the conversation that gets its thousandth message
+WORDS = 80_000  # the number of different words
+BATCH = 20_000  # items written in one transaction
+BUDGET = 6_500  # tokens of history for a turn, as in an 8k window
 SYLLABLES = [consonant + vowel for consonant in "bcdfghjklmnprstvwz" for vowel in "aeiou"]
 
 

@@ -36,7 +36,7 @@ class Watch:
         command = [sys.executable, "-m", "benchmarks.ordinary", *self._arguments]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._process.stdout is not None
-        self._process.stdout.readline()  # it asks
+        self._process.stdout.readline()  # it has begun to ask
         return self
 
     def __exit__(
@@ -84,8 +84,8 @@ async def main() -> None:
     with suppress(PermissionError):
         os.nice(
             -15
-            # who sends the hostile requests shares this core: what is late because of him is not
-            # the gateway's
+            # The sender of the hostile requests shares this core; its load must not count as a
+            # delay of the gateway.
         )
     port = int(sys.argv[1])
     key = sys.argv[2]

@@ -28,7 +28,7 @@ class Target:
     pid: int = 0
     key: str = "sk-bench"
     cold_seconds: float = 0  # from the start of its process to the first answer
-    settle_seconds: float = 0.5  # from then until it is at rest
+    settle_seconds: float = 0.5  # from the first answer until it is at rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +52,12 @@ class Load:
 
     generator: Path
     target: Target
-    core: int  # the target's
+    core: int  # the core that the target runs on
     seconds: float
     answered: int = 0
     failures: list[str] = field(default_factory=list)
-    other_on_core: float = (
-        0  # the most of the target's core, as a share, that others took during a run
-    )
+    # the largest share of the target's core that other processes took during a run
+    other_on_core: float = 0
 
     def run(self, body: str, *options: str) -> Run:
         """Run the generator once, and add up the answers and failures in this object."""

@@ -9,15 +9,16 @@ from statistics import median
 
 from benchmarks.phases import Figures
 
+# shown less the delays of the direct path
 DELAYS = (
     "p50_ms",
     "p99_ms",
     "slow_delay_p99_ms",
-)  # shown as what the target adds to the direct path
+)
 DIRECT = "direct"
 DASH = "–"
 
-# heading -> what stands below it, from the figures of a row
+# the heading of each column, and the format of its cells
 COLUMNS = {
     "requests/s": "{requests_per_second:,.0f}",
     "CPU µs/request": "{cpu_us_per_request:,.0f}",

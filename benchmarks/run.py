@@ -25,12 +25,13 @@ from benchmarks.report import rows, table
 from benchmarks.targets import Direct, Nginx, Proxysite, Subject, Workplace, nginx_program
 
 HERE = Path(__file__).resolve().parent
-OTHERS_LIMIT = 0.1  # of the target's core; above it the figures are not to be trusted
+OTHERS_LIMIT = 0.1  # share of the target's core; above it the figures are not to be trusted
 MANY = 100_000
+# beginnings of figures that the direct path lacks, because it has no process
 OF_PROCESSES = (
     "cpu_us",
     "slow_rss",
-)  # figures that the direct path, which has no process, cannot have
+)
 
 
 def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -208,7 +209,7 @@ def say(line: str) -> None:
 
 def main() -> int:
     os.chdir(HERE.parent)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that started processes are stopped
     chosen = options()
     others = {"log": chosen.log, "attacks": chosen.attacks, "half_dead": chosen.half_dead}
     if module := next((name for name, is_chosen in others.items() if is_chosen), ""):

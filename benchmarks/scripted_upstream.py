@@ -6,9 +6,9 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 
-STATUSES = (401, 402, 429, 500)  # what dead tokens are answered with, in turns
+STATUSES = (401, 402, 429, 500)  # the answers of dead tokens, in turns
 ANSWER_SECONDS = 0.02
-UNSTEADY_SHARE = 0.5  # of their requests that unsteady tokens fail
+UNSTEADY_SHARE = 0.5  # share of its requests that an unsteady token fails
 BEARER = re.compile(rb"authorization: bearer sk-made-up-([0-9a-f]{32})", re.IGNORECASE)
 LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 WHOLE = (

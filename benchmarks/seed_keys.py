@@ -1,5 +1,7 @@
 """Write made-up API keys of one user to the database.
 
+COUNT is the number of keys:
+
     python -m benchmarks.seed_keys COUNT
 """
 

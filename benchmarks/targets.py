@@ -21,7 +21,7 @@ import psycopg
 from benchmarks.phases import Target
 from benchmarks.processes import BenchError, free_port, running, wait_for
 
-SETTLE_SECONDS = 6  # the gateway starts its worker and beat when it has begun to serve
+SETTLE_SECONDS = 6  # the gateway starts worker and beat only once it serves
 NGINX_CONF = """
 daemon off; worker_processes 1; pid {home}/nginx.pid; error_log stderr; worker_rlimit_nofile 16384;
 events {{ worker_connections 8192; }}
@@ -114,9 +114,8 @@ class Proxysite:
     name: str = "proxysite"
     tokens: int = 10
     keys: int = 1
-    database_server: str = (
-        ""  # URL of a Postgres server where a database may be made; empty: SQLite
-    )
+    # URL of a Postgres server on which a database may be created; empty: SQLite
+    database_server: str = ""
     key: str = field(default="", init=False)
 
     @property

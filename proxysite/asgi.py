@@ -68,7 +68,7 @@ class Application:
         self._starting = asyncio.create_task(self.start())
         try:
             await self._starting
-        except OSError as error:  # one line that says what is wrong; a traceback would hide it
+        except OSError as error:  # one line names the fault; a traceback would hide it
             await send(
                 {"type": "lifespan.startup.failed", "message": f"The gateway cannot start: {error}"}
             )

@@ -26,7 +26,7 @@ from proxysite.configuration import locations
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "proxysite.settings")
 logger = logging.getLogger(__name__)
-PAUSE_SECONDS = 5.0  # before a worker or a beat that has ended begins again
+PAUSE_SECONDS = 5.0  # before an ended worker or beat is started again
 
 
 def is_own_process(program: str) -> bool:
@@ -145,9 +145,8 @@ class Embedded:
         return True
 
     def _work(self) -> None:
-        warnings.filterwarnings(
-            "ignore", category=SecurityWarning
-        )  # about uid 0: `serve` is who chose it
+        # the warning is about uid 0, which the operator chose for `serve`
+        warnings.filterwarnings("ignore", category=SecurityWarning)
         worker = app.Worker(
             pool="threads",
             concurrency=1,
@@ -181,7 +180,7 @@ def ever(part: str, deed: Callable[[], None]) -> None:
         thread = threading.Thread(target=deed, name=f"celery {part}", daemon=True)
         thread.start()
         thread.join()
-        with suppress(OSError):  # a full disk does not end this
+        with suppress(OSError):  # a full disk must not end this loop
             failed(part).touch()
         logger.error(
             "The embedded Celery %s has ended; it begins again in %g s.", part, PAUSE_SECONDS

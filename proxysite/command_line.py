@@ -32,7 +32,7 @@ STANDALONE = """
 TABLE_MAKERS = ("migrate",)
 READERS = ("dumpdata", "inspectdb", "showmigrations", "axes_list_attempts")
 CONTROL_C = 130
-NOTES = "proxysite_copy"  # a table that is there while `copy_database` writes to a database
+NOTES = "proxysite_copy"  # the table that marks an unfinished `copy_database`
 
 
 class CommandLine(ManagementUtility):
@@ -47,7 +47,7 @@ class CommandLine(ManagementUtility):
             sys.exit(1)
         except KeyboardInterrupt:
             sys.exit(CONTROL_C)
-        except BrokenPipeError:  # whoever read our output has enough
+        except BrokenPipeError:  # the reader of our output has closed the pipe
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
         except OSError as error:

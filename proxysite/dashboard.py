@@ -41,9 +41,9 @@ from tokens.outcomes.breaker_sharing import describe_open, find_open
 
 MOST_CARDS = 24
 LAST_ID = 2**63 - 1
-MOST_LINES = 8  # of recent failures, and of recent changes
-LOOKED_THROUGH = 200  # of the latest requests: among them are failures that another token made good
-MOST_COUNTED = 50_000  # requests of a span; what is beyond is “more”
+MOST_LINES = 8  # lines of recent failures, and of recent changes
+LOOKED_THROUGH = 200  # latest requests, for failures that another token made good
+MOST_COUNTED = 50_000  # requests of a span; beyond it the page says “more”
 
 
 def may(request: HttpRequest, model: type[Model], deed: str) -> bool:
@@ -61,7 +61,7 @@ class Card:
     label: str
     modes: tuple[str, ...]
     standing: provider_counts.Standing
-    breaker: str = ""  # why the provider is not asked now; empty while it is
+    breaker: str = ""  # why the provider is not asked now; empty while it is asked
 
     @property
     def troubles(self) -> list[tuple[str, int]]:

@@ -37,9 +37,9 @@ def fresh_secrets() -> dict[str, str]:
     }
 
 
-LOOSE_BITS = 0o077  # what others than the owner may do
-FOLDERS = ("static", "uploads")  # that Django wants to be there when it starts
-FILES = ("secrets.env", "*.sqlite3*")  # that nobody else may read, whatever the directory's mode
+LOOSE_BITS = 0o077  # the rights of group and others
+FOLDERS = ("static", "uploads")  # Django needs them when it starts
+FILES = ("secrets.env", "*.sqlite3*")  # nobody else may read them, whatever the directory's mode
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Any
 
-# what no log may carry: bearer values, keys by their usual prefixes, JWTs, passwords in URLs
+# must not be logged: bearer values, keys by their usual prefixes, JWTs, passwords in URLs
 SECRETS = re.compile(
     r"(?i)(bearer(?:\s|\\x[0-9a-f]{2}|\\[nrt])+)[^\s,;\"']+"
     r"|(?<![\w-])(g?sk[-_](?:[a-z]{1,10}-)?)[\w-]{6,}"

@@ -18,7 +18,7 @@ from proxysite.configuration.setting_values import DATABASE_FORMS
 from proxysite.first_run import markers
 from proxysite.home import Home, fresh_secrets
 
-RUNNING = "the gateway that runs"  # the source of what it suggests
+RUNNING = "the gateway that runs"  # the source of values that it suggests
 NO_FILE = "none"
 SQLITE = "sqlite:///"
 SECRET_NAMES = ("SECRET_KEY", "FIELD_KEYS", "KEY_PEPPER")

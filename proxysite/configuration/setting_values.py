@@ -7,17 +7,18 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 Number = TypeVar("Number", int, float)
+# the sources of values
 DEFAULT = "default"
 ENVIRONMENT = "environment"
-FILE = ".env"  # where a value comes from
+FILE = ".env"
 TRUE = ("true", "1", "yes", "on", "y", "t")
 FALSE = ("false", "0", "no", "off", "n", "f")
-LONGEST_TIMER_SECONDS = 31_536_000  # a year: what event loops and sockets take as a time-out
+LONGEST_TIMER_SECONDS = 31_536_000  # a year; event loops and sockets take no more
 TEN_YEARS_SECONDS = 315_360_000
 MOST = 2**53
-SHOWN_CHARS = 60  # of a value in an error
-SIMILARITY = 0.86  # of two names, from which on one may be a slip of the other
-SHORTEST_NAME = 7  # shorter names are like too many others
+SHOWN_CHARS = 60  # of a value that is quoted in an error
+SIMILARITY = 0.86  # two names at least so similar may be a misspelling
+SHORTEST_NAME = 7  # shorter names resemble too many others
 POSTGRES = ("postgres", "postgresql", "psql", "pgsql")
 DATABASE_FORMS = "postgres://user:password@host:5432/name or sqlite:////path/of/a/file"
 HOST_NAME = re.compile(r"\*|\.?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?|\[[0-9A-Fa-f:.]+\]")

@@ -33,7 +33,7 @@ class Evidence:
     answers: Sequence[Answer]
     first: Sequence[Asked] = ()
     fallback: Sequence[Asked] = ()
-    is_alive: bool | None = None  # a healthy request afterwards was answered
+    is_alive: bool | None = None  # whether a healthy request afterwards was answered
 
     @property
     def answer(self) -> Answer:

@@ -28,7 +28,7 @@ class Asked:
     number: int
     at: float
     model: str
-    attempt: int  # of this model
+    attempt: int  # number of the request for this model, from 1
     credential: str  # a digest
     streams: bool
     last_role: str
@@ -38,7 +38,7 @@ class Asked:
     ending: str = ""
     retry_after_seconds: float | None = None
     usage: dict[str, int] | None = None
-    left_after: float | None = None  # seconds, when the gateway gave up first
+    left_after: float | None = None  # seconds after which the gateway left, if it left first
 
 
 class Left(Exception):

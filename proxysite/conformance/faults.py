@@ -135,7 +135,7 @@ async def garble(exchange: Exchange) -> None:
 
 
 async def end_without_done(exchange: Exchange) -> None:
-    if not exchange.asked.streams:  # a whole answer has no [DONE] that could be missing
+    if not exchange.asked.streams:  # a whole answer has no [DONE]
         return await answer(exchange)
     await begin_stream(exchange)
     await send_words(exchange, WORDS)

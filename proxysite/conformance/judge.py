@@ -1,5 +1,7 @@
 """Turn the evidence of a scenario into a verdict.
 
+There are five verdicts:
+
     pass           the outcome is the right one, and every check holds
     partial        the outcome is the right one, but an advised check does not hold
     safe           no answer, but a clear error in bounded time, and every required check holds

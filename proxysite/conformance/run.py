@@ -14,8 +14,8 @@ from proxysite.conformance.judge import NOT_EXERCISED, Verdict, judge
 from proxysite.conformance.scenarios import HEALTHY, SCENARIOS, Scenario
 from proxysite.conformance.timings import Timings
 
-ALIVE_SECONDS = 10.0  # within which a healthy request is answered after a fault
-PAUSE_SECONDS = 0.5  # before a scenario whose fault was not reached is repeated
+ALIVE_SECONDS = 10.0  # a healthy request after a fault must be answered within it
+PAUSE_SECONDS = 0.5  # before a scenario whose fault was not played is repeated
 
 
 class WallError(Exception):

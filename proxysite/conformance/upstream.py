@@ -64,7 +64,7 @@ class FaultyUpstream:
         try:
             await self._serve(reader, writer)
         except (OSError, TimeoutError, h11.ProtocolError, Left):
-            pass  # the gateway left, or sent what is no HTTP
+            pass  # the gateway left, or sent something that is not HTTP
         finally:
             writer.close()
             with suppress(OSError):

@@ -18,9 +18,8 @@ from providers.models import ChatModel, Provider
 from proxysite.first_run import import_environment, schema_check
 from tokens import secret_check
 
-MIGRATION_LOCK = (
-    0x70726F78  # a Postgres advisory lock, so that processes that start together migrate once
-)
+# a Postgres advisory lock, so that processes that start together migrate one after the other
+MIGRATION_LOCK = 0x70726F78
 ADMINISTRATOR = "admin"
 
 
@@ -31,9 +30,8 @@ class FirstRun:
     username: str
     password: str
     key: str
-    taken: tuple[
-        str, ...
-    ] = ()  # what became of the credentials of the programs it replaces, a line each
+    # a line for each imported or refused credential of the programs that proxysite replaces
+    taken: tuple[str, ...] = ()
 
 
 def migrate() -> None:

@@ -12,7 +12,7 @@ ALIASES = {
     "ENABLE_TOOLIFY": "TOOL_SUPPORT",
     "K2THINK_API_URL": "USER_API_URL",
 }
-LOUD = ("DEBUG", "DEBUG_LOGGING")  # more is logged, and nothing else: no debug pages
+LOUD = ("DEBUG", "DEBUG_LOGGING")  # they only make the log longer: no debug pages
 
 
 def apply(environ: MutableMapping[str, str]) -> dict[str, str]:

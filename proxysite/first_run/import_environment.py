@@ -19,7 +19,7 @@ from providers.models import Provider
 from providers.network.address_guard import base_url_problem
 from tokens.imports import token_import
 
-# whose keys these are: an ordinary user, so that a key that was handed around opens no staff door
+# the owner of the imported keys: an ordinary user, as a shared key must open no staff endpoint
 SHARED = "shared"
 PUBLISHED = frozenset(("sk-default", "sk-false", "sk-k2think"))  # anybody can read these defaults
 SHORTEST = 8

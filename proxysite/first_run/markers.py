@@ -17,9 +17,9 @@ from typing import Any, TextIO
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 LOCK_NAME = "serve.lock"
-LOCK_TRIES = 20  # a command that looks whether the lock is held holds it for an instant itself
+LOCK_TRIES = 20  # a command that tests the lock holds it for an instant itself
 LOCK_PAUSE_SECONDS = 0.05
-MOST_HOMES = 32  # in the list of a checkout
+MOST_HOMES = 32  # homes in the list of a checkout
 POSTGRES_PORT = 5432
 
 
@@ -35,7 +35,7 @@ class Record:
     pid: int
     database: str
     url: str
-    needs_password: bool  # the database's address had one, which is not written down
+    needs_password: bool  # the database needs a password, which is not written down
     host: str
     port: int
 
@@ -91,7 +91,7 @@ def claim_home(home: Path) -> TextIO | None:
         except BlockingIOError:
             time.sleep(LOCK_PAUSE_SECONDS)
         else:
-            file.truncate(0)  # what the last gateway said of itself
+            file.truncate(0)  # the record of the last gateway
             return file
     file.close()
     return None
@@ -124,7 +124,7 @@ def read_record(home: Path) -> Record | None:
     try:
         return Record(**json.loads((home / LOCK_NAME).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
-        return None  # it is just starting
+        return None  # the gateway is just starting
 
 
 # --- the list of a checkout ---------------------------------------------------------------------

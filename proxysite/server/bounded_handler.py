@@ -49,9 +49,10 @@ from proxysite.server.request_bodies import (
 )
 
 Send = Callable[[Message], Awaitable[None]]
-IMPATIENT = ("/v1/", "/health")  # programs call these: they are told when the database hangs
-ALWAYS_SERVED = "/healthz"  # whoever watches the process is answered however much runs
-UPLOAD_SECONDS = 30.0  # to keep and read a file that is here
+# programs call these; they are told when the database hangs
+IMPATIENT = ("/v1/", "/health")
+ALWAYS_SERVED = "/healthz"  # a probe of the process is answered even under full load
+UPLOAD_SECONDS = 30.0  # to store and read an uploaded file
 
 
 class Places:

@@ -22,10 +22,10 @@ from providers.exceptions import InvalidRequest
 from proxysite.configuration.setting_values import DEFAULT
 
 logger = logging.getLogger(__name__)
-ANY_HOST = ("/v1/", "/healthz", "/readyz")  # beginnings of addresses that answer for any name
-LONGEST_NAME = 253  # that DNS allows
-MOST_NAMES = 100  # that are logged; whoever invents names fills no log
-# an address for documentation: the route to it tells our own address, nothing is sent
+ANY_HOST = ("/v1/", "/healthz", "/readyz")  # paths that are served under any host name
+LONGEST_NAME = 253  # characters that DNS allows
+MOST_NAMES = 100  # names that are logged, so that invented names do not fill the log
+# an address for documentation (RFC 5737): its route shows our own address; nothing is sent
 ELSEWHERE = "192.0.2.1"
 _logged: set[str] = set()
 

@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 Send = Callable[[Message], Awaitable[None]]
 # scope key: a list of callbacks that the server calls when the caller has left
 LEAVE = "proxysite.leave"
-ALWAYS_SERVED = "/readyz"  # whoever watches the process is answered however much runs
+ALWAYS_SERVED = "/readyz"  # a probe of the process is answered even under full load
 
 
 class Leaving:
@@ -110,7 +110,7 @@ class LeanHandler(ASGIHandler):
         match = self._matches.get(request.path_info)
         if match is None:
             match = super().resolve_request(request)
-            if not match.kwargs:  # those with a name in them are without number
+            if not match.kwargs:  # addresses with a parameter are unlimited in number
                 self._matches[request.path_info] = match
         request.resolver_match = match
         return match
@@ -163,14 +163,14 @@ class LeanHandler(ASGIHandler):
             await self.send_response(response, send)
         except CallerLeft:
             return
-        except (InvalidRequest, UnicodeDecodeError) as error:  # of the address
+        except (InvalidRequest, UnicodeDecodeError) as error:  # the address cannot be read
             unreadable = exceptions.own(error) or InvalidRequest(
                 "The request's address is not UTF-8."
             )
             await self.send_response(exceptions.answer(unreadable, request_id), send)
         except asyncio.CancelledError:
-            # the edge of the task: either the caller left, or the server ends and a stream has said
-            # so already
+            # Only two things cancel this task: the caller left, or the server ends. In the second
+            # case a stream that has begun has already sent its error.
             if not left.gone and response is None:
                 await self.send_response(
                     exceptions.answer(ShuttingDown("The server is shutting down."), request_id),

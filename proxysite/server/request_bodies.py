@@ -22,13 +22,11 @@ from proxysite.server.body_budget import COUNTED_BYTES, Share
 Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Extend = Callable[[], Awaitable[int]]
-WHOLE = (
-    "proxysite.whole"  # scope key: the server has the whole request, nothing has to be waited for
-)
-UPLOADS = frozenset(
-    ("/v1/files", "/v1/files/upload")
-)  # forms with a file, which need not fit into memory
-FORM_BYTES = 65_536  # what a form may add to its file
+# scope key: the server has the whole request, so there is no wait for its body
+WHOLE = "proxysite.whole"
+# forms with a file, which may be larger than the memory
+UPLOADS = frozenset(("/v1/files", "/v1/files/upload"))
+FORM_BYTES = 65_536  # bytes that a form may have besides its file
 NUL_IN_ADDRESS = "The request's address has a NUL character."
 NO_DISK = "There is no room for large requests here now."
 _thread = ThreadPoolExecutor(1, thread_name_prefix="bodies")
@@ -248,7 +246,7 @@ class Uploads:
             yield
         finally:
             self._running[user_id] -= 1
-            self._running += Counter()  # forget who has none
+            self._running += Counter()  # drops users without a running upload
 
 
 def with_length(scope: dict[str, Any], size: int) -> dict[str, Any]:

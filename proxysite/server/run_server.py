@@ -9,11 +9,10 @@ import threading
 from django.conf import settings
 from django.db import DatabaseError, connection, connections
 
-EMBEDDED_DELAY_SECONDS = 2.0  # serve first, then load Celery
+EMBEDDED_DELAY_SECONDS = 2.0  # the gateway serves first, then Celery is loaded
 STARTUP_FAILED = 3
-SWITCH_SECONDS = (
-    0.0005  # for how long a thread that computes may keep the interpreter from the event loop
-)
+# so long a computing thread may keep the interpreter from the event loop
+SWITCH_SECONDS = 0.0005
 
 
 def run(listener: socket.socket, workers: int) -> None:
@@ -48,9 +47,8 @@ def one(listener: socket.socket, parent: int | None = None) -> None:
         runner.run(server.serve(sockets=[listener]))
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(
-        0 if server.started else STARTUP_FAILED
-    )  # all is closed; a thread may hang on a frozen database for ever
+    # everything is closed; a normal exit could wait for ever for a thread at a frozen database
+    os._exit(0 if server.started else STARTUP_FAILED)
 
 
 def require_secrets() -> None:

@@ -18,15 +18,15 @@ logger = logging.getLogger(__name__)
 
 SHORT_LIFE_SECONDS = 5.0  # a worker that ends sooner is started again only after a pause
 PAUSE_SECONDS = 1.0
-LEAVE_SECONDS = 5.0  # beyond the grace, then they are killed
+LEAVE_SECONDS = 5.0  # beyond GRACE_SECONDS; then the workers are killed
 
 
 class Supervisor:
     """The parent process; it serves no request itself."""
 
     def __init__(self, listener: socket.socket, workers: int) -> None:
-        # told who their parent is: one that is started just before the parent dies could not find
-        # out
+        # A worker is told its parent: it could not find out that the parent died while the
+        # worker was starting.
         parent = ["--parent", str(os.getpid())]
         self._command = [
             sys.executable,
@@ -53,8 +53,8 @@ class Supervisor:
         self._end()
 
     def _start(self) -> None:
-        # a session of its own: what the terminal sends to all of a group reaches it once, through
-        # `_end`
+        # A session of its own: a signal that the terminal sends to the group reaches the worker
+        # only through `_end`.
         process = subprocess.Popen(self._command, pass_fds=[self._fd], start_new_session=True)  # noqa: S603
         self._workers[process.pid] = process, time.monotonic()
 

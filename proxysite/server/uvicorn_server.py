@@ -34,11 +34,11 @@ from proxysite.server.request_bodies import WHOLE
 logger = logging.getLogger(__name__)
 
 
-WHOLE_BYTES = 65_536  # uvicorn hands a body out in pieces beyond this
+WHOLE_BYTES = 65_536  # uvicorn passes larger bodies on in pieces
 BODY_GRACE_SECONDS = 1.0  # beyond BODY_SECONDS, so that the application answers first
 PEER_CLOSED = (7, 8)  # TCP_CLOSE, TCP_CLOSE_WAIT
-MOST_BYTES = 2**60  # no answer is as long
-SAME_SIGNAL_SECONDS = 0.5  # a signal sent to the process and to its group is one
+MOST_BYTES = 2**60  # no answer is that long
+SAME_SIGNAL_SECONDS = 0.5  # a signal to the process and to its group counts once
 
 
 class Cycle(RequestResponseCycle):
@@ -97,9 +97,8 @@ class Connection(HttpToolsProtocol):
     head_bytes = 0
     refused = False
     problem: GatewayError | None = None
-    running: RequestResponseCycle | None = (
-        None  # not `cycle`, which may be a request that waits behind it
-    )
+    # not `cycle`, which may be a request that waits behind the running one
+    running: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
@@ -216,7 +215,7 @@ class Connection(HttpToolsProtocol):
             self.body_since is not None
             and now - self.body_since > settings.BODY_SECONDS + BODY_GRACE_SECONDS
         ):
-            self.transport.close()  # whoever read it has answered by now
+            self.transport.close()  # the reader of the body has answered by now
         elif self.stuck_since is not None and now - self.stuck_since > settings.STALL_SECONDS:
             logger.warning(
                 "a caller that read nothing for %g s was dropped", settings.STALL_SECONDS
@@ -240,7 +239,7 @@ class Connection(HttpToolsProtocol):
 class GracefulServer(Server):
     """The server of uvicorn with the sweep; a second signal of either kind ends it at once."""
 
-    parent: int | None = None  # of a worker: when it is gone, the worker ends too
+    parent: int | None = None  # process id of the supervisor; without it a worker ends
     _signalled_at = 0.0
 
     async def on_tick(self, counter: int) -> bool:
@@ -265,7 +264,7 @@ class GracefulServer(Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self.config.loaded_app.drain()
         await super().shutdown(sockets)
-        self._captured_signals.clear()  # ended as asked: exit status 0
+        self._captured_signals.clear()  # the server ended as requested: exit status 0
 
 
 def config(**options: Any) -> Config:

@@ -10,9 +10,8 @@ from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from typing import Any
 
-PATIENCE_SECONDS = (
-    10.0  # how long a test waits for what must happen; never how long something takes
-)
+# how long a test waits for something that must happen; it measures nothing
+PATIENCE_SECONDS = 10.0
 
 
 async def eventually(

@@ -112,7 +112,7 @@ class DatabaseProxy:
         for task in running:
             task.cancel()
         self._loop.run_until_complete(asyncio.gather(*running, return_exceptions=True))
-        self._loop.run_until_complete(asyncio.sleep(0))  # transports close in the next turn
+        self._loop.run_until_complete(asyncio.sleep(0))  # transports close in the loop's next turn
         self._loop.close()
 
     def _lead(self, where: dict[str, Any]) -> None:

@@ -30,9 +30,8 @@ from tokens.pool import state_writer
 Json = dict[str, Any]
 HELLO: list[Json] = [{"role": "user", "content": "Hello!"}]
 TICK_SECONDS = 0.02
-NO_TLS = ssl.SSLContext(
-    ssl.PROTOCOL_TLS_CLIENT
-)  # httpx would load the system's certificates for every client
+# httpx would load the system's certificates for every client
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 @dataclass(frozen=True, slots=True)

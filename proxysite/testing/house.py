@@ -24,7 +24,7 @@ from django.conf import settings
 
 from proxysite.testing import PATIENCE_SECONDS
 
-STARTING_SECONDS = 30.0  # how long a test waits for a process of ours; not how long it may take
+STARTING_SECONDS = 30.0  # how long a test waits for a process; it measures nothing
 TOKEN = "sk-upstream-canary"  # noqa: S105 - of the provider `fake`
 NEEDED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
 SERVES = re.compile(r"serves (http://127\.0\.0\.1:(\d+))")

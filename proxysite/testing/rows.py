@@ -123,7 +123,7 @@ def sweep_database() -> None:
 
     This is faster than Django's `flush`, which truncates.
     """
-    connection.close()  # a test may have broken it
+    connection.close()  # a test may have broken the connection
     if connection.vendor == "postgresql":
         connection.close_pool()  # type: ignore[attr-defined]
     tables = {

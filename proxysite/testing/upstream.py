@@ -95,7 +95,7 @@ class Exchange:
     request: Request
     writer: asyncio.StreamWriter
     gate: Gate
-    connection: int  # which connection of the upstream, from 1
+    connection: int  # number of the upstream's connection, from 1
     left: asyncio.Event = field(default_factory=asyncio.Event)
     sent_bytes: int = 0
 

@@ -20,7 +20,7 @@ from proxysite.transfer.source import WORDS, Source
 from proxysite.transfer.target import ALIAS, MADE_BY_MIGRATE, Target
 from proxysite.transfer.values import digest_rows
 
-SLICE_BYTES = 8 * 2**20  # a slice ends here too: a document's index may have megabytes
+SLICE_BYTES = 8 * 2**20  # a slice ends here too, as one index of a document may have megabytes
 Progress = Callable[[str, int, int], None]
 
 

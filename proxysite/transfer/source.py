@@ -8,7 +8,8 @@ from urllib.parse import quote
 
 from proxysite.transfer.values import convert_value
 
-WORDS = "conversations_words"  # of the full-text index: a text here, a tsvector on Postgres
+# the full-text index: its words are a text on SQLite, a tsvector on Postgres
+WORDS = "conversations_words"
 BUSY_SECONDS = 20
 FETCHED = 500
 

@@ -174,5 +174,5 @@ class Target:
         self.run("ANALYZE")
 
 
-# how a column is read to be compared, where not as it is
+# how a column of this type is read for the comparison; others are read as they are
 SHOWN = {"jsonb": '"{}"::text', "inet": 'host("{}")', "tsvector": 'tsvector_to_array("{}")'}

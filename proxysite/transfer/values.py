@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from typing import Any
 from uuid import UUID
 
-REPLACEMENT = "\ufffd"  # for what Postgres cannot hold in a text
+REPLACEMENT = "\ufffd"  # in place of characters that Postgres cannot hold in a text
 DIGEST_BYTES = 16
 MODULUS = 1 << (8 * DIGEST_BYTES)
 TEXTS = ("character varying", "text", "character")

@@ -46,7 +46,7 @@ class Channel(filesystem.Channel):
             file = Path(self.data_folder_in, name)
             taken = file.with_name(f"{name}.taken")
             try:
-                os.replace(file, taken)  # whoever succeeds has it
+                os.replace(file, taken)  # one worker succeeds, and has the message
             except FileNotFoundError:
                 continue
             message = readable(taken)

@@ -31,7 +31,7 @@ class Command(GatewayCommand):
         "which is migrated first. "
         "A copy that was interrupted goes on when it is called again."
     )
-    writes = False  # not to the database of this home
+    writes = False  # it does not write to the database of this home
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("url", help="the target: postgres://user:password@host:5432/name")

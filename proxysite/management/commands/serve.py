@@ -24,7 +24,7 @@ from proxysite.server import host_names
 logger = logging.getLogger(__name__)
 REACHABLE = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}  # noqa: S104 - where "everywhere" answers here
 HIGHEST_PORT = 65_535
-FILES = 65_536  # 1,000 streams are 2,000 sockets
+FILES = 65_536  # open files; 1,000 streams are 2,000 sockets
 
 
 class Command(GatewayCommand):
@@ -46,10 +46,10 @@ class Command(GatewayCommand):
         parser.add_argument(
             "--workers", type=int, default=1, help="processes (more than one needs Postgres)"
         )
-        parser.add_argument(
-            "--listening-on", type=int, help=SUPPRESS
-        )  # a worker's inherited socket
-        parser.add_argument("--parent", type=int, help=SUPPRESS)  # its supervisor's process id
+        # the socket that a worker inherits
+        parser.add_argument("--listening-on", type=int, help=SUPPRESS)
+        # the process id of a worker's supervisor
+        parser.add_argument("--parent", type=int, help=SUPPRESS)
 
     def handle(self, *args: Any, host: str, port: int, workers: int, **options: Any) -> None:
         from api.accounting import journal
@@ -148,7 +148,7 @@ def raise_file_limit() -> None:
 
 def listen(host: str, port: int) -> socket.socket:
     """Return the listening socket. Raises CommandError with one clear line."""
-    if not 0 <= port <= HIGHEST_PORT:  # the resolver would take the remainder
+    if not 0 <= port <= HIGHEST_PORT:  # the resolver would reduce the number modulo 65,536
         raise CommandError(f"Cannot listen on port {port}: ports end at {HIGHEST_PORT}.")
     try:
         family, kind, _, _, address = socket.getaddrinfo(
