@@ -1,6 +1,6 @@
 """Measure a token pool of which three quarters are dead, and a total outage of the upstream.
 
-    python -m benchmarks.half_dead [--database postgres://…] [--requests 10000] [--outage 60]
+Started by `make bench ARGS=--half-dead` or `python -m benchmarks.half_dead`.
 
 The pool has two hundred tokens. 150 of them answer 401, 402, 429 or 500 to everything, five others
 fail half of their requests. A hundred requests run at once, every second one streamed. Prints how

@@ -1,7 +1,7 @@
 """Run all phases against all targets in turns, print one table, and check the ledger.
 
-The exit status is 1 when a request failed, or when the ledger's rows are not exactly the requests
-that were answered.
+Started by `make bench`. The exit status is 1 when a request failed, or when the ledger's rows are
+not exactly the requests that were answered.
 """
 
 import argparse

@@ -255,7 +255,7 @@ class Environment:
         self.declared[name] = Declared(name, value, source, allowed, is_secret)
         return value
 
-    # --- what is wrong --------------------------------------------------------------------------
+    # --- problems and warnings ------------------------------------------------------------------
     def refuse(self, line: str) -> None:
         """Note a problem that only the settings file can find."""
         self.problems.append(line)

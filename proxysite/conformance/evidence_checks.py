@@ -125,7 +125,7 @@ def not_sent_unchanged() -> Check:
     return Check("not sent again unchanged", test)
 
 
-# --- what the caller got --------------------------------------------------------------------------
+# --- the answer to the caller ---------------------------------------------------------------------
 def ended_within(name: str, seconds: Callable[[Timings], float], weight: str = REQUIRED) -> Check:
     def test(evidence: Evidence) -> tuple[bool, str]:
         most = seconds(evidence.timings)

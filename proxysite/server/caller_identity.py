@@ -1,8 +1,8 @@
 """The caller of a request to Django's handler, known before a large body is received.
 
-The views authenticate again and decide what the caller may do. Here it only matters whether there
-is a valid API key (looked up in the cache of the relaying endpoints) or the session of a signed-in
-user (looked up in the session store).
+The views authenticate again and decide about the caller's rights. Here it only matters whether
+there is a valid API key (looked up in the cache of the relaying endpoints) or the session of a
+signed-in user (looked up in the session store).
 """
 
 from typing import Any

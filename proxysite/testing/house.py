@@ -121,7 +121,7 @@ class House:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
-    # --- beside it --------------------------------------------------------------------------------
+    # --- commands and queries ---------------------------------------------------------------------
     def manage(self, *arguments: str, stdin: str = "", status: int = 0) -> str:
         """Run a management command, and return its standard output.
 

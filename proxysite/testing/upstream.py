@@ -248,7 +248,7 @@ class Upstream:
         self.connections = 0
         self.failures: list[BaseException] = []
 
-    # --- what a test says and asks ----------------------------------------------------------------
+    # --- for tests --------------------------------------------------------------------------------
     def will(self, *scripts: Script) -> None:
         """Queue the scripts for the next requests, in their order."""
         self._scripts.extend(scripts)

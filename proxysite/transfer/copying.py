@@ -2,8 +2,8 @@
 
 Rows are copied in slices, each with a note of the position in its table: an interrupted copy goes
 on from there. The copy counts only at its end, when the rows of both databases have been counted
-and digested. Foreign keys and triggers are removed meanwhile, so that the order of tables does not
-matter and no gateway is notified of half a copy.
+and digested. Foreign keys and triggers are set aside meanwhile, so that the order of tables does
+not matter and no gateway is notified of half a copy.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -65,7 +65,7 @@ def prepare_target(target: Target, source_name: str, dry_run: bool) -> None:
 
 
 def refuse_filled(target: Target) -> None:
-    """Raise CopyRefused when the target has foreign tables, or rows."""
+    """Raise CopyRefused when the target has tables of another program, or has rows."""
     tables = target.read_tables()
     ours = {model._meta.db_table for model in apps.get_models(include_auto_created=True)} | {WORDS}
     if foreign := sorted(set(tables) - ours):

@@ -31,7 +31,7 @@ class Target:
     def __init__(self) -> None:
         self._connection = connections[ALIAS]
 
-    # --- what is there --------------------------------------------------------------------------
+    # --- tables and columns ---------------------------------------------------------------------
     def read_tables(self) -> list[str]:
         """Return the names of all tables but those that only Django and this copy keep."""
         return sorted(set(self._connection.introspection.table_names()) - set(NOT_COPIED))
