@@ -11,8 +11,8 @@ A login that meets a lock is refused for a while. There are three:
 
 The last two do not apply to an address from which the same user has logged in within
 LOGIN_KNOWN_DAYS. Otherwise anybody could keep an administrator out by guessing wrongly on purpose.
-From a new address the administrator has to be lucky while an attack goes on; the command `manage.py
-axes_reset_username NAME` ends the locks.
+From a new address the administrator has to be lucky while an attack goes on. The locks are ended by
+`manage.py axes_reset_username NAME`.
 
 A refused try is not counted and hashes no password. Each login, failed login and refusal is a line
 in the log `audit`.
