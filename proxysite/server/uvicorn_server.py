@@ -239,7 +239,7 @@ class Connection(HttpToolsProtocol):
 class GracefulServer(Server):
     """The server of uvicorn with the sweep; a second signal of either kind ends it at once."""
 
-    parent: int | None = None  # process id of the supervisor; without it a worker ends
+    parent: int | None = None  # the process id of the supervisor; a worker ends with it
     _signalled_at = 0.0
 
     async def on_tick(self, counter: int) -> bool:
