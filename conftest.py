@@ -1,12 +1,16 @@
-"""The test cast.
+"""Fixtures that all tests share.
 
-alice     a user with an API key          mallory   another one          operator   staff, with a
-key too upstream  a scriptable upstream           provider  the row that leads to it, with the model
-`m` token     its first token, `sk-up-1` gateway   the real server in the test's own loop, with
-these rows in force house     a real `manage.py serve` process (own_house: one for the test alone;
-empty_house: before its first run)
+    alice      a user with an API key
+    mallory    another user with an API key
+    operator   a member of staff with an API key
+    upstream   a scriptable upstream
+    provider   the row that leads to it, with the model `m`
+    token      its first token, `sk-up-1`
+    gateway    the real server in the test's own event loop, with these rows loaded
+    house      a real `manage.py serve` process that tests share
+    own_house, empty_house   one for the test alone; one before its first run
 
-Rows are committed and swept away after each test. `@pytest.mark.settings(NAME=value)` changes
+Rows are committed, and deleted after each test. `@pytest.mark.settings(NAME=value)` changes
 settings before the gateway is made.
 """
 
@@ -37,15 +41,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """The loop that `serve` runs on."""
+    """Run tests on the event loop that `serve` uses."""
     return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """pytest-django's fixture; before the test database is dropped, threads of this process have
-    left it.
-    """
+    """Extend pytest-django's fixture: no thread uses the test database when it is dropped."""
     yield
     with django_db_blocker.unblock():
         database.wait_for_others_to_leave()
@@ -53,8 +55,9 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
 
 @pytest.fixture
 def transactional_db(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """pytest-django's fixture, faster: real commits that every thread sees, deleted after the
-    test.
+    """Replace pytest-django's fixture by a faster one.
+
+    Commits are real, every thread sees them, and the rows are deleted after the test.
     """
     with django_db_blocker.unblock():
         yield
@@ -86,13 +89,13 @@ def operator(transactional_db: None) -> Person:
 
 @pytest.fixture
 def ledger_lock(transactional_db: None) -> Any:
-    """`async with ledger_lock:` no usage row can be written meanwhile."""
+    """Return a lock: within `async with ledger_lock:` no usage record can be written."""
     return database.LedgerLock()
 
 
 @pytest.fixture
 def database_proxy(transactional_db: None) -> Iterator[Any]:
-    """Postgres behind a proxy that can freeze; name it before `gateway`."""
+    """Put a proxy that can freeze before Postgres; request it before `gateway`."""
     from django.db import connection
 
     if connection.vendor != "postgresql":
@@ -119,16 +122,14 @@ async def provider(upstream: Any, transactional_db: None) -> Provider:
 
 @pytest.fixture
 async def token(provider: Provider) -> UpstreamToken:
-    """The provider's first token."""
+    """Return the provider's first token."""
     (row,) = await off_loop(rows.tokens, provider, "sk-up-1")
     return row
 
 
 @pytest.fixture(scope="session")
 def _frozen() -> None:
-    """What the first gateway of a process does with the garbage collector, done once for all
-    gateways.
-    """
+    """Freeze the garbage collector once per process, as the first gateway would do."""
     import proxysite.testing.gateway  # noqa: F401
     from proxysite.asgi import calm_collector
 
@@ -142,18 +143,18 @@ async def gateway(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> AsyncIterator[Any]:
-    """At its end nothing may be in flight, noted or unwritten, and nothing may have been logged as
-    an error; a test that provokes one clears caplog.
+    """Run a gateway, and check at its end that it left nothing behind.
+
+    No request may be in flight, noted in the journal or unwritten, and no error may have been
+    logged. A test that provokes an error clears caplog.
     """
     from proxysite.testing.gateway import RunningGateway
 
     monkeypatch.setattr("proxysite.asgi.calm_collector", lambda: None)
-    monkeypatch.setattr(
-        "tokens.pool.pool.Pool.shuffle", lambda pool: None
-    )  # tests count on the order of tokens
-    monkeypatch.setattr(
-        "tokens.pool.state_writer.TICK_SECONDS", 3_600
-    )  # a test that wants the books written asks for it
+    # tests rely on the order of tokens
+    monkeypatch.setattr("tokens.pool.pool.Pool.shuffle", lambda pool: None)
+    # a test that wants token states written asks for it
+    monkeypatch.setattr("tokens.pool.state_writer.TICK_SECONDS", 3_600)
     server = RunningGateway()
     await server.start()
     yield server
@@ -168,7 +169,7 @@ async def gateway(
 
 @pytest.fixture
 async def three(gateway: Any, provider: Provider, token: UpstreamToken) -> list[UpstreamToken]:
-    """Three tokens of the provider, sk-up-1 to sk-up-3, in force."""
+    """Return three tokens of the provider, sk-up-1 to sk-up-3, which the gateway has loaded."""
     more = await off_loop(rows.tokens, provider, "sk-up-2", "sk-up-3")
     await gateway.reload()
     return [token, *more]
@@ -176,7 +177,7 @@ async def three(gateway: Any, provider: Provider, token: UpstreamToken) -> list[
 
 @pytest.fixture
 async def second(gateway: Any) -> AsyncIterator[Any]:
-    """A second provider of the model `m`, asked after the first: its upstream and its row."""
+    """Yield a second provider of the model `m`, tried after the first: its upstream and its row."""
     from proxysite.testing.upstream import Upstream
 
     def make(url: str) -> Provider:
@@ -196,8 +197,9 @@ async def second(gateway: Any) -> AsyncIterator[Any]:
 
 @pytest.fixture
 def slow_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """The names that were looked up: `slow.example` never gets an answer, all others mean this
-    machine.
+    """Yield the names that were looked up.
+
+    The name `slow.example` never gets an answer; all others lead to this machine.
     """
     from providers.network import name_lookup
 
@@ -220,14 +222,14 @@ def slow_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 # --- real processes -------------------------------------------------------------------------------
 @pytest.fixture(scope="session")
 def _listener() -> Iterator[socket.socket]:
-    """Where upstreams of houses listen: an address that stays while tests come and go."""
+    """Yield the socket of the houses' upstreams; its address stays the same for all tests."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener
 
 
 @pytest.fixture
 async def house_upstream(_listener: socket.socket) -> AsyncIterator[Any]:
-    """The upstream that houses know as `fake`."""
+    """Run the upstream that houses know as the provider `fake`."""
     from proxysite.testing.upstream import Upstream
 
     server = Upstream(_listener)
@@ -239,7 +241,7 @@ async def house_upstream(_listener: socket.socket) -> AsyncIterator[Any]:
 
 @pytest.fixture(scope="session")
 def _furnished(tmp_path_factory: pytest.TempPathFactory, _listener: socket.socket) -> Iterator[Any]:
-    """A house after its first run, ended, with its upstream and key: what others are copies of."""
+    """Yield an ended house after its first run, and its API key; other houses are copies of it."""
     from proxysite.testing.house import furnish, house
 
     with house(tmp_path_factory.mktemp("house") / "home") as found:
@@ -248,13 +250,13 @@ def _furnished(tmp_path_factory: pytest.TempPathFactory, _listener: socket.socke
 
 @pytest.fixture(scope="session")
 def house_key(_furnished: Any) -> str:
-    """The first key of every house but an empty one."""
+    """Return the first API key of every house but an empty one."""
     return str(_furnished[1])
 
 
 @pytest.fixture(scope="session")
 def house(_furnished: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A running house that tests share; they leave it running."""
+    """Yield a running house that tests share; they leave it running."""
     from proxysite.testing.house import house
 
     with house(tmp_path_factory.mktemp("house") / "home", like=_furnished[0]) as found:
@@ -264,7 +266,7 @@ def house(_furnished: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture
 def own_house(_furnished: Any, tmp_path: Path) -> Iterator[Any]:
-    """A house of this test alone, not started yet."""
+    """Yield a house of this test alone, not started yet."""
     from proxysite.testing.house import house
 
     with house(tmp_path / "home", like=_furnished[0]) as found:
@@ -273,7 +275,7 @@ def own_house(_furnished: Any, tmp_path: Path) -> Iterator[Any]:
 
 @pytest.fixture
 def empty_house(tmp_path: Path) -> Iterator[Any]:
-    """A home that has never been used."""
+    """Yield a house whose home has never been used."""
     from proxysite.testing.house import house
 
     with house(tmp_path / "home") as found:

@@ -1,3 +1,4 @@
-"""The benchmark: one gateway on one core, a fake upstream and a load generator on another; see
-README.md.
+"""Benchmarks of the gateway: one core serves, another runs a fake upstream and the load generator.
+
+README.md describes how to run them.
 """

@@ -1,8 +1,8 @@
-"""Requests that once stopped the gateway for everybody, or filled its memory.
+"""Hostile requests: each once stopped the gateway for everybody, or filled its memory.
 
-Each has a valid API key, except those of `STRANGERS`. Shape: name -> Attack; the body is made when
-it is wanted, always the same one for the same number, since some are only bad when each differs
-from the last.
+`ATTACKS` maps a name to a function that builds an Attack. Attacks are sent with a valid API key,
+the requests in `STRANGERS` without one. A body is built when it is needed and is always the same
+for the same number: some attacks only work when each body differs from the last.
 """
 
 import json
@@ -20,14 +20,17 @@ ECHO = '{"model":"echo","messages":[{"role":"user","content":"hi"}],"x":[%s]}'
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """One kind of request. `body` makes the one with this number."""
+    """One kind of hostile request.
+
+    `path` is where it is sent; `body` builds the body with a given number.
+    """
 
     path: str
     body: Callable[[int], bytes]
 
 
 def letters(count: int, number: int) -> str:
-    """Text without a blank: one word for a tokenizer."""
+    """Return random letters without a space, which are one word for a tokenizer."""
     return "".join(random.Random(number).choices(string.ascii_lowercase, k=count))
 
 
@@ -38,7 +41,7 @@ def counted(text: Callable[[int], str]) -> Attack:
 
 
 def filled(item: str, size_bytes: int = BODY_BYTES) -> Attack:
-    """A small chat with many small things in a field that nobody knows."""
+    """Return a small chat request with many small values in a field that the API does not know."""
     body = (ECHO % ",".join([item] * (size_bytes // (len(item) + 1)))).encode()
     return Attack(CHAT, lambda number: body)
 
@@ -68,8 +71,10 @@ def text(content: str) -> Attack:
 
 
 def streamed(megabytes: int, event_bytes: int) -> Attack:
-    """A short question whose answer is long, comes in events of this size, and says nothing about
-    its usage.
+    """Return a short request whose streamed answer is long.
+
+    `megabytes` is the size of the answer, `event_bytes` that of each of its events. The answer says
+    nothing about its usage.
     """
     content = f"flood {megabytes} {event_bytes}"
     asked = {"model": "bench", "stream": True, "messages": [{"role": "user", "content": content}]}
@@ -100,7 +105,7 @@ ATTACKS: dict[str, Callable[[], Attack]] = {
     "JSON in a text, 12 MB": lambda: text(json.dumps({"name": "value", "n": 12345}) * 300_000),
     "3.9 million quotes": lambda: text('"' * 3_900_000),
 }
-STRANGERS: dict[str, tuple[str, str]] = {  # a path, and a header that only looks like a credential
+STRANGERS: dict[str, tuple[str, str]] = {  # a path, and a header that looks like a credential
     "a bogus key": ("/v1/conversations", "Authorization: Bearer bogus"),
     "a bogus cookie": ("/admin/login/", "Cookie: a=b"),
     "a bogus session": ("/admin/login/", "Cookie: sessionid=0123456789abcdefghijklmnopqrstuv"),

@@ -1,12 +1,12 @@
-"""`make bench ARGS=--attacks`: hostile requests beside ordinary ones, and what the ordinary ones
-notice.
+"""Send hostile requests, and measure how much slower ordinary requests become meanwhile.
 
-    python -m benchmarks.attacks [--database postgres://postgres@127.0.0.1:5432/postgres] [--only
-    H4]
+    make bench ARGS=--attacks
+    python -m benchmarks.attacks [--database postgres://postgres@127.0.0.1:5432/postgres]
+                                 [--only H4]
 
-Fifty callers ask the offline model `echo` all the time, at first alone, then while ten hostile
-requests of one kind run at once, three times over. Prints a table; exit status 1 when a bound is
-missed. Nobody else may work on the machine.
+Fifty callers ask the offline model `echo` all the time: first alone, then while ten hostile
+requests of one kind run at once, three times over. Prints a table. The exit status is 1 when a
+bound is missed. Nothing else should run on the machine meanwhile.
 """
 
 import argparse
@@ -33,17 +33,18 @@ ROUNDS = 3
 CALM_SECONDS = 5.0
 CONNECTIONS = 100
 STRANGER_BYTES = 16_700_000
+# the bounds
 RATIO = 3.0
 READY_MS = 250.0
 GROWTH_MB = 150.0
-STRANGER_MB = 30.0  # the bounds
-LEAST_P99_MS = 10.0  # below it a ratio says more about the machine than about the gateway
+STRANGER_MB = 30.0  # for requests without a valid API key
+LEAST_P99_MS = 10.0  # below it a ratio measures the machine, not the gateway
 ANSWER_SECONDS = 120
 
 
 @dataclass(slots=True)
 class Row:
-    """What one kind of request did."""
+    """The figures of one kind of hostile request."""
 
     name: str
     statuses: Counter[str] = field(default_factory=Counter)
@@ -53,7 +54,7 @@ class Row:
     after_mb: list[float] = field(default_factory=list)
 
     def missed(self, calm_p99_ms: float) -> list[str]:
-        """The bounds that do not hold."""
+        """Return the bounds that this row misses; `calm_p99_ms` is the p99 without the attack."""
         limit_ms = RATIO * max(calm_p99_ms, LEAST_P99_MS)
         found = {
             f"p99 over {limit_ms:.0f} ms": self.p99_ms > limit_ms,
@@ -65,21 +66,22 @@ class Row:
 
 
 def request(path: str, header: str, length: int) -> bytes:
-    """The head of a POST."""
+    """Return the head of a POST request."""
     lines = (f"POST {path} HTTP/1.1", "Host: localhost", header, "Content-Type: application/json")
     return "\r\n".join([*lines, f"Content-Length: {length}", "Connection: close", "\r\n"]).encode()
 
 
 def send(port: int, data: Sequence[bytes], statuses: Counter[str]) -> None:
-    """Send one request and read its answer to the end; counts its status, and that of a stream
-    without end as cut.
+    """Send one request, read its answer to the end, and count its status in `statuses`.
+
+    A stream that ends without [DONE] is counted as cut.
     """
     status = "no answer"
     with (
         suppress(OSError),
         socket.create_connection(("127.0.0.1", port), ANSWER_SECONDS) as connection,
     ):
-        with suppress(ConnectionError):  # the answer may come before all is sent
+        with suppress(ConnectionError):  # the answer may come before everything is sent
             for piece in data:
                 connection.sendall(piece)
         tail = first = connection.recv(65_536)
@@ -107,7 +109,10 @@ def attack_once(port: int, key: str, attack: Attack, first: int, statuses: Count
 
 
 def measure_attack(subject: Proxysite, name: str) -> tuple[float, Row]:
-    """The calm p99 in milliseconds, and what the attack changes; on a process of its own."""
+    """Return the p99 in milliseconds without the attack, and the figures during it.
+
+    The gateway is started for this attack alone.
+    """
     row = Row(name)
     attack = ATTACKS[name]()
     with subject.running() as target:
@@ -128,8 +133,9 @@ def measure_attack(subject: Proxysite, name: str) -> tuple[float, Row]:
 
 @contextmanager
 def held(port: int, head: bytes) -> Iterator[Counter[str]]:
-    """A hundred connections that send nearly all of a large body; gives how they were answered
-    meanwhile.
+    """Hold a hundred connections open that have sent nearly all of a large body.
+
+    Yields a count of the statuses that they were answered with so far.
     """
     answers: Counter[str] = Counter()
     connections = [socket.create_connection(("127.0.0.1", port), 5) for _ in range(CONNECTIONS)]
@@ -149,7 +155,7 @@ def held(port: int, head: bytes) -> Iterator[Counter[str]]:
 
 
 def offer(connection: socket.socket, *pieces: bytes) -> None:
-    """Send what is taken within some seconds."""
+    """Send as many of the pieces as the other side takes within five seconds."""
     connection.settimeout(5)
     with suppress(OSError):
         for piece in pieces:
@@ -165,7 +171,10 @@ def answered(connection: socket.socket) -> str:
 
 
 def measure_held(subject: Proxysite, path: str, header: str) -> tuple[float, Counter[str]]:
-    """How much memory a hundred large bodies take while they are held, in megabytes."""
+    """Measure a hundred unfinished large bodies.
+
+    Returns the memory in megabytes that they take, and a count of how they were answered.
+    """
     with subject.running() as target:
         head = request(path, header, STRANGER_BYTES)
         before_mb = rss_mb(tree(target.pid))
@@ -175,7 +184,7 @@ def measure_held(subject: Proxysite, path: str, header: str) -> tuple[float, Cou
 
 
 def run(chosen: argparse.Namespace, subject: Proxysite) -> list[str]:
-    """Print the tables; returns what missed its bound."""
+    """Print the tables, and return a line for each bound that is missed."""
     missed = []
     print("| 100 connections, 16.7 MB each | RSS, MB | answers |\n|---|---|---|", flush=True)
     senders = STRANGERS | {

@@ -1,8 +1,7 @@
-"""An upstream that streams as much as its question says, and nothing about usage: `flood
-<megabytes> <bytes an event>`.
+"""A fake upstream that streams as many megabytes as the request asks for, without usage.
 
-Anything else gets a short whole answer. Shape: `with flooding() as port`; it runs in a process of
-its own.
+A request with the text `flood <megabytes> <bytes per event>` gets such a stream, any other request
+a short whole answer. `with flooding() as port` runs it in a process of its own.
 """
 
 import asyncio
@@ -32,7 +31,7 @@ def event(delta: dict[str, str], finish: str | None = None) -> bytes:
 
 
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answer one request and close."""
+    """Answer one request, and close the connection."""
     head = await reader.readuntil(b"\r\n\r\n")
     length = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
     body = await reader.readexactly(int(length[1]) if length else 0)
@@ -66,7 +65,7 @@ async def serve() -> None:
 
 @contextmanager
 def flooding() -> Iterator[int]:
-    """The port it listens on, during the block."""
+    """Run the fake upstream during the block; yields its port."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.flood"],
         stdout=subprocess.PIPE,

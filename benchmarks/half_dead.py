@@ -1,11 +1,11 @@
-"""`make bench ARGS=--half-dead`: a pool of which three quarters are dead, and a total outage.
+"""Measure a token pool of which three quarters are dead, and a total outage of the upstream.
 
-    python -m benchmarks.half_dead [--database postgres://…] [--requests 10000] [--outage 60]
+Started by `make bench ARGS=--half-dead` or `python -m benchmarks.half_dead`.
 
-Two hundred tokens; 150 of them answer 401, 402, 429 or 500 to everything, five others fail half of
-their requests. A hundred requests run at once, every second one streamed. Prints how many were
-answered, what the dead tokens cost, and how an outage ends; exit status 1 when a bound is missed.
-Nobody else may work on the machine.
+The pool has two hundred tokens. 150 of them answer 401, 402, 429 or 500 to everything, five others
+fail half of their requests. A hundred requests run at once, every second one streamed. Prints how
+many were answered, how much the dead tokens cost, and how an outage ends. The exit status is 1 when
+a bound is missed. Nothing else should run on the machine meanwhile.
 """
 
 import argparse
@@ -26,19 +26,23 @@ TOKENS = 200
 DEAD_SHARE = 0.75
 UNSTEADY = 5
 AT_ONCE = 100
+# the bounds
 LEAST_ANSWERED = 0.999
 MOST_ASKED = 3
 ADDED_P95_MS = 100.0
-AMPLIFICATION = 1.2  # the bounds
+AMPLIFICATION = 1.2  # upstream calls per request
 FIRST_ANSWER_SECONDS = 2.0
 ALL_ANSWERED_SECONDS = 10.0
-LONGEST_PAUSE_SECONDS = 60.0
-CALLER_PAUSE_SECONDS = 0.1  # during the outage, after a refusal
+LONGEST_PAUSE_SECONDS = 60.0  # of the circuit breaker
+CALLER_PAUSE_SECONDS = 0.1  # a caller waits so long after a refusal
 
 
 @dataclass(slots=True)
 class Load:
-    """Callers of one gateway; `answers` are (when it ended, whether it was a 200, milliseconds)."""
+    """Callers of one gateway.
+
+    Each of `answers` is (the moment it ended, whether it was a good 200, milliseconds).
+    """
 
     port: int
     key: str
@@ -46,7 +50,10 @@ class Load:
     statuses: Counter[str] = field(default_factory=Counter)
 
     async def ask(self, number: int) -> bool:
-        """One request, streamed when its number is odd; returns whether it was answered whole."""
+        """Send one request, and return whether it was answered whole.
+
+        A request with an odd number asks for a stream.
+        """
         body = b'{"model":"bench","messages":[{"role":"user","content":"hi"}]%b}' % (
             b',"stream":true' if number % 2 else b""
         )
@@ -73,7 +80,7 @@ class Load:
         return is_good
 
     async def ask_many(self, requests: int) -> None:
-        """So many requests, a hundred at once."""
+        """Send that many requests, a hundred at once."""
         numbers = iter(range(requests))
 
         async def caller() -> None:
@@ -83,7 +90,7 @@ class Load:
         await asyncio.gather(*(caller() for _ in range(AT_ONCE)))
 
     async def ask_until(self, over: asyncio.Event) -> None:
-        """A hundred callers who ask again a moment after a refusal."""
+        """Let a hundred callers ask until `over` is set; each asks again soon after a refusal."""
 
         async def caller(number: int) -> None:
             while not over.is_set():
@@ -97,7 +104,7 @@ class Load:
 
 
 class Report:
-    """The lines that are printed, and which bounds are missed."""
+    """The lines that are printed; `is_good` is False once a bound was missed."""
 
     def __init__(self) -> None:
         self.is_good = True
@@ -110,7 +117,7 @@ class Report:
 async def measure_pool(
     subject: Proxysite, upstream: ScriptedUpstream, requests: int, report: Report
 ) -> None:
-    """The same pool without dead tokens, and with them; each on a process of its own."""
+    """Measure the pool without dead tokens and with them, each on a gateway process of its own."""
     with subject.running() as target:
         calm = Load(target.port, subject.key)
         await calm.ask_many(requests // 3)
@@ -144,7 +151,7 @@ async def measure_pool(
 async def measure_outage(
     subject: Proxysite, upstream: ScriptedUpstream, seconds: float, report: Report
 ) -> None:
-    """All tokens are good, then nobody is answered, then all are good again."""
+    """Measure a total outage: all tokens work, then none is answered, then all work again."""
     upstream.dead, upstream.unsteady = {}, set()
     with subject.running() as target:
         load = Load(target.port, subject.key)

@@ -1,11 +1,11 @@
-"""The log at its size: recall, a whole turn and search over a million stored items.
+"""Measure conversation history and search over a million stored items.
 
-    python -m benchmarks.log --database postgres://postgres@127.0.0.1:5432/postgres [--items
-    1000000]
+    python -m benchmarks.log --database postgres://postgres@127.0.0.1:5432/postgres
+                             [--items 1000000]
 
-A database of its own is made on that server, filled with made-up words as frequent as words are
-(Zipf), measured and dropped; without `--database` it is SQLite in a temporary directory. Prints one
-table of milliseconds. Nobody else may work on the machine.
+Creates its own database on that server, fills it with made-up words whose frequencies follow Zipf's
+law, measures, and drops the database. Without `--database` it uses SQLite in a temporary directory.
+Prints one table of milliseconds. Nothing else should run on the machine meanwhile.
 """
 
 import argparse
@@ -21,11 +21,11 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 USERS = 50
-TURNS = 20  # of an ordinary conversation, two items each
-LONG_TURNS = 500  # of the one that gets its thousandth message
-WORDS = 80_000  # different ones
-BATCH = 20_000  # items written at a time
-BUDGET = 6_500  # tokens that a turn may be told: an 8k window
+TURNS = 20  # in an ordinary conversation, two items each
+LONG_TURNS = 500  # in the conversation that gets its thousandth message
+WORDS = 80_000  # the number of different words
+BATCH = 20_000  # items written in one transaction
+BUDGET = 6_500  # tokens of history for a turn, as in an 8k window
 SYLLABLES = [consonant + vowel for consonant in "bcdfghjklmnprstvwz" for vowel in "aeiou"]
 
 
@@ -51,7 +51,10 @@ def main() -> None:
 
 
 class Scratch:
-    """A database of its own on a Postgres server; none for SQLite, which lives in the home."""
+    """A temporary database on a Postgres server.
+
+    Without a server it is nothing: the SQLite database lives in the home.
+    """
 
     def __init__(self, server: str) -> None:
         self._server, self._name = server, f"bench_{uuid.uuid4().hex[:8]}"
@@ -93,7 +96,7 @@ def run(items: int) -> None:
 
 
 class Made:
-    """The rows that are made, and what is known of them."""
+    """The rows that this benchmark creates, and the facts about them that it needs later."""
 
     def __init__(self) -> None:
         from django.contrib.auth.models import User
@@ -125,7 +128,7 @@ class Made:
             left -= 2 * turns * count
 
     def _conversations(self, count: int, turns: int) -> list[str]:
-        """Write conversations of so many turns; returns their ids."""
+        """Create conversations with that many turns each, and return their ids."""
         from django.db import transaction
 
         from conversations.models import Conversation, Item, Turn
@@ -175,7 +178,7 @@ class Made:
 
 
 def measured(made: Made) -> Iterator[tuple[str, list[float]]]:
-    """What is measured, with its times in milliseconds."""
+    """Yield the name of each measure and its times in milliseconds."""
     from conversations.history import context
     from conversations.models import Conversation
 
@@ -200,7 +203,7 @@ def measured(made: Made) -> Iterator[tuple[str, list[float]]]:
 
 
 def search_once(made: Any, question: Callable[[], str]) -> None:
-    """Search for a question's words among the items of some user."""
+    """Search for the question's words among the items of a random user."""
     from conversations.search import item_search
 
     item_search.find(random.choice(made.users), question(), 20)
@@ -216,7 +219,7 @@ def times(deed: Callable[[], object], count: int) -> list[float]:
 
 
 def turn(user_id: int, conversation_id: str, text: str) -> None:
-    """One turn from its request to its end, without an upstream."""
+    """Write one turn from its request to its end, without an upstream."""
     from conversations.history import finish_turn, start_turn
     from conversations.history.conversation_lookup import Asked
     from conversations.messages import items

@@ -1,10 +1,11 @@
-"""Fifty ordinary callers and a prober of `/readyz`, in a process of their own: what they notice of
-other requests.
+"""Fifty ordinary callers and a prober of `/readyz`, in a process of their own.
+
+They measure how much other requests disturb them:
 
     with Watch(port, key) as watch: …          # afterwards watch.ordinary_ms and watch.ready_ms
 
-Run as a program it asks until its standard input is closed, then prints the milliseconds of each
-answer as JSON.
+Run as a program it asks until its standard input is closed, then prints the milliseconds of all
+answers as JSON.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ PATIENCE_SECONDS = 60.0
 
 
 class Watch:
-    """Ask during the block; the times of all answers are there after it."""
+    """Context manager that asks during its block; the times of all answers are there after it."""
 
     def __init__(self, port: int, key: str) -> None:
         self._arguments = [str(port), key]
@@ -35,7 +36,7 @@ class Watch:
         command = [sys.executable, "-m", "benchmarks.ordinary", *self._arguments]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._process.stdout is not None
-        self._process.stdout.readline()  # it asks
+        self._process.stdout.readline()  # it has begun to ask
         return self
 
     def __exit__(
@@ -50,13 +51,13 @@ class Watch:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value that this share of all is not above."""
+    """Return the value below which this share of all values lies."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
 async def ask(port: int, data: bytes) -> float:
-    """Milliseconds until the answer is whole. Anything but a 200 counts as PATIENCE_SECONDS."""
+    """Return the milliseconds until the answer is whole; PATIENCE_SECONDS unless it is a 200."""
     began = time.perf_counter()
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -73,7 +74,7 @@ async def ask(port: int, data: bytes) -> float:
 async def ask_on(
     port: int, data: bytes, pause_seconds: float, times: list[float], done: asyncio.Event
 ) -> None:
-    """Ask again and again until it is done."""
+    """Ask again and again until `done` is set, and add the milliseconds to `times`."""
     while not done.is_set():
         times.append(await ask(port, data))
         await asyncio.sleep(pause_seconds)
@@ -83,8 +84,8 @@ async def main() -> None:
     with suppress(PermissionError):
         os.nice(
             -15
-            # who sends the hostile requests shares this core: what is late because of him is not
-            # the gateway's
+            # The sender of the hostile requests shares this core; its load must not count as a
+            # delay of the gateway.
         )
     port = int(sys.argv[1])
     key = sys.argv[2]

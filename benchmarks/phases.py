@@ -1,7 +1,7 @@
-"""The five phases: what is asked of a target, and which figures come out.
+"""The five phases of the benchmark: the requests of each, and the figures that it returns.
 
-Shape: `PHASES[name](load)` -> {figure: number}, where `Load` runs the generator against one target
-and keeps count of the requests that were answered. The names of the figures tell their units.
+`PHASES[name](load)` returns {figure: number}. A `Load` runs the generator against one target and
+counts the requests that were answered. The names of the figures say their units.
 """
 
 import json
@@ -22,45 +22,45 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A server under test; `pid` 0 when nothing stands between the generator and the upstream."""
+    """A server under test; `pid` is 0 when the generator talks to the upstream directly."""
 
     port: int
     pid: int = 0
     key: str = "sk-bench"
     cold_seconds: float = 0  # from the start of its process to the first answer
-    settle_seconds: float = 0.5  # from then until it is at rest
+    settle_seconds: float = 0.5  # from the first answer until it is at rest
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of the generator: its own report, and the CPU seconds of the target's processes
-    meanwhile.
+    """One run of the generator.
+
+    `report` is the generator's own, `cpu_seconds` the CPU time of the target's processes meanwhile.
     """
 
     report: dict[str, Any]
     cpu_seconds: float
 
     def cpu_us_per(self, unit: str) -> float:
-        """CPU microseconds of the target per `ok` (answer) or per `chunks`."""
+        """Return the target's CPU microseconds per unit; `unit` is `ok` (answers) or `chunks`."""
         return self.cpu_seconds * 1e6 / max(1, int(self.report[unit]))
 
 
 @dataclass(slots=True)
 class Load:
-    """The generator, aimed at one target."""
+    """The load generator, aimed at one target."""
 
     generator: Path
     target: Target
-    core: int  # the target's
+    core: int  # the core that the target runs on
     seconds: float
     answered: int = 0
     failures: list[str] = field(default_factory=list)
-    other_on_core: float = (
-        0  # the most of the target's core, as a share, that others took during a run
-    )
+    # the largest share of the target's core that other processes took during a run
+    other_on_core: float = 0
 
     def run(self, body: str, *options: str) -> Run:
-        """One run; what was answered and what failed is added up here."""
+        """Run the generator once, and add up the answers and failures in this object."""
         command = [
             str(self.generator),
             "-p",
@@ -88,7 +88,10 @@ class Load:
         return Run(report, cpu)
 
     def greet(self) -> None:
-        """A first request or a few. BenchError when the target does not answer as it should."""
+        """Send a first request or a few.
+
+        Raises BenchError when the target does not answer as it should.
+        """
         self.run(question(), "-c", "1", "-d", "0.01")
         if self.failures:
             raise BenchError(self.failures[0])
@@ -98,8 +101,9 @@ class Load:
 
 
 def question(chunks: int = 0, interval_us: int = 0) -> str:
-    """A request body of everyday size; with `chunks` it asks for a stream of so many, `interval_us`
-    apart.
+    """Return a request body of everyday size.
+
+    With `chunks` it asks for a stream of that many chunks, `interval_us` microseconds apart.
     """
     words = f"bench c={chunks} i={interval_us}  and tell me about gateways"
     system = {"role": "system", "content": "You are a helpful assistant."}
@@ -108,7 +112,7 @@ def question(chunks: int = 0, interval_us: int = 0) -> str:
 
 
 def closed_loop(load: Load) -> Figures:
-    """64 connections, each asks again as soon as it is answered; whole answers of 1 KB."""
+    """Measure 64 connections that each ask again as soon as they are answered with 1 KB."""
     load.run(question(), "-c", str(CONNECTIONS), "-d", "1")
     run = load.run(question(), "-c", str(CONNECTIONS), "-d", str(load.seconds))
     return {
@@ -120,13 +124,13 @@ def closed_loop(load: Load) -> Figures:
 
 
 def open_loop(load: Load) -> Figures:
-    """100 requests per second on schedule, however long the answers take."""
+    """Measure 100 requests per second on schedule, however long the answers take."""
     report = load.run(question(), "-c", "16", "-r", "100", "-d", str(load.seconds)).report
     return {"p50_ms": report["lat_p50_us"] / 1e3, "p99_ms": report["lat_p99_us"] / 1e3}
 
 
 def burst(load: Load) -> Figures:
-    """64 streams of 200 chunks, each chunk a write of its own, as fast as they are taken."""
+    """Measure 64 streams of 200 chunks, each chunk its own write, as fast as they are taken."""
     stream = question(chunks=200)
     options = ("-s", "-c", str(CONNECTIONS), "-n", "200")
     load.run(stream, *options, "-d", "1")
@@ -138,7 +142,7 @@ def burst(load: Load) -> Figures:
 
 
 def paced(load: Load) -> Figures:
-    """100 streams with a chunk every 20 ms, so that each arrives alone."""
+    """Measure 100 streams with a chunk every 20 ms, so that each chunk arrives alone."""
     run = load.run(
         question(chunks=100, interval_us=20_000), "-s", "-c", "100", "-n", "100", "-1", "-R", "2"
     )
@@ -150,7 +154,7 @@ def paced(load: Load) -> Figures:
 
 
 def slow(load: Load) -> Figures:
-    """1,000 streams at once, 50 chunks each, one every 100 ms; they begin within 4 s."""
+    """Measure 1,000 streams at once, 50 chunks each, one every 100 ms; they begin within 4 s."""
     options = ("-s", "-c", str(SLOW_STREAMS), "-n", "50", "-1", "-R", "4", "-t", "60")
     with peak_rss_mb(load.target.pid) as peak:
         report = load.run(question(chunks=50, interval_us=100_000), *options).report

@@ -1,8 +1,8 @@
-"""The processes of a benchmark: started on a given core, read from /proc, stopped with what they
-started.
+"""The processes of a benchmark: start them on a core, read them from /proc, stop them.
 
-Shape: `start(command, core, log)` -> Popen, leader of its own group; the readings take process ids
-and give seconds and megabytes. Linux only.
+`start(command, core, log)` returns a Popen that leads its own process group; `stop` also ends the
+processes that it started. The readings take process ids and return seconds or megabytes. Linux
+only.
 """
 
 import os
@@ -23,13 +23,13 @@ STOP_SECONDS = 15
 
 
 class BenchError(Exception):
-    """Something a person can put right; its text is the one line they see."""
+    """A problem that the person at the terminal can solve; its text is the one line they see."""
 
 
 def start(
     command: Sequence[str], core: int, log: Path, env: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start `command` on `core`; what it prints is appended to `log`."""
+    """Start `command` on `core`; its output is appended to `log`."""
     with log.open("ab") as output:
         return subprocess.Popen(
             ["taskset", "-c", str(core), *command],
@@ -42,7 +42,7 @@ def start(
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """End the process and its group: SIGTERM, and SIGKILL for what is left after `STOP_SECONDS`."""
+    """End a process and its group: SIGTERM first, SIGKILL after `STOP_SECONDS`."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
@@ -54,7 +54,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 def running(
     command: Sequence[str], core: int, log: Path, env: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """`start`, and `stop` at the end of the block."""
+    """Run a process with `start` during the block, and `stop` it at the end."""
     process = start(command, core, log, env)
     try:
         yield process
@@ -65,7 +65,10 @@ def running(
 def wait_for(
     url: str, process: subprocess.Popen[bytes], log: Path, limit_seconds: float = 60
 ) -> None:
-    """Return as soon as `url` answers 200. BenchError, with the end of `log`, when it will not."""
+    """Wait until `url` answers 200.
+
+    Raises BenchError with the end of `log` when the process ends or `limit_seconds` pass.
+    """
     deadline = time.monotonic() + limit_seconds
     while time.monotonic() < deadline and process.poll() is None:
         with suppress(OSError), urllib.request.urlopen(url, timeout=1) as answer:
@@ -77,14 +80,14 @@ def wait_for(
 
 
 def free_port() -> int:
-    """A TCP port of the loopback address that nobody listens on."""
+    """Return a TCP port of the loopback address on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def _stat(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat from the state on; empty when the process is gone."""
+    """Return the fields of /proc/PID/stat from the state on; empty when the process is gone."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
     except OSError:
@@ -92,7 +95,7 @@ def _stat(pid: int) -> list[str]:
 
 
 def tree(pid: int) -> list[int]:
-    """`pid` and all its descendants; nothing for 0."""
+    """Return `pid` and all its descendants; an empty list for 0."""
     if not pid:
         return []
     children = defaultdict(list)
@@ -106,13 +109,14 @@ def tree(pid: int) -> list[int]:
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """User and system time so far, ended threads and reaped children included."""
+    """Return the user and system time so far, with ended threads and reaped children."""
     return sum(int(tick) for pid in pids for tick in _stat(pid)[11:15]) / TICKS_PER_SECOND
 
 
 def busy_seconds(core: int) -> float:
-    """How long `core` has been busy since boot, for whomever; time stolen by the hypervisor is left
-    out.
+    """Return how long `core` has been busy since boot, for all processes.
+
+    Time stolen by the hypervisor is left out. Raises BenchError when there is no such core.
     """
     for line in Path("/proc/stat").read_text().splitlines():
         if line.startswith(f"cpu{core} "):
@@ -124,7 +128,7 @@ def busy_seconds(core: int) -> float:
 
 
 def rss_mb(pids: Iterable[int]) -> float:
-    """Resident memory, shared pages counted once per process."""
+    """Return the resident memory in megabytes; shared pages count once per process."""
     pages = 0
     for pid in pids:
         with suppress(OSError):
@@ -134,8 +138,9 @@ def rss_mb(pids: Iterable[int]) -> float:
 
 @contextmanager
 def peak_rss_mb(pid: int) -> Iterator[list[float]]:
-    """Watch the tree of `pid` during the block; the one item of the list is the highest reading so
-    far.
+    """Watch the memory of `pid` and its descendants during the block.
+
+    Yields a list with one item: the highest reading so far, in megabytes.
     """
     peak = [0.0]
     done = threading.Event()

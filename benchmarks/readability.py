@@ -1,9 +1,9 @@
-"""Measure how the source reads, without tests and migrations.
+"""Measure how readable the source is, without tests and migrations.
 
     python -m benchmarks.readability [ROOT]
 
-Prints one line for each measure, with its bound; exit status 1 when a bound is missed. The measures
-are those of two surveys of well-kept Django and asyncio projects. They are a mirror and not the
+Prints one line for each measure, with its bound. The exit status is 1 when a bound is missed. The
+measures come from two surveys of well-kept Django and asyncio projects. They are a hint and not the
 aim: a name that is long and wrong is no better.
 """
 
@@ -30,7 +30,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass(slots=True)
 class Counts:
-    """What was counted in all files."""
+    """The sums over all files."""
 
     lines: int = 0
     long_lines: int = 0
@@ -54,7 +54,7 @@ def find_files(root: Path) -> Iterator[Path]:
 
 
 def measure_nesting(function: Function) -> int:
-    """Return how many blocks deep a function's deepest statement stands."""
+    """Return how many blocks deep the deepest statement of a function is."""
 
     def depth_of(statements: list[ast.stmt], depth: int) -> int:
         deepest = depth
@@ -80,7 +80,7 @@ def find_branches(statement: ast.stmt) -> list[list[ast.stmt]]:
 
 
 def count_file(counts: Counts, path: Path, root: Path) -> None:
-    """Add what stands in one file."""
+    """Add the counts of one file."""
     source = path.read_text()
     name = str(path.relative_to(root))
     lines = source.splitlines()
@@ -101,7 +101,7 @@ def count_file(counts: Counts, path: Path, root: Path) -> None:
 
 
 def count_node(counts: Counts, node: ast.AST, name: str) -> None:
-    """Add what one node of a syntax tree is."""
+    """Add the counts of one node of a syntax tree."""
     counts.ternaries += isinstance(node, ast.IfExp)
     if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple):
         counts.parallel_assignments += isinstance(node.value, ast.Tuple)
@@ -131,7 +131,7 @@ def count_not_imperative(root: Path) -> float:
 
 
 def main() -> int:
-    """Print the table."""
+    """Print the table, and return 1 when a bound is missed, else 0."""
     root = Path(sys.argv[1] if len(sys.argv) > 1 else ".").resolve()
     counts = Counts()
     for path in find_files(root):

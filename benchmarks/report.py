@@ -1,8 +1,7 @@
-"""The table: medians over the rounds, delays less those of the direct path of the same round, as
-Markdown.
+"""The results as a Markdown table: medians over the rounds.
 
-Shape: `rows(rounds)` -> {target: figures}, `table(rows)` -> text. A dash stands for what was not
-measured.
+Delays are shown less those of the direct path in the same round. `rows(rounds)` returns {target:
+figures}, `table(rows)` the text. A dash stands for a figure that was not measured.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,15 +9,16 @@ from statistics import median
 
 from benchmarks.phases import Figures
 
+# shown less the delays of the direct path
 DELAYS = (
     "p50_ms",
     "p99_ms",
     "slow_delay_p99_ms",
-)  # shown as what the target adds to the direct path
+)
 DIRECT = "direct"
 DASH = "–"
 
-# heading -> what stands below it, from the figures of a row
+# the heading of each column, and the format of its cells
 COLUMNS = {
     "requests/s": "{requests_per_second:,.0f}",
     "CPU µs/request": "{cpu_us_per_request:,.0f}",
@@ -35,7 +35,7 @@ COLUMNS = {
 
 
 def rows(rounds: Sequence[Mapping[str, Figures]]) -> dict[str, Figures]:
-    """One set of figures per target: the median of every figure over the rounds."""
+    """Return one set of figures per target: the median of every figure over the rounds."""
     complete = [
         {name: figures | added(figures, measured.get(DIRECT)) for name, figures in measured.items()}
         for measured in rounds
@@ -44,8 +44,9 @@ def rows(rounds: Sequence[Mapping[str, Figures]]) -> dict[str, Figures]:
 
 
 def added(figures: Figures, direct: Figures | None) -> Figures:
-    """The delays of `figures` less the direct ones; for the direct path itself, which adds nothing,
-    none.
+    """Return the delays of `figures` less the direct ones.
+
+    Empty for the direct path itself, which adds nothing.
     """
     if direct is None or direct is figures:
         return {}
@@ -53,14 +54,15 @@ def added(figures: Figures, direct: Figures | None) -> Figures:
 
 
 def medians(measured: Iterable[Figures]) -> Figures:
-    """The median of each figure; all rounds have the same ones."""
+    """Return the median of each figure; all rounds have the same figures."""
     listed = list(measured)
     return {name: median(figures[name] for figures in listed) for name in listed[0]}
 
 
 def table(measured: Mapping[str, Figures]) -> str:
-    """The Markdown table, without columns that nobody filled, and the delays of the direct path
-    below it.
+    """Return the Markdown table, followed by the delays of the direct path.
+
+    Columns without any figure are left out.
     """
     columns = {
         heading: [cell(form, figures) for figures in measured.values()]
@@ -77,12 +79,12 @@ def table(measured: Mapping[str, Figures]) -> str:
 
 
 def line(cells: Iterable[str]) -> str:
-    """One line of a Markdown table."""
+    """Return one line of a Markdown table."""
     return f"| {' | '.join(cells)} |"
 
 
 def cell(form: str, figures: Figures) -> str:
-    """`form` filled in; a dash when a figure is missing."""
+    """Return `form` filled in with the figures; a dash when one of them is missing."""
     try:
         return form.format_map(figures)
     except KeyError:

@@ -1,8 +1,7 @@
-"""`make bench`: all targets in turns, all phases, one table, and the ledger checked against the
-load.
+"""Run all phases against all targets in turns, print one table, and check the ledger.
 
-Exit status 1 when a request failed, or when the ledger's rows are not exactly the requests
-answered.
+Started by `make bench`. The exit status is 1 when a request failed, or when the ledger's rows are
+not exactly the requests that were answered.
 """
 
 import argparse
@@ -26,12 +25,13 @@ from benchmarks.report import rows, table
 from benchmarks.targets import Direct, Nginx, Proxysite, Subject, Workplace, nginx_program
 
 HERE = Path(__file__).resolve().parent
-OTHERS_LIMIT = 0.1  # of the target's core; above it the figures are not to be trusted
+OTHERS_LIMIT = 0.1  # share of the target's core; above it the figures are not to be trusted
 MANY = 100_000
+# beginnings of figures that the direct path lacks, because it has no process
 OF_PROCESSES = (
     "cpu_us",
     "slow_rss",
-)  # figures that the direct path, which has no process, cannot have
+)
 
 
 def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -77,7 +77,7 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def subjects(chosen: argparse.Namespace, place: Workplace) -> list[Subject]:
-    """The rows of the table, in order."""
+    """Return the targets of the run, in the order of the table's rows."""
     if chosen.scale:
         counts = ((10, 10), (MANY, 10), (10, MANY))
         return [
@@ -101,8 +101,10 @@ def subjects(chosen: argparse.Namespace, place: Workplace) -> list[Subject]:
 
 @contextmanager
 def workplace() -> Iterator[Workplace]:
-    """A directory, the compiled tools and the fake upstream, which shares its core with the load
-    and us.
+    """Make a directory, compile the tools and run the fake upstream during the block.
+
+    The upstream shares its core with the load generator and this process. Raises BenchError when
+    there is only one core, or gcc is missing.
     """
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
@@ -121,7 +123,7 @@ def workplace() -> Iterator[Workplace]:
 
 
 def compiled(tool: str, directory: Path) -> Path:
-    """The program made from `tool`.c."""
+    """Compile `tool`.c into `directory` and return the program. Raises BenchError."""
     try:
         subprocess.run(["gcc", "-O2", "-o", directory / tool, HERE / f"{tool}.c"], check=True)
     except (FileNotFoundError, subprocess.CalledProcessError) as error:
@@ -131,14 +133,14 @@ def compiled(tool: str, directory: Path) -> Path:
 
 @dataclass(slots=True)
 class Outcome:
-    """What has been measured so far."""
+    """The results so far."""
 
     rounds: list[dict[str, Figures]] = field(default_factory=list)
     answered: Counter[str] = field(default_factory=Counter)
     complaints: list[str] = field(default_factory=list)
 
     def add(self, subject: Subject, figures: Figures, load: Load) -> None:
-        """Take in one subject's turn; warn when it was disturbed."""
+        """Add one target's results of one round; warn when other processes used its core."""
         self.rounds[-1][subject.name] = figures
         self.answered[subject.name] += load.answered
         self.complaints += [f"{subject.name}: {failure}" for failure in load.failures]
@@ -158,7 +160,7 @@ class Outcome:
 
 
 def measure(subject: Subject, place: Workplace, chosen: argparse.Namespace) -> tuple[Figures, Load]:
-    """All chosen phases against one subject, started for them and stopped after them."""
+    """Start one target, run all chosen phases against it, and stop it."""
     with subject.running() as target:
         load = Load(place.generator, target, place.core, chosen.seconds)
         figures = Figures()
@@ -176,7 +178,7 @@ def measure(subject: Subject, place: Workplace, chosen: argparse.Namespace) -> t
 
 
 def bench(chosen: argparse.Namespace) -> bool:
-    """Run, print, check; -> whether everything was answered and accounted for."""
+    """Run, print and check; return whether everything was answered and accounted for."""
     outcome = Outcome()
     with ExitStack() as stack:
         place = stack.enter_context(workplace())
@@ -201,13 +203,13 @@ def bench(chosen: argparse.Namespace) -> bool:
 
 
 def say(line: str) -> None:
-    """Progress and warnings, kept apart from the table."""
+    """Print progress and warnings to standard error, apart from the table."""
     print(line, file=sys.stderr, flush=True)
 
 
 def main() -> int:
     os.chdir(HERE.parent)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that started processes are stopped
     chosen = options()
     others = {"log": chosen.log, "attacks": chosen.attacks, "half_dead": chosen.half_dead}
     if module := next((name for name, is_chosen in others.items() if is_chosen), ""):

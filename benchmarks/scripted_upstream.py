@@ -1,4 +1,4 @@
-"""An upstream that treats each token as it is told, and counts what each was asked."""
+"""A fake upstream that answers each token as it is set to, and counts the requests of each."""
 
 import asyncio
 import random
@@ -6,9 +6,9 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 
-STATUSES = (401, 402, 429, 500)  # what dead tokens are answered with, in turns
+STATUSES = (401, 402, 429, 500)  # the answers of dead tokens, in turns
 ANSWER_SECONDS = 0.02
-UNSTEADY_SHARE = 0.5  # of their requests that unsteady tokens fail
+UNSTEADY_SHARE = 0.5  # share of its requests that an unsteady token fails
 BEARER = re.compile(rb"authorization: bearer sk-made-up-([0-9a-f]{32})", re.IGNORECASE)
 LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 WHOLE = (
@@ -26,8 +26,10 @@ REFUSAL = b'{"error":{"message":"No.","type":"made_up","code":null}}'
 
 @dataclass(slots=True)
 class ScriptedUpstream:
-    """`dead` are the numbers of the tokens that never answer, with their status; `is_down`: nobody
-    is answered.
+    """The fake upstream.
+
+    `dead` maps the number of a token that never works to the status it is answered with. Tokens in
+    `unsteady` fail half of their requests. While `is_down` is set, every request gets a 503.
     """
 
     dead: dict[int, int] = field(default_factory=dict)
@@ -43,7 +45,7 @@ class ScriptedUpstream:
         self.port = self._server.sockets[0].getsockname()[1]
 
     def kill_tokens(self, total: int, share: float, unsteady: int) -> None:
-        """Let this share of the tokens be dead, and some of the others fail now and then."""
+        """Make this share of the tokens dead, and let some of the others fail now and then."""
         numbers = self._draw.sample(range(total), total)
         count = int(total * share)
         self.dead = {

@@ -1,4 +1,9 @@
-"""Puts made-up API keys of one user into the database:  python -m benchmarks.seed_keys COUNT"""
+"""Write made-up API keys of one user to the database.
+
+COUNT is the number of keys:
+
+    python -m benchmarks.seed_keys COUNT
+"""
 
 import os
 import sys

@@ -1,8 +1,6 @@
-"""What is measured: the direct path, nginx as a plain proxy, proxysite with API key, token pool and
-ledger.
+"""The targets: the direct path, nginx as a plain proxy, and proxysite with its API keys and ledger.
 
-Shape: each subject has a `name` and `running()`, a context manager that yields a `Target` ready for
-load.
+Each target has a `name` and `running()`, a context manager that yields a `Target` ready for load.
 """
 
 import os
@@ -23,7 +21,7 @@ import psycopg
 from benchmarks.phases import Target
 from benchmarks.processes import BenchError, free_port, running, wait_for
 
-SETTLE_SECONDS = 6  # the gateway starts its worker and beat when it has begun to serve
+SETTLE_SECONDS = 6  # the gateway starts worker and beat only once it serves
 NGINX_CONF = """
 daemon off; worker_processes 1; pid {home}/nginx.pid; error_log stderr; worker_rlimit_nofile 16384;
 events {{ worker_connections 8192; }}
@@ -53,7 +51,10 @@ class Subject(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """What all subjects share: a directory, their core, the upstream's port, the load generator."""
+    """The things that all targets share.
+
+    `core` is the core on which targets run, `generator` the compiled load generator.
+    """
 
     directory: Path
     core: int
@@ -63,7 +64,7 @@ class Workplace:
 
 @dataclass(slots=True)
 class Direct:
-    """No gateway: the generator talks to the upstream, which is the ceiling of the instrument."""
+    """No gateway: the generator talks to the upstream, which shows the limit of the instrument."""
 
     place: Workplace
     name: str = "direct"
@@ -75,7 +76,10 @@ class Direct:
 
 @dataclass(slots=True)
 class Nginx:
-    """Debian's nginx with one worker, which forwards and neither checks nor counts anything."""
+    """Debian's nginx with one worker.
+
+    It forwards requests, and neither checks nor counts anything.
+    """
 
     place: Workplace
     name: str = "nginx (plain proxy)"
@@ -98,21 +102,20 @@ class Nginx:
 
 
 def nginx_program() -> str | None:
-    """Where nginx is; Debian puts it in a directory that not every PATH names."""
+    """Return the path of nginx; Debian puts it in a directory that is not in every PATH."""
     return shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
 
 
 @dataclass(slots=True)
 class Proxysite:
-    """The gateway from this checkout: one worker, a home of its own, made-up tokens and keys."""
+    """The gateway of this checkout: one worker, its own home, made-up tokens and keys."""
 
     place: Workplace
     name: str = "proxysite"
     tokens: int = 10
     keys: int = 1
-    database_server: str = (
-        ""  # URL of a Postgres server where a database may be made; empty: SQLite
-    )
+    # URL of a Postgres server on which a database may be created; empty: SQLite
+    database_server: str = ""
     key: str = field(default="", init=False)
 
     @property
@@ -121,7 +124,7 @@ class Proxysite:
 
     @property
     def database(self) -> str:
-        """The name of this target's own Postgres database."""
+        """Return the name of this target's own Postgres database."""
         return f"proxysite_bench_{os.getpid()}_{self.tokens}_{self.keys}"
 
     @property
@@ -134,7 +137,7 @@ class Proxysite:
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
-        """A database, a provider, its tokens and the keys; the database is dropped at the end."""
+        """Create a database, a provider, its tokens and API keys; drop the database at the end."""
         self.home.mkdir()
         self._server_does(f"create database {self.database}")
         try:
@@ -150,7 +153,7 @@ class Proxysite:
             yield target
 
     def usage_rows(self) -> int:
-        """How many requests the ledger has written down."""
+        """Return how many usage records the ledger has written."""
         question = "select count(*) from api_usagerecord"
         if self.database_server:
             with psycopg.connect(self.database_url) as connection:
@@ -189,7 +192,7 @@ class Proxysite:
         self.key = self._manage(["manage.py", "issue_key", "bench"]).split()[-1]
 
     def _manage(self, arguments: Sequence[str], text: str = "") -> str:
-        """Run Python with `arguments` on this home; -> what it printed."""
+        """Run Python with `arguments` on this home, and return its output. Raises BenchError."""
         done = subprocess.run(
             [sys.executable, *arguments],
             input=text,

@@ -1,1 +1,1 @@
-"""Wiring: settings, addresses, the ASGI application, the server, Celery."""
+"""The Django project: settings, URLs, the ASGI application, the server and Celery."""

@@ -1,4 +1,4 @@
-"""The admin of users, and what the admin leaves out: schedules that nobody here needs."""
+"""The admin of users; the schedules of django-celery-beat that nothing here uses are removed."""
 
 from typing import Any, cast
 
@@ -17,8 +17,10 @@ admin.site.unregister([ClockedSchedule, SolarSchedule, User])
 
 @admin.register(User)
 class PersonAdmin(SlicedDeletion, UserAdmin):  # type: ignore[type-arg]
-    """Django's, with deletions that stop nobody, and rights that only superusers give: who may
-    change users could otherwise make himself one.
+    """Django's admin of users, with deletions in slices.
+
+    Only superusers give rights: a member of staff who may change users could otherwise become a
+    superuser.
     """
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -33,7 +35,10 @@ class PersonAdmin(SlicedDeletion, UserAdmin):  # type: ignore[type-arg]
 
     @staticmethod
     def may_touch(request: HttpRequest, obj: Any) -> bool:
-        """Other staff is for superusers: its password opens what it may do."""
+        """Return whether this person may change the user `obj`.
+
+        Other members of staff are for superusers only: with their password one has their rights.
+        """
         person = cast(User, request.user)
         return (
             obj is None
@@ -43,7 +48,7 @@ class PersonAdmin(SlicedDeletion, UserAdmin):  # type: ignore[type-arg]
         )
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """As for one, so for many: somebody among them who may not be touched forbids it."""
+        """Forbid a deletion when one of the chosen users must not be changed by this person."""
         names, counts, lacking, protected = super().get_deleted_objects(objs, request)
         if any(not self.may_touch(request, person) for person in objs):
             lacking = {*lacking, "other members of staff"}

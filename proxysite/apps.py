@@ -1,4 +1,4 @@
-"""The app: owns `serve` and the checks of how the parts fit together."""
+"""The app `proxysite`: the command `serve`, and checks of how the parts fit together."""
 
 from django.apps import AppConfig
 

@@ -1,7 +1,7 @@
-"""The ASGI application: the lean handler for the relaying doors, Django's own for all else,
-lifespan around both.
+"""The ASGI application: the lean handler for the relaying endpoints, Django's for all others.
 
-Servers without lifespan (daphne) are served too: the first request then opens the gateway.
+The gateway is opened and closed by the lifespan. With servers that have no lifespan (daphne) the
+first request opens it.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 
 class Application:
-    """Routes by protocol and path; the lifespan opens and closes the gateway."""
+    """Routes a request by its method and path; the lifespan opens and closes the gateway."""
 
     def __init__(self) -> None:
         budget = BodyBudget()
@@ -68,7 +68,7 @@ class Application:
         self._starting = asyncio.create_task(self.start())
         try:
             await self._starting
-        except OSError as error:  # one line that says what is wrong; a traceback would hide it
+        except OSError as error:  # one line names the fault; a traceback would hide it
             await send(
                 {"type": "lifespan.startup.failed", "message": f"The gateway cannot start: {error}"}
             )
@@ -82,8 +82,10 @@ class Application:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def start(self) -> None:
-        """Read the directories and begin to keep house; a database that is away is waited for while
-        serving.
+        """Load keys, models and tokens, and start the gateway's background work.
+
+        A database that is away is waited for while requests are served. Raises SecretsDiffer,
+        OSError.
         """
         await check_secrets()
         gateway = Gateway.make()
@@ -98,12 +100,15 @@ class Application:
         calm_collector()
 
     def drain(self) -> None:
-        """The server takes no more connections: what runs comes to its end."""
+        """Let running requests end: the server accepts no more connections."""
         if self.lean.gateway is not None:
             self.lean.gateway.drain()
 
     async def stop(self) -> None:
-        """Everything is answered: write what waits, close what is open."""
+        """Write everything that waits to be written, and close the gateway.
+
+        Called when all requests are answered.
+        """
         gateway = self.lean.gateway
         self.lean.gateway = None
         if self._watching is not None:
@@ -114,8 +119,9 @@ class Application:
 
 
 async def check_secrets() -> None:
-    """Raise SecretsDiffer unless this process has the database's secrets; one that is away is not
-    waited for.
+    """Raise SecretsDiffer unless this process has the secrets that the database was written with.
+
+    A database that does not answer in time is not waited for; a warning is logged.
     """
     try:
         async with asyncio.timeout(settings.DATABASE_TIMEOUT_SECONDS):
@@ -128,8 +134,9 @@ async def check_secrets() -> None:
 
 
 def calm_collector() -> None:
-    """Full garbage collections over all of Django's objects stall 1,000 streams for milliseconds:
-    leave them out.
+    """Make full garbage collections rare: over all of Django's objects they stall every stream.
+
+    Changes the collector of this process. A full collection takes milliseconds with 1,000 streams.
     """
     gc.collect()
     gc.freeze()

@@ -1,8 +1,7 @@
-"""The Celery app, its schedule, and the worker and beat that `serve` runs inside the web process
-when there is no broker, again and again however they end.
+"""The Celery app, its schedule, and the worker and beat that run inside `serve` without a broker.
 
-Tasks are idempotent sweeps whose state is the database's, so a lost or doubled message does no
-harm.
+The embedded worker and beat are started again whenever they end. Tasks are idempotent sweeps whose
+state is in the database, so a lost or repeated message does no harm.
 """
 
 import fcntl
@@ -27,12 +26,13 @@ from proxysite.configuration import locations
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "proxysite.settings")
 logger = logging.getLogger(__name__)
-PAUSE_SECONDS = 5.0  # before a worker or a beat that has ended begins again
+PAUSE_SECONDS = 5.0  # before an ended worker or beat is started again
 
 
 def is_own_process(program: str) -> bool:
-    """Return whether this is a worker or beat beside `serve`: it uses the home that `serve` has
-    made.
+    """Return whether this is a Celery worker or beat beside `serve`.
+
+    Such a process uses the home that `serve` has made.
     """
     return "celery" in Path(program).parts[-2:]
 
@@ -90,7 +90,7 @@ app.conf.beat_schedule = {
 
 @before_task_publish.connect
 def make_folders(**message: object) -> None:
-    """Where messages lie without a broker; who sends one may be the first."""
+    """Make the folders of the file broker before a message is sent: the sender may be the first."""
     from django.conf import settings
 
     if not settings.REDIS_URL:
@@ -100,7 +100,7 @@ def make_folders(**message: object) -> None:
 
 @worker_init.connect
 def check_secrets(**message: object) -> None:
-    """A worker without the database's secrets ends, with one line."""
+    """End a worker that does not have the database's secrets, with one line and exit status 1."""
     from proxysite.server.run_server import require_secrets
     from tokens.secret_check import SecretsDiffer
 
@@ -112,15 +112,19 @@ def check_secrets(**message: object) -> None:
 
 
 class Embedded:
-    """Worker and beat as threads of this process; a file lock keeps a second process of the same
-    home from having them too.
+    """Worker and beat as threads of this process.
+
+    A file lock keeps a second process of the same home from running them too.
     """
 
     def __init__(self) -> None:
         self._lock: TextIO | None = None
 
     def start(self) -> bool:
-        """Returns whether this process runs them now."""
+        """Start worker and beat, and return whether this process runs them.
+
+        Takes the file lock `worker.lock` in the home; does nothing when another process has it.
+        """
         from django.conf import settings
 
         lock = open(settings.HOME.path("worker.lock"), "w")  # noqa: SIM115 - held as long as the process lives
@@ -141,9 +145,8 @@ class Embedded:
         return True
 
     def _work(self) -> None:
-        warnings.filterwarnings(
-            "ignore", category=SecurityWarning
-        )  # about uid 0: `serve` is who chose it
+        # the warning is about uid 0, which the operator chose for `serve`
+        warnings.filterwarnings("ignore", category=SecurityWarning)
         worker = app.Worker(
             pool="threads",
             concurrency=1,
@@ -166,8 +169,10 @@ class Embedded:
 
 
 def ever(part: str, deed: Callable[[], None]) -> None:
-    """Do it until the process ends, in a thread that is a new one each time: however it ends, it
-    begins again.
+    """Run `deed` again and again until the process ends, each time in a new thread.
+
+    Each time it ends, an error is logged and a file that marks the failure for `/health` is
+    written.
     """
     from api.views.health import failed
 
@@ -175,7 +180,7 @@ def ever(part: str, deed: Callable[[], None]) -> None:
         thread = threading.Thread(target=deed, name=f"celery {part}", daemon=True)
         thread.start()
         thread.join()
-        with suppress(OSError):  # a full disk does not end this
+        with suppress(OSError):  # a full disk must not end this loop
             failed(part).touch()
         logger.error(
             "The embedded Celery %s has ended; it begins again in %g s.", part, PAUSE_SECONDS
@@ -184,7 +189,7 @@ def ever(part: str, deed: Callable[[], None]) -> None:
 
 
 def ran(part: str) -> None:
-    """It works, now."""
+    """Delete the file that marks a failure of this part: it runs now."""
     from api.views.health import failed
 
     failed(part).unlink(missing_ok=True)

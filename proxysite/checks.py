@@ -1,6 +1,4 @@
-"""System checks of the deployment: secrets that are none, and embedded parts where several
-processes need shared ones.
-"""
+"""System checks of the deployment: weak secrets and wildcard host names."""
 
 from typing import Any
 
@@ -14,7 +12,7 @@ WEAK = ("django-insecure", "changeme", "change-me", "secret", "password")
 
 @register(Tags.security)
 def secrets_are_secret(**kwargs: Any) -> list[CheckMessage]:
-    """proxysite.E001, E002: SECRET_KEY or KEY_PEPPER is short or a known default."""
+    """Report proxysite.E001 or E002 when SECRET_KEY or KEY_PEPPER is short or a known default."""
     found: list[CheckMessage] = []
     if len(settings.SECRET_KEY) < SHORTEST_SECRET or settings.SECRET_KEY.lower().startswith(WEAK):
         found.append(
@@ -35,7 +33,7 @@ def secrets_are_secret(**kwargs: Any) -> list[CheckMessage]:
 
 @register(Tags.security)
 def hosts_are_named(**kwargs: Any) -> list[CheckMessage]:
-    """proxysite.E003: every host name is allowed."""
+    """Report proxysite.E003 when every host name is allowed."""
     if "*" in settings.ALLOWED_HOSTS:
         return [Error("ALLOWED_HOSTS must name the hosts, not *.", id="proxysite.E003")]
     return []

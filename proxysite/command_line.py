@@ -1,9 +1,8 @@
-"""What every command goes through before it runs: is there a database, and is it the one that is
-meant?
+"""The checks that every management command passes before it runs.
 
-A command makes no home, no secrets and no database; only `serve` does. It is refused with one line
-where it would write to another database than the gateway that runs here uses. No command takes
-abbreviated options.
+Only `serve` makes a home, secrets and a database. Every other command needs an existing one, and is
+refused with one line where it would write to another database than the gateway that runs here. No
+command takes abbreviated options.
 """
 
 import errno
@@ -33,14 +32,14 @@ STANDALONE = """
 TABLE_MAKERS = ("migrate",)
 READERS = ("dumpdata", "inspectdb", "showmigrations", "axes_list_attempts")
 CONTROL_C = 130
-NOTES = "proxysite_copy"  # a table that is there while `copy_database` writes to a database
+NOTES = "proxysite_copy"  # the table that marks an unfinished `copy_database`
 
 
 class CommandLine(ManagementUtility):
-    """Django's command line with our rules around each command."""
+    """Django's command line with our checks around each command."""
 
     def execute(self) -> None:
-        """Run the command. Exits with 1 and one line on a mistake."""
+        """Run the command. Exits with status 1 and one line when the user made a mistake."""
         try:
             super().execute()
         except CommandError as error:
@@ -48,7 +47,7 @@ class CommandLine(ManagementUtility):
             sys.exit(1)
         except KeyboardInterrupt:
             sys.exit(CONTROL_C)
-        except BrokenPipeError:  # whoever read our output has enough
+        except BrokenPipeError:  # the reader of our output has closed the pipe
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
         except OSError as error:
@@ -58,7 +57,7 @@ class CommandLine(ManagementUtility):
             sys.exit(f"The disk is full: nothing more can be written{place}.")
 
     def fetch_command(self, subcommand: str) -> BaseCommand:
-        """Return the command with our rules around its `execute`."""
+        """Return the command with our checks around its `execute`."""
         command = super().fetch_command(subcommand)
         run = partial(run_command, subcommand, command, command.execute)
         strict = partial(command.create_parser, allow_abbrev=False)
@@ -70,7 +69,10 @@ class CommandLine(ManagementUtility):
 def run_command(
     name: str, command: BaseCommand, execute: Callable[..., Any], /, *args: Any, **options: Any
 ) -> Any:
-    """Check that the command may run, and run it. A database's fault is one line too."""
+    """Check that the command may run, and run it.
+
+    Raises CommandError, also in place of a DatabaseError unless --traceback is given.
+    """
     if options.get("listening_on") is None:
         warn_of_settings()
     needs_database = getattr(command, "needs_database", name not in (*STANDALONE, *MAKERS))
@@ -106,9 +108,9 @@ def describe_error(error: DatabaseError) -> str:
 
 # --- the database -------------------------------------------------------------------------------
 def find_database(makes_tables: bool = False) -> None:
-    """Check that there is a database and that it is the one that is meant. Writes nothing.
+    """Check that there is a database, and that it is the one that is meant. Writes nothing.
 
-    Raises CommandError. `makes_tables`: an empty Postgres database will do.
+    With `makes_tables` an empty Postgres database is enough. Raises CommandError.
     """
     refuse_ambiguous_home()
     home: Path = settings.HOME.root
@@ -124,7 +126,7 @@ def find_database(makes_tables: bool = False) -> None:
 
 
 def refuse_unfinished_copy(tables: Sequence[str]) -> None:
-    """Raise CommandError when `copy_database` has not come to its end in this database."""
+    """Raise CommandError when `copy_database` has begun in this database and has not finished."""
     if NOTES in tables:
         database = show_database(markers.describe_database(settings.DATABASES["default"]))
         raise CommandError(
@@ -145,7 +147,7 @@ def no_database() -> CommandError:
 
 
 def refuse_ambiguous_home() -> None:
-    """Raise CommandError when several gateways run here and nothing says which is meant."""
+    """Raise CommandError when several gateways run here and nothing says which one is meant."""
     if settings.DECLARED["PROXYSITE_HOME"].source != DEFAULT:
         return
     running = markers.find_running(settings.MARKER_FILE)
@@ -155,9 +157,7 @@ def refuse_ambiguous_home() -> None:
 
 
 def refuse_other_database(home: Path) -> None:
-    """Raise CommandError when the gateway that is meant uses another database than this command
-    would.
-    """
+    """Raise CommandError when the running gateway uses another database than this command would."""
     record = markers.read_record(home)
     if record is None and settings.DECLARED["PROXYSITE_HOME"].source != ENVIRONMENT:
         record = next(iter(markers.find_running(settings.MARKER_FILE)), None)
@@ -172,7 +172,7 @@ def refuse_other_database(home: Path) -> None:
 
 
 def tell_database() -> None:
-    """Say on standard error which database is written to, unless it is the usual one."""
+    """Print the database that is written to on standard error, unless it is the default one."""
     reasons = [
         f"{declared.name} of {describe_source(declared)}"
         for declared in (settings.DECLARED["PROXYSITE_HOME"], settings.DECLARED["DATABASE_URL"])

@@ -1,9 +1,8 @@
-"""The index page of the admin: how the providers and their tokens stand, what failed last, tokens
-pasted in.
+"""The index page of the admin: providers and their tokens, recent failures, and a form for tokens.
 
-Each part is shown to those who may see its rows. Nothing is counted that an index does not bound:
-tokens in one query, requests in a span of their ids, which are in the order of time. What a person
-may do here is what the staff doors do.
+A person sees the parts whose rows they may view. Every count is bounded by an index: tokens are
+counted in one query, requests in a range of their ids, which are in the order of time. The page
+calls the same functions as the staff endpoints.
 """
 
 from collections.abc import Iterable
@@ -42,13 +41,13 @@ from tokens.outcomes.breaker_sharing import describe_open, find_open
 
 MOST_CARDS = 24
 LAST_ID = 2**63 - 1
-MOST_LINES = 8  # of recent failures, and of recent changes
-LOOKED_THROUGH = 200  # of the latest requests: among them are failures that another token made good
-MOST_COUNTED = 50_000  # requests of a span; what is beyond is “more”
+MOST_LINES = 8  # lines of recent failures, and of recent changes
+LOOKED_THROUGH = 200  # latest requests, for failures that another token made good
+MOST_COUNTED = 50_000  # requests of a span; beyond it the page says “more”
 
 
 def may(request: HttpRequest, model: type[Model], deed: str) -> bool:
-    """Whether this member of staff may view, add or change rows of `model`."""
+    """Return whether this member of staff may view, add or change rows of `model`."""
     found: bool = getattr(admin.site._registry[model], f"has_{deed}_permission")(request)
     return found
 
@@ -62,11 +61,11 @@ class Card:
     label: str
     modes: tuple[str, ...]
     standing: provider_counts.Standing
-    breaker: str = ""  # why the provider is not asked now; empty while it is
+    breaker: str = ""  # why the provider is not asked now; empty while it is asked
 
     @property
     def troubles(self) -> list[tuple[str, int]]:
-        """Why tokens are inactive, as (word, count)."""
+        """Return why tokens are inactive, as (word, count)."""
         return [
             (word, self.standing[word])
             for word in provider_counts.STANDINGS[1:]
@@ -75,7 +74,7 @@ class Card:
 
     @property
     def other_mode(self) -> str:
-        """The mode that a person can switch to, or an empty string."""
+        """Return the mode that a person can switch to, or an empty string."""
         return next((mode for mode in self.modes if mode != self.provider.mode), "")
 
     @property
@@ -91,7 +90,10 @@ def card(provider: Provider, standing: provider_counts.Standing | None, breaker:
 
 
 def cards(providers: Iterable[Provider]) -> list[Card]:
-    """Those with tokens first, then by name; providers that are switched off at the end."""
+    """Return the cards of providers: those with tokens first, then by name.
+
+    Providers that are switched off come last.
+    """
     standing = provider_counts.of_providers(UpstreamToken.objects.all())
     breakers = {state.provider_id: describe_open(state) for state in find_open()}
     found = [card(row, standing.get(row.pk), breakers.get(row.pk, "")) for row in providers]
@@ -104,7 +106,7 @@ def cards(providers: Iterable[Provider]) -> list[Card]:
 # --- requests -------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Span:
-    """How many requests a time saw; a count of MOST_COUNTED may be more."""
+    """The number of requests in a span of time; a count of MOST_COUNTED may be more."""
 
     name: str
     requests: int
@@ -113,8 +115,9 @@ class Span:
 
 
 def first_id(at: datetime) -> UUID:
-    """The smallest id of a request at that time (RFC 9562, version 7): its first 48 bits are
-    milliseconds.
+    """Return the smallest id of a request at that time.
+
+    The first 48 bits of an id are milliseconds (RFC 9562, version 7).
     """
     return UUID(int=int(at.timestamp() * 1000) << 80)
 
@@ -132,7 +135,7 @@ def span(name: str, length: timedelta) -> Span:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One upstream call that failed, or a request that failed before any was made."""
+    """One upstream call that failed, or a request that failed before any call."""
 
     record: UsageRecord
     provider: str = ""
@@ -142,12 +145,16 @@ class Failure:
 
     @property
     def healed(self) -> bool:
-        """Whether the caller got a whole answer all the same."""
+        """Return whether the caller got a whole answer all the same."""
         return self.record.status == Status.COMPLETE
 
 
 def failures() -> list[Failure]:
-    """The latest, of the requests that ended in trouble and of the latest others."""
+    """Return the latest failures, at most MOST_LINES.
+
+    They come from the latest requests that failed, and from the latest LOOKED_THROUGH requests:
+    among these are failures that another token made good.
+    """
     records = UsageRecord.objects.order_by("-id").only(
         "id", "started_at", "model", "status", "error_code", "attempts"
     )
@@ -163,7 +170,7 @@ def failures() -> list[Failure]:
 
 
 def failed(record: UsageRecord) -> list[Failure]:
-    """What failed of one request, the last attempt first; tokens by their ids."""
+    """Return the failures of one request, the last attempt first; tokens are given by their ids."""
     found = [
         Failure(
             record,
@@ -182,7 +189,10 @@ def failed(record: UsageRecord) -> list[Failure]:
 
 # --- configuration --------------------------------------------------------------------------------
 def configuration() -> list[tuple[str, str]]:
-    """What an operator looks up most, as (name, value); the environment sets all of it."""
+    """Return the facts that an operator looks up most, as (name, value).
+
+    Nearly all of them are set by the environment.
+    """
     latest: datetime | None = PeriodicTask.objects.aggregate(latest=Max("last_run_at"))["latest"]
     files = [
         getattr(settings, name, "")
@@ -211,7 +221,7 @@ def configuration() -> list[tuple[str, str]]:
 
 # --- the page -------------------------------------------------------------------------------------
 def board(request: HttpRequest) -> dict[str, Any]:
-    """What this member of staff may see of it."""
+    """Return the parts of the page that this member of staff may see."""
     found: dict[str, Any] = {}
     if may(request, Provider, "view"):
         providers = list(Provider.objects.order_by("name"))
@@ -251,7 +261,7 @@ def back(request: HttpRequest, level: int, message: str) -> HttpResponse:
 def chosen(request: HttpRequest, model: type[Model], deed: str) -> Provider:
     """Return the provider that the form names.
 
-    Raises PermissionDenied unless the person may do that to rows of `model`, Http404.
+    Raises PermissionDenied unless the person may do this to rows of `model`; raises Http404.
     """
     if not may(request, model, deed):
         raise PermissionDenied
@@ -262,7 +272,7 @@ def chosen(request: HttpRequest, model: type[Model], deed: str) -> Provider:
 @admin.site.admin_view
 @require_POST
 def switch_mode(request: HttpRequest) -> HttpResponse:
-    """Ask a provider as a guest or as a user from now on."""
+    """Switch a provider to guest or user mode, and note it in the admin's log."""
     provider = chosen(request, Provider, "change")
     mode = request.POST.get("mode")
     try:
@@ -277,7 +287,7 @@ def switch_mode(request: HttpRequest) -> HttpResponse:
 @require_POST
 @sensitive_post_parameters("tokens")
 def paste(request: HttpRequest) -> HttpResponse:
-    """Import tokens from the page's text field; what was pasted is never shown again."""
+    """Import tokens from the page's text field. The pasted text is never shown again."""
     provider = chosen(request, UpstreamToken, "add")
     if not provider.needs_token and "anyway" not in request.POST:
         text = f"The provider {provider} asks for no token: nothing was imported."

@@ -1,9 +1,9 @@
 """PROXYSITE_HOME: the one directory that a run writes to, and the secrets that live in it.
 
-Shape: `Home.path(*parts)` -> Path below the directory; `Home.secrets()` -> {name: value}, made once
-at random and kept in `secrets.env` (mode 0600). A secret given by the environment wins and is never
-written down. Only `serve` makes a home; every other process uses one that is there
-(`Home.read_secrets`).
+`Home.path(*parts)` returns a path below the directory. `Home.secrets()` returns {name: value}; the
+values are made once at random and kept in `secrets.env` (mode 0600). A secret given by the
+environment wins and is never written down. Only `serve` makes a home; every other process uses one
+that exists (`Home.read_secrets`).
 """
 
 import secrets
@@ -17,14 +17,18 @@ from providers.durable_files import write_durable_file
 
 
 def fresh_field_key() -> str:
-    """A random key for the vault; its id is made of it, so that two keys never bear one name."""
+    """Return a random key for the vault, as "id:key".
+
+    The id is derived from the key, so that two keys never have the same id.
+    """
     key = urlsafe_b64encode(secrets.token_bytes(32)).decode()
     return f"k{sha256(key.encode()).hexdigest()[:12]}:{key}"
 
 
 def fresh_secrets() -> dict[str, str]:
-    """Random values for every secret a home needs: Django's key, the vault's first key, the pepper
-    of digests.
+    """Return random values for every secret of a home.
+
+    These are Django's key, the first key of the vault, and the pepper of the digests.
     """
     return {
         "SECRET_KEY": secrets.token_urlsafe(48),
@@ -33,19 +37,19 @@ def fresh_secrets() -> dict[str, str]:
     }
 
 
-LOOSE_BITS = 0o077  # what others than the owner may do
-FOLDERS = ("static", "uploads")  # that Django wants to be there when it starts
-FILES = ("secrets.env", "*.sqlite3*")  # that nobody else may read, whatever the directory's mode
+LOOSE_BITS = 0o077  # the rights of group and others
+FOLDERS = ("static", "uploads")  # Django needs them when it starts
+FILES = ("secrets.env", "*.sqlite3*")  # nobody else may read them, whatever the directory's mode
 
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """The directory; made on first use, readable by its owner alone."""
+    """The home directory; made on first use, readable by its owner alone."""
 
     root: Path
 
     def path(self, *parts: str) -> Path:
-        """A path in the home whose parent directory exists."""
+        """Return a path in the home, and make its parent directories where they are missing."""
         path = self.root.joinpath(*parts)
         self.root.parent.mkdir(parents=True, exist_ok=True)
         for directory in reversed(
@@ -55,8 +59,9 @@ class Home:
         return path
 
     def secrets(self) -> dict[str, str]:
-        """The kept secrets; the first caller of a new home makes them, even when several start at
-        once.
+        """Return the kept secrets; the first caller on a new home writes them.
+
+        Several processes may start at once: they all get the same secrets.
         """
         file = self.path("secrets.env")
         try:
@@ -70,7 +75,7 @@ class Home:
     def read_secrets(self) -> dict[str, str]:
         """Return the kept secrets, {} when there are none. Writes nothing.
 
-        Raises OSError when they are there and cannot be read.
+        Raises OSError when the file exists and cannot be read.
         """
         try:
             text = (self.root / "secrets.env").read_text(encoding="utf-8")
@@ -79,15 +84,15 @@ class Home:
         return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
     def make_folders(self) -> None:
-        """Make the directories that must be there before a request comes."""
+        """Make the directories that must exist before a request comes."""
         for name in FOLDERS:
             self.path(name, "x")
 
     def tighten(self) -> list[str]:
-        """Take from others what they may do with the home and its secrets; say in lines what was
-        done or could not be.
+        """Take other users' rights to the home and its secrets away, and return lines about it.
 
-        A mode is never loosened. Directories lose every right of others, files of value too.
+        A line says which mode was changed or could not be. No mode is loosened. Directories and
+        files with secrets or data lose every right of group and others.
         """
         if not self.root.is_dir():
             return []
@@ -98,7 +103,7 @@ class Home:
 
     @staticmethod
     def _keep(file: Path, text: str) -> str:
-        """Write `text` whole or, when another process was first, return what that one wrote."""
+        """Write `text` to the file or, when another process was first, return its text."""
         try:
             write_durable_file(file, [text.encode()], overwrite=False)
         except FileExistsError:
@@ -107,8 +112,9 @@ class Home:
 
 
 def tighten_mode(path: Path) -> str | None:
-    """Take all rights of group and others from a file or directory; a line that says so, None when
-    there were none.
+    """Take all rights of group and others from a file or directory.
+
+    Returns a line that says so, or None when there were no such rights.
     """
     try:
         mode = stat.S_IMODE(path.stat().st_mode)

@@ -1,7 +1,7 @@
-"""How log lines look: one line per event, control characters escaped, secrets masked at the sink.
+"""The form of log lines: one line per event, control characters escaped, secrets masked.
 
-`2026-11-21T10:00:00.123Z WARNING tokens.pool.pool: text` - whatever a caller or an upstream put
-into the text stays on that line.
+`2026-11-21T10:00:00.123Z WARNING tokens.pool.pool: text`. Text from a caller or an upstream stays
+on its line.
 """
 
 import logging
@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Any
 
-# what no log may carry: bearer values, keys by their usual prefixes, JWTs, passwords in URLs
+# must not be logged: bearer values, keys by their usual prefixes, JWTs, passwords in URLs
 SECRETS = re.compile(
     r"(?i)(bearer(?:\s|\\x[0-9a-f]{2}|\\[nrt])+)[^\s,;\"']+"
     r"|(?<![\w-])(g?sk[-_](?:[a-z]{1,10}-)?)[\w-]{6,}"
@@ -24,14 +24,18 @@ CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} |
 
 
 def redact(text: str) -> str:
-    """`text` with everything that looks like a secret replaced by its harmless beginning and
-    `***`.
+    """Return `text` with everything that looks like a secret masked.
+
+    Its harmless beginning stays, followed by `***`.
     """
     return SECRETS.sub(lambda match: next(filter(None, match.groups()), "") + "***", text)
 
 
 class LineFormatter(logging.Formatter):
-    """One escaped, redacted line per record; a traceback keeps its own lines, indented."""
+    """A formatter that makes one escaped, redacted line of a record.
+
+    A traceback keeps its own lines, indented.
+    """
 
     converter = staticmethod(time.gmtime)
 
@@ -47,8 +51,10 @@ class LineFormatter(logging.Formatter):
 
 
 def configured(level: str) -> dict[str, Any]:
-    """What `logging.config.dictConfig` takes: everything of `level` to standard error, chatty
-    libraries less.
+    """Return the configuration for `logging.config.dictConfig`.
+
+    Everything of `level` and above goes to standard error; libraries that log much have a higher
+    level.
     """
     return {
         "version": 1,

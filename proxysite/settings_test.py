@@ -1,8 +1,7 @@
-"""Settings of the tests: the shipped ones, with a home of their own per test process and cheap
-passwords.
+"""Settings of the tests: the shipped ones, with a temporary home per process and cheap passwords.
 
-DATABASE_URL and REDIS_URL choose what is tested, as for `serve`; without them a file of SQLite and
-nothing else.
+DATABASE_URL and REDIS_URL choose the services that are tested, as for `serve`. Without them the
+tests use an SQLite file and nothing else.
 """
 
 import atexit
@@ -19,7 +18,7 @@ os.environ["PROXYSITE_HOME"] = _home
 os.environ["MARKER_FILE"] = "none"
 Home(Path(_home)).secrets()
 for _name in ("DATABASE_URL", "REDIS_URL"):
-    os.environ.setdefault(_name, "")  # what a person's own .env says is not for tests
+    os.environ.setdefault(_name, "")  # a developer's own .env must not change the tests
 
 from proxysite.settings import *  # noqa: E402, F403
 from proxysite.settings import DATABASES, EMBEDDED_DATABASE, HOME, LOGGING  # noqa: E402
@@ -28,18 +27,17 @@ DEBUG = False
 BEHIND_TLS = SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = False
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "testserver"]
 CORS_ALLOWED_ORIGINS = ["https://app.example"]
-WHITENOISE_AUTOREFRESH = (
-    True  # look for a static file when it is asked for, not for all of them at each start
-)
+# look for a static file when it is requested, not for all of them at each start
+WHITENOISE_AUTOREFRESH = True
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
-# several runs may share a server: each process makes databases of its own
+# several runs may share a server: each process creates databases of its own
 DATABASES["default"]["TEST"] = {
     "NAME": str(HOME.root / "test.sqlite3")
     if EMBEDDED_DATABASE
     else f"test_proxysite_{os.getpid()}"
 }
-# nothing here survives the machine: no commit waits for the disk
+# nothing here must survive a crash: no commit waits for the disk
 if EMBEDDED_DATABASE:
     DATABASES["default"]["OPTIONS"]["init_command"] += "PRAGMA synchronous=OFF;"
 else:
@@ -48,8 +46,7 @@ else:
 BODY_LIMIT_BYTES = 2**20
 DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_LIMIT_BYTES
 ATTEMPT_PAUSE_SECONDS = 0.01
-ONLY_TOKEN_RETRIES = (
-    0  # a fault that a test scripts once is seen; the tests of the retry switch it on
-)
+# one scripted fault must reach the caller; tests of retries switch them on
+ONLY_TOKEN_RETRIES = 0
 LOGGING["root"]["level"] = "WARNING"
 LOOP_STALL_SECONDS = 0  # the loop stands still between tests

@@ -1,5 +1,6 @@
-"""Every address, and which of them the lean handler serves. The relaying doors come first: it
-resolves them.
+"""Every URL, and which of them the lean handler serves.
+
+The relaying endpoints come first, because the lean handler resolves its requests here.
 """
 
 from collections.abc import Callable
@@ -53,8 +54,9 @@ STAFF = [
 
 
 def posted(relaying: Callable[..., Any], other: Callable[..., Any]) -> Callable[..., Any]:
-    """One address of two doors: what is posted there is relayed, by the lean handler; all else is
-    Django's.
+    """Return a view that sends a POST to `relaying`, and any other method to `other`.
+
+    The POST is relayed by the lean handler, the rest is served by Django's.
     """
 
     def view(request: HttpRequest) -> Any:
@@ -134,7 +136,7 @@ STORED_COMPLETION = IN_CONVERSATION + "chatcmpl-"
 
 
 def served_lean(method: str, path: str) -> bool:
-    """Whether the lean handler serves it, without a thread."""
+    """Return whether the lean handler serves the request, without a thread."""
     if path in LEAN:
         return method == "POST" or (method != "OPTIONS" and path not in SHARED)
     if method != "POST" or not path.startswith(IN_CONVERSATION):

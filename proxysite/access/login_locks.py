@@ -1,17 +1,21 @@
-"""Logins that fail too often are refused for a while: three locks, shared by all processes through
-the database.
+"""Locks against guessed passwords, shared by all processes through the database.
 
-name and address   LOGIN_FAILURE_LIMIT failures: that name is locked for that address.
-address            LOGIN_ADDRESS_LIMIT failures, whatever the names: no more guesses from there.
-name               LOGIN_NAME_LIMIT failures from anywhere: one try each LOGIN_NAME_PAUSE_SECONDS.
+A login that meets a lock is refused for a while. There are three:
 
-The last two never concern an address from which the same user has logged in before
-(LOGIN_KNOWN_DAYS): with them alone anybody could keep an administrator out, from everywhere, by
-guessing wrongly on purpose. From a new address he has to be lucky while an attack goes on;
-`manage.py axes_reset_username NAME` ends the locks.
+    name and address   after LOGIN_FAILURE_LIMIT failures of a name from an address, this pair is
+                       locked
+    address            after LOGIN_ADDRESS_LIMIT failures from an address, whatever the names, the
+                       address is locked
+    name               after LOGIN_NAME_LIMIT failures of a name from anywhere, one try is allowed
+                       each LOGIN_NAME_PAUSE_SECONDS
 
-A refused try is not counted and costs no hashing. Each login, failed login and refusal is a line of
-the log `audit`.
+The last two do not apply to an address from which the same user has logged in within
+LOGIN_KNOWN_DAYS. Otherwise anybody could keep an administrator out by guessing wrongly on purpose.
+From a new address the administrator has to be lucky while an attack goes on. The locks are ended by
+`manage.py axes_reset_username NAME`.
+
+A refused try is not counted and hashes no password. Each login, failed login and refusal is a line
+in the log `audit`.
 """
 
 import json
@@ -38,17 +42,18 @@ LONGEST_NAME = 255  # characters
 
 
 def read_username(request: Any, credentials: dict[str, Any] | None = None) -> str:
-    """Return the name that somebody logs in with, no longer than a row of axes takes."""
+    """Return the name that a login gives, cut to the length that a row of django-axes takes."""
     name = (credentials or request.POST).get("username") or ""
     return str(name)[:LONGEST_NAME]
 
 
 class LoginLocks(AxesDatabaseHandler):  # type: ignore[misc]
-    """axes' handler with our three locks, which notes what happens."""
+    """The handler of django-axes with our three locks, which logs logins, failures and refusals."""
 
     def get_failures(self, request: Any, credentials: dict[str, Any] | None = None) -> int:
-        """The failures that count against this try; LOGIN_FAILURE_LIMIT of them lock. Sets
-        `request.login_wait`.
+        """Return the failures that count against this try; LOGIN_FAILURE_LIMIT of them lock.
+
+        Sets `request.login_wait`: the seconds that a lock still lasts, 0 without a lock.
         """
         name = get_client_username(request, credentials) or ""
         failures, wait = find_lock(name, request.axes_ip_address)
@@ -84,15 +89,19 @@ class LoginLocks(AxesDatabaseHandler):  # type: ignore[misc]
 
 
 def shown_name(credentials: dict[str, Any]) -> str:
-    """The name for the log, if somebody has it: people type passwords into the field above, too."""
+    """Return the name for the log if a user has it, else "an unknown name".
+
+    People type passwords into the name field, too.
+    """
     name = str(credentials.get("username", ""))
     known = get_user_model().objects.filter(username=name).exists()
     return json.dumps(name) if known else "an unknown name"
 
 
 def find_lock(name: str, address: str | None) -> tuple[int, int]:
-    """The failures of this name from this address, and the seconds that a lock still lasts (0:
-    none).
+    """Return the failures of a name from an address, and the seconds that a lock still lasts.
+
+    The seconds are 0 when nothing is locked.
     """
     now = timezone.now()
     lasts = get_cool_off() or timedelta()
@@ -121,7 +130,7 @@ def find_lock(name: str, address: str | None) -> tuple[int, int]:
 
 
 def is_known(name: str, address: str | None, now: datetime) -> bool:
-    """Whether this user has logged in from this address before."""
+    """Return whether this user has logged in from this address within LOGIN_KNOWN_DAYS."""
     since = now - timedelta(days=settings.LOGIN_KNOWN_DAYS)
     return bool(
         AccessLog.objects.filter(username=name, ip_address=address, attempt_time__gt=since).exists()
@@ -129,7 +138,7 @@ def is_known(name: str, address: str | None, now: datetime) -> bool:
 
 
 def answer_locked(request: HttpRequest, *more: Any) -> HttpResponse:
-    """The page of a login that is refused, with the seconds to wait."""
+    """Return the page of a refused login: status 429, with the seconds to wait."""
     wait = max(1, getattr(request, "login_wait", 0) or 0)
     context = {
         **admin.site.each_context(request),
@@ -143,8 +152,9 @@ def answer_locked(request: HttpRequest, *more: Any) -> HttpResponse:
 
 
 def forget_old() -> None:
-    """Delete what no lock looks at any more: failures that are over, logins that make no address
-    known.
+    """Delete the rows that no lock reads any more.
+
+    These are failures whose locks ended a day ago, and logins older than LOGIN_KNOWN_DAYS.
     """
     now = timezone.now()
     AccessAttempt.objects.filter(

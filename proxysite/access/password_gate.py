@@ -1,9 +1,9 @@
-"""A bound on password hashing: it takes a core for a good part of a second, and answers need that
-core.
+"""A bound on password hashing, which takes a core for a good part of a second.
 
-Requests that may hash a password wait here, before they have a thread or a connection of the
-database: LOGINS_AT_ONCE go on, LOGINS_WAITING wait for LOGIN_WAIT_SECONDS at most, few of them from
-one address. Others are told to come again.
+Answers need that core. Requests that may hash a password wait here, before they have a thread or a
+database connection. In each process LOGINS_AT_ONCE of them run, and LOGINS_WAITING wait for
+LOGIN_WAIT_SECONDS at most, of these LOGINS_WAITING_PER_ADDRESS from one address. All others get a
+503 with Retry-After.
 """
 
 import asyncio
@@ -29,14 +29,14 @@ class Full(Exception):
 
 
 class Gate:
-    """`enter` and `leave`; each process has its own."""
+    """A counter of places, one per process: `enter` before the work and `leave` after it."""
 
     def __init__(self) -> None:
         self._free = asyncio.Semaphore(settings.LOGINS_AT_ONCE)
         self._waiting: Counter[str | None] = Counter()
 
     async def enter(self, address: str | None) -> None:
-        """Wait for a place. Raises Full."""
+        """Wait for a place. Raises Full when too many wait, or after LOGIN_WAIT_SECONDS."""
         crowded = self._waiting[address] >= settings.LOGINS_WAITING_PER_ADDRESS
         if crowded or self._waiting.total() >= settings.LOGINS_WAITING:
             raise Full
@@ -56,11 +56,10 @@ class Gate:
 
 
 class GatedHandler(BoundedHandler):
-    """Django's handler with the gate before its middleware: what waits has no thread, and its body
-    is here already.
+    """Django's request handler with the gate before its middleware.
 
-    No middleware could do this: one that must not run in the event loop comes later and has all
-    before it run in a thread.
+    A waiting request has no thread, and its body has arrived. A middleware could not do this: one
+    that must not run in the event loop makes all middleware before it run in a thread.
     """
 
     def __init__(self, budget: BodyBudget) -> None:
@@ -78,7 +77,7 @@ class GatedHandler(BoundedHandler):
         return await self.answer_in_turn(request)
 
     async def answer_in_turn(self, request: HttpRequest) -> HttpResponseBase:
-        """Answer; the place is held until the work is done, also when the caller has left."""
+        """Answer, and hold the place until the work is done, even when the caller has left."""
         served = asyncio.ensure_future(super().get_response_async(request))
         served.add_done_callback(self._gate.leave)
         try:
@@ -89,7 +88,7 @@ class GatedHandler(BoundedHandler):
 
 
 def may_hash(request: HttpRequest) -> bool:
-    """Whether the request may make Django hash a password: a login, a change of one, a new user."""
+    """Return whether the request may hash a password: a login, a password change, a new user."""
     path = request.path_info
     if request.method != "POST" or not path.startswith("/admin/"):
         return False

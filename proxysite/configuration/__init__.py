@@ -1,1 +1,1 @@
-"""Settings from the environment: declared, validated, located. No Django in here."""
+"""Settings from environment variables: declared, checked, and located. No Django in here."""

@@ -1,6 +1,4 @@
-"""Django's settings for one database: SQLite in WAL mode, or Postgres with a bounded pool and no
-endless wait.
-"""
+"""Django's settings of one database: SQLite in WAL mode, or Postgres with pool and time limits."""
 
 import os
 from typing import Any
@@ -17,7 +15,11 @@ PRAGMAS = (
 def configured(
     config: dict[str, Any], *, wait_seconds: int, statement_seconds: int, pool_size: int
 ) -> dict[str, Any]:
-    """`config` as its URL says, with what is missing."""
+    """Return `config`, as read from a database URL, with our options added.
+
+    For Postgres `wait_seconds` bounds the connection and the wait for one of `pool_size`
+    connections, `statement_seconds` each statement.
+    """
     if config["ENGINE"].endswith("sqlite3"):
         init = "; ".join(f"PRAGMA {pragma}" for pragma in PRAGMAS) + ";"
         options = {"timeout": 20, "transaction_mode": "IMMEDIATE", "init_command": init}

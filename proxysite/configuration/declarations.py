@@ -1,9 +1,9 @@
-"""Read settings from variables: each is declared once, with its type and its range. No Django in
-here.
+"""Settings read from variables: each is declared once, with its type and range. No Django in here.
 
-A variable comes from the environment, else from the `.env` file, else from a gateway that runs
-(`suggest`), else it has its default. A value that is not allowed becomes a line in `problems`;
-`raise_problems` ends the program with them. `declared` says what is in force and from where.
+A value comes from the environment, else from the `.env` file, else from a running gateway
+(`suggest`), else it is the default. A value that is not allowed becomes a line in `problems`, and
+`raise_problems` ends the program with these lines. `declared` holds the values in force and their
+sources.
 """
 
 import builtins
@@ -46,15 +46,17 @@ OURS = "PROXYSITE_"
 
 
 class InvalidSettings(SystemExit):
-    """Settings that cannot be used. The interpreter prints the lines to standard error and exits
-    with 1.
+    """Settings that cannot be used.
+
+    The interpreter prints the lines to standard error and exits with status 1.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """One setting as it is in force. `allowed` says in words which values it may have; "" when any
-    text will do.
+    """One setting as it is in force.
+
+    `allowed` says in words which values it may have; it is "" when any text is allowed.
     """
 
     name: str
@@ -65,7 +67,7 @@ class Declared:
 
 
 class Environment:
-    """The variables of this process, with the methods that declare and read settings.
+    """The variables of this process, with methods that declare and read settings.
 
     An empty variable counts as one that is not set.
     """
@@ -87,14 +89,15 @@ class Environment:
             self._suggested[name] = value, source
 
     def read_aliases(self, aliases: dict[str, str]) -> None:
-        """Remember which variables were set from another program's (`aliases`: our name ->
-        theirs).
+        """Remember which variables were set from another program's.
+
+        `aliases` maps our name to theirs.
         """
         for ours, theirs in aliases.items():
             self._sources[ours] = f"{theirs} of the {self.source_of(theirs)}"
 
     def source_of(self, name: str) -> str:
-        """Where a variable that is set comes from, in a word."""
+        """Return where the value of a variable that is set comes from, in a word."""
         return self._sources.get(name, ENVIRONMENT)
 
     def find(self, name: str) -> tuple[str, str]:
@@ -121,18 +124,18 @@ class Environment:
         return self.read(name, float(default), parse, f"a number {describe_range(least, most)}")
 
     def seconds(self, name: str, default: float, least: float = 0.001) -> float:
-        """Read a time-out or pause."""
+        """Read a time-out or a pause in seconds."""
         return self.number(name, default, least, LONGEST_TIMER_SECONDS)
 
     def whole_seconds(self, name: str, default: int, least: int = 1) -> int:
-        """Read a time in whole seconds; 0 is allowed only where it means something."""
+        """Read a time in whole seconds; 0 is allowed only where `least` is 0."""
         return self.count(name, default, least, TEN_YEARS_SECONDS)
 
     def size_bytes(self, name: str, default: int, least: int = 1) -> int:
         return self.count(name, default, least)
 
     def share(self, name: str, default: float) -> float:
-        """Read a part of a whole: more than 0, at most 1."""
+        """Read a part of a whole: from 0.01 to 1."""
         return self.number(name, default, 0.01, 1)
 
     def switch(self, name: str, default: bool) -> bool:
@@ -144,7 +147,7 @@ class Environment:
         return self.read(name, default, parse, "true or false")
 
     def choice(self, name: str, default: str, values: Iterable[str]) -> str:
-        """Read one of `values`, in any case; returns it as `values` spells it."""
+        """Read one of `values` in any case, and return it as `values` spells it."""
         spelt = {value.lower(): value for value in values}
 
         def parse(text: str) -> str:
@@ -158,15 +161,15 @@ class Environment:
         return self.read(name, default, check_text, "")
 
     def secret(self, name: str, default: str = "") -> str:
-        """Read a text that nobody may see."""
+        """Read a text that must never be shown."""
         return self.read(name, default, check_text, "", is_secret=True)
 
     def names(self, name: str, default: list[str], is_secret: bool = False) -> list[str]:
-        """Read a list of texts, comma separated."""
+        """Read a list of texts, separated by commas."""
         return self.read(name, default, split_list, "", is_secret)
 
     def host_names(self, name: str, default: list[str]) -> list[str]:
-        """Read the names by which a site is reached."""
+        """Read the host names by which a site is reached."""
 
         def parse(text: str) -> list[str]:
             return check_each(split_list(text), HOST_NAME)
@@ -178,7 +181,7 @@ class Environment:
         return self.read(name, default, parse, allowed)
 
     def origins(self, name: str, default: list[str], wildcard: bool = False) -> list[str]:
-        """Read the origins of web pages."""
+        """Read the origins of web pages; with `wildcard` an origin may also be `*`."""
 
         def parse(text: str) -> list[str]:
             given = split_list(text)
@@ -199,7 +202,10 @@ class Environment:
         )
 
     def url(self, name: str, default: str, schemes: tuple[str, ...]) -> str:
-        """Read a URL with a host. Its value is never shown whole: it may hold a password."""
+        """Read a URL with a host.
+
+        An error does not repeat its value, which may hold a password.
+        """
 
         def parse(text: str) -> str:
             parts = urlsplit(text)
@@ -212,12 +218,13 @@ class Environment:
         return self.read(name, default, parse, f"a URL that begins with {beginnings}")
 
     def database_url(self, name: str, default: str) -> str:
-        """Read the address of a database."""
+        """Read the URL of a database."""
         return self.read(name, default, check_database_url, DATABASE_FORMS)
 
     def folder(self, name: str, default: Path, beside: Path) -> Path:
-        """Read a directory; a relative path of the `.env` file begins where that file is
-        (`beside`).
+        """Read the path of a directory.
+
+        A relative path in the `.env` file begins in the directory of that file (`beside`).
         """
 
         def parse(text: str) -> Path:
@@ -234,8 +241,9 @@ class Environment:
         allowed: str,
         is_secret: bool = False,
     ) -> Value:
-        """Parse the variable and note it in `declared`; a ValueError of `parse` becomes a
-        problem.
+        """Parse the variable, and note it in `declared`.
+
+        A ValueError or OverflowError of `parse` becomes a problem, and the default is returned.
         """
         text, source = self.find(name)
         value = default
@@ -247,15 +255,15 @@ class Environment:
         self.declared[name] = Declared(name, value, source, allowed, is_secret)
         return value
 
-    # --- what is wrong --------------------------------------------------------------------------
+    # --- problems and warnings ------------------------------------------------------------------
     def refuse(self, line: str) -> None:
-        """Note a problem that only the settings file can see."""
+        """Note a problem that only the settings file can find."""
         self.problems.append(line)
 
     def warn_of_slips(self, known: Iterable[str] = ()) -> None:
-        """Note a warning for each variable whose name is almost one of ours.
+        """Note a warning for each variable whose name is almost that of a setting.
 
-        `known` are more names that are right.
+        `known` are further names that are right.
         """
         names = {*self.declared, *known}
         for given in sorted(set(self.variables) - names):
@@ -269,13 +277,13 @@ class Environment:
                 )
 
     def raise_problems(self) -> None:
-        """Raise InvalidSettings with a line for each problem, if there is one."""
+        """Raise InvalidSettings with one line for each problem, if there is one."""
         if self.problems:
             raise InvalidSettings("\n".join(self.problems))
 
 
 class SettingsEnvironment(Environment):
-    """The same, with django-environ's names too."""
+    """The environment with the method names of django-environ as well."""
 
     def int(self, name: builtins.str, default: builtins.int) -> builtins.int:
         return self.count(name, default, least=0)
@@ -296,9 +304,9 @@ class SettingsEnvironment(Environment):
 
 
 def load(file: Path) -> SettingsEnvironment:
-    """Return the process's environment, completed by the `.env` file.
+    """Return the environment of this process, completed by the `.env` file.
 
-    Changes os.environ, so that the processes that this one starts see the same.
+    Changes os.environ, so that processes that this one starts see the same values.
     """
     variables: MutableMapping[str, str] = environ.Env.ENVIRON
     before = set(variables)
@@ -313,10 +321,10 @@ def load(file: Path) -> SettingsEnvironment:
 
 
 def find_commented(file: Path) -> list[tuple[str, str]]:
-    """Return the variables of a `.env` file that have a comment behind their value, without it.
+    """Return the (name, value) pairs of a `.env` file whose value is followed by a comment.
 
-    django-environ takes a comment for a part of the value. One begins with a space and #; a quoted
-    value has none.
+    The comment is removed; django-environ would take it for a part of the value. A comment begins
+    with a space and #. A quoted value has none.
     """
     if not is_readable(file):
         return []

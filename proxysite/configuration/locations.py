@@ -1,8 +1,8 @@
-"""Find the home, its secrets and the database of this process. No Django in here; used by the
-settings file.
+"""Find the home, its secrets and the database of this process. No Django in here.
 
-The order is: the environment, `.env`, the gateway that runs here, the default. What a running
-gateway suggests is for commands beside it; `serve` itself takes none of it.
+The settings file uses this module. The order is: the environment, `.env`, the gateway that runs
+here, the default. Only commands beside a running gateway use its home and database; `serve` itself
+does not.
 """
 
 import os
@@ -18,14 +18,14 @@ from proxysite.configuration.setting_values import DATABASE_FORMS
 from proxysite.first_run import markers
 from proxysite.home import Home, fresh_secrets
 
-RUNNING = "the gateway that runs"  # the source of what it suggests
+RUNNING = "the gateway that runs"  # the source of values that it suggests
 NO_FILE = "none"
 SQLITE = "sqlite:///"
 SECRET_NAMES = ("SECRET_KEY", "FIELD_KEYS", "KEY_PEPPER")
 
 
 class Secrets(dict[str, str]):
-    """The secrets by name; `are_kept` is False when some are random and gone with this process."""
+    """The secrets by name; `are_kept` is False when some are random and end with this process."""
 
     are_kept = True
 
@@ -36,7 +36,7 @@ def is_serving(argv: Sequence[str]) -> bool:
 
 
 def read_marker_file(env: Environment, checkout: Path) -> Path | None:
-    """Declare MARKER_FILE; None when it is to be left out."""
+    """Declare MARKER_FILE, and return its path; None when there is to be no such file."""
     text = env.text("MARKER_FILE", str(checkout / ".proxysite-gateways"))
     return None if text.lower() == NO_FILE else checkout / text
 
@@ -49,18 +49,17 @@ def suggest_home(env: Environment, file: Path | None) -> None:
 
 
 def suggest_database(env: Environment, home: Home) -> None:
-    """Use the database of the gateway that runs on this home, where its address needs no
-    password.
-    """
+    """Use the database of the gateway that runs on this home, if its address needs no password."""
     record = markers.read_record(home.root)
     if record is not None and record.url and not record.needs_password:
         env.suggest("DATABASE_URL", record.url, RUNNING)
 
 
 def complete_secrets(env: Environment, home: Home, given: dict[str, str], make: bool) -> Secrets:
-    """Return the given secrets and those kept in the home, which `make` makes where there are none.
+    """Return the given secrets, completed by those in the home, else by random ones.
 
-    Raises InvalidSettings when the home cannot be read or made.
+    With `make` the home and its secrets are written where they are missing. Raises InvalidSettings
+    when the home cannot be read or made.
     """
     fresh = fresh_secrets()
     kept: dict[str, str] = {}
@@ -90,8 +89,9 @@ def require_home() -> None:
 
 
 def make_folders(home: Home) -> None:
-    """Make what must be there when a process starts, in a home that is there; one that is read-only
-    stays as it is.
+    """Make the folders that must exist when a process starts, in a home that exists.
+
+    A read-only home is left as it is.
     """
     if home.root.is_dir() and os.access(home.root, os.W_OK):
         home.make_folders()
@@ -103,7 +103,7 @@ def sqlite_url(path: Path) -> str:
 
 
 def read_database_url(env: Environment, url: str) -> dict[str, Any]:
-    """Return Django's settings for a database; one that cannot be understood becomes a problem."""
+    """Return Django's settings of a database; a URL that cannot be read is noted as a problem."""
     if url.startswith(SQLITE):
         name = unquote(url.removeprefix(SQLITE).partition("?")[0])
         return {"ENGINE": "django.db.backends.sqlite3", "NAME": os.path.abspath(name)}

@@ -1,4 +1,4 @@
-"""Values of settings: what is allowed, and how a fault is told. No I/O, no Django."""
+"""Values of settings: which are allowed, and how a fault is described. No I/O, no Django."""
 
 import math
 import re
@@ -7,17 +7,18 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 Number = TypeVar("Number", int, float)
+# the sources of values
 DEFAULT = "default"
 ENVIRONMENT = "environment"
-FILE = ".env"  # where a value comes from
+FILE = ".env"
 TRUE = ("true", "1", "yes", "on", "y", "t")
 FALSE = ("false", "0", "no", "off", "n", "f")
-LONGEST_TIMER_SECONDS = 31_536_000  # a year: what event loops and sockets take as a time-out
+LONGEST_TIMER_SECONDS = 31_536_000  # a year; event loops and sockets take no more
 TEN_YEARS_SECONDS = 315_360_000
 MOST = 2**53
-SHOWN_CHARS = 60  # of a value in an error
-SIMILARITY = 0.86  # of two names, from which on one may be a slip of the other
-SHORTEST_NAME = 7  # shorter names are like too many others
+SHOWN_CHARS = 60  # of a value that is quoted in an error
+SIMILARITY = 0.86  # two names at least so similar may be a misspelling
+SHORTEST_NAME = 7  # shorter names resemble too many others
 POSTGRES = ("postgres", "postgresql", "psql", "pgsql")
 DATABASE_FORMS = "postgres://user:password@host:5432/name or sqlite:////path/of/a/file"
 HOST_NAME = re.compile(r"\*|\.?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?|\[[0-9A-Fa-f:.]+\]")
@@ -25,7 +26,7 @@ ORIGIN = re.compile(r"null|[a-z][a-z0-9+.-]*://[^/\s?#]+")
 
 
 def check_range(value: Number, least: float, most: float) -> Number:
-    """Return the number. Raises ValueError when it is out of range, endless or none."""
+    """Return the number. Raises ValueError when it is out of range or not finite."""
     if not math.isfinite(value) or not least <= value <= most:
         raise ValueError
     return value
@@ -69,7 +70,10 @@ def check_database_url(text: str) -> str:
 
 
 def describe_fault(name: str, text: str, allowed: str, is_secret: bool, source: str) -> str:
-    """Say in one line what is wrong with a variable; what may hold a password is not repeated."""
+    """Return one line that says why a variable's value is not allowed.
+
+    A value that may hold a password is not repeated.
+    """
     named = name if source in (ENVIRONMENT, FILE, DEFAULT) else f"{name} ({source})"
     hidden = is_secret or (" or " in allowed and "://" in allowed) or "@" in text
     short = text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}..."
@@ -78,7 +82,7 @@ def describe_fault(name: str, text: str, allowed: str, is_secret: bool, source: 
 
 
 def find_meant(given: str, names: set[str]) -> str | None:
-    """Return the setting that a variable's name is a slip of, or None."""
+    """Return the setting of which a variable's name is a misspelling, or None."""
     if len(given) < SHORTEST_NAME - 1:
         return None
     candidates = [name for name in names if len(name) >= SHORTEST_NAME]

@@ -19,10 +19,11 @@ MESSAGE_CHARS = 200
 
 @dataclass(slots=True)
 class Answer:
-    """What a caller got. `outcome`: ANSWERED when nothing told the caller that the answer failed.
+    """The answer that a caller got.
 
-    `begun_at`: seconds after the scenario's start at which it was asked. `named`: the values of the
-    answer's headers, for a gateway that tells in them which model answered.
+    `outcome` is ANSWERED when nothing told the caller that the answer failed. `begun_at` is the
+    time of the request, in seconds after the scenario's start. `named` has the values of the
+    answer's headers, for a gateway that says in them which model answered.
     """
 
     outcome: str = ERROR
@@ -62,7 +63,7 @@ async def ask(client: httpx.AsyncClient, model: str, *, stream: bool, seconds: f
 
 
 async def read_answer(client: httpx.AsyncClient, body: dict[str, Any], answer: Answer) -> None:
-    """Fill in the answer. Raises httpx.HTTPError."""
+    """Send the request, and fill in `answer`. Raises httpx.HTTPError."""
     async with client.stream("POST", "chat/completions", json=body) as response:
         answer.status = response.status_code
         answer.named = [*response.headers.values()]
@@ -85,9 +86,9 @@ def read_whole(body: dict[str, Any], answer: Answer) -> None:
 
 
 async def read_stream(response: httpx.Response, answer: Answer) -> None:
-    """Read events up to [DONE], an error or the proper end of the body. Raises httpx.HTTPError.
+    """Read events up to [DONE], an error or the end of the body. Raises httpx.HTTPError.
 
-    Events that are no JSON are left out.
+    Events that are not JSON are skipped.
     """
     async for line in response.aiter_lines():
         if not line.startswith("data:"):
@@ -129,12 +130,12 @@ def note_error(answer: Answer, body: dict[str, Any]) -> None:
 
 
 def read_seconds(text: str) -> float:
-    """Return the seconds of a Retry-After; 0 when it has none."""
+    """Return the seconds of a Retry-After header; 0 when it names none."""
     return float(text) if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text) else 0.0
 
 
 def parse(data: bytes) -> dict[str, Any]:
-    """Return the JSON object; an empty one when it is none."""
+    """Return the JSON object; an empty one when the data is not a JSON object."""
     try:
         found = json.loads(data)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What is asked, and the one text that every healthy answer of the faulty upstream has."""
+"""The prompt, and the one text that every healthy answer of the faulty upstream has."""
 
 PROMPT = "Say in sixty words what a gateway owes the people who call it when an upstream fails."
 TEXT = (
@@ -8,9 +8,9 @@ TEXT = (
     " looks whole is worse than a clear error today."
 )
 WORDS = TEXT.split()
-CUT_AFTER = 40  # words of a stream that dies
-STALL_AFTER = 20  # words of a stream that falls silent
-MALFORMED_AFTER = 9  # words; then comes the event that is no JSON
+CUT_AFTER = 40  # words before a stream is cut
+STALL_AFTER = 20  # words before a stream stalls
+MALFORMED_AFTER = 9  # words before the event that is not JSON
 
 
 def is_whole(text: str) -> bool:

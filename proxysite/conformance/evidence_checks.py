@@ -1,8 +1,9 @@
-"""The single questions that a scenario asks of the evidence.
+"""The single checks of the evidence of a scenario.
 
-Each check is a function of the evidence that returns what it found, as a Finding. REQUIRED: a
-gateway for which it is not so fails the scenario. ADVISED: it passes only in part. NOTED: it is
-told and changes nothing.
+A `Check` has a function of the evidence that returns whether it holds and, in words, the
+observation. Its weight says how much it counts. REQUIRED: a gateway that misses it fails the
+scenario. ADVISED: without it the gateway passes only in part. NOTED: it is reported and changes
+nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,18 +22,22 @@ NOTED = "noted"
 
 @dataclass(slots=True)
 class Evidence:
-    """What the caller and the upstream saw; `first` and `fallback` are what each was asked."""
+    """The requests and answers of one scenario, as caller and upstream saw them.
+
+    `first` are the requests to the faulty model, `fallback` those to the fallback model. `is_alive`
+    says whether a healthy request afterwards was answered; None when there was no such request.
+    """
 
     timings: Timings
     fallback_model: str
     answers: Sequence[Answer]
     first: Sequence[Asked] = ()
     fallback: Sequence[Asked] = ()
-    is_alive: bool | None = None  # a healthy request afterwards was answered
+    is_alive: bool | None = None  # whether a healthy request afterwards was answered
 
     @property
     def answer(self) -> Answer:
-        """The answer; of several the first that is not whole."""
+        """Return the first answer that is not whole, else the last answer."""
         return next((one for one in self.answers if not one.is_whole), self.answers[-1])
 
     @property
@@ -41,7 +46,7 @@ class Evidence:
 
     @property
     def was_exercised(self) -> bool:
-        """Whether the fault came about."""
+        """Return whether the fault was played."""
         return any(one.fault for one in self.first)
 
 
@@ -55,7 +60,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """`test` returns whether it is so, and in words what was seen."""
+    """One check; `test` returns whether it holds, and the observation in words."""
 
     name: str
     test: Callable[[Evidence], tuple[bool, str]] = field(repr=False)
@@ -82,7 +87,7 @@ def asked_again(weight: str = ADVISED) -> Check:
 
 
 def not_hammered(most: int, seconds: Callable[[Timings], float]) -> Check:
-    """No more than `most` requests within the first `seconds`."""
+    """Check that at most `most` requests come within the first `seconds`."""
 
     def test(evidence: Evidence) -> tuple[bool, str]:
         window = seconds(evidence.timings)
@@ -94,7 +99,7 @@ def not_hammered(most: int, seconds: Callable[[Timings], float]) -> Check:
 
 
 def waited_as_told() -> Check:
-    """A credential that was refused for a time is not used before that; another one may be."""
+    """Check that a refused credential is not used before its Retry-After; another one may be."""
 
     def test(evidence: Evidence) -> tuple[bool, str]:
         until: dict[str, float] = {}
@@ -110,7 +115,7 @@ def waited_as_told() -> Check:
 
 
 def not_sent_unchanged() -> Check:
-    """A request that is too long is sent again only when it has become shorter."""
+    """Check that a request that is too long is sent again only in a shorter form."""
 
     def test(evidence: Evidence) -> tuple[bool, str]:
         sizes = [one.prompt_chars for one in evidence.first]
@@ -120,7 +125,7 @@ def not_sent_unchanged() -> Check:
     return Check("not sent again unchanged", test)
 
 
-# --- what the caller got --------------------------------------------------------------------------
+# --- the answer to the caller ---------------------------------------------------------------------
 def ended_within(name: str, seconds: Callable[[Timings], float], weight: str = REQUIRED) -> Check:
     def test(evidence: Evidence) -> tuple[bool, str]:
         most = seconds(evidence.timings)
@@ -146,7 +151,7 @@ def alive_afterwards() -> Check:
 
 
 def usage_reported() -> Check:
-    """The usage is there, and is that of the one answer."""
+    """Check that the usage is reported, and is that of the one answer."""
 
     def test(evidence: Evidence) -> tuple[bool, str]:
         usage = evidence.answer.usage
@@ -176,7 +181,7 @@ def fallback_noted() -> Check:
 
 
 def fallback_named() -> Check:
-    """Whoever reads the answer can see which model it is of: in `model` or in a header."""
+    """Check that the answer names the model that it is from, in `model` or in a header."""
 
     def test(evidence: Evidence) -> tuple[bool, str]:
         if not evidence.fallback or evidence.answer.outcome != ANSWERED:
@@ -189,7 +194,10 @@ def fallback_named() -> Check:
 
 
 def rejection_not_passed_on() -> Check:
-    """The caller never gets the fallback's refusal of an answer that was begun by another model."""
+    """Check that the caller does not get the fallback's refusal in place of the fault.
+
+    The fallback may refuse to go on with an answer that another model has begun.
+    """
 
     def test(evidence: Evidence) -> tuple[bool, str]:
         refused = sum(one.ending == "400" for one in evidence.fallback)

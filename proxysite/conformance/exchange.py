@@ -1,4 +1,4 @@
-"""One request to the faulty upstream, and how it is answered: properly, or not."""
+"""One request to the faulty upstream, and the ways to answer it, proper and broken."""
 
 import asyncio
 import json
@@ -19,16 +19,16 @@ Headers = dict[str, str]
 
 @dataclass(slots=True)
 class Asked:
-    """One request as the log has it; `at` is in seconds since the log was cleared.
+    """One request as it is logged; `at` is in seconds since the log was cleared.
 
-    `fault` is what was played, "" as long as the fault has not come about; `ending` tells how the
-    answer ended.
+    `fault` names the fault that was played, "" as long as none was. `ending` says how the answer
+    ended.
     """
 
     number: int
     at: float
     model: str
-    attempt: int  # of this model
+    attempt: int  # number of the request for this model, from 1
     credential: str  # a digest
     streams: bool
     last_role: str
@@ -38,7 +38,7 @@ class Asked:
     ending: str = ""
     retry_after_seconds: float | None = None
     usage: dict[str, int] | None = None
-    left_after: float | None = None  # seconds, when the gateway gave up first
+    left_after: float | None = None  # seconds after which the gateway left, if it left first
 
 
 class Left(Exception):
@@ -47,7 +47,10 @@ class Left(Exception):
 
 @dataclass(slots=True)
 class Exchange:
-    """`since` is the moment, on the monotonic clock, at which the log was cleared."""
+    """One request and its connection, with methods that answer it.
+
+    `since` is the moment, on the monotonic clock, at which the log was cleared.
+    """
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
@@ -59,7 +62,7 @@ class Exchange:
 
     @property
     def seconds(self) -> float:
-        """Seconds since the log was cleared."""
+        """Return the seconds since the log was cleared."""
         return time.monotonic() - self.since
 
     # --- whole answers ----------------------------------------------------------------------------
@@ -70,7 +73,7 @@ class Exchange:
         await self.send_end()
 
     async def refuse(self, status: int, message: str, code: str | None, **more: str) -> None:
-        """Answer with an error of OpenAI's form; `more` are headers."""
+        """Answer with an error of OpenAI's form, and log the fault; `more` are headers."""
         self.asked.fault, self.asked.ending = f"{status} {code or ''}".strip(), str(status)
         kind = "invalid_request_error" if status == 400 else "server_error"
         error = {"message": message, "type": kind, "param": None, "code": code}
@@ -108,7 +111,7 @@ class Exchange:
 
     # --- how connections end ----------------------------------------------------------------------
     def close(self) -> None:
-        """Close the connection, whatever is missing of the answer."""
+        """Close the connection, even when a part of the answer is missing."""
         self.writer.close()
 
     def reset(self) -> None:
@@ -118,7 +121,7 @@ class Exchange:
         self.writer.transport.abort()
 
     async def stay_silent(self, seconds: float) -> None:
-        """Send nothing for so long. Raises Left when the gateway closes the connection."""
+        """Send nothing for so many seconds. Raises Left when the gateway closes the connection."""
         began = time.monotonic()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):

@@ -1,4 +1,4 @@
-"""What each model of the faulty upstream does: one function per fault, named in MODELS."""
+"""The faults of the faulty upstream: one function per fault, found by its model in MODELS."""
 
 import json
 import time
@@ -69,7 +69,7 @@ async def never_answer(exchange: Exchange) -> None:
 
 # --- answers --------------------------------------------------------------------------------------
 async def answer(exchange: Exchange) -> None:
-    """The healthy one."""
+    """Give the healthy answer, streamed or whole."""
     if exchange.asked.streams:
         await begin_stream(exchange)
         await send_words(exchange, WORDS)
@@ -80,7 +80,7 @@ async def answer(exchange: Exchange) -> None:
 
 
 async def answer_without_prefill(exchange: Exchange) -> None:
-    """A model that goes on with nobody's words but a user's."""
+    """Answer, but refuse to continue a message of the assistant."""
     if exchange.asked.last_role == "assistant":
         message = "This model does not go on with a message of the assistant."
         return await exchange.refuse(400, message, "prefill_not_supported")
@@ -135,7 +135,7 @@ async def garble(exchange: Exchange) -> None:
 
 
 async def end_without_done(exchange: Exchange) -> None:
-    if not exchange.asked.streams:  # a whole answer has no [DONE] that could be missing
+    if not exchange.asked.streams:  # a whole answer has no [DONE]
         return await answer(exchange)
     await begin_stream(exchange)
     await send_words(exchange, WORDS)
@@ -145,7 +145,7 @@ async def end_without_done(exchange: Exchange) -> None:
 
 # --- pieces of answers ----------------------------------------------------------------------------
 def usage(exchange: Exchange) -> dict[str, int]:
-    """Return the usage of the answer, and note that it was named."""
+    """Return the usage of the answer, and note in the log that it was sent."""
     prompt = exchange.asked.prompt_chars // 4
     completion = len(WORDS)
     found = {"prompt_tokens": prompt, "completion_tokens": completion}
@@ -181,7 +181,7 @@ async def begin_stream(exchange: Exchange) -> None:
 
 
 async def send_words(exchange: Exchange, words: Sequence[str], *, follow: bool = False) -> None:
-    """Send these words, each as an event; `follow`: others have been sent."""
+    """Send these words, each as an event; `follow`: other words have been sent before."""
     if not follow:
         await exchange.send_event(chunk(exchange, {"role": "assistant", "content": ""}))
     for number, word in enumerate(words):
@@ -203,7 +203,7 @@ async def end_stream(exchange: Exchange, *, done: bool = True) -> None:
 
 
 async def send_part_of_whole(exchange: Exchange, share: float) -> None:
-    """Promise a whole answer and send only a part of it."""
+    """Announce a whole answer, and send only this share of it."""
     data = json.dumps(completion(exchange)).encode()
     await exchange.send_head(200, "application/json", len(data))
     await exchange.send_part(data[: int(len(data) * share)])

@@ -1,10 +1,13 @@
-"""Evidence -> a verdict.
+"""Turn the evidence of a scenario into a verdict.
 
-pass           the caller got what is right, and every check holds
-partial        the caller got what is right, but an advised check does not hold
-safe           no answer, but a clear error in bounded time, and every required check holds
-fail           a required check does not hold, a hang, or a partial answer told as a whole one
-not exercised  the fault did not come about, so nothing is shown
+There are five verdicts:
+
+    pass           the outcome is the right one, and every check holds
+    partial        the outcome is the right one, but an advised check does not hold
+    safe           no answer, but a clear error in bounded time, and every required check holds
+    fail           a required check does not hold, a call hangs, or a part of an answer is passed
+                   off as the whole
+    not exercised  the fault was not played, so nothing is shown
 """
 
 from collections.abc import Sequence
@@ -39,7 +42,7 @@ def judge(scenario: Scenario, evidence: Evidence) -> Verdict:
 
 
 def decide(scenario: Scenario, evidence: Evidence, findings: Sequence[Finding]) -> tuple[str, str]:
-    """Return the verdict and its reason in one line."""
+    """Return the verdict, and its reason in one line."""
     answer = evidence.answer
     if any(one.outcome == HANG for one in evidence.answers):
         return FAIL, f"hangs: {next(one.error for one in evidence.answers if one.outcome == HANG)}"

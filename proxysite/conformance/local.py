@@ -1,6 +1,7 @@
-"""`make conformance`: our own gateway, in a home of its own, in front of the faulty upstream.
+"""Run our own gateway, in a temporary home, in front of the faulty upstream (`make conformance`).
 
-Everything is set up by the commands that an operator uses. Arguments go to `conformance`.
+Everything is set up by the commands that an operator uses. Arguments are passed to the command
+`conformance`.
 """
 
 import os
@@ -37,13 +38,13 @@ FAST = {
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Where a running command writes."""
+    """The file that a running command writes its output to."""
 
     path: Path
     process: "subprocess.Popen[bytes]"
 
     def wait_for(self, pattern: re.Pattern[str]) -> str:
-        """Return what the pattern's group matches, when it is there. Raises SystemExit."""
+        """Wait until the pattern occurs, and return its first group. Raises SystemExit."""
         until = time.monotonic() + STARTING_SECONDS
         while (found := pattern.search(text := self.path.read_text())) is None:
             if self.process.poll() is not None or time.monotonic() >= until:
@@ -53,7 +54,7 @@ class Output:
 
 
 class Scratch:
-    """A home in a folder that is deleted afterwards, and the processes on it."""
+    """A home in a temporary folder, and the processes that use it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -106,16 +107,16 @@ class Scratch:
             raise SystemExit(f"{' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
 
     def conformance(self, *arguments: str) -> int:
-        """Run the command for everybody to see; returns its exit code."""
+        """Run the command `conformance` with its output shown, and return its exit status."""
         command = [sys.executable, "manage.py", "conformance", *arguments]
         done = subprocess.run(command, cwd=BASE, env=self.environment, check=False)  # noqa: S603
         return done.returncode
 
 
 def set_up(scratch: Scratch, wall: str) -> None:
-    """Make the providers: the wall, and the fallback that is asked after it.
+    """Create the providers: the faulty upstream, and the fallback that is asked after it.
 
-    The fallback comes first: when the healthy models are in force, everything is.
+    The fallback comes first: once the healthy models are in force, everything is.
     """
     where = ("--kind", "openai_compatible", "--base-url", f"{wall}/v1", "--allow-private")
     fallbacks = [f"--model={one.model}={one.fallback}" for one in SCENARIOS]
@@ -127,7 +128,7 @@ def set_up(scratch: Scratch, wall: str) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run everything; returns the exit code of `conformance`."""
+    """Run everything, and return the exit status of `conformance`."""
     with tempfile.TemporaryDirectory(prefix="proxysite-conformance-") as folder:
         scratch = Scratch(Path(folder))
         where = ("--host", "127.0.0.1", "--port", "0")

@@ -1,4 +1,4 @@
-"""The table that a person reads, and the JSON that a program reads."""
+"""The report as a table for people and as JSON for programs."""
 
 from collections import Counter
 from collections.abc import Sequence

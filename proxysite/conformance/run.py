@@ -1,4 +1,4 @@
-"""The sixteen scenarios, one after the other, against a gateway in front of the faulty upstream."""
+"""Run the sixteen scenarios, one after the other, against a gateway before the faulty upstream."""
 
 import asyncio
 import time
@@ -14,16 +14,19 @@ from proxysite.conformance.judge import NOT_EXERCISED, Verdict, judge
 from proxysite.conformance.scenarios import HEALTHY, SCENARIOS, Scenario
 from proxysite.conformance.timings import Timings
 
-ALIVE_SECONDS = 10.0  # within which a healthy request is answered after a fault
-PAUSE_SECONDS = 0.5  # before a scenario whose fault was not reached is repeated
+ALIVE_SECONDS = 10.0  # a healthy request after a fault must be answered within it
+PAUSE_SECONDS = 0.5  # before a scenario whose fault was not played is repeated
 
 
 class WallError(Exception):
-    """The wall or the gateway is not there, or not set up: nothing can be judged."""
+    """The faulty upstream or the gateway is missing or not set up, so nothing can be judged."""
 
 
 class Run:
-    """Use it as a context manager. `url` is the gateway's base URL, with its /v1."""
+    """One run of the scenarios, used as a context manager.
+
+    `url` is the gateway's base URL with its /v1, `wall_url` that of the faulty upstream.
+    """
 
     def __init__(
         self, url: str, key: str, wall_url: str, timings: Timings, *, stream: bool = True
@@ -47,7 +50,7 @@ class Run:
 
     # --- the wall ---------------------------------------------------------------------------------
     async def reset_wall(self) -> None:
-        """Clear the wall's log. Raises WallError."""
+        """Clear the log of the faulty upstream, and set its timings. Raises WallError."""
         try:
             timings = {"timings": asdict(self._timings)}
             response = await self._wall.post("/control/reset", json=timings)
@@ -65,7 +68,7 @@ class Run:
 
     # --- the gateway ------------------------------------------------------------------------------
     async def wait_until_ready(self) -> None:
-        """Return when the gateway answers for the healthy model. Raises WallError."""
+        """Wait until the gateway answers for the healthy model. Raises WallError."""
         await self.reset_wall()
         until = time.monotonic() + self._timings.reach_seconds
         while True:
@@ -84,9 +87,9 @@ class Run:
             yield await self.judge_scenario(scenario)
 
     async def judge_scenario(self, scenario: Scenario) -> Verdict:
-        """Judge one; repeated while its fault is not reached.
+        """Run and judge one scenario; it is repeated while its fault is not played.
 
-        A gateway may still avoid the upstream for what the scenario before did.
+        A gateway may still avoid the upstream because of the scenario before.
         """
         until = time.monotonic() + self._timings.reach_seconds
         while True:
@@ -96,7 +99,7 @@ class Run:
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def gather(self, scenario: Scenario) -> Evidence:
-        """Make the scenario's requests, and return what was seen."""
+        """Make the scenario's requests, and return the evidence."""
         await self.reset_wall()
         if scenario.is_outage:
             answers = await self._ask_through_outage(scenario)
@@ -116,9 +119,7 @@ class Run:
         return evidence
 
     async def _is_alive(self) -> bool:
-        """Return whether a healthy request is answered: at once, or when the gateway says to come
-        again.
-        """
+        """Return whether a healthy request is answered, at once or after a Retry-After."""
         until = time.monotonic() + ALIVE_SECONDS
         while True:
             answer = await self._ask(HEALTHY, max(1.0, until - time.monotonic()))
@@ -128,7 +129,7 @@ class Run:
             await asyncio.sleep(wait)
 
     async def _ask_through_outage(self, scenario: Scenario) -> list[Answer]:
-        """Ask at a fixed pace, beginning with the outage."""
+        """Ask at a fixed pace, beginning with the outage, and return the answers."""
         began = time.monotonic()
         answers = []
         for number in range(self._timings.outage_requests):

@@ -1,4 +1,4 @@
-"""The sixteen faults: what the upstream does, and what is asked of a gateway."""
+"""The sixteen faults, and the checks that a gateway must pass in each."""
 
 from dataclasses import dataclass
 
@@ -29,9 +29,10 @@ HEALTHY_WITHOUT_PREFILL = "fb-ok-noprefill"
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """`lasts` names the timing that is the fault's own time, "" where it takes none.
+    """One fault: its texts for the report, and its checks.
 
-    `wants_error`: the right outcome is a clear error. `asks_alive`: a healthy request follows.
+    `lasts` names the timing that the fault itself takes, "" where it takes none. With `wants_error`
+    the right outcome is a clear error. With `asks_alive` a healthy request follows.
     """
 
     id: str

@@ -6,9 +6,9 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """All in seconds, but for `outage_requests`."""
+    """The timings of a run, in seconds but for `outage_requests`."""
 
-    retry_after_seconds: float = 2.0  # whole: the header is written so
+    retry_after_seconds: float = 2.0  # whole seconds, as in the header
     slow_start_seconds: float = 20.0  # before the first word of S07
     stall_seconds: float = 30.0  # of silence in the middle of S09
     silence_seconds: float = 120.0  # of S06
@@ -16,9 +16,9 @@ class Timings:
     outage_requests: int = 20
     outage_interval_seconds: float = 4.0  # between the requests of S15
     word_seconds: float = 0.015  # between two words of a stream
-    hang_seconds: float = 40.0  # beyond the fault's own time, after which a call hangs
-    recovery_seconds: float = 30.0  # after the outage, within which the model must be used again
-    reach_seconds: float = 60.0  # a scenario whose fault was not reached is repeated for so long
+    hang_seconds: float = 40.0  # a call that takes longer than the fault and this hangs
+    recovery_seconds: float = 30.0  # after the outage the model must be used again within it
+    reach_seconds: float = 60.0  # a scenario whose fault was not played is repeated so long
 
 
 PROFILES = {
@@ -39,7 +39,7 @@ PROFILES = {
 
 
 def read_timings(given: dict[str, Any]) -> Timings:
-    """Return the timings of a JSON object. Raises ValueError."""
+    """Return the timings of a JSON object. Raises ValueError on a wrong name or value."""
     names = {field.name for field in fields(Timings)}
     for name, value in given.items():
         is_number = isinstance(value, int | float) and not isinstance(value, bool)

@@ -2,10 +2,10 @@
 
     POST …/chat/completions    plays the fault of the model
     GET  …/models              lists the models
-    POST /control/reset        forgets the log and the attempts; {"timings": {…}} sets timings
-    GET  /control/log          what was asked since, with the seconds at which it came
+    POST /control/reset        clears the log and the attempts; {"timings": {…}} sets timings
+    GET  /control/log          lists the requests since then, each with its time in seconds
 
-Credentials are kept as digests. The log has the latest requests only.
+Credentials are kept as digests. The log keeps the latest LOG_ENTRIES requests.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ IDLE_SECONDS = 75.0
 
 
 class FaultyUpstream:
-    """Listens from `start` to `stop`."""
+    """The server; it listens from `start` to `stop`."""
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0, profile: str = "full") -> None:
         self._host = host
@@ -44,7 +44,7 @@ class FaultyUpstream:
         self._attempts: Counter[str] = Counter()
 
     async def start(self) -> int:
-        """Listen; returns the port. Raises OSError."""
+        """Listen, and return the port. Raises OSError."""
         self._server = await asyncio.start_server(self._accept, self._host, self._port)
         self._port = int(self._server.sockets[0].getsockname()[1])
         return self._port
@@ -64,14 +64,14 @@ class FaultyUpstream:
         try:
             await self._serve(reader, writer)
         except (OSError, TimeoutError, h11.ProtocolError, Left):
-            pass  # the gateway left, or sent what is no HTTP
+            pass  # the gateway left, or sent something that is not HTTP
         finally:
             writer.close()
             with suppress(OSError):
                 await writer.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one request of the connection after the other."""
+        """Answer the requests of one connection, one after the other."""
         protocol = h11.Connection(h11.SERVER)
         while (found := await read_request(protocol, reader, writer)) is not None:
             request, body = found
@@ -125,7 +125,7 @@ class FaultyUpstream:
             raise
 
     def _note(self, tag: str, request: h11.Request, body: dict[str, Any], at: float) -> Asked:
-        """Write the request into the log."""
+        """Add the request to the log, and return its entry."""
         self._attempts[tag] += 1
         messages = body.get("messages")
         last = messages[-1] if isinstance(messages, list) and messages else {}
@@ -145,7 +145,7 @@ class FaultyUpstream:
 
 
 def tag_of(model: str) -> str:
-    """Return the name by which a model is known here: `openai/fb-s01-anything` is `fb-s01`."""
+    """Return the name of a model as MODELS has it: `openai/fb-s01-anything` is `fb-s01`."""
     name = model.rpartition("/")[2].strip().lower()
     if name in faults.MODELS:
         return name
@@ -165,7 +165,7 @@ def digest_credential(request: h11.Request) -> str:
 
 
 def nothing_asked() -> Asked:
-    """Return the entry of a request that no log has."""
+    """Return the entry of a request that is not logged."""
     return Asked(0, 0.0, "", 0, "", False, "", 0, {})
 
 

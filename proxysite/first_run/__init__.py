@@ -1,1 +1,1 @@
-"""What happens when a home is used for the first time."""
+"""The first use of a home: its database, first user, first API key and imported settings."""

@@ -1,7 +1,7 @@
-"""What the first run makes, so that the first request can be answered: tables, an administrator,
-the model `echo`, an API key.
+"""The first run: tables, an administrator, the model `echo` and an API key.
 
-`prepare` is idempotent; what it returns is shown once and stored nowhere in clear.
+After it the first request can be answered. `prepare` is idempotent. The secrets that it returns are
+shown once and stored nowhere in clear.
 """
 
 import secrets
@@ -18,22 +18,20 @@ from providers.models import ChatModel, Provider
 from proxysite.first_run import import_environment, schema_check
 from tokens import secret_check
 
-MIGRATION_LOCK = (
-    0x70726F78  # a Postgres advisory lock, so that processes that start together migrate once
-)
+# a Postgres advisory lock, so that processes that start together migrate one after the other
+MIGRATION_LOCK = 0x70726F78
 ADMINISTRATOR = "admin"
 
 
 @dataclass(frozen=True, slots=True)
 class FirstRun:
-    """What a new home shows its operator, once."""
+    """The things that a new home shows to its operator, once."""
 
     username: str
     password: str
     key: str
-    taken: tuple[
-        str, ...
-    ] = ()  # what became of the credentials of the programs it replaces, a line each
+    # a line for each imported or refused credential of the programs that proxysite replaces
+    taken: tuple[str, ...] = ()
 
 
 def migrate() -> None:
@@ -50,7 +48,10 @@ def migrate() -> None:
 
 
 def prepare() -> FirstRun | None:
-    """Make what a new database lacks; None when there was a user already."""
+    """Bring the database up to date, and write the first rows to a new one.
+
+    Returns None when there was a user or an API key already. Raises SecretsDiffer, CommandError.
+    """
     migrate()
     schema_check.require_columns()
     secret_check.require_secrets()

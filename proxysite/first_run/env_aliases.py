@@ -1,8 +1,7 @@
-"""The variable names of the programs that proxysite replaces, read as settings of ours. No Django
-in here.
+"""The variable names of the programs that proxysite replaces, read as our settings.
 
-Source: the published configuration of the K2Think and Kimi proxies. `docs/coming-from.md` says what
-became of each.
+No Django in here. Source: the published configuration of the K2Think and Kimi proxies.
+`docs/coming-from.md` says how each of their settings is handled.
 """
 
 from collections.abc import MutableMapping
@@ -13,12 +12,13 @@ ALIASES = {
     "ENABLE_TOOLIFY": "TOOL_SUPPORT",
     "K2THINK_API_URL": "USER_API_URL",
 }
-LOUD = ("DEBUG", "DEBUG_LOGGING")  # more is logged, and nothing else: no debug pages
+LOUD = ("DEBUG", "DEBUG_LOGGING")  # they only make the log longer: no debug pages
 
 
 def apply(environ: MutableMapping[str, str]) -> dict[str, str]:
-    """Set our names from theirs where ours are not set; return which were set so: our name ->
-    theirs.
+    """Set our variables from theirs where ours are not set, and return {our name: their name}.
+
+    Changes `environ`.
     """
     done = {}
     for theirs, ours in ALIASES.items():

@@ -1,8 +1,8 @@
-"""What the environment of the K2Think and Kimi proxies holds -> rows, on the first start of a new
-home.
+"""Import the credentials of the K2Think and Kimi proxies from the environment into a new home.
 
-Keys become API keys of one ordinary user, tokens go to the provider that speaks their upstream's
-web interface. What cannot be taken is said in a line and does not keep the gateway from starting.
+Their keys become API keys of one ordinary user. Their tokens go to the provider that speaks the web
+interface of their upstream. Anything that cannot be imported is reported in a line, and does not
+keep the gateway from starting.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from providers.models import Provider
 from providers.network.address_guard import base_url_problem
 from tokens.imports import token_import
 
-# whose keys these are: an ordinary user, so that a key that was handed around opens no staff door
+# the owner of the imported keys: an ordinary user, as a shared key must open no staff endpoint
 SHARED = "shared"
 PUBLISHED = frozenset(("sk-default", "sk-false", "sk-k2think"))  # anybody can read these defaults
 SHORTEST = 8
@@ -37,7 +37,7 @@ K2THINK_VARIABLES = (
 
 
 def adopt() -> list[str]:
-    """Make the rows; what was made and what was refused, one line each, no secret in it."""
+    """Write the rows, and return a line for each that was made or refused, without any secret."""
     return [*adopt_keys(), *adopt_k2think(), *adopt_kimi()]
 
 
@@ -58,7 +58,7 @@ def adopt_keys() -> Iterator[str]:
 
 
 def problem(key: str) -> str:
-    """Why a key is refused, or an empty string; it needs no particular format."""
+    """Return why a key is refused, or an empty string; a key needs no particular format."""
     if key in PUBLISHED:
         return f"{key!r} is a published default that anybody knows; choose another"
     if len(key) < SHORTEST:
@@ -99,15 +99,16 @@ def adopt_k2think() -> Iterator[str]:
 
 
 def private(url: str) -> bool:
-    """Whether the operator names an address on this machine or network; then plain http is all
-    right too.
+    """Return whether the URL names an address on this machine or network.
+
+    The operator chose it, so plain http is allowed there too.
     """
     secure = url.replace("http://", "https://", 1)
     return base_url_problem(url, True) is None and base_url_problem(secure, False) is not None
 
 
 def adopt_file(provider: Provider, name: str) -> Iterator[str]:
-    """The tokens or accounts of the file that the setting `name` names."""
+    """Import the tokens or accounts of the file that the setting `name` names."""
     path = getattr(settings, name)
     if not path:
         return

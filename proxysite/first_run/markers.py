@@ -1,9 +1,8 @@
-"""Notes that a running gateway leaves, so that a command in another terminal finds its home and its
-database.
+"""Notes of a running gateway, by which a command in another terminal finds its home and database.
 
-`serve` holds a lock on `serve.lock` in its home as long as it runs, and writes a `Record` into it.
-It also adds the home to a list in the checkout (the setting MARKER_FILE). A record counts only
-while its lock is held, so nothing has to be cleaned up after a crash. No Django in here.
+`serve` holds a lock on `serve.lock` in its home as long as it runs, and writes a `Record` into this
+file. It also adds the home to a list in the checkout (the setting MARKER_FILE). A record counts
+only while its lock is held, so a crash leaves nothing to clean up. No Django in here.
 """
 
 import fcntl
@@ -18,9 +17,9 @@ from typing import Any, TextIO
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 LOCK_NAME = "serve.lock"
-LOCK_TRIES = 20  # a command that looks whether the lock is held holds it for an instant itself
+LOCK_TRIES = 20  # a command that tests the lock holds it for an instant itself
 LOCK_PAUSE_SECONDS = 0.05
-MOST_HOMES = 32  # in the list of a checkout
+MOST_HOMES = 32  # homes in the list of a checkout
 POSTGRES_PORT = 5432
 
 
@@ -28,22 +27,22 @@ POSTGRES_PORT = 5432
 class Record:
     """A gateway that runs.
 
-    `database` is as `describe_database` says; `url` is its DATABASE_URL, "" for the home's own
-    SQLite. Neither has a password.
+    `database` is the address that `describe_database` returns. `url` is its DATABASE_URL, "" for
+    the home's own SQLite. Neither has a password.
     """
 
     home: str
     pid: int
     database: str
     url: str
-    needs_password: bool  # the database's address had one, which is not written down
+    needs_password: bool  # the database needs a password, which is not written down
     host: str
     port: int
 
 
 # --- databases ----------------------------------------------------------------------------------
 def describe_database(config: dict[str, Any]) -> str:
-    """Return the address of Django's database settings without its password."""
+    """Return the address of Django's database settings, without its password."""
     if config["ENGINE"].endswith("sqlite3"):
         return str(os.path.realpath(config["NAME"]))
     user = f"{config['USER']}@" if config.get("USER") else ""
@@ -56,8 +55,9 @@ def normalize_host(host: str) -> str:
 
 
 def is_same_database(one: str, other: str) -> bool:
-    """Return whether two addresses of `describe_database` name the same database, whoever signs in
-    there.
+    """Return whether two addresses of `describe_database` name the same database.
+
+    The users who sign in there may differ.
     """
     return strip_user(one) == strip_user(other)
 
@@ -80,7 +80,10 @@ def strip_password(url: str) -> str:
 
 # --- the lock of a home -------------------------------------------------------------------------
 def claim_home(home: Path) -> TextIO | None:
-    """Take the lock of a home and return its open file; None when another process has it."""
+    """Take the lock of a home and return its open file; None when another process has it.
+
+    Empties the file, which held the record of the last gateway.
+    """
     file = open(home / LOCK_NAME, "a+", encoding="utf-8")  # noqa: SIM115 - held as long as the process lives
     for _ in range(LOCK_TRIES):
         try:
@@ -88,7 +91,7 @@ def claim_home(home: Path) -> TextIO | None:
         except BlockingIOError:
             time.sleep(LOCK_PAUSE_SECONDS)
         else:
-            file.truncate(0)  # what the last gateway said of itself
+            file.truncate(0)  # the record of the last gateway
             return file
     file.close()
     return None
@@ -115,13 +118,13 @@ def is_locked(home: Path) -> bool:
 
 
 def read_record(home: Path) -> Record | None:
-    """Return what the gateway that runs on this home says of itself; None when none runs."""
+    """Return the record of the gateway that runs on this home; None when none runs."""
     if not is_locked(home):
         return None
     try:
         return Record(**json.loads((home / LOCK_NAME).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
-        return None  # it is just starting
+        return None  # the gateway is just starting
 
 
 # --- the list of a checkout ---------------------------------------------------------------------
@@ -140,9 +143,9 @@ def read_homes(file: Path | None) -> list[str]:
 
 
 def add_home(file: Path | None, home: Path) -> None:
-    """Add a home to the list, and drop those where nothing runs any more.
+    """Add a home to the list, and drop the homes where nothing runs any more.
 
-    A checkout that cannot be written to goes without: commands then need PROXYSITE_HOME, as before.
+    A checkout that cannot be written to has no list: commands then need PROXYSITE_HOME.
     """
     if file is None:
         return

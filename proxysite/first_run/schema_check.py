@@ -1,7 +1,7 @@
 """Compare the tables of the database with the models, after all migrations have run.
 
-They differ when a migration was applied and its text changed afterwards: what is missing would be a
-500 some day.
+They differ when a migration was edited after it was applied. A missing column would cause a 500 at
+some later time.
 """
 
 from django.apps import apps
@@ -21,7 +21,7 @@ NAMED = 10
 
 
 def require_columns() -> None:
-    """Raise CommandError with one line that names what is missing."""
+    """Raise CommandError with one line that names the missing columns, if there are any."""
     missing = find_missing_columns()
     if missing:
         more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""

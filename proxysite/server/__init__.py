@@ -1,1 +1,1 @@
-"""The HTTP server: processes, requests, bodies, hosts."""
+"""The HTTP server: its processes, and the handling of requests, bodies and host names."""

@@ -1,7 +1,7 @@
-"""How many bytes of request bodies this process holds: in memory, on disk, and for each caller.
+"""The bytes of request bodies that this process holds: in memory, on disk, and per caller.
 
 Small bodies are not counted: nearly all requests have one, and REQUESTS_IN_FLIGHT bounds their sum.
-A body that grows beyond COUNTED_BYTES takes a `Share`, which its request gives back when it ends.
+A body larger than COUNTED_BYTES takes a `Share`, which its request gives back when it ends.
 """
 
 from collections import Counter
@@ -22,13 +22,14 @@ class BodyBudget:
         self.bytes_by_owner: Counter[Owner] = Counter()
 
     def share(self, owner: Owner) -> "Share":
-        """Return what one request of this owner holds: nothing yet."""
+        """Return the share of one request of this owner, which holds nothing yet."""
         return Share(self, owner)
 
 
 class Share:
-    """What one request holds of the budget. The methods that take more raise Saturated or
-    KeyLimitExceeded.
+    """The bytes of the budget that one request holds.
+
+    The methods that take more raise Saturated or KeyLimitExceeded.
     """
 
     def __init__(self, budget: BodyBudget, owner: Owner) -> None:
@@ -38,8 +39,9 @@ class Share:
         self.disk_bytes = 0
 
     def require_room(self, size_bytes: int) -> None:
-        """Raise unless a body of this size fits now; for one whose size is announced, before it is
-        read.
+        """Raise unless a body of this size fits now.
+
+        Called for an announced size, before the body is read.
         """
         self._require_room_of_owner(size_bytes)
         self._require_memory(size_bytes)
@@ -57,17 +59,17 @@ class Share:
         self._add(disk_bytes=size_bytes)
 
     def move_to_disk(self) -> None:
-        """Count on disk what was in memory."""
+        """Count on disk the bytes that were in memory."""
         self._require_disk(self.memory_bytes)
         self._add(memory_bytes=-self.memory_bytes, disk_bytes=self.memory_bytes)
 
     def move_to_memory(self) -> None:
-        """Count in memory what was on disk."""
+        """Count in memory the bytes that were on disk."""
         self._require_memory(self.disk_bytes)
         self._add(memory_bytes=self.disk_bytes, disk_bytes=-self.disk_bytes)
 
     def release(self) -> None:
-        """Give everything back."""
+        """Give all bytes back to the budget."""
         self._add(memory_bytes=-self.memory_bytes, disk_bytes=-self.disk_bytes)
 
     def _add(self, memory_bytes: int = 0, disk_bytes: int = 0) -> None:
@@ -99,6 +101,6 @@ class Share:
 
 
 def largest_body_bytes() -> int:
-    """Return how long one body may be: no longer than what may be held at all."""
+    """Return how large one body may be: the smallest of the limits that are set."""
     limits = (settings.BODY_LIMIT_BYTES, settings.BODIES_BYTES, settings.BODIES_BYTES_PER_KEY)
     return int(min(limit for limit in limits if limit))

@@ -1,8 +1,7 @@
-"""Django's own request handler, with bounds on what it takes in: much only from callers who are
-known to be valid.
+"""Django's request handler, with bounds on the bodies that it receives.
 
-Whoever has no valid API key and no session may send OPEN_BODY_LIMIT_BYTES, whatever the headers
-claim.
+A caller without a valid API key and without a session may send OPEN_BODY_LIMIT_BYTES, whatever the
+headers claim.
 """
 
 import asyncio
@@ -50,20 +49,21 @@ from proxysite.server.request_bodies import (
 )
 
 Send = Callable[[Message], Awaitable[None]]
-IMPATIENT = ("/v1/", "/health")  # programs call these: they are told when the database hangs
-ALWAYS_SERVED = "/healthz"  # whoever watches the process is answered however much runs
-UPLOAD_SECONDS = 30.0  # to keep and read a file that is here
+# programs call these; they are told when the database hangs
+IMPATIENT = ("/v1/", "/health")
+ALWAYS_SERVED = "/healthz"  # a probe of the process is answered even under full load
+UPLOAD_SECONDS = 30.0  # to store and read an uploaded file
 
 
 class Places:
-    """Count requests that run at the same time: at most REQUESTS_IN_FLIGHT."""
+    """A count of the requests that run at the same time, REQUESTS_IN_FLIGHT at most."""
 
     def __init__(self) -> None:
         self.taken = 0
 
     @contextmanager
     def one(self) -> Iterator[None]:
-        """Count one during the block. Raises Saturated."""
+        """Count one request during the block. Raises Saturated."""
         if self.taken >= settings.REQUESTS_IN_FLIGHT:
             raise Saturated("Too many requests are running.", retry_after_seconds=1)
         self.taken += 1
@@ -74,10 +74,10 @@ class Places:
 
 
 class BoundedHandler(ASGIHandler):
-    """Serves every endpoint but the relaying ones.
+    """The handler of every endpoint but the relaying ones.
 
     `places` counts the requests that are served, `waiting` those of unknown callers whose body is
-    still to come: slow strangers keep none of the places that others need.
+    still to come: slow unknown callers take none of the places that others need.
     """
 
     request_class = HostRequest
@@ -113,16 +113,17 @@ class BoundedHandler(ASGIHandler):
     async def serve(
         self, resources: ExitStack, scope: dict[str, Any], receive: Receive, send: Send
     ) -> None:
-        """Answer by Django; what the request holds is given back afterwards."""
+        """Let Django answer, and give back the resources of the request afterwards."""
         with resources:
             await super().__call__(scope, receive, send)
 
     async def admit(
         self, scope: dict[str, Any], receive: Receive, resources: ExitStack
     ) -> tuple[Receive, int]:
-        """Receive the whole body, and return what gives it once more, and its length.
+        """Receive the whole body; return a `receive` that replays it, and its length in bytes.
 
-        What the request holds from now on is added to `resources`. Raises GatewayError, CallerLeft.
+        The resources that the request holds from now on are added to `resources`. Raises
+        GatewayError, CallerLeft.
         """
         gateway = scope.get(GATEWAY)
         if gateway is None:
@@ -146,8 +147,9 @@ class BoundedHandler(ASGIHandler):
     async def take_in(
         self, scope: dict[str, Any], receive: Receive, visitor: Visitor, resources: ExitStack
     ) -> tuple[Receive, int]:
-        """Receive the body, as much of it as this visitor may send. Returns and raises like
-        `admit`.
+        """Receive the body, up to the size that this caller may send.
+
+        Returns and raises the same as `admit`.
         """
         if visitor.caller is not None and scope["method"] == "POST" and scope["path"] in UPLOADS:
             return await self.take_upload(scope, receive, visitor.caller.user_id)
@@ -155,7 +157,10 @@ class BoundedHandler(ASGIHandler):
         resources.callback(buffer.close)
 
         async def extend() -> int:
-            """Let the body grow, if somebody vouches for it."""
+            """Return a larger limit for this body, and let it be counted.
+
+            Raises GatewayError when the caller has neither an API key nor a session.
+            """
             owner = await visitor.find_owner()
             if owner is None:
                 raise visitor.problem or too_large(settings.OPEN_BODY_LIMIT_BYTES)
@@ -178,8 +183,9 @@ class BoundedHandler(ASGIHandler):
     async def take_upload(
         self, scope: dict[str, Any], receive: Receive, user_id: int | None
     ) -> tuple[Receive, int]:
-        """Receive a form with a file, for which the user has room. Returns and raises like
-        `admit`.
+        """Receive a form with a file, if the user has room for it.
+
+        Returns and raises the same as `admit`.
         """
         if user_id is None:
             raise InvalidKey("The API key is not valid.")
@@ -197,16 +203,16 @@ class BoundedHandler(ASGIHandler):
             buffer.close()
 
     async def read_body(self, receive: Receive) -> IO[bytes]:
-        """Django's way to a request's body: no second copy of one that is in a file."""
+        """Return the body's file for Django; a body that is in a file already is not copied."""
         return receive.body if isinstance(receive, BodyInFile) else await super().read_body(receive)
 
     async def in_time(
         self, serve: Callable[..., Awaitable[None]], scope: Any, receive: Receive, send: Send
     ) -> None:
-        """Serve within the database's patience, else answer that it is away.
+        """Serve within DATABASE_TIMEOUT_SECONDS, else answer that the database is away.
 
-        What is late is left to itself, not cancelled: its thread waits for a frozen database,
-        nobody else may.
+        Uploads have UPLOAD_SECONDS. A late request is not cancelled: its thread waits for a frozen
+        database, and nobody else has to.
         """
         answered = late = False
 

@@ -1,8 +1,8 @@
-"""Who sends a request to Django's own handler: known before much of its body is taken in.
+"""The caller of a request to Django's handler, known before a large body is received.
 
-The views ask again and decide what the caller may do. Here it only matters whether there is a valid
-API key, which the cache of the relaying endpoints answers, or a session of a person who has signed
-in, which the session store answers.
+The views authenticate again and decide about the caller's rights. Here it only matters whether
+there is a valid API key (looked up in the cache of the relaying endpoints) or the session of a
+signed-in user (looked up in the session store).
 """
 
 from typing import Any
@@ -23,7 +23,7 @@ KEY_HEADERS = {b"authorization": "HTTP_AUTHORIZATION", b"x-api-key": "HTTP_X_API
 
 
 class Visitor:
-    """The sender of one request. `problem` says why the API key that was given is not one."""
+    """The caller of one request; `problem` says why the given API key is not valid."""
 
     def __init__(self, gateway: Gateway, scope: dict[str, Any]) -> None:
         self._gateway = gateway
@@ -32,8 +32,9 @@ class Visitor:
         self.problem: GatewayError | None = None
 
     async def find_caller(self) -> None:
-        """Look up the API key, if one is given. A caller who brings tokens of an upstream has
-        none.
+        """Look up the API key, if one is given, and set `caller` or `problem`.
+
+        A caller who brings tokens of an upstream has no API key.
         """
         credentials = key_headers(self._scope)
         if not credentials:
@@ -46,7 +47,7 @@ class Visitor:
             self.caller = caller if caller.key_id is not None else None
 
     async def find_owner(self) -> Owner | None:
-        """Return to whom a large body is counted; None when nobody vouches for it.
+        """Return the owner to whom a large body is counted; None without an API key or a session.
 
         Raises DatabaseUnavailable.
         """
@@ -77,10 +78,10 @@ def cookie(scope: dict[str, Any], name: str) -> str:
 
 
 def find_session_user(session_key: str) -> Any:
-    """Return the id of the person who has signed in with this session, or None; in a database
-    thread.
+    """Return the id of the user who has signed in with this session, or None.
 
-    The same questions as `django.contrib.auth.get_user`, which would also change the session.
+    Runs in a database thread. Makes the same checks as `django.contrib.auth.get_user`, which would
+    also change the session.
     """
     session = SessionStore(session_key).load()
     if session.get(BACKEND_SESSION_KEY) not in settings.AUTHENTICATION_BACKENDS:

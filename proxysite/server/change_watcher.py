@@ -1,9 +1,9 @@
-"""A saved row reaches every process in under a second: versions are watched and the directories
-read anew.
+"""Bring saved rows into force in every process in less than a second.
 
-SQLite: the versions are polled. Postgres: NOTIFY from the triggers wakes the watcher, and the
-versions are read once a second anyway, over a connection of its own. When the database cannot be
-read the ledger is told that it is away: nothing stale is served for ever.
+Each kind of row has a version in the database. On SQLite the versions are polled. On Postgres
+NOTIFY from triggers wakes the watcher, and the versions are read once a second anyway, over a
+connection of its own. A changed version makes the process read the rows anew. While the database
+cannot be read, the ledger is suspended, so that nothing stale is served for ever.
 """
 
 import asyncio
@@ -36,18 +36,18 @@ def versions() -> dict[str, int]:
 
 
 class Watcher:
-    """Keeps one gateway's directories as the database has them."""
+    """Keeps models, tokens, API keys and breakers of one gateway as they are in the database."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._seen: dict[str, int] = {}
 
     async def read_all(self) -> None:
-        """Everything, once. Raises DatabaseError."""
+        """Read everything once. Raises DatabaseError, OSError, TimeoutError."""
         await self._apply(await HOUSEKEEPING.run(versions), everything=True)
 
     async def _apply(self, found: dict[str, int], everything: bool = False) -> None:
-        """Read what changed between the versions seen and those found. Raises TimeoutError."""
+        """Read the rows whose versions differ from those last seen. Raises TimeoutError."""
         async with asyncio.timeout(APPLY_SECONDS):
             await self._read(found, everything)
         self._seen = found
@@ -71,9 +71,7 @@ class Watcher:
             gateway.keyring.take(await HOUSEKEEPING.run(read_changed_keys, gateway.keyring.seen))
 
     async def keep(self) -> None:
-        """Watch until cancelled; a fault of the database means to read everything again when it is
-        back.
-        """
+        """Watch until cancelled; after a fault of the database everything is read again."""
         while True:
             try:
                 await (self._listen() if connection.vendor == "postgresql" else self._poll())

@@ -1,8 +1,8 @@
 """The Content-Security-Policy of every answer of Django's handler.
 
-A page may load scripts, styles, pictures and fonts of this site alone, nothing inline, and be
-framed by nobody; what is no page (JSON, files, texts) may load nothing at all. Two constant texts
-need no library; the relaying endpoints, whose answers no browser renders, stay as they are.
+A page may load scripts, styles, pictures and fonts of this site only, nothing inline, and may not
+be framed. An answer that is no page (JSON, files, texts) may load nothing. Two constant texts need
+no library. The relaying endpoints send no policy: no browser renders their answers.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ NO_PAGE = "default-src 'none'; form-action 'none'" + ENDS + "; sandbox"
 
 
 class ContentSecurity:
-    """The middleware."""
+    """The middleware that sets the Content-Security-Policy."""
 
     sync_capable = async_capable = True
 

@@ -1,9 +1,9 @@
-"""The host names that callers use, and what they are told when a name is not known.
+"""The host names that callers may use, and the answer to an unknown one.
 
-The pages that cookies open (the admin, /health, the home page) know the names in ALLOWED_HOSTS
-only, so that no foreign name can be made to lead there. Everything under /v1/ and the probes answer
-for any name, on both handlers: an API key is sent by a program on purpose, never by a browser by
-itself, and a load balancer asks by address.
+Pages that cookies open (the admin, /health, the home page) accept the names in ALLOWED_HOSTS only,
+so that nobody can point a foreign name at them. Everything under /v1/ and the probes accept any
+name, in both handlers: a program sends its API key on purpose, a browser never sends it by itself,
+and a load balancer asks by address.
 """
 
 import ipaddress
@@ -22,10 +22,10 @@ from providers.exceptions import InvalidRequest
 from proxysite.configuration.setting_values import DEFAULT
 
 logger = logging.getLogger(__name__)
-ANY_HOST = ("/v1/", "/healthz", "/readyz")  # beginnings of addresses that answer for any name
-LONGEST_NAME = 253  # that DNS allows
-MOST_NAMES = 100  # that are logged; whoever invents names fills no log
-# an address for documentation: the route to it tells our own address, nothing is sent
+ANY_HOST = ("/v1/", "/healthz", "/readyz")  # paths that are served under any host name
+LONGEST_NAME = 253  # characters that DNS allows
+MOST_NAMES = 100  # names that are logged, so that invented names do not fill the log
+# an address for documentation (RFC 5737): its route shows our own address; nothing is sent
 ELSEWHERE = "192.0.2.1"
 _logged: set[str] = set()
 
@@ -35,10 +35,10 @@ def serves_any_host(path: str) -> bool:
 
 
 class HostRequest(ASGIRequest):
-    """Django's request, which knows any host where that is harmless."""
+    """Django's request, which accepts any host name where that does no harm."""
 
     def get_host(self) -> str:
-        """Return the caller's name for this site. Raises DisallowedHost."""
+        """Return the name that the caller uses for this site. Raises DisallowedHost."""
         try:
             return super().get_host()
         except DisallowedHost:
@@ -49,14 +49,15 @@ class HostRequest(ASGIRequest):
 
 
 def find_name(request: HttpRequest) -> str:
-    """Return the name that a request gives this site, bounded, without its port."""
+    """Return the name that a request gives this site, without its port, cut to LONGEST_NAME."""
     raw = str(request._get_raw_host())  # type: ignore[attr-defined]
     return (split_domain_port(raw)[0] or raw)[:LONGEST_NAME]
 
 
 def answer_unknown_host(request: HttpRequest) -> HttpResponse:
-    """Answer a request for a name that is not in ALLOWED_HOSTS: a page for people, JSON for
-    programs.
+    """Answer a request for a name that is not in ALLOWED_HOSTS.
+
+    A browser gets a page, a program a JSON error. Each name is logged once.
     """
     name = find_name(request)
     log_unknown_host(name)
@@ -75,12 +76,12 @@ def answer_unknown_host(request: HttpRequest) -> HttpResponse:
 
 
 def wants_page(request: HttpRequest) -> bool:
-    """Return whether a person in a browser asks: programs accept anything, and name no HTML."""
+    """Return whether a browser asks: programs accept anything and do not name HTML."""
     return "text/html" in request.headers.get("accept", "")
 
 
 def log_unknown_host(name: str) -> None:
-    """Log each name once."""
+    """Log each name once, MOST_NAMES at most."""
     if name in _logged or len(_logged) >= MOST_NAMES:
         return
     _logged.add(name)
@@ -91,8 +92,9 @@ def log_unknown_host(name: str) -> None:
 
 # --- the hint at start --------------------------------------------------------------------------
 def describe_missing_names(host: str) -> str:
-    """Return a hint when others can reach the port, but ALLOWED_HOSTS names only this machine; else
-    "".
+    """Return a hint when others can reach the port but ALLOWED_HOSTS names only this machine.
+
+    Without a reason for a hint it returns "".
     """
     if settings.DECLARED["ALLOWED_HOSTS"].source != DEFAULT or is_loopback(host):
         return ""

@@ -1,9 +1,8 @@
 """The request handler of the relaying endpoints; `bounded_handler.py` has that of all others.
 
-It keeps Django's request, URLconf, async middleware and async views, but no thread-sensitive
-context, no start and finish signals, and one task per request: a server that knows how tells it
-when the caller leaves (`proxysite/server/uvicorn_server.py`); under any other server a watcher
-does.
+It keeps Django's request, URLconf, async middleware and async views. It leaves out the
+thread-sensitive context and the start and finish signals, and runs one task per request. Our server
+(`uvicorn_server.py`) tells it when the caller leaves; under any other server a watcher task does.
 """
 
 import asyncio
@@ -38,11 +37,11 @@ logger = logging.getLogger(__name__)
 Send = Callable[[Message], Awaitable[None]]
 # scope key: a list of callbacks that the server calls when the caller has left
 LEAVE = "proxysite.leave"
-ALWAYS_SERVED = "/readyz"  # whoever watches the process is answered however much runs
+ALWAYS_SERVED = "/readyz"  # a probe of the process is answered even under full load
 
 
 class Leaving:
-    """Called when the caller has left: cancels the request's task, and remembers that it was so."""
+    """A callback for the caller's leaving: it cancels the request's task and sets `gone`."""
 
     __slots__ = ("gone", "task")
 
@@ -75,16 +74,15 @@ class RelayRequest(LeanRequest):
 
     @property
     def owner(self) -> Owner:
-        """Whom a large body is counted to; those who bring tokens of an upstream are counted
-        together.
+        """Return the owner to whom a large body is counted.
+
+        Callers who bring tokens of an upstream are counted together.
         """
         key_id = self.caller.key_id if self.caller is not None else None
         return key_id if key_id is not None else "callers without an API key"
 
     def release(self) -> None:
-        """Give back what the request holds: its place among those of its key, and room for its
-        body.
-        """
+        """Give back the request's place among those of its API key, and the bytes of its body."""
         if self.share is not None:
             self.share.release()
         if self.caller is not None and self.caller.key_id is not None:
@@ -92,7 +90,7 @@ class RelayRequest(LeanRequest):
 
 
 class LeanHandler(ASGIHandler):
-    """Serves the relaying doors once `gateway` is set."""
+    """The handler of the relaying endpoints; it serves once `gateway` is set."""
 
     request_class = RelayRequest
 
@@ -105,22 +103,23 @@ class LeanHandler(ASGIHandler):
         self._matches: dict[str, ResolverMatch] = {}
 
     def resolve_request(self, request: HttpRequest) -> ResolverMatch:
-        """By the URLconf, once per address: only a handful comes here
-        (`proxysite.urls.served_lean`).
+        """Resolve the address by the URLconf; an address without a parameter is remembered.
+
+        Only a handful of addresses come here (`proxysite.urls.served_lean`).
         """
         match = self._matches.get(request.path_info)
         if match is None:
             match = super().resolve_request(request)
-            if not match.kwargs:  # those with a name in them are without number
+            if not match.kwargs:  # addresses with a parameter are unlimited in number
                 self._matches[request.path_info] = match
         request.resolver_match = match
         return match
 
     def load_middleware(self, is_async: bool = False) -> None:
-        """None but CORS, which only the requests of browsers pass through."""
+        """Load no middleware; only requests of browsers pass through CORS."""
 
     async def view(self, request: HttpRequest) -> HttpResponseBase:
-        """Resolve and call the view; the last resort for what it lets through."""
+        """Resolve and call the view. An exception that no view expects becomes a 500 here."""
         try:
             callback, args, kwargs = self.resolve_request(request)
             return await cast(Awaitable[HttpResponseBase], callback(request, *args, **kwargs))
@@ -164,14 +163,14 @@ class LeanHandler(ASGIHandler):
             await self.send_response(response, send)
         except CallerLeft:
             return
-        except (InvalidRequest, UnicodeDecodeError) as error:  # of the address
+        except (InvalidRequest, UnicodeDecodeError) as error:  # the address cannot be read
             unreadable = exceptions.own(error) or InvalidRequest(
                 "The request's address is not UTF-8."
             )
             await self.send_response(exceptions.answer(unreadable, request_id), send)
         except asyncio.CancelledError:
-            # the edge of the task: either the caller left, or the server ends and a stream has said
-            # so already
+            # Only two things cancel this task: the caller left, or the server ends. In the second
+            # case a stream that has begun has already sent its error.
             if not left.gone and response is None:
                 await self.send_response(
                     exceptions.answer(ShuttingDown("The server is shutting down."), request_id),
@@ -203,7 +202,7 @@ class LeanHandler(ASGIHandler):
 
 
 async def watch(receive: Receive, left: Leaving) -> None:
-    """Wait until the caller leaves."""
+    """Wait until the caller leaves, and call `left`."""
     while (await receive())["type"] != "http.disconnect":
         pass
     left()

@@ -1,8 +1,8 @@
-"""Receive the bodies of requests: bounded before they are read, where their length is announced,
-and while they come.
+"""Receive the bodies of requests, bounded before and while they arrive.
 
-A small body stays in memory. One that grows beyond BODY_MEMORY_BYTES waits in a file until it is
-whole, and what is held of all bodies is counted (`body_budget.py`).
+A body whose announced length is too large is refused before it is read. A small body stays in
+memory. One larger than BODY_MEMORY_BYTES waits in a file until it is whole. The bytes of all bodies
+are counted (`body_budget.py`).
 """
 
 import asyncio
@@ -22,13 +22,11 @@ from proxysite.server.body_budget import COUNTED_BYTES, Share
 Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Extend = Callable[[], Awaitable[int]]
-WHOLE = (
-    "proxysite.whole"  # scope key: the server has the whole request, nothing has to be waited for
-)
-UPLOADS = frozenset(
-    ("/v1/files", "/v1/files/upload")
-)  # forms with a file, which need not fit into memory
-FORM_BYTES = 65_536  # what a form may add to its file
+# scope key: the server has the whole request, so there is no wait for its body
+WHOLE = "proxysite.whole"
+# forms with a file, which may be larger than the memory
+UPLOADS = frozenset(("/v1/files", "/v1/files/upload"))
+FORM_BYTES = 65_536  # bytes that a form may have besides its file
 NUL_IN_ADDRESS = "The request's address has a NUL character."
 NO_DISK = "There is no room for large requests here now."
 _thread = ThreadPoolExecutor(1, thread_name_prefix="bodies")
@@ -39,10 +37,10 @@ class CallerLeft(Exception):
 
 
 class BodyBuffer:
-    """The body of one request while it arrives: in memory, in a file when it has more than
-    `memory_bytes`.
+    """The body of one request while it arrives.
 
-    With a share, one beyond COUNTED_BYTES is counted.
+    It is in memory, or in a file when it has more than `memory_bytes`. With a share, a body larger
+    than COUNTED_BYTES is counted.
     """
 
     def __init__(self, memory_bytes: int, share: Share | None = None) -> None:
@@ -64,7 +62,7 @@ class BodyBuffer:
             self._write(data)
 
     def _count(self) -> None:
-        """Reserve what is not counted yet."""
+        """Reserve the bytes that are not counted yet."""
         if self.share is None or self.size <= COUNTED_BYTES:
             return
         if self._file is None:
@@ -97,25 +95,25 @@ class BodyBuffer:
             return file.read()
 
     async def read_beside_loop(self) -> bytes:
-        """The same as `read`; a file is read in a thread, so that the event loop goes on
-        meanwhile.
-        """
+        """Return the whole body like `read`; a file is read in a thread, beside the event loop."""
         if self._file is None:
             return self.read()
         file = self.take_file()
         return await asyncio.get_running_loop().run_in_executor(_thread, read_and_close, file)
 
     def take_file(self) -> IO[bytes]:
-        """Return the whole body as a file for a reader who will have all of it in memory. Raises
-        Saturated.
+        """Return the body as a file for a reader who loads all of it into memory.
+
+        The caller closes the file. Raises Saturated.
         """
         if self.share is not None:
             self.share.move_to_memory()
         return self.take_upload()
 
     def take_upload(self) -> IO[bytes]:
-        """Return the whole body as a file for a reader who takes it in pieces. The caller closes
-        the file.
+        """Return the body as a file for a reader who takes it in pieces.
+
+        The caller closes the file.
         """
         file = self._file
         self._file = None
@@ -127,7 +125,7 @@ class BodyBuffer:
         return file
 
     def close(self) -> None:
-        """Forget the body: nobody wants it any more."""
+        """Drop the body, and close its file."""
         self._parts = []
         if self._file is not None:
             self._file.close()
@@ -135,17 +133,17 @@ class BodyBuffer:
 
 
 def read_and_close(file: IO[bytes]) -> bytes:
-    """Return all that is in a file."""
+    """Return all bytes of a file, and close it."""
     with file:
         return file.read()
 
 
 def require_readable_address(scope: Message) -> None:
-    """Raise InvalidRequest when the address has bytes that are no UTF-8, or a NUL.
+    """Raise InvalidRequest when the address has bytes that are not UTF-8, or a NUL.
 
     The server puts U+FFFD in place of bytes that it cannot read, which would make one address of
-    many. Postgres fails when it is asked for a text with a NUL; because of this check no view needs
-    one of its own.
+    many. Postgres fails on a text with a NUL; because of this check no view needs a check of its
+    own.
     """
     raw_path: bytes = scope.get("raw_path") or b""
     if b"%" in raw_path:
@@ -161,13 +159,13 @@ def require_readable_address(scope: Message) -> None:
 
 
 def announced(scope: Message) -> int:
-    """Return how long the request says that its body is; 0 when it does not say."""
+    """Return the announced length of the body in bytes; 0 when the request announces none."""
     length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
     return int(length) if length.isdigit() else 0
 
 
 def refuse_announced(scope: Message, limit_bytes: int) -> None:
-    """Raise BodyTooLarge when the request says that its body is."""
+    """Raise BodyTooLarge when the request announces a body larger than the limit."""
     if announced(scope) > limit_bytes:
         raise too_large(limit_bytes)
 
@@ -179,7 +177,7 @@ def too_large(limit_bytes: int) -> BodyTooLarge:
 async def read_body(
     scope: Message, receive: Receive, limit_bytes: int, share: Share | None = None
 ) -> bytes:
-    """Return the whole body. What is beyond COUNTED_BYTES is counted in `share`.
+    """Return the whole body. A body larger than COUNTED_BYTES is counted in `share`.
 
     Raises BodyTooLarge, Saturated and KeyLimitExceeded (before reading, if the length is
     announced), RequestTimeout, CallerLeft.
@@ -203,8 +201,8 @@ async def fill(
 ) -> None:
     """Receive the body into the buffer.
 
-    A body that grows beyond the limit asks `extend` for a larger one, if there is an `extend`; it
-    may raise. Raises BodyTooLarge, Saturated, KeyLimitExceeded, RequestTimeout, CallerLeft.
+    When the body grows beyond the limit, `extend` is called once, if given: it returns a larger
+    limit or raises. Raises BodyTooLarge, Saturated, KeyLimitExceeded, RequestTimeout, CallerLeft.
     """
     try:
         async with asyncio.timeout(settings.BODY_SECONDS):
@@ -227,8 +225,9 @@ async def fill(
 
 
 class Uploads:
-    """Count the uploads on their way, by user: what is half here counts against nobody's room
-    yet.
+    """A count of the running uploads by user, UPLOADS and UPLOADS_PER_USER at most.
+
+    It bounds uploads that have not arrived yet, which no storage quota counts.
     """
 
     def __init__(self) -> None:
@@ -236,7 +235,7 @@ class Uploads:
 
     @contextmanager
     def one(self, user_id: int) -> Iterator[None]:
-        """Count one during the block. Raises Saturated."""
+        """Count one upload during the block. Raises Saturated."""
         if (
             self._running[user_id] >= settings.UPLOADS_PER_USER
             or self._running.total() >= settings.UPLOADS
@@ -247,11 +246,11 @@ class Uploads:
             yield
         finally:
             self._running[user_id] -= 1
-            self._running += Counter()  # forget who has none
+            self._running += Counter()  # drops users without a running upload
 
 
 def with_length(scope: dict[str, Any], size: int) -> dict[str, Any]:
-    """Return the scope of a request whose body is whole: it has a length, however it came."""
+    """Return the scope of a request whose body is whole, with a content-length header."""
     headers = [
         pair
         for pair in scope["headers"]

@@ -1,6 +1,4 @@
-"""The running server: one process, or several that share a listening socket, and the embedded
-Celery threads.
-"""
+"""Run the server: one process, or several that share a listening socket, and embedded Celery."""
 
 import asyncio
 import os
@@ -11,11 +9,10 @@ import threading
 from django.conf import settings
 from django.db import DatabaseError, connection, connections
 
-EMBEDDED_DELAY_SECONDS = 2.0  # serve first, then load Celery
+EMBEDDED_DELAY_SECONDS = 2.0  # the gateway serves first, then Celery is loaded
 STARTUP_FAILED = 3
-SWITCH_SECONDS = (
-    0.0005  # for how long a thread that computes may keep the interpreter from the event loop
-)
+# so long a computing thread may keep the interpreter from the event loop
+SWITCH_SECONDS = 0.0005
 
 
 def run(listener: socket.socket, workers: int) -> None:
@@ -36,7 +33,10 @@ def run(listener: socket.socket, workers: int) -> None:
 
 
 def one(listener: socket.socket, parent: int | None = None) -> None:
-    """One process's server; `parent` is the supervisor of a worker. Ends the process."""
+    """Run the server of one process, and end the process.
+
+    `parent` is the process id of a worker's supervisor.
+    """
     from proxysite.server.uvicorn_server import GracefulServer, config
 
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -47,14 +47,14 @@ def one(listener: socket.socket, parent: int | None = None) -> None:
         runner.run(server.serve(sockets=[listener]))
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(
-        0 if server.started else STARTUP_FAILED
-    )  # all is closed; a thread may hang on a frozen database for ever
+    # everything is closed; a normal exit could wait for ever for a thread at a frozen database
+    os._exit(0 if server.started else STARTUP_FAILED)
 
 
 def require_secrets() -> None:
-    """Raise SecretsDiffer unless this process has the database's secrets; a database that is away
-    is not asked.
+    """Raise SecretsDiffer unless this process has the secrets that the database was written with.
+
+    Returns when the database cannot be reached.
     """
     from providers.database.database_errors import is_outage
     from tokens import secret_check

@@ -1,5 +1,6 @@
-"""Several server processes behind one listening socket: started, watched, replaced when one dies,
-ended together.
+"""Several server processes that share one listening socket.
+
+They are started and watched, replaced when one ends, and ended together.
 """
 
 import logging
@@ -17,15 +18,15 @@ logger = logging.getLogger(__name__)
 
 SHORT_LIFE_SECONDS = 5.0  # a worker that ends sooner is started again only after a pause
 PAUSE_SECONDS = 1.0
-LEAVE_SECONDS = 5.0  # beyond the grace, then they are killed
+LEAVE_SECONDS = 5.0  # beyond GRACE_SECONDS; then the workers are killed
 
 
 class Supervisor:
     """The parent process; it serves no request itself."""
 
     def __init__(self, listener: socket.socket, workers: int) -> None:
-        # told who their parent is: one that is started just before the parent dies could not find
-        # out
+        # A worker is told its parent: it could not find out that the parent died while the
+        # worker was starting.
         parent = ["--parent", str(os.getpid())]
         self._command = [
             sys.executable,
@@ -41,7 +42,7 @@ class Supervisor:
         self._signals = 0
 
     def run(self) -> None:
-        """Keep the workers running until a signal ends them; a second signal kills."""
+        """Keep the workers running until a signal ends them; a second signal kills them."""
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, self._stop)
         while not self._signals:
@@ -52,13 +53,13 @@ class Supervisor:
         self._end()
 
     def _start(self) -> None:
-        # a session of its own: what the terminal sends to all of a group reaches it once, through
-        # `_end`
+        # A session of its own: a signal that the terminal sends to the group reaches the worker
+        # only through `_end`.
         process = subprocess.Popen(self._command, pass_fds=[self._fd], start_new_session=True)  # noqa: S603
         self._workers[process.pid] = process, time.monotonic()
 
     def _look(self) -> None:
-        """Notice workers that ended."""
+        """Remove workers that have ended; after a short life it pauses before the next start."""
         for pid, (process, since) in list(self._workers.items()):
             if process.poll() is not None:
                 del self._workers[pid]
@@ -72,7 +73,7 @@ class Supervisor:
         self._signals += 1
 
     def _end(self) -> None:
-        """Let the workers finish their answers within the grace time."""
+        """Let the workers finish their answers within the grace time, then kill them."""
         for process, _ in self._workers.values():
             process.terminate()
         patience = time.monotonic() + settings.GRACE_SECONDS + LEAVE_SECONDS

@@ -1,8 +1,8 @@
-"""uvicorn with what a public endpoint needs: deadlines for slow heads and stuck readers, callers'
-leaving told to the handler at once, errors as error objects, a shutdown that lets running answers
-finish.
+"""The server uvicorn, with the bounds that a public endpoint needs.
 
-A sweep once a second looks at all connections, so that no request pays for a timer.
+It adds deadlines for slow heads and for callers who do not read, tells the handler at once when a
+caller leaves, answers faults with error objects, and lets running answers finish at shutdown. A
+sweep once a second looks at all connections, so that no request pays for a timer.
 """
 
 import asyncio
@@ -34,22 +34,21 @@ from proxysite.server.request_bodies import WHOLE
 logger = logging.getLogger(__name__)
 
 
-WHOLE_BYTES = 65_536  # uvicorn hands a body out in pieces beyond this
+WHOLE_BYTES = 65_536  # uvicorn passes larger bodies on in pieces
 BODY_GRACE_SECONDS = 1.0  # beyond BODY_SECONDS, so that the application answers first
 PEER_CLOSED = (7, 8)  # TCP_CLOSE, TCP_CLOSE_WAIT
-MOST_BYTES = 2**60  # no answer is as long
-SAME_SIGNAL_SECONDS = 0.5  # a signal sent to the process and to its group is one
+MOST_BYTES = 2**60  # no answer is that long
+SAME_SIGNAL_SECONDS = 0.5  # a signal to the process and to its group counts once
 
 
 class Cycle(RequestResponseCycle):
-    """One request and its answer; one that the application does not answer is told so in our
-    words.
+    """One request and its answer.
+
+    A request that the application does not answer gets an error object.
     """
 
     async def send_500_response(self) -> None:
-        """Send an error object: the application failed, or it was cancelled because the server
-        ends.
-        """
+        """Send an error object: the application failed, or was cancelled when the server ended."""
         if isinstance(sys.exc_info()[1], Exception):
             error: GatewayError = InternalError("Something went wrong here.")
         else:
@@ -70,8 +69,9 @@ class Cycle(RequestResponseCycle):
 
 
 class CycleOfOldHttp(Cycle):
-    """A request of HTTP/1.0, which knows no chunks: an answer of unknown length ends with the
-    connection.
+    """A request of HTTP/1.0, which has no chunked encoding.
+
+    An answer of unknown length ends with the connection.
     """
 
     async def send(self, message: Any) -> None:
@@ -97,9 +97,8 @@ class Connection(HttpToolsProtocol):
     head_bytes = 0
     refused = False
     problem: GatewayError | None = None
-    running: RequestResponseCycle | None = (
-        None  # not `cycle`, which may be a request that waits behind it
-    )
+    # not `cycle`, which may be a request that waits behind the running one
+    running: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
@@ -128,8 +127,10 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
 
     def check_head(self) -> None:
-        """What came at once was much: raise unless the head is only a small part of it; the parser
-        then gives up.
+        """Raise HeadTooLarge unless the head alone is within its limit.
+
+        Called when head and body came at once and together exceed the limit. The parser then gives
+        up.
         """
         if (
             sum(len(name) + len(value) + 4 for name, value in self.headers)
@@ -154,9 +155,7 @@ class Connection(HttpToolsProtocol):
         self.tell_leaving()
 
     def tell_leaving(self) -> None:
-        """The caller is gone: whoever answers is told, and requests that wait behind are not
-        begun.
-        """
+        """Tell the running request that its caller left, and drop the requests behind it."""
         self.pipeline.clear()
         cycle = self.running
         if cycle is not None and not cycle.response_complete:
@@ -180,7 +179,7 @@ class Connection(HttpToolsProtocol):
     def refuse(self, error: GatewayError) -> None:
         """Answer with an error object and close, without asking the application.
 
-        What comes behind a request that is being answered does not break into its answer: the
+        While a request before it is being answered, nothing is written into that answer: the
         connection ends after it.
         """
         self.head_since = None
@@ -202,8 +201,9 @@ class Connection(HttpToolsProtocol):
         self.transport.close()
 
     def sweep(self, now: float) -> None:
-        """Close what has been slow for too long, and notice callers who left while nothing is read
-        from them.
+        """Close the connection when it has been too slow, or when its caller has left unseen.
+
+        A caller can leave unseen while nothing is read from the connection.
         """
         if self.head_since is not None and now - self.head_since > settings.HEAD_SECONDS:
             self.refuse(
@@ -215,7 +215,7 @@ class Connection(HttpToolsProtocol):
             self.body_since is not None
             and now - self.body_since > settings.BODY_SECONDS + BODY_GRACE_SECONDS
         ):
-            self.transport.close()  # whoever read it has answered by now
+            self.transport.close()  # the reader of the body has answered by now
         elif self.stuck_since is not None and now - self.stuck_since > settings.STALL_SECONDS:
             logger.warning(
                 "a caller that read nothing for %g s was dropped", settings.STALL_SECONDS
@@ -226,8 +226,9 @@ class Connection(HttpToolsProtocol):
             self.transport.abort()
 
     def left_unseen(self) -> bool:
-        """Whether the peer closed the connection, which a paused read does not show; asks the
-        kernel, on Linux.
+        """Return whether the caller closed the connection, which a paused read does not show.
+
+        Asks the kernel, on Linux only.
         """
         peer = self.transport.get_extra_info("socket")
         if peer is None or not hasattr(socket, "TCP_INFO"):
@@ -236,9 +237,9 @@ class Connection(HttpToolsProtocol):
 
 
 class GracefulServer(Server):
-    """uvicorn's server with the sweep; a second signal of either kind ends it at once."""
+    """The server of uvicorn with the sweep; a second signal of either kind ends it at once."""
 
-    parent: int | None = None  # of a worker: when it is gone, the worker ends too
+    parent: int | None = None  # the process id of the supervisor; a worker ends with it
     _signalled_at = 0.0
 
     async def on_tick(self, counter: int) -> bool:
@@ -263,11 +264,11 @@ class GracefulServer(Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self.config.loaded_app.drain()
         await super().shutdown(sockets)
-        self._captured_signals.clear()  # ended as asked: exit status 0
+        self._captured_signals.clear()  # the server ended as requested: exit status 0
 
 
 def config(**options: Any) -> Config:
-    """uvicorn's configuration for `application`."""
+    """Return the configuration of uvicorn for `application`."""
     return Config(
         "proxysite.asgi:application",
         http=Connection,

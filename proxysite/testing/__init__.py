@@ -1,7 +1,7 @@
-"""What the test cast is made of: a scriptable upstream, a running gateway, rows, database faults, a
-real process.
+"""The parts of which `conftest.py` makes the fixtures.
 
-`conftest.py` in the repository's root makes them the fixtures that tests ask for.
+There are a scriptable upstream, a running gateway, rows, faults of the database and a real `serve`
+process.
 """
 
 import asyncio
@@ -10,16 +10,16 @@ from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from typing import Any
 
-PATIENCE_SECONDS = (
-    10.0  # how long a test waits for what must happen; never how long something takes
-)
+# how long a test waits for something that must happen; it measures nothing
+PATIENCE_SECONDS = 10.0
 
 
 async def eventually(
     question: Callable[[], Any | Awaitable[Any]], seconds: float = PATIENCE_SECONDS
 ) -> Any:
-    """Ask until the answer is true, and return it. Raises AssertionError when that takes longer
-    than `seconds`.
+    """Ask until the answer is true, and return it.
+
+    Raises AssertionError when that takes longer than `seconds`.
     """
     until = time.monotonic() + seconds
     while True:

@@ -1,6 +1,4 @@
-"""Faults of the database: rows that cannot be written for a while. And the end of the tests' own
-one.
-"""
+"""Faults of the database that tests cause, and the release of the test database at their end."""
 
 import asyncio
 import sqlite3
@@ -17,11 +15,11 @@ OTHERS = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg
 
 
 def wait_for_others_to_leave() -> None:
-    """Return when this thread's connection is the only one to the Postgres database, which can then
-    be dropped.
+    """Wait until this connection is the only one to the Postgres test database.
 
-    A pool may still be opening a connection in the background, and a thread that has ended may have
-    left one behind. Whoever stays is ended.
+    The database can then be dropped. A pool may still be opening a connection in the background,
+    and a thread that has ended may have left one behind. Connections that stay longer than
+    LEAVING_SECONDS are ended.
     """
     if connection.vendor != "postgresql":
         return
@@ -32,7 +30,7 @@ def wait_for_others_to_leave() -> None:
 
 
 def query(statement: str) -> list[Any]:
-    """Return the rows of a statement, asked outside of the connection pool, which is closed."""
+    """Return the rows of a statement, run outside of the connection pool, which is closed."""
     connection.close()
     connection.close_pool()  # type: ignore[attr-defined]
     import psycopg
@@ -44,7 +42,7 @@ def query(statement: str) -> list[Any]:
 
 
 class LedgerLock:
-    """While it is held (`async with`), no usage row can be written; everything can be read."""
+    """An `async with` block in which no usage record can be written; everything can be read."""
 
     def __init__(self) -> None:
         self._vendor = connection.vendor
@@ -82,9 +80,10 @@ class LedgerLock:
 
 
 class DatabaseProxy:
-    """Stands between this process and Postgres (`with`): it can freeze, like a server that stopped.
+    """A proxy between this process and Postgres that can freeze, like a server that hangs.
 
-    It works in a thread of its own, because some who connect block the loop of the test.
+    Use it in a `with` block. It runs in a thread of its own, because some callers block the event
+    loop of the test while they connect.
     """
 
     def __init__(self) -> None:
@@ -113,18 +112,18 @@ class DatabaseProxy:
         for task in running:
             task.cancel()
         self._loop.run_until_complete(asyncio.gather(*running, return_exceptions=True))
-        self._loop.run_until_complete(asyncio.sleep(0))  # transports close in the next turn
+        self._loop.run_until_complete(asyncio.sleep(0))  # transports close in the loop's next turn
         self._loop.close()
 
     def _lead(self, where: dict[str, Any]) -> None:
-        """From now on Django connects there."""
+        """Let Django connect to this address from now on."""
         connection.close()
         self._settings.update(where)
         connection.close_pool()  # type: ignore[attr-defined]
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """Within it nothing passes, and whoever connects waits."""
+        """Stop all traffic during the block; new connections wait."""
         self._loop.call_soon_threadsafe(self._flowing.clear)
         try:
             yield

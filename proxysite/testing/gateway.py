@@ -1,5 +1,6 @@
-"""The real application under the real server, on a loopback port, in the event loop of the test;
-and callers for it.
+"""The real application under the real server, in the event loop of the test, and callers for it.
+
+The server listens on a loopback port.
 """
 
 import asyncio
@@ -29,9 +30,8 @@ from tokens.pool import state_writer
 Json = dict[str, Any]
 HELLO: list[Json] = [{"role": "user", "content": "Hello!"}]
 TICK_SECONDS = 0.02
-NO_TLS = ssl.SSLContext(
-    ssl.PROTOCOL_TLS_CLIENT
-)  # httpx would load the system's certificates for every client
+# httpx would load the system's certificates for every client
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Answer:
 
     @property
     def error(self) -> Json:
-        """The error object; it is an error of OpenAI's form and nothing else, or this fails."""
+        """Return the error object. Fails unless the answer is an error of OpenAI's form."""
         assert self.headers["content-type"].startswith("application/json"), self
         whole = self.json
         assert whole.keys() == {"error"}, whole
@@ -59,13 +59,14 @@ class Answer:
 
     @property
     def events(self) -> list[Json]:
-        """The objects of a stream, in order; `[DONE]` and comments are not among them."""
+        """Return the objects of a stream in order, without `[DONE]` and comments."""
         return [json.loads(data) for data in self.data if data != "[DONE]"]
 
     @property
     def data(self) -> list[str]:
-        """The data of all events. Fails on what is no stream of single `data:` lines and
-        comments.
+        """Return the data of all events.
+
+        Fails unless the stream has only single `data:` lines and comments.
         """
         parts = self.body.decode().split("\n\n")
         assert parts.pop() == "", self.body
@@ -76,13 +77,13 @@ class Answer:
 
     @property
     def done(self) -> bool:
-        """Whether the stream says that it is complete: once, and at its end."""
+        """Return whether the stream says that it is complete: once, and at its end."""
         assert self.data.count("[DONE]") <= 1, self.body
         return bool(self.data) and self.data[-1] == "[DONE]"
 
     @property
     def text(self) -> str:
-        """What was said to the first choice, streamed or whole."""
+        """Return the text of the first choice, streamed or whole."""
         if not self.headers["content-type"].startswith("text/event-stream"):
             return str(self.json["choices"][0]["message"]["content"])
         choices = (choice for event in self.events for choice in event.get("choices", ()))
@@ -92,13 +93,13 @@ class Answer:
 
     @property
     def finishes(self) -> list[str]:
-        """Every finish reason that a stream carries."""
+        """Return every finish reason of a stream."""
         choices = (choice for event in self.events for choice in event.get("choices", ()))
         return [choice["finish_reason"] for choice in choices if choice["finish_reason"]]
 
     @property
     def stream_error(self) -> Json:
-        """The error that ended a stream, which says nothing of being complete, or this fails."""
+        """Return the error that ended a stream. Fails when the stream says that it is complete."""
         assert self.status == 200
         assert not self.done, self.body
         assert self.finishes == [], self.body
@@ -123,14 +124,14 @@ class Reading:
                 self.body += await anext(self._pieces)
 
     async def rest(self) -> Answer:
-        """Read to the end."""
+        """Read to the end, and return the whole answer."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             async for piece in self._pieces:
                 self.body += piece
         return Answer(self.status, self.headers, self.body)
 
     async def leave(self) -> None:
-        """Close the connection in the middle."""
+        """Close the connection in the middle of the answer."""
         await self._response.aclose()
 
 
@@ -146,7 +147,10 @@ class Wire:
         await self.writer.drain()
 
     async def answer(self) -> Answer:
-        """The next whole answer. Raises IncompleteReadError when the connection ends before."""
+        """Return the next whole answer.
+
+        Raises IncompleteReadError when the connection ends before.
+        """
         async with asyncio.timeout(PATIENCE_SECONDS):
             first, *lines = (await self.reader.readuntil(b"\r\n\r\n"))[:-4].split(b"\r\n")
             pairs = [
@@ -165,7 +169,7 @@ class Wire:
         await self.reader.readuntil(b"\r\n")
 
     async def end(self) -> bytes:
-        """What still comes until the gateway closes the connection."""
+        """Return the bytes that still come until the gateway closes the connection."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             try:
                 return await self.reader.read()
@@ -177,10 +181,10 @@ class Wire:
 
 
 class RunningGateway:
-    """One server; `start` and `stop` in the loop of the test."""
+    """One server, run from `start` to `stop` in the event loop of the test."""
 
     async def start(self) -> None:
-        """Serve, with the rows and settings that are there now."""
+        """Start to serve, with the rows and settings that exist now."""
         self._application = Application()
         options = config()
         options.app = self._application
@@ -205,14 +209,15 @@ class RunningGateway:
         self._ticking = asyncio.create_task(self._tick())
 
     async def _tick(self) -> None:
-        """The server's once-a-second work, more often."""
+        """Do the server's once-a-second work more often."""
         while True:
             await self._server.on_tick(0)
             await asyncio.sleep(TICK_SECONDS)
 
     async def stop(self, leaving: Collection[Path] = ()) -> None:
-        """Every request must have ended by itself: nothing may be in flight, or wait to be written
-        but in `leaving`.
+        """Stop the server. Fails unless every request has ended by itself.
+
+        Nothing may be in flight, and no journal or spool file may be left but those in `leaving`.
         """
         await self._http.aclose()
         for server in self._server.servers:
@@ -236,7 +241,7 @@ class RunningGateway:
         assert not left, f"requests are noted that have ended, or rows wait: {left}"
 
     async def _end_requests(self) -> int:
-        """Wait for them; returns how many had to be ended by force."""
+        """Wait for running requests, and return how many had to be cancelled."""
         tasks = self._server.server_state.tasks
         try:
             await eventually(lambda: not tasks)
@@ -250,17 +255,19 @@ class RunningGateway:
 
     @property
     def budget(self) -> BodyBudget:
-        """What the bodies of requests take of memory and disk."""
+        """Return the counts of the bytes that bodies of requests take."""
         return self._application.stock.budget
 
     @property
     def waiting(self) -> int:
-        """How many unknown callers have requests whose body is still to come."""
+        """Return how many unknown callers have requests whose body is still to come."""
         return self._application.stock.waiting.taken
 
     def held(self) -> tuple[int, int, int, int]:
-        """Bytes of bodies in memory and on disk, places of Django's handler, and keys with running
-        requests.
+        """Return the resources that requests hold.
+
+        These are the bytes of bodies in memory and on disk, the places of Django's handler, and the
+        number of API keys with running requests.
         """
         handler = self._application.stock
         keys = self.inner.key_requests
@@ -271,39 +278,39 @@ class RunningGateway:
         await self.start()
 
     async def drain(self) -> None:
-        """What a signal starts: no new connections, running answers finish."""
+        """Shut down as after a signal: accept no connections, and let running answers finish."""
         await self._server.shutdown([self._listener])
 
     async def reload(self) -> None:
-        """Take new rows in force now, not with the next look at the database."""
+        """Load new rows now, without waiting for the change watcher."""
         await Watcher(self.inner).read_all()
 
     @property
     def tasks(self) -> set["asyncio.Task[None]"]:
-        """The tasks of running requests, which an end by force cancels."""
+        """Return the tasks of running requests."""
         return self._server.server_state.tasks
 
     @property
     def connections(self) -> int:
-        """How many callers are connected."""
+        """Return how many callers are connected."""
         return len(self._server.server_state.connections)
 
     async def token(self, row: UpstreamToken) -> UpstreamToken:
-        """The token's row, with everything written that the pool has noted."""
+        """Write everything that the pool has noted, and return the token's row."""
         await state_writer.write(self.inner.pool, 0)
         found: UpstreamToken = await rows.fresh(row)
         return found
 
     def failures(self) -> int:
-        """How many of the latest requests the breaker of the provider `fake` counts as failed."""
+        """Return how many recent requests the breaker of the provider `fake` counts as failed."""
         return len(self._breaker._recent(time.monotonic())[0])
 
     def is_failing(self) -> bool:
-        """Whether the breaker of the provider `fake` is open or half-open."""
+        """Return whether the breaker of the provider `fake` is open or half-open."""
         return self._breaker.is_open
 
     def blocked(self) -> float | None:
-        """For how many seconds it is open; None when the provider may be asked."""
+        """Return for how many seconds the breaker is open; None when the provider may be asked."""
         return self._breaker.blocked_for(time.monotonic())
 
     @property
@@ -315,7 +322,7 @@ class RunningGateway:
 
     # --- callers ----------------------------------------------------------------------------------
     async def ask(self, method: str, path: str, key: str | None = None, **options: Any) -> Answer:
-        """One request with httpx; `options` are its own."""
+        """Send one request with httpx, and return its answer; `options` are those of httpx."""
         headers = {"authorization": f"Bearer {key}"} if key else {}
         headers |= options.pop("headers", {})
         response = await self._http.request(method, path, headers=headers, **options)
@@ -324,7 +331,7 @@ class RunningGateway:
     async def chat(
         self, key: str | None, headers: dict[str, str] | None = None, **body: Any
     ) -> Answer:
-        """A chat completion of the model `m`, or what `body` says instead."""
+        """Ask for a chat completion of the model `m`; `body` adds or replaces fields."""
         asked = {"model": "m", "messages": HELLO} | body
         return await self.ask(
             "POST", "/v1/chat/completions", key, json=asked, headers=headers or {}
@@ -332,7 +339,7 @@ class RunningGateway:
 
     @asynccontextmanager
     async def reading(self, key: str, **body: Any) -> AsyncIterator[Reading]:
-        """A streamed chat completion while it comes."""
+        """Ask for a streamed chat completion, and yield it while it comes."""
         asked = {"model": "m", "messages": HELLO, "stream": True} | body
         headers = {"authorization": f"Bearer {key}"}
         async with self._http.stream(
@@ -342,8 +349,9 @@ class RunningGateway:
 
     @asynccontextmanager
     async def wire(self, receive_buffer: int | None = None) -> AsyncIterator[Wire]:
-        """A bare connection; `receive_buffer` bytes bound what the kernel takes for a caller that
-        does not read.
+        """Open a bare connection.
+
+        `receive_buffer` bounds the bytes that the kernel takes for a caller that does not read.
         """
         with closing_on_error(socket.socket()) as sock:
             if receive_buffer is not None:
@@ -369,7 +377,7 @@ def closing_on_error(sock: socket.socket) -> Iterator[socket.socket]:
 def request(
     key: str, *, path: str = "/v1/chat/completions", headers: str = "", **body: Any
 ) -> bytes:
-    """A whole chat request as bytes, for a bare connection."""
+    """Return a whole chat request as bytes, for a bare connection."""
     data = json.dumps({"model": "m", "messages": HELLO} | body).encode()
     return request_head(key, len(data), path=path, headers=headers) + data
 

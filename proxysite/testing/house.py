@@ -1,8 +1,8 @@
-"""A real gateway: `manage.py serve` as a process in a home of its own, and the commands beside it.
+"""A real gateway: `manage.py serve` as a process in its own home, and commands beside it.
 
-With DATABASE_URL each house has its own Postgres database; Redis is left out, a house has its
-embedded parts. What a house needs of the machine it gets from an environment made for it: nothing
-that a person has set leaks in.
+With DATABASE_URL each house has its own Postgres database. Redis is left out: a house has the
+embedded parts. A house runs in an environment made for it, so that settings of the person who runs
+the tests do not leak in.
 """
 
 import os
@@ -24,14 +24,14 @@ from django.conf import settings
 
 from proxysite.testing import PATIENCE_SECONDS
 
-STARTING_SECONDS = 30.0  # how long a test waits for a process of ours; not how long it may take
+STARTING_SECONDS = 30.0  # how long a test waits for a process; it measures nothing
 TOKEN = "sk-upstream-canary"  # noqa: S105 - of the provider `fake`
 NEEDED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
 SERVES = re.compile(r"serves (http://127\.0\.0\.1:(\d+))")
 
 
 def wait_for(question: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> Any:
-    """Ask until the answer is true, and return it."""
+    """Ask until the answer is true, and return it. Fails after `seconds`; `what` is named then."""
     until = time.monotonic() + seconds
     while not (found := question()):
         assert time.monotonic() < until, f"not within {seconds:g} s: {what}"
@@ -40,8 +40,10 @@ def wait_for(question: Callable[[], Any], what: str, seconds: float = PATIENCE_S
 
 
 class House:
-    """One home. `start` runs its gateway, `end` ends it as SIGTERM does; `output` is all that it
-    ever said.
+    """One home and its gateway.
+
+    `start` runs the gateway, `end` ends it with SIGTERM. `output` is everything that it has
+    printed.
     """
 
     def __init__(self, home: Path, database_url: str = "", **environment: str) -> None:
@@ -63,7 +65,7 @@ class House:
 
     # --- the gateway ------------------------------------------------------------------------------
     def start(self, *arguments: str, port: int = 0) -> str:
-        """Serve; returns what this start has said by the time it serves, and when it answers."""
+        """Start to serve, and return the output of this start when `/readyz` answers."""
         before = len(self.output)
         self.launch("--port", str(port), *arguments)
 
@@ -82,7 +84,7 @@ class House:
         return said
 
     def launch(self, *arguments: str) -> "subprocess.Popen[bytes]":
-        """Begin `serve` and do not wait for anything."""
+        """Start `serve`, without waiting for anything."""
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(  # noqa: S603
                 [sys.executable, "manage.py", "serve", *arguments],
@@ -104,24 +106,27 @@ class House:
         self.process.send_signal(number)
 
     def ended(self) -> int:
-        """The exit status, when the process has ended."""
+        """Wait until the process has ended, and return its exit status."""
         assert self.process is not None
         return self.process.wait(STARTING_SECONDS)
 
     def end(self) -> int:
-        """End it as an operator does; returns its exit status."""
+        """End the process as an operator does, and return its exit status."""
         self.signal(signal.SIGTERM)
         return self.ended()
 
     def kill(self) -> None:
-        """Make sure that nothing of it runs."""
+        """Kill the process and its group, if they still run."""
         if self.process is not None and self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
-    # --- beside it --------------------------------------------------------------------------------
+    # --- commands and queries ---------------------------------------------------------------------
     def manage(self, *arguments: str, stdin: str = "", status: int = 0) -> str:
-        """Run a command as a person does; returns what it wrote to its standard output."""
+        """Run a management command, and return its standard output.
+
+        Fails unless the exit status is `status`.
+        """
         done = subprocess.run(  # noqa: S603
             [sys.executable, "manage.py", *arguments],
             cwd=settings.BASE_DIR,
@@ -136,8 +141,9 @@ class House:
         return done.stdout
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
-        """Rows of the house's database, asked beside Django; a statement that changes rows is
-        committed.
+        """Return rows of the house's database, read beside Django.
+
+        A statement that changes rows is committed.
         """
         if not self.database_url:
             with closing(sqlite3.connect(self.home / "proxysite.sqlite3", timeout=20)) as db, db:
@@ -151,9 +157,9 @@ class House:
 
 @contextmanager
 def own_database(template: str = "") -> Iterator[str]:
-    """The address of a new Postgres database beside the one that DATABASE_URL names; "" on SQLite.
+    """Create a Postgres database beside that of DATABASE_URL, yield its URL, and drop it.
 
-    `template` is the address of the database that it is a copy of.
+    Yields "" on SQLite. `template` is the URL of a database to copy.
     """
     if settings.EMBEDDED_DATABASE:
         yield ""
@@ -172,8 +178,9 @@ def own_database(template: str = "") -> Iterator[str]:
 
 @contextmanager
 def house(home: Path, like: House | None = None, **environment: str) -> Iterator[House]:
-    """A house that has not been started yet: empty, or a copy of one that has ended; nothing is
-    left of it.
+    """Yield a house that is not started yet, and remove everything of it afterwards.
+
+    It is empty, or a copy of `like`, a house that has ended.
     """
     with own_database(like.database_url if like else "") as url:
         if like is not None:
@@ -186,8 +193,9 @@ def house(home: Path, like: House | None = None, **environment: str) -> Iterator
 
 
 def furnish(house: House, upstream_url: str) -> str:
-    """The first run of an empty house, and the provider `fake` with the model `m` and a token;
-    returns the first key. It has ended afterwards.
+    """Run an empty house for the first time, and return its first API key.
+
+    Adds the provider `fake` with the model `m` and a token. The house has ended afterwards.
     """
     key = re.search(r"API key +(\S+)", house.start())
     assert key, house.output

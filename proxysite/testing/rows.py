@@ -1,5 +1,6 @@
-"""Rows for tests, made by plain functions, and the broom that takes them away again. All of it is
-for database threads or synchronous fixtures.
+"""Rows for tests, made by plain functions, and their removal.
+
+Call the functions in database threads or synchronous fixtures.
 """
 
 from collections.abc import Iterable
@@ -35,7 +36,10 @@ class Person:
 
 
 def person(name: str, *, models: Iterable[str] = (), **fields: Any) -> Person:
-    """A user of that name, made when there is none, with a new key for `models` (none: all)."""
+    """Return the user of that name with a new API key; the user is created when there is none.
+
+    `models` are the models that the key may use; without any it may use all.
+    """
     users = get_user_model().objects
     user = users.filter(username=name).first() or users.create_user(name, password=name, **fields)  # type: ignore[attr-defined]
     row, key = keys.issue(user, name="test", models=models)
@@ -45,8 +49,9 @@ def person(name: str, *, models: Iterable[str] = (), **fields: Any) -> Person:
 def provider(
     base_url: str, name: str = "fake", *, models: Iterable[str] = ("m",), **fields: Any
 ) -> Provider:
-    """An OpenAI-compatible provider on this machine with its models; each `public` or
-    `public=upstream`.
+    """Create an OpenAI-compatible provider on this machine with its models.
+
+    Each model is `public` or `public=upstream`.
     """
     given = {"kind": "openai_compatible", "base_url": base_url, "allow_private": True} | fields
     row = Provider.objects.create(name=name, **given)
@@ -56,9 +61,7 @@ def provider(
 
 
 def move(*providers: Provider, base_url: str, **fields: Any) -> None:
-    """These providers are at `base_url` now, and a person has confirmed that their tokens may be
-    sent there.
-    """
+    """Move these providers to `base_url`, and confirm that their tokens may be sent there."""
     for row in providers:
         for name, value in ({"base_url": base_url} | fields).items():
             setattr(row, name, value)
@@ -67,7 +70,7 @@ def move(*providers: Provider, base_url: str, **fields: Any) -> None:
 
 
 def move_all(base_url: str, **fields: Any) -> None:
-    """All providers are at `base_url` now, as `move` does it."""
+    """Move all providers to `base_url`, like `move`."""
     move(*Provider.objects.all(), base_url=base_url, **fields)
 
 
@@ -90,7 +93,7 @@ def alias(name: str, public_id: str) -> ModelAlias:
 
 
 def tokens(owner: Provider, *secrets: str, **fields: Any) -> list[UpstreamToken]:
-    """One token per secret, saved in their order."""
+    """Create one token per secret, in their order."""
     rows = []
     for secret in secrets:
         rows.append(UpstreamToken.of(owner, secret, **fields))
@@ -99,27 +102,28 @@ def tokens(owner: Provider, *secrets: str, **fields: Any) -> list[UpstreamToken]
 
 
 async def usage() -> list[UsageRecord]:
-    """The ledger, oldest first."""
+    """Return the usage records, oldest first."""
     return await off_loop(lambda: list(UsageRecord.objects.order_by("id")))
 
 
 async def only_usage() -> UsageRecord:
-    """The ledger's one row."""
+    """Return the only usage record. Fails when there are more or none."""
     rows = await usage()
     assert len(rows) == 1, rows
     return rows[0]
 
 
 async def fresh(row: Any) -> Any:
-    """The row as it is now."""
+    """Return the row as it is in the database now."""
     return await off_loop(type(row).objects.get, pk=row.pk)
 
 
 def sweep_database() -> None:
-    """Delete what a test committed, whatever table it is in; faster than `flush`, which
-    truncates.
+    """Delete everything that a test committed, in all tables.
+
+    This is faster than Django's `flush`, which truncates.
     """
-    connection.close()  # a test may have broken it
+    connection.close()  # a test may have broken the connection
     if connection.vendor == "postgresql":
         connection.close_pool()  # type: ignore[attr-defined]
     tables = {

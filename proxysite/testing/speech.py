@@ -1,5 +1,6 @@
-"""What an OpenAI-compatible upstream says, as plain objects. Source: OpenAI's API reference, "Chat
-completions".
+"""The bodies that an OpenAI-compatible upstream sends, as plain objects.
+
+Source: OpenAI's API reference, "Chat completions".
 """
 
 from typing import Any
@@ -27,7 +28,7 @@ def completion(
     message: Json | None = None,
     **fields: Any,
 ) -> Json:
-    """One whole `chat.completion`; `fields` are added to it, None takes one out."""
+    """Return one whole `chat.completion`; `fields` are added to it, None removes a field."""
     said = {"role": "assistant", "content": content, "refusal": None, **(message or {})}
     choices = [
         {"index": i, "message": dict(said), "logprobs": None, "finish_reason": finish}
@@ -47,7 +48,7 @@ def completion(
 def chunk(
     delta: Json | None = None, *, finish: str | None = None, index: int = 0, **fields: Any
 ) -> Json:
-    """One `chat.completion.chunk` with one choice."""
+    """Return one `chat.completion.chunk` with one choice."""
     choice = {"index": index, "delta": delta or {}, "logprobs": None, "finish_reason": finish}
     head = {"id": ID, "object": "chat.completion.chunk", "created": CREATED, "model": MODEL}
     return head | {"choices": [choice]} | fields
@@ -58,7 +59,7 @@ def usage_chunk(counts: Json | None = None) -> Json:
 
 
 def words(*texts: str) -> list[Json]:
-    """The chunks that say `texts`, the first with the role; none of them ends the answer."""
+    """Return the chunks that say `texts`, the first with the role; none of them ends the answer."""
     return [
         chunk({"content": text} if at else {"role": "assistant", "content": text})
         for at, text in enumerate(texts)
@@ -66,7 +67,7 @@ def words(*texts: str) -> list[Json]:
 
 
 def spoken(*texts: str, finish: str = "stop") -> list[Json]:
-    """A whole streamed answer: words, the finish reason, usage. `[DONE]` is not among them."""
+    """Return a whole streamed answer: words, the finish reason, usage. It has no `[DONE]`."""
     return [*words(*(texts or ("Hello", " there", "!"))), chunk(finish=finish), usage_chunk()]
 
 
@@ -76,7 +77,7 @@ def error(
     code: str | None = None,
     **more: Any,
 ) -> Json:
-    """An error object; `more` are further fields of it, such as `param`."""
+    """Return an error object; `more` are further fields of it, such as `param`."""
     return {"error": {"message": message, "type": kind, "param": None, "code": code} | more}
 
 
@@ -101,7 +102,7 @@ def embedding_list(*vectors: Any) -> Json:
 
 
 def text_completion(text: str, finish: str | None = "stop", **fields: Any) -> Json:
-    """A legacy completion, whole or one chunk of it."""
+    """Return a legacy completion, whole or one chunk of it."""
     choice = {"index": 0, "text": text, "logprobs": None, "finish_reason": finish}
     return {
         "id": "cmpl-upstream",
@@ -115,6 +116,6 @@ def text_completion(text: str, finish: str | None = "stop", **fields: Any) -> Js
 
 
 def spoken_text(text: str) -> list[Json]:
-    """A whole streamed legacy completion, with usage at its end."""
+    """Return a whole streamed legacy completion, with usage at its end."""
     end = text_completion("", None) | {"choices": [], "usage": usage()}
     return [text_completion(text, None), text_completion("", "stop"), end]

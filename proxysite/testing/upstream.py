@@ -1,10 +1,9 @@
-"""An upstream over real sockets that does what a script says, down to the single byte, and
-remembers what it was asked.
+"""An upstream over real sockets that follows a script, byte by byte, and remembers its requests.
 
-A script is an async function of one `Exchange`. `Upstream.will(*scripts)` queues them, one per
-request; without a script it is an honest OpenAI server that says "Hello there!". What a script
-sends is a row of pieces: bytes go out as they are, a `Gate` waits until the test opens it (PAUSE:
-the upstream's own, `Upstream.gate`, for scripts in tables), CUT resets the connection, END closes
+A script is an async function of one `Exchange`. `Upstream.will(*scripts)` queues scripts, one per
+request; without a script it is an honest OpenAI server that says "Hello there!". A script sends
+pieces in order: bytes go out as they are, a `Gate` waits until the test opens it (PAUSE is the
+upstream's own gate, `Upstream.gate`, for scripts in tables), CUT resets the connection, END closes
 it.
 """
 
@@ -28,7 +27,7 @@ HELLO = ("Hello", " there", "!")
 
 
 class Gate:
-    """A place in a script where the upstream waits; the test knows when it got there."""
+    """A point in a script where the upstream waits; the test can wait until it is reached."""
 
     def __init__(self) -> None:
         self.reached = asyncio.Event()
@@ -38,7 +37,7 @@ class Gate:
         self._opened.set()
 
     async def arrival(self) -> None:
-        """Return when the upstream has come to the gate."""
+        """Wait until the upstream has come to the gate."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             await self.reached.wait()
 
@@ -61,7 +60,7 @@ Script = Callable[["Exchange"], Awaitable[None]]
 
 @dataclass(slots=True, frozen=True)
 class Request:
-    """What came in: the head's bytes as they were, and the body's."""
+    """A request as it came in: the bytes of its head and of its body."""
 
     head: bytes
     body: bytes
@@ -91,20 +90,19 @@ class Request:
 
 @dataclass(slots=True)
 class Exchange:
-    """One request and the connection it came on. `left` is set when the gateway closed that
-    connection.
-    """
+    """One request and its connection; `left` is set when the gateway has closed the connection."""
 
     request: Request
     writer: asyncio.StreamWriter
     gate: Gate
-    connection: int  # which connection of the upstream, from 1
+    connection: int  # number of the upstream's connection, from 1
     left: asyncio.Event = field(default_factory=asyncio.Event)
     sent_bytes: int = 0
 
     async def send(self, data: bytes) -> None:
-        """Write, and wait as long as the gateway does not read. Raises ConnectionError when it has
-        left.
+        """Write, and wait while the gateway does not read.
+
+        Raises ConnectionError when the gateway has left.
         """
         if self.writer.is_closing():
             raise ConnectionResetError
@@ -128,7 +126,7 @@ class Exchange:
                 await self.send(piece)
 
     async def departure(self) -> None:
-        """Return when the gateway has closed the connection."""
+        """Wait until the gateway has closed the connection."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             await self.left.wait()
 
@@ -143,14 +141,14 @@ def head(status: int, headers: dict[str, str]) -> bytes:
 
 
 def event(said: Event) -> Piece:
-    """One event of a stream as bytes; gates and deeds stay what they are."""
+    """Return one event of a stream as bytes; gates and deeds are returned as they are."""
     if isinstance(said, dict):
         said = json.dumps(said)
     return f"data: {said}\n\n".encode() if isinstance(said, str) else said
 
 
 def raw(*pieces: Piece) -> Script:
-    """Exactly these bytes, deeds and pauses."""
+    """Return a script that sends exactly these pieces."""
 
     async def script(exchange: Exchange) -> None:
         await exchange.play(*pieces)
@@ -159,7 +157,10 @@ def raw(*pieces: Piece) -> Script:
 
 
 def reply(body: Any = b"", status: int = 200, **headers: str) -> Script:
-    """A whole answer; an object goes out as JSON. Underscores in header names stand for hyphens."""
+    """Return a script that sends a whole answer; an object goes out as JSON.
+
+    Underscores in the names of headers stand for hyphens.
+    """
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     named = {"content-type": "application/json", "content-length": str(len(data))} | named
@@ -169,13 +170,14 @@ def reply(body: Any = b"", status: int = 200, **headers: str) -> Script:
 def refuse(
     status: int, message: str = "No.", code: str | None = None, kind: str = "", **headers: str
 ) -> Script:
-    """An error answer in OpenAI's form."""
+    """Return a script that sends an error in OpenAI's form."""
     return reply(speech.error(message, kind or "some_error", code), status, **headers)
 
 
 def stream(*events: Event, **headers: str) -> Script:
-    """A stream of events in chunked encoding, each written by itself; its end is sent when all
-    pieces are out.
+    """Return a script that streams events in chunked encoding, each written by itself.
+
+    The end of the stream is sent after all events, unless the pieces close the connection.
     """
     named = {"content-type": "text/event-stream", "transfer-encoding": "chunked"}
     named |= {name.replace("_", "-"): value for name, value in headers.items()}
@@ -190,8 +192,9 @@ def chunked(piece: Piece) -> Piece:
 
 
 def say(*texts: str, n: int = 1) -> Script:
-    """What an honest server answers to this very request: whole or streamed, with usage where it
-    was asked for.
+    """Return a script that answers the request like an honest server.
+
+    The answer is whole or streamed as requested, with usage where the request wants it.
     """
 
     async def script(exchange: Exchange) -> None:
@@ -216,16 +219,15 @@ def say(*texts: str, n: int = 1) -> Script:
 
 
 async def silence(exchange: Exchange) -> None:
-    """Accept the request and never answer."""
+    """Accept the request, and never answer."""
     await exchange.left.wait()
 
 
 # --- the server -----------------------------------------------------------------------------------
 class Upstream:
-    """Listens on a loopback port from `start` to `stop`: on `listener` when it is given one, over
-    TLS with `tls`.
+    """The scripted server; it listens on a loopback port from `start` to `stop`.
 
-    `host` is the name that `url` says.
+    It uses `listener` when it is given one, and TLS with `tls`. `host` is the name in `url`.
     """
 
     def __init__(
@@ -246,13 +248,13 @@ class Upstream:
         self.connections = 0
         self.failures: list[BaseException] = []
 
-    # --- what a test says and asks ----------------------------------------------------------------
+    # --- for tests --------------------------------------------------------------------------------
     def will(self, *scripts: Script) -> None:
-        """The scripts for the next requests, in their order."""
+        """Queue the scripts for the next requests, in their order."""
         self._scripts.extend(scripts)
 
     def always(self, script: Script) -> None:
-        """The script for requests that find none waiting."""
+        """Set the script for requests that find no script queued."""
         self._always = script
 
     @property
@@ -264,7 +266,7 @@ class Upstream:
         return self.exchanges[-1]
 
     async def asked(self, times: int = 1) -> Exchange:
-        """Return the exchange of request number `times` when it has come."""
+        """Wait for request number `times`, and return its exchange."""
         async with asyncio.timeout(PATIENCE_SECONDS), self._news:
             await self._news.wait_for(lambda: len(self.exchanges) >= times)
         return self.exchanges[times - 1]
@@ -309,8 +311,9 @@ class Upstream:
     async def _serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: int
     ) -> None:
-        """One request after another; while a script runs, the next one is awaited, so that leaving
-        is noticed.
+        """Serve the requests of one connection, one after another.
+
+        While a script runs the next request is awaited, so that the gateway's leaving is noticed.
         """
         reading = asyncio.ensure_future(read_request(reader))
         playing: set[asyncio.Future[None]] = set()
@@ -343,7 +346,7 @@ class Upstream:
 
 
 async def read_request(reader: asyncio.StreamReader) -> Request | None:
-    """The next request of a connection; None when it was closed."""
+    """Return the next request of a connection; None when it was closed."""
     try:
         start = await reader.readuntil(b"\r\n\r\n")
         request = Request(start[:-4], b"")

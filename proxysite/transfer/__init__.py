@@ -1,1 +1,1 @@
-"""Copying all rows of the home's SQLite database into a Postgres database."""
+"""Copy all rows of the home's SQLite database into a Postgres database."""

@@ -1,10 +1,9 @@
-"""Copy every row of the home's SQLite database into an empty Postgres database, and prove that it
-arrived.
+"""Copy every row of the SQLite database into an empty Postgres database, and prove it.
 
-Rows go in slices, each with a note of how far its table is: a copy that was killed goes on where it
-was. Nothing counts before the end, where the rows of both databases are counted and digested.
-Foreign keys and triggers are set aside meanwhile, so that no order of tables matters and no gateway
-is told of half a copy.
+Rows are copied in slices, each with a note of the position in its table: an interrupted copy goes
+on from there. The copy counts only at its end, when the rows of both databases have been counted
+and digested. Foreign keys and triggers are set aside meanwhile, so that the order of tables does
+not matter and no gateway is notified of half a copy.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,17 +20,17 @@ from proxysite.transfer.source import WORDS, Source
 from proxysite.transfer.target import ALIAS, MADE_BY_MIGRATE, Target
 from proxysite.transfer.values import digest_rows
 
-SLICE_BYTES = 8 * 2**20  # a slice ends here too: a document's index may have megabytes
+SLICE_BYTES = 8 * 2**20  # a slice ends here too, as one index of a document may have megabytes
 Progress = Callable[[str, int, int], None]
 
 
 class CopyRefused(Exception):
-    """The copy cannot be made. The text is one line for the person who asked for it."""
+    """The copy cannot be made; the text is one line for the person who asked for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A table with its columns, and the kinds that these have on Postgres."""
+    """A table with its columns, their types on Postgres (`kinds`), and its number of rows."""
 
     table: str
     columns: tuple[str, ...]
@@ -41,7 +40,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What was found in both databases."""
+    """The count and digest of a table, which are the same in both databases."""
 
     table: str
     count: int
@@ -49,9 +48,9 @@ class Proof:
 
 
 def prepare_target(target: Target, source_name: str, dry_run: bool) -> None:
-    """Make sure that the target is empty, or holds the beginning of this very copy, and migrate it.
+    """Migrate the target, once it is clear that it is empty or holds the beginning of this copy.
 
-    Raises CopyRefused. `dry_run`: look only.
+    With `dry_run` nothing is written. Raises CopyRefused.
     """
     if target.has_notes():
         if target.read_source() != source_name:
@@ -66,7 +65,7 @@ def prepare_target(target: Target, source_name: str, dry_run: bool) -> None:
 
 
 def refuse_filled(target: Target) -> None:
-    """Raise CopyRefused when the target has tables or rows of somebody else."""
+    """Raise CopyRefused when the target has tables of another program, or has rows."""
     tables = target.read_tables()
     ours = {model._meta.db_table for model in apps.get_models(include_auto_created=True)} | {WORDS}
     if foreign := sorted(set(tables) - ours):
@@ -78,7 +77,10 @@ def refuse_filled(target: Target) -> None:
 
 
 def make_plans(source: Source, target: Target) -> list[Plan]:
-    """Return what to copy. Raises CopyRefused when the databases are not of one version."""
+    """Return the plan of each table.
+
+    Raises CopyRefused when the migrations or the columns of the two databases differ.
+    """
     if source.read_migrations() != target.read_migrations():
         raise CopyRefused(
             "The source is of another version: run `make serve` on it once, end it, and copy then."
@@ -95,7 +97,7 @@ def make_plans(source: Source, target: Target) -> list[Plan]:
 def copy_rows(
     source: Source, target: Target, plan: Plan, slice_rows: int, progress: Progress
 ) -> None:
-    """Copy what the target does not have yet of one table. Raises CopyRefused."""
+    """Copy the rows of one table that the target does not have yet. Raises CopyRefused."""
     position = target.read_position(plan.table)
     done = 0
     try:
@@ -111,7 +113,7 @@ def copy_rows(
 def read_slices(
     source: Source, plan: Plan, position: int | None, slice_rows: int
 ) -> Iterator[tuple[list[Sequence[Any]], int]]:
-    """Yield (rows, the last row's place) of what lies behind `position`."""
+    """Yield slices of the rows behind `position`, as (rows, the last row's position)."""
     begin = {} if position is None else {"after": position}
     rows: list[Sequence[Any]] = []
     size = last = 0
@@ -127,8 +129,9 @@ def read_slices(
 
 
 def adapt_words(plan: Plan, values: Sequence[Any]) -> list[Any]:
-    """Return a row of the full-text index as Postgres has it: a list of words, with one more for
-    its span.
+    """Return a row of the full-text index in the form of Postgres.
+
+    It is a list of words, with one more word for the span of ids that the item is in.
     """
     row = dict(zip(plan.columns, values, strict=True))
     span = full_text_index.of_span(row["user_id"], row["item_id"])

@@ -1,6 +1,4 @@
-"""The SQLite database that is copied: read beside Django, as it is on disk, while nobody can write
-to it.
-"""
+"""The SQLite database that is copied, read beside Django while nobody can write to it."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -10,7 +8,8 @@ from urllib.parse import quote
 
 from proxysite.transfer.values import convert_value
 
-WORDS = "conversations_words"  # of the full-text index: a text here, a tsvector on Postgres
+# the full-text index: its words are a text on SQLite, a tsvector on Postgres
+WORDS = "conversations_words"
 BUSY_SECONDS = 20
 FETCHED = 500
 
@@ -43,7 +42,7 @@ class Source:
     ) -> Iterator[tuple[int, list[Any]]]:
         """Yield (rowid, values as Postgres takes them) of the rows behind the row `after`.
 
-        Raises ValueError on a value that is not of its column's kind.
+        Raises ValueError on a value that does not fit its column's type.
         """
         named = ", ".join(f'"{column}"' for column in columns)
         statement = f'SELECT rowid, {named} FROM "{table}" WHERE rowid > ? ORDER BY rowid'  # noqa: S608 - names

@@ -1,8 +1,8 @@
-"""The Postgres database that is copied into, and the notes in it that make a copy resumable.
+"""The Postgres database that is copied into, with notes that make a copy resumable.
 
-The table `proxysite_copy` is there from the first row to the end of a copy. It says how far each
-table is, and keeps the foreign keys that are put back at the end. While it is there no gateway
-starts on this database.
+The table `proxysite_copy` exists from the first row to the end of a copy. It holds the position of
+each table, and the foreign keys that are restored at the end. While it exists no gateway starts on
+this database.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,7 +31,7 @@ class Target:
     def __init__(self) -> None:
         self._connection = connections[ALIAS]
 
-    # --- what is there --------------------------------------------------------------------------
+    # --- tables and columns ---------------------------------------------------------------------
     def read_tables(self) -> list[str]:
         """Return the names of all tables but those that only Django and this copy keep."""
         return sorted(set(self._connection.introspection.table_names()) - set(NOT_COPIED))
@@ -40,12 +40,12 @@ class Target:
         return NOTES in self._connection.introspection.table_names()
 
     def find_filled(self, tables: Sequence[str]) -> list[str]:
-        """Return those tables that have rows."""
+        """Return those of the tables that have rows."""
         question = 'SELECT EXISTS (SELECT 1 FROM "{}")'
         return [table for table in tables if self.ask(question.format(table))[0][0]]
 
     def read_kinds(self, table: str) -> dict[str, str]:
-        """Return the kind of each column that is not computed, by its name."""
+        """Return the type of each column that is not computed, by its name."""
         rows = self.ask(
             "SELECT column_name, data_type FROM information_schema.columns WHERE table_schema = "
             "current_schema()"
@@ -70,8 +70,9 @@ class Target:
 
     # --- notes ----------------------------------------------------------------------------------
     def begin(self, tables: Sequence[str], source: str) -> None:
-        """Empty the tables, note the copy, and set triggers and foreign keys aside, all or
-        nothing.
+        """Create the notes, set triggers and foreign keys aside, and empty the tables.
+
+        All of it is one transaction. Foreign keys are kept in the notes, triggers are disabled.
         """
         keys = self.ask(
             "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint"
@@ -95,13 +96,14 @@ class Target:
         return str(self.ask(f"SELECT detail FROM {NOTES} WHERE kind = 'source'")[0][0])  # noqa: S608
 
     def read_position(self, table: str) -> int | None:
-        """Return the last row of the source that is here; None when none is."""
+        """Return the position in the source of a table's last copied row; None before the first."""
         rows = self.ask(f"SELECT position FROM {NOTES} WHERE kind = 'table' AND name = %s", [table])  # noqa: S608
         return int(rows[0][0]) if rows else None
 
     def finish(self, tables: Sequence[str]) -> None:
-        """Put foreign keys and triggers back and forget the notes, all or nothing. Checks every
-        foreign key.
+        """Restore foreign keys and triggers, and drop the notes, in one transaction.
+
+        Postgres checks every foreign key.
         """
         keys = self.ask(f"SELECT name, detail FROM {NOTES} WHERE kind = 'key' ORDER BY name")  # noqa: S608
         with transaction.atomic(using=ALIAS), self._connection.cursor() as cursor:
@@ -116,7 +118,7 @@ class Target:
     def write_slice(
         self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], last: int
     ) -> None:
-        """Write rows and how far the table is now, all or nothing."""
+        """Write rows and the table's new position in one transaction."""
         named = ", ".join(f'"{column}"' for column in columns)
         with transaction.atomic(using=ALIAS), self._connection.cursor() as cursor:
             if table == WORDS:
@@ -135,7 +137,7 @@ class Target:
             )
 
     def set_sequences(self, tables: Sequence[str]) -> None:
-        """Let each counter of ids go on behind the highest id."""
+        """Set each sequence of ids to go on behind the highest id."""
         rows = self.ask(
             "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema "
             "= current_schema()"
@@ -168,9 +170,9 @@ class Target:
             yield from cursor
 
     def analyze(self) -> None:
-        """Let the planner know the tables."""
+        """Update the statistics of the query planner."""
         self.run("ANALYZE")
 
 
-# how a column is read to be compared, where not as it is
+# how a column of this type is read for the comparison; others are read as they are
 SHOWN = {"jsonb": '"{}"::text', "inet": 'host("{}")', "tsvector": 'tsvector_to_array("{}")'}

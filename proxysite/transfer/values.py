@@ -1,4 +1,4 @@
-"""Values of SQLite as Postgres takes them, and the form in which both can be compared. No I/O.
+"""Convert values of SQLite for Postgres, and values of both into one form to compare. No I/O.
 
 A `kind` is the type that Postgres gives a column (`information_schema.columns.data_type`).
 """
@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from typing import Any
 from uuid import UUID
 
-REPLACEMENT = "\ufffd"  # for what Postgres cannot hold in a text
+REPLACEMENT = "\ufffd"  # in place of characters that Postgres cannot hold in a text
 DIGEST_BYTES = 16
 MODULUS = 1 << (8 * DIGEST_BYTES)
 TEXTS = ("character varying", "text", "character")
@@ -21,7 +21,7 @@ INTEGERS = ("smallint", "integer", "bigint")
 
 # --- from SQLite to Postgres --------------------------------------------------------------------
 def convert_value(kind: str, value: Any) -> Any:
-    """Return a value of SQLite as the type that a column of this kind takes. Raises ValueError."""
+    """Return a value of SQLite as the type that such a column takes. Raises ValueError."""
     if value is None:
         return None
     return CONVERTERS.get(kind, str)(value)

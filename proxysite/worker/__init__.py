@@ -1,1 +1,1 @@
-"""The queue of background tasks where there is no broker."""
+"""The queue of background tasks when there is no broker."""

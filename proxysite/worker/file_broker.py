@@ -1,11 +1,11 @@
-"""The queue of tasks where there is no broker: kombu's folder of files, in which a message is whole
-or is not there.
+"""The queue of tasks when there is no broker: a folder of files with one message each.
 
-kombu's own writes a message in place, and a worker that reads half of one ends. Here a message
-appears under its name when it is complete, and one that cannot be read is moved aside (`*.broken`).
+It replaces kombu's own, which writes a message in place: a worker that reads half of one ends. Here
+a message appears under its name when it is complete, and one that cannot be read is moved aside
+(`*.broken`).
 
-Messages are not forced to disk as `providers/durable_files.py` does it: the work that a power cut
-takes is ordered again, by the next periodic run or by whoever asked for it.
+Messages are not forced to disk as in `providers/durable_files.py`: work that is lost in a power cut
+is ordered again, by the next periodic run or by the person who asked for it.
 """
 
 import logging
@@ -25,8 +25,9 @@ logger = logging.getLogger(__name__)
 
 class Channel(filesystem.Channel):
     def _put(self, queue: str, payload: Any, **kwargs: Any) -> None:  # type: ignore[override] # the stubs disagree
-        """Append a message to the queue; names sort by time, and what is half written has another
-        ending.
+        """Write a message to the queue.
+
+        Names sort by time. An unfinished file has another ending. Raises ChannelError.
         """
         name = f"{time_ns()}_{uuid.uuid4()}.{queue}.msg"
         file = Path(self.data_folder_out, name)
@@ -45,7 +46,7 @@ class Channel(filesystem.Channel):
             file = Path(self.data_folder_in, name)
             taken = file.with_name(f"{name}.taken")
             try:
-                os.replace(file, taken)  # whoever succeeds has it
+                os.replace(file, taken)  # one worker succeeds, and has the message
             except FileNotFoundError:
                 continue
             message = readable(taken)
@@ -59,7 +60,7 @@ class Channel(filesystem.Channel):
     def _queue_bind(
         self, exchange: str, routing_key: str | None, pattern: str | None, queue: str | None
     ) -> None:
-        """Note the queue; what was noted of it and cannot be read is written anew."""
+        """Note the queue; an earlier note that cannot be read is written anew."""
         binding = exchange, routing_key or "", pattern or "", queue or ""
         try:
             super()._queue_bind(*binding)
@@ -73,7 +74,7 @@ class Transport(filesystem.Transport):
 
 
 def readable(file: Path) -> dict[str, Any] | None:
-    """The message in this file; None when it has none."""
+    """Return the message in this file; None when it has none."""
     try:
         found = loads(file.read_text(encoding="utf-8"))
     except ValueError:

@@ -1,4 +1,4 @@
-"""`conformance`: how a gateway stands up to the sixteen faults of the faulty upstream."""
+"""The command `conformance`: test a gateway with the sixteen faults of the faulty upstream."""
 
 import asyncio
 import json
@@ -68,7 +68,10 @@ class Command(GatewayCommand):
             sys.exit(1)
 
     async def judge(self, run: Run, chosen: set[str], *, as_text: bool) -> list[Verdict]:
-        """Return the verdicts; as text each is written as soon as it is there. Raises WallError."""
+        """Run the chosen scenarios and return the verdicts. Raises WallError.
+
+        With `as_text` each verdict is printed as soon as it is there.
+        """
         verdicts = []
         async with run:
             await run.wait_until_ready()

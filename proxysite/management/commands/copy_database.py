@@ -1,4 +1,4 @@
-"""`copy_database`: all that the home's SQLite database holds into a Postgres database."""
+"""The command `copy_database`: copy the home's SQLite database into a Postgres database."""
 
 import sys
 from argparse import ArgumentParser
@@ -31,7 +31,7 @@ class Command(GatewayCommand):
         "which is migrated first. "
         "A copy that was interrupted goes on when it is called again."
     )
-    writes = False  # not to the database of this home
+    writes = False  # it does not write to the database of this home
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("url", help="the target: postgres://user:password@host:5432/name")
@@ -65,7 +65,7 @@ class Command(GatewayCommand):
             del connections.databases[ALIAS]
 
     def copy(self, source: Source, target: Target, dry_run: bool, slice_rows: int) -> None:
-        """Copy and prove. Raises CopyRefused, DatabaseError."""
+        """Copy all rows, and prove that they arrived. Raises CopyRefused, DatabaseError."""
         source_name = markers.describe_database(settings.DATABASES["default"])
         copying.prepare_target(target, source_name, dry_run)
         if dry_run:
@@ -107,7 +107,10 @@ class Command(GatewayCommand):
             self.stderr.write(f"\r{table}: {done} of {count}\x1b[K", ending="")
 
     def show_proofs(self, source: Source, target: Target, plans: list[Plan]) -> None:
-        """Print the count and digest of each table that has rows."""
+        """Compare each table in both databases, and print count and digest of those with rows.
+
+        Raises CopyRefused when a table differs.
+        """
         if sys.stderr.isatty():
             self.stderr.write("\r\x1b[K", ending="")
         for plan in plans:
@@ -117,8 +120,9 @@ class Command(GatewayCommand):
 
 
 def connect_target(url: str) -> None:
-    """Make the Django connection ALIAS. Raises CommandError on an address that is none, or not one
-    of Postgres.
+    """Add the Django connection ALIAS to the target.
+
+    Raises CommandError when the URL names no Postgres database, or the source itself.
     """
     env = Environment({})
     try:
@@ -146,7 +150,10 @@ def connect_target(url: str) -> None:
 
 @contextmanager
 def opened_source() -> Iterator[Source]:
-    """The source, while no gateway runs on it and nobody else writes to it. Raises CommandError."""
+    """Open the source, locked against gateways and other writers, during the block.
+
+    Raises CommandError when a gateway runs on the home.
+    """
     lock = markers.claim_home(settings.HOME.root)
     if lock is None:
         raise CommandError(

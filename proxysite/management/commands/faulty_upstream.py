@@ -1,4 +1,4 @@
-"""`faulty_upstream`: an OpenAI-compatible server that breaks as the model's name says."""
+"""The command `faulty_upstream`: an OpenAI-compatible server that breaks as the model name says."""
 
 import asyncio
 from argparse import ArgumentParser

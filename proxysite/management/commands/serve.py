@@ -1,4 +1,4 @@
-"""`serve`: prepare the home and run the gateway."""
+"""The command `serve`: prepare the home and run the gateway."""
 
 import logging
 import os
@@ -24,7 +24,7 @@ from proxysite.server import host_names
 logger = logging.getLogger(__name__)
 REACHABLE = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}  # noqa: S104 - where "everywhere" answers here
 HIGHEST_PORT = 65_535
-FILES = 65_536  # 1,000 streams are 2,000 sockets
+FILES = 65_536  # open files; 1,000 streams are 2,000 sockets
 
 
 class Command(GatewayCommand):
@@ -46,10 +46,10 @@ class Command(GatewayCommand):
         parser.add_argument(
             "--workers", type=int, default=1, help="processes (more than one needs Postgres)"
         )
-        parser.add_argument(
-            "--listening-on", type=int, help=SUPPRESS
-        )  # a worker's inherited socket
-        parser.add_argument("--parent", type=int, help=SUPPRESS)  # its supervisor's process id
+        # the socket that a worker inherits
+        parser.add_argument("--listening-on", type=int, help=SUPPRESS)
+        # the process id of a worker's supervisor
+        parser.add_argument("--parent", type=int, help=SUPPRESS)
 
     def handle(self, *args: Any, host: str, port: int, workers: int, **options: Any) -> None:
         from api.accounting import journal
@@ -91,7 +91,7 @@ class Command(GatewayCommand):
 
 
 def prepare_home() -> TextIO:
-    """Make the home its owner's alone and take its lock, so that two gateways never share one.
+    """Make the home private to its owner, and take its lock, so that two gateways never share one.
 
     Returns the lock's open file. Raises CommandError.
     """
@@ -139,7 +139,7 @@ def leave_marker(lock: TextIO, host: str, port: int) -> None:
 
 
 def raise_file_limit() -> None:
-    """As many open files as the system allows, up to FILES."""
+    """Raise the limit of open files to the system's maximum, FILES at most."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
     if soft < wanted:
@@ -147,8 +147,8 @@ def raise_file_limit() -> None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """The listening socket. Raises CommandError with one clear line."""
-    if not 0 <= port <= HIGHEST_PORT:  # the resolver would take the remainder
+    """Return the listening socket. Raises CommandError with one clear line."""
+    if not 0 <= port <= HIGHEST_PORT:  # the resolver would reduce the number modulo 65,536
         raise CommandError(f"Cannot listen on port {port}: ports end at {HIGHEST_PORT}.")
     try:
         family, kind, _, _, address = socket.getaddrinfo(
@@ -168,8 +168,9 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def describe_start(first: FirstRun | None, host: str, port: int) -> str:
-    """Return what a start says: the first secrets, once; where it listens; a hint when names are
-    not allowed yet.
+    """Return the text that a start prints.
+
+    It has the first secrets (once), the address, and a hint when host names are not allowed yet.
     """
     address = f"http://{REACHABLE.get(host, show_host(host))}:{port}"
     lines = [welcome(first, address)] if first is not None else []
@@ -190,7 +191,7 @@ def show_host(host: str) -> str:
 
 
 def welcome(first: FirstRun, address: str) -> str:
-    """What the first run shows, once."""
+    """Return the text that the first run shows, once."""
     hello = '{"model": "echo", "messages": [{"role": "user", "content": "Hello!"}]}'
     headers = f"-H 'Authorization: Bearer {first.key}' -H 'Content-Type: application/json'"
     curl = f"curl {address}/v1/chat/completions {headers} -d '{hello}'"

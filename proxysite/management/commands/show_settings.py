@@ -1,4 +1,4 @@
-"""`show_settings`: every setting that is in force, and where it comes from."""
+"""The command `show_settings`: every setting in force, and where it comes from."""
 
 import json
 from argparse import ArgumentParser
@@ -39,7 +39,7 @@ class Command(GatewayCommand):
 
 
 def show_value(declared: Declared) -> Any:
-    """Return the value as JSON can carry it; of a secret only whether there is one."""
+    """Return the value as JSON can carry it; for a secret only whether there is one."""
     if declared.is_secret:
         is_set = declared.value or declared.name in SECRET_NAMES
         return "***" if is_set else ""
