@@ -36,7 +36,7 @@ class Page:
 
     def tests(self) -> set[str]:
         """File names of the tests that it names."""
-        return set(re.findall(r"`(?:\w+/tests/)?(test_\w+\.py)`", self.text))
+        return set(re.findall(r"`(?:\w+/)*(test_\w+\.py)`", self.text))
 
     def settings(self) -> set[str]:
         """Names of our variables in it, those in the left column left out: they are the other

@@ -152,7 +152,7 @@ def test_each_section_begins_with_serving(section: str) -> None:
 
 
 def test_every_test_that_the_page_names_is_there() -> None:
-    named = set(re.findall(r"`(?:\w+/tests/)?(test_\w+\.py)`", PAGE))
-    there = {path.name for path in settings.BASE_DIR.glob("*/tests/test_*.py")}
+    named = set(re.findall(r"`(?:\w+/tests/)?(?:\w+/)*(test_\w+\.py)`", PAGE))
+    there = {path.name for path in settings.BASE_DIR.glob("*/tests/**/test_*.py")}
     assert named
     assert named <= there

@@ -101,4 +101,4 @@ async def in_a_conversation(shell: Terminal, commands: list[str], upstream: Any)
 
 def test_every_test_that_the_page_names_is_there() -> None:
     assert PAGE.tests()
-    assert PAGE.tests() <= {path.name for path in settings.BASE_DIR.glob("*/tests/test_*.py")}
+    assert PAGE.tests() <= {path.name for path in settings.BASE_DIR.glob("*/tests/**/test_*.py")}

@@ -161,7 +161,7 @@ async def with_a_file(shell: Terminal, commands: list[str], upstream: Any) -> No
 
 def test_every_test_that_the_page_names_is_there() -> None:
     assert PAGE.tests()
-    assert PAGE.tests() <= {path.name for path in settings.BASE_DIR.glob("*/tests/test_*.py")}
+    assert PAGE.tests() <= {path.name for path in settings.BASE_DIR.glob("*/tests/**/test_*.py")}
 
 
 def test_every_setting_of_the_page_is_known() -> None:
