@@ -11,7 +11,7 @@ and if the process dies, later turns ignore this one.
 import math
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
@@ -44,6 +44,15 @@ from providers.protocol.message_text import SYSTEM_ROLES
 PAUSE_SECONDS = 0.005
 
 
+class Started(NamedTuple):
+    """A turn whose row is written, with everything that a queued one still has to write."""
+
+    begun: Begun
+    turn: Turn
+    entries: list[Entry]
+    replaced_ids: list[UUID]  # turns that this one replaces
+
+
 def begin_within(asked: Asked, seconds: float) -> Begun:
     """Start the turn like `begin`, with a time limit that runs from now."""
     return begin(asked, time.monotonic() + seconds)
@@ -59,29 +68,30 @@ def begin(asked: Asked, until: float = math.inf) -> Begun:
     try:
         with transaction.atomic():
             limit_transaction(until)
-            begun, turn, new = placed(asked, until)
+            started = placed(asked, until)
             require_time(until)
     except IntegrityError:  # another request created the conversation at the same moment
         raise Busy from None
-    if turn.status == TurnStatus.QUEUED:
+    if started.turn.status == TurnStatus.QUEUED:
         try:
-            put_rest(turn, new, until)
+            put_rest(started, until)
         except BaseException:
-            drop(begun)
+            drop(started.begun)
             raise
-    return begun
+    return started.begun
 
 
-def placed(asked: Asked, until: float) -> tuple[Begun, Turn, list[Entry]]:
-    """Create the turn's row and, if there are few, its items; return turn, row and items.
+def placed(asked: Asked, until: float) -> Started:
+    """Create the turn's row and, if there are few, its items.
 
     The row stays queued while not all of its items are written. Also saves the conversation, adds
-    to the remembered size of the user's contents, and marks turns that this one replaces.
+    to the remembered size of the user's contents, and marks turns that this one replaces; for a
+    queued turn that is left to `put_rest`, so that a turn that never starts replaces nothing.
     """
     conversation, begins = place_of(asked)
     require_free(conversation)
     own = [entry for entry in asked.entries if entry.role in SYSTEM_ROLES]
-    heard, turned_back = heard_of(conversation, asked)
+    heard, turned_back, replaced_ids = heard_of(conversation, asked)
     room = asked.budget - estimate_item_tokens(said(heard))
     own_system = estimate_item_tokens(own)
     told = context.read(conversation, room, own_system=own_system, least=least(heard))
@@ -89,7 +99,8 @@ def placed(asked: Asked, until: float) -> tuple[Begun, Turn, list[Entry]]:
     repeated = chat and deduplicate.same(told.system, own)
     new = [entry.clean() for entry in (heard if repeated or not chat else [*own, *heard])]
     if told.unanswered and deduplicate.same(told.unanswered, said(new)):
-        replace(conversation, told.unanswered[0].turn_id)  # the same question again
+        replaced_ids.append(told.unanswered[0].turn_id)  # the same question again
+        set_replaced(replaced_ids, replaced=True)
         told.items = told.items[: -len(told.unanswered)]
     messages = composed(asked, [] if own else told.system, told.items, heard)
     size = storage_quota.size_of(new) + storage_quota.json_size(asked.settings)
@@ -114,6 +125,8 @@ def placed(asked: Asked, until: float) -> tuple[Begun, Turn, list[Entry]]:
     )
     if is_whole:
         put(turn, new, output=False, until=until)
+    else:
+        set_replaced(replaced_ids, replaced=False)
     storage_quota.add_on_commit(asked.user_id, size)
     touch(conversation, turn, new if is_whole else ())
     knows = (
@@ -130,14 +143,15 @@ def placed(asked: Asked, until: float) -> tuple[Begun, Turn, list[Entry]]:
         messages=messages,
         resume=resume_of(conversation, turn) if knows else None,
     )
-    return begun, turn, new
+    return Started(begun, turn, new, replaced_ids)
 
 
-def put_rest(turn: Turn, new: Sequence[Entry], until: float) -> None:
+def put_rest(started: Started, until: float) -> None:
     """Write the items of a queued turn in several transactions, then mark it as in progress.
 
     When the conversation is deleted meanwhile, the remaining items are not written. Raises TooLate.
     """
+    _, turn, new, replaced_ids = started
     rows = new_items(turn, new, output=False)
     try:
         for start in range(0, len(rows), finish_turn.PUT_AT_ONCE):
@@ -150,6 +164,7 @@ def put_rest(turn: Turn, new: Sequence[Entry], until: float) -> None:
             Turn.objects.filter(pk=turn.pk, status=TurnStatus.QUEUED).update(
                 status=TurnStatus.IN_PROGRESS
             )
+            set_replaced(replaced_ids, replaced=True)
             if any(entry.role in SYSTEM_ROLES for entry in new):
                 Conversation.objects.filter(pk=turn.conversation_id).update(system=turn)
     except IntegrityError:
@@ -157,23 +172,28 @@ def put_rest(turn: Turn, new: Sequence[Entry], until: float) -> None:
             raise
 
 
-def heard_of(conversation: Conversation, asked: Asked) -> tuple[list[Entry], bool]:
+def heard_of(conversation: Conversation, asked: Asked) -> tuple[list[Entry], bool, list[UUID]]:
     """Return the request's new items, and mark the turns that it replaces.
 
     Instructions are left out for chat requests. The second value is true when the request continues
-    from an older turn; the turns after that one are then marked as replaced in the database.
+    from an older turn; the turns after that one are then marked as replaced in the database, and
+    their ids are the third value.
     """
     heard = said(asked.entries)
     if asked.door != Door.CHAT or len(heard) < 2 or not conversation.last:
-        return asked.entries if asked.door != Door.CHAT else heard, False
+        return asked.entries if asked.door != Door.CHAT else heard, False, []
     last, first = context.last_and_first(conversation, len(heard))
     found = deduplicate.beyond(last, first, asked.entries)
+    replaced_ids: list[UUID] = []
     if found.after is not None:
-        left = Turn.objects.filter(
-            conversation=conversation, number__gt=Turn.objects.get(pk=found.after).number
+        later = Turn.objects.filter(
+            conversation=conversation,
+            number__gt=Turn.objects.get(pk=found.after).number,
+            replaced=False,
         )
-        left.update(replaced=True)
-    return found.new, found.after is not None
+        replaced_ids = list(later.values_list("pk", flat=True))
+        set_replaced(replaced_ids, replaced=True)
+    return found.new, found.after is not None, replaced_ids
 
 
 def said(entries: Sequence[Entry]) -> list[Entry]:
@@ -192,8 +212,10 @@ def least(heard: Sequence[Entry]) -> int:
     )
 
 
-def replace(conversation: Conversation, turn_id: UUID) -> None:
-    Turn.objects.filter(pk=turn_id, conversation=conversation).update(replaced=True)
+def set_replaced(turn_ids: Sequence[UUID], *, replaced: bool) -> None:
+    """Set whether later turns leave these turns out of their prompts."""
+    if turn_ids:
+        Turn.objects.filter(pk__in=turn_ids).update(replaced=replaced)
 
 
 def composed(

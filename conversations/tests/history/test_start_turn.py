@@ -6,6 +6,7 @@ import math
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 from django.db import connection
@@ -14,6 +15,7 @@ from django.utils import timezone
 from conversations import retention
 from conversations.history import finish_turn, start_turn
 from conversations.history.conversation_lookup import Asked, Busy
+from conversations.history.finish_turn import Begun, Finished
 from conversations.messages import items
 from conversations.models import Conversation, Door, Item, Turn, TurnStatus
 from providers.database.database_threads import TooLate, off_loop
@@ -135,3 +137,41 @@ async def test_a_conversation_may_be_deleted_while_a_long_question_is_written(
     begun = await off_loop(start_turn.begin, asked_by(alice, 25, name="talk"))
     assert len(begun.messages) == 25
     assert not await off_loop(Item.objects.exists)
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+async def test_a_long_question_replaces_older_turns_only_when_it_starts(
+    alice: Person, monkeypatch: pytest.MonkeyPatch, is_late: bool
+) -> None:
+    """An edited question leaves the turns after it behind, but not if it is refused."""
+
+    def message(role: str, text: str) -> dict[str, str]:
+        return {"role": role, "content": text}
+
+    def ask(*messages: dict[str, str]) -> Begun:
+        asked = asked_by(alice, 0, name="talk")
+        asked.entries.extend(items.of_messages(messages))
+        return start_turn.begin(asked)
+
+    def answer(begun: Begun, text: str) -> None:
+        entries = items.of_messages([message("assistant", text)])
+        status = TurnStatus.COMPLETED
+        finish_turn.finish(Finished(begun.id, begun.conversation_id, status, entries))
+
+    def converse() -> None:
+        first = [message("user", "one"), message("assistant", "first")]
+        answer(ask(first[0]), "first")
+        answer(ask(*first, message("user", "two")), "second")
+        long = [message("user", f"edited {number}") for number in range(25)]
+        with pytest.raises(TooLate) if is_late else nullcontext():
+            ask(*first, *long)
+
+    def too_late() -> None:
+        if is_late:
+            raise TooLate("too late")
+
+    interfere(monkeypatch, too_late)
+    await off_loop(converse)
+    rows = Turn.objects.order_by("number").values_list("number", "replaced")
+    found = await off_loop(lambda: list(rows))
+    assert found == ([(1, False), (2, False)] if is_late else [(1, False), (2, True), (3, False)])
