@@ -25,7 +25,7 @@ from providers.admin.big_tables import NOTHING, BigTableAdmin, audit, badge, cou
 from providers.admin.deletion_admin import SlicedDeletion
 from providers.admin.secret_search import SecretSearch
 from providers.models import Deletion
-from providers.protocol.chat import CHAT, COMPLETIONS, EMBEDDINGS
+from providers.protocol.request import CHAT, COMPLETIONS, EMBEDDINGS
 from tokens.models import UpstreamToken
 
 SHOWN_MODELS = 2  # number of a key's models that the list names
@@ -447,7 +447,7 @@ def masks_of(attempts: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def cells(attempt: dict[str, Any], masks: dict[str, str]) -> list[object]:
-    """Return one attempt of the ledger (`providers.protocol.chat.Attempt.as_dict`) as table cells.
+    """Return one attempt of the ledger (`providers.protocol.trace.Attempt.as_dict`) as table cells.
 
     The cells are in the order of COLUMNS.
     """

@@ -26,7 +26,8 @@ from api.accounting.writers import Writer
 from api.models import Status
 from providers.exceptions import DatabaseUnavailable, GatewayError
 from providers.fast_settings import settings
-from providers.protocol.chat import Batches, Chunk, Trace
+from providers.protocol.chunks import Batches, Chunk
+from providers.protocol.trace import Trace
 
 logger = logging.getLogger(__name__)
 

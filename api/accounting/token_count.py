@@ -14,8 +14,8 @@ from django.conf import settings
 
 from api.accounting import tokenizer
 from conversations.text.token_estimate import CHARS_PER_TOKEN, MESSAGE_TOKENS, estimate_texts
-from providers.protocol.chat import Trace
 from providers.protocol.message_text import list_prompt_texts
+from providers.protocol.trace import Trace
 
 HIGHEST = 10**9  # a larger figure is no token count
 Measure = Callable[[Sequence[str]], int]  # texts -> their tokens

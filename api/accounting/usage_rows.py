@@ -18,7 +18,7 @@ from api.accounting.journal import FACTS
 from api.accounting.spool import Row
 from api.accounting.writers import ATTEMPTS, COLUMNS
 from api.models import Status
-from providers.protocol.chat import Trace
+from providers.protocol.trace import Trace
 
 HIGHEST_ID = 2**63 - 1
 HIGHEST_COUNT = 2**31 - 1

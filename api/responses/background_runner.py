@@ -37,7 +37,8 @@ from providers.exceptions import (
     Saturated,
     ShuttingDown,
 )
-from providers.protocol.chat import Batches, Trace
+from providers.protocol.chunks import Batches
+from providers.protocol.trace import Trace
 
 logger = logging.getLogger(__name__)
 

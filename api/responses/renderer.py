@@ -13,7 +13,8 @@ from api.responses.objects import Head, usage_of
 from api.responses.part_events import Event
 from conversations.messages.answer_builder import Answer
 from providers.exceptions import GatewayError
-from providers.protocol.chat import Chunk, Trace
+from providers.protocol.chunks import Chunk
+from providers.protocol.trace import Trace
 
 
 class EventRenderer:

@@ -14,8 +14,8 @@ from api.schemas.json_body import Maybe, missing, refuse_long, well_formed
 from conversations.reasoning.sampling_paths import CandidateCount
 from providers.exceptions import InvalidRequest
 from providers.fast_settings import settings
-from providers.protocol.chat import CHAT, COMPLETIONS, EMBEDDINGS
 from providers.protocol.message_text import SYSTEM_ROLES
+from providers.protocol.request import CHAT, COMPLETIONS, EMBEDDINGS
 
 OWN = (
     "conversation_id",

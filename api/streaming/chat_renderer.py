@@ -10,7 +10,9 @@ from typing import Any
 import orjson
 
 from api import exceptions
-from providers.protocol.chat import CHAT, COMPLETIONS, EMBEDDINGS, Chunk, Trace
+from providers.protocol.chunks import Chunk
+from providers.protocol.request import CHAT, COMPLETIONS, EMBEDDINGS
+from providers.protocol.trace import Trace
 
 DONE = b"data: [DONE]\n\n"
 PING = b": ping\n\n"

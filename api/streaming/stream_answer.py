@@ -19,7 +19,8 @@ from api.relay.error_fields import OwnPlaces
 from api.streaming.chat_renderer import PING
 from providers.exceptions import GatewayError, InternalError, ShuttingDown
 from providers.fast_settings import settings
-from providers.protocol.chat import Batches, Chunk, Trace
+from providers.protocol.chunks import Batches, Chunk
+from providers.protocol.trace import Trace
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 SSE_HEADERS = (

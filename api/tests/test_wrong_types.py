@@ -16,7 +16,7 @@ from conversations.messages.tool_order import paired
 from providers.exceptions import CallerError, InvalidJson
 from providers.filters import file_parts
 from providers.filters.prompted_tools import tool_prompt, tool_request
-from providers.protocol.chat import CHAT
+from providers.protocol.request import CHAT
 
 DATA = "data:text/plain;base64,aGk="
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}

@@ -30,15 +30,9 @@ from conversations.strategies import strategy
 from providers.catalogue import Candidate, Meaning
 from providers.exceptions import GatewayError, InternalError, InvalidRequest, ModelNotFound
 from providers.filters.file_parts import file_parts
-from providers.protocol.chat import (
-    CHAT,
-    COMPLETIONS,
-    EMBEDDINGS,
-    Batches,
-    ChatRequest,
-    Chunk,
-    Trace,
-)
+from providers.protocol.chunks import Batches, Chunk
+from providers.protocol.request import CHAT, COMPLETIONS, EMBEDDINGS, ChatRequest
+from providers.protocol.trace import Trace
 from tokens.pool.caller_tokens import Borrowed
 
 THINKING = {"parsed": "reasoning", "raw": "inline", "hidden": "hidden"}  # the keys are Groq's words

@@ -41,7 +41,8 @@ from conversations.models import Conversation, Door, Item
 from providers.catalogue import Meaning
 from providers.database.database_threads import TURNS, in_time
 from providers.exceptions import GatewayError
-from providers.protocol.chat import CHAT, Batches
+from providers.protocol.chunks import Batches
+from providers.protocol.request import CHAT
 
 DOOR = "responses"
 

@@ -25,7 +25,9 @@ from conversations.models import Document, DocumentState, Passage
 from providers.catalogue import Catalogue
 from providers.database.database_threads import LONG
 from providers.exceptions import BadResponse, GatewayError, ModelNotFound
-from providers.protocol.chat import EMBEDDINGS, ChatRequest, Chunk, Trace
+from providers.protocol.chunks import Chunk
+from providers.protocol.request import EMBEDDINGS, ChatRequest
+from providers.protocol.trace import Trace
 from tokens.failover import loop as failover
 from tokens.pool.pool import Pool
 

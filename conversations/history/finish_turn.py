@@ -24,8 +24,8 @@ from conversations.models import RUNNING, Conversation, Document, Farewell, Item
 from conversations.search import item_search
 from conversations.text.token_estimate import ATTACHMENT_TOKENS, MESSAGE_TOKENS, estimate_tokens
 from providers.database.database_threads import require_time
-from providers.protocol.chat import Resume
 from providers.protocol.message_text import SYSTEM_ROLES
+from providers.protocol.request import Resume
 
 TITLE_CHARS = 80
 PUT_AT_ONCE = 100  # items that are written between two looks at the clock

@@ -33,7 +33,9 @@ from conversations.models import Door, TurnStatus
 from providers.database.database_threads import HOUSEKEEPING, TURNS, in_time, off_loop
 from providers.database.keyed_locks import KeyedLocks
 from providers.exceptions import ConversationBusy, DatabaseUnavailable, GatewayError
-from providers.protocol.chat import Batches, Resume, Trace
+from providers.protocol.chunks import Batches
+from providers.protocol.request import Resume
+from providers.protocol.trace import Trace
 
 logger = logging.getLogger(__name__)
 

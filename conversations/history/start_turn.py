@@ -37,8 +37,8 @@ from conversations.models import Conversation, Door, Turn, TurnStatus
 from providers.database.database_threads import limit_transaction, require_time
 from providers.database.leases import time_from_now
 from providers.exceptions import InvalidRequest
-from providers.protocol.chat import Resume
 from providers.protocol.message_text import SYSTEM_ROLES
+from providers.protocol.request import Resume
 
 # pause between two parts of a long request, so that the event loop gets the interpreter
 PAUSE_SECONDS = 0.005

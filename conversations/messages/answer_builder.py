@@ -14,7 +14,7 @@ from msgspec import Struct, field
 
 from conversations.messages import items
 from conversations.messages.items import Entry
-from providers.protocol.chat import Chunk
+from providers.protocol.chunks import Chunk
 
 # the usual fields of a chunk; all others are kept as extras
 OPENAI = frozenset(

@@ -24,7 +24,9 @@ from providers.catalogue import Candidate, smallest_window
 from providers.database.database_threads import in_time, off_loop
 from providers.fast_settings import settings
 from providers.filters.moonshot_usage import sum_usage
-from providers.protocol.chat import ANSWERING, Batches, ChatRequest, Trace
+from providers.protocol.chunks import Batches
+from providers.protocol.request import ChatRequest
+from providers.protocol.trace import ANSWERING, Trace
 from tokens.pool.pool import Pool
 
 

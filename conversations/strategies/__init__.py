@@ -10,7 +10,9 @@ from functools import cache
 from importlib import import_module
 
 from providers.catalogue import Candidate
-from providers.protocol.chat import Batches, ChatRequest, Trace
+from providers.protocol.chunks import Batches
+from providers.protocol.request import ChatRequest
+from providers.protocol.trace import Trace
 from tokens.pool.pool import Pool
 
 Strategy = Callable[[ChatRequest, Sequence[Candidate], Pool, Trace], Batches]

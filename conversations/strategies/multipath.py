@@ -24,17 +24,10 @@ from conversations.upstream_calls.strategy_calls import (
 )
 from providers.catalogue import Candidate
 from providers.exceptions import BadResponse, GatewayError
-from providers.protocol.chat import (
-    CHAT,
-    Batches,
-    ChatRequest,
-    Chunk,
-    Trace,
-    completion,
-    delta,
-    usage_chunk,
-)
+from providers.protocol.chunks import Batches, Chunk, completion, delta, usage_chunk
 from providers.protocol.message_text import join_texts
+from providers.protocol.request import CHAT, ChatRequest
+from providers.protocol.trace import Trace
 from tokens.failover import loop as failover
 from tokens.pool.pool import Pool
 

@@ -25,7 +25,9 @@ from conversations.upstream_calls.strategy_calls import (
 )
 from providers.catalogue import Candidate
 from providers.exceptions import GatewayError, Rejected
-from providers.protocol.chat import CHAT, Batches, ChatRequest, Chunk, Trace, delta
+from providers.protocol.chunks import Batches, Chunk, delta
+from providers.protocol.request import CHAT, ChatRequest
+from providers.protocol.trace import Trace
 from tokens.failover import loop as failover
 from tokens.pool.pool import Pool
 

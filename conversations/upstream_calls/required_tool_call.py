@@ -13,7 +13,9 @@ from providers.catalogue import Candidate
 from providers.exceptions import GatewayError
 from providers.filters.moonshot_usage import sum_usage
 from providers.filters.prompted_tools import tool_prompt
-from providers.protocol.chat import Attempt, Batches, ChatRequest, Chunk, Resume, Trace
+from providers.protocol.chunks import Batches, Chunk
+from providers.protocol.request import ChatRequest, Resume
+from providers.protocol.trace import Attempt, Trace
 from tokens.failover import loop as failover
 from tokens.pool.pool import Pool
 

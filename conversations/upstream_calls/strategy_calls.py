@@ -23,8 +23,10 @@ from conversations.upstream_calls import required_tool_call
 from providers.catalogue import Candidate
 from providers.exceptions import InternalError, PoolError, Rejected, UpstreamTimeout
 from providers.filters.moonshot_usage import sum_usage
-from providers.protocol.chat import Batches, ChatRequest, Chunk, Trace
+from providers.protocol.chunks import Batches, Chunk
 from providers.protocol.message_text import SYSTEM_ROLES, join_texts
+from providers.protocol.request import ChatRequest
+from providers.protocol.trace import Trace
 from tokens.pool.pool import Pool
 
 # fields of the caller's body for intermediate calls too; tools, formats and limits are for the

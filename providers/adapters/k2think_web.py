@@ -28,7 +28,8 @@ from providers.exceptions import (
     UpstreamError,
 )
 from providers.network.http_client import HttpAnswer, Target
-from providers.protocol.chat import CHAT, ChatRequest, Chunk, Credential, Fresh, UpstreamModel
+from providers.protocol.chunks import Chunk
+from providers.protocol.request import CHAT, ChatRequest, Credential, Fresh, UpstreamModel
 from providers.upstream.base_adapter import BaseAdapter
 from providers.upstream.stream_reader import DialectReader
 from providers.wire import k2think_dialect

@@ -13,7 +13,8 @@ from typing import Any
 from providers.exceptions import QuotaExhausted, RateLimited, ServerFailed, UpstreamError
 from providers.filters.moonshot_usage import lift
 from providers.network.http_client import HttpAnswer
-from providers.protocol.chat import CHAT, ChatRequest, Chunk, Credential, UpstreamModel
+from providers.protocol.chunks import Chunk
+from providers.protocol.request import CHAT, ChatRequest, Credential, UpstreamModel
 from providers.upstream.base_adapter import BaseAdapter
 
 # all 403s have one error type: only the message tells a passing limit, a used-up plan and a bad

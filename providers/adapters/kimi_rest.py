@@ -21,7 +21,8 @@ import orjson
 
 from providers.exceptions import AuthRejected, BadResponse, ModelMissing, Rejected, UpstreamTimeout
 from providers.network.api_client import ApiCall
-from providers.protocol.chat import Batches, Credential, Fresh
+from providers.protocol.chunks import Batches
+from providers.protocol.request import Credential, Fresh
 from providers.upstream.web_chat import Turn, WebChat
 from providers.wire import kimi_common, kimi_rest_dialect
 from providers.wire.data_urls import Attachment, attachments

@@ -17,7 +17,8 @@ from typing import Any
 import orjson
 
 from providers.exceptions import AuthRejected, Rejected
-from providers.protocol.chat import Batches, Credential, Fresh
+from providers.protocol.chunks import Batches
+from providers.protocol.request import Credential, Fresh
 from providers.upstream.stream_reader import DialectReader
 from providers.upstream.web_chat import Turn, WebChat
 from providers.wire import connect, kimi_common, kimi_web_dialect

@@ -10,7 +10,7 @@ from functools import reduce
 from typing import Any
 
 from providers.filters.moonshot_usage import sum_usage
-from providers.protocol.chat import Chunk
+from providers.protocol.chunks import Chunk
 
 NAME = "$web_search"
 TOOL = {"type": "builtin_function", "function": {"name": NAME}}

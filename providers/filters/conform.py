@@ -12,7 +12,7 @@ from typing import Any
 
 from providers.exceptions import ServerFailed
 from providers.filters.native_calls import CallParts, whole_calls
-from providers.protocol.chat import Chunk
+from providers.protocol.chunks import Chunk
 
 FINISH_REASONS = frozenset(("stop", "length", "tool_calls", "content_filter", "function_call"))
 CUT_REASONS = frozenset(

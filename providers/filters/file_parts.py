@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from providers.exceptions import Rejected
-from providers.protocol.chat import UpstreamModel
+from providers.protocol.request import UpstreamModel
 
 TEXT = "text"  # our own field of a file part: the text of the file
 FILE_ID = "file_id"  # our own field of a file part: the id of the stored file

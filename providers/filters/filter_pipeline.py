@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from providers.exceptions import BadResponse
 from providers.filters import conform
-from providers.protocol.chat import Batches, Chunk
+from providers.protocol.chunks import Batches, Chunk
 
 PORTION_CHARS = 1_024  # text that filters get at once: some milliseconds of work at worst
 CHUNK_BYTES = 64  # size of a chunk of a whole answer, without its text

@@ -7,7 +7,7 @@ the other counts instead of below `prompt_tokens_details`. Source: Moonshot's AP
 
 from typing import Any
 
-from providers.protocol.chat import Chunk
+from providers.protocol.chunks import Chunk
 
 
 def lift(chunk: Chunk) -> Chunk:

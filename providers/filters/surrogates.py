@@ -7,7 +7,7 @@ other half becomes U+FFFD.
 
 from typing import Any
 
-from providers.protocol.chat import Chunk
+from providers.protocol.chunks import Chunk
 from providers.wire.json_reader import readable
 
 TEXTS = ("content", "reasoning_content", "reasoning", "refusal")

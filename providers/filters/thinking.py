@@ -13,7 +13,7 @@ clients of K2-Think's site and of other Open WebUI sites, K2-Think's chat templa
 from collections.abc import Callable
 from typing import Any
 
-from providers.protocol.chat import Chunk
+from providers.protocol.chunks import Chunk
 from providers.wire.tags import (
     ANSWER,
     DETAILS,

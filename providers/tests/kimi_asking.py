@@ -9,7 +9,8 @@ from providers import catalogue, registry
 from providers.filters.filter_pipeline import fold
 from providers.models import Provider
 from providers.network.clients import Clients
-from providers.protocol.chat import Attempt, ChatRequest, Credential, UpstreamModel
+from providers.protocol.request import ChatRequest, Credential, UpstreamModel
+from providers.protocol.trace import Attempt
 from providers.tests.kimi_site import (
     ALL_DONE,
     Site,

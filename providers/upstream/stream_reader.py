@@ -9,7 +9,7 @@ from typing import Protocol
 from providers.exceptions import BadResponse, Disconnected, UpstreamError
 from providers.filters.conform import StreamConformer
 from providers.filters.surrogates import Halves
-from providers.protocol.chat import Chunk
+from providers.protocol.chunks import Chunk
 from providers.wire.sse import EventTooLong, Splitter
 
 DONE = b"[DONE]"
@@ -41,7 +41,7 @@ class Dialect(Protocol):
     over: bool  # a message said that the answer is complete: no more is to be read
 
     def read(self, data: bytes) -> list[Chunk]:
-        """Return the chunks of this message, made with `providers.protocol.chat.delta`.
+        """Return the chunks of this message, made with `providers.protocol.chunks.delta`.
 
         The last chunk of the answer has a finish reason; lone surrogates are left in. Raises
         UpstreamError for a message that reports an error, ValueError for an unreadable one.

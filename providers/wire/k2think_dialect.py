@@ -11,15 +11,9 @@ from typing import Any
 
 from providers.exceptions import ModelMissing, TokenError, UpstreamError
 from providers.filters.prompted_tools.tool_request import history
-from providers.protocol.chat import (
-    ChatRequest,
-    Chunk,
-    Credential,
-    UpstreamModel,
-    delta,
-    usage_chunk,
-)
+from providers.protocol.chunks import Chunk, delta, usage_chunk
 from providers.protocol.message_text import join_contents, join_texts
+from providers.protocol.request import ChatRequest, Credential, UpstreamModel
 from providers.upstream.error_mapping import CODES, error_in, refusal
 from providers.wire.json_reader import loads_raw
 from providers.wire.snapshots import Cumulative, Said

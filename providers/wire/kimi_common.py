@@ -20,8 +20,8 @@ from providers.exceptions import (
     ServerFailed,
     UpstreamError,
 )
-from providers.protocol.chat import Fresh, UpstreamModel
 from providers.protocol.message_text import join_texts
+from providers.protocol.request import Fresh, UpstreamModel
 from providers.upstream.error_mapping import CODES
 from providers.wire.jwt import claims, expires_at
 

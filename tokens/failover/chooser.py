@@ -6,7 +6,8 @@ from typing import NamedTuple
 from uuid import UUID
 
 from providers.catalogue import Candidate
-from providers.protocol.chat import ChatRequest, Trace
+from providers.protocol.request import ChatRequest
+from providers.protocol.trace import Trace
 from providers.upstream.base_adapter import Upstream
 from tokens.failover.tries import ANONYMOUS, Tries
 from tokens.pool.pool import Pool

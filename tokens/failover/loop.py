@@ -23,7 +23,9 @@ from providers.exceptions import (
     UpstreamError,
     UpstreamTimeout,
 )
-from providers.protocol.chat import Attempt, Batches, ChatRequest, Trace
+from providers.protocol.chunks import Batches
+from providers.protocol.request import ChatRequest
+from providers.protocol.trace import Attempt, Trace
 from providers.vault import VaultError
 from tokens.failover.chooser import Choice
 from tokens.failover.outcome import describe_outcome

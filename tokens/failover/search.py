@@ -12,7 +12,8 @@ from providers.exceptions import (
     UpstreamError,
 )
 from providers.fast_settings import settings
-from providers.protocol.chat import Attempt, ChatRequest, Trace
+from providers.protocol.request import ChatRequest
+from providers.protocol.trace import Attempt, Trace
 from tokens.failover.chooser import Choice, Chooser
 from tokens.failover.tries import Tries
 from tokens.outcomes.breaker import FailedRequest

@@ -11,7 +11,7 @@ from providers.choices import Mode
 from providers.exceptions import NoAvailableToken, TokenError, UpstreamTimeout
 from providers.models import ChatModel, Provider
 from providers.network.clients import Clients
-from providers.protocol.chat import Credential
+from providers.protocol.request import Credential
 from providers.vault import VaultError
 from tokens.maintenance.token_check import PATIENCE_SECONDS, adapter, credential_of
 from tokens.models import UpstreamToken

@@ -36,7 +36,7 @@ from providers.exceptions import (
 )
 from providers.models import Provider
 from providers.network.clients import Clients
-from providers.protocol.chat import Credential
+from providers.protocol.request import Credential
 from providers.upstream.base_adapter import BaseAdapter
 from tokens.models import State, UpstreamToken
 from tokens.querysets import AUTH, BY_AUTH

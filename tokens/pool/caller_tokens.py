@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from uuid import UUID, uuid4
 
 from providers.exceptions import UpstreamError
-from providers.protocol.chat import Credential
+from providers.protocol.request import Credential
 from providers.upstream.base_adapter import Upstream
 from providers.upstream.rate_limits import Limit
 from tokens.outcomes.breaker import FailedRequest

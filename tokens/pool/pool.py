@@ -16,7 +16,7 @@ from uuid import UUID
 from providers import vault
 from providers.choices import Mode
 from providers.exceptions import UpstreamError
-from providers.protocol.chat import Credential
+from providers.protocol.request import Credential
 from providers.upstream.base_adapter import Upstream
 from providers.upstream.rate_limits import Limit
 from tokens.outcomes import consequences, cooldowns

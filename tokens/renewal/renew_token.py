@@ -34,7 +34,7 @@ from providers.exceptions import (
     UpstreamError,
     UpstreamTimeout,
 )
-from providers.protocol.chat import Fresh
+from providers.protocol.request import Fresh
 from providers.upstream.base_adapter import BaseAdapter
 from providers.wire import jwt
 from tokens.models import State, UpstreamAccount, UpstreamToken

@@ -19,7 +19,7 @@ from django.db.models import Case, F, Q, Value, When
 
 from providers import vault
 from providers.durable_files import write_durable_file
-from providers.protocol.chat import Fresh
+from providers.protocol.request import Fresh
 from tokens.models import State, UpstreamToken
 from tokens.querysets import BY_AUTH
 

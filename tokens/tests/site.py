@@ -5,7 +5,7 @@ refused.
 from itertools import count
 from typing import Any
 
-from providers.protocol.chat import Credential, Fresh
+from providers.protocol.request import Credential, Fresh
 from providers.upstream.base_adapter import BaseAdapter
 from proxysite.testing.upstream import Exchange, Gate, refuse, reply, say
 

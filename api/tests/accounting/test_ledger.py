@@ -23,7 +23,9 @@ from providers.exceptions import (
     Unreachable,
     UpstreamTimeout,
 )
-from providers.protocol.chat import CHAT, Batches, ChatRequest, Chunk, Trace
+from providers.protocol.chunks import Batches, Chunk
+from providers.protocol.request import CHAT, ChatRequest
+from providers.protocol.trace import Trace
 
 
 class MemoryWriter:

@@ -281,7 +281,8 @@ import sys, time, django
 django.setup()
 from pathlib import Path
 from api.accounting.ledger import Ledger
-from providers.protocol.chat import ChatRequest, Trace
+from providers.protocol.request import ChatRequest
+from providers.protocol.trace import Trace
 
 ledger = Ledger(None, None, Path(sys.argv[1]))
 for number in range(3):

@@ -15,7 +15,8 @@ from api.accounting.token_count import (
 from api.accounting.tokenizer import count
 from conversations.text import token_estimate
 from conversations.text.token_estimate import MESSAGE_TOKENS, weigh_slice
-from providers.protocol.chat import CHAT, COMPLETIONS, EMBEDDINGS, ChatRequest, Trace
+from providers.protocol.request import CHAT, COMPLETIONS, EMBEDDINGS, ChatRequest
+from providers.protocol.trace import Trace
 
 HI = {"model": "m", "messages": [{"role": "user", "content": "hello world"}]}
 

@@ -10,7 +10,8 @@ from api.accounting import tokenizer
 from api.accounting.ledger import note
 from api.accounting.token_count import count_body, count_request
 from api.accounting.tokenizer import SLICE_CHARS, count, count_all, in_thread, slices_of
-from providers.protocol.chat import CHAT, ChatRequest, Trace
+from providers.protocol.request import CHAT, ChatRequest
+from providers.protocol.trace import Trace
 
 ENGLISH = "The quick brown fox jumps over the lazy dog, and nobody minds. "
 CHINESE = "\u5929\u5730\u7384\u9ec4\u5b87\u5b99\u6d2a\u8352\uff0c"

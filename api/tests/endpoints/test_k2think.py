@@ -16,7 +16,7 @@ from providers.database.database_threads import off_loop
 from providers.exceptions import AuthRejected, BadResponse, ModelMissing, RateLimited, ServerFailed
 from providers.models import ModelAlias, Provider
 from providers.network.clients import Clients
-from providers.protocol.chat import Credential
+from providers.protocol.request import Credential
 from providers.seed_presets import seed
 from proxysite.testing import rows
 from proxysite.testing.upstream import Script, reply, say, stream

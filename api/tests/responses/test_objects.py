@@ -11,7 +11,8 @@ from api.responses.objects import Outcome, head_of, of_turn, repeated, response_
 from api.responses.output_items import shown_annotations, shown_item, shown_logprobs
 from conversations.messages.answer_builder import Answer
 from conversations.models import Conversation, Door, Item, Kind, Turn
-from providers.protocol.chat import CHAT, ChatRequest, delta
+from providers.protocol.chunks import delta
+from providers.protocol.request import CHAT, ChatRequest
 
 ID = "0" * 31 + "7"
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

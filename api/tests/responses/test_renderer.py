@@ -17,16 +17,9 @@ from api.responses.renderer import EventRenderer
 from api.streaming.stream_answer import SLICE_BYTES, Heartbeat, StreamAnswer
 from conversations.messages.answer_builder import Answer
 from providers.exceptions import Disconnected, GatewayError, RateLimited, Rejected
-from providers.protocol.chat import (
-    CHAT,
-    Batches,
-    ChatRequest,
-    Chunk,
-    Trace,
-    completion,
-    delta,
-    usage_chunk,
-)
+from providers.protocol.chunks import Batches, Chunk, completion, delta, usage_chunk
+from providers.protocol.request import CHAT, ChatRequest
+from providers.protocol.trace import Trace
 
 ID = "0" * 31 + "7"
 CREATED = 1_750_000_000

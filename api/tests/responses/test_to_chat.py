@@ -7,7 +7,7 @@ from api.responses import schema
 from api.responses.to_chat import chat_body, own_messages
 from api.schemas import chat_request_body
 from providers.exceptions import InvalidRequest
-from providers.protocol.chat import CHAT
+from providers.protocol.request import CHAT
 
 FUNCTION = {
     "type": "function",

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from api.schemas import chat_request_body, json_body
 from providers.exceptions import CallerError, InvalidJson, InvalidRequest
-from providers.protocol.chat import CHAT, COMPLETIONS, EMBEDDINGS
+from providers.protocol.request import CHAT, COMPLETIONS, EMBEDDINGS
 
 USER = {"role": "user", "content": "hi"}
 LEAST: dict[str, dict[str, Any]] = {

@@ -12,7 +12,7 @@ from api.responses import schema
 from api.schemas import chat_request_body, json_cost
 from api.schemas.json_cost import measure
 from providers.exceptions import InvalidJson, InvalidRequest
-from providers.protocol.chat import CHAT, COMPLETIONS, EMBEDDINGS
+from providers.protocol.request import CHAT, COMPLETIONS, EMBEDDINGS
 
 TEXTS = st.text() | st.text(alphabet='[]{},:"\\/ \n中')
 VALUES = st.recursive(

@@ -7,17 +7,9 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from api.accounting.token_count import Usage
 from api.streaming.chat_renderer import DONE, PING, Renderer
-from providers.protocol.chat import (
-    CHAT,
-    COMPLETIONS,
-    EMBEDDINGS,
-    ChatRequest,
-    Chunk,
-    Trace,
-    completion,
-    delta,
-    usage_chunk,
-)
+from providers.protocol.chunks import Chunk, completion, delta, usage_chunk
+from providers.protocol.request import CHAT, COMPLETIONS, EMBEDDINGS, ChatRequest
+from providers.protocol.trace import Trace
 
 ID = "0" * 31 + "7"
 

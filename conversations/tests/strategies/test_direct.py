@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from conversations.strategies import direct
-from providers.protocol.chat import ChatRequest, Trace, UpstreamModel
+from providers.protocol.request import ChatRequest, UpstreamModel
+from providers.protocol.trace import Trace
 from tokens.failover import loop as failover
 
 TOOLS = [{"type": "function", "function": {"name": "clock"}}]

@@ -17,7 +17,8 @@ from providers.exceptions import (
     ServerFailed,
     UpstreamError,
 )
-from providers.protocol.chat import COMPLETIONS, ChatRequest, Chunk, Resume, UpstreamModel
+from providers.protocol.chunks import Chunk
+from providers.protocol.request import COMPLETIONS, ChatRequest, Resume, UpstreamModel
 from providers.tests.kimi_asking import TOKEN_ID, TURNS, Asking, text_of
 from providers.tests.kimi_site import (
     framed,

@@ -18,7 +18,7 @@ from providers.filters import builtin_search, file_parts
 from providers.filters.moonshot_usage import lift
 from providers.network.clients import Clients
 from providers.network.http_client import Timeouts
-from providers.protocol.chat import CHAT, ChatRequest, Credential, UpstreamModel
+from providers.protocol.request import CHAT, ChatRequest, Credential, UpstreamModel
 from providers.registry import adapter_class
 from providers.upstream.base_adapter import Limits, Upstream
 from proxysite.testing import speech

@@ -14,7 +14,8 @@ from providers.exceptions import BadResponse
 from providers.filters import conform
 from providers.filters.conform import StreamConformer, as_stream, finish_reason, whole
 from providers.models import Provider
-from providers.protocol.chat import EMBEDDINGS, ChatRequest, Chunk, Credential
+from providers.protocol.chunks import Chunk
+from providers.protocol.request import EMBEDDINGS, ChatRequest, Credential
 from providers.upstream.base_adapter import BaseAdapter
 
 FAST = settings(derandomize=True, database=None, deadline=None, max_examples=60)

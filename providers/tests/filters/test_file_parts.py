@@ -3,7 +3,7 @@
 import pytest
 
 from providers.filters.file_parts import FILE_ID, TEXT, rewrite
-from providers.protocol.chat import UpstreamModel
+from providers.protocol.request import UpstreamModel
 
 FILE = {"filename": "a.txt", "file_data": "data:text/plain;base64,YQ=="}
 PART = {"type": "file", "file": FILE, TEXT: "a", FILE_ID: "file-1"}

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from providers.exceptions import BadResponse, Disconnected, RateLimited, UpstreamError
-from providers.protocol.chat import Chunk
+from providers.protocol.chunks import Chunk
 from providers.upstream.stream_reader import BROKEN_EVENTS, LARGE_EVENT_BYTES, StreamReader
 from providers.wire.json_reader import loads, loads_raw
 

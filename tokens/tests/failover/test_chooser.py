@@ -7,7 +7,8 @@ import pytest
 from providers import registry
 from providers.database.database_threads import off_loop
 from providers.models import Provider
-from providers.protocol.chat import CHAT, ChatRequest, Resume, Trace
+from providers.protocol.request import CHAT, ChatRequest, Resume
+from providers.protocol.trace import Trace
 from proxysite.testing.gateway import HELLO
 from proxysite.testing.upstream import refuse
 from tokens.failover import loop as failover

@@ -25,7 +25,8 @@ from providers.exceptions import (
     UpstreamTimeout,
 )
 from providers.models import Provider
-from providers.protocol.chat import CHAT, ChatRequest, Trace
+from providers.protocol.request import CHAT, ChatRequest
+from providers.protocol.trace import Trace
 from tokens.failover.outcome import describe_outcome
 from tokens.failover.search import Search
 from tokens.outcomes.breaker import LIMITED

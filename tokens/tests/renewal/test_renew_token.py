@@ -16,7 +16,7 @@ from providers import registry, vault
 from providers.database.database_threads import off_loop
 from providers.exceptions import Contended
 from providers.network.clients import Clients
-from providers.protocol.chat import Fresh
+from providers.protocol.request import Fresh
 from proxysite.testing import eventually, rows
 from proxysite.testing.upstream import CUT, Gate, raw, refuse
 from tokens.imports import account_import

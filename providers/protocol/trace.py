@@ -1,111 +1,19 @@
-"""The types of the request path: ChatRequest, Credential and Trace go down, OpenAI chunks come up.
-
-Down: one `ChatRequest` with the caller's whole body, one `Credential` per attempt, one `Trace` that
-failover and strategies write to. Up: a chunk is a plain dict in OpenAI's official schema
-(`chat.completion.chunk`, or one whole `chat.completion` when the request does not stream); an async
-generator yields lists of the chunks that one read contained. The types are made for each request,
-so they are msgspec Structs: like slotted dataclasses, at a fifth of the cost. Source of the schema:
-OpenAI's API reference, "Chat completions".
-"""
+"""Everything that happened to one request: a Trace with an Attempt for each upstream call."""
 
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from msgspec import Struct, field
 
+from providers.protocol.request import ChatRequest
 from providers.upstream.rate_limits import Limit
 
 ANSWERING = ("answered", "running", "cut", "abandoned")
 # the recorded reason of a call that was sent again
 SENT_AGAIN = "sent again: the kept connection was closed"
-Chunk = dict[str, Any]
-Batches = AsyncGenerator[list[Chunk], None]
-
-CHAT = "chat/completions"
-COMPLETIONS = "completions"
-EMBEDDINGS = "embeddings"
-
-
-class Resume(Struct, frozen=True):
-    """The position of a conversation in an upstream's own chat.
-
-    Only the token that started the chat can continue it.
-    """
-
-    token_id: UUID
-    chat_id: str
-    parent_id: str = ""  # the chat's last message
-
-
-class ChatRequest(Struct, frozen=True):
-    """One accepted request.
-
-    `id` is a UUIDv7 as 32 hex digits. `body` is the caller's body, validated, without the fields
-    that only the gateway understands, and always with all messages.
-    """
-
-    id: str
-    endpoint: str  # CHAT, COMPLETIONS or EMBEDDINGS: the path below an upstream's base URL
-    model: str  # public id, as the caller wrote it
-    body: dict[str, Any]
-    stream: bool = False
-    include_usage: bool = False  # the caller wants the chunk that carries usage
-    thinking: str = ""  # choices.Thinking of the alias or the body; empty: as the model's row says
-    search: str = ""  # choices.Search of the alias or the body; empty: as the model's row says
-    # user and conversation: its requests use the same token while that is healthy
-    conversation: str = ""
-    door: str = ""  # the endpoint that the caller used, where it differs from `endpoint`
-    keep: bool = False  # an upstream that stores chats should keep this one
-    resume: Resume | None = None
-
-    @property
-    def asked_at(self) -> str:
-        """Return the endpoint that the caller used, as the ledger names it."""
-        return self.door or self.endpoint
-
-
-class UpstreamModel(Struct, frozen=True):
-    """One provider's model: the values of a ChatModel row, changed as one request asks."""
-
-    name: str
-    thinks: str = "separate"  # choices.Thinks
-    thinking: str = "reasoning"  # choices.Thinking
-    search: str = ""  # choices.Search
-    # "native"; "prompt": a prompt explains how to call tools; "none": it cannot call tools
-    tools: str = "native"
-    vision: bool = True
-    files: bool = False  # True: file parts are sent unchanged; False: their text is sent
-    options: dict[str, Any] = {}
-
-
-class Credential(Struct, frozen=True):
-    """The credential of one attempt.
-
-    `token_id` is None and `secret` empty where a provider needs no token.
-    """
-
-    token_id: UUID | None
-    secret: str
-
-    def __repr__(self) -> str:
-        return f"Credential({self.token_id})"
-
-
-class Fresh(Struct, frozen=True):
-    """The result of a refresh or a sign-in.
-
-    `refresh` is the new refresh token; it is empty when there is none or the old one stays valid.
-    """
-
-    secret: str
-    refresh: str = ""
-    expires_at: datetime | None = None
-
-    def __repr__(self) -> str:
-        return f"Fresh(expires_at={self.expires_at})"
 
 
 class Attempt(Struct):
@@ -246,42 +154,3 @@ class Trace(Struct):
         When the caller has left, it is the attempt whose answer was awaited.
         """
         return next((a for a in reversed(self.attempts) if a.outcome in ANSWERING), None)
-
-
-# --- constructors for adapters whose upstream does not speak OpenAI -------------------------------
-def delta(request: ChatRequest, *, finish_reason: str | None = None, **fields: Any) -> Chunk:
-    """Make one streamed chunk.
-
-    `fields` are those of the delta: role, content, reasoning_content, tool_calls.
-    """
-    choice = {"index": 0, "delta": fields, "logprobs": None, "finish_reason": finish_reason}
-    return {
-        "id": f"chatcmpl-{request.id}",
-        "object": "chat.completion.chunk",
-        "created": int(time.time()),
-        "model": request.model,
-        "choices": [choice],
-    }
-
-
-def usage_chunk(request: ChatRequest, usage: dict[str, Any]) -> Chunk:
-    """Make the chunk with the usage that follows the last delta: it has no choices."""
-    return delta(request) | {"choices": [], "usage": usage}
-
-
-def completion(
-    request: ChatRequest,
-    message: dict[str, Any],
-    usage: dict[str, Any] | None,
-    finish: str = "stop",
-) -> Chunk:
-    """Make one whole answer of `message` ({"content": …} and any further fields)."""
-    full = {"role": "assistant", "content": None, "refusal": None} | message
-    return {
-        "id": f"chatcmpl-{request.id}",
-        "object": "chat.completion",
-        "created": int(time.time()),
-        "model": request.model,
-        "choices": [{"index": 0, "message": full, "logprobs": None, "finish_reason": finish}],
-        "usage": usage,
-    }

@@ -1,0 +1,54 @@
+"""The chunks that come up the request path, and constructors for them.
+
+A chunk is a plain dict in OpenAI's official schema (`chat.completion.chunk`, or one whole
+`chat.completion` when the request does not stream). An async generator yields lists of the chunks
+that one read contained. Adapters whose upstream does not speak OpenAI make their chunks here.
+Source of the schema: OpenAI's API reference, "Chat completions".
+"""
+
+import time
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from providers.protocol.request import ChatRequest
+
+Chunk = dict[str, Any]
+Batches = AsyncGenerator[list[Chunk], None]
+
+
+def delta(request: ChatRequest, *, finish_reason: str | None = None, **fields: Any) -> Chunk:
+    """Make one streamed chunk.
+
+    `fields` are those of the delta: role, content, reasoning_content, tool_calls.
+    """
+    choice = {"index": 0, "delta": fields, "logprobs": None, "finish_reason": finish_reason}
+    return {
+        "id": f"chatcmpl-{request.id}",
+        "object": "chat.completion.chunk",
+        "created": int(time.time()),
+        "model": request.model,
+        "choices": [choice],
+    }
+
+
+def usage_chunk(request: ChatRequest, usage: dict[str, Any]) -> Chunk:
+    """Make the chunk with the usage that follows the last delta: it has no choices."""
+    return delta(request) | {"choices": [], "usage": usage}
+
+
+def completion(
+    request: ChatRequest,
+    message: dict[str, Any],
+    usage: dict[str, Any] | None,
+    finish: str = "stop",
+) -> Chunk:
+    """Make one whole answer of `message` ({"content": …} and any further fields)."""
+    full = {"role": "assistant", "content": None, "refusal": None} | message
+    return {
+        "id": f"chatcmpl-{request.id}",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": request.model,
+        "choices": [{"index": 0, "message": full, "logprobs": None, "finish_reason": finish}],
+        "usage": usage,
+    }
