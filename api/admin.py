@@ -447,7 +447,7 @@ def masks_of(attempts: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def cells(attempt: dict[str, Any], masks: dict[str, str]) -> list[object]:
-    """Return one attempt of the ledger (`providers.protocol.trace.Attempt.as_dict`) as table cells.
+    """Return one attempt of the ledger (`Attempt.as_dict`) as table cells.
 
     The cells are in the order of COLUMNS.
     """

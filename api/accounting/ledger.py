@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from api.accounting import journal, token_count, usage_rows
 from api.accounting.recovery import REPLAYED_AT_ONCE, Recovery, RowWriter
@@ -26,8 +26,9 @@ from api.accounting.writers import Writer
 from api.models import Status
 from providers.exceptions import DatabaseUnavailable, GatewayError
 from providers.fast_settings import settings
-from providers.protocol.chunks import Batches, Chunk
+from providers.protocol.chunks import Batches
 from providers.protocol.trace import Trace
+from providers.protocol.usage_meter import TokenUsage
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,6 @@ RETRY_SECONDS = 0.5  # pause between two attempts to reach the database
 DATABASE_AWAY = "the database does not answer"
 JOURNAL_FAILS = "the journal cannot be written"
 CODE_LENGTH = 64
-PIECE_BYTES = 64  # memory of a piece of text besides its characters
 CLIENT_CLOSED = 499  # nginx's status for a client that closed the connection
 
 
@@ -64,52 +64,6 @@ def ending(error: BaseException | None, begun: bool) -> Ending:
         )  # an upstream may have chosen the code
         return Ending(status, error.shown_status, code[:CODE_LENGTH])
     return Ending(status, 500, "internal_error")
-
-
-def note(trace: Trace, batch: list[Chunk]) -> None:
-    """Keep in the trace all that is needed to count the tokens of these chunks.
-
-    Writes to `trace` only: the reported usage, the text and the thinking.
-    """
-    for chunk in batch:
-        if chunk.get("usage"):
-            trace.usage = chunk["usage"]
-        for choice in chunk.get("choices") or ():
-            said = choice.get("delta") or choice.get("message") or choice
-            if text := said.get("content") or said.get("text"):
-                keep_text(trace, text if isinstance(text, str) else str(text))
-            if thought := said.get("reasoning_content") or said.get("reasoning"):
-                keep_thought(trace, thought if isinstance(thought, str) else str(thought))
-            if calls := said.get("tool_calls") or said.get("function_call"):
-                for call in calls if isinstance(calls, list) else (calls,):
-                    keep_text(trace, call_text(call))
-
-
-def keep_text(trace: Trace, text: str) -> None:
-    """Keep a piece of the answer in the trace; of a very long answer, only the piece's length."""
-    trace.kept_bytes += len(text) + PIECE_BYTES
-    if trace.kept_bytes <= settings.COUNT_KEPT_BYTES:
-        trace.text.append(text)
-    else:
-        trace.unkept_text += len(text)
-
-
-def keep_thought(trace: Trace, thought: str) -> None:
-    """Keep a piece of thinking in the trace; of a very long answer, only the piece's length."""
-    trace.kept_bytes += len(thought) + PIECE_BYTES
-    if trace.kept_bytes <= settings.COUNT_KEPT_BYTES:
-        trace.reasoning.append(thought)
-    else:
-        trace.unkept_reasoning += len(thought)
-
-
-def call_text(call: Any) -> str:
-    """Return the text that a model wrote for a tool call: its name and its arguments."""
-    function = call.get("function", call) if isinstance(call, dict) else None
-    if not isinstance(function, dict):
-        return ""
-    parts = (function.get("name"), function.get("arguments"))
-    return " ".join(part for part in parts if isinstance(part, str) and part)
 
 
 class Waiting(NamedTuple):
@@ -202,7 +156,6 @@ class Ledger:
                     if not begun:
                         begun = True
                         trace.first_byte_ms = (time.perf_counter() - trace.began) * 1000
-                    note(trace, batch)
                     yield batch
         finally:
             await self.close(trace, ending(sys.exc_info()[1], begun))
@@ -214,14 +167,14 @@ class Ledger:
         only the waiting ends, not the writing.
         """
         try:
-            trace.counted = await token_count.count_request(trace)
+            trace.meter.counted = await token_count.count_request(trace.meter)
         except asyncio.CancelledError:
-            trace.counted = token_count.estimate_request(trace)
+            trace.meter.counted = token_count.estimate_request(trace.meter)
             self._queue(trace, end)
             raise
         except Exception:
             logger.exception("the tokens of a request could not be counted")
-            trace.counted = token_count.Usage(estimated=True)
+            trace.meter.counted = TokenUsage(estimated=True)
         await self._queue(trace, end)
 
     def _queue(self, trace: Trace, end: Ending) -> "asyncio.Future[None]":

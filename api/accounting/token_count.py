@@ -5,7 +5,7 @@ by some per cent, so our own counts are marked as estimated. A request that cann
 is estimated by length and script (`conversations/text/token_estimate.py`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -15,31 +15,9 @@ from django.conf import settings
 from api.accounting import tokenizer
 from conversations.text.token_estimate import CHARS_PER_TOKEN, MESSAGE_TOKENS, estimate_texts
 from providers.protocol.message_text import list_prompt_texts
-from providers.protocol.trace import Trace
+from providers.protocol.usage_meter import MeteredCall, TokenUsage, UsageMeter, parse_usage
 
-HIGHEST = 10**9  # a larger figure is no token count
 Measure = Callable[[Sequence[str]], int]  # texts -> their tokens
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """The token counts of one request; `estimated` when they were counted here."""
-
-    prompt: int = 0
-    completion: int = 0
-    reasoning: int = 0
-    cached: int = 0
-    estimated: bool = False
-
-    def as_openai(self) -> dict[str, Any]:
-        """Return the counts in OpenAI's form."""
-        return {
-            "prompt_tokens": self.prompt,
-            "completion_tokens": self.completion,
-            "total_tokens": self.prompt + self.completion,
-            "prompt_tokens_details": {"cached_tokens": self.cached},
-            "completion_tokens_details": {"reasoning_tokens": self.reasoning},
-        }
 
 
 @dataclass(slots=True)
@@ -54,7 +32,7 @@ class Prompt:
         """Return the number of characters of the texts."""
         return sum(map(len, self.texts))
 
-    def add_body(self, body: dict[str, Any]) -> None:
+    def add_body(self, body: Mapping[str, Any]) -> None:
         """Add the input of a request body: messages, tools, prompt or input."""
         self.tokens += MESSAGE_TOKENS * len(body.get("messages") or ())
         self.texts += list_prompt_texts(body)
@@ -72,84 +50,82 @@ class Prompt:
                 self.tokens += 1
 
 
-def as_count(value: Any) -> int | None:
-    """Return a plausible token count, or None.
+@dataclass(frozen=True, slots=True)
+class Uncounted:
+    """An answered call without plausible figures of its upstream: its texts must be counted."""
 
-    None stands for `true`, NaN, fractions of a token and numbers beyond HIGHEST.
+    call: MeteredCall
+    prompt: Prompt
+
+    @property
+    def chars(self) -> int:
+        """Return the number of characters that are to be counted."""
+        return self.prompt.chars + sum(map(len, (*self.call.texts, *self.call.thinking)))
+
+
+def split_calls(meter: UsageMeter) -> tuple[TokenUsage, list[Uncounted]]:
+    """Return the sum of the reported figures, and the answered calls that have none.
+
+    Calls that no upstream answered took no tokens.
     """
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    is_number = isinstance(value, int) and not isinstance(value, bool)
-    return value if is_number and 0 <= value <= HIGHEST else None
+    total = TokenUsage()
+    uncounted = []
+    for call in meter.answered_calls():
+        reported = parse_usage(call.reported)
+        if reported is not None:
+            total += reported
+        else:
+            prompt = Prompt()
+            prompt.add_body(call.body)
+            uncounted.append(Uncounted(call, prompt))
+    return total, uncounted
 
 
-def reported(usage: dict[str, Any] | None) -> Usage | None:
-    """Return the upstream's own figures, or None when it gave none that are plausible."""
-    if not isinstance(usage, dict):
-        return None
-    prompt = as_count(usage.get("prompt_tokens"))
-    completion = as_count(usage.get("completion_tokens", 0))
-    if prompt is None or completion is None:
-        return None
-    prompt_details = usage.get("prompt_tokens_details")
-    details = usage.get("completion_tokens_details")
-    cached = (
-        as_count(prompt_details.get("cached_tokens")) if isinstance(prompt_details, dict) else None
-    )
-    reasoning = as_count(details.get("reasoning_tokens")) if isinstance(details, dict) else None
-    cached = cached or as_count(usage.get("cached_tokens")) or 0
-    return Usage(
-        prompt, completion, reasoning or 0, cached, usage.get("estimated") is True
-    )  # a strategy's guess
-
-
-async def count_request(trace: Trace) -> Usage:
-    """Count the tokens of a request; its texts only when the upstream gave no figures.
-
-    A request that no upstream answered took none.
-    """
-    found = reported(trace.usage)
-    if found is not None:
-        return found
-    if trace.answered_by is None:
-        return Usage(estimated=False)
-    prompt = collect_prompt(trace)
-    size = prompt.chars + sum(map(len, trace.text)) + sum(map(len, collect_thinking(trace)))
+async def count_request(meter: UsageMeter) -> TokenUsage:
+    """Count the tokens of a request; texts only where the upstream gave no figures."""
+    total, uncounted = split_calls(meter)
+    if not uncounted:
+        return total
+    size = sum(call.chars for call in uncounted)
     if size <= settings.COUNT_INLINE_BYTES and tokenizer.is_ready():
-        return measure_request(prompt, trace, tokenizer.count_short)
-    return await tokenizer.in_thread(partial(count_in_thread, prompt, trace))
+        return total + measure_calls(uncounted, tokenizer.count_short)
+    return total + await tokenizer.in_thread(partial(count_in_thread, uncounted))
 
 
-def count_in_thread(prompt: Prompt, trace: Trace, most_chars: int) -> Usage:
+def count_in_thread(uncounted: Sequence[Uncounted], most_chars: int) -> TokenUsage:
     """Count texts of any size in the counting thread; `most_chars` is for `tokenizer.count_all`."""
 
     def measure(texts: Sequence[str]) -> int:
         return tokenizer.count_all(texts, most_chars).tokens
 
-    return measure_request(prompt, trace, measure)
+    return measure_calls(uncounted, measure)
 
 
-def estimate_request(trace: Trace) -> Usage:
+def estimate_request(meter: UsageMeter) -> TokenUsage:
     """Estimate the tokens of a request that cannot wait for counting.
 
-    The upstream's figures are used where it gave any.
+    The upstreams' figures are used where they gave any.
     """
-    found = reported(trace.usage)
-    if found is not None or trace.answered_by is None:
-        return found or Usage()
+    total, uncounted = split_calls(meter)
     measure = partial(estimate_texts, most_chars=settings.COUNT_INLINE_BYTES)
-    return measure_request(collect_prompt(trace), trace, measure)
+    return total + measure_calls(uncounted, measure)
 
 
-def measure_request(prompt: Prompt, trace: Trace, measure: Measure) -> Usage:
-    """Return the token counts of a request, with its texts counted by `measure`."""
-    read = measure(prompt.texts)
-    said = measure(["".join(trace.text)])
-    thoughts = collect_thinking(trace)
-    reasoning = measure(["".join(thoughts)])
-    said += extrapolate(said, trace.text, trace.unkept_text)
-    reasoning += extrapolate(reasoning, thoughts, trace.unkept_reasoning)
-    return Usage(read + prompt.tokens, said + reasoning, reasoning, estimated=True)
+def measure_calls(uncounted: Sequence[Uncounted], measure: Measure) -> TokenUsage:
+    """Return the tokens of calls whose texts are counted by `measure`."""
+    return sum((measure_call(one, measure) for one in uncounted), TokenUsage())
+
+
+def measure_call(uncounted: Uncounted, measure: Measure) -> TokenUsage:
+    """Return the tokens of one call whose texts are counted by `measure`."""
+    call = uncounted.call
+    prompt = measure(uncounted.prompt.texts) + uncounted.prompt.tokens
+    text = measure(["".join(call.texts)])
+    text += extrapolate(text, call.texts, call.unkept_text)
+    thinking = call.thinking
+    reasoning = measure(["".join(thinking)])
+    reasoning += extrapolate(reasoning, thinking, call.unkept_reasoning)
+    return TokenUsage(prompt, text + reasoning, reasoning, estimated=True)
 
 
 def extrapolate(tokens: int, kept: list[str], chars: int) -> int:
@@ -160,23 +136,7 @@ def extrapolate(tokens: int, kept: list[str], chars: int) -> int:
     return round(tokens * chars / kept_chars) if kept_chars else chars // CHARS_PER_TOKEN
 
 
-def collect_prompt(trace: Trace) -> Prompt:
-    """Return the input that upstreams read: the request's body and the bodies of its strategy."""
-    prompt = Prompt()
-    for body in (trace.request.body, *(trace.further or ())):
-        prompt.add_body(body)
-    return prompt
-
-
-def collect_thinking(trace: Trace) -> list[str]:
-    """Return all thinking that was produced, shown to the caller or not."""
-    return [
-        *trace.reasoning,
-        *(text for attempt in trace.attempts for text in attempt.unshown or ()),
-    ]
-
-
-async def count_body(body: dict[str, Any]) -> tokenizer.Count:
+async def count_body(body: Mapping[str, Any]) -> tokenizer.Count:
     """Count the tokens of a chat body in the same way as those of a request."""
     prompt = Prompt()
     prompt.add_body(body)

@@ -19,6 +19,7 @@ from api.accounting.spool import Row
 from api.accounting.writers import ATTEMPTS, COLUMNS
 from api.models import Status
 from providers.protocol.trace import Trace
+from providers.protocol.usage_meter import TokenUsage
 
 HIGHEST_ID = 2**63 - 1
 HIGHEST_COUNT = 2**31 - 1
@@ -33,7 +34,7 @@ COUNTS = ("prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_toke
 def finished(trace: Trace, status: Status, http_status: int, error_code: str) -> Row:
     """Return the row of a request that ended in this process."""
     request = trace.request
-    usage = trace.counted
+    usage = trace.meter.counted or TokenUsage()
     answered = trace.answered_by
     token = answered.token_id if answered else None
     return [

@@ -21,7 +21,6 @@ import orjson
 from django.conf import settings
 from django.db import DatabaseError, DataError
 
-from api.accounting.token_count import reported
 from api.responses import event_log
 from api.responses.events import Events
 from api.responses.objects import usage_of
@@ -325,22 +324,13 @@ async def answered(feed: Feed, trace: Trace, batches: Batches, events: Events) -
         async with aclosing(batches):
             async for _ in batches:
                 feed.add(events.news())
-        counted = trace.counted
-        feed.add(
-            events.end(
-                usage_of(counted, None if counted is None or counted.estimated else trace.usage)
-            )
-        )
+        feed.add(events.end(usage_of(trace.meter.counted)))
     except GatewayError as error:
         feed.add(events.fail(error))
     except asyncio.CancelledError as cancelled:
         if cancelled.args:  # the server shuts down; the written turn has the same error
-            written = trace.counted.as_openai() if trace.counted is not None else None
-            feed.add(
-                events.fail(
-                    ShuttingDown(SHUT_DOWN["message"]), usage_of(reported(written), written)
-                )
-            )
+            usage = usage_of(trace.meter.counted)
+            feed.add(events.fail(ShuttingDown(SHUT_DOWN["message"]), usage))
         else:
             feed.add(await broken_off(feed, events))
         raise

@@ -9,14 +9,13 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from api.accounting import token_count
-from api.accounting.token_count import Usage, as_count
 from api.responses import encrypted_reasoning
 from api.responses.echoed_fields import DEFAULTS, Shown, repeated, summarised
 from api.responses.output_items import shown_item
 from api.responses.schema import conversation_id
 from conversations.models import Item, Turn
 from conversations.models.log import Door, Kind, TurnStatus
+from providers.protocol.usage_meter import TokenUsage, parse_usage
 
 REASONS = {
     "length": "max_output_tokens",
@@ -131,7 +130,7 @@ def of_turn(turn: Turn, items: Iterable[Item]) -> Shown:
     outcome = Outcome(
         status=shown_status(turn),
         output=[shown_item(item.as_openai(), as_summary=head.summarised) for item in items],
-        usage=usage_of(token_count.reported(turn.usage), turn.usage),
+        usage=usage_of(parse_usage(turn.usage)),
         error=shown_error(turn.error.get("code"), turn.error.get("message") or "")
         if turn.error
         else None,
@@ -160,17 +159,15 @@ def shown_error(code: str | None, message: str) -> Shown:
     )
 
 
-def usage_of(counted: Usage | None, given: Shown | None = None) -> Shown | None:
-    """Return token counts in the form of responses; `given` are the upstream's own figures."""
+def usage_of(counted: TokenUsage | None) -> Shown | None:
+    """Return token counts in the form of responses."""
     if counted is None:
         return None
-    details = (given or {}).get("prompt_tokens_details")
-    written = as_count(details.get("cache_write_tokens")) if isinstance(details, dict) else None
     return {
         "input_tokens": counted.prompt,
         "input_tokens_details": {
             "cached_tokens": counted.cached,
-            "cache_write_tokens": written or 0,
+            "cache_write_tokens": counted.cache_write,
         },
         "output_tokens": counted.completion,
         "output_tokens_details": {"reasoning_tokens": counted.reasoning},

@@ -6,7 +6,7 @@ Source: the openai package's types, `ResponseOutputMessage`, `ResponseReasoningI
 from collections.abc import Iterable
 from typing import Any
 
-from api.accounting.token_count import as_count
+from providers.protocol.usage_meter import parse_count
 
 Shown = dict[str, Any]
 
@@ -46,8 +46,8 @@ def shown_annotations(annotations: Iterable[Any]) -> list[Shown]:
         cited = annotation.get("url_citation") or annotation if isinstance(annotation, dict) else {}
         if isinstance(url := cited.get("url"), str):
             title = cited.get("title")
-            start = as_count(cited.get("start_index")) or 0
-            end = as_count(cited.get("end_index")) or 0
+            start = parse_count(cited.get("start_index")) or 0
+            end = parse_count(cited.get("end_index")) or 0
             shown = {"type": "url_citation", "start_index": start, "end_index": end, "url": url}
             found.append({**shown, "title": title if isinstance(title, str) else url})
     return found

@@ -56,10 +56,7 @@ class EventRenderer:
         return orjson.dumps(self._events.whole(self._usage()))
 
     def _usage(self) -> dict[str, Any] | None:
-        counted = self._trace.counted
-        return usage_of(
-            counted, None if counted is None or counted.estimated else self._trace.usage
-        )
+        return usage_of(self._trace.meter.counted)
 
 
 def lines(events: Iterable[Event]) -> bytes:

@@ -74,16 +74,12 @@ class Renderer:
     def whole(self, answer: Chunk) -> bytes:
         """Return the JSON body of an answer that does not stream; it must have been counted."""
         answer.update(self._base)
-        if self._trace.counted.estimated or not answer.get("usage"):
-            answer["usage"] = self._usage()
+        answer["usage"] = self._usage()
         return orjson.dumps(answer)
 
     def _usage(self) -> dict[str, Any]:
-        counted = self._trace.counted
-        given = self._trace.usage
-        if given is not None and not counted.estimated:
-            return given
-        usage: dict[str, Any] = counted.as_openai()
-        if self._trace.request.endpoint == EMBEDDINGS:
+        """Return the usage that the ledger recorded."""
+        usage = self._trace.meter.as_openai() or {}
+        if self._trace.request.endpoint == EMBEDDINGS and self._trace.meter.is_estimated:
             return {name: usage[name] for name in ("prompt_tokens", "total_tokens")}
         return usage

@@ -288,7 +288,7 @@ def outcome(turn: OpenTurn, trace: Trace, error: BaseException | None) -> Finish
     if choices := answer.choices():
         extras |= {"choices": choices}
     asked = trace.answered_by
-    usage = trace.counted
+    usage = trace.meter.counted
     chat = None
     if error is None and asked is not None and asked.chat_id and asked.token_id is not None:
         chat = Resume(asked.token_id, asked.chat_id, asked.parent_id)
@@ -296,12 +296,12 @@ def outcome(turn: OpenTurn, trace: Trace, error: BaseException | None) -> Finish
         id=turn.id,
         conversation_id=turn.begun.conversation_id,
         status=status,
-        entries=without(answer.entries(whole=whole), trace.preface),
+        entries=without(answer.entries(whole=whole), trace.strategy_result.preface),
         finish_reason=answer.finish_reason,
         usage=usage.as_openai() if usage is not None else None,
         error=problem,
         extras=extras,
-        thought=trace.extras or {},
+        thought=trace.strategy_result.thinking,
         chat=chat,
     )
 

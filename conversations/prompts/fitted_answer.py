@@ -7,7 +7,6 @@ shortening (summaries, if the model's row wants them) count as part of the reque
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
@@ -15,18 +14,15 @@ from conversations.documents.ranking import Embed
 from conversations.history import finish_turn
 from conversations.prompts import summaries
 from conversations.prompts.fit_prompt import Means, fit
-from conversations.prompts.long_texts import estimate_prompt_tokens
 from conversations.prompts.summaries import Summaries
 from conversations.strategies import strategy
-from conversations.text.token_estimate import estimate_tokens, estimated_usage
 from conversations.upstream_calls.strategy_calls import Asking
 from providers.catalogue import Candidate, smallest_window
 from providers.database.database_threads import in_time, off_loop
 from providers.fast_settings import settings
-from providers.filters.moonshot_usage import sum_usage
 from providers.protocol.chunks import Batches
 from providers.protocol.request import ChatRequest
-from providers.protocol.trace import ANSWERING, Trace
+from providers.protocol.trace import Trace
 from tokens.pool.pool import Pool
 
 
@@ -68,34 +64,10 @@ async def answer(
     fitted = await fit(request.body, place.user_id, window, options, means) if window else None
     # an upstream that keeps the chat has other passages: it gets the whole prompt again
     if fitted is not None:
-        request = trace.request = msgspec.structs.replace(request, body=fitted.body, resume=None)
+        request = msgspec.structs.replace(request, body=fitted.body, resume=None)
         if place.conversation_id and fitted.documents:
             await in_time(off_loop(finish_turn.link, place.conversation_id, fitted.documents))
     batches = strategy(candidates[0].strategy)(request, candidates, pool, trace)
-    if spent := asking.usage():
-        batches = with_spent(batches, trace, spent)
     async with aclosing(batches):
         async for batch in batches:
             yield batch
-
-
-async def with_spent(batches: Batches, trace: Trace, spent: dict[str, Any]) -> Batches:
-    """Relay an answer and add the usage of earlier calls to its own, however it ends."""
-    told = None
-    before = len(trace.attempts)
-    trace.usage = None
-    try:
-        async with aclosing(batches):
-            async for batch in batches:
-                for chunk in batch:
-                    if chunk.get("usage"):
-                        told = chunk["usage"] = sum_usage(spent, chunk["usage"])
-                yield batch
-    finally:
-        own = trace.usage
-        if own is None and any(attempt.outcome in ANSWERING for attempt in trace.attempts[before:]):
-            bodies = (trace.request.body, *(trace.further or ()))
-            prompt = sum(map(estimate_prompt_tokens, bodies))
-            produced = sum(map(estimate_tokens, (*trace.text, *trace.reasoning)))
-            own = estimated_usage(prompt, produced)
-        trace.usage = told or sum_usage(spent, own or {})

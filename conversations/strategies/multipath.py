@@ -24,7 +24,7 @@ from conversations.upstream_calls.strategy_calls import (
 )
 from providers.catalogue import Candidate
 from providers.exceptions import BadResponse, GatewayError
-from providers.protocol.chunks import Batches, Chunk, completion, delta, usage_chunk
+from providers.protocol.chunks import Batches, Chunk, completion, delta
 from providers.protocol.message_text import join_texts
 from providers.protocol.request import CHAT, ChatRequest
 from providers.protocol.trace import Trace
@@ -51,7 +51,8 @@ async def merged(
     plan = await framework(asking) if options.plans and asking.left > 0 else ""
     count = min(options.candidates, asking.left)
     messages = request.body["messages"]
-    trace.extras = {"framework": plan, "candidates": [], "synthesis": ""}
+    result = trace.strategy_result
+    result.thinking = {"framework": plan, "candidates": [], "synthesis": ""}
     if count < 2:
         messages = instructed(messages, sampling_paths.PLAN.format(plan=plan)) if plan else messages
         drafts: list[str] = []
@@ -59,16 +60,11 @@ async def merged(
         drafts = await drafted(asking, options, plan, count)
         ruled = only_text(request.body) and (options.synthesis != "model" or len(drafts) == 1)
         way = "model" if not ruled else options.synthesis if len(drafts) > 1 else ""
-        trace.extras |= {"candidates": drafts, "synthesis": way}
+        result.thinking |= {"candidates": drafts, "synthesis": way}
         if ruled:
-            for batch in told(
-                request,
-                asking,
-                sampling_paths.synthesise(options.synthesis, drafts),
-                drafts,
-                options,
-            ):
-                yield batch
+            text = sampling_paths.synthesise(options.synthesis, drafts)
+            batch = told(request, text)
+            yield shown(request, batch, drafts) if options.show_candidates else batch
             return
         messages = synthesised(messages, drafts)
     async with aclosing(
@@ -160,24 +156,14 @@ def passages(messages: Messages, sampling: str, count: int) -> list[str]:
     return [sampling_paths.PASSAGE.format(passage=passage) for passage in chosen]
 
 
-def told(
-    request: ChatRequest,
-    asking: Asking,
-    text: str,
-    drafts: Sequence[str],
-    options: sampling_paths.Options,
-) -> list[list[Chunk]]:
+def told(request: ChatRequest, text: str) -> list[Chunk]:
     """Return the answer that the rules made, whole or as a stream."""
-    usage = asking.usage()
     if not request.stream:
-        batch = [completion(request, {"content": text}, usage)]
-    else:
-        batch = [
-            delta(request, role="assistant", content=text),
-            delta(request, finish_reason="stop"),
-        ]
-        batch += [usage_chunk(request, usage)] if usage else []
-    return [shown(request, batch, drafts) if options.show_candidates else batch]
+        return [completion(request, {"content": text}, None)]
+    return [
+        delta(request, role="assistant", content=text),
+        delta(request, finish_reason="stop"),
+    ]
 
 
 def shown(request: ChatRequest, batch: list[Chunk], drafts: Sequence[str]) -> list[Chunk]:

@@ -57,19 +57,20 @@ async def thought_through(
     json_mode = all(candidate.adapter.upstream.native_tools for candidate in candidates)
     thread = Thread(asking, options, json_mode=json_mode)
     telling = Telling(request, FORMS.get(request.thinking, options.format))
+    result = trace.strategy_result
     while not thread.over:
         if request.stream and options.feedback and telling.begun:
             yield [telling.status(len(thread.steps) + 1)]
         step = await thread.next()
         said = telling.step(step)
-        trace.extras = telling.thought()
-        trace.preface = telling.preface
+        result.thinking = telling.thought()
+        result.preface = telling.preface
         # nothing is sent before the first good step, so that an error keeps its HTTP status
         if request.stream and not step.failed:
             yield said
     if request.stream and options.feedback and telling.begun:
         yield [telling.status(None)]
-    trace.preface = telling.preface + telling.closing
+    result.preface = telling.preface + telling.closing
     last = asking.last(
         "final answer",
         thread.closing(),

@@ -11,7 +11,6 @@ counts of the tokenizer Tekken (Mistral); its figures are in `tests/test_token_e
 
 import string
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 # Tokens that a chat format adds to each message: role and delimiters.
 # Source: OpenAI Cookbook, "How to count tokens with tiktoken" (3 or 4, depending on the model).
@@ -90,16 +89,6 @@ def estimate_texts(texts: Sequence[str], most_chars: int) -> int:
     if not sampled:
         return total // CHARS_PER_TOKEN
     return round(sum(map(estimate_tokens, samples)) * total / sampled)
-
-
-def estimated_usage(prompt_tokens: int, completion_tokens: int) -> dict[str, Any]:
-    """Return estimated tokens in OpenAI's form, marked with `"estimated": true`."""
-    return {
-        "prompt_tokens": prompt_tokens,
-        "completion_tokens": completion_tokens,
-        "total_tokens": prompt_tokens + completion_tokens,
-        "estimated": True,
-    }
 
 
 def weigh_slice(data: bytes) -> int:

@@ -11,11 +11,11 @@ import msgspec
 
 from providers.catalogue import Candidate
 from providers.exceptions import GatewayError
-from providers.filters.moonshot_usage import sum_usage
 from providers.filters.prompted_tools import tool_prompt
+from providers.protocol.attempt import Attempt
 from providers.protocol.chunks import Batches, Chunk
 from providers.protocol.request import ChatRequest, Resume
-from providers.protocol.trace import Attempt, Trace
+from providers.protocol.trace import Trace
 from tokens.failover import loop as failover
 from tokens.pool.pool import Pool
 
@@ -55,26 +55,20 @@ async def insisting(
     if not first:
         return
     if not trace.may_go_on():
-        yield continued(first, thoughts, [])
+        yield continued(first, thoughts)
         return
     said = spoken(first)
     begun = False
     second = corrected(request, trace.attempts[-1], said)
-    trace.further = [second.body]
-    trace.text.append(said)  # it counts as usage although the caller does not see it
-    trace.usage = next((chunk["usage"] for chunk in reversed(first) if chunk.get("usage")), None)
     try:
         async with aclosing(failover.answer(second, candidates, pool, trace)) as batches:
             async for batch in batches:
-                if not begun:
-                    begun = True
-                    trace.usage = None  # the usage in the second answer is the sum of both
-                yield continued(batch, thoughts, first)
+                begun = True
+                yield continued(batch, thoughts)
     except GatewayError:
         if begun:
             raise
-        trace.text.pop()  # the caller sees it after all
-        yield continued(first, thoughts, [])
+        yield continued(first, thoughts)
 
 
 def corrected(request: ChatRequest, attempt: Attempt, said: str) -> ChatRequest:
@@ -138,13 +132,8 @@ def saying(chunk: Chunk, said: dict[str, Any], *, ends: bool = True) -> Chunk:
     return {**chunk, "choices": [{**choice, name: said, "finish_reason": reason}, *others]}
 
 
-def continued(
-    batch: Sequence[Chunk], thoughts: Sequence[Chunk], first: Sequence[Chunk]
-) -> list[Chunk]:
-    """Return the chunks that follow `thoughts` in the same answer.
-
-    After a `first` answer their usage is that of both calls, or none when the first one has none.
-    """
+def continued(batch: Sequence[Chunk], thoughts: Sequence[Chunk]) -> list[Chunk]:
+    """Return the chunks that follow `thoughts` in the same answer."""
     told = []
     for chunk in batch:
         said = said_in(chunk)
@@ -154,8 +143,5 @@ def continued(
                     said = said | {field: before + (said.get(field) or "")}
         else:  # the role was sent before
             said = {name: value for name, value in said.items() if name != "role"}
-        if first and chunk.get("usage"):
-            usage = next((one["usage"] for one in reversed(first) if one.get("usage")), None)
-            chunk = chunk | {"usage": sum_usage(usage, chunk["usage"]) if usage else None}
         told.append(saying(chunk, said))
     return told

@@ -2,10 +2,8 @@
 
 Intermediate answers are read whole; the caller gets the final one. Each call goes through failover
 like a request of its own; its attempts and its usage count as the request's. `Asking` limits the
-number of calls, leaves half of the request's time to the final one, and adds up usage, also of
-calls that broke off. When an upstream gives no usage, it is estimated by length, and the sum has
-`"estimated": true`. A tool call that the final answer must have is insisted upon, as without a
-strategy.
+number of calls and leaves half of the request's time to the final one. A tool call that the final
+answer must have is insisted upon, as without a strategy.
 """
 
 import asyncio
@@ -17,12 +15,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from conversations.prompts.long_texts import estimate_prompt_tokens
-from conversations.text.token_estimate import estimate_tokens, estimated_usage
 from conversations.upstream_calls import required_tool_call
 from providers.catalogue import Candidate
 from providers.exceptions import InternalError, PoolError, Rejected, UpstreamTimeout
-from providers.filters.moonshot_usage import sum_usage
 from providers.protocol.chunks import Batches, Chunk
 from providers.protocol.message_text import SYSTEM_ROLES, join_texts
 from providers.protocol.request import ChatRequest
@@ -35,7 +30,6 @@ KEPT = (
     *("model", "user", "safety_identifier", "prompt_cache_key", "service_tier"),
     *("reasoning_effort", "temperature", "top_p", "seed"),
 )
-PRODUCED_FIELDS = ("content", "reasoning_content", "reasoning")  # of a delta or a message
 HOPELESS = (Rejected, PoolError)  # an immediate retry would fail in the same way
 Options = TypeVar("Options")
 
@@ -68,7 +62,6 @@ class Asking:
         self._left = most  # upstream calls
         self._reserved = 0  # of these, for calls that are about to be made
         self._until = trace.began + candidates[0].adapter.upstream.timeouts.total / 2
-        self._spent: dict[str, Any] = {}
 
     @property
     def left(self) -> int:
@@ -136,8 +129,7 @@ class Asking:
     ) -> Batches:
         """Yield the final answer, in the form that the caller wants.
 
-        `defaults` are fields for the body that the caller left out. The usage is that of all calls.
-        Raises GatewayError.
+        `defaults` are fields for the body that the caller left out. Raises GatewayError.
         """
         given = {name: value for name, value in defaults.items() if value is not None}
         body = given | self.request.body | {"messages": list(messages)}
@@ -146,21 +138,14 @@ class Asking:
             async for batch in batches:
                 yield batch
 
-    def usage(self) -> dict[str, Any] | None:
-        """Return the usage of all calls so far in OpenAI's form, None before the first."""
-        return self._spent or None
-
     async def _asked(self, label: str, inner: ChatRequest, kept: int = 1) -> Batches:
-        """Yield the answer's chunks, with the usage of all calls so far.
+        """Yield the answer's chunks.
 
-        Attempts and usage are recorded however the call ends. Failover leaves `kept` calls and the
-        reserved ones to others.
+        Attempts are recorded however the call ends. Failover leaves `kept` calls and the reserved
+        ones to others.
         """
         trace = self._trace
-        own = Trace(inner, began=self._trace.began, more=partial(self._more, kept))
-        before = self._spent
-        usage = None
-        produced = 0
+        own = trace.begin_inner(inner, partial(self._more, kept))
         self._left -= 1
         self._reserved = max(0, self._reserved - 1)
         try:
@@ -168,27 +153,9 @@ class Asking:
                 required_tool_call.answer(inner, self._candidates, self._pool, own)
             ) as batches:
                 async for batch in batches:
-                    for chunk in batch:
-                        produced += sum(map(estimate_tokens, said_in(chunk)))
-                        if chunk.get("usage"):
-                            usage = chunk["usage"]
-                            chunk["usage"] = sum_usage(before, usage)
                     yield batch
         finally:
-            asked = [attempt for attempt in own.attempts if attempt.outcome != "skipped"]
-            for attempt in asked:
-                attempt.reason = attempt.reason or label
-            trace.attempts += own.attempts
-            if trace.queue_ms is None:
-                trace.queue_ms = own.queue_ms
-            usage = usage or own.usage
-            if usage is None and own.answered_by is not None:
-                prompt = sum(map(estimate_prompt_tokens, (inner.body, *(own.further or ()))))
-                produced += sum(map(estimate_tokens, own.text))
-                usage = estimated_usage(prompt, produced)
-            if usage is not None:  # read again, because other calls may have ended meanwhile
-                self._spent = sum_usage(self._spent, usage)
-            trace.usage = self.usage()
+            trace.add_attempts(own, label)
 
 
 def options_of(kind: type[Options], candidates: Sequence[Candidate]) -> Options:
@@ -206,18 +173,6 @@ def options_of(kind: type[Options], candidates: Sequence[Candidate]) -> Options:
 
 
 # --- messages -------------------------------------------------------------------------------------
-def said_in(chunk: Chunk) -> list[str]:
-    """Return the texts of a chunk, streamed or whole: answer, reasoning and calls."""
-    found: list[str] = []
-    for choice in chunk.get("choices") or ():
-        said = choice.get("delta") or choice.get("message") or {}
-        texts = (join_texts(said.get(name)) for name in PRODUCED_FIELDS)
-        found += filter(None, texts)
-        if calls := said.get("tool_calls"):
-            found.append(str(calls))
-    return found
-
-
 def instructed(messages: Sequence[dict[str, Any]], prompt: str) -> list[dict[str, Any]]:
     """Return the messages with `prompt` in front.
 

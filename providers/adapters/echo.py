@@ -13,10 +13,10 @@ import time
 from base64 import b64encode
 from typing import Any
 
+from providers.protocol.attempt import Attempt
 from providers.protocol.chunks import Batches, Chunk, completion, delta
 from providers.protocol.message_text import join_texts
 from providers.protocol.request import CHAT, EMBEDDINGS, ChatRequest, Credential, UpstreamModel
-from providers.protocol.trace import Attempt
 from providers.upstream.base_adapter import BaseAdapter
 
 DIMENSIONS = 64

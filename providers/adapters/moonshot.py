@@ -36,9 +36,9 @@ from providers.filters.filter_pipeline import shaped
 from providers.filters.moonshot_usage import lift
 from providers.network.api_client import ApiCall
 from providers.network.clients import Clients
+from providers.protocol.attempt import Attempt
 from providers.protocol.chunks import Batches, Chunk, usage_chunk
 from providers.protocol.request import CHAT, ChatRequest, Credential, UpstreamModel
-from providers.protocol.trace import Attempt
 from providers.upstream.base_adapter import BaseAdapter, Upstream
 from providers.upstream.error_mapping import CODES, clean
 from providers.wire.json_reader import loads

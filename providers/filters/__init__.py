@@ -7,8 +7,8 @@ from providers.filters.filter_pipeline import Filter
 from providers.filters.prompted_tools import tool_prompt
 from providers.filters.prompted_tools.call_reader import CallReader
 from providers.filters.thinking import ThinkingShown, ThinkingSplitter
+from providers.protocol.attempt import Attempt
 from providers.protocol.request import CHAT, ChatRequest, UpstreamModel
-from providers.protocol.trace import Attempt
 
 
 def needed(

@@ -9,8 +9,8 @@ documentation, "Use the web search built-in function".
 from functools import reduce
 from typing import Any
 
-from providers.filters.moonshot_usage import sum_usage
 from providers.protocol.chunks import Chunk
+from providers.protocol.usage_meter import sum_usage
 
 NAME = "$web_search"
 TOOL = {"type": "builtin_function", "function": {"name": NAME}}

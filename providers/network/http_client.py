@@ -22,7 +22,7 @@ from providers.exceptions import BadResponse, BadTls, Disconnected, Unreachable,
 from providers.network import name_lookup
 from providers.network.address_guard import find_allowed_addresses
 from providers.network.connection import Connection
-from providers.protocol.trace import Attempt
+from providers.protocol.attempt import Attempt
 
 SETTLE_SECONDS = 1.0
 DEFAULT_PORTS = {"http": 80, "https": 443}

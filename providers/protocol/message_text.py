@@ -6,7 +6,7 @@ with the text that was extracted from the file (`filters/file_parts.py`). A part
 `refusal` has it in `refusal`. Source: OpenAI's API reference, "Chat completions" and "Responses".
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -16,7 +16,7 @@ Content = str | list[dict[str, Any]]
 SYSTEM_ROLES = ("system", "developer")  # "developer" is OpenAI's newer name for "system"
 
 
-def list_prompt_texts(body: dict[str, Any]) -> list[str]:
+def list_prompt_texts(body: Mapping[str, Any]) -> list[str]:
     """List all texts of a chat body that a model reads.
 
     These are the texts of the messages and of the tool calls in them, and as JSON the tools and the

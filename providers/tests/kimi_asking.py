@@ -9,8 +9,8 @@ from providers import catalogue, registry
 from providers.filters.filter_pipeline import fold
 from providers.models import Provider
 from providers.network.clients import Clients
+from providers.protocol.attempt import Attempt
 from providers.protocol.request import ChatRequest, Credential, UpstreamModel
-from providers.protocol.trace import Attempt
 from providers.tests.kimi_site import (
     ALL_DONE,
     Site,

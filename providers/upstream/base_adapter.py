@@ -26,6 +26,7 @@ from providers.filters.prompted_tools import tool_request
 from providers.network.api_client import ApiCall, ApiResponse
 from providers.network.clients import Clients
 from providers.network.http_client import HttpAnswer, Response, Target, Timeouts
+from providers.protocol.attempt import Attempt
 from providers.protocol.chunks import Batches, Chunk
 from providers.protocol.request import (
     CHAT,
@@ -35,7 +36,6 @@ from providers.protocol.request import (
     Fresh,
     UpstreamModel,
 )
-from providers.protocol.trace import Attempt
 from providers.upstream.error_mapping import CODES, error_in, refusal, require_quota
 from providers.upstream.rate_limits import read_limit
 from providers.upstream.stream_reader import StreamReader

@@ -15,10 +15,10 @@ from providers.exceptions import BadResponse, ModelMissing, ProviderError, Rejec
 from providers.network.api_client import ApiResponse
 from providers.network.clients import Clients
 from providers.network.http_client import HttpAnswer, Response, Target
+from providers.protocol.attempt import Attempt
 from providers.protocol.chunks import Batches
 from providers.protocol.message_text import SYSTEM_ROLES
 from providers.protocol.request import CHAT, ChatRequest, Credential, Resume, UpstreamModel
-from providers.protocol.trace import Attempt
 from providers.upstream.base_adapter import BaseAdapter, Upstream
 from providers.upstream.error_mapping import refusal
 from providers.upstream.stream_reader import StreamReader

@@ -10,9 +10,9 @@ from typing import Any
 
 from providers.exceptions import Contended, Rejected
 from providers.filters.citations import Citations, Sources
+from providers.protocol.attempt import Attempt
 from providers.protocol.chunks import Chunk, delta
 from providers.protocol.request import ChatRequest, UpstreamModel
-from providers.protocol.trace import Attempt
 from providers.upstream.error_mapping import refusal
 from providers.upstream.stream_reader import DONE, AnySplitter, DialectReader
 from providers.wire import kimi_common

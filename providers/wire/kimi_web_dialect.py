@@ -11,9 +11,9 @@ from typing import Any
 
 from providers.exceptions import BadResponse, Contended
 from providers.filters.citations import Citations, Sources
+from providers.protocol.attempt import Attempt
 from providers.protocol.chunks import Chunk, delta
 from providers.protocol.request import ChatRequest, UpstreamModel
-from providers.protocol.trace import Attempt
 from providers.upstream.error_mapping import refusal
 from providers.wire import connect, kimi_common
 from providers.wire.json_reader import loads_raw

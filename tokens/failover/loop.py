@@ -23,9 +23,10 @@ from providers.exceptions import (
     UpstreamError,
     UpstreamTimeout,
 )
+from providers.protocol.attempt import Attempt
 from providers.protocol.chunks import Batches
 from providers.protocol.request import ChatRequest
-from providers.protocol.trace import Attempt, Trace
+from providers.protocol.trace import Trace
 from providers.vault import VaultError
 from tokens.failover.chooser import Choice
 from tokens.failover.outcome import describe_outcome
@@ -40,10 +41,11 @@ async def answer(
     """Yield the chunks of the first candidate that answers. Raises GatewayError."""
     search = Search(request, candidates, pool, trace)
     deadline = search.deadline
+    metered = trace.meter.begin_call(request.body)
     try:
         while (choice := search.choose_first() or await search.find_choice()) is not None:
             candidate, entry, _ = choice
-            attempt = search.new_attempt(choice)
+            attempt = metered.attempt = search.new_attempt(choice)
             model = candidate.model_for(request)
             try:
                 with Judge(search, choice, attempt) as judge:
@@ -59,6 +61,7 @@ async def answer(
                         async for batch in batches:
                             if attempt.first_byte_ms is None:
                                 judge.note_first_chunk()
+                            metered.record_chunks(batch)
                             yield batch
                             if time.perf_counter() >= deadline:
                                 raise UpstreamTimeout("The answer took longer than a request may.")

@@ -12,8 +12,9 @@ from providers.exceptions import (
     UpstreamError,
 )
 from providers.fast_settings import settings
+from providers.protocol.attempt import Attempt
 from providers.protocol.request import ChatRequest
-from providers.protocol.trace import Attempt, Trace
+from providers.protocol.trace import Trace
 from tokens.failover.chooser import Choice, Chooser
 from tokens.failover.tries import Tries
 from tokens.outcomes.breaker import FailedRequest

@@ -88,8 +88,10 @@ def chunk(text: Any, **more: Any) -> Chunk:
 async def answered(
     asked: Trace, batches: list[list[Chunk]], error: BaseException | None = None
 ) -> Batches:
-    attempt = asked.attempt("p", "m", UUID(int=99), 13)
+    call = asked.meter.begin_call(asked.request.body)
+    attempt = call.attempt = asked.attempt("p", "m", UUID(int=99), 13)
     for batch in batches:
+        call.record_chunks(batch)
         yield batch
     if error is not None:
         attempt.end("cut" if batches else type(error).__name__, str(error))
@@ -230,9 +232,11 @@ async def stuck(
     asked: Trace, batches: list[list[Chunk]], reached: asyncio.Event, closed: list[str]
 ) -> Batches:
     """An upstream that says `batches` and then nothing for ever."""
-    asked.attempt("p", "m")
+    call = asked.meter.begin_call(asked.request.body)
+    call.attempt = asked.attempt("p", "m")
     try:
         for batch in batches:
+            call.record_chunks(batch)
             yield batch
         reached.set()
         await asyncio.Event().wait()

@@ -4,30 +4,32 @@ from typing import Any
 import pytest
 
 from api.accounting import tokenizer
-from api.accounting.token_count import (
-    HIGHEST,
-    Prompt,
-    Usage,
-    count_request,
-    estimate_request,
-    reported,
-)
+from api.accounting.token_count import Prompt, count_request, estimate_request
 from api.accounting.tokenizer import count
 from conversations.text import token_estimate
 from conversations.text.token_estimate import MESSAGE_TOKENS, weigh_slice
-from providers.protocol.request import CHAT, COMPLETIONS, EMBEDDINGS, ChatRequest
-from providers.protocol.trace import Trace
+from providers.protocol.attempt import Attempt
+from providers.protocol.request import CHAT, COMPLETIONS, EMBEDDINGS
+from providers.protocol.usage_meter import HIGHEST_COUNT, TokenUsage, UsageMeter, parse_usage
 
 HI = {"model": "m", "messages": [{"role": "user", "content": "hello world"}]}
 
 
-def trace(
-    body: dict[str, Any] = HI, *, endpoint: str = CHAT, answered: bool = True, **facts: Any
-) -> Trace:
-    found = Trace(ChatRequest(id="0" * 32, endpoint=endpoint, model="m", body=body), **facts)
-    if answered:
-        found.attempt("p", "m").end("answered")
+def meter(body: dict[str, Any] = HI, *, outcome: str = "answered", **facts: Any) -> UsageMeter:
+    """The meter of a request with one upstream call; `facts` are fields of the call."""
+    found = UsageMeter()
+    add_call(found, body, outcome=outcome, **facts)
     return found
+
+
+def add_call(
+    found: UsageMeter, body: dict[str, Any], *, outcome: str = "answered", **facts: Any
+) -> None:
+    call = found.begin_call(body)
+    call.attempt = Attempt("p", "m")
+    call.attempt.end(outcome)
+    for name, value in facts.items():
+        setattr(call, name, value)
 
 
 def prompt_of(body: dict[str, Any]) -> Prompt:
@@ -43,24 +45,24 @@ BOTH = {"prompt_tokens": 3, "completion_tokens": 5}
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        (BOTH | {"total_tokens": 8}, Usage(3, 5)),
-        ({"prompt_tokens": 0, "completion_tokens": 0}, Usage()),
-        ({"prompt_tokens": 3, "total_tokens": 3}, Usage(3)),
-        (BOTH | {"prompt_tokens_details": {"cached_tokens": 2}}, Usage(3, 5, 0, 2)),
-        (BOTH | {"completion_tokens_details": {"reasoning_tokens": 4}}, Usage(3, 5, 4)),
-        (BOTH | {"cached_tokens": 1}, Usage(3, 5, 0, 1)),
-        (BOTH | {"prompt_tokens_details": None}, Usage(3, 5)),
-        ({"prompt_tokens": 3.0, "completion_tokens": 5.0}, Usage(3, 5)),
-        (BOTH | {"cached_tokens": True}, Usage(3, 5)),
-        (BOTH | {"completion_tokens_details": {"reasoning_tokens": True}}, Usage(3, 5)),
-        (BOTH | {"prompt_tokens_details": {"cached_tokens": -1}}, Usage(3, 5)),
-        (BOTH | {"completion_tokens_details": {"reasoning_tokens": "x"}}, Usage(3, 5)),
-        ({"prompt_tokens": HIGHEST, "completion_tokens": 1}, Usage(HIGHEST, 1)),
+        (BOTH | {"total_tokens": 8}, TokenUsage(3, 5)),
+        ({"prompt_tokens": 0, "completion_tokens": 0}, TokenUsage()),
+        ({"prompt_tokens": 3, "total_tokens": 3}, TokenUsage(3)),
+        (BOTH | {"prompt_tokens_details": {"cached_tokens": 2}}, TokenUsage(3, 5, 0, 2)),
+        (BOTH | {"completion_tokens_details": {"reasoning_tokens": 4}}, TokenUsage(3, 5, 4)),
+        (BOTH | {"cached_tokens": 1}, TokenUsage(3, 5, 0, 1)),
+        (BOTH | {"prompt_tokens_details": None}, TokenUsage(3, 5)),
+        ({"prompt_tokens": 3.0, "completion_tokens": 5.0}, TokenUsage(3, 5)),
+        (BOTH | {"cached_tokens": True}, TokenUsage(3, 5)),
+        (BOTH | {"completion_tokens_details": {"reasoning_tokens": True}}, TokenUsage(3, 5)),
+        (BOTH | {"prompt_tokens_details": {"cached_tokens": -1}}, TokenUsage(3, 5)),
+        (BOTH | {"completion_tokens_details": {"reasoning_tokens": "x"}}, TokenUsage(3, 5)),
+        ({"prompt_tokens": HIGHEST_COUNT, "completion_tokens": 1}, TokenUsage(HIGHEST_COUNT, 1)),
     ],
     ids=str,
 )
-def test_the_upstreams_own_figures_are_taken(given: dict[str, Any], expected: Usage) -> None:
-    assert reported(given) == expected
+def test_the_upstreams_own_figures_are_taken(given: dict[str, Any], expected: TokenUsage) -> None:
+    assert parse_usage(given) == expected
 
 
 @pytest.mark.parametrize(
@@ -88,8 +90,8 @@ def test_the_upstreams_own_figures_are_taken(given: dict[str, Any], expected: Us
     ids=str,
 )
 async def test_figures_that_cannot_be_believed_are_counted_here_and_marked(given: Any) -> None:
-    assert reported(given) is None
-    found = await count_request(trace(usage=given, text=["hello"]))
+    assert parse_usage(given) is None
+    found = await count_request(meter(reported=given, texts=["hello"]))
     assert found.estimated
     assert found.prompt > 0
     assert found.completion == 1
@@ -102,9 +104,20 @@ async def test_reported_figures_are_not_marked_and_nothing_is_counted(
         tokenizer, "vocabulary", lambda: pytest.fail("counted although it was told")
     )
     found = await count_request(
-        trace(usage={"prompt_tokens": 3, "completion_tokens": 5}, text=["x" * 10**6])
+        meter(reported={"prompt_tokens": 3, "completion_tokens": 5}, texts=["x" * 10**6])
     )
-    assert found == Usage(3, 5, estimated=False)
+    assert found == TokenUsage(3, 5, estimated=False)
+
+
+# --- several calls --------------------------------------------------------------------------------
+async def test_the_usage_of_a_request_is_that_of_all_calls_that_were_answered() -> None:
+    found = meter(reported=BOTH | {"prompt_tokens_details": {"cached_tokens": 2}})
+    add_call(found, HI, reported=BOTH)
+    add_call(found, HI, outcome="ServerFailed")
+    assert await count_request(found) == TokenUsage(6, 10, 0, 2)
+    add_call(found, HI, texts=["hello"])
+    counted = TokenUsage(6 + 2 + MESSAGE_TOKENS, 11, 0, 2, estimated=True)
+    assert await count_request(found) == counted
 
 
 # --- counted here ---------------------------------------------------------------------------------
@@ -127,20 +140,19 @@ def test_special_tokens_in_a_text_are_only_text() -> None:
 
 
 async def test_what_was_said_and_thought_is_counted_with_the_prompt() -> None:
-    found = await count_request(trace(text=["hel", "lo wor", "ld"], reasoning=["hello", " world"]))
-    assert found == Usage(prompt=2 + MESSAGE_TOKENS, completion=4, reasoning=2, estimated=True)
+    found = await count_request(meter(texts=["hel", "lo wor", "ld"], reasoning=["hello", " world"]))
+    assert found == TokenUsage(prompt=2 + MESSAGE_TOKENS, completion=4, reasoning=2, estimated=True)
 
 
 async def test_a_request_that_nobody_answered_used_nothing() -> None:
-    found = trace(answered=False)
-    found.attempt("p", "m").end("Unreachable")
-    assert await count_request(found) == Usage(estimated=False)
+    found = meter(outcome="Unreachable")
+    assert await count_request(found) == TokenUsage(estimated=False)
 
 
 async def test_long_texts_are_counted_beside_the_event_loop_with_the_same_result(
     settings: Any,
 ) -> None:
-    long = trace(text=["hello world " * 500])
+    long = meter(texts=["hello world " * 500])
     settings.COUNT_INLINE_BYTES = 10**9
     inline = await count_request(long)
     settings.COUNT_INLINE_BYTES = 10
@@ -198,13 +210,11 @@ def test_an_estimate_needs_no_vocabulary_and_is_near(monkeypatch: pytest.MonkeyP
     text = "The quick brown fox jumps over the lazy dog. " * 50
     exact = count(text)
     monkeypatch.setattr(tokenizer, "vocabulary", lambda: pytest.fail("counted"))
-    found = estimate_request(trace(text=[text]))
+    found = estimate_request(meter(texts=[text]))
     assert found.estimated
     assert exact / 2 < found.completion < exact * 2
-    assert estimate_request(trace(usage={"prompt_tokens": 3, "completion_tokens": 5})) == Usage(
-        3, 5
-    )
-    assert estimate_request(trace(answered=False)) == Usage()
+    assert estimate_request(meter(reported=BOTH)) == TokenUsage(3, 5)
+    assert estimate_request(meter(outcome="Unreachable")) == TokenUsage()
 
 
 def test_an_estimate_knows_scripts_and_weighs_a_bounded_part(
@@ -218,20 +228,20 @@ def test_an_estimate_knows_scripts_and_weighs_a_bounded_part(
 
     monkeypatch.setattr(token_estimate, "weigh_slice", weigh)
     text = "灯塔的看守人名叫艾达" * 50_000
-    found = estimate_request(trace({"messages": [{"role": "user", "content": text}]}))
+    found = estimate_request(meter({"messages": [{"role": "user", "content": text}]}))
     assert found.prompt == pytest.approx(len(text), rel=0.01)
     assert 0 < sum(weighed) <= settings.COUNT_INLINE_BYTES
 
 
 async def test_of_an_answer_of_which_nothing_could_be_kept_the_length_counts() -> None:
     facts = {"unkept_text": 4_000, "unkept_reasoning": 400}
-    for found in (await count_request(trace(**facts)), estimate_request(trace(**facts))):
+    for found in (await count_request(meter(**facts)), estimate_request(meter(**facts))):
         assert (found.completion, found.reasoning) == (1_100, 100)
 
 
 async def test_unkept_thinking_is_measured_by_all_that_was_kept() -> None:
-    found = trace(unkept_reasoning=300)
-    found.attempts[0].unshown = ["hello world " * 25]
+    found = meter(unkept_reasoning=300)
+    found.calls[0].attempt.unshown = ["hello world " * 25]
     assert (await count_request(found)).reasoning == pytest.approx(
         2 * count("hello world " * 25), abs=2
     )
@@ -244,7 +254,7 @@ def test_much_of_the_same_is_no_hang(piece: str) -> None:
 
 
 def test_openais_form_has_all_its_fields() -> None:
-    assert Usage(3, 5, 4, 1).as_openai() == {
+    assert TokenUsage(3, 5, 4, 1).as_openai() == {
         "prompt_tokens": 3,
         "completion_tokens": 5,
         "total_tokens": 8,

@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 
 from api.accounting import tokenizer
-from api.accounting.ledger import note
 from api.accounting.token_count import count_body, count_request
 from api.accounting.tokenizer import SLICE_CHARS, count, count_all, in_thread, slices_of
-from providers.protocol.request import CHAT, ChatRequest
-from providers.protocol.trace import Trace
+from providers.protocol.attempt import Attempt
+from providers.protocol.usage_meter import MeteredCall, UsageMeter
 
 ENGLISH = "The quick brown fox jumps over the lazy dog, and nobody minds. "
 CHINESE = "\u5929\u5730\u7384\u9ec4\u5b87\u5b99\u6d2a\u8352\uff0c"
@@ -99,10 +98,11 @@ def said(**delta: Any) -> list[dict[str, Any]]:
     return [{"choices": [{"index": 0, "delta": delta}]}]
 
 
-def asked() -> Trace:
-    trace = Trace(ChatRequest(id="0" * 32, endpoint=CHAT, model="m", body={"messages": []}))
-    trace.attempt("p", "m").end("answered")
-    return trace
+def metered_call() -> MeteredCall:
+    call = UsageMeter().begin_call({"messages": []})
+    call.attempt = Attempt("p", "m")
+    call.attempt.end("answered")
+    return call
 
 
 @pytest.mark.settings(COUNT_KEPT_BYTES=20_000)
@@ -110,20 +110,20 @@ def asked() -> Trace:
 async def test_of_a_very_long_answer_the_beginning_is_kept_and_the_rest_estimated(
     piece: str,
 ) -> None:
-    trace, times = asked(), 2_000_000 // len(piece)
+    call = metered_call()
+    times = 2_000_000 // len(piece)
     for _ in range(times):
-        note(trace, said(content=piece, reasoning_content=piece))
-    assert sum(len(text) + 64 for text in (*trace.text, *trace.reasoning)) <= 20_000
-    found = await count_request(trace)
-    if trace.text:
+        call.record_chunks(said(content=piece, reasoning_content=piece))
+    assert sum(len(text) + 64 for text in (*call.texts, *call.reasoning)) <= 20_000
+    found = await count_request(call.meter)
+    if call.texts:
         assert found.completion == pytest.approx(2 * count(piece * 100) / 100 * times, rel=0.1)
     assert found.estimated
 
 
 def test_a_call_counts_as_its_name_and_arguments() -> None:
-    trace = asked()
-    note(
-        trace,
+    call = metered_call()
+    call.record_chunks(
         said(
             tool_calls=[
                 {"index": 0, "function": {"name": "f", "arguments": '{"x":1}'}},
@@ -132,5 +132,5 @@ def test_a_call_counts_as_its_name_and_arguments() -> None:
             ]
         ),
     )
-    note(trace, said(function_call={"name": "g", "arguments": "{}"}))
-    assert [text for text in trace.text if text] == ['f {"x":1}', "g {}"]
+    call.record_chunks(said(function_call={"name": "g", "arguments": "{}"}))
+    assert [text for text in call.texts if text] == ['f {"x":1}', "g {}"]

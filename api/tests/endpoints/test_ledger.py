@@ -246,7 +246,7 @@ async def test_a_row_that_the_database_refuses_is_written_as_facts_alone(
     gateway, upstream, alice, monkeypatch, caplog
 ):
     monkeypatch.setattr(
-        "api.accounting.token_count.as_count", lambda value: value
+        "providers.protocol.usage_meter.parse_count", lambda value: value
     )  # a fault that lets anything through
     usage = {"prompt_tokens": -5, "completion_tokens": 10**30}
     upstream.will(reply(speech.completion("hi") | {"usage": usage}))

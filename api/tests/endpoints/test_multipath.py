@@ -339,7 +339,9 @@ async def test_plan_and_candidates_are_noted_even_where_they_are_not_shown(
     answer = await gateway.chat(alice.key, model="mpr-m", messages=ASKED)
     assert "candidates" not in answer.json
     (trace,) = traces
-    noted = trace.extras | {"candidates": sorted(trace.extras["candidates"])}
+    noted = trace.strategy_result.thinking | {
+        "candidates": sorted(trace.strategy_result.thinking["candidates"])
+    }
     assert noted == {
         "framework": "plan",
         "candidates": ["draft A", "draft B"],
@@ -351,4 +353,8 @@ async def test_one_path_has_no_candidates_to_note(gateway, upstream, alice, many
     await many(candidates=1, framework=True)
     upstream.will(said("plan"), said("An answer."))
     await gateway.chat(alice.key, model="mpr-m", messages=ASKED)
-    assert traces[0].extras == {"framework": "plan", "candidates": [], "synthesis": ""}
+    assert traces[0].strategy_result.thinking == {
+        "framework": "plan",
+        "candidates": [],
+        "synthesis": "",
+    }

@@ -538,19 +538,19 @@ async def test_what_was_thought_is_noted_even_where_the_caller_does_not_see_it(
     answer = await gateway.chat(alice.key, model="o1-m", stream=streams, reasoning_format="hidden")
     assert b"First." not in answer.body
     (trace,) = traces
-    assert [step["content"] for step in trace.extras["steps"]] == [
+    assert [step["content"] for step in trace.strategy_result.thinking["steps"]] == [
         "First.",
         "Second.",
         'A "quoted"\nline.',
     ]
-    assert trace.extras["total_thinking_time"] == pytest.approx(
-        sum(step["seconds"] for step in trace.extras["steps"]), abs=0.01
+    assert trace.strategy_result.thinking["total_thinking_time"] == pytest.approx(
+        sum(step["seconds"] for step in trace.strategy_result.thinking["steps"]), abs=0.01
     )
 
 
 async def test_an_answer_without_steps_has_nothing_to_note(gateway, alice, traces):
     await gateway.chat(alice.key)
-    assert traces[0].extras is None
+    assert traces[0].strategy_result.thinking == {}
 
 
 @WHOLE_AND_STREAMED
@@ -561,8 +561,8 @@ async def test_steps_in_the_text_are_noted_as_what_is_not_the_answer(
     await thinker(format=form)
     upstream.will(*three_steps())
     answer = await gateway.chat(alice.key, model="o1-m", stream=streams)
-    assert answer.text.removeprefix(traces[0].preface) == "Hello there!"
-    assert bool(traces[0].preface) is (form != "reasoning")
+    assert answer.text.removeprefix(traces[0].strategy_result.preface) == "Hello there!"
+    assert bool(traces[0].strategy_result.preface) is (form != "reasoning")
 
 
 async def test_a_step_nested_beyond_all_sense_is_no_step(gateway, upstream, alice, thinker):

@@ -14,7 +14,7 @@ import pytest
 
 from providers.database.database_threads import off_loop
 from providers.models import Provider
-from providers.protocol.trace import SENT_AGAIN
+from providers.protocol.attempt import SENT_AGAIN
 from proxysite.testing import rows, speech
 from proxysite.testing.upstream import (
     CUT,

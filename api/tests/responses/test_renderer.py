@@ -10,7 +10,6 @@ from openai.lib.streaming.responses._responses import ResponseStreamState
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
-from api.accounting.token_count import Usage
 from api.responses import schema
 from api.responses.objects import head_of
 from api.responses.renderer import EventRenderer
@@ -20,6 +19,7 @@ from providers.exceptions import Disconnected, GatewayError, RateLimited, Reject
 from providers.protocol.chunks import Batches, Chunk, completion, delta, usage_chunk
 from providers.protocol.request import CHAT, ChatRequest
 from providers.protocol.trace import Trace
+from providers.protocol.usage_meter import TokenUsage
 
 ID = "0" * 31 + "7"
 CREATED = 1_750_000_000
@@ -38,10 +38,11 @@ WEIGHED = {
 
 
 def renderer(
-    answer: Answer | None = None, usage: Usage | None = None, **fields: Any
+    answer: Answer | None = None, usage: TokenUsage | None = None, **fields: Any
 ) -> EventRenderer:
     body = schema.read(orjson.dumps({"model": "public", "input": "hi"} | fields))
-    trace = Trace(REQUEST, counted=usage or Usage(prompt=5, completion=7, reasoning=3, cached=2))
+    trace = Trace(REQUEST)
+    trace.meter.counted = usage or TokenUsage(prompt=5, completion=7, reasoning=3, cached=2)
     return EventRenderer(trace, head_of(body, ID, CREATED, stored=True), answer)
 
 
@@ -518,6 +519,6 @@ def test_a_whole_answer_and_a_streamed_one_are_the_same_object() -> None:
 
 
 def test_figures_of_the_upstream_are_believed_and_guesses_told_as_they_are() -> None:
-    rendering = renderer(usage=Usage(prompt=9, completion=1, estimated=True))
+    rendering = renderer(usage=TokenUsage(prompt=9, completion=1, estimated=True))
     final = orjson.loads(rendering.whole(completion(REQUEST, {"content": "x"}, None)))
     assert final["usage"]["input_tokens"] == 9

@@ -5,17 +5,18 @@ import pytest
 from openai.types import Completion, CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from api.accounting.token_count import Usage
 from api.streaming.chat_renderer import DONE, PING, Renderer
+from providers.protocol.attempt import Attempt
 from providers.protocol.chunks import Chunk, completion, delta, usage_chunk
 from providers.protocol.request import CHAT, COMPLETIONS, EMBEDDINGS, ChatRequest
 from providers.protocol.trace import Trace
+from providers.protocol.usage_meter import TokenUsage
 
 ID = "0" * 31 + "7"
 
 
 def trace(
-    endpoint: str = CHAT, *, stream: bool = True, include_usage: bool = False, **facts: Any
+    endpoint: str = CHAT, *, stream: bool = True, include_usage: bool = False, usage: Any = None
 ) -> Trace:
     request = ChatRequest(
         id=ID,
@@ -25,7 +26,12 @@ def trace(
         stream=stream,
         include_usage=include_usage,
     )
-    return Trace(request, **facts)
+    asked = Trace(request)
+    call = asked.meter.begin_call(request.body)
+    call.attempt = Attempt("p", "m")
+    call.attempt.end("answered")
+    call.reported = usage
+    return asked
 
 
 def parsed(data: bytes) -> list[dict[str, Any]]:
@@ -98,26 +104,26 @@ def test_with_include_usage_every_chunk_has_null_and_one_more_has_the_figures() 
         include_usage=True, usage={"prompt_tokens": 3, "completion_tokens": 5, "vendor": 1}
     )
     renderer = Renderer(asked)
-    asked.counted = Usage(3, 5)
+    asked.meter.counted = TokenUsage(3, 5)
     data = renderer.events([upstream_chunk("a", usage={"prompt_tokens": 3}), upstream_chunk("b")])
     assert [chunk["usage"] for chunk in parsed(data)] == [None, None]
     end = renderer.end()
     assert end.endswith(DONE)
     [last] = parsed(end.removesuffix(DONE))
-    assert (last["choices"], last["usage"]) == ([], asked.usage)
+    assert (last["choices"], last["usage"]) == ([], asked.meter.calls[0].reported)
     assert (last["id"], last["model"], last["object"]) == (
         f"chatcmpl-{ID}",
         "public",
         "chat.completion.chunk",
     )
-    ChatCompletionChunk.model_validate(last | {"usage": Usage(3, 5).as_openai()})
+    ChatCompletionChunk.model_validate(last | {"usage": TokenUsage(3, 5).as_openai()})
 
 
 def test_estimated_usage_is_what_we_counted_and_not_what_the_upstream_claimed() -> None:
     asked = trace(include_usage=True, usage={"prompt_tokens": -1})
-    asked.counted = Usage(3, 5, estimated=True)
+    asked.meter.counted = TokenUsage(3, 5, estimated=True)
     [last] = parsed(Renderer(asked).end().removesuffix(DONE))
-    assert last["usage"] == Usage(3, 5).as_openai()
+    assert last["usage"] == TokenUsage(3, 5).as_openai()
 
 
 def test_a_streamed_legacy_completion_keeps_its_shape() -> None:
@@ -138,8 +144,8 @@ def test_a_ping_is_a_comment() -> None:
 
 
 # --- whole answers --------------------------------------------------------------------------------
-def rendered(asked: Trace, answer: Chunk, counted: Usage) -> dict[str, Any]:
-    asked.counted = counted
+def rendered(asked: Trace, answer: Chunk, counted: TokenUsage) -> dict[str, Any]:
+    asked.meter.counted = counted
     found: dict[str, Any] = orjson.loads(Renderer(asked).whole(answer))
     return found
 
@@ -152,7 +158,7 @@ def test_a_whole_answer_has_our_id_and_model_and_the_upstreams_usage() -> None:
         "model": "upstream",
         "vendor": 2,
     }
-    found = rendered(asked, answer, Usage(3, 5))
+    found = rendered(asked, answer, TokenUsage(3, 5))
     ChatCompletion.model_validate(found)
     assert (found["id"], found["model"], found["object"]) == (
         f"chatcmpl-{ID}",
@@ -166,9 +172,11 @@ def test_a_whole_answer_has_our_id_and_model_and_the_upstreams_usage() -> None:
 def test_a_whole_answer_without_usable_figures_gets_ours(claimed: dict[str, Any] | None) -> None:
     asked = trace(stream=False, usage=claimed)
     found = rendered(
-        asked, completion(asked.request, {"content": "hi"}, claimed), Usage(3, 5, estimated=True)
+        asked,
+        completion(asked.request, {"content": "hi"}, claimed),
+        TokenUsage(3, 5, estimated=True),
     )
-    assert found["usage"] == Usage(3, 5).as_openai()
+    assert found["usage"] == TokenUsage(3, 5).as_openai()
 
 
 def test_a_whole_legacy_completion_has_its_own_prefix() -> None:
@@ -176,7 +184,7 @@ def test_a_whole_legacy_completion_has_its_own_prefix() -> None:
     found = rendered(
         trace(COMPLETIONS, stream=False),
         {"object": "text_completion", "choices": [choice]},
-        Usage(1, 1),
+        TokenUsage(1, 1),
     )
     Completion.model_validate(found)
     assert (found["id"], found["object"]) == (f"cmpl-{ID}", "text_completion")
@@ -189,7 +197,7 @@ def test_embeddings_have_a_model_and_usage_but_no_id(usage: dict[str, Any] | Non
         {"usage": usage} if usage else {}
     )
     found = rendered(
-        trace(EMBEDDINGS, stream=False, usage=usage), answer, Usage(3, estimated=usage is None)
+        trace(EMBEDDINGS, stream=False, usage=usage), answer, TokenUsage(3, estimated=usage is None)
     )
     CreateEmbeddingResponse.model_validate(found)
     assert found == {
@@ -207,5 +215,7 @@ def test_what_the_constructors_of_the_vocabulary_make_is_official() -> None:
         delta(request, finish_reason="stop"),
     ):
         ChatCompletionChunk.model_validate(chunk)
-    ChatCompletionChunk.model_validate(usage_chunk(request, Usage(1, 2).as_openai()))
-    ChatCompletion.model_validate(completion(request, {"content": "a"}, Usage(1, 2).as_openai()))
+    ChatCompletionChunk.model_validate(usage_chunk(request, TokenUsage(1, 2).as_openai()))
+    ChatCompletion.model_validate(
+        completion(request, {"content": "a"}, TokenUsage(1, 2).as_openai())
+    )

@@ -5,7 +5,7 @@ from base64 import b64encode
 
 import pytest
 
-from conversations.text.token_estimate import estimate_texts, estimate_tokens, estimated_usage
+from conversations.text.token_estimate import estimate_texts, estimate_tokens
 
 NOISE = random.Random(1).randbytes(3_000)
 
@@ -17,15 +17,6 @@ def test_tokens_of_words_and_of_characters_without_spaces():
         estimate_tokens("北京大学"),
         estimate_tokens("a北京"),
     ) == (0, 2, 4, 3)
-
-
-def test_estimated_usage_says_so():
-    assert estimated_usage(10, 1) == {
-        "prompt_tokens": 10,
-        "completion_tokens": 1,
-        "total_tokens": 11,
-        "estimated": True,
-    }
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from providers.filters.native_calls import new_id
 from providers.filters.prompted_tools import tool_prompt
 from providers.filters.prompted_tools.call_scanner import CallScan
 from providers.filters.prompted_tools.call_syntax import Call
+from providers.protocol.attempt import Attempt
 from providers.protocol.chunks import Chunk
 from providers.protocol.request import ChatRequest
-from providers.protocol.trace import Attempt
 
 Delta = dict[str, Any]
 MOST_WAITING_CHARS = 2**20  # most text held while a demanded call has not come

@@ -26,8 +26,8 @@ from providers.exceptions import (
 )
 from providers.models import ChatModel, ModelAlias, Provider
 from providers.presets import PRESETS
+from providers.protocol.attempt import Attempt
 from providers.protocol.chunks import Chunk
-from providers.protocol.trace import Attempt
 from providers.tests.command_runner import run
 from providers.tests.kimi_asking import QUESTION, TURNS, request_of
 from providers.tests.kimi_site import (

@@ -14,9 +14,9 @@ from providers.filters.filter_pipeline import PORTION_CHARS, Filter, portions, s
 from providers.filters.prompted_tools.call_reader import CallReader
 from providers.filters.prompted_tools.call_scanner import MOST_CALLS
 from providers.filters.thinking import ThinkingShown, ThinkingSplitter
+from providers.protocol.attempt import Attempt
 from providers.protocol.chunks import Batches, Chunk, delta
 from providers.protocol.request import CHAT, ChatRequest
-from providers.protocol.trace import Attempt
 
 TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
 REQUEST = ChatRequest(

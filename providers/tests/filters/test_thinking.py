@@ -13,9 +13,9 @@ from providers import filters
 from providers.filters import thinking
 from providers.filters.filter_pipeline import Filter, fold
 from providers.filters.thinking import Split, ThinkingShown, ThinkingSplitter
+from providers.protocol.attempt import Attempt
 from providers.protocol.chunks import Chunk
 from providers.protocol.request import CHAT, COMPLETIONS, ChatRequest, UpstreamModel
-from providers.protocol.trace import Attempt
 
 HEAD = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
 DETAILS = '<details type="reasoning" done="true" duration="3">'

@@ -11,8 +11,9 @@ import pytest
 from providers.exceptions import BadResponse, Disconnected
 from providers.network.connection import HIGH_WATER_BYTES, SLICE_BYTES, Connection
 from providers.network.http_client import Client, Target, Timeouts
+from providers.protocol.attempt import SENT_AGAIN, Attempt
 from providers.protocol.request import ChatRequest
-from providers.protocol.trace import SENT_AGAIN, Attempt, Trace
+from providers.protocol.trace import Trace
 from proxysite.testing.upstream import END, head, raw, reply
 
 SIZES = [

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from providers.filters import needed
 from providers.filters.filter_pipeline import fold
+from providers.protocol.attempt import Attempt
 from providers.protocol.chunks import Chunk
 from providers.protocol.request import CHAT, ChatRequest, Credential, UpstreamModel
-from providers.protocol.trace import Attempt
 from providers.upstream.stream_reader import DialectReader
 from providers.wire.k2think_dialect import Snapshots
 from providers.wire.snapshots import Cumulative, Said

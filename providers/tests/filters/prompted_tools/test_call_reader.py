@@ -15,9 +15,9 @@ from providers.filters import needed
 from providers.filters.prompted_tools.call_reader import CallReader
 from providers.filters.prompted_tools.call_scanner import CallScan
 from providers.filters.prompted_tools.call_syntax import Call
+from providers.protocol.attempt import Attempt
 from providers.protocol.chunks import Chunk, delta
 from providers.protocol.request import ChatRequest, UpstreamModel
-from providers.protocol.trace import Attempt
 
 FAST = settings(derandomize=True, database=None, deadline=None, max_examples=200)
 PROPERTIES = {"city": {"type": "string"}, "days": {"type": "integer"}}

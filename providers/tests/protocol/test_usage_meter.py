@@ -1,4 +1,4 @@
-from providers.filters.moonshot_usage import sum_usage
+from providers.protocol.usage_meter import sum_usage
 
 
 def test_usage_is_added_up_at_any_depth():

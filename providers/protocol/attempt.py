@@ -1,0 +1,89 @@
+"""One upstream call within a request, and how it ended."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from msgspec import Struct, field
+
+from providers.upstream.rate_limits import Limit
+
+ANSWERING = ("answered", "running", "cut", "abandoned")
+# the recorded reason of a call that was sent again
+SENT_AGAIN = "sent again: the kept connection was closed"
+
+
+class Attempt(Struct):
+    """One upstream call, or one skipped candidate, and how it ended. Times in milliseconds.
+
+    A request that met a closed connection is sent again on a new one, with the same credential
+    (`begin_resend`). These are two upstream calls: `as_dicts` has an entry for each, and code that
+    counts calls adds one for `resent`.
+    """
+
+    provider: str
+    model: str
+    token_id: UUID | None = None
+    provider_id: int | None = None
+    outcome: str = "running"  # "answered", "skipped", or the name of the error class
+    reason: str = ""
+    status: int | None = None
+    began: float = field(default_factory=time.perf_counter)
+    deadline: float = float("inf")  # of the whole request, on the clock of `began`
+    patience: float | None = None  # seconds until the first byte must be there
+    connect_ms: float | None = None
+    first_byte_ms: float | None = None
+    total_ms: float | None = None
+    limit: Limit | None = None  # set when the answer says that the rate limit is used up
+    lacks_call: bool = False  # a tool call was required, and the model made none
+    chat_id: str = ""  # of the chat that the upstream stores
+    parent_id: str = ""  # of the last message in that chat
+    unshown: list[str] | None = None  # thinking that the caller does not get
+    more: Callable[[], bool] | None = None  # as in Trace: called before the request is sent again
+    may_resend: bool = True  # False: no further upstream call may be made for this attempt
+    # the call that met a closed connection, as the ledger stores it
+    closed_call: dict[str, Any] | None = None
+
+    @property
+    def resent(self) -> bool:
+        """Return whether this attempt took two upstream calls."""
+        return self.closed_call is not None
+
+    def begin_resend(self) -> bool:
+        """Record that the kept connection was closed, and begin a second call.
+
+        Returns False when no more calls are allowed; nothing is recorded then.
+        """
+        if self.resent or not self.may_resend or (self.more is not None and not self.more()):
+            return False
+        total_ms = (time.perf_counter() - self.began) * 1000
+        ended = {"outcome": "Disconnected", "reason": SENT_AGAIN, "total_ms": total_ms}
+        self.closed_call = self.as_dict() | ended
+        self.began = time.perf_counter()
+        self.connect_ms = None
+        return True
+
+    def end(self, outcome: str, reason: str = "", status: int | None = None) -> None:
+        self.outcome = outcome
+        self.reason = reason
+        self.status = status
+        self.total_ms = (time.perf_counter() - self.began) * 1000
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return one entry of the ledger's `attempts`."""
+        return {
+            "provider": self.provider,
+            "model": self.model,
+            "token": self.token_id,
+            "outcome": self.outcome,
+            "reason": self.reason,
+            "status": self.status,
+            "connect_ms": self.connect_ms,
+            "first_byte_ms": self.first_byte_ms,
+            "total_ms": self.total_ms,
+        }
+
+    def as_dicts(self) -> list[dict[str, Any]]:
+        """Return the entries of the ledger's `attempts`: one for each upstream call."""
+        return [self.as_dict()] if self.closed_call is None else [self.closed_call, self.as_dict()]

@@ -1,0 +1,206 @@
+"""Meter the token usage of a request: one MeteredCall for each of its upstream calls.
+
+Failover begins a call and records its chunks as they come. When the request has ended, the ledger
+counts the tokens (`api/accounting/token_count.py`): of each call that was answered, the figures of
+the upstream, or else the tokens of its body and of the texts that were recorded.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct, field
+
+from providers.fast_settings import settings
+from providers.protocol.attempt import ANSWERING, Attempt
+from providers.protocol.chunks import Chunk
+
+HIGHEST_COUNT = 10**9  # a larger figure is no token count
+PIECE_BYTES = 64  # memory of a piece of text besides its characters
+
+
+class TokenUsage(Struct, frozen=True):
+    """Token counts; `estimated` when at least some were counted by the gateway."""
+
+    prompt: int = 0
+    completion: int = 0
+    reasoning: int = 0
+    cached: int = 0
+    estimated: bool = False
+    cache_write: int = 0
+
+    def __add__(self, other: "TokenUsage") -> "TokenUsage":
+        return TokenUsage(
+            self.prompt + other.prompt,
+            self.completion + other.completion,
+            self.reasoning + other.reasoning,
+            self.cached + other.cached,
+            self.estimated or other.estimated,
+            self.cache_write + other.cache_write,
+        )
+
+    def as_openai(self) -> dict[str, Any]:
+        """Return the counts in OpenAI's form; tokens written to a cache only if there are any."""
+        prompt_details = {"cached_tokens": self.cached}
+        if self.cache_write:
+            prompt_details["cache_write_tokens"] = self.cache_write
+        return {
+            "prompt_tokens": self.prompt,
+            "completion_tokens": self.completion,
+            "total_tokens": self.prompt + self.completion,
+            "prompt_tokens_details": prompt_details,
+            "completion_tokens_details": {"reasoning_tokens": self.reasoning},
+        }
+
+
+class MeteredCall(Struct):
+    """The usage of one upstream call, from the first attempt to its end."""
+
+    meter: "UsageMeter"
+    body: Mapping[str, Any]  # of the request
+    attempt: Attempt | None = None  # the latest one
+    reported: dict[str, Any] | None = None  # the usage as the upstream reported it
+    texts: list[str] = field(default_factory=list)
+    reasoning: list[str] = field(default_factory=list)
+    # characters that were produced but not kept, to bound the memory of a request
+    unkept_text: int = 0
+    unkept_reasoning: int = 0
+
+    @property
+    def is_answered(self) -> bool:
+        """Return whether an upstream answered, at least in part, or was awaited at the end."""
+        return self.attempt is not None and self.attempt.outcome in ANSWERING
+
+    @property
+    def thinking(self) -> list[str]:
+        """Return all thinking that was produced, shown to the caller or not."""
+        unshown = self.attempt.unshown if self.attempt is not None else None
+        return [*self.reasoning, *(unshown or ())]
+
+    def record_chunks(self, batch: Sequence[Chunk]) -> None:
+        """Record the reported usage and the texts of these chunks."""
+        for chunk in batch:
+            if chunk.get("usage"):
+                self.reported = chunk["usage"]
+            for choice in chunk.get("choices") or ():
+                said = choice.get("delta") or choice.get("message") or choice
+                if text := said.get("content") or said.get("text"):
+                    self._record_text(text if isinstance(text, str) else str(text))
+                if thought := said.get("reasoning_content") or said.get("reasoning"):
+                    self._record_reasoning(thought if isinstance(thought, str) else str(thought))
+                if calls := said.get("tool_calls") or said.get("function_call"):
+                    for call in calls if isinstance(calls, list) else (calls,):
+                        self._record_text(join_call_text(call))
+
+    def _record_text(self, text: str) -> None:
+        if self.meter.has_room(text):
+            self.texts.append(text)
+        else:
+            self.unkept_text += len(text)
+
+    def _record_reasoning(self, thought: str) -> None:
+        if self.meter.has_room(thought):
+            self.reasoning.append(thought)
+        else:
+            self.unkept_reasoning += len(thought)
+
+
+class UsageMeter(Struct):
+    """The usage of one request: its upstream calls, and in the end the sum of their tokens."""
+
+    calls: list[MeteredCall] = field(default_factory=list)
+    kept_bytes: int = 0  # memory of all texts that are kept
+    counted: TokenUsage | None = None  # the sum, set by the ledger
+
+    def begin_call(self, body: Mapping[str, Any]) -> MeteredCall:
+        """Begin the next upstream call and return it."""
+        call = MeteredCall(self, body)
+        self.calls.append(call)
+        return call
+
+    def has_room(self, text: str) -> bool:
+        """Take memory for one more piece of text; return whether it may be kept."""
+        self.kept_bytes += len(text) + PIECE_BYTES
+        limit: int = settings.COUNT_KEPT_BYTES
+        return self.kept_bytes <= limit
+
+    def answered_calls(self) -> Iterator[MeteredCall]:
+        """Yield the calls that count: those that an upstream answered."""
+        return (call for call in self.calls if call.is_answered)
+
+    def as_openai(self) -> dict[str, Any] | None:
+        """Return the usage of the request in OpenAI's form, None before the ledger counted it.
+
+        When all upstreams reported theirs, it is the sum of these objects with all their fields.
+        """
+        if self.counted is None:
+            return None
+        reported = None if self.counted.estimated else self.sum_reported()
+        return reported or self.counted.as_openai()
+
+    @property
+    def is_estimated(self) -> bool:
+        """Return whether some tokens were counted by the gateway."""
+        return self.counted is not None and self.counted.estimated
+
+    def sum_reported(self) -> dict[str, Any] | None:
+        """Return the sum of the usage objects that the upstreams reported, None without any."""
+        total: dict[str, Any] | None = None
+        for call in self.answered_calls():
+            total = call.reported if total is None else sum_usage(total, call.reported)
+        return total
+
+
+def join_call_text(call: Any) -> str:
+    """Join the texts that a model wrote for a tool call: its name and its arguments."""
+    function = call.get("function", call) if isinstance(call, dict) else None
+    if not isinstance(function, dict):
+        return ""
+    parts = (function.get("name"), function.get("arguments"))
+    return " ".join(part for part in parts if isinstance(part, str) and part)
+
+
+def sum_usage(first: Any, second: Any) -> Any:
+    """Add up two usage objects of OpenAI's form, or two values of one, at any depth.
+
+    Counts are added. A flag is set when it is set in one of them. Of anything else, for example a
+    service tier, the second value is kept unless it is None.
+    """
+    if isinstance(first, dict) and isinstance(second, dict):
+        return first | {name: sum_usage(first.get(name), value) for name, value in second.items()}
+    if any(isinstance(value, bool) for value in (first, second)):
+        return first or second
+    if isinstance(first, int | float) and isinstance(second, int | float):
+        return first + second
+    return first if second is None else second
+
+
+def parse_count(value: Any) -> int | None:
+    """Return a plausible token count, or None.
+
+    None stands for `true`, NaN, fractions of a token and numbers beyond HIGHEST_COUNT.
+    """
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_number and 0 <= value <= HIGHEST_COUNT else None
+
+
+def parse_usage(usage: Any) -> TokenUsage | None:
+    """Return the figures of a reported usage object, or None when they are not plausible."""
+    if not isinstance(usage, dict):
+        return None
+    prompt = parse_count(usage.get("prompt_tokens"))
+    completion = parse_count(usage.get("completion_tokens", 0))
+    if prompt is None or completion is None:
+        return None
+    cached = parse_detail(usage, "prompt_tokens_details", "cached_tokens")
+    cached = cached or parse_count(usage.get("cached_tokens")) or 0
+    reasoning = parse_detail(usage, "completion_tokens_details", "reasoning_tokens")
+    cache_write = parse_detail(usage, "prompt_tokens_details", "cache_write_tokens")
+    return TokenUsage(prompt, completion, reasoning, cached, cache_write=cache_write)
+
+
+def parse_detail(usage: dict[str, Any], group: str, name: str) -> int:
+    """Return a count of a group of details, 0 when there is none that is plausible."""
+    details = usage.get(group)
+    return (parse_count(details.get(name)) if isinstance(details, dict) else None) or 0
